@@ -1,0 +1,243 @@
+"""Staging -> core: who is who, sessions, conversions, touchpoints.
+
+Each step works on a *scope*: for each affected person the hull of the changed moments and of the visits within one
+timeout of them. Outside it nothing can change, so rebuilding the scope gives what a full rebuild gives, and costs what
+the batch costs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import duckdb
+
+from gtm_dagster.warehouse.engine import transaction
+from gtm_dagster.warehouse.statements import statement
+from gtm_dagster.warehouse.tables import BuildContext, take_rebuild
+
+HOUR_US = 3_600_000_000
+_FAR = 8_000_000_000_000_000_000
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What a step wrote: rows of the table now, rows written this time, persons in scope, whether it built everything."""
+
+    rows: int
+    written: int
+    persons: int
+    rebuilt: bool
+
+    @property
+    def metadata(self) -> dict[str, int | float | str]:
+        return {
+            "dagster/row_count": self.rows,
+            "rows_written": self.written,
+            "persons_in_scope": self.persons,
+            "rebuilt": "everything" if self.rebuilt else "affected persons only",
+        }
+
+
+def count(con: duckdb.DuckDBPyConnection, relation: str) -> int:
+    """Rows of a relation."""
+    return int(con.execute(f"SELECT count(*) FROM {relation}").fetchall()[0][0])
+
+
+def build_identities(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepResult:
+    """Give every anonymous id to the earliest user it was seen with, and its events with it.
+
+    Earliest by (timestamp, event_id). An event that carries a user id stays that user's.
+    """
+    with transaction(con):
+        whole = take_rebuild(con, "identities")
+        source = "staging.events" if whole else "meta.changed"
+        con.execute(
+            f"CREATE OR REPLACE TEMP TABLE due AS SELECT DISTINCT anonymous_id FROM {source} WHERE anonymous_id IS NOT NULL"
+        )
+        con.execute(
+            """CREATE OR REPLACE TEMP TABLE owners AS
+            WITH seen AS (
+              SELECT e.anonymous_id, min(e.event_us) AS first_us FROM staging.events e WHERE e.anonymous_id IN (SELECT anonymous_id FROM due) GROUP BY 1),
+            named AS (
+              SELECT anonymous_id, user_id FROM staging.events WHERE user_id IS NOT NULL AND anonymous_id IN (SELECT anonymous_id FROM due)
+              QUALIFY row_number() OVER (PARTITION BY anonymous_id ORDER BY event_us, event_id, write_key) = 1)
+            SELECT s.anonymous_id, n.user_id, coalesce(n.user_id, s.anonymous_id) AS person_id, make_timestamp(s.first_us) AS first_seen_at
+            FROM seen s LEFT JOIN named n USING (anonymous_id)"""
+        )
+        if whole:
+            con.execute("DELETE FROM core.identities")
+        else:
+            con.execute("DELETE FROM core.identities WHERE anonymous_id IN (SELECT anonymous_id FROM due)")
+        con.execute("INSERT INTO core.identities SELECT * FROM owners")
+        con.execute(
+            """CREATE OR REPLACE TEMP TABLE moved AS
+            SELECT e.person_id AS old_person, o.person_id AS new_person, e.event_us
+            FROM staging.events e JOIN owners o ON o.anonymous_id = e.anonymous_id
+            WHERE e.user_id IS NULL AND e.person_id <> o.person_id"""
+        )
+        con.execute(
+            """UPDATE staging.events SET person_id = o.person_id FROM owners o
+            WHERE staging.events.user_id IS NULL AND staging.events.anonymous_id = o.anonymous_id AND staging.events.person_id <> o.person_id"""
+        )
+        if not whole:
+            con.execute(
+                """INSERT INTO meta.scope
+                WITH k AS (
+                  SELECT coalesce(c.person_id, c.user_id, o.person_id, c.anonymous_id) AS person_id, c.event_us
+                  FROM meta.changed c LEFT JOIN core.identities o ON o.anonymous_id = c.anonymous_id
+                  UNION ALL SELECT old_person, event_us FROM moved UNION ALL SELECT new_person, event_us FROM moved)
+                SELECT 'sessions', person_id, min(event_us), max(event_us) FROM k GROUP BY person_id"""
+            )
+        con.execute("DELETE FROM meta.changed")
+        result = StepResult(count(con, "core.identities"), count(con, "owners"), count(con, "due"), whole)
+    for name in ("due", "owners", "moved"):
+        con.execute(f"DROP TABLE IF EXISTS temp.{name}")
+    return result
+
+
+def _take_scope(con: duckdb.DuckDBPyConnection, step: str) -> bool:
+    """Fill the temporary table `scope(person_id, lo_us, hi_us)` with the step's debt; True means everything."""
+    whole = take_rebuild(con, step)
+    con.execute(
+        "CREATE OR REPLACE TEMP TABLE scope AS SELECT person_id, min(lo_us) AS lo_us, max(hi_us) AS hi_us FROM meta.scope WHERE step = ? GROUP BY 1",
+        [step],
+    )
+    con.execute("DELETE FROM meta.scope WHERE step = ?", [step])
+    return whole
+
+
+def build_sessions(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepResult:
+    """Sessions of the affected visits, by the definition of the settings."""
+    definition = ctx.settings.sessions.definition
+    timeout_us = round(ctx.settings.sessions.timeout_minutes * 60_000_000)
+    with transaction(con):
+        whole = _take_scope(con, "sessions")
+        if not whole:
+            con.execute("CREATE OR REPLACE TEMP TABLE changed_scope AS SELECT * FROM scope")
+            if definition == "tracker":  # a session id may name moments far apart: the person's whole history is in scope
+                con.execute("CREATE OR REPLACE TEMP TABLE scope AS SELECT person_id, $1::BIGINT AS lo_us, $2::BIGINT AS hi_us FROM changed_scope", [-_FAR, _FAR])
+            else:
+                con.execute(
+                    """CREATE OR REPLACE TEMP TABLE scope AS
+                    SELECT c.person_id, least(c.lo_us, coalesce(min(s.visit_start_us), c.lo_us)) AS lo_us,
+                      greatest(c.hi_us, coalesce(max(s.visit_end_us), c.hi_us)) AS hi_us
+                    FROM changed_scope c LEFT JOIN core.sessions s
+                      ON s.person_id = c.person_id AND s.visit_start_us <= c.hi_us + $1 AND s.visit_end_us >= c.lo_us - $1
+                    GROUP BY c.person_id, c.lo_us, c.hi_us""",
+                    [timeout_us],
+                )
+        day_no = "CAST(local_day - DATE '1970-01-01' AS INTEGER)"
+        within = "" if whole else "JOIN scope k ON k.person_id = e.person_id AND e.event_us >= k.lo_us AND e.event_us <= k.hi_us"
+        con.execute(
+            f"""CREATE OR REPLACE TEMP VIEW scope_events AS
+            SELECT e.person_id, e.event_us, e.event_id, e.write_key, e.session_id, e.source_key, e.touch_rank, {day_no} AS day_no
+            FROM staging.events e {within} WHERE e.browsing"""
+        )
+        if whole:
+            con.execute("DELETE FROM core.sessions")
+        else:
+            con.execute(
+                """DELETE FROM core.sessions USING scope k
+                WHERE core.sessions.person_id = k.person_id AND core.sessions.start_us >= k.lo_us AND core.sessions.start_us <= k.hi_us"""
+            )
+        split = int(definition == "ua")
+        body = (
+            statement("sessions_tracker")
+            if definition == "tracker"
+            else statement("sessions", timeout_us=timeout_us, split_midnight=split, split_campaign=split)
+        )
+        written = con.execute(
+            f"""INSERT INTO core.sessions
+            SELECT n.person_id || ':' || coalesce(n.session_id, CAST(n.start_us AS VARCHAR)), n.person_id, make_timestamp(n.start_us),
+              make_timestamp(n.end_us), n.n_events, s.source, s.medium, s.campaign, s.channel, n.start_us, n.end_us,
+              n.visit_start_us, n.visit_end_us, n.source_key, n.session_id
+            FROM ({body}) n JOIN core.sources s ON s.source_key = n.source_key"""
+        ).fetchall()[0][0]
+        if whole:
+            con.execute("DELETE FROM meta.rebuild WHERE step IN ('conversions', 'touchpoints', 'credits')")
+            con.execute("INSERT INTO meta.rebuild VALUES ('conversions'), ('touchpoints'), ('credits')")
+        else:
+            for step in ("conversions", "touchpoints", "credits"):
+                con.execute("INSERT INTO meta.scope SELECT $1, person_id, lo_us, hi_us FROM scope", [step])
+        result = StepResult(count(con, "core.sessions"), written, count(con, "scope"), whole)
+    _tidy(con)
+    return result
+
+
+def build_conversions(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepResult:
+    """One row for each event that the settings call a conversion; a conversion without a value property has NULL, not 0."""
+    con.execute("CREATE OR REPLACE TEMP TABLE conversion_types (event_name VARCHAR, value_path VARCHAR, currency_path VARCHAR)")
+    for kind in ctx.settings.conversions:
+        con.execute(
+            "INSERT INTO conversion_types VALUES (?, ?, ?)",
+            [kind.event, f'$."{kind.value}"' if kind.value else None, f'$."{kind.currency}"' if kind.currency else None],
+        )
+    with transaction(con):
+        whole = _take_scope(con, "conversions")
+        within = "" if whole else "JOIN scope k ON k.person_id = e.person_id AND e.event_us >= k.lo_us AND e.event_us <= k.hi_us"
+        if whole:
+            con.execute("DELETE FROM core.conversions")
+        else:
+            con.execute(
+                """DELETE FROM core.conversions USING scope k WHERE core.conversions.person_id = k.person_id
+                AND core.conversions.conversion_us >= k.lo_us AND core.conversions.conversion_us <= k.hi_us"""
+            )
+        written = con.execute(
+            f"""INSERT INTO core.conversions
+            SELECT e.write_key || ':' || e.event_id, e.person_id, e.event_time, e.event_name,
+              TRY_CAST(CASE WHEN t.value_path IS NOT NULL THEN json_extract_string(e.properties, t.value_path) END AS DOUBLE),
+              CASE WHEN t.currency_path IS NOT NULL THEN json_extract_string(e.properties, t.currency_path) END, e.local_day, e.event_us
+            FROM staging.events e JOIN conversion_types t ON t.event_name = e.event_name {within}"""
+        ).fetchall()[0][0]
+        result = StepResult(count(con, "core.conversions"), written, count(con, "scope"), whole)
+    _tidy(con)
+    return result
+
+
+def longest_window_us(ctx: BuildContext) -> int:
+    """The longest lookback of all windows, in microseconds."""
+    return max((round(w.lookback_hours * HOUR_US) for w in ctx.settings.attribution.windows), default=0)
+
+
+def scope_conversions(con: duckdb.DuckDBPyConnection, ctx: BuildContext, whole: bool, columns: str) -> None:
+    """The temporary view `scope_conversions`: those a change inside the scope can reach through the longest lookback."""
+    reach = longest_window_us(ctx)
+    within = "" if whole else f"JOIN scope k ON k.person_id = c.person_id AND c.conversion_us >= k.lo_us AND c.conversion_us - {reach} <= k.hi_us"
+    con.execute(f"CREATE OR REPLACE TEMP VIEW scope_conversions AS SELECT {columns} FROM core.conversions c {within}")
+
+
+def forget(con: duckdb.DuckDBPyConnection, ctx: BuildContext, table: str, whole: bool) -> None:
+    """Delete the rows of `table` that belong to conversions in reach of the scope, gone ones included."""
+    if whole:
+        con.execute(f"DELETE FROM {table}")
+    else:
+        con.execute(
+            f"""DELETE FROM {table} USING scope k WHERE {table}.person_id = k.person_id
+            AND {table}.conversion_us >= k.lo_us AND {table}.conversion_us - {longest_window_us(ctx)} <= k.hi_us"""
+        )
+
+
+def build_touchpoints(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepResult:
+    """The sessions within the longest lookback before each conversion: `0 <= age <= window`."""
+    with transaction(con):
+        whole = _take_scope(con, "touchpoints")
+        forget(con, ctx, "core.touchpoints", whole)
+        scope_conversions(con, ctx, whole, "c.conversion_id, c.person_id, c.conversion_us")
+        within = "" if whole else "WHERE person_id IN (SELECT person_id FROM scope)"
+        con.execute(f"CREATE OR REPLACE TEMP VIEW scope_sessions AS SELECT * FROM core.sessions {within}")
+        written = con.execute(
+            f"""INSERT INTO core.touchpoints
+            SELECT t.conversion_id, t.session_key, make_timestamp(t.touch_us), t.age_us / 3.6e9, s.source, s.medium, s.campaign, s.channel,
+              t.person_id, t.conversion_us, t.touch_us, t.age_us, t.source_key
+            FROM ({statement("touchpoints", longest_us=longest_window_us(ctx))}) t JOIN core.sources s ON s.source_key = t.source_key"""
+        ).fetchall()[0][0]
+        result = StepResult(count(con, "core.touchpoints"), written, count(con, "scope"), whole)
+    _tidy(con)
+    return result
+
+
+def _tidy(con: duckdb.DuckDBPyConnection) -> None:
+    for name in ("scope_events", "scope_conversions", "scope_sessions"):
+        con.execute(f"DROP VIEW IF EXISTS temp.{name}")
+    for name in ("scope", "changed_scope", "conversion_types"):
+        con.execute(f"DROP TABLE IF EXISTS temp.{name}")

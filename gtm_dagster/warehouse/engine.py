@@ -1,0 +1,51 @@
+"""The one place that opens DuckDB, so that all connections of a process agree on their configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+if TYPE_CHECKING:
+    from gtm_dagster.settings import Settings
+
+
+def connect(path: Path | str, settings: Settings, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
+    """Open `path` in UTC with the deployment's memory limit, threads and storage version."""
+    config: dict[str, Any] = {}
+    if not read_only:
+        config["storage_compatibility_version"] = settings.warehouse.storage_compatibility_version
+    if settings.warehouse.memory_limit:
+        config["memory_limit"] = settings.warehouse.memory_limit
+    if settings.warehouse.threads:
+        config["threads"] = settings.warehouse.threads
+    con = duckdb.connect(str(path), read_only=read_only, config=config)
+    con.execute("SET TimeZone = 'UTC'")
+    con.execute("SET preserve_insertion_order = false")
+    con.execute("SET enable_progress_bar = false")
+    return con
+
+
+@contextmanager
+def opened(path: Path | str, settings: Settings, *, read_only: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection that is closed whatever happens inside."""
+    con = connect(path, settings, read_only=read_only)
+    try:
+        yield con
+    finally:
+        con.close()
+
+
+@contextmanager
+def transaction(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """All or nothing: COMMIT at the end, ROLLBACK when the body raises."""
+    con.execute("BEGIN TRANSACTION")
+    try:
+        yield
+    except BaseException:
+        con.execute("ROLLBACK")
+        raise
+    con.execute("COMMIT")

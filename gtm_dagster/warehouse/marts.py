@@ -1,0 +1,199 @@
+"""Core -> marts: credit, what was computed and why not, channel performance, funnel, retention."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from statistics import median
+
+import duckdb
+
+from gtm_dagster.warehouse.core import HOUR_US, StepResult, _take_scope, _tidy, count, forget, scope_conversions
+from gtm_dagster.warehouse.engine import transaction
+from gtm_dagster.warehouse.statements import statement
+from gtm_dagster.warehouse.tables import BuildContext, get_state, set_state
+
+UNATTRIBUTED = "(unattributed)"
+GATED_MODELS = frozenset({"linear", "position_based", "time_decay", "inverse_age"})
+CONSISTENT_SHARE = 0.2
+
+
+@dataclass(frozen=True)
+class ModelStatus:
+    """Whether a (model, window) is computed, and the reason in words."""
+
+    model: str
+    window_hours: float
+    computed: bool
+    reason: str
+
+
+def history_verdict(daily: list[tuple[int, int]], min_days: int) -> tuple[bool, str]:
+    """Whether there are `min_days` days of consistent volume; `daily` is (day number, events) for days with events.
+
+    Consistent means: each of the last `min_days` full days (the newest day with events is not full) has at least
+    20 % of the median day's events.
+    """
+    if min_days <= 0:
+        return True, "the history gate is off (attribution.min_history_days = 0)"
+    if not daily:
+        return False, f"no events yet; {min_days} days of consistent volume are needed"
+    volume = dict(daily)
+    newest = max(volume)
+    days = [volume.get(newest - back, 0) for back in range(1, min_days + 1)]
+    held = newest - min(volume)
+    if held < min_days:
+        return False, f"{held} full days of history; {min_days} days of consistent volume are needed (attribution.min_history_days)"
+    floor = CONSISTENT_SHARE * median(days)
+    thin = sum(1 for events in days if events == 0 or events < floor)
+    if thin:
+        return False, f"{thin} of the last {min_days} full days hold less than {CONSISTENT_SHARE:.0%} of the median day's {median(days):g} events (attribution.min_history_days)"
+    return True, f"the last {min_days} full days hold consistent volume (median {median(days):g} events a day)"
+
+
+def model_statuses(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> list[ModelStatus]:
+    """The verdict for each window of the settings; single-touch models need no history."""
+    daily = con.execute("SELECT CAST(local_day - DATE '1970-01-01' AS INTEGER), count(*) FROM staging.events GROUP BY 1").fetchall()
+    ready, reason = history_verdict(daily, ctx.settings.attribution.min_history_days)
+    return [
+        ModelStatus(w.model, float(w.lookback_hours), ready, reason)
+        if w.model in GATED_MODELS
+        else ModelStatus(w.model, float(w.lookback_hours), True, "a single-touch model needs no history")
+        for w in ctx.settings.attribution.windows
+    ]
+
+
+def build_credits(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepResult:
+    """Credit by touch for each conversion, model and window that the history gate lets through."""
+    chosen = [[s.model, s.window_hours] for s in model_statuses(con, ctx) if s.computed]
+    half_life_us = round(ctx.settings.attribution.half_life_hours * HOUR_US)
+    con.execute("CREATE OR REPLACE TEMP TABLE windows (model VARCHAR, window_hours DOUBLE, window_us BIGINT, half_life_us DOUBLE)")
+    for model, hours in chosen:
+        con.execute("INSERT INTO windows VALUES (?, ?, ?, ?)", [model, hours, round(hours * HOUR_US), half_life_us])
+    with transaction(con):
+        whole = _take_scope(con, "credits") or get_state(con, "credited_windows") != json.dumps(chosen)
+        forget(con, ctx, "marts.attribution_credits", whole)
+        scope_conversions(con, ctx, whole, "c.conversion_id, c.person_id, c.conversion_us")
+        con.execute(
+            """CREATE OR REPLACE TEMP VIEW scope_touchpoints AS
+            SELECT t.conversion_id, t.person_id, t.conversion_us, t.session_key, t.touch_us, t.age_us, t.source_key,
+              CASE WHEN t.channel = 'Direct' THEN 1 ELSE 0 END AS is_direct
+            FROM core.touchpoints t JOIN scope_conversions c ON c.conversion_id = t.conversion_id"""
+        )
+        written = con.execute(
+            f"""INSERT INTO marts.attribution_credits
+            SELECT a.conversion_id, a.model, a.window_hours, a.session_key, coalesce(s.channel, $1), s.source, s.medium, s.campaign,
+              a.credit, a.credit * c.value, a.person_id, a.conversion_us
+            FROM ({statement("credits")}) a
+            JOIN core.conversions c ON c.conversion_id = a.conversion_id
+            LEFT JOIN core.sources s ON s.source_key = a.source_key""",
+            [UNATTRIBUTED],
+        ).fetchall()[0][0]
+        set_state(con, "credited_windows", json.dumps(chosen))
+        result = StepResult(count(con, "marts.attribution_credits"), written, count(con, "scope"), whole)
+    con.execute("DROP VIEW IF EXISTS temp.scope_touchpoints")
+    con.execute("DROP TABLE IF EXISTS temp.windows")
+    _tidy(con)
+    return result
+
+
+def build_attribution_status(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> list[ModelStatus]:
+    """Which (model, window) was computed, and why another was not."""
+    statuses = model_statuses(con, ctx)
+    with transaction(con):
+        con.execute("DELETE FROM marts.attribution_status")
+        for status in statuses:
+            con.execute("INSERT INTO marts.attribution_status VALUES (?, ?, ?, ?)", [status.model, status.window_hours, status.computed, status.reason])
+    return statuses
+
+
+def build_channel_attribution(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepResult:
+    """Credit by day, conversion type, currency, model, window and channel; spend, cpa and roas are NULL without spend."""
+    con.execute("CREATE OR REPLACE TEMP VIEW attribution_credits AS SELECT * FROM marts.attribution_credits")
+    con.execute("CREATE OR REPLACE TEMP VIEW conversions AS SELECT * FROM core.conversions")
+    with transaction(con):
+        con.execute("DELETE FROM marts.channel_attribution")
+        written = con.execute(
+            f"""INSERT INTO marts.channel_attribution
+            SELECT day, conversion_type, currency, model, window_hours, channel, conversions, credited_value, NULL, NULL, NULL
+            FROM ({statement("channel_attribution")})"""
+        ).fetchall()[0][0]
+    con.execute("DROP VIEW temp.attribution_credits")
+    con.execute("DROP VIEW temp.conversions")
+    return StepResult(written, written, 0, True)
+
+
+def _person_origin(con: duckdb.DuckDBPyConnection) -> None:
+    con.execute("CREATE OR REPLACE TEMP VIEW sessions AS SELECT * FROM core.sessions")
+    con.execute("CREATE OR REPLACE TEMP VIEW sources AS SELECT * FROM core.sources")
+    con.execute(f"CREATE OR REPLACE TEMP TABLE person_origin AS {statement('person_origin')}")
+    con.execute("DROP VIEW temp.sessions")
+    con.execute("DROP VIEW temp.sources")
+
+
+def build_funnel(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepResult:
+    """Persons by stage and by the source of their first session; ordered, each stage at or after the one before.
+
+    A person without any session has the source NULL and the channel `(none)`. Persons add up over sources.
+    """
+    steps = ctx.settings.funnel.steps
+    _person_origin(con)
+    con.execute("CREATE OR REPLACE TEMP TABLE funnel_stages (stage_no INTEGER, stage VARCHAR, event_name VARCHAR, after_us BIGINT)")
+    for number, step in enumerate(steps, start=1):
+        for event in step.events:
+            con.execute("INSERT INTO funnel_stages VALUES (?, ?, ?, ?)", [number, step.stage, event, round(step.after_hours * HOUR_US)])
+    con.execute("CREATE OR REPLACE TEMP VIEW events AS SELECT person_id, event_us, event_name FROM staging.events")
+    con.execute(
+        """CREATE OR REPLACE TEMP TABLE funnel_reached AS
+        SELECT e.person_id, 1 AS stage_no, min(e.event_us) AS reached_us FROM events e JOIN funnel_stages s ON s.stage_no = 1 AND s.event_name = e.event_name GROUP BY 1"""
+    )
+    for number, step in enumerate(steps[1:], start=2):
+        con.execute(f"INSERT INTO funnel_reached {statement('funnel_step', stage_no=number, after_us=round(step.after_hours * HOUR_US))}")
+    with transaction(con):
+        con.execute("DELETE FROM marts.funnel")
+        written = con.execute(
+            """INSERT INTO marts.funnel
+            SELECT o.source, o.medium, o.campaign, coalesce(o.channel, '(none)'), s.stage, s.stage_no, count(*)
+            FROM funnel_reached r JOIN (SELECT DISTINCT stage_no, stage FROM funnel_stages) s ON s.stage_no = r.stage_no
+            LEFT JOIN person_origin o ON o.person_id = r.person_id GROUP BY ALL"""
+        ).fetchall()[0][0]
+    con.execute("DROP VIEW temp.events")
+    for name in ("person_origin", "funnel_stages", "funnel_reached"):
+        con.execute(f"DROP TABLE temp.{name}")
+    return StepResult(written, written, 0, True)
+
+
+_PERIODS = {
+    "day": ("n", "d"),
+    "week": ("CAST(floor((n + 3) / 7.0) AS INTEGER)", "date_trunc('week', d)"),
+    "month": ("CAST(year(d) * 12 + month(d) - 1 AS INTEGER)", "date_trunc('month', d)"),
+}
+
+
+def build_retention(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepResult:
+    """Cohorts by first period of activity (report time zone) and channel of the first session; period 0 is the first."""
+    unit = ctx.settings.retention.unit
+    number, start = _PERIODS[unit]
+    chosen = list(ctx.settings.retention.activity)
+    _person_origin(con)
+    condition = "event_name IN (SELECT unnest($1::VARCHAR[]))" if chosen else "event_name <> 'flag_exposed'"
+    con.execute(
+        f"CREATE OR REPLACE TEMP TABLE activity AS SELECT DISTINCT person_id, local_day FROM staging.events WHERE {condition}",
+        [chosen] if chosen else [],
+    )
+    con.execute(
+        f"""CREATE OR REPLACE TEMP TABLE calendar AS
+        SELECT d AS local_day, {number} AS period_no, CAST({start} AS DATE) AS period_start
+        FROM (SELECT d, CAST(d - DATE '1970-01-01' AS INTEGER) AS n FROM (SELECT DISTINCT local_day AS d FROM activity))"""
+    )
+    con.execute("CREATE OR REPLACE TEMP TABLE periods AS SELECT DISTINCT period_no, period_start FROM calendar")
+    first, last = con.execute("SELECT min(period_no), max(period_no) FROM calendar").fetchall()[0]
+    written = 0
+    with transaction(con):
+        con.execute("DELETE FROM marts.retention")
+        if last is not None:
+            con.execute("CREATE OR REPLACE TEMP TABLE period_offsets AS SELECT CAST(range AS INTEGER) AS period_no FROM range($1)", [last - first + 1])
+            written = con.execute(f"INSERT INTO marts.retention {statement('retention', last_no=last)}").fetchall()[0][0]
+    for name in ("person_origin", "activity", "calendar", "periods", "period_offsets"):
+        con.execute(f"DROP TABLE IF EXISTS temp.{name}")
+    return StepResult(written, written, 0, True)

@@ -1,0 +1,100 @@
+"""The serving copy: what readers open. Published by copy, fsync and rename, so a reader never sees half of it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from gtm_dagster.warehouse.engine import opened
+from gtm_dagster.warehouse.tables import create
+
+if TYPE_CHECKING:
+    from gtm_dagster.settings import Settings
+
+_SERVED = ("core", "marts", "ops")
+_MADE_BY = {
+    "staging.events": "it is not in the serving copy: use `gtm query --work`",
+    "staging": "run `gtm refresh`",
+    "core": "run `gtm refresh`",
+    "marts": "run `gtm refresh`",
+    "ops": "run `gtm refresh`",
+}
+
+
+class QueryError(Exception):
+    """A query that cannot be answered; the message says what is missing and which command makes it."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """What was published: tables, rows over all tables, bytes of the file."""
+
+    tables: int
+    rows: int
+    bytes: int
+
+
+def publish(con: duckdb.DuckDBPyConnection, settings: Settings) -> Published:
+    """Copy core, marts, ops, the books and the quarantine (without sealed originals) from the open working file."""
+    target = settings.serving_path
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    part.unlink(missing_ok=True)
+    create(con)
+    version = settings.warehouse.storage_compatibility_version
+    tables = con.execute(
+        "SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = current_database() AND NOT temporary AND schema_name IN ('core', 'marts', 'ops') ORDER BY 1, 2"
+    ).fetchall()
+    rows = 0
+    con.execute(f"ATTACH '{part}' AS serving (STORAGE_VERSION '{version}')")
+    try:
+        for schema in (*_SERVED, "staging"):
+            con.execute(f"CREATE SCHEMA serving.{schema}")
+        for schema, table in [*tables, ("staging", "books")]:
+            rows += con.execute(f"CREATE TABLE serving.{schema}.{table} AS SELECT * FROM {schema}.{table}").fetchall()[0][0]
+        rows += con.execute("CREATE TABLE serving.staging.quarantine AS SELECT * EXCLUDE (sealed) FROM staging.quarantine").fetchall()[0][0]
+    finally:
+        con.execute("DETACH serving")
+    handle = os.open(part, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    part.replace(target)
+    return Published(len(tables) + 2, rows, target.stat().st_size)
+
+
+def query(settings: Settings, sql: str, *, work: bool = False) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """Run one read-only query on the serving copy, or on the working file (`work`) while nothing writes it.
+
+    Raises QueryError with the database's own reason, or with the command that makes what is missing.
+    """
+    path = settings.warehouse_path if work else settings.serving_path
+    if not path.exists():
+        raise QueryError(f"{path} is not there yet: run `gtm refresh` first (or `gtm demo` for sample data)")
+    try:
+        with opened(path, settings, read_only=True) as con:
+            cursor = con.execute(sql)
+            if cursor.description is None:
+                return [], []
+            return [column[0] for column in cursor.description], cursor.fetchall()
+    except duckdb.CatalogException as error:
+        raise QueryError(f"{_first_line(error)} ({_way_out(sql)})") from error
+    except duckdb.IOException as error:
+        raise QueryError(f"{path} is being written at the moment ({_first_line(error)}); query the serving copy, or try again") from error
+    except duckdb.Error as error:
+        raise QueryError(_first_line(error)) from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]
+
+
+def _way_out(sql: str) -> str:
+    lowered = sql.lower()
+    for name, hint in _MADE_BY.items():
+        if f"{name}." in lowered or (name == "staging.events" and name in lowered):
+            return hint
+    return "tables are named schema.table, e.g. core.sessions, marts.funnel; run `gtm refresh` if it is new"
