@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from gtm_dagster.warehouse.books import BookRow, books
-from gtm_dagster.warehouse.core import StepResult, build_conversions, build_identities, build_sessions, build_touchpoints
+from gtm_dagster.warehouse.core import (
+    StepResult,
+    build_conversions,
+    build_identities,
+    build_sessions,
+    build_touchpoints,
+)
 from gtm_dagster.warehouse.marts import (
     ModelStatus,
     build_attribution_status,

@@ -114,8 +114,13 @@ def build_sessions(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepRes
         whole = _take_scope(con, "sessions")
         if not whole:
             con.execute("CREATE OR REPLACE TEMP TABLE changed_scope AS SELECT * FROM scope")
-            if definition == "tracker":  # a session id may name moments far apart: the person's whole history is in scope
-                con.execute("CREATE OR REPLACE TEMP TABLE scope AS SELECT person_id, $1::BIGINT AS lo_us, $2::BIGINT AS hi_us FROM changed_scope", [-_FAR, _FAR])
+            if (
+                definition == "tracker"
+            ):  # a session id may name moments far apart: the person's whole history is in scope
+                con.execute(
+                    "CREATE OR REPLACE TEMP TABLE scope AS SELECT person_id, $1::BIGINT AS lo_us, $2::BIGINT AS hi_us FROM changed_scope",
+                    [-_FAR, _FAR],
+                )
             else:
                 con.execute(
                     """CREATE OR REPLACE TEMP TABLE scope AS
@@ -127,7 +132,11 @@ def build_sessions(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepRes
                     [timeout_us],
                 )
         day_no = "CAST(local_day - DATE '1970-01-01' AS INTEGER)"
-        within = "" if whole else "JOIN scope k ON k.person_id = e.person_id AND e.event_us >= k.lo_us AND e.event_us <= k.hi_us"
+        within = (
+            ""
+            if whole
+            else "JOIN scope k ON k.person_id = e.person_id AND e.event_us >= k.lo_us AND e.event_us <= k.hi_us"
+        )
         con.execute(
             f"""CREATE OR REPLACE TEMP VIEW scope_events AS
             SELECT e.person_id, e.event_us, e.event_id, e.write_key, e.session_id, e.source_key, e.touch_rank, {day_no} AS day_no
@@ -166,15 +175,25 @@ def build_sessions(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepRes
 
 def build_conversions(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepResult:
     """One row for each event that the settings call a conversion; a conversion without a value property has NULL, not 0."""
-    con.execute("CREATE OR REPLACE TEMP TABLE conversion_types (event_name VARCHAR, value_path VARCHAR, currency_path VARCHAR)")
+    con.execute(
+        "CREATE OR REPLACE TEMP TABLE conversion_types (event_name VARCHAR, value_path VARCHAR, currency_path VARCHAR)"
+    )
     for kind in ctx.settings.conversions:
         con.execute(
             "INSERT INTO conversion_types VALUES (?, ?, ?)",
-            [kind.event, f'$."{kind.value}"' if kind.value else None, f'$."{kind.currency}"' if kind.currency else None],
+            [
+                kind.event,
+                f'$."{kind.value}"' if kind.value else None,
+                f'$."{kind.currency}"' if kind.currency else None,
+            ],
         )
     with transaction(con):
         whole = _take_scope(con, "conversions")
-        within = "" if whole else "JOIN scope k ON k.person_id = e.person_id AND e.event_us >= k.lo_us AND e.event_us <= k.hi_us"
+        within = (
+            ""
+            if whole
+            else "JOIN scope k ON k.person_id = e.person_id AND e.event_us >= k.lo_us AND e.event_us <= k.hi_us"
+        )
         if whole:
             con.execute("DELETE FROM core.conversions")
         else:
@@ -202,7 +221,11 @@ def longest_window_us(ctx: BuildContext) -> int:
 def scope_conversions(con: duckdb.DuckDBPyConnection, ctx: BuildContext, whole: bool, columns: str) -> None:
     """The temporary view `scope_conversions`: those a change inside the scope can reach through the longest lookback."""
     reach = longest_window_us(ctx)
-    within = "" if whole else f"JOIN scope k ON k.person_id = c.person_id AND c.conversion_us >= k.lo_us AND c.conversion_us - {reach} <= k.hi_us"
+    within = (
+        ""
+        if whole
+        else f"JOIN scope k ON k.person_id = c.person_id AND c.conversion_us >= k.lo_us AND c.conversion_us - {reach} <= k.hi_us"
+    )
     con.execute(f"CREATE OR REPLACE TEMP VIEW scope_conversions AS SELECT {columns} FROM core.conversions c {within}")
 
 

@@ -43,17 +43,25 @@ def history_verdict(daily: list[tuple[int, int]], min_days: int) -> tuple[bool, 
     days = [volume.get(newest - back, 0) for back in range(1, min_days + 1)]
     held = newest - min(volume)
     if held < min_days:
-        return False, f"{held} full days of history; {min_days} days of consistent volume are needed (attribution.min_history_days)"
+        return (
+            False,
+            f"{held} full days of history; {min_days} days of consistent volume are needed (attribution.min_history_days)",
+        )
     floor = CONSISTENT_SHARE * median(days)
     thin = sum(1 for events in days if events == 0 or events < floor)
     if thin:
-        return False, f"{thin} of the last {min_days} full days hold less than {CONSISTENT_SHARE:.0%} of the median day's {median(days):g} events (attribution.min_history_days)"
+        return (
+            False,
+            f"{thin} of the last {min_days} full days hold less than {CONSISTENT_SHARE:.0%} of the median day's {median(days):g} events (attribution.min_history_days)",
+        )
     return True, f"the last {min_days} full days hold consistent volume (median {median(days):g} events a day)"
 
 
 def model_statuses(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> list[ModelStatus]:
     """The verdict for each window of the settings; single-touch models need no history."""
-    daily = con.execute("SELECT CAST(local_day - DATE '1970-01-01' AS INTEGER), count(*) FROM staging.events GROUP BY 1").fetchall()
+    daily = con.execute(
+        "SELECT CAST(local_day - DATE '1970-01-01' AS INTEGER), count(*) FROM staging.events GROUP BY 1"
+    ).fetchall()
     ready, reason = history_verdict(daily, ctx.settings.attribution.min_history_days)
     return [
         ModelStatus(w.model, float(w.lookback_hours), ready, reason)
@@ -67,7 +75,9 @@ def build_credits(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepResu
     """Credit by touch for each conversion, model and window that the history gate lets through."""
     chosen = [[s.model, s.window_hours] for s in model_statuses(con, ctx) if s.computed]
     half_life_us = round(ctx.settings.attribution.half_life_hours * HOUR_US)
-    con.execute("CREATE OR REPLACE TEMP TABLE windows (model VARCHAR, window_hours DOUBLE, window_us BIGINT, half_life_us DOUBLE)")
+    con.execute(
+        "CREATE OR REPLACE TEMP TABLE windows (model VARCHAR, window_hours DOUBLE, window_us BIGINT, half_life_us DOUBLE)"
+    )
     for model, hours in chosen:
         con.execute("INSERT INTO windows VALUES (?, ?, ?, ?)", [model, hours, round(hours * HOUR_US), half_life_us])
     with transaction(con):
@@ -103,7 +113,10 @@ def build_attribution_status(con: duckdb.DuckDBPyConnection, ctx: BuildContext) 
     with transaction(con):
         con.execute("DELETE FROM marts.attribution_status")
         for status in statuses:
-            con.execute("INSERT INTO marts.attribution_status VALUES (?, ?, ?, ?)", [status.model, status.window_hours, status.computed, status.reason])
+            con.execute(
+                "INSERT INTO marts.attribution_status VALUES (?, ?, ?, ?)",
+                [status.model, status.window_hours, status.computed, status.reason],
+            )
     return statuses
 
 
@@ -138,17 +151,24 @@ def build_funnel(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepResul
     """
     steps = ctx.settings.funnel.steps
     _person_origin(con)
-    con.execute("CREATE OR REPLACE TEMP TABLE funnel_stages (stage_no INTEGER, stage VARCHAR, event_name VARCHAR, after_us BIGINT)")
+    con.execute(
+        "CREATE OR REPLACE TEMP TABLE funnel_stages (stage_no INTEGER, stage VARCHAR, event_name VARCHAR, after_us BIGINT)"
+    )
     for number, step in enumerate(steps, start=1):
         for event in step.events:
-            con.execute("INSERT INTO funnel_stages VALUES (?, ?, ?, ?)", [number, step.stage, event, round(step.after_hours * HOUR_US)])
+            con.execute(
+                "INSERT INTO funnel_stages VALUES (?, ?, ?, ?)",
+                [number, step.stage, event, round(step.after_hours * HOUR_US)],
+            )
     con.execute("CREATE OR REPLACE TEMP VIEW events AS SELECT person_id, event_us, event_name FROM staging.events")
     con.execute(
         """CREATE OR REPLACE TEMP TABLE funnel_reached AS
         SELECT e.person_id, 1 AS stage_no, min(e.event_us) AS reached_us FROM events e JOIN funnel_stages s ON s.stage_no = 1 AND s.event_name = e.event_name GROUP BY 1"""
     )
     for number, step in enumerate(steps[1:], start=2):
-        con.execute(f"INSERT INTO funnel_reached {statement('funnel_step', stage_no=number, after_us=round(step.after_hours * HOUR_US))}")
+        con.execute(
+            f"INSERT INTO funnel_reached {statement('funnel_step', stage_no=number, after_us=round(step.after_hours * HOUR_US))}"
+        )
     with transaction(con):
         con.execute("DELETE FROM marts.funnel")
         written = con.execute(
@@ -192,8 +212,13 @@ def build_retention(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepRe
     with transaction(con):
         con.execute("DELETE FROM marts.retention")
         if last is not None:
-            con.execute("CREATE OR REPLACE TEMP TABLE period_offsets AS SELECT CAST(range AS INTEGER) AS period_no FROM range($1)", [last - first + 1])
-            written = con.execute(f"INSERT INTO marts.retention {statement('retention', last_no=last)}").fetchall()[0][0]
+            con.execute(
+                "CREATE OR REPLACE TEMP TABLE period_offsets AS SELECT CAST(range AS INTEGER) AS period_no FROM range($1)",
+                [last - first + 1],
+            )
+            written = con.execute(f"INSERT INTO marts.retention {statement('retention', last_no=last)}").fetchall()[0][
+                0
+            ]
     for name in ("person_origin", "activity", "calendar", "periods", "period_offsets"):
         con.execute(f"DROP TABLE IF EXISTS temp.{name}")
     return StepResult(written, written, 0, True)

@@ -53,8 +53,12 @@ def publish(con: duckdb.DuckDBPyConnection, settings: Settings) -> Published:
         for schema in (*_SERVED, "staging"):
             con.execute(f"CREATE SCHEMA serving.{schema}")
         for schema, table in [*tables, ("staging", "books")]:
-            rows += con.execute(f"CREATE TABLE serving.{schema}.{table} AS SELECT * FROM {schema}.{table}").fetchall()[0][0]
-        rows += con.execute("CREATE TABLE serving.staging.quarantine AS SELECT * EXCLUDE (sealed) FROM staging.quarantine").fetchall()[0][0]
+            rows += con.execute(f"CREATE TABLE serving.{schema}.{table} AS SELECT * FROM {schema}.{table}").fetchall()[
+                0
+            ][0]
+        rows += con.execute(
+            "CREATE TABLE serving.staging.quarantine AS SELECT * EXCLUDE (sealed) FROM staging.quarantine"
+        ).fetchall()[0][0]
     finally:
         con.execute("DETACH serving")
     handle = os.open(part, os.O_RDONLY)
@@ -83,7 +87,9 @@ def query(settings: Settings, sql: str, *, work: bool = False) -> tuple[list[str
     except duckdb.CatalogException as error:
         raise QueryError(f"{_first_line(error)} ({_way_out(sql)})") from error
     except duckdb.IOException as error:
-        raise QueryError(f"{path} is being written at the moment ({_first_line(error)}); query the serving copy, or try again") from error
+        raise QueryError(
+            f"{path} is being written at the moment ({_first_line(error)}); query the serving copy, or try again"
+        ) from error
     except duckdb.Error as error:
         raise QueryError(_first_line(error)) from error
 

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from gtm_dagster.channels import classify
@@ -103,9 +104,13 @@ def fresh_files(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> list[Landi
         try:
             rows = file.footer_rows()
         except (OSError, pa.ArrowInvalid) as error:
-            raise ContractBreak(f"{file.path}: cannot be read ({error}); restore it from a backup or remove its batch") from error
+            raise ContractBreak(
+                f"{file.path}: cannot be read ({error}); restore it from a backup or remove its batch"
+            ) from error
         if rows != file.rows:
-            raise ContractBreak(f"{file.path}: its manifest says {file.rows} rows, the file holds {rows}; nothing was staged")
+            raise ContractBreak(
+                f"{file.path}: its manifest says {file.rows} rows, the file holds {rows}; nothing was staged"
+            )
         found = pq.read_schema(file.path)
         missing = [name for name in ARROW_SCHEMA.names if name not in found.names]
         if missing:
@@ -133,10 +138,9 @@ def _judged(table: pa.Table, plan: Plan, full: bool) -> pa.Table:
 
     A row is judged by the plan version it carries; rows of another version are judged again only in a full rebuild.
     """
-    verdicts = np.array(table.column("verdict").to_pylist(), dtype=object)
-    due = verdicts == "accepted"
+    due = pc.fill_null(pc.equal(table.column("verdict"), "accepted"), False).to_numpy()
     if not full:
-        due &= np.array(table.column("plan_version").to_pylist(), dtype=object) == plan.version
+        due = due & pc.fill_null(pc.equal(table.column("plan_version"), plan.version), False).to_numpy()
     if not due.any():
         return table
     verdict = validate_frame(plan, table.filter(pa.array(due)).to_pandas())
@@ -150,7 +154,11 @@ def _judged(table: pa.Table, plan: Plan, full: bool) -> pa.Table:
         columns["verdict"][index] = "quarantined"
         columns["reason_codes"][index] = ",".join(sorted({error.code for error in errors}))
         columns["errors"][index] = json.dumps([{"path": e.path, "code": e.code, "message": e.message} for e in errors])
-        told = {"event_id": row["event_id"], "event_name": row["event_name"], "properties": json.loads(row["properties"] or "{}")}
+        told = {
+            "event_id": row["event_id"],
+            "event_name": row["event_name"],
+            "properties": json.loads(row["properties"] or "{}"),
+        }
         columns["raw"][index] = mask_event(plan, json.dumps(told).encode())
     for name, values in columns.items():
         at = table.schema.get_field_index(name)
@@ -158,7 +166,9 @@ def _judged(table: pa.Table, plan: Plan, full: bool) -> pa.Table:
     return table
 
 
-def stage(con: duckdb.DuckDBPyConnection, ctx: BuildContext, progress: Callable[[int, int], None] | None = None) -> StageResult:
+def stage(
+    con: duckdb.DuckDBPyConnection, ctx: BuildContext, progress: Callable[[int, int], None] | None = None
+) -> StageResult:
     """Read every landed file that is not staged yet into `staging.events` and `staging.quarantine`.
 
     One transaction; on any error nothing is written. Raises ContractBreak when a file breaks the contract of the batch
@@ -185,7 +195,9 @@ def stage(con: duckdb.DuckDBPyConnection, ctx: BuildContext, progress: Callable[
         if progress:
             progress(read, total)
     if read != total:
-        raise ContractBreak(f"{total} rows were promised by {len(files)} landed files, {read} were read; nothing was staged")
+        raise ContractBreak(
+            f"{total} rows were promised by {len(files)} landed files, {read} were read; nothing was staged"
+        )
     with transaction(con):
         _add_sources(con)
         _quarantine(con)
@@ -193,7 +205,9 @@ def stage(con: duckdb.DuckDBPyConnection, ctx: BuildContext, progress: Callable[
         con.executemany(
             "INSERT INTO meta.landing_files VALUES (?, ?, ?, now())", [[f.key, f.ingest_date, f.rows] for f in files]
         )
-        days = [str(row[0]) for row in con.execute("SELECT DISTINCT ingest_date FROM touched_days ORDER BY 1").fetchall()]
+        days = [
+            str(row[0]) for row in con.execute("SELECT DISTINCT ingest_date FROM touched_days ORDER BY 1").fetchall()
+        ]
         settle_books(con)
     told = dict(con.execute("SELECT verdict, count(*) FROM batch GROUP BY 1").fetchall())
     lost = con.execute("SELECT coalesce(sum(n), 0)::BIGINT FROM batch_duplicates").fetchall()[0][0]
@@ -301,7 +315,9 @@ def _append(con: duckdb.DuckDBPyConnection, ctx: BuildContext, everything: bool)
         UNION SELECT CAST(make_timestamp(old_us) AS DATE) FROM clash WHERE newer_wins"""
     )
     if not everything:
-        con.execute("INSERT INTO meta.changed SELECT person_id, NULL, anonymous_id, event_us FROM clash WHERE newer_wins")
+        con.execute(
+            "INSERT INTO meta.changed SELECT person_id, NULL, anonymous_id, event_us FROM clash WHERE newer_wins"
+        )
         con.execute(
             """INSERT INTO meta.changed SELECT NULL, user_id, anonymous_id, event_us FROM winners w
             WHERE NOT EXISTS (SELECT 1 FROM clash c WHERE c.write_key = w.write_key AND c.event_id = w.event_id AND NOT c.newer_wins)"""
@@ -322,5 +338,7 @@ def _append(con: duckdb.DuckDBPyConnection, ctx: BuildContext, everything: bool)
     )
     if everything:
         con.execute("DELETE FROM meta.rebuild")
-        con.execute("INSERT INTO meta.rebuild VALUES ('identities'), ('sessions'), ('conversions'), ('touchpoints'), ('credits')")
+        con.execute(
+            "INSERT INTO meta.rebuild VALUES ('identities'), ('sessions'), ('conversions'), ('touchpoints'), ('credits')"
+        )
     return int(conflicts)

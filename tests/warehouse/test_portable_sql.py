@@ -37,10 +37,14 @@ def test_statement_keeps_to_the_portable_core(name):
         ranked = isinstance(window.this, (exp.RowNumber, exp.Lag, exp.Lead, exp.IgnoreNulls))
         assert order or not ranked, f"{name}: a ranking window without ORDER BY: {window.sql()}"
         for term in order.expressions if order else []:
-            assert "NULLS" in term.sql(dialect="duckdb") or "nulls_first" in term.args, f"{name}: say NULLS FIRST or LAST: {window.sql()}"
+            assert "NULLS" in term.sql(dialect="duckdb") or "nulls_first" in term.args, (
+                f"{name}: say NULLS FIRST or LAST: {window.sql()}"
+            )
     for literal in parsed.find_all(exp.Literal):
         text = str(literal.this)
-        assert literal.is_string or "." not in text or "e" in text.lower(), f"{name}: {text} is a decimal on Spark; write it with an exponent"
+        assert literal.is_string or "." not in text or "e" in text.lower(), (
+            f"{name}: {text} is a decimal on Spark; write it with an exponent"
+        )
 
 
 @pytest.mark.parametrize("dialect", ["spark", "bigquery", "snowflake"])
@@ -51,6 +55,8 @@ def test_statement_translates_without_a_warning(name, dialect):
 
 
 def test_the_lint_can_fail():
-    bad = sqlglot.parse_one("SELECT epoch_of(x), QUANTUM(y) FROM t QUALIFY row_number() OVER (ORDER BY x) = 1", read="duckdb")
+    bad = sqlglot.parse_one(
+        "SELECT epoch_of(x), QUANTUM(y) FROM t QUALIFY row_number() OVER (ORDER BY x) = 1", read="duckdb"
+    )
     assert list(bad.find_all(exp.Anonymous))
     assert list(bad.find_all(exp.Qualify))

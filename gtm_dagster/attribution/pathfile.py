@@ -1,0 +1,40 @@
+"""Reading a file of paths: CSV or Parquet, one path a row."""
+
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+from pyarrow import csv, parquet
+
+
+class PathsError(ValueError):
+    """Paths that cannot be attributed; the message names the file, the row or column, and the way out."""
+
+
+def read_paths(file: str | Path, *, text_columns: tuple[str, ...] = ("path",)) -> pd.DataFrame:
+    """The rows of a CSV (also .gz, .bz2, .zst) or Parquet file; `text_columns` are never read as numbers.
+
+    Raises PathsError for a file that is missing, unreadable, empty, ragged, not UTF-8, or names a column twice.
+    """
+    path = Path(file)
+    if path.is_dir():
+        raise PathsError(f"{path}: is a directory; name a CSV or Parquet file of paths")
+    try:
+        if path.stat().st_size == 0:
+            raise PathsError(f"{path}: the file is empty; expected a header line and one path a row")
+        if path.suffix.lower() in {".parquet", ".pq"}:
+            table = parquet.read_table(path)
+        else:
+            options = csv.ConvertOptions(column_types={name: pa.string() for name in text_columns})
+            table = csv.read_csv(path, convert_options=options, parse_options=csv.ParseOptions(newlines_in_values=True))
+    except FileNotFoundError:
+        raise PathsError(f"{path}: no such file") from None
+    except PermissionError:
+        raise PathsError(f"{path}: may not be read; check its permissions") from None
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise PathsError(f"{path}: cannot be read as a table of paths: {str(error).strip()}") from None
+    names = table.column_names
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise PathsError(f"{path}: column {twice[0]!r} is there more than once; rename one of them")
+    return table.to_pandas()

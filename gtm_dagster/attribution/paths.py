@@ -1,0 +1,172 @@
+"""Credit by channel from whole paths (`a > b > c` and how many conversions it brought), vectorised."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from gtm_dagster.attribution.models import AGE_MODELS, HALF_LIFE_HOURS, MODELS
+from gtm_dagster.attribution.pathfile import PathsError, read_paths
+
+DEFAULT_VALUE_COLUMN = "total_conversion_value"
+
+
+def attribute(
+    paths: pd.DataFrame | str | Path,
+    model: str,
+    *,
+    separator: str = " > ",
+    path_column: str = "path",
+    conversions_column: str = "total_conversions",
+    value_column: str | None = DEFAULT_VALUE_COLUMN,
+    ages_column: str | None = None,
+    half_life_hours: float = HALF_LIFE_HOURS,
+    direct: str | Sequence[str] = "Direct",
+) -> pd.DataFrame:
+    """Credit by channel: DataFrame[channel, conversions, value], a row a channel that occurs, sorted by name.
+
+    `paths` is a DataFrame, or a CSV or Parquet file: touches oldest first, repeats kept as they are. Conversions and
+    value of each path are split by `model`; both columns of the result add up to those of the input.
+    `value` is NaN when the file has no value column. `ages_column` holds the age of each touch in hours, in the same
+    order and separator as the path; time_decay (half-life `half_life_hours`) and inverse_age need it.
+    `direct` names the channel or channels that last_non_direct passes over.
+    Raises PathsError naming the file, the row (first data row is 1) and the column.
+    """
+    if model not in MODELS:
+        raise PathsError(f"{model!r} is not an attribution model; choose one of {', '.join(MODELS)}")
+    if model in AGE_MODELS and ages_column is None:
+        raise PathsError(
+            f"{model} needs to know how old each touch is, and a file of paths does not say; name the column of ages "
+            f"in hours with ages_column, or import the events and let `gtm refresh` attribute them"
+        )
+    if model == "time_decay" and not (half_life_hours > 0 and np.isfinite(half_life_hours)):
+        raise PathsError(f"half_life_hours: {half_life_hours!r} is not a number of hours above 0")
+    if not separator:
+        raise PathsError("separator: an empty text cannot separate channels")
+    where = "paths"
+    if not isinstance(paths, pd.DataFrame):
+        where = str(paths)
+        text_columns = (path_column,) if ages_column is None else (path_column, ages_column)
+        paths = read_paths(paths, text_columns=text_columns)
+    for column in filter(None, (path_column, conversions_column, ages_column)):
+        _require(paths, column, where)
+    has_value = value_column is not None and (value_column != DEFAULT_VALUE_COLUMN or value_column in paths.columns)
+    if has_value:
+        _require(paths, str(value_column), where)
+
+    channels, code, position, length = _split(paths, path_column, separator, where)
+    ages = _ages(paths, ages_column, separator, length, where) if model in AGE_MODELS and ages_column else None
+    names = {direct} if isinstance(direct, str) else set(direct)
+    is_direct = np.array([name in names for name in channels], dtype=bool)[code]
+    share = _shares(model, position, length, ages, half_life_hours, is_direct)
+
+    def credit(column: str) -> np.ndarray:
+        amount = _numbers(paths, column, where)
+        return np.bincount(code, weights=share * np.repeat(amount, length), minlength=len(channels))
+
+    result = pd.DataFrame(
+        {
+            "channel": channels,
+            "conversions": credit(conversions_column),
+            "value": credit(str(value_column)) if has_value else np.full(len(channels), np.nan),
+        }
+    )
+    return result.sort_values("channel", ignore_index=True)
+
+
+def _require(frame: pd.DataFrame, column: str, where: str) -> None:
+    if column not in frame.columns:
+        there = ", ".join(map(str, frame.columns)) or "none"
+        raise PathsError(f"{where}: no column {column!r} (columns: {there}); rename it or say which column to use")
+
+
+def _text(frame: pd.DataFrame, column: str) -> pa.Array:
+    text = pa.Array.from_pandas(frame[column].astype("string"))
+    return text.combine_chunks() if isinstance(text, pa.ChunkedArray) else text
+
+
+def _split(
+    frame: pd.DataFrame, column: str, separator: str, where: str
+) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray]:
+    """Channel names, and for each touch in file order its channel code and its place; and the touches of each path."""
+    text = _text(frame, column).cast(pa.large_string())
+    if text.null_count:
+        row = int(np.flatnonzero(text.is_null().to_numpy(zero_copy_only=False))[0]) + 1
+        raise PathsError(f"{where}: row {row}, column {column!r}: there is no path")
+    parts = pc.split_pattern(text, separator)
+    length = pc.list_value_length(parts).to_numpy(zero_copy_only=False).astype(np.int64)
+    touches = pc.utf8_trim_whitespace(pc.list_flatten(parts)).dictionary_encode()
+    channels = touches.dictionary.to_pylist()
+    code = touches.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    start = np.cumsum(length) - length
+    if "" in channels:
+        empty = int(np.flatnonzero(code == channels.index(""))[0])
+        row = int(np.searchsorted(start, empty, side="right"))
+        value = text[row - 1].as_py()
+        raise PathsError(f"{where}: row {row}, column {column!r}: {value!r} has a channel without a name")
+    position = np.arange(len(code)) - np.repeat(start, length)
+    return channels, code, position, length
+
+
+def _numbers(frame: pd.DataFrame, column: str, where: str) -> np.ndarray:
+    raw = frame[column]
+    numbers = np.asarray(pd.to_numeric(raw, errors="coerce"), dtype=np.float64)
+    bad = ~(np.isfinite(numbers) & (numbers >= 0))
+    if bad.any():
+        row = int(np.flatnonzero(bad)[0])
+        raise PathsError(f"{where}: row {row + 1}, column {column!r}: {raw.iloc[row]!r} is not a number of 0 or more")
+    return numbers
+
+
+def _ages(frame: pd.DataFrame, column: str, separator: str, length: np.ndarray, where: str) -> np.ndarray:
+    parts = frame[column].astype("string").fillna("").str.split(separator, regex=False)
+    for row, (cell, n) in enumerate(zip(parts, length, strict=True), start=1):
+        if len(cell) != n:
+            raise PathsError(f"{where}: row {row}, column {column!r}: {len(cell)} ages for {n} touches")
+    flat = pd.Series([age for cell in parts for age in cell])
+    ages = np.asarray(pd.to_numeric(flat, errors="coerce"), dtype=np.float64)
+    bad = ~(np.isfinite(ages) & (ages >= 0))
+    if bad.any():
+        at = int(np.flatnonzero(bad)[0])
+        row = int(np.searchsorted(np.cumsum(length), at, side="right")) + 1
+        raise PathsError(f"{where}: row {row}, column {column!r}: {flat.iloc[at]!r} is not a number of hours")
+    return ages
+
+
+def _shares(
+    model: str,
+    position: np.ndarray,
+    length: np.ndarray,
+    ages: np.ndarray | None,
+    half_life_hours: float,
+    is_direct: np.ndarray,
+) -> np.ndarray:
+    """The share of each touch; `models.weights` over many paths at once."""
+    n = np.repeat(length, length)
+    last = position == n - 1
+    if model == "first_touch":
+        return (position == 0).astype(np.float64)
+    if model == "last_touch":
+        return last.astype(np.float64)
+    if model == "linear":
+        return 1.0 / n
+    if model == "position_based":
+        middle = 0.2 / np.maximum(n - 2, 1)
+        return np.where(n <= 2, 1.0 / n, np.where((position == 0) | last, 0.4, middle))
+    path = np.repeat(np.arange(len(length)), length)
+    if model == "last_non_direct":
+        chosen = np.full(len(length), -1)
+        np.maximum.at(chosen, path[~is_direct], position[~is_direct])
+        chosen = np.where(chosen < 0, length - 1, chosen)
+        return (position == chosen[path]).astype(np.float64)
+    assert ages is not None  # noqa: S101  (attribute() has refused age models without ages)
+    if model == "inverse_age":
+        raw = 1.0 / (1.0 + ages)
+    else:
+        newest = np.full(len(length), np.inf)
+        np.minimum.at(newest, path, ages)
+        raw = np.exp2(-(ages - newest[path]) / half_life_hours)
+    return raw / np.bincount(path, weights=raw, minlength=len(length))[path]

@@ -1,0 +1,118 @@
+"""The row that lands: one judged event with pseudonyms for its identifiers, and the names of its columns.
+
+Light on import: the collector writes these, the loader reads them, the SDK never sees them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from gtm_dagster.taxonomy import Event, FieldError
+
+_encode = msgspec.json.Encoder(order="deterministic").encode
+
+
+class Record(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """One landed row. Times are microseconds UTC; `user_id` and `anonymous_id` are pseudonyms.
+
+    `verdict`: accepted, quarantined or suppressed. `event_us` is None only for a quarantined row without a readable
+    time. `errors` is a JSON list of {path, code, message}; `raw` the masked event, `sealed` the encrypted original.
+    """
+
+    write_key: str
+    event_id: str | None
+    event_name: str | None
+    event_us: int | None
+    received_us: int
+    user_id: str | None = None
+    anonymous_id: str | None = None
+    session_id: str | None = None
+    properties: str | None = None
+    source: str | None = None
+    medium: str | None = None
+    campaign: str | None = None
+    term: str | None = None
+    content: str | None = None
+    device_type: str | None = None
+    locale: str | None = None
+    page_url: str | None = None
+    referrer: str | None = None
+    click_id: str | None = None
+    country: str | None = None
+    region: str | None = None
+    consent: str | None = None
+    plan_version: str | None = None
+    verdict: str = "accepted"
+    reason_codes: str | None = None
+    errors: str | None = None
+    raw: str | None = None
+    sealed: bytes | None = None
+    origin: str = "log"
+    row_no: int = 0
+
+
+_KINDS = {"event_us": "int64", "received_us": "int64", "row_no": "int64", "sealed": "bytes"}
+LANDING_COLUMNS: list[tuple[str, str]] = [(name, _KINDS.get(name, "str")) for name in Record.__struct_fields__]
+"""Column names of the landing files in order, each with its kind: str, int64 or bytes."""
+
+
+def record_from_event(
+    event: Event, *, write_key: str, received_us: int, plan_version: str, pseudonymize: Callable[[str], str]
+) -> Record:
+    """The record of an accepted, scrubbed event."""
+    return Record(
+        write_key=write_key,
+        event_id=event.event_id,
+        event_name=event.event_name,
+        event_us=event.event_us,
+        received_us=received_us,
+        user_id=pseudonymize(event.user_id) if event.user_id is not None else None,
+        anonymous_id=pseudonymize(event.anonymous_id) if event.anonymous_id is not None else None,
+        session_id=event.session_id,
+        properties=_encode(event.properties).decode(),
+        source=event.source,
+        medium=event.medium,
+        campaign=event.campaign,
+        term=event.term,
+        content=event.content,
+        device_type=event.device_type,
+        locale=event.locale,
+        page_url=event.page_url,
+        referrer=event.referrer,
+        click_id=event.click_id,
+        country=event.country,
+        region=event.region,
+        consent=_encode(event.consent).decode() if event.consent is not None else None,
+        plan_version=plan_version,
+    )
+
+
+def record_from_rejection(
+    errors: tuple[FieldError, ...],
+    *,
+    event_id: str | None,
+    event_name: str | None,
+    write_key: str,
+    received_us: int,
+    plan_version: str,
+    raw: str,
+    sealed: bytes | None,
+) -> Record:
+    """The record of a refused event: every reason, the masked event and the sealed original."""
+    return Record(
+        write_key=write_key,
+        event_id=event_id,
+        event_name=event_name,
+        event_us=None,
+        received_us=received_us,
+        plan_version=plan_version,
+        verdict="quarantined",
+        reason_codes=",".join(sorted({error.code for error in errors})),
+        errors=_encode([{"path": e.path, "code": e.code, "message": e.message} for e in errors]).decode(),
+        raw=raw,
+        sealed=sealed,
+    )

@@ -1,0 +1,295 @@
+"""The embedded event log: one SQLite file in WAL mode with synchronous=FULL.
+
+One writer thread commits whatever has queued up (group commit): deduplication, frames, counts and offsets go into one
+transaction, so an acknowledged event is durable and an event is stored once. Readers use short read transactions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import queue
+import sqlite3
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gtm_dagster.eventlog import AppendResult
+from gtm_dagster.eventlog.frames import pack, to_arrow
+from gtm_dagster.eventlog.records import Record
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS frames (first_seq INTEGER PRIMARY KEY, last_seq INTEGER NOT NULL, day TEXT NOT NULL, payload BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS dedup (id_key BLOB PRIMARY KEY, content BLOB NOT NULL, day TEXT NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS dedup_day ON dedup (day);
+CREATE TABLE IF NOT EXISTS edge_counts (day TEXT NOT NULL, status TEXT NOT NULL, n INTEGER NOT NULL, PRIMARY KEY (day, status)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS consumers (name TEXT PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS tail (only INTEGER PRIMARY KEY CHECK (only = 1), seq INTEGER NOT NULL);
+INSERT OR IGNORE INTO tail VALUES (1, 0);
+"""
+_GROUP_RECORDS = 5_000
+_LEARNED = ("received_us", "plan_version", "raw", "sealed", "row_no")
+
+
+class EventLogError(Exception):
+    """The log cannot be opened or written (disk full, no permission); the message carries SQLite's reason."""
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        con = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
+        con.execute("PRAGMA journal_mode = WAL")
+        con.execute("PRAGMA synchronous = FULL")
+        con.execute("PRAGMA journal_size_limit = 67108864")
+    except sqlite3.Error as error:
+        raise EventLogError(f"{path}: cannot open the event log ({error})") from error
+    return con
+
+
+def _day(us: int) -> str:
+    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=us)).date().isoformat()
+
+
+def _id_key(record: Record) -> bytes:
+    return hashlib.blake2b(f"{record.write_key}\x00{record.event_id}".encode(), digest_size=16).digest()
+
+
+def _content(record: Record) -> bytes:
+    told = repr([getattr(record, name) for name in record.__struct_fields__ if name not in _LEARNED])
+    return hashlib.blake2b(told.encode(), digest_size=8).digest()
+
+
+class SqliteEventLog:
+    """The log in `path`. Appends from any thread of one process; reads from any process.
+
+    `dedup_days`: how long an accepted id is remembered at the edge (the warehouse remembers it for ever).
+    """
+
+    def __init__(self, path: Path, dedup_days: int = 32) -> None:
+        self.path = Path(path)
+        self.dedup_days = dedup_days
+        self._waiting: queue.Queue[tuple[list[Record], Future[AppendResult]] | None] = queue.Queue()
+        self._writer: threading.Thread | None = None
+        self._starting = threading.Lock()
+        self._closed = False
+        con = _connect(self.path)
+        try:
+            con.executescript(_SCHEMA)
+        except sqlite3.Error as error:
+            raise EventLogError(f"{path}: cannot prepare the event log ({error})") from error
+        finally:
+            con.close()
+
+    # Appending
+
+    def append(self, records: list[Record]) -> AppendResult:
+        """Store accepted, quarantined and suppressed records; returns after the commit reached the disk.
+
+        A second copy of an accepted (write_key, event_id) is counted, not stored: `duplicate`, or `conflict` when its
+        content differs. Raises EventLogError when the log cannot be written; then nothing of the batch is stored.
+        """
+        return self.submit(records).result()
+
+    def submit(self, records: list[Record]) -> Future[AppendResult]:
+        """Queue an append; the future is done when it is durable."""
+        if self._closed:
+            raise EventLogError(f"{self.path}: the event log is closed")
+        with self._starting:
+            if self._writer is None:
+                self._writer = threading.Thread(target=self._write_loop, name="eventlog-writer", daemon=True)
+                self._writer.start()
+        future: Future[AppendResult] = Future()
+        self._waiting.put((records, future))
+        return future
+
+    def waiting(self) -> int:
+        """Appends that wait for the writer."""
+        return self._waiting.qsize()
+
+    def _write_loop(self) -> None:
+        con = _connect(self.path)
+        try:
+            stop = False
+            while not stop:
+                group: list[tuple[list[Record], Future[AppendResult]]] = []
+                size = 0
+                item = self._waiting.get()
+                while item is not None:
+                    group.append(item)
+                    size += len(item[0])
+                    if size >= _GROUP_RECORDS:
+                        break
+                    try:
+                        item = self._waiting.get_nowait()
+                    except queue.Empty:
+                        break
+                else:
+                    stop = True
+                if group:
+                    self._commit_group(con, group)
+        finally:
+            con.close()
+
+    def _commit_group(self, con: sqlite3.Connection, group: list[tuple[list[Record], Future[AppendResult]]]) -> None:
+        try:
+            con.execute("BEGIN IMMEDIATE")
+            results = self._store(con, [records for records, _ in group])
+            con.execute("COMMIT")
+        except sqlite3.Error as error:
+            if con.in_transaction:
+                con.execute("ROLLBACK")
+            for _, future in group:
+                future.set_exception(EventLogError(f"{self.path}: cannot be written ({error})"))
+            return
+        for (_, future), result in zip(group, results, strict=True):
+            future.set_result(result)
+
+    def _store(self, con: sqlite3.Connection, batches: list[list[Record]]) -> list[AppendResult]:
+        seq = con.execute("SELECT seq FROM tail").fetchone()[0]
+        counts: dict[tuple[str, str], int] = {}
+        stored: list[Record] = []
+        results = []
+        for records in batches:
+            statuses = []
+            first = seq + len(stored) + 1
+            for record in records:
+                status = record.verdict
+                if status == "accepted":
+                    key, content, day = _id_key(record), _content(record), _day(record.received_us)
+                    new = con.execute("INSERT OR IGNORE INTO dedup VALUES (?, ?, ?)", (key, content, day)).rowcount
+                    if not new:
+                        held = con.execute("SELECT content FROM dedup WHERE id_key = ?", (key,)).fetchone()[0]
+                        status = "duplicate" if held == content else "conflict"
+                if status not in ("duplicate", "conflict"):
+                    stored.append(record)
+                statuses.append(status)
+                counted = (_day(record.received_us), status)
+                counts[counted] = counts.get(counted, 0) + 1
+            results.append(
+                AppendResult(
+                    first_seq=first,
+                    last_seq=seq + len(stored),
+                    accepted=statuses.count("accepted"),
+                    duplicates=statuses.count("duplicate") + statuses.count("conflict"),
+                    statuses=statuses,
+                )
+            )
+        if stored:
+            last = seq + len(stored)
+            con.execute(
+                "INSERT INTO frames VALUES (?, ?, ?, ?)", (seq + 1, last, _day(stored[-1].received_us), pack(stored))
+            )
+            con.execute("UPDATE tail SET seq = ?", (last,))
+        con.executemany(
+            "INSERT INTO edge_counts VALUES (?, ?, ?) ON CONFLICT (day, status) DO UPDATE SET n = n + excluded.n",
+            [(day, status, n) for (day, status), n in counts.items()],
+        )
+        return results
+
+    # Reading
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        con = _connect(self.path)
+        try:
+            yield con
+        finally:
+            con.close()
+
+    def _frames(self, after: int, limit: int) -> list[tuple[int, int, bytes]]:
+        with self._reading() as con:
+            frames, size = [], 0
+            cursor = con.execute(
+                "SELECT first_seq, last_seq, payload FROM frames WHERE last_seq > ? ORDER BY first_seq", (after,)
+            )
+            for first, last, payload in cursor:
+                frames.append((first, last, payload))
+                size += last - first + 1
+                if size >= limit:
+                    break
+            cursor.close()
+            return frames
+
+    def read_arrow(self, after: int, limit: int = 100_000) -> tuple[pa.Table, int]:
+        """Whole frames behind `after` until at least `limit` records, as the landing columns; `row_no` is the offset."""
+        frames = self._frames(after, limit)
+        table = to_arrow(frames)
+        if frames and frames[0][0] <= after:
+            table = table.slice(after - frames[0][0] + 1)
+        return table, frames[-1][1] if frames else after
+
+    def read_records(self, after: int, limit: int = 10_000) -> tuple[list[Record], int]:
+        """As `read_arrow`, as Records."""
+        table, last = self.read_arrow(after, limit)
+        return [Record(**row) for row in table.to_pylist()], last
+
+    def last_seq(self) -> int:
+        """The newest offset, 0 when nothing was ever stored."""
+        with self._reading() as con:
+            return int(con.execute("SELECT seq FROM tail").fetchone()[0])
+
+    def count(self, after: int, upto: int) -> int:
+        """Records stored with after < offset <= upto, counted from the frames' own bounds."""
+        with self._reading() as con:
+            told = con.execute(
+                "SELECT coalesce(sum(min(last_seq, ?) - max(first_seq, ?) + 1), 0) FROM frames WHERE last_seq > ? AND first_seq <= ?",
+                (upto, after + 1, after, upto),
+            ).fetchone()
+            return int(told[0])
+
+    def edge_counts(self) -> dict[str, dict[str, int]]:
+        """What the edge answered, by UTC day and status."""
+        with self._reading() as con:
+            told: dict[str, dict[str, int]] = {}
+            for day, status, n in con.execute("SELECT day, status, n FROM edge_counts ORDER BY 1, 2"):
+                told.setdefault(day, {})[status] = n
+            return told
+
+    # Offsets and retention
+
+    def commit(self, consumer: str, seq: int) -> None:
+        """Remember `consumer`'s offset; an offset never goes back."""
+        with self._reading() as con:
+            con.execute(
+                "INSERT INTO consumers VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET seq = max(seq, excluded.seq)",
+                (consumer, seq),
+            )
+
+    def committed(self, consumer: str) -> int:
+        """The consumer's offset, 0 before its first commit."""
+        with self._reading() as con:
+            row = con.execute("SELECT seq FROM consumers WHERE name = ?", (consumer,)).fetchone()
+            return int(row[0]) if row else 0
+
+    def trim(self, before_day: str) -> int:
+        """Delete frames of days before `before_day` (ISO date) that every consumer has read, and ids past `dedup_days`.
+
+        Returns the records deleted. Without a consumer nothing is deleted.
+        """
+        oldest_id = (datetime.fromisoformat(before_day) - timedelta(days=self.dedup_days)).date().isoformat()
+        with self._reading() as con:
+            done = con.execute("SELECT min(seq) FROM consumers").fetchone()[0]
+            con.execute("DELETE FROM dedup WHERE day < ?", (oldest_id,))
+            if done is None:
+                return 0
+            chosen = (before_day, done)
+            n = con.execute(
+                "SELECT coalesce(sum(last_seq - first_seq + 1), 0) FROM frames WHERE day < ? AND last_seq <= ?", chosen
+            ).fetchone()[0]
+            con.execute("DELETE FROM frames WHERE day < ? AND last_seq <= ?", chosen)
+            return int(n)
+
+    def close(self) -> None:
+        """Commit what waits and stop the writer."""
+        self._closed = True
+        if self._writer is not None:
+            self._waiting.put(None)
+            self._writer.join()
+            self._writer = None

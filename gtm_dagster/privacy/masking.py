@@ -1,0 +1,184 @@
+"""Masking for quarantine and scrubbing before landing: what a reader may see of an event."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import msgspec
+
+from gtm_dagster.taxonomy.decoding import too_deep
+from gtm_dagster.taxonomy.envelope import CONTEXT_LIMITS, DEVICE_TYPES, PURPOSES
+from gtm_dagster.taxonomy.event import EMAIL, Event, shown_name
+from gtm_dagster.taxonomy.plan import Plan, PropertySpec
+from gtm_dagster.taxonomy.properties import json_type
+
+REDACTED = "[mail]"
+"""Stands for an e-mail address inside a text: no longer than the shortest address, so lengths stay valid."""
+
+_PERSONAL_NAMES = re.compile(
+    r"(?:.*_)?(?:e_?mail|phone|mobile_number|first_?name|last_?name|full_?name|address|street|ip|ip_?address|password|passwd"
+    r"|token|secret|ssn|birth_?date|date_of_birth|iban|card_?number|message|comment|notes?|query|search_?term|free_?text)\Z",
+    re.IGNORECASE,
+)
+_IP = re.compile(
+    r"(?<![\w.])(?:\d{1,3}(?:\.\d{1,3}){3}|(?:[0-9a-f]{1,4}:){3,7}[0-9a-f]{0,4}(?:::?[0-9a-f]{1,4})*)(?![\w.])",
+    re.IGNORECASE,
+)
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S*\Z")
+_NUMBER = re.compile(r"-?[0-9][0-9.,]{0,15}\Z")
+_TEXT_FIELDS = ("source", "medium", "campaign", "term", "content", "locale", "click_id", "country", "region")
+_SHOWN_CONTEXT = ("source", "medium", "campaign", "content", "locale", "country", "region")
+
+
+def scrub(event: Event, plan: Plan, pseudonymize: Callable[[str], str] | None = None) -> Event:
+    """`event` as it may land: Law 7 for everything but the identifiers, which the record makes pseudonyms of.
+
+    Class personal becomes a pseudonym (dropped when `pseudonymize` is None), sensitive and free_text are dropped,
+    undeclared properties with a personal name or an IP address are dropped, e-mail addresses inside other texts read
+    `[mail]`, URLs lose user info, query and fragment. Returns the same object when there is nothing to do.
+    """
+    changes: dict[str, Any] = {}
+    properties = _scrub_properties(event, plan, pseudonymize)
+    if properties != event.properties:
+        changes["properties"] = properties
+    for field in _TEXT_FIELDS:
+        value = getattr(event, field)
+        if value is not None and "@" in value and EMAIL.search(value):
+            changes[field] = EMAIL.sub(REDACTED, value)
+    for field in ("page_url", "referrer"):
+        value = getattr(event, field)
+        if value is not None and (cleaned := clean_url(value)) != value:
+            changes[field] = cleaned
+    if event.session_id is not None and "@" in event.session_id and EMAIL.search(event.session_id):
+        changes["session_id"] = pseudonymize(event.session_id) if pseudonymize else None
+    return msgspec.structs.replace(event, **changes) if changes else event
+
+
+def _scrub_properties(event: Event, plan: Plan, pseudonymize: Callable[[str], str] | None) -> dict[str, Any]:
+    declared = plan.events[event.event_name].properties
+    kept: dict[str, Any] = {}
+    for name, value in event.properties.items():
+        rule = declared.get(name)
+        if rule is None:
+            if EMAIL.search(name) or _PERSONAL_NAMES.match(name) or (isinstance(value, str) and _IP.search(value)):
+                continue
+        elif value is not None and rule.privacy != "plain":
+            if rule.privacy == "personal" and pseudonymize is not None:
+                kept[name] = pseudonymize(value)
+            continue
+        if isinstance(value, str):
+            if _URL.match(value) and not (rule and (rule.allowed or rule.pattern)):
+                value = clean_url(value) or ""
+            if "@" in value:
+                value = EMAIL.sub(REDACTED, value)
+        kept[name] = value
+    return kept
+
+
+def clean_url(url: str) -> str | None:
+    """`url` without user info, query and fragment, e-mail addresses in the path redacted; None when it is no URL at all."""
+    try:
+        parts = urlsplit(url)
+        host = parts.netloc.rpartition("@")[2]
+    except ValueError:
+        return None
+    path = (
+        EMAIL.sub(REDACTED, parts.path.replace("%40", "@")) if "@" in parts.path or "%40" in parts.path else parts.path
+    )
+    return urlunsplit((parts.scheme, host, path, "", "")) or None
+
+
+def mask_event(plan: Plan, raw: bytes | str | dict[str, Any]) -> str:
+    """JSON text of a refused event for people to read: declared plain values are shown, all else is masked.
+
+    Identifiers, undeclared values, URLs and unreadable bytes appear only as their type and size.
+    """
+    document = raw if isinstance(raw, dict) else _decode(raw)
+    if not isinstance(document, dict):
+        size = len(raw)
+        return f'{{"unreadable":"<{size} bytes>"}}'
+    shown: dict[str, Any] = {}
+    name = document.get("event_name")
+    spec = plan.events.get(plan.resolve(name) or "") if isinstance(name, str) else None
+    for field, value in document.items():
+        key = _free_key(field, shown)
+        if field == "event_name":
+            shown[key] = shown_name(value) if isinstance(value, str) else _masked(value)
+        elif field == "event_id":
+            shown[key] = (
+                value if isinstance(value, str) and len(value) <= 128 and not EMAIL.search(value) else _masked(value)
+            )
+        elif field == "timestamp":
+            shown[key] = (
+                value if isinstance(value, str) and re.fullmatch(r"[0-9TtZz:+. -]{1,40}", value) else _masked(value)
+            )
+        elif field == "properties" and isinstance(value, dict):
+            shown[key] = _mask_properties(spec.properties if spec else {}, value)
+        elif field == "context" and isinstance(value, dict):
+            shown[key] = _mask_context(value)
+        else:
+            shown[key] = _masked(value)
+    try:
+        return msgspec.json.encode(shown, order="sorted").decode()
+    except UnicodeEncodeError:  # a Python dict can hold half a surrogate pair, JSON text cannot
+        return '{"unreadable":"<lone surrogate>"}'
+
+
+def _decode(raw: bytes | str) -> Any:
+    try:
+        data = raw.encode() if isinstance(raw, str) else raw
+        return None if too_deep(data) else msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeError, RecursionError, ValueError):
+        return None
+
+
+def _mask_properties(declared: dict[str, PropertySpec], values: dict[str, Any]) -> dict[str, Any]:
+    shown: dict[str, Any] = {}
+    for name, value in values.items():
+        rule = declared.get(name)
+        plain = rule is not None and rule.privacy == "plain" and _showable(value, rule)
+        shown[_free_key(name, shown)] = value if plain else _masked(value)
+    return shown
+
+
+def _showable(value: Any, rule: PropertySpec) -> bool:
+    if value is None or isinstance(value, bool | float):
+        return True
+    if isinstance(value, int):
+        return abs(value) < 2**63
+    if not isinstance(value, str) or len(value) > 256 or EMAIL.search(value) or "://" in value or "\x00" in value:
+        return False
+    return rule.type == "string" or bool(_NUMBER.match(value))  # "12,50" for a number explains the refusal
+
+
+def _mask_context(values: dict[str, Any]) -> dict[str, Any]:
+    shown: dict[str, Any] = {}
+    for name, value in values.items():
+        key = _free_key(name, shown)
+        if name in _SHOWN_CONTEXT and isinstance(value, str):
+            fits = len(value) <= CONTEXT_LIMITS[name] and not EMAIL.search(value)
+            shown[key] = value if fits else _masked(value)
+        elif name == "device_type" and value in DEVICE_TYPES:
+            shown[key] = value
+        elif name == "consent" and isinstance(value, dict):
+            shown[key] = {p: v if isinstance(v, bool) else _masked(v) for p, v in value.items() if p in PURPOSES}
+        else:
+            shown[key] = _masked(value)
+    return shown
+
+
+def _free_key(name: Any, taken: dict[str, Any]) -> str:
+    key = shown_name(name)
+    if key not in taken:
+        return key
+    return f"{key} {len(taken)}"
+
+
+def _masked(value: Any) -> str | None:
+    if value is None:
+        return None
+    size = f":{len(value)}" if isinstance(value, str | list | dict) else ""
+    return f"<{json_type(value)}{size}>"

@@ -1,0 +1,93 @@
+"""Pseudonyms: one keyed function for SDK, collector, import, guard and erasure."""
+
+from __future__ import annotations
+
+import hmac
+import os
+import secrets
+from collections.abc import Iterable
+from pathlib import Path
+
+KEY_FILE = "pseudonym.key"
+KEY_BYTES = 32
+MIN_SETTING = 16
+
+
+class PseudonymKeyError(ValueError):
+    """The pseudonym key cannot be used; the message says which file or setting and what to do."""
+
+
+class Pseudonymizer:
+    """value -> the first 32 hex characters of HMAC-SHA-256 under the deployment's key."""
+
+    def __init__(self, key: bytes) -> None:
+        if len(key) < MIN_SETTING:
+            raise PseudonymKeyError(f"the pseudonym key has {len(key)} bytes; it needs at least {MIN_SETTING}")
+        self._key = key
+
+    def __call__(self, value: str) -> str:
+        """The pseudonym of `value`, 32 lower-case hex characters."""
+        return hmac.digest(self._key, value.encode("utf-8", "surrogatepass"), "sha256").hex()[:32]
+
+    def many(self, values: Iterable[str | None]) -> list[str | None]:
+        """Pseudonyms in order, None kept; a value that comes often is computed once."""
+        known: dict[str | None, str | None] = {None: None}
+        result: list[str | None] = []
+        for value in values:
+            pseudonym = known.get(value)
+            if pseudonym is None and value is not None:
+                pseudonym = known[value] = self(value)
+            result.append(pseudonym)
+        return result
+
+
+def load_or_create_key(keys_dir: Path, setting: str | None = None) -> bytes:
+    """The deployment's key: `setting` when given, else the 0600 file in `keys_dir`, made on first use.
+
+    Safe when several processes start at once: one file wins, all read the winner. Raises PseudonymKeyError.
+    """
+    if setting:
+        key = setting.encode()
+        if len(key) < MIN_SETTING:
+            raise PseudonymKeyError(f"the pseudonym key setting has {len(key)} bytes; it needs at least {MIN_SETTING}")
+        return key
+    path = keys_dir / KEY_FILE
+    if not path.exists():
+        _create(path)
+    return _read(path)
+
+
+def _create(path: Path) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    try:
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_hex(KEY_BYTES) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(draft, path)  # fails when another process was first: a rename would replace its key
+        except FileExistsError:
+            pass
+    except OSError as error:
+        raise PseudonymKeyError(f"{path}: cannot be made ({error}); check the state directory") from error
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        mode = path.stat().st_mode & 0o777
+        text = path.read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise PseudonymKeyError(f"{path}: cannot be read ({error})") from error
+    if os.name == "posix" and mode & 0o077:
+        raise PseudonymKeyError(f"{path}: readable by others (mode {mode:o}); run chmod 600 on it")
+    try:
+        key = bytes.fromhex(text)
+    except ValueError:
+        key = b""
+    if len(key) != KEY_BYTES:
+        raise PseudonymKeyError(f"{path}: not a key of {2 * KEY_BYTES} hex characters; restore it from a backup")
+    return key

@@ -1,0 +1,248 @@
+"""Every setting of a deployment: `gtm.toml` overridden by `GTM_*` environment variables, as frozen values.
+
+Nothing here reads the environment on import. `load_settings` is called once, by the CLI and by `definitions.py`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+from msgspec import Meta, Struct
+
+from gtm_dagster.settings_source import Origin, SettingsError, read_environment, read_toml, to_struct
+
+__all__ = ["Settings", "SettingsError", "load_settings"]
+
+Positive = Annotated[float, Meta(gt=0, le=1_000_000)]
+NotNegative = Annotated[float, Meta(ge=0, le=1_000_000)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+Count = Annotated[int, Meta(ge=1)]
+Name = Annotated[str, Meta(min_length=1)]
+Model = Literal["first_touch", "last_touch", "linear", "position_based", "time_decay", "inverse_age", "last_non_direct"]
+
+
+class Sessions(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a session is. `timeout_minutes`: a gap longer than this ends one (`tracker` uses the id that was sent)."""
+
+    definition: Literal["ga4", "ua", "segment", "tracker"] = "ga4"
+    timeout_minutes: Positive = 30.0
+
+
+class Conversion(Struct, frozen=True, forbid_unknown_fields=True):
+    """An event that counts as a conversion, and the properties its value and currency are read from."""
+
+    event: Name
+    value: str | None = None
+    currency: str | None = None
+
+
+class Window(Struct, frozen=True, forbid_unknown_fields=True):
+    """One attribution result: a model and how many hours back a touch may lie."""
+
+    model: Model
+    lookback_hours: Positive
+
+
+class Attribution(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which credits are computed; the gate keeps multi-touch models absent until there is enough history."""
+
+    windows: tuple[Window, ...] = (Window("first_touch", 72.0), Window("last_touch", 24.0))
+    half_life_hours: Positive = 168.0
+    min_history_days: Annotated[int, Meta(ge=0)] = 30
+
+
+class FunnelStep(Struct, frozen=True, forbid_unknown_fields=True):
+    """A stage and the events that reach it, not earlier than `after_hours` after the stage before."""
+
+    stage: Name
+    events: Annotated[tuple[Name, ...], Meta(min_length=1)]
+    after_hours: NotNegative = 0.0
+
+
+class Funnel(Struct, frozen=True, forbid_unknown_fields=True):
+    """The ordered stages a person passes."""
+
+    steps: Annotated[tuple[FunnelStep, ...], Meta(min_length=1)] = (
+        FunnelStep("acquired", ("page_viewed",)),
+        FunnelStep("signed_up", ("signup_completed",)),
+        FunnelStep("onboarded", ("onboarding_completed",)),
+        FunnelStep("first_value", ("first_value_reached",)),
+        FunnelStep("retained", ("feature_used",), 168.0),
+    )
+
+
+class Retention(Struct, frozen=True, forbid_unknown_fields=True):
+    """Cohort periods, and the events that count as coming back (empty: any browsing or product event)."""
+
+    unit: Literal["day", "week", "month"] = "week"
+    activity: tuple[Name, ...] = ()
+
+
+class Collector(Struct, frozen=True, forbid_unknown_fields=True):
+    """Address and limits of the HTTP edge; sizes in bytes after decompression, deadlines in seconds."""
+
+    host: Name = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8377
+    max_body_bytes: Count = 5_000_000
+    max_event_bytes: Count = 64_000
+    max_batch_events: Count = 5_000
+    max_waiting_events: Count = 50_000
+    body_timeout_seconds: Positive = 10.0
+
+
+class Refresh(Struct, frozen=True, forbid_unknown_fields=True):
+    """When the pipeline runs, and how long it waits for the one writer. `cron` is read in the report time zone."""
+
+    min_interval_seconds: Count = 60
+    lock_timeout_seconds: NotNegative = 120.0
+    cron: Name = "0 5 * * *"
+
+
+class WarehouseSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """DuckDB: limits (None: DuckDB's own choice) and the oldest version that can open the files."""
+
+    memory_limit: str | None = None
+    threads: Count | None = None
+    storage_compatibility_version: Name = "v1.4.0"
+
+
+class Quarantine(Struct, frozen=True, forbid_unknown_fields=True):
+    """`days` a sealed original is kept; the share of rejected rows that warns, and the one that fails a run."""
+
+    days: Annotated[int, Meta(ge=0)] = 30
+    warn_rate: Share = 0.05
+    max_rate: Share = 0.5
+
+
+class Privacy(Struct, frozen=True, forbid_unknown_fields=True):
+    """`pseudonym_key`: None makes and keeps a 0600 file in the state directory. Set it where several machines write."""
+
+    pseudonym_key: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Privacy(pseudonym_key={'***' if self.pseudonym_key else None})"
+
+
+class Settings(Struct, frozen=True, forbid_unknown_fields=True):
+    """The whole configuration of a deployment. Paths are absolute."""
+
+    state_dir: Path = Path(".gtm")
+    plan_file: Path | None = None
+    report_timezone: Name = "UTC"
+    dedup_days: Count = 32
+    sessions: Sessions = Sessions()
+    conversions: tuple[Conversion, ...] = (
+        Conversion("payment_completed", "amount", "currency"),
+        Conversion("signup_completed"),
+    )
+    attribution: Attribution = Attribution()
+    funnel: Funnel = Funnel()
+    retention: Retention = Retention()
+    collector: Collector = Collector()
+    refresh: Refresh = Refresh()
+    warehouse: WarehouseSettings = WarehouseSettings()
+    quarantine: Quarantine = Quarantine()
+    privacy: Privacy = Privacy()
+
+    @property
+    def log_path(self) -> Path:
+        """The SQLite event log."""
+        return self.state_dir / "events.db"
+
+    @property
+    def landing_dir(self) -> Path:
+        """Folder of the landed Parquet files."""
+        return self.state_dir / "landing"
+
+    @property
+    def warehouse_path(self) -> Path:
+        """The working DuckDB file; one writer, no readers beside it."""
+        return self.state_dir / "warehouse.duckdb"
+
+    @property
+    def serving_path(self) -> Path:
+        """The published copy that readers open."""
+        return self.state_dir / "serving.duckdb"
+
+    @property
+    def keys_dir(self) -> Path:
+        """Folder (0700) of keys: pseudonyms, sealing, write keys."""
+        return self.state_dir / "keys"
+
+    @property
+    def dagster_home(self) -> Path:
+        """The Dagster instance's folder."""
+        return self.state_dir / "dagster_home"
+
+
+def load_settings(config: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+    """Read `config` (else the file GTM_CONFIG names, else ./gtm.toml when there is one), then GTM_* variables.
+
+    `environ` defaults to the process's environment. Relative paths of the file are relative to it, those of a variable
+    to the working directory. Raises SettingsError naming key, value, what is allowed, and the line or variable.
+    """
+    environ = os.environ if environ is None else environ
+    named = config or (Path(environ["GTM_CONFIG"]) if environ.get("GTM_CONFIG") else None)
+    path = named or Path("gtm.toml")
+    values: dict[str, Any] = {}
+    origin = Origin()
+    if named or path.exists():
+        values, origin = read_toml(path)
+    _absolute_paths(values, path.absolute().parent)
+    told = read_environment(environ, Settings)
+    _absolute_paths(told.values, Path.cwd())
+    _merge(values, told.values)
+    origin.variables.update(told.variables)
+    steps = values.get("funnel", {}).get("steps") if isinstance(values.get("funnel"), dict) else None
+    if isinstance(steps, list):
+        values["funnel"]["steps"] = [{"stage": s, "events": [s]} if isinstance(s, str) else s for s in steps]
+    settings: Settings = to_struct(values, Settings, origin)
+    _check_zone(settings, origin)
+    _check_distinct("attribution.windows", [(w.model, w.lookback_hours) for w in settings.attribution.windows], origin)
+    _check_distinct("conversions", [c.event for c in settings.conversions], origin)
+    _check_distinct("funnel.steps", [step.stage for step in settings.funnel.steps], origin)
+    if not settings.state_dir.is_absolute():
+        base = path.absolute().parent if named else Path.cwd()
+        settings = msgspec.structs.replace(settings, state_dir=base / settings.state_dir)
+    return settings
+
+
+def _absolute_paths(values: dict[str, Any], base: Path) -> None:
+    for key in ("state_dir", "plan_file"):
+        if isinstance(values.get(key), str):
+            if not values[key].strip():
+                raise SettingsError(f"{key}: {values[key]!r} is not a path; name a folder or file, or leave it out")
+            values[key] = str(base / Path(values[key]).expanduser())
+
+
+def _merge(into: dict[str, Any], over: dict[str, Any]) -> None:
+    for key, value in over.items():
+        if isinstance(value, dict) and isinstance(into.get(key), dict):
+            _merge(into[key], value)
+        else:
+            into[key] = value
+
+
+def _check_zone(settings: Settings, origin: Origin) -> None:
+    try:
+        ZoneInfo(settings.report_timezone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        place = origin.place("report_timezone")
+        raise SettingsError(
+            f"report_timezone: {settings.report_timezone!r} is not a time zone; "
+            f"give an IANA name such as Europe/Berlin or UTC{place}"
+        ) from None
+
+
+def _check_distinct(key: str, names: Sequence[Any], origin: Origin) -> None:
+    """An entry told twice would be counted twice."""
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            raise SettingsError(
+                f"{key}[{index}]: {name!r} is already entry {names.index(name)}; name it once{origin.place(f'{key}[{index}]')}"
+            )

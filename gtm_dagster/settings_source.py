@@ -1,0 +1,200 @@
+"""Where a setting came from: TOML with its line numbers, GTM_* variables, and conversion that can name both."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import msgspec
+
+PREFIX = "GTM_"
+NOT_SETTINGS = frozenset({"GTM_CONFIG"})
+
+
+class SettingsError(ValueError):
+    """A setting that cannot be used; the message names key, value, what is allowed, and where it stands."""
+
+
+@dataclass
+class Origin:
+    """The places of the settings that were told: lines of one file, and variables."""
+
+    file: str = ""
+    lines: dict[str, int] = field(default_factory=dict)
+    variables: dict[str, str] = field(default_factory=dict)
+
+    def place(self, key: str) -> str:
+        """` (gtm.toml line 41)`, ` (GTM_STATE_DIR)`, or nothing when the place is not known."""
+        parent = key
+        while parent:
+            if parent in self.variables:
+                return f" ({self.variables[parent]})"
+            if parent in self.lines:
+                return f" ({self.file} line {self.lines[parent]})"
+            parent = re.sub(r"(\[\d+\]|\.?[^.\[\]]+)$", "", parent)
+        return f" ({self.file})" if self.file else ""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the environment says: nested values, and the variable behind each key."""
+
+    values: dict[str, Any]
+    variables: dict[str, str]
+
+
+def read_toml(path: Path) -> tuple[dict[str, Any], Origin]:
+    """The file's content and the line of each key. Raises SettingsError when it cannot be read or parsed."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise SettingsError(f"{path}: there is no such settings file; correct --config or GTM_CONFIG") from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise SettingsError(f"{path}: the settings file cannot be read: {reason}") from None
+    try:
+        return tomllib.loads(text), Origin(path.name, _line_numbers(text))
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{path.name}: not valid TOML: {error}") from None
+
+
+_HEADER = re.compile(r"^\s*(\[\[?)\s*([A-Za-z0-9_.\-\s]+?)\s*\]\]?\s*(#.*)?$")
+_KEY = re.compile(r"^\s*([A-Za-z0-9_.\-]+)\s*=\s*(.*)$")
+
+
+def _line_numbers(text: str) -> dict[str, int]:
+    """The line of every `key`, `table.key` and `table.key[i]`, by a scan that knows headers, keys and arrays."""
+    found: dict[str, int] = {}
+    counts: dict[str, int] = {}
+    prefix, open_key, depth, index = "", "", 0, 0
+    for number, line in enumerate(text.splitlines(), start=1):
+        bare = re.sub(r'"(\\.|[^"\\])*"|\'[^\']*\'', lambda m: "s" * len(m.group()), line)
+        if depth == 0:
+            header, key = _HEADER.match(bare), _KEY.match(bare)
+            if header:
+                prefix = header.group(2)
+                if header.group(1) == "[[":
+                    counts[prefix] = counts.get(prefix, -1) + 1
+                    prefix = f"{prefix}[{counts[prefix]}]"
+                found[prefix] = number
+                continue
+            if not key:
+                continue
+            open_key = f"{prefix}.{key.group(1)}" if prefix else key.group(1)
+            found.setdefault(open_key, number)
+            index, bare = 0, key.group(2)
+        for char in bare.partition("#")[0]:
+            if char not in " \t,]}" and depth == 1:
+                found.setdefault(f"{open_key}[{index}]", number)
+            depth += (char in "[{") - (char in "]}")
+            index += char == "," and depth == 1
+    return found
+
+
+def read_environment(environ: Mapping[str, str], root: type) -> Told:
+    """The GTM_* variables as nested values: `__` between levels, JSON where the setting is not plain text."""
+    values: dict[str, Any] = {}
+    variables: dict[str, str] = {}
+    for variable in sorted(environ):
+        if not variable.startswith(PREFIX) or variable in NOT_SETTINGS:
+            continue
+        names = variable[len(PREFIX) :].lower().split("__")
+        wanted: Any = root
+        for depth, name in enumerate(names):
+            known = get_type_hints(wanted, include_extras=True) if _is_struct(wanted) else {}
+            if name not in known:
+                raise SettingsError(_unknown(".".join(names[: depth + 1]), name, known, f" ({variable})"))
+            wanted = known[name]
+        into = values
+        for name in names[:-1]:
+            into = into.setdefault(name, {})
+        into[names[-1]] = _from_text(environ[variable], wanted, ".".join(names), variable)
+        variables[".".join(names)] = variable
+    return Told(values, variables)
+
+
+def _from_text(text: str, wanted: Any, key: str, variable: str) -> Any:
+    options = _options(wanted)
+    if text == "" and type(None) in options:
+        return None
+    if any(option in (str, Path) or get_origin(option) is Literal for option in options):
+        return text
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        raise SettingsError(f"{key}: {text!r} is not {_allowed(wanted)} ({variable}, read as JSON)") from None
+
+
+def to_struct(value: Any, wanted: Any, origin: Origin, key: str = "") -> Any:
+    """`value` as `wanted` (a Struct, a tuple of them, or a plain type), naming the exact key of what does not fit."""
+    if _is_struct(wanted):
+        if not isinstance(value, dict):
+            raise SettingsError(f"{key}: {value!r} is not a table{origin.place(key)}")
+        known = get_type_hints(wanted, include_extras=True)
+        told = {}
+        for name, part in value.items():
+            inner = f"{key}.{name}" if key else name
+            if name not in known:
+                raise SettingsError(_unknown(inner, name, known, origin.place(inner)))
+            told[name] = to_struct(part, known[name], origin, inner)
+        missing = [f.name for f in msgspec.structs.fields(wanted) if f.required and f.name not in told]
+        if missing:
+            raise SettingsError(f"{key}.{missing[0]}: is missing{origin.place(key)}")
+        return wanted(**told)
+    options = _options(wanted)
+    if len(options) == 1 and get_origin(options[0]) is tuple:
+        if not isinstance(value, list):
+            raise SettingsError(f"{key}: {value!r} is not a list{origin.place(key)}")
+        member = get_args(options[0])[0]
+        items = tuple(to_struct(item, member, origin, f"{key}[{i}]") for i, item in enumerate(value))
+        if not items and get_origin(wanted) is Annotated:
+            raise SettingsError(f"{key}: the list is empty; it needs at least one entry{origin.place(key)}")
+        return items
+    try:
+        return msgspec.convert(value, wanted, strict=True, dec_hook=lambda kind, told: kind(told))
+    except (msgspec.ValidationError, TypeError, OverflowError):
+        raise SettingsError(f"{key}: {value!r} is not {_allowed(wanted)}{origin.place(key)}") from None
+
+
+def _is_struct(wanted: Any) -> bool:
+    return isinstance(wanted, type) and issubclass(wanted, msgspec.Struct)
+
+
+def _options(wanted: Any) -> tuple[Any, ...]:
+    if get_origin(wanted) is Annotated:
+        return _options(get_args(wanted)[0])
+    if get_origin(wanted) in (types.UnionType, Union):
+        return tuple(option for part in get_args(wanted) for option in _options(part))
+    return (wanted,)
+
+
+def _allowed(wanted: Any) -> str:
+    """The allowed values in words."""
+    if get_origin(wanted) in (types.UnionType, Union):
+        return " or ".join("empty" if part is type(None) else _allowed(part) for part in get_args(wanted))
+    if get_origin(wanted) is Literal:
+        return f"one of {', '.join(map(str, get_args(wanted)))}"
+    base = _options(wanted)[0]
+    word = {int: "a whole number", float: "a number", str: "text", Path: "a path"}.get(base, "a list")
+    limits = []
+    for note in get_args(wanted)[1:] if get_origin(wanted) is Annotated else ():
+        limits += [
+            f"{told} {bound:g}"
+            for bound, told in ((note.gt, "above"), (note.ge, "of at least"), (note.le, "of at most"))
+            if bound is not None
+        ]
+        if note.min_length:
+            word = f"{word} that is not empty"
+    return " ".join([word, " and ".join(limits)]).strip()
+
+
+def _unknown(key: str, name: str, known: Mapping[str, Any], place: str) -> str:
+    near = sorted(known, key=lambda other: (-len(set(other) & set(name)), other))
+    told = ", ".join(sorted(known)) if len(known) <= 16 else ", ".join(near[:16])
+    return f"{key}: there is no such setting; known here: {told or 'none'}{place}"

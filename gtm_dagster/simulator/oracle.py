@@ -1,0 +1,183 @@
+"""The truth of simulated traffic, worked out from what was planted and not from what a pipeline sees.
+
+Sessions, touches, credit, funnel and retention by their definitions (30 minutes, session start as the touch,
+`0 <= age <= window`), with the planted person of each event: no identity resolution, no SQL, no engine.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+
+from gtm_dagster.attribution.models import weights
+from gtm_dagster.simulator.happenings import API, CODE, CURRENCIES, Happenings
+from gtm_dagster.simulator.visits import DAY, HOUR, arrival_table
+
+UNATTRIBUTED = "(unattributed)"
+DEFAULT_WINDOWS: tuple[tuple[str, float], ...] = (("first_touch", 72.0), ("last_touch", 24.0))
+FUNNEL: tuple[tuple[str, str, float], ...] = (
+    ("acquired", "page_viewed", 0),
+    ("signed_up", "signup_completed", 0),
+    ("onboarded", "onboarding_completed", 0),
+    ("first_value", "first_value_reached", 0),
+    ("retained", "feature_used", 168),
+)
+"""Stage, event, hours that must have passed since the stage before."""
+
+
+@dataclass(frozen=True)
+class Sessions:
+    """A row a session, in order of person and start; `channel` is an index into `channels`."""
+
+    person: np.ndarray
+    start_us: np.ndarray
+    channel: np.ndarray
+    channels: tuple[str, ...]
+
+
+def browsing(events: Happenings) -> np.ndarray:
+    """Mask of the events that make sessions: not from a server, and not the record of a flag."""
+    return (events.device != API) & (events.kind != CODE["flag_exposed"])
+
+
+def sessions_of(events: Happenings, timeout_us: int = 30 * 60_000_000) -> Sessions:
+    """Sessions of `events` (in order of person and time), a new one after a gap of more than `timeout_us`."""
+    seen = events.take(browsing(events))
+    if not len(seen):
+        none = np.zeros(0, dtype=np.int64)
+        return Sessions(none, none, none, ("Direct",))
+    opens = np.r_[True, (seen.person[1:] != seen.person[:-1]) | (np.diff(seen.at_us) > timeout_us)]
+    number = np.cumsum(opens) - 1
+    arrivals, *_ = arrival_table()
+    channels = tuple(sorted({arrival.channel for arrival in arrivals} | {"Direct"}))
+    # Arrival -1 (nothing said) reads the last entry of both tables: rank 0, Direct.
+    channel_of = np.array([channels.index(arrival.channel) for arrival in arrivals] + [channels.index("Direct")])
+    rank_of = np.array([arrival.rank for arrival in arrivals] + [0])
+    channel = np.full(int(opens.sum()), channels.index("Direct"))
+    for rank in (2, 1):  # a named source wins over a referrer
+        at = np.flatnonzero(rank_of[seen.arrival] == rank)
+        session, first = np.unique(number[at], return_index=True)
+        channel[session] = channel_of[seen.arrival[at[first]]]
+    return Sessions(seen.person[opens], seen.at_us[opens], channel, channels)
+
+
+def acquisition(sessions: Sessions, persons: int) -> np.ndarray:
+    """Channel index of each person's first session; every simulated person has one."""
+    person, first = np.unique(sessions.person, return_index=True)
+    result = np.full(persons, sessions.channels.index("Direct"))
+    result[person] = sessions.channel[first]
+    return result
+
+
+def credit(events: Happenings, sessions: Sessions, windows: Sequence[tuple[str, float]]) -> list[dict[str, object]]:
+    """Credit by conversion type, currency, model, window and channel; value None where the type has none."""
+    direct = sessions.channels.index("Direct")
+    begin = np.searchsorted(sessions.person, np.arange(int(events.person.max(initial=-1)) + 2))
+    flat: dict[tuple[str, int], list[float]] = {}
+    total: dict[tuple[str, str | None, str, float, str], list[float]] = defaultdict(lambda: [0.0, 0.0])
+    for name in ("signup_completed", "payment_completed"):
+        rows = np.flatnonzero(events.kind == CODE[name])
+        for row in rows:
+            person, at_us = events.person[row], events.at_us[row]
+            low, high = begin[person], begin[person + 1]
+            high = low + int(np.searchsorted(sessions.start_us[low:high], at_us, side="right"))
+            currency = CURRENCIES[events.currency[row]] if name == "payment_completed" else None
+            value = float(events.amount[row]) if name == "payment_completed" else 0.0
+            ages = at_us - sessions.start_us[low:high]
+            for model, hours in windows:
+                within = int((ages > hours * HOUR).sum())
+                touches = sessions.channel[low + within : high]
+                if not len(touches):
+                    cell = total[(name, currency, model, hours, UNATTRIBUTED)]
+                    cell[0] += 1.0
+                    cell[1] += value
+                    continue
+                if model in {"time_decay", "inverse_age", "last_non_direct"}:
+                    shares = weights(model, ages[within:] / HOUR, is_direct=list(touches == direct))
+                else:
+                    shares = flat.setdefault((model, len(touches)), [])
+                    shares = shares or weights(model, [0.0] * len(touches))
+                    flat[model, len(touches)] = shares
+                for channel, share in zip(touches, shares, strict=True):
+                    if share > 0:
+                        cell = total[(name, currency, model, hours, sessions.channels[channel])]
+                        cell[0] += share
+                        cell[1] += share * value
+    return [
+        {
+            "conversion_type": name, "currency": currency, "model": model, "window_hours": hours, "channel": channel,
+            "conversions": conversions, "value": value if name == "payment_completed" else None,
+        }
+        for (name, currency, model, hours, channel), (conversions, value) in sorted(total.items(), key=repr)
+    ]  # fmt: skip
+
+
+def funnel(events: Happenings, acquired: np.ndarray, channels: tuple[str, ...]) -> list[dict[str, object]]:
+    """Persons by stage and acquisition channel; each stage at or after the one before."""
+    rows: list[dict[str, object]] = []
+    reached = np.full(len(acquired), np.iinfo(np.int64).min)
+    for stage, name, after_hours in FUNNEL:
+        at = np.flatnonzero(events.kind == CODE[name])
+        person, at_us = events.person[at], events.at_us[at]
+        before = reached[person]
+        fits = (before < _LATER) & (at_us >= np.where(before > 0, before + int(after_hours * HOUR), before))
+        reached = np.full(len(acquired), _LATER)
+        np.minimum.at(reached, person[fits], at_us[fits])
+        count = np.bincount(acquired[reached < _LATER], minlength=len(channels))
+        rows += [
+            {"stage": stage, "channel": channel, "persons": int(n)}
+            for channel, n in zip(channels, count, strict=True)
+            if n
+        ]
+    return rows
+
+
+_LATER = np.int64(np.iinfo(np.int64).max)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC).date()
+
+
+def retention(events: Happenings) -> list[dict[str, object]]:
+    """Persons by the Monday of their first week of activity (UTC), and how many were active `period` weeks later."""
+    active = events.take(browsing(events))
+    if not len(active):
+        return []
+    week = (active.at_us // DAY + 3) // 7  # 1970-01-01 was a Thursday: weeks begin on Monday
+    pairs = np.unique(np.stack([active.person, week]), axis=1)
+    first = np.full(int(pairs[0].max()) + 1, _LATER)
+    np.minimum.at(first, pairs[0], pairs[1])
+    born = first[pairs[0]]
+    rows: list[dict[str, object]] = []
+    for cohort in np.unique(born):
+        back = np.bincount(pairs[1][born == cohort] - cohort)
+        size = int(back[0])
+        monday = _EPOCH + timedelta(days=int(cohort) * 7 - 3)
+        for period in range(int(week.max() - cohort) + 1):
+            returned = int(back[period]) if period < len(back) else 0
+            rows.append({"cohort": monday.isoformat(), "period": period, "persons": size, "retained": returned})
+    return rows
+
+
+def by_channel(events: Happenings, acquired: np.ndarray, channels: tuple[str, ...]) -> dict[str, dict[str, object]]:
+    """What was planted for the persons of each acquisition channel: persons, steps reached, payments, revenue."""
+    steps = {"signups": "signup_completed", "onboarded": "onboarding_completed", "first_value": "first_value_reached"}
+    here = np.unique(events.person)
+    result: dict[str, dict[str, object]] = {}
+    channel_of = acquired[events.person]
+    for index, channel in enumerate(channels):
+        persons = int((acquired[here] == index).sum())
+        if not persons:
+            continue
+        mine = channel_of == index
+        row: dict[str, object] = {"persons": persons}
+        for label, name in steps.items():
+            row[label] = len(np.unique(events.person[mine & (events.kind == CODE[name])]))
+        paid = mine & (events.kind == CODE["payment_completed"])
+        row["payments"] = int(paid.sum())
+        row["revenue"] = {
+            code: float(round(events.amount[paid & (events.currency == number)].sum(), 2))
+            for number, code in enumerate(CURRENCIES)
+        }
+        result[channel] = row
+    return result

@@ -1,0 +1,64 @@
+"""A landing frame in the types the schema is written for; what cannot be brought there breaks the contract."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from gtm_dagster.taxonomy.envelope import CONTEXT_LIMITS, ID_LIMITS
+
+TEXT_COLUMNS = (*ID_LIMITS, "event_name", "properties", *CONTEXT_LIMITS, "device_type", "consent")
+INT_COLUMNS = ("event_us", "received_us")
+
+
+class ContractBreak(ValueError):
+    """The frame is not a landing frame: a column is missing or holds another type. Nothing in it was judged."""
+
+
+def conform(frame: pd.DataFrame) -> pd.DataFrame:
+    """The judged columns of `frame`, texts as `str`, times as `Int64`, index 0..n-1. Raises ContractBreak.
+
+    All-null columns may have any type; whole-numbered floats are integers that met a null on their way through pandas.
+    """
+    missing = [name for name in (*TEXT_COLUMNS, *INT_COLUMNS) if name not in frame.columns]
+    if missing:
+        raise ContractBreak(f"landing column {', '.join(missing)} is missing; land the batch again with this version")
+    columns = {name: _texts(name, frame[name]) for name in TEXT_COLUMNS}
+    columns.update({name: _integers(name, frame[name]) for name in INT_COLUMNS})
+    return pd.DataFrame(columns, index=pd.RangeIndex(len(frame)))
+
+
+def _texts(name: str, series: pd.Series) -> pd.Series:
+    if series.dtype == "str":
+        return series.reset_index(drop=True)
+    array = _arrow(name, series)
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    if not (pa.types.is_string(array.type) or pa.types.is_large_string(array.type) or array.null_count == len(array)):
+        raise ContractBreak(f"landing column {name} holds {array.type}, not text; land the batch again")
+    return pd.Series(array.cast(pa.large_string()) if len(array) else [], dtype="str")
+
+
+def _integers(name: str, series: pd.Series) -> pd.Series:
+    if pd.api.types.is_integer_dtype(series.dtype) and series.dtype != "uint64":
+        return series.reset_index(drop=True).astype("Int64")
+    array = _arrow(name, series)
+    if array.null_count == len(array):
+        array = pa.nulls(len(array), pa.int64())
+    elif not (pa.types.is_integer(array.type) or pa.types.is_floating(array.type)):
+        raise ContractBreak(f"landing column {name} holds {array.type}, not integer microseconds; land the batch again")
+    try:
+        array = array.cast(pa.int64())
+    except pa.ArrowInvalid as error:
+        raise ContractBreak(f"landing column {name} holds numbers that are no whole microseconds ({error})") from error
+    valid = array.is_valid().to_numpy(zero_copy_only=False)
+    return pd.Series(pd.arrays.IntegerArray(pc.fill_null(array, 0).to_numpy(zero_copy_only=False).copy(), ~valid))
+
+
+def _arrow(name: str, series: pd.Series) -> pa.Array:
+    try:
+        array = pa.array(series, from_pandas=True)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeEncodeError) as error:
+        raise ContractBreak(f"landing column {name} holds mixed types ({error})") from error
+    return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array

@@ -1,0 +1,54 @@
+"""The typed event and the reason an event was refused."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+EMAIL = re.compile(r"[^\s@<>\"']+@[^\s@<>\"']+\.[^\s@<>\"'.]{2,}")
+"""Anything shaped like an e-mail address; deliberately wide, for refusing and redacting, not for proving one."""
+
+_NAME = re.compile(r"[A-Za-z0-9_$][A-Za-z0-9_.$ :/-]{0,63}\Z")
+
+
+class FieldError(msgspec.Struct, frozen=True, gc=False):
+    """One reason: `path` (dotted, empty for the whole event), a stable `code`, and a `message` free of personal values."""
+
+    path: str
+    code: str
+    message: str
+
+
+class Event(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """An event that satisfies the plan. `event_us` is microseconds since the epoch, UTC; empty context texts are None."""
+
+    event_id: str
+    event_name: str
+    event_us: int
+    user_id: str | None = None
+    anonymous_id: str | None = None
+    session_id: str | None = None
+    properties: dict[str, Any] = {}
+    source: str | None = None
+    medium: str | None = None
+    campaign: str | None = None
+    term: str | None = None
+    content: str | None = None
+    device_type: str | None = None
+    locale: str | None = None
+    page_url: str | None = None
+    referrer: str | None = None
+    click_id: str | None = None
+    country: str | None = None
+    region: str | None = None
+    consent: Mapping[str, bool] | None = None
+
+
+def shown_name(name: object) -> str:
+    """`name` when it reads like an identifier, else a placeholder: names of keys and events may carry personal data too."""
+    if isinstance(name, str) and _NAME.match(name) and not EMAIL.search(name):
+        return name
+    return "<masked>"

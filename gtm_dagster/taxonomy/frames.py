@@ -1,0 +1,193 @@
+"""Whole landing frames against the plan: one Pandera schema for the envelope, one for the properties of each event.
+
+The rules are those of EventValidator; a differential test holds the two to one verdict. Needs pandas and pandera.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+import pandas as pd
+import pandera.pandas as pandera
+import pyarrow as pa
+import pyarrow.compute as pc
+from pandera.errors import SchemaErrors
+
+from gtm_dagster.taxonomy.conform import ContractBreak, conform
+from gtm_dagster.taxonomy.decoding import too_deep
+from gtm_dagster.taxonomy.envelope import CONTEXT_LIMITS, DEVICE_TYPES, ID_LIMITS, MAX_US, MIN_US, PURPOSES
+from gtm_dagster.taxonomy.event import EMAIL, FieldError
+from gtm_dagster.taxonomy.explain import explain_document
+from gtm_dagster.taxonomy.plan import EventSpec, Plan
+from gtm_dagster.taxonomy.properties import check_properties
+
+__all__ = ["ContractBreak", "FrameVerdict", "landing_schema", "properties_schema", "validate_frame"]
+
+_ANY_MOMENT = "2000-01-01T00:00:00Z"
+
+
+@dataclass(frozen=True)
+class FrameVerdict:
+    """`ok`: a bool a row, in the frame's order. `reasons`: for each row that is not ok, in order, every reason."""
+
+    ok: np.ndarray
+    reasons: list[tuple[FieldError, ...]]
+
+
+def landing_schema(plan: Plan) -> pandera.DataFrameSchema:
+    """The contract of the envelope of landed events of `plan`, on the columns `conform` gives."""
+    columns: dict[str, pandera.Column] = {}
+    for name, limit in ID_LIMITS.items():
+        columns[name] = _text_column(name, limit, nullable=name != "event_id", shortest=1)
+    for name, limit in CONTEXT_LIMITS.items():
+        columns[name] = _text_column(name, limit)
+    known = pa.array([*plan.events, *plan.aliases])
+    columns["event_name"] = pandera.Column("str", _check("unknown_event", lambda a: pc.is_in(a, known)), nullable=False)
+    device_types = pa.array(DEVICE_TYPES)
+    columns["device_type"] = pandera.Column(
+        "str", _check("not_allowed", lambda a: pc.is_in(a, device_types)), nullable=True
+    )
+    columns["consent"] = pandera.Column("str", _each_text("consent", _consent_holds), nullable=True)
+    columns["properties"] = pandera.Column("str", nullable=True)
+    in_range = pandera.Check(lambda s: (s >= MIN_US) & (s < MAX_US), name="timestamp_out_of_range")
+    columns["event_us"] = pandera.Column("Int64", in_range, nullable=False)
+    columns["received_us"] = pandera.Column("Int64", nullable=False)
+    someone = pandera.Check(
+        lambda frame: frame["user_id"].notna() | frame["anonymous_id"].notna(), name="missing_identity", ignore_na=False
+    )
+    return pandera.DataFrameSchema(columns, checks=someone, name=f"landing {plan.version}", strict="filter")
+
+
+def properties_schema(spec: EventSpec) -> pandera.SeriesSchema:
+    """The contract of the `properties` text of one event."""
+    return pandera.SeriesSchema(
+        "str", _each_text("properties", lambda text: _properties_hold(spec, text)), nullable=not spec.required, name="properties"
+    )
+
+
+def validate_frame(plan: Plan, df: pd.DataFrame) -> FrameVerdict:
+    """The verdict on every row of a landing frame. Raises ContractBreak when a column is missing or of another type."""
+    frame = conform(df)
+    if frame.empty:
+        return FrameVerdict(np.ones(0, dtype=bool), [])
+    if frame["received_us"].isna().any():
+        raise ContractBreak("landing column received_us holds nulls; land the batch again")
+    ok = np.ones(len(frame), dtype=bool)
+    ok[_failing(landing_schema(plan), frame)] = False
+    names = frame["event_name"].map(plan.resolve, na_action="ignore") if plan.aliases else frame["event_name"]
+    for name, texts in frame["properties"].groupby(names, sort=False):
+        ok[_failing(properties_schema(plan.events[name]), texts) if name in plan.events else []] = False
+    bad = np.flatnonzero(~ok)
+    return FrameVerdict(ok, [_reasons(plan, row) for row in frame.iloc[bad].to_dict("records")])
+
+
+def _failing(schema: Any, data: pd.DataFrame | pd.Series) -> np.ndarray:
+    """Positions (index labels) of the rows that break `schema`."""
+    try:
+        schema.validate(data, lazy=True)
+    except SchemaErrors as error:
+        broken = [e for e in error.schema_errors if e.check_output is None]
+        if broken:
+            raise ContractBreak(f"landing frame: {broken[0]}") from error
+        return np.unique(np.concatenate([_rows(e.check_output) for e in error.schema_errors]))
+    return np.empty(0, dtype=np.int64)
+
+
+def _rows(held: pd.Series) -> np.ndarray:
+    return held.index[~held.fillna(False).astype(bool)].to_numpy()
+
+
+def _text_column(name: str, limit: int, *, nullable: bool = True, shortest: int = 0) -> pandera.Column:
+    def fits(array: pa.Array) -> pa.Array:
+        length = pc.utf8_length(array)
+        return pc.and_(pc.greater_equal(length, shortest), pc.less_equal(length, limit))
+
+    checks = [_check("length", fits), _check("nul", lambda array: pc.invert(pc.match_substring(array, "\x00")))]
+    if name == "event_id":
+        checks.append(_each_text("personal_data", lambda text: not EMAIL.search(text), only="@"))
+    return pandera.Column("str", checks, nullable=nullable)
+
+
+def _check(name: str, holds: Callable[[pa.Array], pa.Array]) -> pandera.Check:
+    """A check on the Arrow buffer behind a text column; a null holds."""
+
+    def run(series: pd.Series) -> pd.Series:
+        held = pc.fill_null(holds(_array(series)), True)
+        return pd.Series(held.to_numpy(zero_copy_only=False), index=series.index)
+
+    return pandera.Check(run, name=name, ignore_na=False)
+
+
+def _each_text(name: str, holds: Callable[[str], bool], only: str | None = None) -> pandera.Check:
+    """A check by a Python function, called once for each distinct text (each that contains `only`); a null holds."""
+
+    def run(series: pd.Series) -> pd.Series:
+        array = _array(series)
+        if only is not None and not pc.any(pc.match_substring(array, only)).as_py():
+            return pd.Series(np.ones(len(series), dtype=bool), index=series.index)
+        coded = array.dictionary_encode()
+        held = np.fromiter((holds(text) for text in coded.dictionary.to_pylist()), dtype=bool)
+        held = np.append(held, True)
+        codes = pc.fill_null(coded.indices, len(held) - 1).to_numpy(zero_copy_only=False)
+        return pd.Series(held[codes], index=series.index)
+
+    return pandera.Check(run, name=name, ignore_na=False)
+
+
+def _array(series: pd.Series) -> pa.Array:
+    array = pa.array(series, from_pandas=True)
+    return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
+
+
+def _decoded(text: str) -> Any:
+    """The JSON value of a stored text. Raises ValueError for anything that is none."""
+    raw = text.encode()
+    if too_deep(raw):
+        raise ValueError("too deep")
+    return msgspec.json.decode(raw)
+
+
+def _properties_hold(spec: EventSpec, text: str) -> bool:
+    try:
+        value = _decoded(text)
+    except ValueError:
+        return False
+    value = {} if value is None else value
+    return isinstance(value, dict) and not check_properties(spec, value)
+
+
+def _consent_holds(text: str) -> bool:
+    try:
+        value = _decoded(text)
+    except ValueError:
+        return False
+    if value is None:
+        return True
+    return isinstance(value, dict) and all(k in PURPOSES and isinstance(v, bool) for k, v in value.items())
+
+
+def _reasons(plan: Plan, row: dict[str, Any]) -> tuple[FieldError, ...]:
+    row = {key: None if pd.isna(value) else value for key, value in row.items()}
+    errors: list[FieldError] = []
+    event_us = row["event_us"]
+    if event_us is None:
+        errors.append(FieldError("timestamp", "missing_field", "timestamp is needed"))
+    elif not MIN_US <= event_us < MAX_US:
+        errors.append(FieldError("timestamp", "timestamp_out_of_range", "outside the years 2000 to 2100"))
+    decoded: dict[str, Any] = {}
+    for field in ("properties", "consent"):
+        try:
+            decoded[field] = _decoded(row[field]) if row[field] is not None else None
+        except ValueError:
+            decoded[field] = None
+            errors.append(FieldError(field if field == "properties" else "context.consent", "invalid_json", "not JSON"))
+    document: dict[str, Any] = {field: row[field] for field in (*ID_LIMITS, "event_name")}
+    document["timestamp"] = _ANY_MOMENT  # the landed form is event_us, judged above
+    document["properties"] = decoded["properties"]
+    document["context"] = {field: row[field] for field in (*CONTEXT_LIMITS, "device_type")} | {"consent": decoded["consent"]}
+    errors.extend(explain_document(plan, document))
+    return tuple(errors) or (FieldError("", "invalid", "breaks the landing schema"),)

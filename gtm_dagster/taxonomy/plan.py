@@ -1,0 +1,185 @@
+"""The tracking plan as frozen data, read from YAML and checked when it is read."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from functools import cached_property
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import yaml
+
+PropertyType = Literal["string", "number", "integer", "boolean"]
+PrivacyClass = Literal["plain", "personal", "sensitive", "free_text"]
+Stage = Literal["acquisition", "activation", "retention", "revenue", "operations"]
+Scalar = str | int | float | bool
+
+DEFAULT_MAX_LENGTH = 1024
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
+_VERSION = re.compile(r"\d+-\d+-\d+\Z")
+_PYTHON_TYPES: dict[str, tuple[type, ...]] = {
+    "string": (str,),
+    "number": (int, float),
+    "integer": (int,),
+    "boolean": (bool,),
+}
+
+
+class PlanError(ValueError):
+    """The tracking plan cannot be used; the message names the file, the event, the property and the way out."""
+
+
+class PropertySpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
+    """One property. `privacy`: plain lands as sent, personal lands as a pseudonym, sensitive and free_text never land."""
+
+    type: PropertyType
+    required: bool = False
+    allowed: tuple[Scalar, ...] = ()
+    minimum: float | None = None
+    maximum: float | None = None
+    max_length: int = DEFAULT_MAX_LENGTH
+    pattern: str | None = None
+    privacy: PrivacyClass = "plain"
+    description: str = ""
+
+    @cached_property
+    def regex(self) -> re.Pattern[str] | None:
+        """The pattern, matched against the whole value."""
+        return re.compile(rf"(?:{self.pattern})\Z") if self.pattern else None
+
+
+class EventSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
+    """One event. `additional: true` lets it carry scalar properties the plan does not declare."""
+
+    description: str
+    stage: Stage
+    owner: str
+    properties: dict[str, PropertySpec] = {}
+    additional: bool = False
+    name: str = ""
+
+    @cached_property
+    def required(self) -> tuple[str, ...]:
+        """Names of the properties that must be there and not null."""
+        return tuple(name for name, spec in self.properties.items() if spec.required)
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
+    """A tracking plan. `version` is MODEL-REVISION-ADDITION; `aliases` maps other spellings to canonical event names."""
+
+    version: str
+    events: dict[str, EventSpec]
+    aliases: dict[str, str] = {}
+
+    def resolve(self, name: str) -> str | None:
+        """The canonical name of an event, or None when the plan does not know it."""
+        return name if name in self.events else self.aliases.get(name)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hex characters that change with anything that can change a verdict or what lands."""
+        text = msgspec.json.encode(self, order="deterministic")
+        return hashlib.sha256(text).hexdigest()[:16]
+
+    def json_schema(self) -> dict[str, Any]:
+        """JSON Schema (draft 2020-12) of every event; documentation, the validator decides."""
+        from gtm_dagster.taxonomy.json_schema import plan_schema
+
+        return plan_schema(self)
+
+
+class _UniqueKeyLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """Safe YAML that refuses a key written twice: YAML would keep the last one and lose the other silently."""
+
+
+def _mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+    seen: set[Any] = set()
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node)
+        if key in seen:
+            raise PlanError(f"line {key_node.start_mark.line + 1}: {key!r} is declared twice; keep one")
+        seen.add(key)
+    return loader.construct_mapping(node, deep=True)
+
+
+_UniqueKeyLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+
+
+def load_plan(path: Path | None = None) -> Plan:
+    """The plan of `path`, or the packaged default. Raises PlanError naming file, event and property."""
+    where = "the packaged plan" if path is None else str(path)
+    try:
+        text = (
+            (resources.files("gtm_dagster.taxonomy") / "plan.yaml").read_text("utf-8")
+            if path is None
+            else path.read_text("utf-8")
+        )
+    except (OSError, UnicodeDecodeError) as error:
+        raise PlanError(f"plan_file {where}: cannot be read ({error})") from error
+    return parse_plan(text, where)
+
+
+def parse_plan(text: str, where: str = "plan") -> Plan:
+    """The plan written in YAML `text`; `where` names it in errors. Raises PlanError."""
+    try:
+        raw = yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506  (a SafeLoader)
+        plan = msgspec.convert(raw, Plan)
+    except PlanError as error:
+        raise PlanError(f"{where}: {error}") from None
+    except yaml.YAMLError as error:
+        raise PlanError(f"{where}: not YAML ({error})") from error
+    except msgspec.ValidationError as error:
+        raise PlanError(f"{where}: {error}") from error
+    events = {name: msgspec.structs.replace(spec, name=name) for name, spec in plan.events.items()}
+    plan = msgspec.structs.replace(plan, events=events)
+    _check(plan, where)
+    return plan
+
+
+def _check(plan: Plan, where: str) -> None:
+    if not _VERSION.match(plan.version):
+        raise PlanError(f"{where}: version {plan.version!r} is not MODEL-REVISION-ADDITION, such as 1-0-0")
+    if not plan.events:
+        raise PlanError(f"{where}: events is empty; declare at least one")
+    for alias, target in plan.aliases.items():
+        if target not in plan.events:
+            raise PlanError(f"{where}: alias {alias!r} points to {target!r}, which is no event of the plan")
+        if alias in plan.events:
+            raise PlanError(f"{where}: alias {alias!r} is also an event; rename one of them")
+    for name, event in plan.events.items():
+        if not _NAME.match(name):
+            raise PlanError(f"{where}: event {name!r}: use lower case letters, digits and _, at most 64")
+        for key, spec in event.properties.items():
+            fault = _fault(key, spec)
+            if fault:
+                raise PlanError(f"{where}: event {name}, property {key}: {fault}")
+
+
+def _fault(name: str, spec: PropertySpec) -> str | None:
+    if not _NAME.match(name):
+        return "use lower case letters, digits and _ for the name, at most 64"
+    for value in spec.allowed:
+        if type(value) not in _PYTHON_TYPES[spec.type]:
+            return f"allowed value {value!r} is not a {spec.type}"
+    numeric = spec.type in ("number", "integer")
+    if not numeric and (spec.minimum is not None or spec.maximum is not None):
+        return f"minimum and maximum need a number, type is {spec.type}"
+    if spec.pattern is not None:
+        if spec.type != "string":
+            return f"pattern needs a string, type is {spec.type}"
+        try:
+            re.compile(spec.pattern)
+        except re.error as error:
+            return f"pattern {spec.pattern!r} is no regular expression ({error})"
+    if spec.max_length < 1:
+        return f"max_length {spec.max_length} is not above 0"
+    if spec.privacy == "personal" and (spec.type != "string" or spec.allowed or spec.pattern or spec.max_length < 32):
+        return (
+            "privacy personal lands as a 32-character pseudonym: type string, no allowed, no pattern, max_length >= 32"
+        )
+    if spec.privacy in ("sensitive", "free_text") and spec.required:
+        return f"privacy {spec.privacy} never lands, so it cannot be required"
+    return None

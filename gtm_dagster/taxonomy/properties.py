@@ -1,0 +1,124 @@
+"""The rules of `properties`, written once: the validator and the frame check both call this."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import isfinite
+from typing import Any
+
+from gtm_dagster.taxonomy.event import EMAIL, FieldError, shown_name
+from gtm_dagster.taxonomy.plan import DEFAULT_MAX_LENGTH, EventSpec, PropertySpec
+
+INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
+MAX_PROPERTIES = 128
+MAX_NAME_LENGTH = 128
+
+
+def check_properties(spec: EventSpec, properties: Mapping[str, Any]) -> list[FieldError]:
+    """Every way `properties` breaks the rules of the event `spec`; empty when it keeps them all."""
+    errors: list[FieldError] = []
+    declared = spec.properties
+    for name, value in properties.items():
+        rule = declared.get(name)
+        if rule is not None:
+            if value is not None:
+                _check_declared(name, value, rule, errors)
+        elif spec.additional:
+            _check_additional(name, value, errors)
+        else:
+            path = f"properties.{shown_name(name)}"
+            errors.append(
+                FieldError(path, "unknown_property", f"{spec.name} does not declare this property in the plan")
+            )
+    for name in spec.required:
+        if properties.get(name) is None:
+            errors.append(FieldError(f"properties.{name}", "missing_property", f"{spec.name} requires {name}"))
+    if len(properties) > MAX_PROPERTIES:
+        errors.append(
+            FieldError("properties", "too_many_properties", f"{len(properties)} properties, at most {MAX_PROPERTIES}")
+        )
+    return errors
+
+
+def _check_declared(name: str, value: Any, rule: PropertySpec, errors: list[FieldError]) -> None:
+    kind = type(value)
+    path = f"properties.{name}"
+    want = rule.type
+    if want == "string":
+        if kind is not str:
+            errors.append(FieldError(path, "type", f"expected string, got {json_type(value)}"))
+            return
+        _check_text(path, value, rule.max_length, errors)
+        if rule.regex is not None:
+            if not rule.regex.match(value):
+                errors.append(FieldError(path, "pattern", f"does not match {rule.pattern}"))
+            elif EMAIL.search(value):
+                errors.append(FieldError(path, "personal_data", "holds an e-mail address; send an identifier instead"))
+    elif want == "boolean":
+        if kind is not bool:
+            errors.append(FieldError(path, "type", f"expected boolean, got {json_type(value)}"))
+            return
+    elif kind is int or (kind is float and want == "number"):
+        if not _check_number(path, value, errors):
+            return
+        if rule.minimum is not None and value < rule.minimum:
+            errors.append(FieldError(path, "minimum", f"{value} is below {rule.minimum:g}"))
+        if rule.maximum is not None and value > rule.maximum:
+            errors.append(FieldError(path, "maximum", f"{value} is above {rule.maximum:g}"))
+    else:
+        errors.append(FieldError(path, "type", f"expected {want}, got {json_type(value)}"))
+        return
+    if rule.allowed and value not in rule.allowed:
+        errors.append(FieldError(path, "not_allowed", f"allowed: {', '.join(map(str, rule.allowed))}"))
+
+
+def _check_additional(name: str, value: Any, errors: list[FieldError]) -> None:
+    path = f"properties.{shown_name(name)}"
+    if not name or len(name) > MAX_NAME_LENGTH or "\x00" in name:
+        errors.append(
+            FieldError(path, "property_name", f"a property name has 1 to {MAX_NAME_LENGTH} characters and no NUL")
+        )
+    kind = type(value)
+    if value is None or kind is bool:
+        return
+    if kind is str:
+        _check_text(path, value, DEFAULT_MAX_LENGTH, errors)
+    elif kind is int or kind is float:
+        _check_number(path, value, errors)
+    else:
+        errors.append(FieldError(path, "type", f"expected string, number, boolean or null, got {json_type(value)}"))
+
+
+def _check_text(path: str, value: str, max_length: int, errors: list[FieldError]) -> None:
+    if len(value) > max_length:
+        errors.append(FieldError(path, "too_long", f"{len(value)} characters, at most {max_length}"))
+    if "\x00" in value:
+        errors.append(FieldError(path, "nul", "holds a NUL character"))
+
+
+def _check_number(path: str, value: float, errors: list[FieldError]) -> bool:
+    if type(value) is int:
+        if INT64_MIN <= value <= INT64_MAX:
+            return True
+        errors.append(FieldError(path, "number_out_of_range", "an integer outside 64 bits"))
+    elif isfinite(value):
+        return True
+    else:
+        errors.append(FieldError(path, "not_finite", "NaN and infinity are no numbers of JSON"))
+    return False
+
+
+_JSON_TYPES = {
+    str: "string",
+    bool: "boolean",
+    int: "integer",
+    float: "number",
+    type(None): "null",
+    dict: "object",
+    list: "array",
+}
+
+
+def json_type(value: object) -> str:
+    """The JSON word for the type of `value`."""
+    return _JSON_TYPES.get(type(value), type(value).__name__)
