@@ -14,6 +14,8 @@ SECOND = 1_000_000
 TIME = pa.timestamp("us", tz="UTC")
 MALFORMED: tuple[str, ...] = ("unknown_event", "missing_property", "negative_amount", "no_identity", "wrong_type")
 """Kinds of malformed events, in the order of `Faults.malformed`."""
+FIRST_MALFORMED = 2
+"""Labels of rows: 0 valid, 1 duplicate, this and more malformed."""
 _HEX = np.array([f"{byte:02x}".encode() for byte in range(256)], dtype="S2")
 _PLACES = (("DE", "de-DE"), ("US", "en-US"), ("GB", "en-GB"), ("FR", "fr-FR"), ("IN", "en-IN"))
 

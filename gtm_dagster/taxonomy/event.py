@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -44,7 +43,7 @@ class Event(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     click_id: str | None = None
     country: str | None = None
     region: str | None = None
-    consent: Mapping[str, bool] | None = None
+    consent: dict[str, bool] | None = None
 
 
 def shown_name(name: object) -> str:

@@ -142,10 +142,12 @@ def _context(value: Any, errors: list[FieldError]) -> None:
         errors.append(FieldError("context", "type", f"expected object, got {json_type(value)}"))
         return
     for field, item in value.items():
+        if item is None and field in _CONTEXT_FIELDS:
+            continue
         path = f"context.{shown_name(field)}"
         if field not in _CONTEXT_FIELDS:
             errors.append(FieldError(path, "unknown_field", "no field of context; data goes under properties"))
-        elif item is None or field in NOT_KEPT:
+        elif field in NOT_KEPT:
             continue
         elif field == "consent":
             _consent(item, errors)

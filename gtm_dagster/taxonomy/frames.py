@@ -28,6 +28,8 @@ from gtm_dagster.taxonomy.properties import check_properties
 __all__ = ["ContractBreak", "FrameVerdict", "landing_schema", "properties_schema", "validate_frame"]
 
 _ANY_MOMENT = "2000-01-01T00:00:00Z"
+# Pandera's own `nullable=False` reports no mask, and a mask a check is what tells the rows apart
+_THERE = pandera.Check(lambda series: series.notna(), name="missing", ignore_na=False)
 
 
 @dataclass(frozen=True)
@@ -42,11 +44,11 @@ def landing_schema(plan: Plan) -> pandera.DataFrameSchema:
     """The contract of the envelope of landed events of `plan`, on the columns `conform` gives."""
     columns: dict[str, pandera.Column] = {}
     for name, limit in ID_LIMITS.items():
-        columns[name] = _text_column(name, limit, nullable=name != "event_id", shortest=1)
+        columns[name] = _text_column(name, limit, needed=name == "event_id", shortest=1)
     for name, limit in CONTEXT_LIMITS.items():
         columns[name] = _text_column(name, limit)
     known = pa.array([*plan.events, *plan.aliases])
-    columns["event_name"] = pandera.Column("str", _check("unknown_event", lambda a: pc.is_in(a, known)), nullable=False)
+    columns["event_name"] = pandera.Column("str", [_THERE, _check("unknown_event", lambda a: pc.is_in(a, known))], nullable=True)
     device_types = pa.array(DEVICE_TYPES)
     columns["device_type"] = pandera.Column(
         "str", _check("not_allowed", lambda a: pc.is_in(a, device_types)), nullable=True
@@ -54,7 +56,7 @@ def landing_schema(plan: Plan) -> pandera.DataFrameSchema:
     columns["consent"] = pandera.Column("str", _each_text("consent", _consent_holds), nullable=True)
     columns["properties"] = pandera.Column("str", nullable=True)
     in_range = pandera.Check(lambda s: (s >= MIN_US) & (s < MAX_US), name="timestamp_out_of_range")
-    columns["event_us"] = pandera.Column("Int64", in_range, nullable=False)
+    columns["event_us"] = pandera.Column("Int64", [_THERE, in_range], nullable=True)
     columns["received_us"] = pandera.Column("Int64", nullable=False)
     someone = pandera.Check(
         lambda frame: frame["user_id"].notna() | frame["anonymous_id"].notna(), name="missing_identity", ignore_na=False
@@ -64,9 +66,8 @@ def landing_schema(plan: Plan) -> pandera.DataFrameSchema:
 
 def properties_schema(spec: EventSpec) -> pandera.SeriesSchema:
     """The contract of the `properties` text of one event."""
-    return pandera.SeriesSchema(
-        "str", _each_text("properties", lambda text: _properties_hold(spec, text)), nullable=not spec.required, name="properties"
-    )
+    holds = _each_text("properties", lambda text: _properties_hold(spec, text))
+    return pandera.SeriesSchema("str", [_THERE, holds] if spec.required else holds, nullable=True, name="properties")
 
 
 def validate_frame(plan: Plan, df: pd.DataFrame) -> FrameVerdict:
@@ -82,7 +83,7 @@ def validate_frame(plan: Plan, df: pd.DataFrame) -> FrameVerdict:
     for name, texts in frame["properties"].groupby(names, sort=False):
         ok[_failing(properties_schema(plan.events[name]), texts) if name in plan.events else []] = False
     bad = np.flatnonzero(~ok)
-    return FrameVerdict(ok, [_reasons(plan, row) for row in frame.iloc[bad].to_dict("records")])
+    return FrameVerdict(ok, [_reasons(plan, row) for row in pa.Table.from_pandas(frame.iloc[bad]).to_pylist()])
 
 
 def _failing(schema: Any, data: pd.DataFrame | pd.Series) -> np.ndarray:
@@ -101,7 +102,7 @@ def _rows(held: pd.Series) -> np.ndarray:
     return held.index[~held.fillna(False).astype(bool)].to_numpy()
 
 
-def _text_column(name: str, limit: int, *, nullable: bool = True, shortest: int = 0) -> pandera.Column:
+def _text_column(name: str, limit: int, *, needed: bool = False, shortest: int = 0) -> pandera.Column:
     def fits(array: pa.Array) -> pa.Array:
         length = pc.utf8_length(array)
         return pc.and_(pc.greater_equal(length, shortest), pc.less_equal(length, limit))
@@ -109,7 +110,7 @@ def _text_column(name: str, limit: int, *, nullable: bool = True, shortest: int 
     checks = [_check("length", fits), _check("nul", lambda array: pc.invert(pc.match_substring(array, "\x00")))]
     if name == "event_id":
         checks.append(_each_text("personal_data", lambda text: not EMAIL.search(text), only="@"))
-    return pandera.Column("str", checks, nullable=nullable)
+    return pandera.Column("str", [_THERE, *checks] if needed else checks, nullable=True)
 
 
 def _check(name: str, holds: Callable[[pa.Array], pa.Array]) -> pandera.Check:
@@ -171,7 +172,6 @@ def _consent_holds(text: str) -> bool:
 
 
 def _reasons(plan: Plan, row: dict[str, Any]) -> tuple[FieldError, ...]:
-    row = {key: None if pd.isna(value) else value for key, value in row.items()}
     errors: list[FieldError] = []
     event_us = row["event_us"]
     if event_us is None:
@@ -188,6 +188,8 @@ def _reasons(plan: Plan, row: dict[str, Any]) -> tuple[FieldError, ...]:
     document: dict[str, Any] = {field: row[field] for field in (*ID_LIMITS, "event_name")}
     document["timestamp"] = _ANY_MOMENT  # the landed form is event_us, judged above
     document["properties"] = decoded["properties"]
-    document["context"] = {field: row[field] for field in (*CONTEXT_LIMITS, "device_type")} | {"consent": decoded["consent"]}
+    document["context"] = {field: row[field] for field in (*CONTEXT_LIMITS, "device_type")} | {
+        "consent": decoded["consent"]
+    }
     errors.extend(explain_document(plan, document))
     return tuple(errors) or (FieldError("", "invalid", "breaks the landing schema"),)

@@ -115,7 +115,7 @@ class EventValidator:
                 click_id=context.click_id or None,
                 country=context.country or None,
                 region=context.region or None,
-                consent=context.consent,
+                consent=context.consent,  # type: ignore[arg-type]
             )
         )
 

@@ -1,0 +1,28 @@
+"""Event log -> landing zone."""
+
+import dagster as dg
+
+from assets.declaring import OWNER
+from gtm_dagster.orchestration.metadata import numbers
+from gtm_dagster.orchestration.resources import WarehouseResource
+from gtm_dagster.warehouse.build import land_log
+from gtm_dagster.warehouse.landing import Landing
+
+
+@dg.asset(
+    key=["ingestion", "landing_events"],
+    group_name="ingestion",
+    kinds={"parquet"},
+    owners=[OWNER],
+    tags={"layer": "ingestion"},
+)
+def landing_events(warehouse: WarehouseResource) -> dg.MaterializeResult:
+    """Immutable Parquet files by ingest date: what the event log holds past the last landed offset, and imports.
+
+    A batch counts when its manifest is written, after all of its files; a killed run lands the same range again.
+    """
+    landed = land_log(warehouse.context)
+    files = Landing(warehouse.settings.landing_dir).files()
+    return dg.MaterializeResult(
+        metadata={**numbers(landed.metadata), "landed_files": len(files), "landed_rows": sum(file.rows for file in files)}
+    )

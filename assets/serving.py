@@ -1,0 +1,26 @@
+"""The serving copy that dashboards, notebooks and `gtm query` read."""
+
+import dagster as dg
+
+from assets.declaring import OWNER
+from gtm_dagster.orchestration.resources import WarehouseResource
+from gtm_dagster.warehouse.serving import publish
+
+_DEPS = [("marts", name) for name in ("channel_attribution", "funnel", "retention")]
+
+
+@dg.asset(
+    key=["serving", "warehouse_copy"],
+    deps=[dg.AssetKey(key) for key in _DEPS],
+    group_name="serving",
+    kinds={"duckdb"},
+    owners=[OWNER],
+    tags={"layer": "serving"},
+)
+def warehouse_copy(warehouse: WarehouseResource) -> dg.MaterializeResult:
+    """`serving.duckdb`: core, marts, ops and the quarantine, swapped in by rename; readers never wait for a writer."""
+    with warehouse.writing() as con:
+        published = publish(con, warehouse.settings)
+    return dg.MaterializeResult(
+        metadata={"tables": published.tables, "dagster/row_count": published.rows, "size_bytes": published.bytes}
+    )

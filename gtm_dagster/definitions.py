@@ -1,0 +1,40 @@
+"""Everything Dagster knows of this deployment: `build_defs(**overrides) -> Definitions`, and `defs`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dagster as dg
+
+from gtm_dagster.orchestration.jobs import refresh_job
+from gtm_dagster.orchestration.resources import WarehouseResource
+from gtm_dagster.settings import Settings, load_settings
+
+try:
+    from assets import core, ingestion, marts, serving, staging
+    from sensors.event_log import event_log_sensor
+    from sensors.schedules import daily_refresh
+except ModuleNotFoundError as error:
+    if error.name not in {"assets", "sensors"}:
+        raise
+    raise ModuleNotFoundError(
+        f"the folder {error.name}/ is not on the path: gtm_dagster.definitions needs the deployment's checkout; "
+        "run `dagster dev -w workspace.yaml` (or `gtm dev`) from its root",
+        name=error.name,
+    ) from error
+
+
+def build_defs(*, settings: Settings | None = None, resources: dict[str, Any] | None = None) -> dg.Definitions:
+    """The definitions; `settings` and `resources` replace those of the deployment (tests do)."""
+    chosen = settings if settings is not None else load_settings()
+    return dg.Definitions(
+        assets=[ingestion.landing_events, staging.staging, *core.ASSETS, *marts.ASSETS, serving.warehouse_copy],
+        jobs=[refresh_job],
+        sensors=[event_log_sensor(chosen)],
+        schedules=[daily_refresh(chosen)],
+        resources={"warehouse": WarehouseResource(), **(resources or {})},
+        executor=dg.in_process_executor,
+    )
+
+
+defs = build_defs()

@@ -1,0 +1,66 @@
+"""Library results as Dagster metadata: numbers as numbers, column schemas, small pictures that show in place."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+import dagster as dg
+
+from gtm_dagster.warehouse.tables import DDL
+
+INLINE_LIMIT = 1000
+"""The UI shows markdown below 1,000 characters in place and hides longer text behind a link."""
+
+
+def column_schema(schema: str, table: str, descriptions: Mapping[str, str] | None = None) -> dg.TableSchema:
+    """The columns of a warehouse table as the DDL declares them."""
+    head = f"CREATE TABLE IF NOT EXISTS {schema}.{table} ("
+    body = DDL[DDL.index(head) + len(head) :].split(");", 1)[0]
+    columns = [part.strip().split(None, 1) for part in body.replace("\n", " ").split(",")]
+    told = descriptions or {}
+    return dg.TableSchema(
+        columns=[dg.TableColumn(name, kind.lower(), description=told.get(name)) for name, kind in columns]
+    )
+
+
+def bars(title: str, rows: Sequence[tuple[str, float]]) -> dg.MarkdownMetadataValue:
+    """A bar chart of at most six rows as an inline SVG small enough to be shown in place."""
+    for keep in range(min(len(rows), 6), 0, -1):
+        markdown = _bars(title, rows[:keep])
+        if len(markdown) < INLINE_LIMIT:
+            return dg.MetadataValue.md(markdown)
+    return dg.MetadataValue.md(f"{title}: nothing to draw yet")
+
+
+def _bars(title: str, rows: Sequence[tuple[str, float]]) -> str:
+    top = max((value for _, value in rows), default=0) or 1
+    parts = []
+    for i, (label, value) in enumerate(rows):
+        text = label.replace("&", "+").replace("<", "")[:14]
+        parts.append(f"<rect x='90' y='{i * 16}' width='{value / top * 150:.0f}' height='12'/><text x='0' y='{i * 16 + 10}'>{text}</text><text x='245' y='{i * 16 + 10}'>{value:,.0f}</text>")
+    svg = f"<svg xmlns='http://www.w3.org/2000/svg' width='300' height='{len(rows) * 16}' font-size='10' fill='#47c'>{''.join(parts)}</svg>"
+    return f"![{title}](data:image/svg+xml,{quote(svg, safe=chr(32) + chr(39) + '=:/,.')})".replace(" ", "%20", 0)
+
+
+def picture(title: str, rows: Sequence[tuple[str, float]]) -> dg.MarkdownMetadataValue:
+    """The same bars at full size as a PNG (behind a link in the UI); at most 40 kB."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 0.4 * max(len(rows), 2) + 1), dpi=80)
+    axes = figure.subplots()
+    axes.barh([label for label, _ in rows][::-1], [value for _, value in rows][::-1], color="#4477cc")
+    axes.set_title(title)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.tight_layout()
+    held = io.BytesIO()
+    figure.savefig(held, format="png")
+    return dg.MetadataValue.md(f"![{title}](data:image/png;base64,{base64.b64encode(held.getvalue()).decode()})")
+
+
+def numbers(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Metadata values as Dagster takes them."""
+    return {key: (bool(value) if isinstance(value, bool) else value) for key, value in values.items()}

@@ -1,0 +1,141 @@
+"""`gtm refresh`: the same job the UI runs, in this process and on the same instance, so the UI shows the run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import msgspec
+
+from gtm_dagster.orchestration.jobs import REFRESH
+from gtm_dagster.orchestration.resources import WarehouseResource, run_tags
+from gtm_dagster.settings import Settings
+from gtm_dagster.warehouse.build import BookRow, books
+from gtm_dagster.warehouse.engine import opened
+from gtm_dagster.warehouse.lock import WarehouseLock
+
+_ALIVE = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING]
+
+
+@dataclass(frozen=True)
+class CheckOutcome:
+    """One asset check of a run."""
+
+    asset: str
+    check: str
+    passed: bool
+    severity: str
+    description: str
+
+
+@dataclass(frozen=True)
+class RefreshResult:
+    """What a refresh did: `ok` is false when a step failed or a check of severity ERROR did not pass."""
+
+    run_id: str
+    ok: bool
+    books: list[BookRow] = field(default_factory=list)
+    checks: list[CheckOutcome] = field(default_factory=list)
+    rebuilt: list[str] = field(default_factory=list)
+    steps: dict[str, float] = field(default_factory=dict)
+    error: str | None = None
+
+
+class FixedWarehouse(WarehouseResource):
+    """The warehouse of settings that were read already (the command line reads them once)."""
+
+    settings_json: str = ""
+
+    @property
+    def settings(self) -> Settings:
+        if self._settings is None:
+            self._settings = msgspec.json.decode(self.settings_json, type=Settings, dec_hook=lambda kind, value: kind(value))
+        return self._settings
+
+
+def fixed(settings: Settings, **options: Any) -> FixedWarehouse:
+    """The resource over frozen settings."""
+    return FixedWarehouse(settings_json=msgspec.json.encode(settings, enc_hook=str).decode(), **options)
+
+
+def dagster_home(settings: Settings) -> Path:
+    """`<state_dir>/dagster_home` with the deployment's dagster.yaml in it."""
+    home = settings.state_dir / "dagster_home"
+    home.mkdir(parents=True, exist_ok=True)
+    source = Path(__file__).parents[2] / "dagster.yaml"
+    if source.exists():
+        shutil.copyfile(source, home / "dagster.yaml")
+    return home
+
+
+@contextmanager
+def instance_of(settings: Settings) -> Iterator[dg.DagsterInstance]:
+    """The Dagster instance of the state directory."""
+    home = dagster_home(settings)
+    before = os.environ.get("DAGSTER_HOME")
+    os.environ["DAGSTER_HOME"] = str(home)
+    try:
+        with dg.DagsterInstance.from_config(str(home)) as instance:
+            yield instance
+    finally:
+        if before is None:
+            del os.environ["DAGSTER_HOME"]
+        else:
+            os.environ["DAGSTER_HOME"] = before
+
+
+def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
+    """Mark runs failed whose process (tag gtm/pid) is gone; returns their ids. A killed run would block the queue."""
+    dead = []
+    for run in instance.get_runs(dg.RunsFilter(statuses=_ALIVE)):
+        pid = run.tags.get("gtm/pid")
+        if pid and not Path(f"/proc/{pid}").exists():
+            instance.report_run_failed(run, message=f"its process {pid} is gone")
+            dead.append(run.run_id)
+    return dead
+
+
+def run_refresh(
+    settings: Settings, *, full: bool = False, allow_rebuild: bool = True, progress: Callable[[str], None] | None = None
+) -> RefreshResult:
+    """Run the job `refresh` here. Raises LockHeldError when another writer does not finish in time."""
+    from gtm_dagster.definitions import build_defs
+
+    # Wait for the writer before a run is recorded, so that a busy warehouse is an answer and not a failed run.
+    with WarehouseLock(settings.state_dir).held("gtm refresh, about to start", settings.refresh.lock_timeout_seconds):
+        pass
+    warehouse = fixed(settings, full=full, allow_rebuild=allow_rebuild)
+    definitions = build_defs(settings=settings, resources={"warehouse": warehouse})
+    with instance_of(settings) as instance:
+        fail_dead_runs(instance)
+        job = definitions.resolve_job_def(REFRESH)
+        result = job.execute_in_process(instance=instance, raise_on_error=False, tags=run_tags())
+        checks, steps, error = [], {}, None
+        rebuilt: list[str] = []
+        for event in result.all_events:
+            if event.event_type_value == "ASSET_CHECK_EVALUATION":
+                told = event.event_specific_data
+                checks.append(CheckOutcome("/".join(told.asset_key.path), told.check_name, told.passed, told.severity.value, told.description or ""))
+            elif event.event_type_value == "ASSET_MATERIALIZATION" and event.step_key == "staging":
+                told = event.event_specific_data.materialization.metadata.get("rebuilding")
+                rebuilt += str(told.value).split("\n") if told else []
+            elif event.event_type_value == "STEP_SUCCESS" and event.step_key:
+                steps[event.step_key] = event.event_specific_data.duration_ms / 1000
+            elif event.event_type_value == "STEP_FAILURE" and error is None:
+                cause = event.event_specific_data.error
+                while cause is not None and cause.cause is not None:
+                    cause = cause.cause
+                error = f"{event.step_key}: {cause.message.strip() if cause else 'failed'}"
+    rows: list[BookRow] = []
+    if settings.warehouse_path.exists():
+        with WarehouseLock(settings.state_dir).held("gtm refresh, reading the books", settings.refresh.lock_timeout_seconds):
+            with opened(settings.warehouse_path, settings) as con:
+                rows = books(con)
+    ok = result.success and all(check.passed or check.severity != "ERROR" for check in checks)
+    return RefreshResult(result.run_id, ok, rows, checks, rebuilt, steps, error)

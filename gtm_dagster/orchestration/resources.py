@@ -1,0 +1,73 @@
+"""The warehouse as a Dagster resource: one writer for the length of a run, connections closed whatever happens."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import dagster as dg
+import duckdb
+from dagster_duckdb import DuckDBResource
+from pydantic import PrivateAttr
+
+from gtm_dagster.settings import Settings, load_settings
+from gtm_dagster.taxonomy import Plan, load_plan
+from gtm_dagster.warehouse.build import BuildContext
+from gtm_dagster.warehouse.engine import opened
+from gtm_dagster.warehouse.lock import WarehouseLock
+
+
+class WarehouseResource(DuckDBResource):
+    """Holds the writer's lock from the first asset of a run to its end; opens DuckDB only inside `writing`.
+
+    `config_file` names the gtm.toml (empty: GTM_CONFIG or the working directory). A run that finds other settings than
+    the warehouse was built with fails unless `allow_rebuild`; `full` rebuilds everything from the landing files.
+    """
+
+    database: str = ""
+    config_file: str = ""
+    allow_rebuild: bool = False
+    full: bool = False
+    _settings: Settings | None = PrivateAttr(default=None)
+    _plan: Plan | None = PrivateAttr(default=None)
+
+    @property
+    def settings(self) -> Settings:
+        """The deployment's settings, read once a process."""
+        if self._settings is None:
+            self._settings = load_settings(Path(self.config_file) if self.config_file else None)
+        return self._settings
+
+    @property
+    def context(self) -> BuildContext:
+        """What the library's build steps take."""
+        if self._plan is None:
+            self._plan = load_plan(self.settings.plan_file)
+        return BuildContext(self.settings, self._plan, self.full)
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[WarehouseResource]:
+        """Take the lock for the run; who waits too long fails with the holder's name."""
+        run_id = context.run_id or "outside a run"
+        with WarehouseLock(self.settings.state_dir).held(f"run {run_id}", self.settings.refresh.lock_timeout_seconds):
+            yield self
+
+    @contextmanager
+    def writing(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A read-write connection to the working file."""
+        self.settings.state_dir.mkdir(parents=True, exist_ok=True)
+        with opened(self.settings.warehouse_path, self.settings) as con:
+            yield con
+
+    @contextmanager
+    def get_connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """The name dagster-duckdb users know; the same as `writing`."""
+        with self.writing() as con:
+            yield con
+
+
+def run_tags() -> dict[str, str]:
+    """Tags of a run that writes the warehouse: its process, so that a dead one can be told, and the queue's limit."""
+    return {"gtm/pid": str(os.getpid()), "gtm/writes": "warehouse"}

@@ -1,0 +1,74 @@
+"""The warehouse finds what the simulator planted: every figure of the truth, exactly, also in two batches."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+
+from gtm_dagster.demo_report import compare
+from gtm_dagster.eventlog.records import record_from_event, record_from_rejection
+from gtm_dagster.privacy.pseudonyms import Pseudonymizer
+from gtm_dagster.settings import Settings, load_settings
+from gtm_dagster.simulator import Traffic, simulate
+from gtm_dagster.simulator.traffic import as_event
+from gtm_dagster.taxonomy import EventValidator, load_plan
+from gtm_dagster.taxonomy.validator import Accepted
+from gtm_dagster.warehouse import build
+from gtm_dagster.warehouse.engine import opened
+from gtm_dagster.warehouse.landing import ARROW_SCHEMA, Landing
+from gtm_dagster.warehouse.serving import publish
+
+END = datetime(2026, 3, 2, 10, 30, tzinfo=UTC)
+PLAN = load_plan()
+WINDOWS = (
+    '[{"model":"first_touch","lookback_hours":72},{"model":"last_touch","lookback_hours":24},'
+    '{"model":"linear","lookback_hours":168},{"model":"position_based","lookback_hours":168},'
+    '{"model":"time_decay","lookback_hours":168},{"model":"inverse_age","lookback_hours":96},'
+    '{"model":"last_non_direct","lookback_hours":720}]'
+)
+
+
+def land(settings: Settings, traffic: Traffic, begin: int, end: int) -> None:
+    """Rows [begin, end) as the collector would have recorded them, in one batch."""
+    validator, pseudonymize = EventValidator(PLAN), Pseudonymizer(b"k" * 32)
+    part = traffic.events.slice(begin, end - begin)
+    received = pc.cast(part["received_at"], pa.int64()).to_pylist()
+    rows = []
+    for number, (row, received_us) in enumerate(zip(part.to_pylist(), received, strict=True)):
+        common = {"write_key": "dev", "received_us": received_us, "plan_version": PLAN.version}
+        verdict = validator.validate(as_event(row))
+        if isinstance(verdict, Accepted):
+            record = record_from_event(verdict.event, pseudonymize=pseudonymize, **common)
+        else:
+            who = {"event_id": verdict.event_id, "event_name": verdict.event_name}
+            record = record_from_rejection(verdict.errors, raw="{}", sealed=None, **who, **common)
+        rows.append(
+            {name: getattr(record, name) for name in ARROW_SCHEMA.names} | {"row_no": number, "origin": "import"}
+        )
+    Landing(settings.landing_dir).write(pa.Table.from_pylist(rows, schema=ARROW_SCHEMA), f"import-{begin}")
+
+
+def refresh(settings: Settings) -> None:
+    """Build every table and publish."""
+    context = build.BuildContext(settings, PLAN, False)
+    with opened(settings.warehouse_path, settings) as con:
+        build.check_settings(con, context, True)
+        build.stage(con, context)
+        for step in build.STEPS_IN_ORDER:
+            step(con, context)
+        publish(con, settings)
+
+
+@pytest.mark.parametrize("cuts", [(), (0.6, 0.95)], ids=["whole", "three-batches"])
+def test_every_planted_figure_is_found_again(tmp_path: Path, cuts):
+    settings = load_settings(None, {"GTM_STATE_DIR": str(tmp_path), "GTM_ATTRIBUTION__WINDOWS": WINDOWS})
+    windows = [(window.model, window.lookback_hours) for window in settings.attribution.windows]
+    traffic = simulate(12_000, 32, 3, END, windows=windows)
+    edges = [0, *(int(12_000 * cut) for cut in cuts), 12_000]
+    for begin, end in zip(edges, edges[1:], strict=False):
+        land(settings, traffic, begin, end)
+        refresh(settings)
+    wrong = [comparison for comparison in compare(settings, traffic.truth, 0) if not comparison.ok]
+    assert not wrong

@@ -1,0 +1,132 @@
+"""The plan file: what the packaged one declares, and how a wrong one is refused."""
+
+import msgspec
+import pytest
+
+from gtm_dagster.taxonomy import PlanError, load_plan
+from gtm_dagster.taxonomy.compat import compare
+from gtm_dagster.taxonomy.export import to_markdown
+from gtm_dagster.taxonomy.plan import parse_plan
+
+EVENTS = (
+    "page_viewed campaign_clicked signup_started signup_completed onboarding_started onboarding_completed first_value_reached "
+    "feature_used pricing_viewed demo_requested checkout_started trial_started trial_expired payment_completed payment_refunded "
+    "subscription_cancelled churn_flagged flag_exposed user_identified consent_updated lead_created"
+)
+
+
+def small(properties="{}", *, version="1-0-0", extra="", aliases="{}", more=""):
+    return parse_plan(
+        f"version: {version}\naliases: {aliases}\nevents:\n"
+        f"  clicked: {{description: d, stage: revenue, owner: o, {extra}properties: {properties}}}\n{more}"
+    )
+
+
+def test_packaged_plan_declares_every_event_of_the_design():
+    assert list(load_plan().events) == EVENTS.split()
+
+
+def test_packaged_plan_opens_only_browsing_and_usage_to_undeclared_properties():
+    assert {name for name, event in load_plan().events.items() if event.additional} == {"page_viewed", "feature_used"}
+
+
+def test_alias_resolves_to_its_event_and_unknown_to_none():
+    plan = load_plan()
+    assert (plan.resolve("page_view"), plan.resolve("page_viewed"), plan.resolve("nope")) == ("page_viewed", "page_viewed", None)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("version: 1\nevents: {}", "version"),
+        ("version: 1-0\nevents: {a: {description: d, stage: revenue, owner: o}}", "MODEL-REVISION-ADDITION"),
+        ("version: 1-0-0\nevents: {}", "declare at least one"),
+        ("version: 1-0-0\nevents:\n  a: {description: d, stage: revenue, owner: o}\n  a: {}", "line 4: 'a' is declared twice"),
+        ("version: 1-0-0\nevents: {A: {description: d, stage: revenue, owner: o}}", "event 'A'"),
+        ("version: 1-0-0\nevents: {a: {description: d, stage: magic, owner: o}}", "magic"),
+        ("version: 1-0-0\naliases: {x: y}\nevents: {a: {description: d, stage: revenue, owner: o}}", "alias 'x'"),
+        (": [", "not YAML"),
+    ],
+)
+def test_wrong_plan_names_what_is_wrong(text, told):
+    with pytest.raises(PlanError, match="plan.yaml") as error:
+        parse_plan(text, "plan.yaml")
+    assert told in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("rule", "told"),
+    [
+        ("{type: text}", "text"),
+        ("{type: string, minimum: 0}", "need a number"),
+        ("{type: number, pattern: x}", "pattern needs a string"),
+        ("{type: string, pattern: '('}", "no regular expression"),
+        ("{type: integer, allowed: [1, two]}", "'two' is not a integer"),
+        ("{type: string, privacy: free_text, required: true}", "cannot be required"),
+        ("{type: string, privacy: personal, max_length: 8}", "pseudonym"),
+        ("{type: string, colour: red}", "colour"),
+    ],
+)
+def test_wrong_property_names_event_and_property(rule, told):
+    with pytest.raises(PlanError, match="clicked") as error:
+        small(f"{{p: {rule}}}")
+    assert told in str(error.value) and "p" in str(error.value)
+
+
+def test_missing_plan_file_is_named(tmp_path):
+    with pytest.raises(PlanError, match="absent.yaml"):
+        load_plan(tmp_path / "absent.yaml")
+
+
+def test_fingerprint_follows_the_rules_and_is_stable():
+    assert small().fingerprint == small().fingerprint != small("{p: {type: string}}").fingerprint
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "level"),
+    [
+        ("{}", "{}", "NONE"),
+        ("{}", "{p: {type: string}}", "ADDITION"),
+        ("{}", "{p: {type: string, required: true}}", "MODEL"),
+        ("{p: {type: string}}", "{}", "MODEL"),
+        ("{p: {type: integer}}", "{p: {type: number}}", "ADDITION"),
+        ("{p: {type: number}}", "{p: {type: integer}}", "MODEL"),
+        ("{p: {type: string, allowed: [a]}}", "{p: {type: string, allowed: [a, b]}}", "ADDITION"),
+        ("{p: {type: string, allowed: [a, b]}}", "{p: {type: string, allowed: [a]}}", "MODEL"),
+        ("{p: {type: string}}", "{p: {type: string, allowed: [a]}}", "MODEL"),
+        ("{p: {type: number, minimum: 0}}", "{p: {type: number}}", "ADDITION"),
+        ("{p: {type: number, maximum: 9}}", "{p: {type: number, maximum: 8}}", "MODEL"),
+        ("{p: {type: string, pattern: a+}}", "{p: {type: string, pattern: 'a{1,}'}}", "REVISION"),
+        ("{p: {type: string}}", "{p: {type: string, privacy: sensitive}}", "MODEL"),
+    ],
+)
+def test_compatibility_level(before, after, level):
+    assert compare(small(before), small(after)).level == level
+
+
+def test_compatibility_of_events_and_aliases():
+    one = small()
+    two = small(more="  bought: {description: d, stage: revenue, owner: o}\n", aliases="{click: clicked}")
+    assert compare(one, two).level == "ADDITION"
+    assert {change.path for change in compare(two, one).changes} == {"bought", "click"}
+    assert compare(two, one).level == "MODEL"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "covered"), [("1-0-0", "2-0-0", True), ("1-0-0", "1-1-0", False), ("1-0-0", "1-0-0", False), ("2-0-0", "1-0-0", False)]
+)
+def test_version_step_must_cover_the_change(old, new, covered):
+    assert compare(small("{p: {type: string}}"), small()).covered_by(old, new) is covered
+
+
+def test_markdown_has_every_event_and_property():
+    plan = load_plan()
+    page = to_markdown(plan)
+    assert all(f"## {name}" in page for name in plan.events)
+    assert "| `currency` | string | yes | matches `[A-Z]{3}` | plain | ISO 4217 |" in page
+
+
+def test_plan_is_frozen():
+    with pytest.raises(AttributeError):
+        load_plan().version = "9-9-9"
+    assert msgspec.json.encode(load_plan())
