@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from gtm_dagster.demo_live import WRITE_KEY, DemoError, collector, live_rows, send_live
-from gtm_dagster.demo_report import compare, print_report
+from gtm_dagster.demo_report import compare, print_checks, print_report
 from gtm_dagster.eventlog.sqlite import SqliteEventLog
 from gtm_dagster.importing import import_file
 from gtm_dagster.orchestration.refresh import run_refresh
@@ -151,6 +151,12 @@ def run_demo(
     except DemoError as error:
         console.print(f"[red]{error}[/red]", soft_wrap=True)
         return 2 if isinstance(error, OtherDemoError) else 1
+    if not result.ok and (result.error or not settings.serving_path.exists()):
+        console.print(
+            f"[red]the refresh failed:[/red] {result.error or 'a blocking check did not pass'}", soft_wrap=True
+        )
+        print_checks(console, result)
+        return 1
     comparisons = compare(settings, traffic.truth, duplicates_at_the_edge(settings))
     print_report(console, settings, traffic.truth, comparisons, result, steps.seconds)
     return 0 if result.ok and all(comparison.ok for comparison in comparisons) else 1

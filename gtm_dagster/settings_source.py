@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 import msgspec
 
 PREFIX = "GTM_"
-NOT_SETTINGS = frozenset({"GTM_CONFIG"})
+NOT_SETTINGS = frozenset({"GTM_CONFIG", "GTM_TRACEBACK"})
 
 
 class SettingsError(ValueError):

@@ -50,7 +50,7 @@ class WarehouseResource(DuckDBResource):
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[WarehouseResource]:
         """Take the lock for the run; who waits too long fails with the holder's name."""
-        run_id = context.run_id or "outside a run"
+        run_id = context.run.run_id if context.run else "none"
         with WarehouseLock(self.settings.state_dir).held(f"run {run_id}", self.settings.refresh.lock_timeout_seconds):
             yield self
 

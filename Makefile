@@ -1,0 +1,52 @@
+# Every chore is one command. `make help` lists them.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV   := .venv
+PY     := $(VENV)/bin/python
+STAMP  := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo dev test test-real check format bench clean
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(STAMP) ## make .venv from the lock file; costs nothing the second time
+
+$(STAMP): requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; name it with make PYTHON=/path/to/python3"; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || { echo "$(PYTHON) is not Python 3.11 to 3.13; name one with make PYTHON=..."; exit 1; }
+	@test -x $(PY) || "$(PYTHON)" -m venv $(VENV)
+	@$(PY) -m uv --version >/dev/null 2>&1 || $(PY) -m pip install --quiet --disable-pip-version-check uv
+	$(PY) -m uv pip install --quiet --python $(PY) --require-hashes -r requirements.lock
+	$(PY) -m uv pip install --quiet --python $(PY) --no-deps -e .
+	@touch $(STAMP)
+
+demo: setup ## 30 days of planted traffic through everything, and a report
+	$(VENV)/bin/gtm demo
+
+dev: setup ## collector, Dagster and its web UI; Ctrl-C ends all
+	$(VENV)/bin/gtm dev
+
+test: setup ## every test that needs Python alone
+	$(PY) -m pytest -q -m "not real"
+
+test-real: setup ## tests against real components (installs Chromium)
+	scripts/install-chromium
+	$(PY) -m pytest -q -m real
+
+check: setup ## lint, format, types, import law
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(PY) -m pytest -q tests/test_import_law.py
+
+format: setup ## let ruff put the format right
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+bench: setup ## what each step of the pipeline costs on this machine
+	$(PY) -m benchmarks.spine
+
+clean: ## remove caches; the state directory stays
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis dist
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

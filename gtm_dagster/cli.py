@@ -1,0 +1,99 @@
+"""`gtm`: everything the web UI does, and the rest, from a shell.
+
+Exit code 0 is ok, 1 found a problem, 2 is wrong usage. Errors are one line on stderr; a traceback is shown only when
+GTM_TRACEBACK is set.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer.exceptions import TyperException
+
+from gtm_dagster import __version__
+from gtm_dagster.commands import deployment, history, inspection, keys, plan, reports
+from gtm_dagster.commands.surface import Invocation, Problem, say_error
+
+app = typer.Typer(
+    name="gtm",
+    help="Go-to-market analytics: events in, sessions, attribution, funnels and retention out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+for command in (
+    deployment.demo, deployment.dev, deployment.collect, history.simulate, history.import_, history.refresh,
+    reports.query, reports.attribute, inspection.doctor,
+):  # fmt: skip
+    app.command(command.__name__.rstrip("_"))(command)
+app.add_typer(inspection.quarantine, name="quarantine")
+app.add_typer(keys.keys, name="keys")
+app.add_typer(keys.privacy, name="privacy")
+app.add_typer(plan.plan, name="plan")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    config: Annotated[
+        Path | None, typer.Option(help="Settings file; default: GTM_CONFIG, else ./gtm.toml.", show_default=False)
+    ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Options of every command."""
+    context.obj = Invocation(config)
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line; returns the exit code and never raises for a user's mistake."""
+    try:
+        code = app(args=arguments, prog_name="gtm", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except typer.Exit as stop:
+        return stop.exit_code
+    except (typer.Abort, KeyboardInterrupt):
+        say_error("stopped")
+        return 130
+    except TyperException as wrong:
+        message = wrong.format_message() if hasattr(wrong, "format_message") else str(wrong)
+        if message:
+            say_error(f"{message} (see `gtm {' '.join(a for a in arguments[:1] if not a.startswith('-'))} --help`)")
+        return 2
+    except Problem as problem:
+        say_error(str(problem))
+        return problem.code
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - the reader has gone; nothing more can be said
+        return 1
+    except Exception as error:
+        if os.environ.get("GTM_TRACEBACK"):
+            raise
+        first = (str(error).strip() or repr(error)).splitlines()[0]
+        known = type(error).__module__.startswith("gtm_dagster.")
+        kind = "" if known else f"{type(error).__name__}: "
+        hint = "" if known else " (set GTM_TRACEBACK=1 to see where)"
+        say_error(f"{kind}{first}{hint}")
+        return 1
+
+
+def main() -> None:
+    """Entry point of the `gtm` script."""
+    raise SystemExit(run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,134 @@
+"""What `gtm doctor` looks at: each finding names the thing, what it found, and the way out. Nothing is changed."""
+
+from __future__ import annotations
+
+import shutil
+import stat
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from gtm_dagster.commands.surface import Invocation
+
+LOW_DISK_BYTES = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+def examine(here: Invocation) -> list[Finding]:
+    """Every finding, in the way of the data."""
+    settings = here.settings
+    found = [
+        Finding("settings", True, f"state directory {settings.state_dir}, report time zone {settings.report_timezone}")
+    ]
+    found.append(Finding("python", sys.version_info >= (3, 11), sys.version.split()[0]))
+    found.append(_plan(here))
+    if not settings.state_dir.exists():
+        found.append(Finding("state directory", True, "not there yet; gtm demo, gtm collect or gtm import makes it"))
+        return found
+    free = shutil.disk_usage(settings.state_dir).free
+    found.append(Finding("disk", free > LOW_DISK_BYTES, f"{free / 1e9:.1f} GB free"))
+    found += [_keys(settings.keys_dir), _log(here), _landing(here), _lock(here), _tables(here)]
+    return found
+
+
+def _plan(here: Invocation) -> Finding:
+    from gtm_dagster.taxonomy import PlanError
+
+    try:
+        return Finding("tracking plan", True, f"version {here.plan.version}, {len(here.plan.events)} events")
+    except PlanError as error:
+        return Finding("tracking plan", False, str(error))
+
+
+def _keys(folder: Path) -> Finding:
+    if not folder.exists():
+        return Finding("keys", True, "none made yet")
+    open_to_others = [p.name for p in folder.iterdir() if p.is_file() and stat.S_IMODE(p.stat().st_mode) & 0o077]
+    if open_to_others:
+        return Finding("keys", False, f"{', '.join(sorted(open_to_others))}: others can read it; chmod 600 in {folder}")
+    return Finding("keys", True, f"{sum(1 for _ in folder.iterdir())} files, readable by their owner alone")
+
+
+def _log(here: Invocation) -> Finding:
+    from gtm_dagster.eventlog.sqlite import EventLogError, SqliteEventLog
+    from gtm_dagster.warehouse.landing import Landing
+
+    settings = here.settings
+    if not settings.log_path.exists():
+        return Finding("event log", True, "nothing collected yet; gtm collect starts the collector")
+    try:
+        log = SqliteEventLog(settings.log_path, dedup_days=settings.dedup_days)
+        last = log.last_seq()
+        log.close()
+    except EventLogError as error:
+        return Finding("event log", False, str(error))
+    waiting = last - Landing(settings.landing_dir).log_end()
+    return Finding("event log", waiting >= 0, f"{last:,} records, {waiting:,} of them not landed yet")
+
+
+def _landing(here: Invocation) -> Finding:
+    from gtm_dagster.warehouse.landing import Landing
+
+    files = Landing(here.settings.landing_dir).files()
+    gone = [file.key for file in files if not file.path.exists()]
+    if gone:
+        return Finding("landing", False, f"{gone[0]} (and {len(gone) - 1} more) is missing; restore it from a backup")
+    return Finding("landing", True, f"{len(files)} files, {sum(file.rows for file in files):,} rows")
+
+
+def _lock(here: Invocation) -> Finding:
+    from gtm_dagster.warehouse.lock import LockHeldError, WarehouseLock
+
+    lock = WarehouseLock(here.settings.state_dir)
+    if not lock.path.exists():
+        return Finding("writer", True, "nobody has written yet")
+    try:
+        with lock.held("gtm doctor", 0):
+            return Finding("writer", True, "nobody is writing")
+    except LockHeldError:
+        return Finding("writer", True, f"{lock.holder()} is writing now")
+
+
+def _tables(here: Invocation) -> Finding:
+    from gtm_dagster.warehouse.serving import QueryError, query
+
+    if not here.settings.serving_path.exists():
+        return Finding("serving copy", True, "not built yet; gtm refresh builds it")
+    try:
+        _, rows = query(
+            here.settings,
+            """SELECT count(*), count(*) FILTER (raw <> clean + duplicates + quarantined + suppressed OR raw <> log_rows)
+            FROM staging.books""",
+        )
+    except QueryError as error:
+        return Finding("serving copy", False, str(error))
+    days, wrong = rows[0]
+    return Finding("serving copy", wrong == 0, f"the books of {days} ingest days, {wrong} out of balance")
+
+
+def verify_warehouse(here: Invocation) -> Finding:
+    """Compare the incremental warehouse with a rebuild, holding the writer's lock meanwhile."""
+    from gtm_dagster.warehouse.lock import LockHeldError, WarehouseLock
+    from gtm_dagster.warehouse.verify import verify
+
+    settings = here.settings
+    if not settings.warehouse_path.exists():
+        return Finding("rebuild", False, "there is no warehouse to verify; run gtm refresh")
+    try:
+        with WarehouseLock(settings.state_dir).held("gtm doctor --verify", settings.refresh.lock_timeout_seconds):
+            result = verify(settings, here.plan)
+    except LockHeldError as error:
+        return Finding("rebuild", False, str(error))
+    differing = {table: n for table, n in result.differences.items() if n}
+    if result.ok:
+        return Finding("rebuild", True, f"{len(result.differences)} tables equal a rebuild of their landing files")
+    told = ", ".join(f"{table} ({n} rows)" for table, n in differing.items())
+    return Finding("rebuild", False, f"differs in {told}; first: {result.first}; gtm refresh --full rebuilds")

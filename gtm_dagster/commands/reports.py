@@ -1,0 +1,62 @@
+"""Reading results: query the tables, attribute a file of paths."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gtm_dagster.commands.surface import Json, Problem, invocation, records, say_json, say_table
+
+
+def query(
+    context: typer.Context,
+    sql: Annotated[str, typer.Argument(help='One SELECT, or "-" to read it from stdin.')],
+    work: Annotated[
+        bool, typer.Option("--work", help="Read the working file (staging.events too) while nothing writes.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Run one read-only query on the serving copy."""
+    from gtm_dagster.warehouse.serving import query as ask
+
+    text = sys.stdin.read() if sql == "-" else sql
+    if not text.strip():
+        raise Problem('the query is empty; try gtm query "SELECT * FROM marts.funnel"', 2)
+    columns, rows = ask(invocation(context).settings, text, work=work)
+    if json:
+        say_json(records(columns, rows))
+    else:
+        say_table(columns, rows)
+
+
+def attribute(
+    paths: Annotated[Path, typer.Argument(help="CSV or Parquet, a path a row, touches oldest first.")],
+    model: Annotated[list[str], typer.Option(help="Credit model; may be given more than once.")],
+    separator: Annotated[str, typer.Option(help="What stands between two touches.")] = " > ",
+    path_column: Annotated[str, typer.Option(help="Column of the paths.")] = "path",
+    conversions_column: Annotated[str, typer.Option(help="Column of conversions.")] = "total_conversions",
+    value_column: Annotated[str, typer.Option(help="Column of conversion value.")] = "total_conversion_value",
+    ages_column: Annotated[str | None, typer.Option(help="Column of each touch's age in hours.")] = None,
+    half_life_hours: Annotated[float, typer.Option(help="Half-life of time_decay, in hours.")] = 168.0,
+    direct: Annotated[list[str] | None, typer.Option(help="Channel that last_non_direct passes over.")] = None,
+    json: Json = False,
+) -> None:
+    """Credit by channel from a file of paths; never held back by the history gate."""
+    from gtm_dagster.attribution import attribute as credit
+
+    rows = []
+    for name in model:
+        table = credit(
+            paths, name, separator=separator, path_column=path_column, conversions_column=conversions_column,
+            value_column=value_column, ages_column=ages_column, half_life_hours=half_life_hours,
+            direct=direct or ["Direct"],
+        )  # fmt: skip
+        rows += [([name] if len(model) > 1 else []) + list(row) for row in table.itertuples(index=False, name=None)]
+    columns = (["model"] if len(model) > 1 else []) + ["channel", "conversions", "value"]
+    if json:
+        say_json(records(columns, rows))
+    else:
+        say_table(columns, [[None if cell != cell else cell for cell in row] for row in rows])

@@ -1,0 +1,174 @@
+"""What every command shares: settings read once, JSON on stdout, tables, progress bars, one-line errors."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from gtm_dagster.privacy.pseudonyms import Pseudonymizer
+    from gtm_dagster.settings import Settings
+    from gtm_dagster.taxonomy import Plan
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout and nothing else.")]
+
+
+class Problem(Exception):
+    """Something the user has to know; `code` is the exit code (1 found a problem, 2 wrong usage)."""
+
+    def __init__(self, message: str, code: int = 1) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@dataclass
+class Invocation:
+    """The global options; settings and what follows from them are made when a command asks."""
+
+    config: Path | None
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The frozen settings. A bad setting is wrong usage."""
+        from gtm_dagster.settings import SettingsError, load_settings
+
+        try:
+            return load_settings(self.config)
+        except SettingsError as error:
+            raise Problem(str(error), 2) from None
+
+    @cached_property
+    def plan(self) -> Plan:
+        """The deployment's tracking plan."""
+        from gtm_dagster.taxonomy import load_plan
+
+        return load_plan(self.settings.plan_file)
+
+    @cached_property
+    def key(self) -> bytes:
+        """The deployment's pseudonym key, made on first use."""
+        from gtm_dagster.privacy.pseudonyms import load_or_create_key
+
+        return load_or_create_key(self.settings.keys_dir, self.settings.privacy.pseudonym_key)
+
+    @cached_property
+    def pseudonymize(self) -> Pseudonymizer:
+        """Identifiers to pseudonyms under the deployment's key."""
+        from gtm_dagster.privacy.pseudonyms import Pseudonymizer
+
+        return Pseudonymizer(self.key)
+
+
+def invocation(context: typer.Context) -> Invocation:
+    """The global options of this command line."""
+    held = context.obj
+    assert isinstance(held, Invocation)  # noqa: S101 - the callback of the app always sets it
+    return held
+
+
+def say(text: str) -> None:
+    """A line for the reader."""
+    typer.echo(text)
+
+
+def note(text: str) -> None:
+    """A line on stderr, where it does not disturb what is piped on."""
+    typer.echo(text, err=True)
+
+
+def say_error(text: str) -> None:
+    """One line on stderr."""
+    typer.echo("gtm: " + " ".join(text.split()), err=True)
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON takes it: times RFC 3339 in UTC with Z, decimals as numbers, NaN and infinity as null."""
+    if isinstance(value, bool | int | str | None):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Decimal):
+        return plain(int(value) if value == value.to_integral_value() else float(value)) if value.is_finite() else None
+    if isinstance(value, datetime):
+        moment = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+        return moment.isoformat().replace("+00:00", "Z")
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value).hex()
+    if isinstance(value, dict):
+        return {str(key): plain(held) for key, held in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(held) for held in value]
+    return plain(value.item()) if hasattr(value, "item") else str(value)
+
+
+def say_json(document: Any) -> None:
+    """One document on stdout."""
+    sys.stdout.write(json.dumps(plain(document), ensure_ascii=False, indent=2, allow_nan=False) + "\n")
+
+
+def records(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[dict[str, Any]]:
+    """A table as objects keyed by column name; a name that occurs again gets `_2`, `_3`."""
+    names: list[str] = []
+    for column in columns:
+        name, again = column, 2
+        while name in names:
+            name, again = f"{column}_{again}", again + 1
+        names.append(name)
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+def say_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str | None = None) -> None:
+    """A table: drawn for a terminal, tab-separated with a header line for a pipe."""
+    if not sys.stdout.isatty():
+        say("\t".join(columns))
+        for row in rows:
+            say("\t".join("" if cell is None else str(cell).replace("\t", " ").replace("\n", " ") for cell in row))
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title)
+    for index, column in enumerate(columns):
+        numeric = any(isinstance(row[index], int | float | Decimal) for row in rows)
+        table.add_column(Text(column), justify="right" if numeric else "left")
+    for row in rows:
+        table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
+    Console().print(table)
+
+
+@contextmanager
+def progress_bar(title: str) -> Iterator[Callable[..., None] | None]:
+    """A bar on stderr for work over two seconds: yields `tell(done, total)`, or None without a terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        task = bars.add_task(title, total=None)
+
+        def tell(*told: Any) -> None:
+            if told and isinstance(told[0], str):
+                bars.update(task, description=told[0])
+            elif told:
+                bars.update(task, completed=told[0], total=told[1] if len(told) > 1 else None)
+
+        yield tell
