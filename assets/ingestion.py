@@ -24,5 +24,9 @@ def landing_events(warehouse: WarehouseResource) -> dg.MaterializeResult:
     landed = land_log(warehouse.context)
     files = Landing(warehouse.settings.landing_dir).files()
     return dg.MaterializeResult(
-        metadata={**numbers(landed.metadata), "landed_files": len(files), "landed_rows": sum(file.rows for file in files)}
+        metadata={
+            **numbers(landed.metadata),
+            "landed_files": len(files),
+            "landed_rows": sum(file.rows for file in files),
+        }
     )

@@ -58,7 +58,9 @@ funnel = table_asset(
     ),
     build_funnel,
     checks.specs("marts", "funnel"),
-    Chart("persons by stage", "SELECT stage, sum(persons) FROM marts.funnel GROUP BY stage, stage_no ORDER BY stage_no"),
+    Chart(
+        "persons by stage", "SELECT stage, sum(persons) FROM marts.funnel GROUP BY stage, stage_no ORDER BY stage_no"
+    ),
 )
 retention = table_asset(
     table(
@@ -69,7 +71,10 @@ retention = table_asset(
     ),
     build_retention,
     checks.specs("marts", "retention"),
-    Chart("persons retained by period, all cohorts", "SELECT 'period ' || period, sum(retained) FROM marts.retention GROUP BY period ORDER BY period LIMIT 12"),
+    Chart(
+        "persons retained by period, all cohorts",
+        "SELECT 'period ' || period, sum(retained) FROM marts.retention GROUP BY period ORDER BY period LIMIT 12",
+    ),
 )
 
 ASSETS: list[dg.AssetsDefinition] = [attribution_status, attribution_credits, channel_attribution, funnel, retention]

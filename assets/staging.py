@@ -32,7 +32,9 @@ EVENTS, QUARANTINE = ("staging", "events"), ("staging", "quarantine")
     ],
     check_specs=[checks.contract_spec(*EVENTS), *checks.specs(*EVENTS), *checks.specs(*QUARANTINE)],
 )
-def staging(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
+def staging(
+    context: dg.AssetExecutionContext, warehouse: WarehouseResource
+) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     """Validate, deduplicate and append every landed file that was not staged yet, in one transaction."""
     ctx = warehouse.context
     with warehouse.writing() as con:
@@ -50,7 +52,9 @@ def staging(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> 
         daily = [(row.ingest_date.isoformat()[5:], float(row.clean)) for row in days]
         reasons = [
             (str(code), float(n))
-            for code, n in con.execute("SELECT reason_codes, count(*) FROM staging.quarantine GROUP BY 1 ORDER BY 2 DESC LIMIT 12").fetchall()
+            for code, n in con.execute(
+                "SELECT reason_codes, count(*) FROM staging.quarantine GROUP BY 1 ORDER BY 2 DESC LIMIT 12"
+            ).fetchall()
         ]
         total = {"clean": sum(r.clean for r in days), "quarantined": sum(r.quarantined for r in days)}
         yield dg.MaterializeResult(

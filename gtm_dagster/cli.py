@@ -55,11 +55,22 @@ def options(
     ] = False,
 ) -> None:
     """Options of every command."""
+    if config is not None:
+        os.environ["GTM_CONFIG"] = str(
+            config.absolute()
+        )  # Dagster's definitions and child processes read the same file
     context.obj = Invocation(config)
+
+
+def _help_for(arguments: list[str]) -> str:
+    known = {info.name for info in app.registered_commands} | {group.name for group in app.registered_groups}
+    chosen = next((argument for argument in arguments if argument in known), None)
+    return f"gtm {chosen} --help" if chosen else "gtm --help"
 
 
 def run(arguments: list[str]) -> int:
     """Run one command line; returns the exit code and never raises for a user's mistake."""
+    before = os.environ.get("GTM_CONFIG")
     try:
         code = app(args=arguments, prog_name="gtm", standalone_mode=False)
         return code if isinstance(code, int) else 0
@@ -70,8 +81,10 @@ def run(arguments: list[str]) -> int:
         return 130
     except TyperException as wrong:
         message = wrong.format_message() if hasattr(wrong, "format_message") else str(wrong)
-        if message:
-            say_error(f"{message} (see `gtm {' '.join(a for a in arguments[:1] if not a.startswith('-'))} --help`)")
+        if type(wrong).__name__ == "NoArgsIsHelpError":
+            typer.echo(message, err=True)
+        else:
+            say_error(f"{message} (see `{_help_for(arguments)}`)")
         return 2
     except Problem as problem:
         say_error(str(problem))
@@ -88,6 +101,11 @@ def run(arguments: list[str]) -> int:
         hint = "" if known else " (set GTM_TRACEBACK=1 to see where)"
         say_error(f"{kind}{first}{hint}")
         return 1
+    finally:
+        if before is None:
+            os.environ.pop("GTM_CONFIG", None)
+        else:
+            os.environ["GTM_CONFIG"] = before
 
 
 def main() -> None:

@@ -86,7 +86,7 @@ def collector(settings: Settings, starting: AbstractContextManager[Any]) -> Iter
     command = [sys.executable, "-m", "gtm_dagster.cli", "collect", "--host", "127.0.0.1", "--port", str(port)]
     endpoint = f"http://127.0.0.1:{port}"
     output = settings.state_dir / "demo" / "collector.log"
-    environment = {**os.environ, "GTM_STATE_DIR": str(settings.state_dir)}
+    environment = {**os.environ, **_same_deployment(settings)}
     with output.open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)  # noqa: S603
     try:
@@ -95,6 +95,16 @@ def collector(settings: Settings, starting: AbstractContextManager[Any]) -> Iter
         yield endpoint
     finally:
         _stop(process)
+
+
+def _same_deployment(settings: Settings) -> dict[str, str]:
+    """Variables that make another process write what this one would: same place, same plan, same pseudonyms."""
+    told = {"GTM_STATE_DIR": str(settings.state_dir)}
+    if settings.plan_file is not None:
+        told["GTM_PLAN_FILE"] = str(settings.plan_file)
+    if settings.privacy.pseudonym_key is not None:
+        told["GTM_PRIVACY__PSEUDONYM_KEY"] = settings.privacy.pseudonym_key
+    return told
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], endpoint: str, output: Path) -> None:

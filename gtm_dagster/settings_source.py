@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 import msgspec
 
 PREFIX = "GTM_"
+_BEYOND_SENSE = 1_000_000  # such an upper limit only keeps infinity out and is not worth a word
 NOT_SETTINGS = frozenset({"GTM_CONFIG", "GTM_TRACEBACK"})
 
 
@@ -187,7 +188,7 @@ def _allowed(wanted: Any) -> str:
         limits += [
             f"{told} {bound:g}"
             for bound, told in ((note.gt, "above"), (note.ge, "of at least"), (note.le, "of at most"))
-            if bound is not None
+            if bound is not None and bound < _BEYOND_SENSE
         ]
         if note.min_length:
             word = f"{word} that is not empty"

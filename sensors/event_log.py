@@ -10,7 +10,12 @@ from gtm_dagster.orchestration.resources import run_tags
 from gtm_dagster.settings import Settings
 from gtm_dagster.warehouse.landing import Landing
 
-IN_FLIGHT = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
+IN_FLIGHT = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+]
 
 
 def waiting_events(settings: Settings) -> tuple[int, int]:
@@ -42,6 +47,9 @@ def event_log_sensor(settings: Settings) -> dg.SensorDefinition:
         if newest <= landed:
             return dg.SkipReason(f"nothing new: {newest} events in the log, all landed")
         # A failed run keeps its offsets unlanded; the minute in the key lets the next tick try again.
-        return dg.SensorResult(run_requests=[dg.RunRequest(run_key=f"log-{newest}-{context.cursor or 0}", tags=run_tags())], cursor=str(int(context.cursor or 0) + 1))
+        return dg.SensorResult(
+            run_requests=[dg.RunRequest(run_key=f"log-{newest}-{context.cursor or 0}", tags=run_tags())],
+            cursor=str(int(context.cursor or 0) + 1),
+        )
 
     return sensor

@@ -62,7 +62,7 @@ def test_a_broken_contract_is_a_failed_check_without_a_materialisation(tmp_path)
     land(settings, [event("a", START, anonymous_id="x")], "import-1")
     manifest = settings.landing_dir / "_batches" / "import-1.json"
     told = json.loads(manifest.read_text())
-    manifest.write_text(json.dumps({**told, "days": {day: 5 for day in told["days"]}}))
+    manifest.write_text(json.dumps({**told, "days": dict.fromkeys(told["days"], 5)}))
     result = run_refresh(settings)
     assert not result.ok
     contract = next(check for check in result.checks if check.check == "contract")
@@ -87,7 +87,10 @@ def test_a_plain_run_refuses_changed_settings_and_refresh_says_what_it_rebuilt(t
 
 def test_a_busy_warehouse_is_named(tmp_path):
     settings = settings_for(tmp_path, GTM_REFRESH__LOCK_TIMEOUT_SECONDS="0.2")
-    with WarehouseLock(settings.state_dir).held("somebody's erasure", 1), pytest.raises(LockHeldError, match="somebody's erasure"):
+    with (
+        WarehouseLock(settings.state_dir).held("somebody's erasure", 1),
+        pytest.raises(LockHeldError, match="somebody's erasure"),
+    ):
         run_refresh(settings)
 
 
@@ -114,7 +117,19 @@ def test_event_log_sensor(tmp_path, logged, running, expected):
     settings = settings_for(tmp_path)
     if logged:
         log = SqliteEventLog(settings.log_path)
-        log.append([Record(write_key="w", event_id=f"e{i}", event_name="page_viewed", event_us=START, received_us=START, anonymous_id="x") for i in range(logged)])
+        log.append(
+            [
+                Record(
+                    write_key="w",
+                    event_id=f"e{i}",
+                    event_name="page_viewed",
+                    event_us=START,
+                    received_us=START,
+                    anonymous_id="x",
+                )
+                for i in range(logged)
+            ]
+        )
         log.close()
     defs = build_defs(settings=settings, resources={"warehouse": fixed(settings)})
     with dg.DagsterInstance.ephemeral() as instance:
@@ -135,7 +150,10 @@ def test_the_inline_picture_stays_below_the_limit_of_the_ui():
     assert "data:image/svg+xml" in drawn.value
 
 
-@pytest.mark.parametrize("module", ["gtm_dagster.warehouse.build", "gtm_dagster.attribution", "gtm_dagster.taxonomy.frames", "gtm_dagster.simulator"])
+@pytest.mark.parametrize(
+    "module",
+    ["gtm_dagster.warehouse.build", "gtm_dagster.attribution", "gtm_dagster.taxonomy.frames", "gtm_dagster.simulator"],
+)
 def test_the_library_does_not_import_dagster(module):
     code = f"import sys, {module}; sys.exit('dagster' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

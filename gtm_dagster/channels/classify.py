@@ -90,16 +90,20 @@ def _classify(
     return _referred(referrer, own, campaign) if referrer else DIRECT
 
 
-def _clicked(click_id: str | None) -> tuple[str, str] | None:
+def click_kind(click_id: str | None) -> str | None:
+    """The kind of a click id (`gclid`, `fbclid`, ...): `gclid`, `gclid=...`, `gclid:...` or a bare value whose shape tells."""
     if not click_id:
         return None
-    named = _NAMED_CLICK_ID.match(click_id.strip())
+    click_id = click_id.strip()
+    named = _NAMED_CLICK_ID.match(click_id)
     if named:
-        return _CLICK_IDS[named.group(1).lower()]
-    for shape, name in _BARE_CLICK_IDS:
-        if shape.match(click_id.strip()):
-            return _CLICK_IDS[name]
-    return None
+        return named.group(1).lower()
+    return next((kind for shape, kind in _BARE_CLICK_IDS if shape.match(click_id)), None)
+
+
+def _clicked(click_id: str | None) -> tuple[str, str] | None:
+    kind = click_kind(click_id)
+    return _CLICK_IDS[kind] if kind else None
 
 
 def _same_source(source: str, name: str) -> bool:

@@ -80,7 +80,7 @@ def host_of(url: str | None) -> str | None:
         host = urlsplit(url if _SCHEME.match(url) else f"//{url}").hostname
     except ValueError:
         return None
-    if not host:
+    if not host or not (_SCHEME.match(url) or "." in host):  # about:blank
         return None
     host = host.rstrip(".").removeprefix("www.")
     return host if re.fullmatch(r"[^\s/\\]+", host) else None

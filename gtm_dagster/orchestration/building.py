@@ -12,7 +12,7 @@ import duckdb
 from gtm_dagster.orchestration.checks import results
 from gtm_dagster.orchestration.metadata import bars, numbers, picture
 from gtm_dagster.orchestration.resources import WarehouseResource
-from gtm_dagster.warehouse.build import BuildContext, StepResult
+from gtm_dagster.warehouse.build import BuildContext
 from gtm_dagster.warehouse.tables import create
 
 
@@ -40,12 +40,15 @@ def table_asset(
             create(con)
             result = step(con, ctx)
             metadata: dict[str, Any] = {}
-            if isinstance(result, StepResult):
+            if not isinstance(result, list):
                 metadata |= numbers(result.metadata)
             else:
                 metadata["dagster/row_count"] = len(result)
                 metadata["status"] = dg.MetadataValue.md(
-                    "\n".join(f"- {s.model} {s.window_hours:g} h: {'computed' if s.computed else 'absent'}, {s.reason}" for s in result)
+                    "\n".join(
+                        f"- {s.model} {s.window_hours:g} h: {'computed' if s.computed else 'absent'}, {s.reason}"
+                        for s in result
+                    )
                 )
             if chart:
                 rows = [(str(label), float(value or 0)) for label, value in con.execute(chart.sql).fetchall()]

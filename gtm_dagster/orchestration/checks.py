@@ -66,5 +66,8 @@ def contract_result(asset: dg.AssetKey, broken: str | None) -> dg.AssetCheckResu
 def contract_spec(*asset: str) -> dg.AssetCheckSpec:
     """The spec of the contract check of one table."""
     return dg.AssetCheckSpec(
-        CONTRACT, asset=dg.AssetKey(asset), blocking=True, description="Columns, types and row counts of the landed files, before anything is written."
+        CONTRACT,
+        asset=dg.AssetKey(asset),
+        blocking=True,
+        description="Columns, types and row counts of the landed files, before anything is written.",
     )

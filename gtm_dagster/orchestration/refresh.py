@@ -55,7 +55,9 @@ class FixedWarehouse(WarehouseResource):
     @property
     def settings(self) -> Settings:
         if self._settings is None:
-            self._settings = msgspec.json.decode(self.settings_json, type=Settings, dec_hook=lambda kind, value: kind(value))
+            self._settings = msgspec.json.decode(
+                self.settings_json, type=Settings, dec_hook=lambda kind, value: kind(value)
+            )
         return self._settings
 
 
@@ -119,22 +121,33 @@ def run_refresh(
         checks, steps, error = [], {}, None
         rebuilt: list[str] = []
         for event in result.all_events:
+            data: Any = event.event_specific_data
             if event.event_type_value == "ASSET_CHECK_EVALUATION":
-                told = event.event_specific_data
-                checks.append(CheckOutcome("/".join(told.asset_key.path), told.check_name, told.passed, told.severity.value, told.description or ""))
+                told = data
+                checks.append(
+                    CheckOutcome(
+                        "/".join(told.asset_key.path),
+                        told.check_name,
+                        told.passed,
+                        told.severity.value,
+                        told.description or "",
+                    )
+                )
             elif event.event_type_value == "ASSET_MATERIALIZATION" and event.step_key == "staging":
-                told = event.event_specific_data.materialization.metadata.get("rebuilding")
+                told = data.materialization.metadata.get("rebuilding")
                 rebuilt += str(told.value).split("\n") if told else []
             elif event.event_type_value == "STEP_SUCCESS" and event.step_key:
-                steps[event.step_key] = event.event_specific_data.duration_ms / 1000
+                steps[event.step_key] = data.duration_ms / 1000
             elif event.event_type_value == "STEP_FAILURE" and error is None:
-                cause = event.event_specific_data.error
+                cause = data.error
                 while cause is not None and cause.cause is not None:
                     cause = cause.cause
                 error = f"{event.step_key}: {cause.message.strip() if cause else 'failed'}"
     rows: list[BookRow] = []
     if settings.warehouse_path.exists():
-        with WarehouseLock(settings.state_dir).held("gtm refresh, reading the books", settings.refresh.lock_timeout_seconds):
+        with WarehouseLock(settings.state_dir).held(
+            "gtm refresh, reading the books", settings.refresh.lock_timeout_seconds
+        ):
             with opened(settings.warehouse_path, settings) as con:
                 rows = books(con)
     ok = result.success and all(check.passed or check.severity != "ERROR" for check in checks)

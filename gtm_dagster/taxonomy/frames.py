@@ -48,7 +48,9 @@ def landing_schema(plan: Plan) -> pandera.DataFrameSchema:
     for name, limit in CONTEXT_LIMITS.items():
         columns[name] = _text_column(name, limit)
     known = pa.array([*plan.events, *plan.aliases])
-    columns["event_name"] = pandera.Column("str", [_THERE, _check("unknown_event", lambda a: pc.is_in(a, known))], nullable=True)
+    columns["event_name"] = pandera.Column(
+        "str", [_THERE, _check("unknown_event", lambda a: pc.is_in(a, known))], nullable=True
+    )
     device_types = pa.array(DEVICE_TYPES)
     columns["device_type"] = pandera.Column(
         "str", _check("not_allowed", lambda a: pc.is_in(a, device_types)), nullable=True
@@ -117,7 +119,8 @@ def _check(name: str, holds: Callable[[pa.Array], pa.Array]) -> pandera.Check:
     """A check on the Arrow buffer behind a text column; a null holds."""
 
     def run(series: pd.Series) -> pd.Series:
-        held = pc.fill_null(holds(_array(series)), True)
+        array = _array(series)
+        held = pc.or_kleene(array.is_null(), holds(array))
         return pd.Series(held.to_numpy(zero_copy_only=False), index=series.index)
 
     return pandera.Check(run, name=name, ignore_na=False)

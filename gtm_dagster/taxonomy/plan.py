@@ -132,11 +132,28 @@ def parse_plan(text: str, where: str = "plan") -> Plan:
     except yaml.YAMLError as error:
         raise PlanError(f"{where}: not YAML ({error})") from error
     except msgspec.ValidationError as error:
-        raise PlanError(f"{where}: {error}") from error
+        raise PlanError(f"{where}: {_located(raw) or error}") from error
     events = {name: msgspec.structs.replace(spec, name=name) for name, spec in plan.events.items()}
     plan = msgspec.structs.replace(plan, events=events)
     _check(plan, where)
     return plan
+
+
+def _located(raw: Any) -> str | None:
+    """The conversion error with the event and the property it is in: msgspec's own path says `events[...]`."""
+    events = raw.get("events") if isinstance(raw, dict) else None
+    for name, event in events.items() if isinstance(events, dict) else ():
+        properties = event.get("properties") if isinstance(event, dict) else None
+        for key, rule in properties.items() if isinstance(properties, dict) else ():
+            try:
+                msgspec.convert(rule, PropertySpec)
+            except msgspec.ValidationError as error:
+                return f"event {name}, property {key}: {error}"
+        try:
+            msgspec.convert(event, EventSpec)
+        except msgspec.ValidationError as error:
+            return f"event {name}: {error}"
+    return None
 
 
 def _check(plan: Plan, where: str) -> None:

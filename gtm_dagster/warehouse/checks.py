@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import duckdb
@@ -154,8 +155,17 @@ def _credit_conserves(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> Chec
         )
     )
     passed = row[0] == 0 and row[1] == 0 and stray == 0
-    return CheckResult(passed, f"{row[2]} conversion-model pairs: {row[0]} whose credit is not 1, {row[1]} whose value is not the conversion's, {stray} credits of no conversion",
-                       {"pairs": int(row[2]), "credit_off": int(row[0]), "value_off": int(row[1]), "stray": stray, "largest_difference": float(row[3])})  # fmt: skip
+    return CheckResult(
+        passed,
+        f"{row[2]} conversion-model pairs: {row[0]} whose credit is not 1, {row[1]} whose value is not the conversion's, {stray} credits of no conversion",
+        {
+            "pairs": int(row[2]),
+            "credit_off": int(row[0]),
+            "value_off": int(row[1]),
+            "stray": stray,
+            "largest_difference": float(row[3]),
+        },
+    )
 
 
 def _sessions_hold_events(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> CheckResult:
@@ -171,7 +181,7 @@ def _sessions_hold_events(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> 
 
 def _funnel_narrows(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> CheckResult:
     stages = con.execute("SELECT stage_no, sum(persons) FROM marts.funnel GROUP BY 1 ORDER BY 1").fetchall()
-    widens = sum(1 for before, after in zip(stages, stages[1:], strict=False) if after[1] > before[1])
+    widens = sum(1 for before, after in pairwise(stages) if after[1] > before[1])
     return CheckResult(
         widens == 0,
         "persons by stage: " + ", ".join(str(int(s[1])) for s in stages),
@@ -200,7 +210,7 @@ CHECKS: tuple[Check, ...] = (
             "SELECT count(*) FROM (SELECT 1 FROM staging.events GROUP BY hash(write_key, event_id), write_key, event_id HAVING count(*) > 1)",
             "ids occur more than once",
         ),
-    ),  # fmt: skip
+    ),
     Check(
         "person_known",
         ("staging", "events"),
@@ -256,7 +266,7 @@ CHECKS: tuple[Check, ...] = (
                 "overlapping sessions",
             )(con, ctx)
         ),
-    ),  # fmt: skip
+    ),
     Check(
         "one_row_an_event",
         ("core", "conversions"),
@@ -287,5 +297,5 @@ CHECKS: tuple[Check, ...] = (
             "SELECT count(*) FROM marts.retention WHERE retained > persons OR (period = 0 AND retained <> persons)",
             "impossible cohort rows",
         ),
-    ),  # fmt: skip
+    ),
 )

@@ -38,6 +38,17 @@ class StepResult:
         }
 
 
+@dataclass(frozen=True)
+class TableResult:
+    """A table that is small and made whole each time: its rows."""
+
+    rows: int
+
+    @property
+    def metadata(self) -> dict[str, int | float | str]:
+        return {"dagster/row_count": self.rows}
+
+
 def count(con: duckdb.DuckDBPyConnection, relation: str) -> int:
     """Rows of a relation."""
     return int(con.execute(f"SELECT count(*) FROM {relation}").fetchall()[0][0])

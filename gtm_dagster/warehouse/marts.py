@@ -8,7 +8,16 @@ from statistics import median
 
 import duckdb
 
-from gtm_dagster.warehouse.core import HOUR_US, StepResult, _take_scope, _tidy, count, forget, scope_conversions
+from gtm_dagster.warehouse.core import (
+    HOUR_US,
+    StepResult,
+    TableResult,
+    _take_scope,
+    _tidy,
+    count,
+    forget,
+    scope_conversions,
+)
 from gtm_dagster.warehouse.engine import transaction
 from gtm_dagster.warehouse.statements import statement
 from gtm_dagster.warehouse.tables import BuildContext, get_state, set_state
@@ -59,7 +68,7 @@ def history_verdict(daily: list[tuple[int, int]], min_days: int) -> tuple[bool, 
 
 def model_statuses(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> list[ModelStatus]:
     """The verdict for each window of the settings; single-touch models need no history."""
-    daily = con.execute(
+    daily: list[tuple[int, int]] = con.execute(
         "SELECT CAST(local_day - DATE '1970-01-01' AS INTEGER), count(*) FROM staging.events GROUP BY 1"
     ).fetchall()
     ready, reason = history_verdict(daily, ctx.settings.attribution.min_history_days)
@@ -73,7 +82,7 @@ def model_statuses(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> list[Mo
 
 def build_credits(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepResult:
     """Credit by touch for each conversion, model and window that the history gate lets through."""
-    chosen = [[s.model, s.window_hours] for s in model_statuses(con, ctx) if s.computed]
+    chosen = [(s.model, s.window_hours) for s in model_statuses(con, ctx) if s.computed]
     half_life_us = round(ctx.settings.attribution.half_life_hours * HOUR_US)
     con.execute(
         "CREATE OR REPLACE TEMP TABLE windows (model VARCHAR, window_hours DOUBLE, window_us BIGINT, half_life_us DOUBLE)"
@@ -120,7 +129,7 @@ def build_attribution_status(con: duckdb.DuckDBPyConnection, ctx: BuildContext) 
     return statuses
 
 
-def build_channel_attribution(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepResult:
+def build_channel_attribution(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> TableResult:
     """Credit by day, conversion type, currency, model, window and channel; spend, cpa and roas are NULL without spend."""
     con.execute("CREATE OR REPLACE TEMP VIEW attribution_credits AS SELECT * FROM marts.attribution_credits")
     con.execute("CREATE OR REPLACE TEMP VIEW conversions AS SELECT * FROM core.conversions")
@@ -133,7 +142,7 @@ def build_channel_attribution(con: duckdb.DuckDBPyConnection, ctx: BuildContext)
         ).fetchall()[0][0]
     con.execute("DROP VIEW temp.attribution_credits")
     con.execute("DROP VIEW temp.conversions")
-    return StepResult(written, written, 0, True)
+    return TableResult(written)
 
 
 def _person_origin(con: duckdb.DuckDBPyConnection) -> None:
@@ -144,7 +153,7 @@ def _person_origin(con: duckdb.DuckDBPyConnection) -> None:
     con.execute("DROP VIEW temp.sources")
 
 
-def build_funnel(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepResult:
+def build_funnel(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> TableResult:
     """Persons by stage and by the source of their first session; ordered, each stage at or after the one before.
 
     A person without any session has the source NULL and the channel `(none)`. Persons add up over sources.
@@ -180,7 +189,7 @@ def build_funnel(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepResul
     con.execute("DROP VIEW temp.events")
     for name in ("person_origin", "funnel_stages", "funnel_reached"):
         con.execute(f"DROP TABLE temp.{name}")
-    return StepResult(written, written, 0, True)
+    return TableResult(written)
 
 
 _PERIODS = {
@@ -190,7 +199,7 @@ _PERIODS = {
 }
 
 
-def build_retention(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepResult:
+def build_retention(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> TableResult:
     """Cohorts by first period of activity (report time zone) and channel of the first session; period 0 is the first."""
     unit = ctx.settings.retention.unit
     number, start = _PERIODS[unit]
@@ -221,4 +230,4 @@ def build_retention(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepRe
             ]
     for name in ("person_origin", "activity", "calendar", "periods", "period_offsets"):
         con.execute(f"DROP TABLE IF EXISTS temp.{name}")
-    return StepResult(written, written, 0, True)
+    return TableResult(written)

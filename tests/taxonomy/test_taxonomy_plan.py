@@ -32,7 +32,11 @@ def test_packaged_plan_opens_only_browsing_and_usage_to_undeclared_properties():
 
 def test_alias_resolves_to_its_event_and_unknown_to_none():
     plan = load_plan()
-    assert (plan.resolve("page_view"), plan.resolve("page_viewed"), plan.resolve("nope")) == ("page_viewed", "page_viewed", None)
+    assert (plan.resolve("page_view"), plan.resolve("page_viewed"), plan.resolve("nope")) == (
+        "page_viewed",
+        "page_viewed",
+        None,
+    )
 
 
 @pytest.mark.parametrize(
@@ -41,7 +45,10 @@ def test_alias_resolves_to_its_event_and_unknown_to_none():
         ("version: 1\nevents: {}", "version"),
         ("version: 1-0\nevents: {a: {description: d, stage: revenue, owner: o}}", "MODEL-REVISION-ADDITION"),
         ("version: 1-0-0\nevents: {}", "declare at least one"),
-        ("version: 1-0-0\nevents:\n  a: {description: d, stage: revenue, owner: o}\n  a: {}", "line 4: 'a' is declared twice"),
+        (
+            "version: 1-0-0\nevents:\n  a: {description: d, stage: revenue, owner: o}\n  a: {}",
+            "line 4: 'a' is declared twice",
+        ),
         ("version: 1-0-0\nevents: {A: {description: d, stage: revenue, owner: o}}", "event 'A'"),
         ("version: 1-0-0\nevents: {a: {description: d, stage: magic, owner: o}}", "magic"),
         ("version: 1-0-0\naliases: {x: y}\nevents: {a: {description: d, stage: revenue, owner: o}}", "alias 'x'"),
@@ -49,7 +56,7 @@ def test_alias_resolves_to_its_event_and_unknown_to_none():
     ],
 )
 def test_wrong_plan_names_what_is_wrong(text, told):
-    with pytest.raises(PlanError, match="plan.yaml") as error:
+    with pytest.raises(PlanError, match=r"plan\.yaml") as error:
         parse_plan(text, "plan.yaml")
     assert told in str(error.value)
 
@@ -74,7 +81,7 @@ def test_wrong_property_names_event_and_property(rule, told):
 
 
 def test_missing_plan_file_is_named(tmp_path):
-    with pytest.raises(PlanError, match="absent.yaml"):
+    with pytest.raises(PlanError, match=r"absent\.yaml"):
         load_plan(tmp_path / "absent.yaml")
 
 
@@ -113,7 +120,8 @@ def test_compatibility_of_events_and_aliases():
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "covered"), [("1-0-0", "2-0-0", True), ("1-0-0", "1-1-0", False), ("1-0-0", "1-0-0", False), ("2-0-0", "1-0-0", False)]
+    ("old", "new", "covered"),
+    [("1-0-0", "2-0-0", True), ("1-0-0", "1-1-0", False), ("1-0-0", "1-0-0", False), ("2-0-0", "1-0-0", False)],
 )
 def test_version_step_must_cover_the_change(old, new, covered):
     assert compare(small("{p: {type: string}}"), small()).covered_by(old, new) is covered

@@ -1,0 +1,102 @@
+"""From the bytes of a request to the bytes of its events, within limits."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import msgspec
+
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+
+_GZIP_MAGIC = b"\x1f\x8b"
+_GZIP_WINDOW = 31
+_BOM = b"\xef\xbb\xbf"
+_events = msgspec.json.Decoder(list[msgspec.Raw])
+_event = msgspec.json.Decoder(msgspec.Raw)
+
+
+class Refused(Exception):
+    """The request is answered with `status` and a body of `code` and `message`; `retry_after` in whole seconds."""
+
+    def __init__(self, status: int, code: str, message: str, retry_after: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.retry_after = retry_after
+
+
+class Disconnected(Exception):
+    """The client left before its body was complete; there is nobody to answer."""
+
+
+async def read_body(receive: Receive, declared: bytes | None, max_bytes: int, timeout_seconds: float) -> bytes:
+    """The whole body. Raises Refused 413 as soon as it is known to be too long, 408 after `timeout_seconds`."""
+    if declared is not None and declared.isdigit() and int(declared) > max_bytes:
+        raise _too_long(max_bytes)
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise Disconnected
+                part = message.get("body", b"")
+                size += len(part)
+                if size > max_bytes:
+                    raise _too_long(max_bytes)
+                parts.append(part)
+                if not message.get("more_body", False):
+                    return b"".join(parts)
+    except TimeoutError:
+        raise Refused(408, "body_timeout", f"the body did not arrive within {timeout_seconds:g} s; send it again") from None
+
+
+def unpack(body: bytes, max_bytes: int) -> bytes:
+    """`body`, decompressed when it starts as gzip does, whatever its headers say.
+
+    Raises Refused 413 beyond `max_bytes`, and 400 for a stream that is damaged, cut off or followed by other bytes.
+    """
+    if not body.startswith(_GZIP_MAGIC):
+        return body
+    stream = zlib.decompressobj(_GZIP_WINDOW)
+    try:
+        plain = stream.decompress(body, max_bytes + 1)
+    except zlib.error as error:
+        raise Refused(400, "bad_gzip", f"the gzip stream is damaged ({error})") from None
+    if len(plain) > max_bytes:
+        raise _too_long(max_bytes)
+    if not stream.eof:
+        raise Refused(400, "bad_gzip", "the gzip stream is cut off; send the whole body again")
+    if stream.unused_data:
+        raise Refused(400, "bad_gzip", "bytes follow the gzip stream; send one stream a request")
+    return plain
+
+
+def split(body: bytes, max_events: int) -> list[bytes]:
+    """The JSON text of each event: a list's elements, or the one object. Raises Refused 400, and 413 for too many."""
+    text = body.removeprefix(_BOM).strip()
+    if not text:
+        raise Refused(400, "unparseable", "the body is empty; send one event or a list of events as JSON")
+    try:
+        if text.startswith(b"["):
+            events = [bytes(raw) for raw in _events.decode(text)]
+        elif text.startswith(b"{"):
+            events = [bytes(_event.decode(text))]
+        else:
+            raise Refused(400, "unparseable", "the body is neither a JSON object nor a list of them")
+    except (msgspec.DecodeError, UnicodeError) as error:
+        raise Refused(400, "unparseable", f"the body is not JSON: {error}") from None
+    except RecursionError:
+        raise Refused(400, "unparseable", "the body is nested too deep to be read") from None
+    if len(events) > max_events:
+        raise Refused(413, "too_many_events", f"{len(events)} events in one request; send at most {max_events}")
+    return events
+
+
+def _too_long(max_bytes: int) -> Refused:
+    return Refused(413, "body_too_large", f"the body is longer than {max_bytes} bytes; send fewer events a request")

@@ -1,0 +1,134 @@
+"""Write keys: who may send events. Only hashes are kept; a secret is shown once, when it is made."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+import secrets
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+KEYS_FILE = "keys.json"
+DEV_KEY = "dev"
+"""The key of a laptop: always there, good on a loopback address only."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
+
+
+class KeyStoreError(ValueError):
+    """The key file or a key's name cannot be used; the message names it and the way out."""
+
+
+class WriteKey(msgspec.Struct, frozen=True):
+    """One key: the `name` its events carry as write_key, the secret's SHA-256, and when it was made (RFC 3339)."""
+
+    name: str
+    sha256: str
+    created_at: str
+
+
+class KeyStore:
+    """The keys in `keys_dir`/keys.json (mode 0600). A running collector sees additions and revocations at once.
+
+    `allow_dev`: also take the key `dev`, which needs no entry.
+    """
+
+    def __init__(self, keys_dir: Path, *, allow_dev: bool = False) -> None:
+        self.path = Path(keys_dir) / KEYS_FILE
+        self.allow_dev = allow_dev
+        self._seen: tuple[int, int, int] | None = None
+        self._names: dict[str, str] = {}
+
+    def add(self, name: str) -> str:
+        """Make a key and return its secret, which cannot be shown again. Raises KeyStoreError for a name in use."""
+        if not _NAME.match(name):
+            raise KeyStoreError(f"key name {name!r}: use 1 to 64 letters, digits, dots, dashes or underscores")
+        if name == DEV_KEY:
+            raise KeyStoreError(f"key name {name!r} is the built-in key of a laptop; choose another")
+        secret = f"gtm_{secrets.token_urlsafe(24)}"
+        with self._locked():
+            keys = self._read()
+            if any(key.name == name for key in keys):
+                raise KeyStoreError(f"key {name!r} exists; revoke it first, or choose another name")
+            made = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            self._write([*keys, WriteKey(name, _hash(secret), made)])
+        return secret
+
+    def list(self) -> tuple[WriteKey, ...]:
+        """Every key, oldest first."""
+        return tuple(self._read())
+
+    def revoke(self, name: str) -> None:
+        """Take a key away. Raises KeyStoreError when there is none of that name."""
+        with self._locked():
+            keys = self._read()
+            kept = [key for key in keys if key.name != name]
+            if len(kept) == len(keys):
+                known = ", ".join(key.name for key in keys) or "none"
+                raise KeyStoreError(f"there is no key {name!r}; known: {known}")
+            self._write(kept)
+
+    def name_of(self, secret: str) -> str | None:
+        """The name of the key with this secret, None when it opens nothing."""
+        if secret == DEV_KEY:
+            return DEV_KEY if self.allow_dev else None
+        self._refresh()
+        return self._names.get(_hash(secret))
+
+    def _refresh(self) -> None:
+        try:
+            stat = self.path.stat()
+            seen = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
+        except FileNotFoundError:
+            self._seen, self._names = None, {}
+            return
+        if seen != self._seen:
+            self._names = {key.sha256: key.name for key in self._read()}
+            self._seen = seen
+
+    def _read(self) -> tuple[WriteKey, ...]:
+        try:
+            return msgspec.json.decode(self.path.read_bytes(), type=tuple[WriteKey, ...])
+        except FileNotFoundError:
+            return ()
+        except (OSError, msgspec.DecodeError) as error:
+            raise KeyStoreError(
+                f"{self.path}: cannot be read ({error}); restore it, or delete it and add the keys again"
+            ) from error
+
+    def _write(self, keys: Iterable[WriteKey]) -> None:
+        draft = self.path.with_name(f".{KEYS_FILE}.{os.getpid()}.{secrets.token_hex(4)}")
+        try:
+            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(msgspec.json.format(msgspec.json.encode(tuple(keys))) + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(self.path)
+        except OSError as error:
+            raise KeyStoreError(f"{self.path}: cannot be written ({error}); check the state directory") from error
+        finally:
+            draft.unlink(missing_ok=True)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        try:
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = os.open(self.path.with_name(f".{KEYS_FILE}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise KeyStoreError(f"{self.path.parent}: cannot be written ({error}); check the state directory") from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+
+def _hash(secret: str) -> str:
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()

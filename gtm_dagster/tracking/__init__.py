@@ -1,0 +1,8 @@
+"""The SDK a product runs in its own process: events are judged here, queued, and delivered in the background.
+
+Imports only msgspec, requests, PyYAML, the standard library and the light half of `taxonomy`.
+"""
+
+from gtm_dagster.tracking.tracker import GtmTracker, InvalidEvent, TrackerStats
+
+__all__ = ["GtmTracker", "InvalidEvent", "TrackerStats"]
