@@ -1,97 +1,73 @@
-"""What each step of the pipeline costs here, beside the floor: `make bench`, or `python -m benchmarks.spine --events 1e6`.
+"""What each step of the pipeline costs: simulate, import, first refresh, a day more, a full rebuild.
 
-The floor is the unavoidable work on the same rows in the same run: scan, hash of the ids, sort by person and time,
-write. Prints a markdown table; wall and CPU seconds, peak memory of the process.
+`python -m benchmarks.spine --events 1000000`; the state directory is a temporary one.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import resource
 import tempfile
 import time
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-import duckdb
-import msgspec
+import pyarrow.parquet as pq
+
 from gtm_dagster.importing import import_file
-
-from gtm_dagster.privacy.pseudonyms import Pseudonymizer
+from gtm_dagster.orchestration.refresh import run_refresh
+from gtm_dagster.privacy.pseudonyms import Pseudonymizer, load_or_create_key
 from gtm_dagster.privacy.sealing import Sealer
 from gtm_dagster.settings import load_settings
-from gtm_dagster.simulator import simulate, write
+from gtm_dagster.simulator import simulate
 from gtm_dagster.taxonomy import load_plan
-from gtm_dagster.warehouse import build
-from gtm_dagster.warehouse.engine import opened
-from gtm_dagster.warehouse.serving import publish
 
 
-class Clock:
-    """Collects (step, wall, CPU) in seconds."""
-
-    def __init__(self) -> None:
-        self.rows: list[tuple[str, float, float]] = []
-
-    def measure(self, name, work, *arguments):
-        wall, cpu = time.perf_counter(), time.process_time()
-        result = work(*arguments)
-        self.rows.append((name, time.perf_counter() - wall, time.process_time() - cpu))
-        return result
+def timed(title: str, rows: int, work: Callable[[], Any]) -> Any:
+    """Run `work`, print its seconds and rows per second, return its result."""
+    begin = time.perf_counter()
+    result = work()
+    seconds = time.perf_counter() - begin
+    print(f"{title:<34}{seconds:>9.2f} s{rows / seconds:>14,.0f} rows/s", flush=True)
+    return result
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--events", type=float, default=200_000)
-    parser.add_argument("--days", type=int, default=31)
-    options = parser.parse_args()
-    events = int(options.events)
-    clock = Clock()
+    """Measure and print."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--events", type=int, default=300_000)
+    options.add_argument("--days", type=int, default=60)
+    told = options.parse_args()
+    print(f"{told.events:,} events of {told.days} days, {os.cpu_count()} cores")
     with tempfile.TemporaryDirectory(prefix="gtm-bench-") as folder:
-        root = Path(folder)
-        settings = load_settings(None, {"GTM_STATE_DIR": str(root / "state")})
-        plan, key = load_plan(None), bytes(32)
-        traffic = clock.measure("simulate", simulate, events, options.days, 7)
-        files = write(traffic, root / "traffic")
-        clock.measure(
-            "import",
-            lambda: import_file(
-                files[0],
-                settings=settings,
-                plan=plan,
-                pseudonymize=Pseudonymizer(key),
-                sealer=Sealer(key),
-                write_key="bench",
-            ),
-        )
-        ctx = build.BuildContext(settings, plan)
-        settings.state_dir.mkdir(parents=True, exist_ok=True)
-        with opened(settings.warehouse_path, settings) as con:
-            build.check_settings(con, ctx, True)
-            clock.measure("stage", build.stage, con, ctx)
-            for step in build.STEPS_IN_ORDER:
-                clock.measure(step.__name__, step, con, ctx)
-            clock.measure("publish", publish, con, settings)
-        clock.measure("floor: scan, hash, sort, write", floor, settings, root)
-    print(
-        f"{events:,} events, {options.days} days, {os.cpu_count()} cores, DuckDB {duckdb.__version__}, msgspec {msgspec.__version__}\n"
-    )
-    print("| step | wall s | CPU s |\n|---|---|---|")
-    for name, wall, cpu in clock.rows:
-        print(f"| {name} | {wall:.2f} | {cpu:.2f} |")
-    print(f"\npeak memory of the process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB")
+        settings = load_settings(None, {"GTM_STATE_DIR": f"{folder}/state", "GTM_ATTRIBUTION__MIN_HISTORY_DAYS": "0"})
+        plan = load_plan()
+        key = load_or_create_key(settings.keys_dir)
+        end = datetime(2026, 1, 1, tzinfo=UTC)
+        traffic = timed("simulate", told.events, lambda: simulate(told.events, told.days, 7, end))
+        last = told.events // told.days
+        parts = {
+            "history": traffic.events.slice(0, told.events - last),
+            "day": traffic.events.slice(told.events - last),
+        }
 
+        def bring(name: str) -> None:
+            file = Path(folder) / f"{name}.parquet"
+            pq.write_table(parts[name], file)
+            import_file(file, settings=settings, plan=plan, pseudonymize=Pseudonymizer(key), sealer=Sealer(key), write_key="bench", mapping=None)  # fmt: skip
 
-def floor(settings, root: Path) -> None:
-    """The same landed rows: read them, hash the ids, sort by person and time, write."""
-    source = f"read_parquet('{settings.landing_dir}/ingest_date=*/*.parquet')"
-    with opened(":memory:", settings) as con:
-        con.execute(
-            f"SELECT count(*) FROM (SELECT hash(event_id) h FROM {source} GROUP BY 1 HAVING count(*) > 1)"
-        ).fetchall()
-        con.execute(
-            f"COPY (SELECT * EXCLUDE (errors, raw, sealed) FROM {source} ORDER BY coalesce(user_id, anonymous_id), event_us) TO '{root}/floor.parquet'"
-        )
+        def refresh(full: bool = False) -> None:
+            result = run_refresh(settings, full=full)
+            assert result.ok, result.error or [c for c in result.checks if not c.passed]
+
+        timed("import the history", told.events - last, lambda: bring("history"))
+        timed("first refresh", told.events - last, refresh)
+        timed("import one day", last, lambda: bring("day"))
+        timed("refresh with one day more", last, refresh)
+        timed("refresh with nothing new", 1, refresh)
+        timed("full rebuild", told.events, lambda: refresh(full=True))
 
 
 if __name__ == "__main__":

@@ -61,7 +61,8 @@ def send_live(endpoint: str, traffic: Traffic, amount: int, tell: Callable[[floa
             if sent % 500 == 0:
                 tracker.flush(60)
             tell(sent)
-        tracker.flush(60)
+        if not tracker.flush(60):
+            raise DemoError(f"the collector at {endpoint} did not answer for every event within 60 s")
     finally:
         tracker.close()
 

@@ -138,6 +138,17 @@ def test_a_pseudonym_is_stable_and_not_the_value(gtm: Gtm) -> None:
     assert first != gtm("privacy", "pseudonym", "someone.else@example.org").out.strip()
 
 
+def test_a_key_is_made_listed_and_revoked(gtm: Gtm) -> None:
+    made = gtm("keys", "add", "web", "--json").document
+    assert made["name"] == "web" and len(made["secret"]) > 20
+    assert [key["name"] for key in gtm("keys", "list", "--json").document] == ["web"]
+    assert made["secret"] not in gtm("keys", "list").out
+    assert gtm("keys", "add", "web").code == 1
+    assert gtm("keys", "revoke", "web").code == 0
+    assert gtm("keys", "list", "--json").document == []
+    assert gtm("keys", "revoke", "web").code == 1
+
+
 def test_plan_export_and_check(gtm: Gtm) -> None:
     assert "payment_completed" in gtm("plan", "export", "--format", "markdown").out
     assert "payment_completed" in json.dumps(gtm("plan", "export").document)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 import zlib
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -14,6 +16,8 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 _GZIP_MAGIC = b"\x1f\x8b"
 _GZIP_WINDOW = 31
 _BOM = b"\xef\xbb\xbf"
+_TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{},]', re.DOTALL)
+_CLOSER = {b"[": b"]", b"{": b"}"}
 _events = msgspec.json.Decoder(list[msgspec.Raw])
 _event = msgspec.json.Decoder(msgspec.Raw)
 
@@ -53,7 +57,9 @@ async def read_body(receive: Receive, declared: bytes | None, max_bytes: int, ti
                 if not message.get("more_body", False):
                     return b"".join(parts)
     except TimeoutError:
-        raise Refused(408, "body_timeout", f"the body did not arrive within {timeout_seconds:g} s; send it again") from None
+        raise Refused(
+            408, "body_timeout", f"the body did not arrive within {timeout_seconds:g} s; send it again"
+        ) from None
 
 
 def unpack(body: bytes, max_bytes: int) -> bytes:
@@ -82,20 +88,55 @@ def split(body: bytes, max_events: int) -> list[bytes]:
     text = body.removeprefix(_BOM).strip()
     if not text:
         raise Refused(400, "unparseable", "the body is empty; send one event or a list of events as JSON")
+    if text[:1] not in (b"[", b"{"):
+        raise Refused(400, "unparseable", "the body is neither a JSON object nor a list of them")
     try:
-        if text.startswith(b"["):
-            events = [bytes(raw) for raw in _events.decode(text)]
-        elif text.startswith(b"{"):
-            events = [bytes(_event.decode(text))]
-        else:
-            raise Refused(400, "unparseable", "the body is neither a JSON object nor a list of them")
-    except (msgspec.DecodeError, UnicodeError) as error:
-        raise Refused(400, "unparseable", f"the body is not JSON: {error}") from None
-    except RecursionError:
-        raise Refused(400, "unparseable", "the body is nested too deep to be read") from None
+        events = [bytes(raw) for raw in _events.decode(text)] if text.startswith(b"[") else [bytes(_event.decode(text))]
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        # One event with half a surrogate pair must not cost the others of its list.
+        events = _split_leniently(text)
+        if not events:
+            raise Refused(400, "unparseable", f"the body is not JSON: {error}") from None
     if len(events) > max_events:
         raise Refused(413, "too_many_events", f"{len(events)} events in one request; send at most {max_events}")
     return events
+
+
+def _split_leniently(text: bytes) -> list[bytes]:
+    """The events of a text that is JSON but for characters, numbers or depth a strict parser refuses; else nothing."""
+    events = _elements(text) if text.startswith(b"[") else [text]
+    return events if all(_nearly_json(event) for event in events) else []
+
+
+def _elements(text: bytes) -> list[bytes]:
+    """The pieces between the top-level commas of a list, none when its brackets do not match."""
+    closers: list[bytes] = []
+    pieces: list[bytes] = []
+    start = 1
+    for match in _TOKENS.finditer(text):
+        token = match.group()
+        if token in _CLOSER:
+            closers.append(_CLOSER[token])
+        elif token == b"," and len(closers) == 1:
+            pieces.append(text[start : match.start()].strip())
+            start = match.end()
+        elif token in (b"]", b"}"):
+            if not closers or closers.pop() != token:
+                return []
+            if not closers:
+                pieces.append(text[start : match.start()].strip())
+                return pieces if match.end() == len(text) else []
+    return []
+
+
+def _nearly_json(text: bytes) -> bool:
+    try:
+        json.loads(text.decode(errors="replace"), strict=False, parse_int=str)
+    except RecursionError:
+        return True
+    except ValueError:
+        return False
+    return True
 
 
 def _too_long(max_bytes: int) -> Refused:

@@ -122,7 +122,9 @@ class KeyStore:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             descriptor = os.open(self.path.with_name(f".{KEYS_FILE}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
-            raise KeyStoreError(f"{self.path.parent}: cannot be written ({error}); check the state directory") from error
+            raise KeyStoreError(
+                f"{self.path.parent}: cannot be written ({error}); check the state directory"
+            ) from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield

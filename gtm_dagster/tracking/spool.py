@@ -6,7 +6,6 @@ the collector knows its id and counts it as a duplicate.
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 from pathlib import Path
@@ -15,16 +14,19 @@ import msgspec
 
 logger = logging.getLogger("gtm_dagster.tracking")
 
-COMPACT_AFTER = 1000
-"""Settled events after which the file is rewritten although others still wait."""
-
 
 class Spool:
-    """Owned by one tracker, locked against other processes; its callers hold the tracker's lock."""
+    """Owned by one tracker, locked against others; its callers hold the tracker's lock.
+
+    `stale` counts lines of events that need no more work. ValueError when another tracker holds the file.
+    """
 
     def __init__(self, path: Path) -> None:
+        import fcntl  # here: the SDK without a spool also runs where there is none
+
         self._path = path
-        self._settled = 0
+        self.stale = 0
+        self._torn = False
         path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
         try:
@@ -46,39 +48,45 @@ class Spool:
                 torn += 1
         if torn:
             logger.warning("spool %s: left out %d lines that are no events", self._path, torn)
-        self._rewrite([line for _, line in held])
+        self.rewrite([line for _, line in held])
         return held
 
     def append(self, line: bytes) -> None:
-        """Keeps one event; OSError when the disk does not take it."""
-        _write(self._file, line + b"\n")
+        """Keeps one event. A disk that does not take it is logged: the event is sent all the same."""
+        try:
+            _write(self._file, b"\n" + line + b"\n" if self._torn else line + b"\n")
+            self._torn = False
+        except OSError as error:
+            self._torn = True  # the file may end in half a line
+            logger.warning("spool %s does not keep an event: %s", self._path, error)
 
-    def settled(self, events: int, rest: list[bytes] | None) -> None:
-        """`events` are done; `rest` is all that still waits, None while more is under way."""
-        self._settled += events
-        if rest is None:
-            return
-        if not rest:
+    def rewrite(self, lines: list[bytes]) -> None:
+        """Makes `lines` all the file holds, in one step; when the disk refuses, the longer file stays."""
+        self.stale = 0
+        try:
+            self._replace(lines)
+        except OSError as error:
+            logger.warning("spool %s was not compacted: %s", self._path, error)
+
+    def _replace(self, lines: list[bytes]) -> None:
+        if not lines:
             os.ftruncate(self._file, 0)
-            self._settled = 0
-        elif self._settled >= COMPACT_AFTER:
-            self._rewrite(rest)
+            return
+        fresh = self._path.with_name(self._path.name + ".new")
+        file = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
+        try:
+            _write(file, b"".join(line + b"\n" for line in lines))
+            fresh.replace(self._path)
+        except OSError:
+            os.close(file)
+            raise
+        os.close(self._file)
+        self._file = file
 
     def close(self) -> None:
         """Lets go of the file; what it holds is loaded by the next tracker."""
         os.close(self._file)
         os.close(self._lock)
-
-    abandon = close
-
-    def _rewrite(self, lines: list[bytes]) -> None:
-        fresh = self._path.with_name(self._path.name + ".new")
-        file = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
-        _write(file, b"".join(line + b"\n" for line in lines))
-        fresh.replace(self._path)
-        os.close(self._file)
-        self._file = file
-        self._settled = 0
 
 
 def _write(file: int, data: bytes) -> None:

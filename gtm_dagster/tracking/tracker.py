@@ -1,35 +1,20 @@
-"""`GtmTracker`: the queue between a product and the collector, and the thread that empties it."""
+"""`GtmTracker`: what a product calls. Judges events by the plan and hands them to the outbox."""
 
 from __future__ import annotations
 
-import atexit
-import logging
 import os
-import random
 import socket
-import threading
 import time
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import msgspec
 
 from gtm_dagster.taxonomy import EventValidator, FieldError, Plan, Rejected, load_plan
-from gtm_dagster.tracking.delivery import Answer, Transport, Verdict
-
-if TYPE_CHECKING:
-    from gtm_dagster.tracking.spool import Spool
-
-logger = logging.getLogger("gtm_dagster.tracking")
-
-OnDrop = Callable[[str, tuple[str, ...]], None]
-EXIT_TIMEOUT = 5.0
-"""Seconds all trackers of a process together may take to deliver what waits when it exits."""
-_MAX_PAUSE = 30.0
+from gtm_dagster.tracking.delivery import Transport
+from gtm_dagster.tracking.outbox import EXIT_TIMEOUT, OnDrop, Outbox, TrackerStats
 
 
 class InvalidEvent(ValueError):
@@ -40,28 +25,6 @@ class InvalidEvent(ValueError):
         self.errors = errors
         reasons = "; ".join(f"{e.path or 'event'}: {e.message} ({e.code})" for e in errors)
         super().__init__(f"event {event_name!r} was not sent, it breaks the tracking plan: {reasons}")
-
-
-class TrackerStats(msgspec.Struct, frozen=True):
-    """Counts of events since the tracker was made (in a forked child: since the fork).
-
-    `sent` were answered by the collector = accepted + duplicates + quarantined + suppressed; `dropped` were given up;
-    `waiting` are queued or under way.
-    """
-
-    sent: int = 0
-    accepted: int = 0
-    duplicates: int = 0
-    quarantined: int = 0
-    dropped: int = 0
-    waiting: int = 0
-    suppressed: int = 0
-
-
-class _Item(msgspec.Struct, frozen=True, gc=False):
-    event_id: str
-    line: bytes
-    at: float
 
 
 class GtmTracker:
@@ -99,26 +62,17 @@ class GtmTracker:
                 raise ValueError(f"{name}={value!r} is below {least}")
         if not flush_interval > 0:
             raise ValueError(f"flush_interval={flush_interval!r} must be seconds above 0")
-        self._make_transport = lambda: Transport(endpoint, write_key)
-        self._batch_size = batch_size
-        self._flush_interval = flush_interval
-        self._retries = retries
-        self._max_queue = max_queue
         self._validator = EventValidator(plan if plan is not None else load_plan())
-        self._producer = producer or socket.gethostname()
-        self._on_drop = on_drop
-        self._backoff = 0.5
-        self._beat_interval = 30.0
-        self._closed = False
-        self._spool: Spool | None = None
-        self._begin()
-        if spool is not None:
-            from gtm_dagster.tracking.spool import Spool
-
-            self._spool = Spool(Path(spool))
-            self._load(self._spool)
-        _LIVE.add(self)
-        self._thread.start()
+        self._outbox = Outbox(
+            lambda: Transport(endpoint, write_key),
+            batch_size=batch_size,
+            flush_interval=flush_interval,
+            retries=retries,
+            spool=None if spool is None else Path(spool),
+            max_queue=max_queue,
+            producer=producer or socket.gethostname(),
+            on_drop=on_drop,
+        )
 
     def track(
         self,
@@ -153,18 +107,7 @@ class GtmTracker:
         verdict = self._validator.validate(event, live=True)
         if isinstance(verdict, Rejected):
             raise InvalidEvent(event_name, verdict.errors)
-        line = msgspec.json.encode(event)
-        with self._cond:
-            if self._closed:
-                raise RuntimeError(f"event {event_name!r} was not sent: the tracker is closed; make a new one")
-            if self._spool is not None:
-                self._spool.append(line)
-            self._queue.append(_Item(event_id, line, time.monotonic()))
-            self._enqueued += 1
-            lost = self._trim()
-            if len(self._queue) == 1 or len(self._queue) >= self._batch_size:
-                self._cond.notify_all()
-        self._report(f"more than {self._max_queue} events waited", lost)
+        self._outbox.put(event_id, msgspec.json.encode(event))
         return event_id
 
     def identify(self, user_id: str, anonymous_id: str) -> str:
@@ -177,220 +120,24 @@ class GtmTracker:
         False when `timeout` seconds passed, when a batch failed after its retries (it stays queued), or when events
         were dropped. Without a timeout it waits for the first of these.
         """
-        deadline = inf if timeout is None else time.monotonic() + timeout
-        with self._cond:
-            target, failures, dropped = self._enqueued, self._failures, self._dropped
-            self._flush_target = max(self._flush_target, target)
-            self._rest_until = 0.0
-            self._cond.notify_all()
-            while self._settled < target and self._failures == failures:
-                left = deadline - time.monotonic()
-                if left <= 0 or not self._thread.is_alive():
-                    break
-                self._cond.wait(min(left, 60.0))
-            return self._settled >= target and self._dropped == dropped
+        return self._outbox.flush(timeout)
 
     def close(self, timeout: float = EXIT_TIMEOUT) -> None:
         """Sends what waits for at most `timeout` seconds and stops the thread; further `track` raises RuntimeError.
 
         What could not be sent stays in the spool when there is one; else it is lost and a warning says how much.
         """
-        deadline = time.monotonic() + timeout
-        with self._cond:
-            if self._closed:
-                return
-            self._closed = True
-        _LIVE.discard(self)
-        self.flush(timeout)
-        with self._cond:
-            self._stopped = True
-            self._cond.notify_all()
-        if self._thread is not threading.current_thread():
-            self._thread.join(max(0.0, deadline - time.monotonic()))
-        with self._cond:
-            waiting = len(self._queue) + self._inflight
-            spool, self._spool = self._spool, None
-        if waiting:
-            kept = "they stay in the spool" if spool is not None else "they are lost"
-            logger.warning("tracker closed with %d events not delivered; %s", waiting, kept)
-        if spool is not None:
-            spool.close()
+        self._outbox.close(timeout)
 
     def stats(self) -> TrackerStats:
         """The counts so far, at one instant."""
-        with self._cond:
-            return TrackerStats(
-                sent=self._accepted + self._duplicates + self._quarantined + self._suppressed,
-                accepted=self._accepted,
-                duplicates=self._duplicates,
-                quarantined=self._quarantined,
-                dropped=self._dropped,
-                waiting=len(self._queue) + self._inflight,
-                suppressed=self._suppressed,
-            )
+        return self._outbox.stats()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    # -- state ---------------------------------------------------------------------------------------------------
-
-    def _begin(self) -> None:
-        """Fresh queue, counts, lock, connection and (unstarted) thread: for a new tracker and for a forked child."""
-        self._cond = threading.Condition(threading.Lock())
-        self._queue: deque[_Item] = deque()
-        self._inflight = 0
-        self._enqueued = self._settled = self._flush_target = self._failures = 0
-        self._accepted = self._duplicates = self._quarantined = self._suppressed = self._dropped = 0
-        self._rest_until = 0.0  # our own pause after a failed batch; a flush ends it
-        self._held_until = 0.0  # the collector's Retry-After; nothing ends it early
-        self._next_beat = 0.0
-        self._stopped = False
-        self._transport = self._make_transport()
-        self._thread = threading.Thread(target=self._run, name="gtm-tracker", daemon=True)
-
-    def _after_fork(self) -> None:
-        if self._spool is not None:
-            self._spool.abandon()
-            self._spool = None
-            logger.warning("a forked tracker has no spool; make the tracker, with a spool of its own, in the child")
-        self._begin()
-        self._thread.start()
-
-    def _load(self, spool: Spool) -> None:
-        now = time.monotonic()
-        with self._cond:
-            for event_id, line in spool.load():
-                self._queue.append(_Item(event_id, line, now))
-            self._enqueued = len(self._queue)
-            lost = self._trim()
-        self._report(f"more than {self._max_queue} events waited in the spool", lost)
-
-    def _trim(self) -> tuple[str, ...]:
-        """Drops the oldest past `max_queue`; the lock is held."""
-        lost = []
-        while len(self._queue) > self._max_queue:
-            lost.append(self._queue.popleft().event_id)
-        self._dropped += len(lost)
-        self._settled += len(lost)
-        return tuple(lost)
-
-    def _report(self, reason: str, lost: tuple[str, ...]) -> None:
-        if not lost:
-            return
-        logger.warning("dropped %d events: %s", len(lost), reason)
-        if self._on_drop is not None:
-            try:
-                self._on_drop(reason, lost)
-            except Exception:
-                logger.exception("on_drop failed")
-
-    # -- the thread ----------------------------------------------------------------------------------------------
-
-    def _run(self) -> None:
-        while True:
-            self._sleep_until(self._batch_due)
-            with self._cond:
-                if self._stopped:
-                    break
-                batch = [self._queue.popleft() for _ in range(min(self._batch_size, len(self._queue)))]
-                self._inflight = len(batch)
-            try:
-                left = self._deliver(batch)
-            except Exception:
-                logger.exception("delivery failed unexpectedly")
-                left = batch[len(batch) - self._inflight :]
-            if left:
-                self._put_back(left)
-        self._transport.close()
-
-    def _batch_due(self) -> float:
-        """When the next batch leaves, on the monotonic clock; the lock is held."""
-        if not self._queue:
-            return inf
-        earliest = max(self._rest_until, self._held_until)
-        if len(self._queue) >= self._batch_size or self._flush_target > self._settled:
-            return earliest
-        return max(earliest, self._queue[0].at + self._flush_interval)
-
-    def _sleep_until(self, due: Callable[[], float]) -> None:
-        """Waits for `due()`, asked again at every wake, or the stop; sends heartbeats meanwhile."""
-        while True:
-            with self._cond:
-                while True:
-                    now, at = time.monotonic(), due()
-                    if self._stopped or now >= at:
-                        return
-                    if now >= self._next_beat:
-                        break
-                    self._cond.wait(min(at, self._next_beat) - now)
-            self._next_beat = time.monotonic() + self._beat_interval
-            if not self._transport.beat(self._producer, datetime.now(UTC).isoformat().replace("+00:00", "Z")):
-                logger.debug("heartbeat was not taken")
-
-    def _deliver(self, batch: list[_Item]) -> list[_Item]:
-        """Sends the batch, split where it is too large; returns what is to be tried again, in order."""
-        answer = self._attempt(batch)
-        if answer.verdict is Verdict.LATER:
-            logger.warning("%d events wait for another try: %s", len(batch), answer.reason)
-            return batch
-        if answer.verdict is Verdict.SPLIT and len(batch) > 1:
-            half = len(batch) // 2
-            left = self._deliver(batch[:half])
-            return left + batch[half:] if left else self._deliver(batch[half:])
-        self._settle(batch, answer)
-        return []
-
-    def _attempt(self, batch: list[_Item]) -> Answer:
-        lines = [item.line for item in batch]
-        for attempt in range(self._retries + 1):
-            answer = self._transport.send(lines)
-            if answer.verdict is not Verdict.LATER:
-                return answer
-            pause = random.uniform(0, min(_MAX_PAUSE, self._backoff * 2**attempt))  # noqa: S311
-            if answer.retry_after is not None:
-                pause = answer.retry_after + random.uniform(0, self._backoff)  # noqa: S311
-                self._held_until = time.monotonic() + pause
-            if attempt < self._retries:
-                until = time.monotonic() + pause
-                self._sleep_until(lambda until=until: until)  # type: ignore[misc]
-                if self._stopped:
-                    break
-        return answer
-
-    def _settle(self, batch: list[_Item], answer: Answer) -> None:
-        done = answer.verdict is Verdict.DONE
-        with self._cond:
-            if done:
-                self._accepted += answer.accepted
-                self._duplicates += answer.duplicates
-                self._quarantined += answer.quarantined
-                self._suppressed += answer.suppressed
-            else:
-                self._dropped += len(batch)
-            self._settled += len(batch)
-            self._inflight -= len(batch)
-            if self._spool is not None:
-                rest = None if self._inflight else [item.line for item in self._queue]
-                self._spool.settled(len(batch), rest)
-            self._cond.notify_all()
-        if answer.quarantined:
-            logger.warning("the collector quarantined %d of %d events", answer.quarantined, len(batch))
-        if not done:
-            self._report(f"the collector refused them: {answer.reason}", tuple(item.event_id for item in batch))
-
-    def _put_back(self, left: list[_Item]) -> None:
-        with self._cond:
-            self._queue.extendleft(reversed(left))
-            self._inflight = 0
-            lost = self._trim()
-            self._failures += 1
-            self._flush_target = 0
-            self._rest_until = time.monotonic() + self._flush_interval
-            self._cond.notify_all()
-        self._report(f"more than {self._max_queue} events waited", lost)
 
 
 def uuid7() -> str:
@@ -400,22 +147,3 @@ def uuid7() -> str:
     value = value & ~(0x3 << 62) | 0x2 << 62
     text = f"{value:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
-
-
-_LIVE: set[GtmTracker] = set()
-
-
-def _close_all() -> None:
-    deadline = time.monotonic() + EXIT_TIMEOUT
-    for tracker in list(_LIVE):
-        tracker.close(max(0.0, deadline - time.monotonic()))
-
-
-def _fork_all() -> None:
-    for tracker in list(_LIVE):
-        tracker._after_fork()
-
-
-atexit.register(_close_all)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_fork_all)

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from gtm_dagster.channels import classify
+from gtm_dagster.channels.classify import click_kind
 from gtm_dagster.eventlog.sqlite import SqliteEventLog
 from gtm_dagster.privacy.masking import mask_event
 from gtm_dagster.taxonomy import Plan
@@ -211,7 +212,8 @@ def stage(
         settle_books(con)
     told = dict(con.execute("SELECT verdict, count(*) FROM batch GROUP BY 1").fetchall())
     lost = con.execute("SELECT coalesce(sum(n), 0)::BIGINT FROM batch_duplicates").fetchall()[0][0]
-    for name in ("batch", "accepted", "winners", "clash", "batch_duplicates", "touched_days"):
+    con.execute("DROP VIEW IF EXISTS temp.inputs")
+    for name in ("click_kinds", "batch", "accepted", "winners", "clash", "batch_duplicates", "touched_days"):
         con.execute(f"DROP TABLE IF EXISTS temp.{name}")
     return StageResult(
         read=read, clean=told.get("accepted", 0) - lost, duplicates=lost, quarantined=told.get("quarantined", 0),
@@ -219,23 +221,47 @@ def stage(
     )  # fmt: skip
 
 
-_HOST = "coalesce(nullif(regexp_extract(referrer, '^[A-Za-z][A-Za-z0-9+.-]*://([^/?#]+)', 1), ''), referrer)"
-_CLICK = "nullif(regexp_extract(click_id, '^([A-Za-z_]+)[:=]', 1), '')"
+def _host(column: str) -> str:
+    """SQL for the host of a URL, `www.` and port left out; a bare host stays what it is."""
+    return f"nullif(lower(regexp_extract({column}, '^(?:[A-Za-z][A-Za-z0-9+.-]*://)?(?:www[.])?([^/?#:]+)', 1)), '')"
+
+
+def _touch_inputs(con: duckdb.DuckDBPyConnection) -> None:
+    """`inputs`: for each accepted row of the batch what a source is read from.
+
+    A referrer of the page's own site is navigation, not a source; a click id counts by its kind alone.
+    """
+    ids = con.execute(
+        "SELECT DISTINCT click_id FROM batch WHERE verdict = 'accepted' AND click_id IS NOT NULL"
+    ).fetchall()
+    con.execute("CREATE OR REPLACE TEMP TABLE click_kinds (click_id VARCHAR, click_kind VARCHAR)")
+    kinds = pa.table({"click_id": [row[0] for row in ids], "click_kind": [click_kind(row[0]) for row in ids]})
+    if ids:
+        con.register("kinds", kinds)
+        con.execute("INSERT INTO click_kinds SELECT * FROM kinds")
+        con.unregister("kinds")
+    con.execute(
+        f"""CREATE OR REPLACE TEMP VIEW inputs AS
+        WITH hosts AS (SELECT b.*, {_host("b.referrer")} AS told_host, {_host("b.page_url")} AS own_host FROM batch b WHERE b.verdict = 'accepted')
+        SELECT h.* EXCLUDE (told_host, own_host),
+          CASE WHEN told_host = own_host OR ends_with(told_host, '.' || own_host) OR ends_with(own_host, '.' || told_host) THEN NULL ELSE told_host END AS referrer_host,
+          k.click_kind
+        FROM hosts h LEFT JOIN click_kinds k ON k.click_id = h.click_id"""
+    )
 
 
 def _add_sources(con: duckdb.DuckDBPyConnection) -> None:
     """Give every new combination of source, medium, campaign, referring host and kind of click id its source key."""
+    _touch_inputs(con)
     new = con.execute(
-        f"""SELECT DISTINCT b.source, b.medium, b.campaign, {_HOST.replace("referrer", "b.referrer")}, {_CLICK.replace("click_id", "b.click_id")}
-        FROM batch b WHERE b.verdict = 'accepted'
-          AND (b.source IS NOT NULL OR b.medium IS NOT NULL OR b.campaign IS NOT NULL OR b.referrer IS NOT NULL OR b.click_id IS NOT NULL)
+        """SELECT DISTINCT source, medium, campaign, referrer_host, click_kind FROM inputs
+        WHERE source IS NOT NULL OR medium IS NOT NULL OR campaign IS NOT NULL OR referrer_host IS NOT NULL OR click_kind IS NOT NULL
         EXCEPT SELECT source, medium, campaign, referrer_host, click_kind FROM meta.source_inputs"""
     ).fetchall()
     known = {tuple(row[1:]): row[0] for row in con.execute("SELECT * FROM core.sources").fetchall()}
     sources, inputs = [], []
     for source, medium, campaign, host, click in sorted(new, key=repr):
-        referrer = f"https://{host}/" if host else None
-        touch = classify(source, medium, campaign, referrer, f"{click}:1" if click else None)
+        touch = classify(source, medium, campaign, f"https://{host}/" if host else None, click)
         if touch.rank is None:
             inputs.append([source, medium, campaign, host, click, 0])
             continue
@@ -266,19 +292,18 @@ _CONTENT = """event_name, event_us, user_id, anonymous_id, session_id, propertie
 def _append(con: duckdb.DuckDBPyConnection, ctx: BuildContext, everything: bool) -> int:
     """Deduplicate the accepted rows, append the winners, note what changed; returns copies with another content."""
     zone = ctx.settings.report_timezone
-    moment = "make_timestamp(event_us)"
+    moment = "make_timestamp(h.event_us)"
     local = moment if zone == "UTC" else f"timezone('{zone}', timezone('UTC', {moment}))"
     con.execute(
         f"""CREATE OR REPLACE TEMP TABLE accepted AS
-        SELECT b.*, hash(b.write_key, b.event_id) AS id_hash, hash({_CONTENT.replace("source,", "b.source,").replace("medium,", "b.medium,").replace("campaign,", "b.campaign,")}) AS content_hash,
-          CAST({local} AS DATE) AS local_day,
-          (device_type IS DISTINCT FROM 'api' AND event_name <> 'flag_exposed') AS browsing,
+        WITH hashed AS (SELECT *, hash(write_key, event_id) AS id_hash, hash({_CONTENT}) AS content_hash FROM inputs)
+        SELECT h.* EXCLUDE (referrer_host, click_kind), CAST({local} AS DATE) AS local_day,
+          (h.device_type IS DISTINCT FROM 'api' AND h.event_name <> 'flag_exposed') AS browsing,
           CASE WHEN i.source_key > 0 THEN i.source_key END AS source_key
-        FROM batch b LEFT JOIN meta.source_inputs i
-          ON b.source IS NOT DISTINCT FROM i.source AND b.medium IS NOT DISTINCT FROM i.medium
-          AND b.campaign IS NOT DISTINCT FROM i.campaign AND {_HOST.replace("referrer", "b.referrer")} IS NOT DISTINCT FROM i.referrer_host
-          AND {_CLICK.replace("click_id", "b.click_id")} IS NOT DISTINCT FROM i.click_kind
-        WHERE b.verdict = 'accepted'"""
+        FROM hashed h LEFT JOIN meta.source_inputs i
+          ON h.source IS NOT DISTINCT FROM i.source AND h.medium IS NOT DISTINCT FROM i.medium
+          AND h.campaign IS NOT DISTINCT FROM i.campaign AND h.referrer_host IS NOT DISTINCT FROM i.referrer_host
+          AND h.click_kind IS NOT DISTINCT FROM i.click_kind"""
     )
     # Only ids whose 64-bit hash occurs twice can be duplicates; the exact comparison is paid for them alone.
     con.execute(

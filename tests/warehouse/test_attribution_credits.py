@@ -121,3 +121,27 @@ def test_funnel_is_ordered_and_retention_counts_periods(tmp_path):
         (0, 2, 2),
         (1, 2, 1),
     ]
+
+
+@pytest.mark.parametrize(
+    ("columns", "source", "channel"),
+    [
+        ({"referrer": "https://www.google.com/"}, "google", "Organic Search"),
+        ({"referrer": "https://www.example.com/a", "page_url": "https://shop.example.com/b"}, "direct", "Direct"),
+        ({"click_id": "gclid=abc"}, "google", "Paid Search"),
+        ({"source": "direct"}, "direct", "Direct"),
+        ({}, "direct", "Direct"),
+    ],
+    ids=[
+        "a search engine refers",
+        "the own site is navigation",
+        "a click id names its network",
+        "direct said is direct",
+        "nothing",
+    ],
+)
+def test_source_of_a_session(tmp_path, columns, source, channel):
+    settings = settings_for(tmp_path)
+    land(settings, [event("a", START, anonymous_id="x", **columns)], "import-1")
+    refresh(settings)
+    assert rows_of(settings, "SELECT source, channel FROM core.sessions") == [(source, channel)]

@@ -1,0 +1,1 @@
+"""Reproducible measurements, one command each (`make bench`). Not here: tests of correctness."""

@@ -1,0 +1,53 @@
+"""What the collector tells Prometheus, in a registry of its own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+MAX_PRODUCERS = 1000
+
+
+class Metrics(Collector):
+    """Counters of one collector process. `waiting` tells how many events wait for the log."""
+
+    def __init__(self, waiting: Callable[[], int]) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "gtm_collector_requests", "Requests by path and status.", ("path", "status"), registry=self.registry
+        )
+        self.events = Counter(
+            "gtm_collector_events", "Events by what became of them.", ("status",), registry=self.registry
+        )
+        self.reasons = Counter(
+            "gtm_collector_reasons", "Reasons of quarantined and suppressed events.", ("code",), registry=self.registry
+        )
+        self.ack_seconds = Histogram(
+            "gtm_collector_ack_seconds", "Seconds from a request to its durable answer.", registry=self.registry
+        )
+        Gauge("gtm_collector_waiting_events", "Events waiting for the log.", registry=self.registry).set_function(
+            waiting
+        )
+        self._beats: dict[str, float] = {}
+        self.registry.register(self)
+
+    def beat(self, producer: str) -> bool:
+        """Note a heartbeat; False when there are too many producers to remember another."""
+        if producer not in self._beats and len(self._beats) >= MAX_PRODUCERS:
+            return False
+        self._beats[producer] = time.monotonic()
+        return True
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """The age of each producer's last heartbeat in seconds."""
+        family = GaugeMetricFamily(
+            "gtm_collector_heartbeat_age_seconds", "Seconds since a producer's heartbeat.", labels=("producer",)
+        )
+        now = time.monotonic()
+        for producer, beaten in list(self._beats.items()):
+            family.add_metric((producer,), now - beaten)
+        yield family

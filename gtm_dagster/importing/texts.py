@@ -1,0 +1,106 @@
+"""Text work on whole columns: each distinct value once, JSON objects joined from columns, ids from rows."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import uuid
+from collections.abc import Callable, Iterable
+
+import msgspec
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+_NAMESPACE = uuid.UUID("6e1f3c0a-7d0b-5b5e-9a53-0f2a4f6d9c11")
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?\Z")
+_BOOLEANS = {"true": "true", "false": "false", "1": "true", "0": "false", "t": "true", "f": "false"}
+
+
+def one_array(column: pa.ChunkedArray | pa.Array) -> pa.Array:
+    """The column in one piece."""
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks()
+        if isinstance(column, pa.ChunkedArray):
+            column = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+    return column
+
+
+def as_text(column: pa.ChunkedArray | pa.Array) -> pa.Array:
+    """The column as text; nested values as JSON, whole floats without a fraction. Nulls stay."""
+    array = one_array(column)
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    if pa.types.is_string(array.type):
+        return array
+    if pa.types.is_nested(array.type):
+        return pa.array([None if v is None else _json(v) for v in array.to_pylist()], pa.string())
+    return array.cast(pa.string())
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value, order="deterministic").decode()
+
+
+def each_distinct(array: pa.Array, function: Callable[[str], str | None]) -> pa.Array:
+    """`function` of every text, called once for each distinct one; null stays null."""
+    if array.null_count == len(array):
+        return array
+    coded = array.dictionary_encode()
+    return pa.array([function(text) for text in coded.dictionary.to_pylist()], pa.string()).take(coded.indices)
+
+
+def json_text(array: pa.Array, kind: str = "string") -> pa.Array:
+    """The JSON of every value. A text that is no number (boolean) where one is wanted stays a text, for the plan to refuse."""
+
+    def told(text: str) -> str:
+        if kind == "number":
+            trimmed = text.strip()
+            if _NUMBER.match(trimmed):
+                return trimmed
+        elif kind == "boolean" and text.strip().lower() in _BOOLEANS:
+            return _BOOLEANS[text.strip().lower()]
+        return _json(text)
+
+    if kind == "string" and not _has_special(array):
+        return pc.binary_join_element_wise('"', array, '"', "")
+    return each_distinct(array, told)
+
+
+def _has_special(array: pa.Array) -> bool:
+    return bool(pc.any(pc.match_substring_regex(array, r'["\\\x00-\x1f\x7f]')).as_py())
+
+
+def json_object(parts: Iterable[tuple[str, pa.Array]], length: int) -> pa.Array:
+    """JSON objects of (name, JSON texts) in the order of names; a null value is left out."""
+    joined = [
+        pc.fill_null(pc.binary_join_element_wise(f",{_json(name)}:", array, ""), "") for name, array in sorted(parts)
+    ]
+    if not joined:
+        return pa.repeat("{}", length)
+    body = pc.binary_join_element_wise(*joined, "") if len(joined) > 1 else joined[0]
+    body = pc.utf8_replace_slice(body, start=0, stop=1, replacement="")
+    return pc.binary_join_element_wise("{", body, "}", "")
+
+
+def row_ids(write_key: str, rows: pa.Array, emission: int, wanted: pa.Array) -> pa.Array:
+    """UUIDv5 of write key, row (canonical JSON) and its ordinal among equal rows; null where not `wanted`.
+
+    `emission`: which of the events of a row it is; the first adds nothing to the name.
+    """
+    codes = pd.Series(rows.dictionary_encode().indices.to_numpy(zero_copy_only=False))
+    ordinals = codes.groupby(codes).cumcount().tolist()
+    extra = f"\x00{emission}" if emission else ""
+    base = hashlib.sha1(_NAMESPACE.bytes + write_key.encode() + b"\x00", usedforsecurity=False)
+    ids: list[str | None] = []
+    for row, ordinal, is_wanted in zip(rows.to_pylist(), ordinals, wanted.to_pylist(), strict=True):
+        if not is_wanted:
+            ids.append(None)
+            continue
+        digest = base.copy()
+        digest.update(f"{row}\x00{ordinal}{extra}".encode())
+        number = int.from_bytes(digest.digest()[:16])
+        number = (number & ~(0xF000 << 64) & ~(0xC000 << 48)) | (5 << 76) | (0x8000 << 48)
+        h = f"{number:032x}"
+        ids.append(f"{h[:8]}-{h[8:12]}-{h[12:16]}-{h[16:20]}-{h[20:]}")
+    return pa.array(ids, pa.string())

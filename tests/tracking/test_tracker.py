@@ -1,0 +1,260 @@
+"""What the tracker promises about queueing, batching and every kind of answer."""
+
+from __future__ import annotations
+
+import socket
+import uuid
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from gtm_dagster.tracking import GtmTracker, InvalidEvent, TrackerStats
+from gtm_dagster.tracking.delivery import MAX_RETRY_AFTER, Verdict, base_url, read_answer
+from gtm_dagster.tracking.outbox import Outbox
+from gtm_dagster.tracking.tracker import uuid7
+
+
+def send(tracker: GtmTracker, count: int) -> list[str]:
+    return [tracker.track("page_viewed", anonymous_id="a1", properties={"n": n}) for n in range(count)]
+
+
+def test_a_full_batch_leaves_at_once_and_the_rest_on_flush(recorder, make):
+    tracker = make()
+    ids = send(tracker, 120)
+    recorder.wait(lambda: len(recorder.batches()) == 2)
+    assert tracker.flush(5)
+    assert [len(batch.ids) for batch in recorder.batches()] == [50, 50, 20]
+    assert [event_id for batch in recorder.batches() for event_id in batch.ids] == ids
+    assert recorder.batches()[0].headers["X-Write-Key"] == "key-1"
+    assert tracker.stats() == TrackerStats(sent=120, accepted=120)
+
+
+def test_a_lone_event_leaves_after_the_flush_interval(recorder, make):
+    tracker = make(flush_interval=0.05)
+    send(tracker, 1)
+    recorder.wait(lambda: len(recorder.batches()) == 1)
+
+
+def test_the_event_as_sent(recorder, make):
+    tracker = make(endpoint=recorder.url + "/ingest/")
+    at = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    properties = {"amount": 10.5, "currency": "EUR"}
+    event_id = tracker.track(
+        "payment_completed", user_id="u1", session_id="s1", properties=properties, context={"source": "x"}, timestamp=at
+    )
+    properties["amount"] = 99
+    own = tracker.track("page_viewed", anonymous_id="a", event_id="mine", timestamp="2026-03-01T00:00:00+02:00")
+    tracker.identify("u1", "a1")
+    assert tracker.flush(5)
+    first, second, third = recorder.batches()[0].body
+    assert first == {
+        "event_id": event_id, "event_name": "payment_completed", "timestamp": "2026-03-01T12:00:00Z", "user_id": "u1",
+        "session_id": "s1", "properties": {"amount": 10.5, "currency": "EUR"}, "context": {"source": "x"},
+    }  # fmt: skip
+    assert own == second["event_id"] == "mine"
+    assert (third["event_name"], third["user_id"], third["anonymous_id"]) == ("user_identified", "u1", "a1")
+    assert third["timestamp"].endswith("Z")
+
+
+def test_an_invalid_event_raises_with_every_reason_and_is_not_queued(make):
+    tracker = make()
+    with pytest.raises(InvalidEvent, match="payment_completed") as caught:
+        tracker.track("payment_completed", user_id="u1", properties={"amount": -1})
+    assert isinstance(caught.value, ValueError)
+    assert {error.path for error in caught.value.errors} == {"properties.amount", "properties.currency"}
+    assert all(error.path in str(caught.value) for error in caught.value.errors)
+    for wrong in (
+        {"event_name": "no_such_event", "user_id": "u"},
+        {"event_name": "page_viewed"},
+        {"event_name": "page_viewed", "user_id": "u", "timestamp": datetime(2026, 1, 1)},  # noqa: DTZ001
+        {"event_name": "page_viewed", "user_id": "u", "timestamp": datetime.now(UTC) + timedelta(hours=2)},
+        {"event_name": "page_viewed", "user_id": "u", "properties": {"x": float("nan")}},
+        {"event_name": "page_viewed", "user_id": "u", "properties": {"x": object()}},
+    ):
+        with pytest.raises(InvalidEvent):
+            tracker.track(**wrong)
+    assert tracker.stats() == TrackerStats()
+
+
+def test_ids_are_version_7_unique_and_in_order_of_time():
+    ids = [uuid7() for _ in range(2000)]
+    assert len(set(ids)) == 2000
+    parsed = [uuid.UUID(text) for text in ids]
+    assert {(each.version, each.variant) for each in parsed} == {(7, uuid.RFC_4122)}
+    stamps = [each.int >> 80 for each in parsed]
+    assert stamps == sorted(stamps)
+    assert abs(stamps[-1] / 1000 - datetime.now(UTC).timestamp()) < 60
+
+
+def test_the_counts_are_the_collectors(recorder, make):
+    tracker = make()
+    recorder.answer(200, body={"accepted": 1, "duplicates": 2, "quarantined": 3, "suppressed": 4})
+    send(tracker, 10)
+    assert tracker.flush(5)
+    assert tracker.stats() == TrackerStats(
+        sent=10, accepted=1, duplicates=2, quarantined=3, dropped=0, waiting=0, suppressed=4
+    )
+
+
+def test_retry_after_is_waited_for(recorder, make):
+    tracker = make()
+    recorder.answer(429, {"Retry-After": "1"})
+    ids = send(tracker, 2)
+    assert tracker.flush(8)
+    first, second = recorder.batches()
+    assert first.ids == second.ids == ids
+    assert second.at - first.at >= 1.0
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 404, 302])
+def test_a_passing_fault_is_tried_again(recorder, make, status):
+    tracker = make()
+    recorder.answer(status, {"Location": "/elsewhere"})
+    recorder.answer(200, body=b"<html>sign in to the network</html>")
+    send(tracker, 2)
+    assert tracker.flush(5)
+    assert [request.path for request in recorder.batches()] == ["/ingest"] * 3
+    assert tracker.stats() == TrackerStats(sent=2, accepted=2)
+
+
+def test_a_batch_that_failed_goes_back_to_the_front(recorder, make):
+    tracker = make(batch_size=3, retries=1)
+    for _ in range(2):
+        recorder.answer(503)
+    ids = send(tracker, 3)
+    recorder.wait(lambda: len(recorder.batches()) == 2)
+    ids += send(tracker, 3)
+    tracker.flush(5)
+    assert tracker.flush(5)
+    assert [batch.ids for batch in recorder.batches()] == [ids[:3], ids[:3], ids[:3], ids[3:]]
+
+
+def test_flush_says_when_a_batch_failed_and_keeps_it(recorder, make):
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    tracker = make(endpoint=f"http://127.0.0.1:{port}", retries=2)
+    send(tracker, 4)
+    assert not tracker.flush()
+    assert tracker.stats() == TrackerStats(waiting=4)
+
+
+def test_a_full_queue_drops_the_oldest(recorder, make):
+    dropped = []
+    tracker = make(max_queue=5, retries=0, on_drop=lambda reason, ids: dropped.append((reason, ids)))
+    recorder.answer(503)
+    ids = send(tracker, 5)
+    assert not tracker.flush(5)
+    ids += send(tracker, 3)
+    assert (tracker.stats().dropped, tracker.stats().waiting) == (3, 5)
+    assert [event_id for _, lost in dropped for event_id in lost] == ids[:3]
+    assert tracker.flush(5)
+    assert recorder.batches()[-1].ids == ids[3:]
+
+
+@pytest.mark.parametrize("status", [400, 401])
+def test_a_refused_batch_is_dropped_counted_and_reported(recorder, make, caplog, status):
+    dropped = []
+    tracker = make(on_drop=lambda reason, ids: dropped.append((reason, ids)))
+    recorder.answer(status, body={"code": "bad_key", "message": "no such key"})
+    ids = send(tracker, 3)
+    assert not tracker.flush(5)
+    recorder.wait(lambda: len(recorder.batches()) == 1)
+    tracker.close(5)
+    assert dropped == [(f"the collector refused them: {status} bad_key: no such key", tuple(ids))]
+    assert tracker.stats() == TrackerStats(dropped=3)
+    assert f"dropped 3 events: the collector refused them: {status}" in caplog.text
+
+
+def test_a_failing_callback_stops_nothing(recorder, make):
+    def fail(reason, ids):
+        raise RuntimeError("callback")
+
+    tracker = make(on_drop=fail)
+    recorder.answer(401)
+    send(tracker, 1)
+    assert not tracker.flush(5)
+    send(tracker, 1)
+    assert tracker.flush(5)
+
+
+def test_a_batch_too_large_is_split_down_to_the_event(recorder, make):
+    tracker = make(batch_size=8)
+    recorder.largest = 3
+    ids = send(tracker, 8)
+    assert tracker.flush(5)
+    taken = [batch.ids for batch in recorder.batches() if len(batch.ids) <= 3]
+    assert [event_id for batch in taken for event_id in batch] == ids
+    recorder.largest = 0
+    send(tracker, 2)
+    assert not tracker.flush(5)
+    assert tracker.stats() == TrackerStats(sent=8, accepted=8, dropped=2)
+
+
+def test_the_unsent_half_of_a_split_batch_keeps_its_order(recorder, make):
+    tracker = make(batch_size=4, retries=0)
+    recorder.largest = 2
+    recorder.answer(200, body={"accepted": 2, "duplicates": 0, "quarantined": 0})
+    recorder.answer(503)
+    ids = send(tracker, 4)
+    recorder.wait(lambda: len(recorder.batches()) == 3)
+    tracker.flush(5)
+    assert tracker.flush(5)
+    assert recorder.batches()[-1].ids == ids[2:]
+    assert tracker.stats() == TrackerStats(sent=4, accepted=4)
+
+
+def test_heartbeats_go_on_when_idle_and_between_retries(recorder, make, monkeypatch):
+    monkeypatch.setattr(Outbox, "beat_interval", 0.02)
+    tracker = make(producer="shop", retries=1)
+    tracker.track("page_viewed", anonymous_id="a")
+    recorder.wait(lambda: len(recorder.beats()) >= 3)
+    assert recorder.beats()[0].headers["X-Write-Key"] == "key-1"
+    assert recorder.beats()[0].body["producer"] == "shop"
+    assert datetime.fromisoformat(recorder.beats()[0].body["ts"]).tzinfo is not None
+    recorder.answer(503, {"Retry-After": "1"})
+    assert tracker.flush(5)
+    refused, taken = recorder.batches()
+    assert sum(refused.at < beat.at < taken.at for beat in recorder.beats()) >= 2
+
+
+def test_closing_sends_what_waits_and_ends_the_thread(recorder, make):
+    with make() as tracker:
+        send(tracker, 3)
+    assert tracker.stats() == TrackerStats(sent=3, accepted=3)
+    assert not tracker._outbox._thread.is_alive()
+    tracker.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        send(tracker, 1)
+
+
+def test_closing_is_bounded_when_the_collector_asks_to_wait(recorder, make, caplog):
+    tracker = make()
+    recorder.answer(503, {"Retry-After": "120"})
+    send(tracker, 2)
+    tracker.close(0.2)
+    assert tracker.stats().waiting == 2
+    assert "2 events not delivered" in caplog.text
+
+
+@pytest.mark.parametrize("endpoint", ["", "collector:8377", "ftp://x", "http://"])
+def test_an_endpoint_that_is_no_url_is_refused(endpoint):
+    with pytest.raises(ValueError, match="endpoint"):
+        base_url(endpoint)
+    with pytest.raises(ValueError, match="endpoint"):
+        GtmTracker(endpoint, "k")
+
+
+@pytest.mark.parametrize("option", ["batch_size", "retries", "max_queue", "flush_interval"])
+def test_a_number_that_makes_no_sense_is_refused(option):
+    with pytest.raises(ValueError, match=option):
+        GtmTracker("http://127.0.0.1:1", "k", **{option: -1})
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [("7", 7), (" 7 ", 7), ("0", 0), ("99999999999999", MAX_RETRY_AFTER), ("-1", None), ("1.5", None), ("²", None),
+     ("Wed, 21 Oct 2026 07:28:00 GMT", None), ("", None), (None, None)],
+)  # fmt: skip
+def test_only_an_integer_retry_after_counts(header, seconds):
+    answer = read_answer(503, header, b"\xff")
+    assert (answer.verdict, answer.retry_after) == (Verdict.LATER, seconds)
