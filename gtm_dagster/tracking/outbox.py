@@ -28,6 +28,7 @@ COMPACT_AFTER = 1000
 EXIT_TIMEOUT = 5.0
 """Seconds all trackers of a process together may take to deliver what waits when it exits."""
 _MAX_PAUSE = 30.0
+_LOG_EVERY = 10.0
 
 
 class TrackerStats(msgspec.Struct, frozen=True):
@@ -98,6 +99,8 @@ class Outbox:
         self._held_until = 0.0  # the collector's Retry-After; nothing ends it early
         self._next_beat = 0.0
         self._stopped = False
+        self._unlogged = 0
+        self._log_again = 0.0
         self._transport = self._make_transport()
         self._thread: threading.Thread = threading.Thread(target=self._run, name="gtm-tracker", daemon=True)
 
@@ -113,7 +116,7 @@ class Outbox:
             lost = self._trim()
             if len(self._queue) == 1 or len(self._queue) >= self._batch_size:
                 self._cond.notify_all()
-        self._report(f"more than {self._max_queue} events waited", lost)
+        self._report(f"more than {self._max_queue} events waited", lost, overflow=True)
 
     def flush(self, timeout: float | None) -> bool:
         """Sends what waits now; True when the collector answered for all of it within `timeout`."""
@@ -202,10 +205,14 @@ class Outbox:
                 self._spool.rewrite([item.line for item in self._queue])
         self._cond.notify_all()
 
-    def _report(self, reason: str, lost: tuple[str, ...]) -> None:
+    def _report(self, reason: str, lost: tuple[str, ...], *, overflow: bool = False) -> None:
         if not lost:
             return
-        logger.warning("dropped %d events: %s", len(lost), reason)
+        now = time.monotonic()
+        self._unlogged += len(lost)
+        if not overflow or now >= self._log_again:  # a full queue drops at every event: one line for many
+            logger.warning("dropped %d events: %s", self._unlogged, reason)
+            self._unlogged, self._log_again = 0, now + _LOG_EVERY
         if self._on_drop is not None:
             try:
                 self._on_drop(reason, lost)
@@ -309,7 +316,7 @@ class Outbox:
             self._flush_target = 0
             self._rest_until = time.monotonic() + self._flush_interval
             self._cond.notify_all()
-        self._report(f"more than {self._max_queue} events waited", lost)
+        self._report(f"more than {self._max_queue} events waited", lost, overflow=True)
 
 
 _LIVE: set[Outbox] = set()

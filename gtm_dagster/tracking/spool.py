@@ -57,8 +57,9 @@ class Spool:
             _write(self._file, b"\n" + line + b"\n" if self._torn else line + b"\n")
             self._torn = False
         except OSError as error:
+            if not self._torn:
+                logger.warning("spool %s does not keep events: %s", self._path, error)
             self._torn = True  # the file may end in half a line
-            logger.warning("spool %s does not keep an event: %s", self._path, error)
 
     def rewrite(self, lines: list[bytes]) -> None:
         """Makes `lines` all the file holds, in one step; when the disk refuses, the longer file stays."""

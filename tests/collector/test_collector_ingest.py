@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from collector_harness import Edge, call
 
 from gtm_dagster.eventlog.sqlite import EventLogError
 from gtm_dagster.taxonomy import load_plan
-from tests.collector.conftest import Edge, call
 
 
 def event(event_id: str = "e1", **changes: Any) -> dict[str, Any]:

@@ -6,12 +6,12 @@ import stat
 from pathlib import Path
 
 import pytest
+from collector_harness import Edge
 
 from gtm_dagster.collector import KeyStore, KeyStoreError
 from gtm_dagster.collector.serve import ServeError, serve
 from gtm_dagster.settings import Settings
 from gtm_dagster.taxonomy import load_plan
-from tests.collector.conftest import Edge
 
 
 def test_health_and_plan(edge: Edge) -> None:

@@ -58,7 +58,9 @@ log.close()
 
 def kill_under_load(path: Path, start: int, wanted: int) -> list[str]:
     """Ids an appender acknowledged before it was killed, at least `wanted`."""
-    with subprocess.Popen([sys.executable, "-c", APPENDER, str(path), CASES, str(start)], stdout=subprocess.PIPE) as child:
+    with subprocess.Popen(
+        [sys.executable, "-c", APPENDER, str(path), CASES, str(start)], stdout=subprocess.PIPE
+    ) as child:
         assert child.stdout is not None
         acked = [child.stdout.readline() for _ in range(wanted)]
         os.kill(child.pid, signal.SIGKILL)

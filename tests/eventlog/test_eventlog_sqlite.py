@@ -42,7 +42,9 @@ def test_an_id_is_accepted_once_a_write_key(log, second, status):
     assert ids(log) == ["a"] if status in ("duplicate", "conflict") else ["a", "a"]
 
 
-@pytest.mark.parametrize("first", [quarantined("a"), record("a", verdict="suppressed")], ids=["quarantined", "suppressed"])
+@pytest.mark.parametrize(
+    "first", [quarantined("a"), record("a", verdict="suppressed")], ids=["quarantined", "suppressed"]
+)
 def test_what_was_not_accepted_does_not_claim_its_id(log, first):
     assert log.append([first, record("a"), record("a")]).statuses == [first.verdict, "accepted", "duplicate"]
 
@@ -158,7 +160,10 @@ def test_an_id_is_forgotten_after_dedup_days(tmp_path):
     log = SqliteEventLog(tmp_path / "events.db", dedup_days=2)
     log.append([record("old"), record("new", received_us=MARCH_1 + DAY_US)])
     log.trim("2026-03-04")
-    assert log.append([record("old"), record("new", received_us=MARCH_1 + DAY_US)]).statuses == ["accepted", "duplicate"]
+    assert log.append([record("old"), record("new", received_us=MARCH_1 + DAY_US)]).statuses == [
+        "accepted",
+        "duplicate",
+    ]
     log.close()
 
 

@@ -66,8 +66,8 @@ def refresh(settings: Settings) -> None:
 def test_every_planted_figure_is_found_again(tmp_path: Path, cuts):
     settings = load_settings(None, {"GTM_STATE_DIR": str(tmp_path), "GTM_ATTRIBUTION__WINDOWS": WINDOWS})
     windows = [(window.model, window.lookback_hours) for window in settings.attribution.windows]
-    traffic = simulate(12_000, 32, 3, END, windows=windows)
-    edges = [0, *(int(12_000 * cut) for cut in cuts), 12_000]
+    traffic = simulate(8_000, 32, 3, END, windows=windows)
+    edges = [0, *(int(8_000 * cut) for cut in cuts), 8_000]
     for begin, end in pairwise(edges):
         land(settings, traffic, begin, end)
         refresh(settings)

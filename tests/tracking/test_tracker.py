@@ -138,13 +138,14 @@ def test_flush_says_when_a_batch_failed_and_keeps_it(recorder, make):
     assert tracker.stats() == TrackerStats(waiting=4)
 
 
-def test_a_full_queue_drops_the_oldest(recorder, make):
+def test_a_full_queue_drops_the_oldest(recorder, make, caplog):
     dropped = []
     tracker = make(max_queue=5, retries=0, on_drop=lambda reason, ids: dropped.append((reason, ids)))
     recorder.answer(503)
     ids = send(tracker, 5)
     assert not tracker.flush(5)
     ids += send(tracker, 3)
+    assert caplog.text.count("events waited") == 1, "one line, not one for each event"
     assert (tracker.stats().dropped, tracker.stats().waiting) == (3, 5)
     assert [event_id for _, lost in dropped for event_id in lost] == ids[:3]
     assert tracker.flush(5)

@@ -1,0 +1,242 @@
+"""What lands of a file, and what does not."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from gtm_dagster.importing import ImportFailed, ImportResult, MappingError, import_file, load_mapping
+from gtm_dagster.privacy.pseudonyms import Pseudonymizer
+from gtm_dagster.privacy.sealing import Sealer
+from gtm_dagster.settings import load_settings
+from gtm_dagster.taxonomy import load_plan
+from gtm_dagster.warehouse.landing import Landing
+
+KEY = b"k" * 32
+PLAN = load_plan()
+NOW = 1_800_000_000_000_000
+HEADER = "event_id,event_name,timestamp,user_id,properties\n"
+ROW = "e{0},page_viewed,2026-01-01T10:00:0{0}Z,u{0},\n"
+SHOP = """
+[columns]
+user_id = "customer"
+[constants]
+event_name = "payment_completed"
+device_type = "api"
+[timestamp]
+column = "at"
+format = "%d.%m.%Y %H:%M"
+timezone = "Europe/Berlin"
+[properties]
+amount = { column = "sum", type = "number" }
+currency = { value = "EUR" }
+"""
+
+
+class Desk:
+    """One throw-away state directory."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.settings = load_settings(None, {"GTM_STATE_DIR": str(folder / "state")})
+
+    def file(self, content: str | bytes, name: str = "events.csv") -> Path:
+        path = self.folder / name
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return path
+
+    def take(self, path: Path, mapping: str | None = None, **options: object) -> ImportResult:
+        told = load_mapping(self.file(mapping, "mapping.toml")) if mapping else None
+        return import_file(
+            path, settings=self.settings, plan=PLAN, pseudonymize=Pseudonymizer(KEY), sealer=Sealer(KEY), write_key="dev",
+            mapping=told, received_us=NOW, **options,
+        )  # fmt: skip
+
+    def rows(self) -> list[dict]:
+        files = Landing(self.settings.landing_dir).files()
+        return sorted(
+            (row for f in files for row in pq.ParquetFile(f.path).read().to_pylist()), key=lambda r: r["row_no"]
+        )
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return Desk(tmp_path)
+
+
+def counts(result: ImportResult) -> tuple[int, int, int, int]:
+    return result.read, result.accepted, result.duplicates, result.quarantined
+
+
+def test_native_csv_lands_with_pseudonyms(desk: Desk) -> None:
+    assert counts(desk.take(desk.file(HEADER + ROW.format(1) + ROW.format(2)))) == (2, 2, 0, 0)
+    first = desk.rows()[0]
+    assert first["user_id"] == Pseudonymizer(KEY)("u1")
+    assert (first["event_us"], first["received_us"], first["origin"]) == (1_767_261_601_000_000, NOW, "import")
+
+
+def test_all_forms_of_a_file_land_alike(desk: Desk, tmp_path: Path) -> None:
+    events = [
+        {"event_id": "a", "event_name": "page_view", "timestamp": "2026-01-01T10:00:00+02:00", "user_id": "u",
+         "properties": {"path": "/x"}, "context": {"source": "google", "page_url": "https://h/p?mail=a@b.de"}},
+        {"event_id": "b", "event_name": "nope", "timestamp": "2026-01-01T10:00:00Z", "anonymous_id": "n"},
+    ]  # fmt: skip
+    flat = [
+        {**{k: v for k, v in e.items() if k != "context"}, **e.get("context", {}), "properties": json.dumps(e["properties"]) if "properties" in e else None}
+        for e in events
+    ]  # fmt: skip
+    names = ["event_id", "event_name", "timestamp", "user_id", "anonymous_id", "properties", "source", "page_url"]
+    pq.write_table(
+        pa.table({n: pa.array([e.get(n) for e in flat], pa.string()) for n in names}), tmp_path / "e.parquet"
+    )
+    lines = "\n".join(json.dumps(e) for e in events)
+    csv = ",".join(names) + "\n" + "\n".join(
+        ",".join('"' + str(e.get(n) or "").replace('"', '""') + '"' for n in names) for e in flat
+    )  # fmt: skip
+    found = []
+    for index, (name, content) in enumerate(
+        [("e.parquet", None), ("e.ndjson", lines), ("e.jsonl.gz", gzip.compress(lines.encode())), ("e.csv", csv), ("e.csv.gz", gzip.compress(csv.encode())), ("e.json", json.dumps(events))]
+    ):  # fmt: skip
+        other = Desk(tmp_path / str(index))
+        other.folder.mkdir()
+        path = tmp_path / name if content is None else other.file(content, name)
+        assert counts(other.take(path)) == (2, 1, 0, 1), name
+        found.append([{k: v for k, v in row.items() if k not in ("sealed", "raw", "row_no")} for row in other.rows()])
+    assert all(rows == found[0] for rows in found)
+    assert found[0][0]["page_url"] == "https://h/p"
+    assert found[0][0]["event_name"] == "page_viewed"
+
+
+def test_the_same_file_twice_lands_nothing_more(desk: Desk) -> None:
+    path = desk.file(HEADER + ROW.format(1) + ROW.format(2))
+    desk.take(path)
+    assert counts(desk.take(path)) == (2, 0, 2, 0)
+    assert len(desk.rows()) == 2
+
+
+def test_equal_rows_stay_and_their_ids_do_not_depend_on_order(desk: Desk, tmp_path: Path) -> None:
+    head, a, b = "customer,at,sum\n", "c,01.02.2026 10:00,5\n", "d,01.02.2026 10:00,7.50\n"
+    assert counts(desk.take(desk.file(head + a + a + b), SHOP)) == (3, 3, 0, 0)
+    (tmp_path / "o").mkdir()
+    other = Desk(tmp_path / "o")
+    other.take(other.file(head + b + a + a), SHOP)
+    ids = [{r["event_id"] for r in d.rows()} for d in (desk, other)]
+    assert ids[0] == ids[1]
+    assert len(ids[0]) == 3
+    assert all(event_id[14] == "5" and event_id[19] in "89ab" for event_id in ids[0])
+
+
+def test_a_mapping_reads_times_numbers_and_constants(desk: Desk) -> None:
+    desk.take(desk.file("customer,at,sum\nc,01.07.2026 10:00,12.50\n"), SHOP)
+    row = desk.rows()[0]
+    assert row["event_us"] == 1_782_892_800_000_000  # 08:00 UTC in summer
+    assert json.loads(row["properties"]) == {"amount": 12.5, "currency": "EUR"}
+    assert row["device_type"] == "api"
+
+
+def test_a_row_may_make_several_events(desk: Desk) -> None:
+    mapping = """
+    [columns]
+    user_id = "u"
+    [timestamp]
+    column = "t"
+    format = "unix_s"
+    [[events]]
+    constants = { event_name = "page_viewed" }
+    templates = { event_id = "v-{u}" }
+    [[events]]
+    constants = { event_name = "payment_completed" }
+    properties = { amount = { column = "paid", type = "number" }, currency = { value = "USD" } }
+    when = { column = "paid" }
+    """
+    assert counts(desk.take(desk.file("u,t,paid\na,1767261600,\nb,1767261600,3\n"), mapping)) == (3, 3, 0, 0)
+    assert sorted(r["event_name"] for r in desk.rows()) == ["page_viewed", "page_viewed", "payment_completed"]
+
+
+@pytest.mark.parametrize(("ragged", "expected"), [("pad", (3, 2, 0, 1)), ("quarantine", (3, 1, 0, 2))])
+def test_ragged_rows_are_all_accounted_for(desk: Desk, ragged: str, expected: tuple[int, ...]) -> None:
+    mapping = f'ragged = "{ragged}"\n[columns]\nuser_id="u"\nsource="s"\n[constants]\nevent_name="page_viewed"\n[timestamp]\ncolumn="t"\n'
+    path = desk.file("u,t,s\na,2026-01-01T00:00:00Z,google\nb,2026-01-01T00:00:00Z\nc,2026-01-01T00:00:00Z,x,y\n")
+    assert counts(desk.take(path, mapping)) == expected
+    rows = desk.rows()
+    assert [r["row_no"] for r in rows] == [1, 2, 3]
+    assert rows[2]["reason_codes"] == "ragged_row"
+    assert b"2026" in Sealer(KEY).open(rows[2]["sealed"])
+
+
+@pytest.mark.parametrize(
+    ("row", "code"),
+    [
+        ("e,page_viewed,NaN,u,", "bad_timestamp"),
+        ("e,page_viewed,30000-01-01T00:00:00Z,u,", "bad_timestamp"),
+        ("e,page_viewed,1850-01-01T00:00:00Z,u,", "timestamp_out_of_range"),
+        ("e,page_viewed,2026-01-01T00:00:00,u,", "timestamp_without_offset"),
+        ("e,page_viewed,,u,", "missing_field"),
+        ("e,page_viewed,2026-01-01T00:00:00Z,u," + "x" * 1_000_000, "invalid_json"),
+        ("e,page_viewed,2026-01-01T00:00:00Z,u\x00,", "nul"),
+        ("e,page_viewed,2026-01-01T00:00:00Z,,", "missing_identity"),
+        ('e,payment_completed,2026-01-01T00:00:00Z,u,"{""amount"":NaN}"', "invalid_json"),
+    ],
+    ids=["nan", "year 30000", "1850", "no offset", "no time", "1 MB cell", "NUL", "nobody", "NaN amount"],
+)
+def test_hostile_rows_are_quarantined_with_their_reason(desk: Desk, row: str, code: str) -> None:
+    assert counts(desk.take(desk.file(HEADER + ROW.format(1) + row + "\n"))) == (2, 1, 0, 1)
+    assert code in next(r for r in desk.rows() if r["verdict"] == "quarantined")["reason_codes"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("e.csv", b"", "empty"),
+        ("e.csv", b"\n\n", "empty"),
+        ("e.csv", (HEADER + "e,page_viewed,2026-01-01T00:00:00Z,J\xfcrgen,\n").encode("latin-1"), "encoding"),
+        ("e.csv.gz", gzip.compress((HEADER + ROW.format(1)).encode())[:-12], "fetch"),
+        ("e.csv", "event_id,event_id,event_name,timestamp,user_id\n", "twice"),
+        ("e.csv", "a;b\n1;2\n", "--mapping"),
+        ("e.csv", HEADER + 'e,page_viewed,2026-01-01T00:00:00Z,"u,\n', "quote"),
+        ("e.parquet", b"PAR1 and no more", "Parquet"),
+        ("e.xlsx", b"PK", "rename"),
+    ],
+    ids=["empty", "blank", "latin-1", "truncated gzip", "duplicate header", "other delimiter", "open quote", "broken parquet", "xlsx"],
+)  # fmt: skip
+def test_a_file_that_cannot_be_read_lands_nothing(desk: Desk, name: str, content: str | bytes, told: str) -> None:
+    path = desk.file(content, name)
+    with pytest.raises(ImportFailed, match=told) as caught:
+        desk.take(path)
+    assert str(path) in str(caught.value)
+    assert desk.rows() == []
+
+
+def test_a_directory_and_a_missing_file_are_named(desk: Desk) -> None:
+    for path in (desk.folder, desk.folder / "nothing.csv"):
+        with pytest.raises(ImportFailed, match=str(path)):
+            desk.take(path)
+
+
+def test_duplicates_within_a_file_are_counted_and_kept_for_staging(desk: Desk) -> None:
+    assert counts(desk.take(desk.file(HEADER + ROW.format(1) * 2 + ROW.format(2)))) == (3, 2, 1, 0)
+    assert len(desk.rows()) == 3
+
+
+def test_an_unreadable_line_of_ndjson_is_quarantined(desk: Desk) -> None:
+    lines = '{"event_name":"page_viewed","timestamp":"2026-01-01T00:00:00Z","user_id":"u"}\n' * 2 + "{broken\n[1]\n"
+    assert counts(desk.take(desk.file(lines, "e.ndjson"))) == (4, 2, 0, 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('colums = { user_id = "u" }', "colums"),
+        (SHOP.replace("customer", "c").replace("user_id", "usr"), "usr"),
+        (SHOP.replace("Europe/Berlin", "Europe/Berln"), "Berln"),
+        (SHOP.replace('event_name = "payment_completed"', ""), "event_name"),
+    ],
+)
+def test_a_faulty_mapping_names_its_key(desk: Desk, text: str, told: str) -> None:
+    with pytest.raises(MappingError, match=told):
+        desk.take(desk.file("x"), text)
