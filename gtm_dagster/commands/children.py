@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from types import FrameType, TracebackType
 
 from gtm_dagster.commands.surface import note
@@ -36,10 +37,10 @@ class Children:
         self._asked = True
         self._wake.set()
 
-    def start(self, name: str, arguments: Sequence[str]) -> None:
-        """Start `python ARGUMENTS`."""
+    def start(self, name: str, arguments: Sequence[str], folder: Path) -> None:
+        """Start `python ARGUMENTS` in `folder`."""
         process = subprocess.Popen(  # noqa: S603 - our own modules
-            [sys.executable, *arguments], env=self._environment, start_new_session=True
+            [sys.executable, *arguments], env=self._environment, cwd=folder, start_new_session=True
         )
         self._running[name] = process
         threading.Thread(target=self._watch, args=(process,), daemon=True).start()

@@ -66,14 +66,19 @@ def dev(
         "DAGSTER_HOME": str(settings.dagster_home),
         "GTM_STATE_DIR": str(settings.state_dir),
         "GTM_COLLECTOR__PORT": str(settings.collector.port),
+        # `dg dev`, which the warning recommends, does not read workspace.yaml
+        "PYTHONWARNINGS": "ignore:Function `dev_command` is superseded",
     }
     config = here.config or (Path(os.environ["GTM_CONFIG"]) if os.environ.get("GTM_CONFIG") else Path("gtm.toml"))
     if config.exists():
         environment["GTM_CONFIG"] = str(config.absolute())
     with Children(environment) as children:
-        children.start("collector", ["-m", "gtm_dagster.cli", "collect"])
+        children.start("collector", ["-m", "gtm_dagster.cli", "collect"], Path.cwd())
+        # In its own home: Dagster warns of the dagster.yaml of a folder that is not its home.
         children.start(
-            "dagster", ["-m", "dagster", "dev", "-w", str(workspace.absolute()), "-h", host, "-p", str(port)]
+            "dagster",
+            ["-m", "dagster", "dev", "-w", str(workspace.absolute()), "-h", host, "-p", str(port)],
+            settings.dagster_home,
         )
         note(
             f"web UI http://{host}:{port}, collector http://{settings.collector.host}:{settings.collector.port}; Ctrl-C ends both"

@@ -181,7 +181,7 @@ def _cells(text: str, mapping: Mapping) -> list[str] | None:
 
 
 def _header(path: Path, text: bytes, mapping: Mapping) -> list[str]:
-    line = text.lstrip(b"\r\n").splitlines()[0].decode("utf-8", "replace")
+    line = text.lstrip(b"\r\n")[: 1 << 20].splitlines()[0].decode("utf-8", "replace")
     cells = _cells(line, mapping) or []
     if "\x00" in line or not cells:
         raise ImportFailed(f"{path}: the header line is no line of text; is it a CSV file?")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import stat
 from pathlib import Path
 
@@ -82,3 +83,10 @@ def test_other_machines_need_a_real_key(tmp_path: Path) -> None:
         with pytest.raises(ServeError, match="gtm keys add"):
             serve(Settings(state_dir=tmp_path), host, 0)
     assert not (tmp_path / "events.db").exists()
+
+
+def test_a_port_in_use_is_named(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ServeError, match=f"127.0.0.1:{port}.*in use"):
+            serve(Settings(state_dir=tmp_path), "localhost", port)

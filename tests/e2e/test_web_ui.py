@@ -104,11 +104,11 @@ def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
         )  # fmt: skip
     running = Dev(f"http://127.0.0.1:{ui}", f"http://127.0.0.1:{collector}", process, folder / "dev.log", environment)
     try:
-        wait_for(running.answers, 90, "gtm dev answers")
+        wait_for(running.answers, 180, "gtm dev answers")
         yield running
     finally:
         process.send_signal(signal.SIGINT)
-        code = process.wait(60)
+        code = process.wait(90)
     assert code == 0, (folder / "dev.log").read_text()[-3000:]
     with pytest.raises(requests.ConnectionError):
         requests.get(running.ui, timeout=2)
@@ -142,7 +142,7 @@ def test_materialize_all_then_look_at_a_check_and_a_picture(dev: Dev, browser: A
         "runId"
     ]
     done = wait_for(
-        lambda: next((r for r in dev.runs() if r["runId"] == run and r["status"] in {"SUCCESS", "FAILURE"}), None), 120, "the run ends"
+        lambda: next((r for r in dev.runs() if r["runId"] == run and r["status"] in {"SUCCESS", "FAILURE"}), None), 240, "the run ends"
     )  # fmt: skip
     assert done["status"] == "SUCCESS"
     page.get_by_text("retention").first.wait_for()
@@ -177,7 +177,7 @@ def test_a_live_event_is_fetched_by_the_sensor(dev: Dev) -> None:
             for run in dev.runs()
         )
 
-    wait_for(fetched, 90, "the sensor's run")
+    wait_for(fetched, 180, "the sensor's run")
     rows = json.loads(
         gtm(dev.environment, "query", "SELECT source, medium FROM core.sessions WHERE source = 'newsletter'", "--json")
     )
