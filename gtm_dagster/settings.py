@@ -77,7 +77,7 @@ class Funnel(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Retention(Struct, frozen=True, forbid_unknown_fields=True):
-    """Cohort periods, and the events that count as coming back (empty: any browsing or product event)."""
+    """Cohort periods, and the events that count as coming back (empty: any event on web or mobile; server events such as `churn_flagged` are not activity)."""
 
     unit: Literal["day", "week", "month"] = "week"
     activity: tuple[Name, ...] = ()

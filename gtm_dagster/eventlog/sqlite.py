@@ -114,7 +114,7 @@ class SqliteEventLog:
         return self._waiting.qsize()
 
     def _write_loop(self) -> None:
-        con = _connect(self.path)
+        con: sqlite3.Connection | None = None
         try:
             stop = False
             while not stop:
@@ -133,18 +133,29 @@ class SqliteEventLog:
                 else:
                     stop = True
                 if group:
+                    try:
+                        con = con or _connect(self.path)
+                    except EventLogError as error:  # tried again with the next group
+                        for _, future in group:
+                            future.set_exception(error)
+                        continue
                     self._commit_group(con, group)
         finally:
-            con.close()
+            if con is not None:
+                con.close()
 
     def _commit_group(self, con: sqlite3.Connection, group: list[tuple[list[Record], Future[AppendResult]]]) -> None:
         try:
             con.execute("BEGIN IMMEDIATE")
             results = self._store(con, [records for records, _ in group])
             con.execute("COMMIT")
-        except sqlite3.Error as error:
+        except Exception as error:  # noqa: BLE001  (the writer thread outlives any batch)
             if con.in_transaction:
                 con.execute("ROLLBACK")
+            if len(group) > 1 and not isinstance(error, sqlite3.Error):
+                for one in group:  # a batch that cannot be packed must not take its neighbours along, nor the writer
+                    self._commit_group(con, [one])
+                return
             for _, future in group:
                 future.set_exception(EventLogError(f"{self.path}: cannot be written ({error})"))
             return
@@ -187,6 +198,10 @@ class SqliteEventLog:
                 "INSERT INTO frames VALUES (?, ?, ?, ?)", (seq + 1, last, _day(stored[-1].received_us), pack(stored))
             )
             con.execute("UPDATE tail SET seq = ?", (last,))
+        if not counts:
+            # An empty append proves that the disk takes a write; SQLite skips a write that changes nothing.
+            con.execute("INSERT INTO consumers VALUES ('', 0)")
+            con.execute("DELETE FROM consumers WHERE name = ''")
         con.executemany(
             "INSERT INTO edge_counts VALUES (?, ?, ?) ON CONFLICT (day, status) DO UPDATE SET n = n + excluded.n",
             [(day, status, n) for (day, status), n in counts.items()],

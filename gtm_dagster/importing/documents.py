@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -14,13 +13,13 @@ import pyarrow as pa
 from gtm_dagster.eventlog.records import Record, record_from_event
 from gtm_dagster.importing.judging import Judge
 from gtm_dagster.importing.mapping import Moment
-from gtm_dagster.importing.moments import to_us, within_years
+from gtm_dagster.importing.moments import rfc3339_us, to_us, within_years
 from gtm_dagster.importing.reading import Broken, ImportFailed, Rows
-from gtm_dagster.importing.texts import row_ids
+from gtm_dagster.importing.texts import RowNames
 from gtm_dagster.privacy.masking import scrub
 from gtm_dagster.taxonomy import Accepted, EventValidator, FieldError
 from gtm_dagster.taxonomy.decoding import too_deep
-from gtm_dagster.taxonomy.envelope import CONTEXT_LIMITS
+from gtm_dagster.taxonomy.envelope import CONTEXT_LIMITS, MAX_US, MIN_US
 
 _FLAT = (*CONTEXT_LIMITS, "device_type", "consent")
 _encode = msgspec.json.Encoder(order="deterministic").encode
@@ -51,6 +50,7 @@ def judge_lines(
 ) -> list[Record]:
     """The landing records of native NDJSON."""
     validator = EventValidator(judge.plan)
+    named = RowNames(judge.write_key)
     seen: Counter[bytes] = Counter()
     records: list[Record] = []
     lines = lines_of(text)
@@ -66,7 +66,7 @@ def judge_lines(
         arrived = _arrival(event.pop("received_at", None), received_us)
         if event.get("event_id") is None:
             row = _encode(document)
-            event["event_id"] = _id(judge.write_key, row, seen[row])
+            event["event_id"] = named(row.decode(), seen[row])
             seen[row] += 1
         verdict = validator.validate(event)
         if isinstance(verdict, Accepted):
@@ -100,14 +100,10 @@ def _native(document: dict[str, Any]) -> dict[str, Any]:
 def _arrival(value: Any, received_us: int) -> int:
     if not isinstance(value, str):
         return received_us
-    return int(within_years(to_us(pa.array([value]), Moment("received_at")), received_us)[0].as_py())
-
-
-def _id(write_key: str, row: bytes, ordinal: int) -> str:
-    if ordinal:
-        rows = pa.array([row.decode()] * (ordinal + 1))
-        return str(row_ids(write_key, rows, 0, pa.array([False] * ordinal + [True]))[ordinal])
-    return str(uuid.UUID(row_ids(write_key, pa.array([row.decode()]), 0, pa.array([True]))[0].as_py()))
+    us = rfc3339_us(value)
+    if us is None:
+        return int(within_years(to_us(pa.array([value]), Moment("received_at")), received_us)[0].as_py())
+    return us if MIN_US <= us < MAX_US else received_us
 
 
 def table_of_lines(path: Path, text: bytes) -> Rows:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any, Protocol
 
 import msgspec
@@ -37,7 +38,7 @@ class Judge:
 
     def __init__(self, plan: Plan, pseudonymize: Callable[[str], str], sealer: Seals, write_key: str) -> None:
         self.plan = plan
-        self.pseudonymize = pseudonymize
+        self.pseudonymize = cache(pseudonymize)
         self.sealer = sealer
         self.write_key = write_key
 
@@ -149,9 +150,10 @@ class Judge:
 
 def to_table(records: list[Record]) -> pa.Table:
     """Records as landing rows."""
-    return pa.table(
-        [pa.array([getattr(record, field.name) for record in records], field.type) for field in SCHEMA], schema=SCHEMA
-    )
+    if not records:
+        return SCHEMA.empty_table()
+    columns = zip(*map(msgspec.structs.astuple, records), strict=True)
+    return pa.table([pa.array(c, field.type) for c, field in zip(columns, SCHEMA, strict=True)], schema=SCHEMA)
 
 
 def _canonical(text: str) -> str | None:

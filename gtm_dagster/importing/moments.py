@@ -16,6 +16,7 @@ from gtm_dagster.taxonomy.envelope import MAX_US, MIN_US
 
 _UTC = pa.timestamp("us", tz="UTC")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_ZONED = Annotated[datetime, msgspec.Meta(tz=True)]
 _UNIX = {"unix_s": 1_000_000.0, "unix_ms": 1_000.0, "unix_us": 1.0}
 
 
@@ -73,15 +74,16 @@ def _iso(text: pa.Array, moment: Moment) -> pa.Array:
         valid[chosen] = us.is_valid().to_numpy(zero_copy_only=False)
         result[chosen] = us.fill_null(0).to_numpy()
     for place in np.flatnonzero(offset & ~valid):  # what pandas does not read, RFC 3339 may still allow
-        us_or_none = _rfc3339(texts.iloc[place])
+        us_or_none = rfc3339_us(texts.iloc[place])
         if us_or_none is not None:
             result[place], valid[place] = us_or_none, True
     return pa.array(result, mask=~valid)
 
 
-def _rfc3339(text: str) -> int | None:
+def rfc3339_us(text: str) -> int | None:
+    """Microseconds since the epoch of one RFC 3339 text; None when it is none."""
     try:
-        read = msgspec.convert(text, Annotated[datetime, msgspec.Meta(tz=True)])
+        read = msgspec.convert(text, _ZONED)
         return (read - _EPOCH) // timedelta(microseconds=1)
     except (msgspec.ValidationError, OverflowError, ValueError):
         return None

@@ -83,24 +83,34 @@ def json_object(parts: Iterable[tuple[str, pa.Array]], length: int) -> pa.Array:
     return pc.binary_join_element_wise("{", body, "}", "")
 
 
-def row_ids(write_key: str, rows: pa.Array, emission: int, wanted: pa.Array) -> pa.Array:
-    """UUIDv5 of write key, row (canonical JSON) and its ordinal among equal rows; null where not `wanted`.
+class RowNames:
+    """UUIDv5 of write key, row (canonical JSON) and its ordinal among equal rows.
 
     `emission`: which of the events of a row it is; the first adds nothing to the name.
     """
-    codes = pd.Series(rows.dictionary_encode().indices.to_numpy(zero_copy_only=False))
-    ordinals = codes.groupby(codes).cumcount().tolist()
-    extra = f"\x00{emission}" if emission else ""
-    base = hashlib.sha1(_NAMESPACE.bytes + write_key.encode() + b"\x00", usedforsecurity=False)
-    ids: list[str | None] = []
-    for row, ordinal, is_wanted in zip(rows.to_pylist(), ordinals, wanted.to_pylist(), strict=True):
-        if not is_wanted:
-            ids.append(None)
-            continue
-        digest = base.copy()
-        digest.update(f"{row}\x00{ordinal}{extra}".encode())
+
+    def __init__(self, write_key: str, emission: int = 0) -> None:
+        self._base = hashlib.sha1(_NAMESPACE.bytes + write_key.encode() + b"\x00", usedforsecurity=False)
+        self._extra = f"\x00{emission}" if emission else ""
+
+    def __call__(self, row: str, ordinal: int) -> str:
+        digest = self._base.copy()
+        digest.update(f"{row}\x00{ordinal}{self._extra}".encode())
         number = int.from_bytes(digest.digest()[:16])
         number = (number & ~(0xF000 << 64) & ~(0xC000 << 48)) | (5 << 76) | (0x8000 << 48)
         h = f"{number:032x}"
-        ids.append(f"{h[:8]}-{h[8:12]}-{h[12:16]}-{h[16:20]}-{h[20:]}")
-    return pa.array(ids, pa.string())
+        return f"{h[:8]}-{h[8:12]}-{h[12:16]}-{h[16:20]}-{h[20:]}"
+
+
+def row_ids(write_key: str, rows: pa.Array, emission: int, wanted: pa.Array) -> pa.Array:
+    """The name of every row of a file in its order; null where not `wanted`."""
+    codes = pd.Series(rows.dictionary_encode().indices.to_numpy(zero_copy_only=False))
+    ordinals = codes.groupby(codes).cumcount().tolist()
+    named = RowNames(write_key, emission)
+    return pa.array(
+        [
+            named(row, ordinal) if is_wanted else None
+            for row, ordinal, is_wanted in zip(rows.to_pylist(), ordinals, wanted.to_pylist(), strict=True)
+        ],
+        pa.string(),
+    )

@@ -103,6 +103,13 @@ def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     return dead
 
 
+def _said(message: str) -> str:
+    """An error's message in one line, without the class path in front."""
+    line = " ".join(message.split())
+    head, _, rest = line.partition(": ")
+    return rest if rest and "." in head and " " not in head else line
+
+
 def run_refresh(
     settings: Settings, *, full: bool = False, allow_rebuild: bool = True, progress: Callable[[str], None] | None = None
 ) -> RefreshResult:
@@ -117,7 +124,9 @@ def run_refresh(
     with instance_of(settings) as instance:
         fail_dead_runs(instance)
         job = definitions.resolve_job_def(REFRESH)
-        result = job.execute_in_process(instance=instance, raise_on_error=False, tags=run_tags())
+        # The console would repeat every event of the run; the instance keeps them all, the result tells what failed.
+        quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+        result = job.execute_in_process(instance=instance, raise_on_error=False, tags=run_tags(), run_config=quiet)
         checks, steps, error = [], {}, None
         rebuilt: list[str] = []
         for event in result.all_events:
@@ -142,7 +151,7 @@ def run_refresh(
                 cause = data.error
                 while cause is not None and cause.cause is not None:
                     cause = cause.cause
-                error = f"{event.step_key}: {cause.message.strip() if cause else 'failed'}"
+                error = f"{event.step_key}: {_said(cause.message) if cause else 'failed'}"
     rows: list[BookRow] = []
     if settings.warehouse_path.exists():
         with WarehouseLock(settings.state_dir).held(

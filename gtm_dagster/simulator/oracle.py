@@ -141,9 +141,9 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC).date()
 def retention(events: Happenings) -> list[dict[str, object]]:
     """Persons by the Monday of their first week of activity (UTC), and how many were active `period` weeks later.
 
-    Activity is any event but the record of a flag, as with the setting `retention.activity` left empty.
+    Activity is any browsing event, as with the setting `retention.activity` left empty.
     """
-    active = events.take(events.kind != CODE["flag_exposed"])
+    active = events.take(browsing(events))
     if not len(active):
         return []
     week = (active.at_us // DAY + 3) // 7  # 1970-01-01 was a Thursday: weeks begin on Monday

@@ -33,9 +33,9 @@ STAMPED = ("received_at", "write_key", "plan_version")
 NOT_KEPT = ("ip", "user_agent")
 """Context fields many clients send: accepted, never kept (no PII at rest)."""
 
-MIN_US = int(datetime(2000, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000
+MIN_US = int(datetime(1990, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000
 MAX_US = int(datetime(2101, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000
-"""`event_us` lies in [MIN_US, MAX_US): the years 2000 to 2100."""
+"""`event_us` lies in [MIN_US, MAX_US): the years 1990 to 2099."""
 MAX_FUTURE_US = 3_600_000_000
 """A live event may be this far ahead of the clock of who receives it (1 h)."""
 

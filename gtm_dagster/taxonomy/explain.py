@@ -113,7 +113,7 @@ def _timestamp(event: dict[str, Any], latest_us: int, errors: list[FieldError]) 
         return
     event_us = (moment - _EPOCH) // _US
     if not MIN_US <= event_us < MAX_US:
-        errors.append(FieldError("timestamp", "timestamp_out_of_range", "outside the years 2000 to 2100"))
+        errors.append(FieldError("timestamp", "timestamp_out_of_range", "outside the years 1990 to 2099"))
     elif event_us > latest_us:
         errors.append(FieldError("timestamp", "future_timestamp", "more than 1 h ahead of the receiver's clock"))
 

@@ -180,7 +180,7 @@ def _reasons(plan: Plan, row: dict[str, Any]) -> tuple[FieldError, ...]:
     if event_us is None:
         errors.append(FieldError("timestamp", "missing_field", "timestamp is needed"))
     elif not MIN_US <= event_us < MAX_US:
-        errors.append(FieldError("timestamp", "timestamp_out_of_range", "outside the years 2000 to 2100"))
+        errors.append(FieldError("timestamp", "timestamp_out_of_range", "outside the years 1990 to 2099"))
     decoded: dict[str, Any] = {}
     for field in ("properties", "consent"):
         try:

@@ -80,7 +80,7 @@ def _envelope() -> dict[str, Any]:
     fields["timestamp"] = {
         "type": "string",
         "format": "date-time",
-        "description": "RFC 3339 with an offset; years 2000 to 2100",
+        "description": "RFC 3339 with an offset; years 1990 to 2099",
     }
     fields["properties"] = {"type": ["object", "null"]}
     fields["context"] = _context()

@@ -205,7 +205,7 @@ def build_retention(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> TableR
     number, start = _PERIODS[unit]
     chosen = list(ctx.settings.retention.activity)
     _person_origin(con)
-    condition = "event_name IN (SELECT unnest($1::VARCHAR[]))" if chosen else "event_name <> 'flag_exposed'"
+    condition = "event_name IN (SELECT unnest($1::VARCHAR[]))" if chosen else "browsing"
     con.execute(
         f"CREATE OR REPLACE TEMP TABLE activity AS SELECT DISTINCT person_id, local_day FROM staging.events WHERE {condition}",
         [chosen] if chosen else [],

@@ -80,7 +80,7 @@ def test_microseconds_and_escaped_backslash_survive():
         pytest.param(paid(timestamp="2026-03-01T12:00:00"), "timestamp", "timestamp_without_offset", id="naive time"),
         pytest.param(paid(timestamp="yesterday"), "timestamp", "bad_timestamp", id="no time"),
         pytest.param(paid(timestamp=1772359200), "timestamp", "type", id="epoch number"),
-        pytest.param(paid(timestamp="1999-12-31T23:59:59Z"), "timestamp", "timestamp_out_of_range", id="before 2000"),
+        pytest.param(paid(timestamp="1989-12-31T23:59:59Z"), "timestamp", "timestamp_out_of_range", id="before 1990"),
         pytest.param(paid(timestamp="2101-01-01T00:00:00Z"), "timestamp", "timestamp_out_of_range", id="after 2100"),
         pytest.param(paid(timestamp="9999-12-31T23:59:59.9999999Z"), "timestamp", "bad_timestamp", id="rounds past the last year"),
         pytest.param(paid(properties=[1]), "properties", "type", id="properties is a list"),
