@@ -6,6 +6,7 @@ sends nothing twice and shows the same figures.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -122,7 +123,7 @@ def run_demo(
     Exit code: 0 if every blocking check passed and the planted truth was found again, 1 if not, 2 for a state
     directory that holds another demo.
     """
-    console = console or Console()
+    console = console or Console(width=None if sys.stdout.isatty() else 118)
     settings = demo_settings(settings)
     folder = settings.state_dir / "demo"
     folder.mkdir(parents=True, exist_ok=True)

@@ -67,6 +67,50 @@ CREATE TABLE IF NOT EXISTS marts.retention (
   cohort DATE, channel VARCHAR, period INTEGER, persons BIGINT, retained BIGINT);
 """
 
+COLUMNS = {
+    "anonymous_id": "Pseudonym of the browser or device",
+    "user_id": "Pseudonym of the user, NULL when not logged in",
+    "person_id": "The user's pseudonym, else the anonymous one",
+    "write_key": "Name of the source; event ids are unique within it",
+    "event_time": "When it happened, UTC",
+    "received_at": "When the collector or the import took it, UTC; decides the ingest day",
+    "local_day": "Day of the event in the report time zone",
+    "browsing": "False for server events and flag exposures, which never touch a session",
+    "session_key": "Person and start of the session",
+    "session_start": "UTC; also the time of the touch",
+    "session_end": "UTC, moment of the last event",
+    "source_key": "Row of core.sources",
+    "n_events": "Browsing events in the session",
+    "conversion_id": "Write key and event id of the converting event",
+    "conversion_type": "Name of the converting event",
+    "conversion_time": "UTC",
+    "value": "In `currency`; NULL where there is none, never 0 for unknown",
+    "currency": "ISO 4217, as sent",
+    "touch_time": "Start of the session, UTC",
+    "age_hours": "Hours from the touch to the conversion",
+    "model": "Attribution model",
+    "window_hours": "Lookback of this result in hours",
+    "credit": "Share of 1 of the conversion",
+    "computed": "False: absent, see reason",
+    "spend": "NULL without a spend source",
+    "cpa": "Spend per credited conversion; NULL without spend",
+    "roas": "Credited value per spend; NULL without spend",
+    "persons": "Distinct persons",
+    "cohort": "First day of the cohort's period, report time zone",
+    "period": "Periods after the first, from 0",
+    "retained": "Persons active in that period",
+    "stage_no": "Position in funnel.steps, from 1",
+    "ingest_date": "UTC date of received_at",
+    "log_rows": "Rows the writer of the landing files says it took",
+    "reason_codes": "Every reason, comma separated",
+    "errors": "Every reason as JSON: path, code, message",
+    "raw": "The event with personal values masked",
+    "sealed": "The original, encrypted, for replay; not in the serving copy",
+    "channel": "Default channel group, or (unattributed)",
+    "day": "Day of the conversion, report time zone",
+}
+"""What a column means, where its name does not say it all; shown in the UI."""
+
 STEPS = ("identities", "sessions", "conversions", "touchpoints", "credits")
 
 

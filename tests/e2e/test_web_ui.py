@@ -150,7 +150,7 @@ def test_materialize_all_then_look_at_a_check_and_a_picture(dev: Dev, browser: A
     done = wait_for(
         lambda: next((r for r in dev.runs() if r["runId"] == run and r["status"] in {"SUCCESS", "FAILURE"}), None), 240, "the run ends"
     )  # fmt: skip
-    assert done["status"] == "SUCCESS"
+    assert done["status"] == "SUCCESS", dev.log.read_text()[-6000:]
     shown(page, "marts")
     keep(page, "lineage")
 
