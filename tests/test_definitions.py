@@ -4,6 +4,7 @@ import json
 import random
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -17,6 +18,7 @@ from gtm_dagster.orchestration.metadata import INLINE_LIMIT, bars
 from gtm_dagster.orchestration.refresh import fail_dead_runs, fixed, instance_of, run_refresh
 from gtm_dagster.warehouse.checks import CHECKS
 from gtm_dagster.warehouse.lock import LockHeldError, WarehouseLock
+from sensors.event_log import decide
 
 ROOT = Path(__file__).parents[1]
 TABLES = {
@@ -138,10 +140,22 @@ def test_event_log_sensor(tmp_path, logged, running, expected):
         context = dg.build_sensor_context(instance=instance, definitions=defs)
         told = defs.resolve_sensor_def("event_log_sensor").evaluate_tick(context)
     if expected == "request":
-        assert [request.run_key for request in told.run_requests] == ["log-3-0"]
+        assert [request.run_key for request in told.run_requests] == ["log-3"]
     else:
         assert expected in told.skip_message
         assert told.run_requests == []
+
+
+@pytest.mark.parametrize(
+    ("failed_minutes_ago", "expected"),
+    [([], "nothing new"), ([1], "log-3-after-run0"), ([1, 2, 3], "asking again"), ([16, 17, 18], "log-3-after-run0")],
+    ids=["all landed", "a failed run may owe staging", "three failures in a row pause", "the pause ends"],
+)
+def test_event_log_sensor_after_failures(failed_minutes_ago, expected):
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    failed = [(f"run{i}", now - timedelta(minutes=m)) for i, m in enumerate(failed_minutes_ago)]
+    told = decide(3, 3, None, failed, now)
+    assert expected in (told.run_key if isinstance(told, dg.RunRequest) else told.skip_message)
 
 
 def test_the_inline_picture_stays_below_the_limit_of_the_ui():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import uuid
 from collections.abc import Callable, Iterable
@@ -34,12 +35,22 @@ def as_text(column: pa.ChunkedArray | pa.Array) -> pa.Array:
     if pa.types.is_string(array.type):
         return array
     if pa.types.is_nested(array.type):
-        return pa.array([None if v is None else _json(v) for v in array.to_pylist()], pa.string())
+        return pa.array([None if v is None else _json_of_nested(v) for v in array.to_pylist()], pa.string())
     return array.cast(pa.string())
 
 
 def _json(value: object) -> str:
     return msgspec.json.encode(value, order="deterministic").decode()
+
+
+def _json_of_nested(value: object) -> str:
+    text = _json(value)
+    if "null" in text:
+        try:
+            json.dumps(value, allow_nan=False, default=str)
+        except ValueError:  # msgspec made null of a NaN; said as it is, the plan refuses it
+            return json.dumps(value, default=str)
+    return text
 
 
 def each_distinct(array: pa.Array, function: Callable[[str], str | None]) -> pa.Array:

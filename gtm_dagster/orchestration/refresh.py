@@ -92,12 +92,22 @@ def instance_of(settings: Settings) -> Iterator[dg.DagsterInstance]:
             os.environ["DAGSTER_HOME"] = before
 
 
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
 def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     """Mark runs failed whose process (tag gtm/pid) is gone; returns their ids. A killed run would block the queue."""
     dead = []
     for run in instance.get_runs(dg.RunsFilter(statuses=_ALIVE)):
         pid = run.tags.get("gtm/pid")
-        if pid and not Path(f"/proc/{pid}").exists():
+        if pid and not _alive(int(pid)):
             instance.report_run_failed(run, message=f"its process {pid} is gone")
             dead.append(run.run_id)
     return dead

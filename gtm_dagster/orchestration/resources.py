@@ -52,6 +52,9 @@ class WarehouseResource(DuckDBResource):
         """Take the lock for the run; who waits too long fails with the holder's name."""
         run_id = context.run.run_id if context.run else "none"
         with WarehouseLock(self.settings.state_dir).held(f"run {run_id}", self.settings.refresh.lock_timeout_seconds):
+            if context.run and context.instance:
+                # The process that really runs: the daemon and the sensor only asked for it.
+                context.instance.add_run_tags(run_id, run_tags())
             yield self
 
     @contextmanager

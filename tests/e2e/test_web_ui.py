@@ -165,6 +165,7 @@ def test_materialize_all_then_look_at_a_check_and_a_picture(dev: Dev, browser: A
     page.goto(f"{dev.ui}/assets/marts/funnel")
     picture = page.locator("img[src^='data:image']").first
     picture.wait_for()
+    picture.scroll_into_view_if_needed()
     assert picture.evaluate("image => image.naturalWidth") > 100, "the picture is shown, not broken"
     keep(page, "funnel")
     page.close()

@@ -1,0 +1,73 @@
+"""The mappings in examples/ on small files in the layouts they document."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from gtm_dagster.importing import ImportFailed, import_file, load_mapping
+from gtm_dagster.privacy.pseudonyms import Pseudonymizer
+from gtm_dagster.privacy.sealing import Sealer
+from gtm_dagster.settings import load_settings
+from gtm_dagster.taxonomy import load_plan
+from gtm_dagster.warehouse.landing import Landing
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+KEY = b"k" * 32
+
+
+def rows_of(tmp_path: Path, example: str, mapping: str, text: str) -> list[dict]:
+    folder = EXAMPLES / example
+    settings = load_settings(folder / "gtm.toml", {"GTM_STATE_DIR": str(tmp_path / "state")})
+    path = tmp_path / "data.csv"
+    path.write_text(text)
+    result = import_file(
+        path, settings=settings, plan=load_plan(settings.plan_file), pseudonymize=Pseudonymizer(KEY), sealer=Sealer(KEY),
+        write_key="import", mapping=load_mapping(folder / mapping),
+    )  # fmt: skip
+    files = Landing(settings.landing_dir).files()
+    rows = [row for file in files for row in pq.ParquetFile(file.path).read().to_pylist()]
+    assert result.read == len(rows)
+    return sorted(rows, key=lambda row: row["row_no"])
+
+
+def test_a_shop_row_keeps_its_channel_and_device(tmp_path: Path) -> None:
+    header = "user_id,session_id,event,timestamp,platform,acquisition_channel,user_cohort,user_lifecycle\n"
+    text = header + "u1,s1,home,2024-03-13 10:21:14,desktop,paid_search,2024-01,returning\n"
+    text += "u2,s2,purchase,2024-03-13 10:21:14,mobile,direct,2024-01,new\n"
+    first, second = rows_of(tmp_path, "ecom", "mapping.toml", text)
+    assert (first["verdict"], first["source"], first["medium"]) == ("accepted", "paid_search", "cpc")
+    assert (first["device_type"], first["event_us"]) == ("web", 1_710_325_274_000_000)
+    assert (second["source"], second["medium"], second["device_type"]) == ("direct", None, "mobile")
+    assert first["user_id"] == Pseudonymizer(KEY)("u1")
+
+
+def test_short_session_rows_are_padded_and_hours_need_no_zero(tmp_path: Path) -> None:
+    header = "session_id,customer_id,started_at,ended_at,utm_source,utm_medium,utm_campaign\n"
+    text = header + "1,7,2020-02-01 12:55:16,2020-02-01 12:55:47,bing,search,spring\n"
+    text += "2,8,2020-02-04 0:40:51,2020-02-04 0:41:00,google,search\n"
+    first, second = rows_of(tmp_path, "sessions", "mapping.toml", text)
+    assert (first["verdict"], first["campaign"], first["session_id"]) == ("accepted", "spring", "1")
+    assert (second["verdict"], second["campaign"], second["event_us"]) == ("accepted", None, 1_580_776_851_000_000)
+
+
+def test_a_conversion_becomes_a_payment(tmp_path: Path) -> None:
+    text = "customer_id,converted_at,revenue\n1170,2020-02-03 14:20:08,15\n"
+    (row,) = rows_of(tmp_path, "sessions", "conversions.toml", text)
+    assert (row["verdict"], row["event_name"], row["device_type"]) == ("accepted", "payment_completed", "api")
+    assert json.loads(row["properties"]) == {"amount": 15, "currency": "USD"}
+
+
+def test_equal_transactions_stay(tmp_path: Path) -> None:
+    rows = rows_of(tmp_path, "cdnow", "mapping.toml", "customer_id,date,n_cds,amount\n" + "1,2001-01-01,1,11.77\n" * 2)
+    assert [row["verdict"] for row in rows] == ["accepted", "accepted"]
+    assert len({row["event_id"] for row in rows}) == 2
+    assert json.loads(rows[0]["properties"]) == {"amount": 11.77, "currency": "USD", "quantity": 1}
+
+
+def test_a_mapping_for_another_file_names_the_columns_it_misses(tmp_path: Path) -> None:
+    with pytest.raises(ImportFailed, match="reads column n_cds; the file has customer_id, date, amount"):
+        rows_of(tmp_path, "cdnow", "mapping.toml", "customer_id,date,amount\n1,2001-01-01,2\n")
