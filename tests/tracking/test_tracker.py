@@ -31,8 +31,9 @@ def test_a_full_batch_leaves_at_once_and_the_rest_on_flush(recorder, make):
 
 def test_a_lone_event_leaves_after_the_flush_interval(recorder, make):
     tracker = make(flush_interval=0.05)
-    send(tracker, 1)
+    ids = send(tracker, 1)
     recorder.wait(lambda: len(recorder.batches()) == 1)
+    assert list(recorder.batches()[0].ids) == list(ids)
 
 
 def test_the_event_as_sent(recorder, make):
