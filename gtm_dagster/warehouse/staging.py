@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
 
 import duckdb
 import numpy as np
@@ -28,6 +29,8 @@ from gtm_dagster.warehouse.landing import ARROW_SCHEMA, Landing, LandingFile, lo
 from gtm_dagster.warehouse.tables import BuildContext, create
 
 CONSUMER = "warehouse"
+LOG_KEPT = timedelta(days=7)
+"""Landed events stay this long in the log for consumers that start later; the landing files keep them for good."""
 _CHUNK_ROWS = 500_000
 
 
@@ -92,6 +95,7 @@ def land_log(ctx: BuildContext, progress: Callable[[int, int], None] | None = No
                 progress(rows, end - start)
         if after > start:
             log.commit(CONSUMER, after)
+        log.trim((datetime.now(UTC) - LOG_KEPT).date().isoformat())
     finally:
         log.close()
     return LandResult(rows, counted, files, start + 1 if after > start else start, after)
