@@ -3,7 +3,6 @@
 import dagster as dg
 
 from assets.declaring import OWNER
-from gtm_dagster.orchestration.metadata import numbers
 from gtm_dagster.orchestration.resources import WarehouseResource
 from gtm_dagster.warehouse.build import land_log
 from gtm_dagster.warehouse.landing import Landing
@@ -25,7 +24,7 @@ def landing_events(warehouse: WarehouseResource) -> dg.MaterializeResult:
     files = Landing(warehouse.settings.landing_dir).files()
     return dg.MaterializeResult(
         metadata={
-            **numbers(landed.metadata),
+            **landed.metadata,
             "landed_files": len(files),
             "landed_rows": sum(file.rows for file in files),
         }

@@ -6,7 +6,7 @@ import dagster as dg
 
 from assets.declaring import table
 from gtm_dagster.orchestration import checks
-from gtm_dagster.orchestration.metadata import bars, numbers, picture
+from gtm_dagster.orchestration.metadata import bars, picture
 from gtm_dagster.orchestration.resources import WarehouseResource
 from gtm_dagster.taxonomy.frames import ContractBreak
 from gtm_dagster.warehouse.build import books, check_settings, stage
@@ -60,7 +60,7 @@ def staging(
         yield dg.MaterializeResult(
             asset_key=dg.AssetKey(EVENTS),
             metadata={
-                **numbers(staged.metadata),
+                **staged.metadata,
                 **({"rebuilding": "\n".join(rebuilding)} if rebuilding else {}),
                 "dagster/row_count": total["clean"],
                 "last_days": bars("clean events by ingest day", daily[-6:]),

@@ -96,8 +96,8 @@ def refresh(
     from gtm_dagster.orchestration.refresh import run_refresh
 
     settings = invocation(context).settings
-    with quiet_interrupt(), progress_bar("refreshing") as tell:
-        result = run_refresh(settings, full=full, progress=tell)
+    with quiet_interrupt(), progress_bar("refreshing"):
+        result = run_refresh(settings, full=full)
     if json:
         checks = [
             {"asset": c.asset, "check": c.check, "passed": c.passed, "severity": c.severity} for c in result.checks

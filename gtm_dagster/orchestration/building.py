@@ -10,7 +10,7 @@ import dagster as dg
 import duckdb
 
 from gtm_dagster.orchestration.checks import results
-from gtm_dagster.orchestration.metadata import bars, numbers, picture
+from gtm_dagster.orchestration.metadata import bars, picture
 from gtm_dagster.orchestration.resources import WarehouseResource
 from gtm_dagster.warehouse.build import BuildContext
 from gtm_dagster.warehouse.tables import create
@@ -41,7 +41,7 @@ def table_asset(
             result = step(con, ctx)
             metadata: dict[str, Any] = {}
             if not isinstance(result, list):
-                metadata |= numbers(result.metadata)
+                metadata |= result.metadata
             else:
                 metadata["dagster/row_count"] = len(result)
                 metadata["status"] = dg.MetadataValue.md(

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 from xml.sax.saxutils import escape
 
 import dagster as dg
@@ -60,8 +59,3 @@ def picture(title: str, rows: Sequence[tuple[str, float]]) -> dg.MarkdownMetadat
     held = io.BytesIO()
     figure.savefig(held, format="png")
     return dg.MetadataValue.md(f"![{title}](data:image/png;base64,{base64.b64encode(held.getvalue()).decode()})")
-
-
-def numbers(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Metadata values as Dagster takes them."""
-    return {key: (bool(value) if isinstance(value, bool) else value) for key, value in values.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -120,9 +120,7 @@ def _said(message: str) -> str:
     return rest if rest and "." in head and " " not in head else line
 
 
-def run_refresh(
-    settings: Settings, *, full: bool = False, allow_rebuild: bool = True, progress: Callable[[str], None] | None = None
-) -> RefreshResult:
+def run_refresh(settings: Settings, *, full: bool = False, allow_rebuild: bool = True) -> RefreshResult:
     """Run the job `refresh` here. Raises LockHeldError when another writer does not finish in time."""
     from gtm_dagster.definitions import build_defs
 

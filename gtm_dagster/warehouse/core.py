@@ -106,7 +106,7 @@ def build_identities(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepR
     return result
 
 
-def _take_scope(con: duckdb.DuckDBPyConnection, step: str) -> bool:
+def take_scope(con: duckdb.DuckDBPyConnection, step: str) -> bool:
     """Fill the temporary table `scope(person_id, lo_us, hi_us)` with the step's debt; True means everything."""
     whole = take_rebuild(con, step)
     con.execute(
@@ -122,7 +122,7 @@ def build_sessions(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepRes
     definition = ctx.settings.sessions.definition
     timeout_us = round(ctx.settings.sessions.timeout_minutes * 60_000_000)
     with transaction(con):
-        whole = _take_scope(con, "sessions")
+        whole = take_scope(con, "sessions")
         if not whole:
             con.execute("CREATE OR REPLACE TEMP TABLE changed_scope AS SELECT * FROM scope")
             if (
@@ -180,7 +180,7 @@ def build_sessions(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepRes
             for step in ("conversions", "touchpoints", "credits"):
                 con.execute("INSERT INTO meta.scope SELECT $1, person_id, lo_us, hi_us FROM scope", [step])
         result = StepResult(count(con, "core.sessions"), written, count(con, "scope"), whole)
-    _tidy(con)
+    drop_scope(con)
     return result
 
 
@@ -199,7 +199,7 @@ def build_conversions(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> Step
             ],
         )
     with transaction(con):
-        whole = _take_scope(con, "conversions")
+        whole = take_scope(con, "conversions")
         within = (
             ""
             if whole
@@ -220,7 +220,7 @@ def build_conversions(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> Step
             FROM staging.events e JOIN conversion_types t ON t.event_name = e.event_name {within}"""
         ).fetchall()[0][0]
         result = StepResult(count(con, "core.conversions"), written, count(con, "scope"), whole)
-    _tidy(con)
+    drop_scope(con)
     return result
 
 
@@ -254,7 +254,7 @@ def forget(con: duckdb.DuckDBPyConnection, ctx: BuildContext, table: str, whole:
 def build_touchpoints(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepResult:
     """The sessions within the longest lookback before each conversion: `0 <= age <= window`."""
     with transaction(con):
-        whole = _take_scope(con, "touchpoints")
+        whole = take_scope(con, "touchpoints")
         forget(con, ctx, "core.touchpoints", whole)
         scope_conversions(con, ctx, whole, "c.conversion_id, c.person_id, c.conversion_us")
         within = "" if whole else "WHERE person_id IN (SELECT person_id FROM scope)"
@@ -266,11 +266,12 @@ def build_touchpoints(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> Step
             FROM ({statement("touchpoints", longest_us=longest_window_us(ctx))}) t JOIN core.sources s ON s.source_key = t.source_key"""
         ).fetchall()[0][0]
         result = StepResult(count(con, "core.touchpoints"), written, count(con, "scope"), whole)
-    _tidy(con)
+    drop_scope(con)
     return result
 
 
-def _tidy(con: duckdb.DuckDBPyConnection) -> None:
+def drop_scope(con: duckdb.DuckDBPyConnection) -> None:
+    """Drop what a step's scope was read through."""
     for name in ("scope_events", "scope_conversions", "scope_sessions"):
         con.execute(f"DROP VIEW IF EXISTS temp.{name}")
     for name in ("scope", "changed_scope", "conversion_types"):

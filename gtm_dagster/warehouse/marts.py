@@ -12,11 +12,11 @@ from gtm_dagster.warehouse.core import (
     HOUR_US,
     StepResult,
     TableResult,
-    _take_scope,
-    _tidy,
     count,
+    drop_scope,
     forget,
     scope_conversions,
+    take_scope,
 )
 from gtm_dagster.warehouse.engine import transaction
 from gtm_dagster.warehouse.statements import statement
@@ -90,7 +90,7 @@ def build_credits(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepResu
     for model, hours in chosen:
         con.execute("INSERT INTO windows VALUES (?, ?, ?, ?)", [model, hours, round(hours * HOUR_US), half_life_us])
     with transaction(con):
-        whole = _take_scope(con, "credits") or get_state(con, "credited_windows") != json.dumps(chosen)
+        whole = take_scope(con, "credits") or get_state(con, "credited_windows") != json.dumps(chosen)
         forget(con, ctx, "marts.attribution_credits", whole)
         scope_conversions(con, ctx, whole, "c.conversion_id, c.person_id, c.conversion_us")
         con.execute(
@@ -112,7 +112,7 @@ def build_credits(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepResu
         result = StepResult(count(con, "marts.attribution_credits"), written, count(con, "scope"), whole)
     con.execute("DROP VIEW IF EXISTS temp.scope_touchpoints")
     con.execute("DROP TABLE IF EXISTS temp.windows")
-    _tidy(con)
+    drop_scope(con)
     return result
 
 

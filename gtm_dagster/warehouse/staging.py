@@ -337,7 +337,7 @@ def _append(con: duckdb.DuckDBPyConnection, ctx: BuildContext, everything: bool)
         """SELECT (SELECT count(*) FROM clash WHERE conflict)
           + (SELECT count(*) FROM accepted a JOIN winners w ON a.write_key = w.write_key AND a.event_id = w.event_id AND a.content_hash <> w.content_hash)"""
     ).fetchall()[0][0]
-    con.execute("INSERT INTO meta.duplicates SELECT ingest_date, n, 0 FROM batch_duplicates WHERE n <> 0")
+    con.execute("INSERT INTO meta.duplicates SELECT ingest_date, n FROM batch_duplicates WHERE n <> 0")
     con.execute(
         """CREATE OR REPLACE TEMP TABLE touched_days AS
         SELECT DISTINCT CAST(make_timestamp(received_us) AS DATE) AS ingest_date FROM batch

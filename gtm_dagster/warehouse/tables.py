@@ -23,7 +23,7 @@ CREATE SCHEMA IF NOT EXISTS marts;
 CREATE SCHEMA IF NOT EXISTS ops;
 CREATE TABLE IF NOT EXISTS meta.state (name VARCHAR PRIMARY KEY, content VARCHAR);
 CREATE TABLE IF NOT EXISTS meta.landing_files (file_key VARCHAR PRIMARY KEY, ingest_date DATE, rows BIGINT, staged_at TIMESTAMP);
-CREATE TABLE IF NOT EXISTS meta.duplicates (ingest_date DATE, n BIGINT, conflicts BIGINT);
+CREATE TABLE IF NOT EXISTS meta.duplicates (ingest_date DATE, n BIGINT);
 CREATE TABLE IF NOT EXISTS meta.changed (person_id VARCHAR, user_id VARCHAR, anonymous_id VARCHAR, event_us BIGINT);
 CREATE TABLE IF NOT EXISTS meta.scope (step VARCHAR, person_id VARCHAR, lo_us BIGINT, hi_us BIGINT);
 CREATE TABLE IF NOT EXISTS meta.rebuild (step VARCHAR);
