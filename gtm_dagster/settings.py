@@ -119,6 +119,53 @@ class Quarantine(Struct, frozen=True, forbid_unknown_fields=True):
     max_rate: Share = 0.5
 
 
+class Guard(Struct, frozen=True, forbid_unknown_fields=True):
+    """A flag whose flow is watched: it is turned off when the treated arm loses more than `threshold` of conversion.
+
+    `threshold`: relative drop, share of 1. `budget_hours`: mean time between false rollbacks, shared by all guards of
+    the flag. `treated_share`: the planned share of the treated arm where the provider does not tell it.
+    """
+
+    flag: Name
+    conversion: Name
+    conversion_window_minutes: Annotated[float, Meta(ge=1, le=10_080)] = 60.0
+    threshold: Annotated[float, Meta(ge=0.02, le=0.9)] = 0.15
+    hold_minutes: Annotated[float, Meta(ge=0, le=1440)] = 5.0
+    provider: Name = "flagd"
+    environment: Name = "production"
+    dry_run: bool = False
+    budget_hours: Annotated[float, Meta(ge=24, le=1_000_000)] = 8760.0
+    treated_share: Annotated[float, Meta(gt=0, lt=1)] | None = None
+
+    @property
+    def key(self) -> str:
+        """The guard's name: flag, conversion and environment."""
+        return f"{self.flag}:{self.conversion}:{self.environment}"
+
+
+class FlagProvider(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where flags live. `token_env` names the variable that holds the secret; a secret never stands in the file.
+
+    `file`: the flag file of flagd or of a GO Feature Flag retriever, `refresh_url`: the relay's address for the latter.
+    """
+
+    name: Name
+    kind: Literal["flagd", "unleash", "goff", "launchdarkly", "growthbook", "posthog", "flagsmith"]
+    url: str | None = None
+    project: Name = "default"
+    token_env: str | None = None
+    file: Path | None = None
+    refresh_url: str | None = None
+
+
+class Notify(Struct, frozen=True, forbid_unknown_fields=True):
+    """Who is told of a rollback: an address, or the variable that holds it."""
+
+    kind: Literal["webhook", "slack"] = "webhook"
+    url: str | None = None
+    url_env: str | None = None
+
+
 class Privacy(Struct, frozen=True, forbid_unknown_fields=True):
     """`pseudonym_key`: None makes and keeps a 0600 file in the state directory. Set it where several machines write."""
 
@@ -148,6 +195,33 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     warehouse: WarehouseSettings = WarehouseSettings()
     quarantine: Quarantine = Quarantine()
     privacy: Privacy = Privacy()
+    guards: tuple[Guard, ...] = ()
+    providers: tuple[FlagProvider, ...] = ()
+    notify: tuple[Notify, ...] = ()
+    ops_url: str | None = None
+    guard_errors: tuple[str, ...] = ()
+
+    @property
+    def ops_address(self) -> str:
+        """SQLAlchemy address of the ops store: `ops_url`, else ops.db in the state directory."""
+        return self.ops_url or f"sqlite:///{self.state_dir / 'ops.db'}"
+
+    @property
+    def flags_path(self) -> Path:
+        """The flag file of the embedded provider (flagd's format)."""
+        return self.state_dir / "flags.json"
+
+    @property
+    def kill_list_path(self) -> Path:
+        """Flags that gates answer with the old flow whatever their provider says."""
+        return self.state_dir / "killed.json"
+
+    def provider_of(self, guard: Guard) -> FlagProvider:
+        """The provider a guard names; the name flagd is the embedded file unless declared otherwise."""
+        for provider in self.providers:
+            if provider.name == guard.provider:
+                return provider
+        return FlagProvider("flagd", "flagd", file=self.flags_path)
 
     @property
     def log_path(self) -> Path:
@@ -201,7 +275,12 @@ def load_settings(config: Path | None = None, environ: Mapping[str, str] | None 
     steps = values.get("funnel", {}).get("steps") if isinstance(values.get("funnel"), dict) else None
     if isinstance(steps, list):
         values["funnel"]["steps"] = [{"stage": s, "events": [s]} if isinstance(s, str) else s for s in steps]
+    if "guard_errors" in values:
+        raise SettingsError(f"guard_errors: there is no such setting{origin.place('guard_errors')}")
+    guards = values.pop("guards", [])
     settings: Settings = to_struct(values, Settings, origin)
+    _check_distinct("providers", [provider.name for provider in settings.providers], origin)
+    settings = _with_guards(settings, guards, origin)
     _check_zone(settings, origin)
     _check_distinct("attribution.windows", [(w.model, w.lookback_hours) for w in settings.attribution.windows], origin)
     _check_distinct("conversions", [c.event for c in settings.conversions], origin)
@@ -212,12 +291,41 @@ def load_settings(config: Path | None = None, environ: Mapping[str, str] | None 
     return settings
 
 
+def _with_guards(settings: Settings, told: Any, origin: Origin) -> Settings:
+    """Each guard on its own: a bad one is kept as a message, and the others guard on."""
+    if not isinstance(told, list):
+        raise SettingsError(f"guards: {told!r} is not a list of guards{origin.place('guards')}")
+    good: list[Guard] = []
+    errors: list[str] = []
+    known = {provider.name for provider in settings.providers} | {"flagd"}
+    for index, entry in enumerate(told):
+        key = f"guards[{index}]"
+        try:
+            guard = to_struct(entry, Guard, origin, key)
+        except SettingsError as error:
+            errors.append(str(error))
+            continue
+        place = origin.place(key)
+        if guard.provider not in known:
+            errors.append(
+                f"{key}.provider: {guard.provider!r} is not declared under [[providers]]; known: {', '.join(sorted(known))}{place}"
+            )
+        elif guard.key in [other.key for other in good]:
+            errors.append(f"{key}: {guard.key} is guarded already; name it once{place}")
+        else:
+            good.append(guard)
+    return msgspec.structs.replace(settings, guards=tuple(good), guard_errors=tuple(errors))
+
+
 def _absolute_paths(values: dict[str, Any], base: Path) -> None:
     for key in ("state_dir", "plan_file"):
         if isinstance(values.get(key), str):
             if not values[key].strip():
                 raise SettingsError(f"{key}: {values[key]!r} is not a path; name a folder or file, or leave it out")
             values[key] = str(base / Path(values[key]).expanduser())
+    for provider in values.get("providers", []) if isinstance(values.get("providers"), list) else ():
+        if isinstance(provider, dict) and isinstance(provider.get("file"), str):
+            provider["file"] = str(base / Path(provider["file"]).expanduser())
 
 
 def _merge(into: dict[str, Any], over: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gtm_dagster.settings import Settings, SettingsError, Window, load_settings
+from gtm_dagster.settings import FlagProvider, Guard, Notify, Settings, SettingsError, Window, load_settings
 
 ROOT = Path(__file__).parents[1]
 
@@ -36,9 +36,15 @@ def test_defaults_are_those_of_the_design(tmp_path: Path) -> None:
 
 
 def test_every_setting_of_the_commented_file_is_the_default(tmp_path: Path) -> None:
-    text = (ROOT / "gtm.toml").read_text()
+    text = (ROOT / "gtm.toml").read_text().partition("# [[guards]]")[0]  # behind it: examples of lists that are empty
     shown = re.sub(r"^# (?=\w+ = |  \{|\]$)", "", text, flags=re.M)
-    for example in ('plan_file = "plan.yaml"', 'memory_limit = "4GB"', "threads = 2", 'pseudonym_key = ""'):
+    for example in (
+        'plan_file = "plan.yaml"',
+        'memory_limit = "4GB"',
+        "threads = 2",
+        'pseudonym_key = ""',
+        'ops_url = ""',
+    ):
         assert example in shown
         shown = re.sub(rf"^{re.escape(example)}.*$", "", shown, flags=re.M)
     # The checkout's own choice, uncommented: more models than the default, for the demo and the web UI alike.
@@ -54,15 +60,18 @@ def test_the_commented_file_names_every_setting() -> None:
             default = getattr(kind(), field.name)
             nested = isinstance(default, msgspec.Struct)
             found |= names(type(default), f"{prefix}{field.name}.") if nested else {f"{prefix}{field.name}"}
-        return found
+        return found - {"guard_errors", "guards", "providers", "notify"}
+
+    listed = {"guards": Guard, "providers": FlagProvider, "notify": Notify}
+    members = {f"{table}.{field.name}" for table, kind in listed.items() for field in msgspec.structs.fields(kind)}
 
     shown, table = set(), ""
     for line in (ROOT / "gtm.toml").read_text().splitlines():
-        if header := re.match(r"\[(\w+)\]", line):
+        if header := re.match(r"(?:# \[)?\[(\w+)\]", line):
             table = f"{header.group(1)}."
         elif key := re.match(r"(?:# )?(\w+) = ", line):
             shown.add(table + key.group(1))
-    assert shown == names(Settings)
+    assert shown == names(Settings) | members
 
 
 @pytest.mark.parametrize(
@@ -166,3 +175,35 @@ def test_a_plain_text_step_is_a_stage_of_that_event(tmp_path: Path) -> None:
 
 def test_the_pseudonym_key_is_not_in_the_printed_settings(tmp_path: Path) -> None:
     assert "hush" not in repr(told(tmp_path, "", GTM_PRIVACY__PSEUDONYM_KEY="hush-hush-hush-hush-hush-hush-hush"))
+
+
+def test_a_bad_guard_is_told_with_its_line_and_the_others_stay(tmp_path: Path) -> None:
+    text = (
+        '[[guards]]\nflag = "a"\nconversion = "payment_completed"\n'
+        '[[guards]]\nflag = "b"\nconversion = "payment_completed"\nthreshold = 3\n'
+        '[[guards]]\nflag = "c"\nconversion = "payment_completed"\nprovider = "none"\n'
+        '[[guards]]\nflag = "a"\nconversion = "payment_completed"\n'
+        '[[guards]]\nflag = "d"\n'
+        '[[guards]]\nflag = "e"\nconversion = "signup_completed"\n'
+    )
+    settings = told(tmp_path, text)
+    assert [guard.key for guard in settings.guards] == [
+        "a:payment_completed:production",
+        "e:signup_completed:production",
+    ]
+    for message, (key, line) in zip(
+        settings.guard_errors,
+        [("guards[1].threshold: 3", 7), ("guards[2].provider: 'none'", 8), ("guards[3]: a:payment", 12), ("guards[4].conversion", 15)],
+        strict=True,
+    ):  # fmt: skip
+        assert message.startswith(key) and message.endswith(f"line {line})"), message
+
+
+def test_a_guards_provider_is_the_embedded_file_unless_declared(tmp_path: Path) -> None:
+    settings = told(
+        tmp_path,
+        '[[providers]]\nname = "u"\nkind = "unleash"\nurl = "http://127.0.0.1:4242"\ntoken_env = "T"\n'
+        '[[guards]]\nflag = "a"\nconversion = "x"\nprovider = "u"\n[[guards]]\nflag = "b"\nconversion = "x"\n',
+    )
+    assert [settings.provider_of(guard).kind for guard in settings.guards] == ["unleash", "flagd"]
+    assert settings.provider_of(settings.guards[1]).file == tmp_path / ".gtm" / "flags.json"

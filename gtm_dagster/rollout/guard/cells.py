@@ -1,0 +1,97 @@
+"""From counts to cells: a block of concurrent units of both arms, at one age since exposure, still at risk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gtm_dagster.rollout.guard.counts import SLOT_US, Counts, Ints
+
+MIN_ARM = 4
+"""A block closes when both arms hold this many units: a rule on exposures alone, so the bets stay valid."""
+HORIZON_SLOTS = 7 * 24 * 60 * 60 * 1_000_000 // SLOT_US
+"""Older cohorts are left out: seven days in slots."""
+_EDGE_MINUTES = (0.25, 0.5, 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50)
+_PRIOR_UNITS, _PRIOR_RATE = 8.0, 0.05
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """Complete cells in order of completion.
+
+    `end_slot`: the slot at whose start the cell is complete. `treated`, `control`: units at risk; `*_hits`: those that
+    converted at this age. `rate`: the control's rate at this age as earlier blocks tell it.
+    """
+
+    end_slot: Ints
+    treated: Floats
+    treated_hits: Floats
+    control: Floats
+    control_hits: Floats
+    rate: Floats
+    blocks: int
+
+
+def age_edges(window_minutes: float) -> Ints:
+    """Edges of the age bins in slots, from 0 to the window: a quarter of a minute at first, wider later."""
+    window = max(-(-round(window_minutes * 60_000_000) // SLOT_US), 1)
+    edges = [round(minutes * 60_000_000 / SLOT_US) for minutes in _EDGE_MINUTES]
+    step = 60 * 60_000_000 // SLOT_US // 2
+    edges += list(range(60 * 60_000_000 // SLOT_US, window, step))
+    return np.array([0, *(edge for edge in edges if edge < window), window], dtype=np.int64)
+
+
+def _block_ends(exposed: Ints) -> list[int]:
+    """Index of the last slot of each block."""
+    ends: list[int] = []
+    control = treated = 0
+    filled = np.flatnonzero(exposed.any(axis=0))
+    for slot, c, t in zip(filled.tolist(), exposed[0, filled].tolist(), exposed[1, filled].tolist(), strict=True):
+        control += c
+        treated += t
+        if control >= MIN_ARM and treated >= MIN_ARM:
+            ends.append(slot)
+            control = treated = 0
+    return ends
+
+
+def cells_of(counts: Counts, window_minutes: float) -> Cells:
+    """The cells that are complete at the counts' watermark."""
+    now = counts.watermark_us // SLOT_US
+    skip = max(now - HORIZON_SLOTS - counts.slot0, 0)
+    exposed = counts.exposed[:, skip:]
+    slot0 = counts.slot0 + skip
+    ends = np.array(_block_ends(exposed), dtype=np.int64)
+    edges = age_edges(window_minutes)
+    if not len(ends):
+        empty = np.zeros(0)
+        return Cells(np.zeros(0, np.int64), empty, empty, empty, empty, empty, 0)
+    units = np.add.reduceat(exposed[:, : ends[-1] + 1], np.append(0, ends[:-1] + 1), axis=1).astype(np.float64)
+    hits = np.zeros((2, len(ends), len(edges) - 1))
+    slot = counts.conv_slot - slot0
+    block = np.searchsorted(ends, slot)
+    inside = (slot >= 0) & (block < len(ends))
+    bin_ = np.clip(np.searchsorted(edges, counts.conv_age, side="right") - 1, 0, len(edges) - 2)
+    np.add.at(hits, (counts.conv_arm[inside], block[inside], bin_[inside]), counts.conv_n[inside])
+    before = np.cumsum(hits, axis=2) - hits
+    at_risk = np.maximum(units[:, :, None] - before, hits)
+    # What earlier blocks of the control told about this age; a prior worth eight units keeps the first bets sane.
+    told_hits = np.cumsum(hits[0], axis=0) - hits[0]
+    told_units = np.cumsum(at_risk[0], axis=0) - at_risk[0]
+    rate = (told_hits + _PRIOR_UNITS * _PRIOR_RATE) / (told_units + _PRIOR_UNITS)
+    end_slot = (ends + slot0 + 1)[:, None] + edges[1:][None, :]
+    complete = np.flatnonzero((end_slot <= now).ravel())
+    order = complete[np.argsort(end_slot.ravel()[complete], kind="stable")]
+    return Cells(
+        end_slot.ravel()[order],
+        at_risk[1].ravel()[order],
+        hits[1].ravel()[order],
+        at_risk[0].ravel()[order],
+        hits[0].ravel()[order],
+        rate.ravel()[order],
+        len(ends),
+    )

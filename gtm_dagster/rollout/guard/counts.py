@@ -1,0 +1,116 @@
+"""What the guard is judged on: exposures and conversions of both arms by cohort slot and age."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+SLOT_US = 15_000_000
+"""Length of a cohort slot in microseconds (15 s)."""
+ARMS = ("control", "treatment")
+EXPOSURES = -1
+"""The age that marks a row of exposures."""
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Counts:
+    """Counts of one guard and epoch up to a watermark.
+
+    `exposed`: units by arm (0 control, 1 treatment) and slot of first exposure, from slot number `slot0` (event time in
+    microseconds UTC // SLOT_US). `conv_*`: converted units by that slot, age at conversion in slots, and arm.
+    """
+
+    slot0: int
+    exposed: Ints
+    conv_slot: Ints
+    conv_age: Ints
+    conv_arm: Ints
+    conv_n: Ints
+    watermark_us: int
+
+    @classmethod
+    def from_rows(cls, rows: Iterable[tuple[int, str, int, int]], watermark_us: int) -> Counts:
+        """From (slot, arm, age, n); age -1 is exposures. Rows may come in any order and more than once."""
+        table = np.array([(slot, ARMS.index(arm), age, n) for slot, arm, age, n in rows], dtype=np.int64).reshape(-1, 4)
+        table = table[table[:, 3] != 0]
+        if not len(table):
+            return cls(watermark_us // SLOT_US, np.zeros((2, 0), np.int64), _NONE, _NONE, _NONE, _NONE, watermark_us)
+        slot0, last = int(table[:, 0].min()), int(table[:, 0].max())
+        exposed = np.zeros((2, last - slot0 + 1), np.int64)
+        shown = table[table[:, 2] == EXPOSURES]
+        np.add.at(exposed, (shown[:, 1], shown[:, 0] - slot0), shown[:, 3])
+        converted = table[table[:, 2] != EXPOSURES]
+        slot, arm, age, n = converted.T
+        return cls(slot0, exposed, slot, age, arm, n, watermark_us)
+
+    def rows(self) -> list[tuple[int, str, int, int]]:
+        """As (slot, arm, age, n), sorted."""
+        arms, slots = np.nonzero(self.exposed)
+        shown = [
+            (int(s) + self.slot0, ARMS[a], EXPOSURES, int(self.exposed[a, s])) for a, s in zip(arms, slots, strict=True)
+        ]
+        converted = [
+            (int(s), ARMS[a], int(age), int(n))
+            for s, a, age, n in zip(self.conv_slot, self.conv_arm, self.conv_age, self.conv_n, strict=True)
+        ]
+        return sorted(shown + converted)
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON document that `from_json` reads."""
+        return {"slot_us": SLOT_US, "watermark_us": self.watermark_us, "rows": [list(row) for row in self.rows()]}
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> Counts:
+        """The counts of a document. ValueError when its slots are of another length."""
+        if document["slot_us"] != SLOT_US:
+            raise ValueError(f"slot_us: {document['slot_us']} is not {SLOT_US}; the counts are of another version")
+        return cls.from_rows((tuple(row) for row in document["rows"]), int(document["watermark_us"]))
+
+
+_NONE = np.zeros(0, np.int64)
+
+
+def age_in_slots(exposed_us: int, converted_us: int, window_us: int) -> int | None:
+    """Age at conversion in slots; None before the exposure or after the window. Exactly the window still counts."""
+    age_us = converted_us - exposed_us
+    if not 0 <= age_us <= window_us:
+        return None
+    return min(age_us // SLOT_US, max(-(-window_us // SLOT_US) - 1, 0))
+
+
+def count_units(
+    exposures: Iterable[tuple[Any, int, int]],
+    conversions: Iterable[tuple[Any, int]],
+    window_us: int,
+    watermark_us: int,
+) -> Counts:
+    """Count a whole history: exposures (unit, arm 0 or 1, us) and conversions (unit, us), in any order.
+
+    A unit counts once, in the arm of its first exposure by event time (a tie: control); its outcome is its first
+    conversion within `window_us` of that exposure.
+    """
+    first: dict[Any, tuple[int, int]] = {}
+    for unit, arm, us in exposures:
+        shown = (us, arm)
+        if unit not in first or shown < first[unit]:
+            first[unit] = shown
+    earliest: dict[Any, int] = {}
+    for unit, us in conversions:
+        held = first.get(unit)
+        if held is not None and 0 <= us - held[0] <= window_us and us < earliest.get(unit, us + 1):
+            earliest[unit] = us
+    cells: dict[tuple[int, str, int], int] = {}
+    for unit, (us, arm) in first.items():
+        slot = us // SLOT_US
+        cells[slot, ARMS[arm], EXPOSURES] = cells.get((slot, ARMS[arm], EXPOSURES), 0) + 1
+        if unit in earliest:
+            age = age_in_slots(us, earliest[unit], window_us)
+            assert age is not None  # noqa: S101 - chosen within the window above
+            cells[slot, ARMS[arm], age] = cells.get((slot, ARMS[arm], age), 0) + 1
+    return Counts.from_rows(((*cell, n) for cell, n in cells.items()), watermark_us)

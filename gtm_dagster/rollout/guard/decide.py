@@ -1,0 +1,91 @@
+"""From verdict and sight to what the guard is in and whether it acts. Pure; the only clock is the stream's watermark."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from gtm_dagster.rollout.guard.detector import SRM_LIMIT, Rule, Verdict
+
+DISARMED, ARMED = "DISARMED", "ARMED"
+ROLLING_BACK, VERIFYING, ROLLED_BACK = "ROLLING_BACK", "VERIFYING", "ROLLED_BACK"
+ROLLBACK_FAILED, SUPERSEDED = "ROLLBACK_FAILED", "SUPERSEDED"
+WARMUP, SUSPECT, BREACH, BLIND, SRM_HOLD = "WARMUP", "SUSPECT", "BREACH", "BLIND", "SRM_HOLD"
+
+STORED = frozenset({DISARMED, ARMED, ROLLING_BACK, VERIFYING, ROLLED_BACK, ROLLBACK_FAILED, SUPERSEDED})
+"""States kept in the ops store; the others are read off the counts while a guard is armed."""
+UNFINISHED = frozenset({ROLLING_BACK, VERIFYING, ROLLBACK_FAILED})
+"""A rollback was begun and its end is not recorded: asked again until it is."""
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What the guard can see.
+
+    `watermark_us`: all producers have sent everything up to it. `missing`: producers that have not been heard of for two
+    minutes. `flag_enabled`: as the stream worker last read it at the provider.
+    """
+
+    watermark_us: int | None
+    missing: tuple[str, ...] = ()
+    flag_enabled: bool | None = None
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The state to show, whether to roll back now, why, and the watermark it was decided at."""
+
+    state: str
+    act: bool
+    reason: str
+    decided_us: int | None
+
+
+def decide(stored: str, verdict: Verdict | None, sight: Sight, rule: Rule) -> Decision:
+    """What follows. `verdict` may be None when there is nothing to judge; a blind or held guard never acts."""
+    at = sight.watermark_us
+    if stored in UNFINISHED:
+        return Decision(stored, True, "the rollback is not finished; it is asked again", at)
+    if stored != ARMED:
+        return Decision(stored, False, _LATCHED.get(stored, ""), at)
+    blind = _blind(sight)
+    if blind:
+        return Decision(BLIND, False, f"{blind}; timers stand still, the evidence is kept", at)
+    if sight.flag_enabled is False:
+        return Decision(ARMED, False, "the flag is off at its provider; nothing to guard", at)
+    if verdict is None or verdict.blocks == 0 or verdict.supported_since_us is None:
+        return Decision(WARMUP, False, verdict.reason if verdict else "no counts yet", at)
+    if verdict.srm_log_e >= SRM_LIMIT:
+        split = f"{verdict.treated_exposed} treated and {verdict.control_exposed} control units"
+        return Decision(
+            SRM_HOLD,
+            False,
+            f"the split is not the planned one ({split}, log e {verdict.srm_log_e:.1f} of {SRM_LIMIT:.1f}): "
+            f"the arms cannot be compared; held for a person. {verdict.reason}",
+            at,
+        )
+    if verdict.above_since_us is not None:
+        return Decision(BREACH, verdict.fires, verdict.reason, at)
+    if verdict.log_e >= rule.log_budget / 2.0:
+        return Decision(SUSPECT, False, verdict.reason, at)
+    return Decision(ARMED, False, verdict.reason, at)
+
+
+_LATCHED = {
+    DISARMED: "not armed: gtm guard rearm FLAG --reason ... arms it",
+    ROLLED_BACK: "rolled back and latched: gtm guard rearm FLAG --reason ... starts a new epoch",
+    SUPERSEDED: "somebody changed the flag during the breach; their change stands. gtm guard rearm starts a new epoch",
+}
+
+
+def _blind(sight: Sight) -> str:
+    if sight.watermark_us is None:
+        return "no producer has sent a heartbeat: what has not arrived cannot be told from what has not happened"
+    if sight.missing:
+        return f"no heartbeat for two minutes from {', '.join(sight.missing)}"
+    return ""
+
+
+def episode_id(guard: str, epoch: int) -> str:
+    """The name of the one rollback a guard can make in an epoch: 16 hex characters of SHA-256."""
+    return hashlib.sha256(f"{guard}|{epoch}".encode()).hexdigest()[:16]
