@@ -15,12 +15,12 @@ import typer
 from typer.exceptions import TyperException
 
 from gtm_dagster import __version__
-from gtm_dagster.commands import deployment, history, inspection, keys, plan, reports
+from gtm_dagster.commands import deployment, guard, history, inspection, keys, plan, reports, streaming
 from gtm_dagster.commands.surface import Invocation, Problem, say_error
 
 app = typer.Typer(
     name="gtm",
-    help="Go-to-market analytics: events in, sessions, attribution, funnels and retention out.",
+    help="Go-to-market analytics and guarded rollout: events in; sessions, attribution, funnels, retention out; broken flows off.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -28,7 +28,7 @@ app = typer.Typer(
 )
 
 for command in (
-    deployment.demo, deployment.dev, deployment.collect, history.simulate, history.import_, history.refresh,
+    deployment.demo, deployment.dev, deployment.collect, streaming.stream, history.simulate, history.import_, history.refresh,
     reports.query, reports.attribute, inspection.doctor,
 ):  # fmt: skip
     app.command(command.__name__.rstrip("_"))(command)
@@ -36,6 +36,7 @@ app.add_typer(inspection.quarantine, name="quarantine")
 app.add_typer(keys.keys, name="keys")
 app.add_typer(keys.privacy, name="privacy")
 app.add_typer(plan.plan, name="plan")
+app.add_typer(guard.guard, name="guard")
 
 
 def _version(wanted: bool) -> None:

@@ -8,10 +8,12 @@ import dagster as dg
 
 from gtm_dagster.orchestration.jobs import refresh_job
 from gtm_dagster.orchestration.resources import WarehouseResource
+from gtm_dagster.orchestration.rollback import guard_jobs
 from gtm_dagster.settings import Settings, load_settings
 
 try:
-    from assets import core, ingestion, marts, serving, staging
+    from assets import core, ingestion, marts, rollout, serving, staging
+    from sensors.conversion_guard import conversion_guard
     from sensors.event_log import event_log_sensor
     from sensors.schedules import daily_refresh
 except ModuleNotFoundError as error:
@@ -27,10 +29,18 @@ except ModuleNotFoundError as error:
 def build_defs(*, settings: Settings | None = None, resources: dict[str, Any] | None = None) -> dg.Definitions:
     """The definitions; `settings` and `resources` replace those of the deployment (tests do)."""
     chosen = settings if settings is not None else load_settings()
+    guards = guard_jobs(chosen)
     return dg.Definitions(
-        assets=[ingestion.landing_events, staging.staging, *core.ASSETS, *marts.ASSETS, serving.warehouse_copy],
-        jobs=[refresh_job],
-        sensors=[event_log_sensor(chosen)],
+        assets=[
+            ingestion.landing_events,
+            staging.staging,
+            *core.ASSETS,
+            *marts.ASSETS,
+            rollout.rollbacks,
+            serving.warehouse_copy,
+        ],
+        jobs=[refresh_job, *guards.all],
+        sensors=[event_log_sensor(chosen), conversion_guard(chosen, guards)],
         schedules=[daily_refresh(chosen)],
         resources={"warehouse": WarehouseResource(), **(resources or {})},
         executor=dg.in_process_executor,

@@ -1,4 +1,5 @@
-"""`gtm demo`: planted traffic through the whole pipeline, most as history and the last part live, and what came out.
+"""`gtm demo`: planted traffic through the whole pipeline, most as history and the last part live, and what came out;
+then a drill of the guard.
 
 The state directory remembers in demo/demo.json what was simulated and how far the demo came, so that running it again
 sends nothing twice and shows the same figures.
@@ -6,6 +7,7 @@ sends nothing twice and shows the same figures.
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -23,6 +25,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 from gtm_dagster.demo_live import WRITE_KEY, DemoError, collector, live_rows, send_live
 from gtm_dagster.demo_report import compare, print_checks, print_report
+from gtm_dagster.drill import DrillError, drill_lines, run_drill
 from gtm_dagster.eventlog.sqlite import SqliteEventLog
 from gtm_dagster.importing import import_file
 from gtm_dagster.orchestration.refresh import run_refresh
@@ -160,7 +163,27 @@ def run_demo(
         return 1
     comparisons = compare(settings, traffic.truth, duplicates_at_the_edge(settings))
     print_report(console, settings, traffic.truth, comparisons, result, steps.seconds)
-    return 0 if result.ok and all(comparison.ok for comparison in comparisons) else 1
+    drilled = drill_the_guard(settings, folder / "drill", console)
+    return 0 if drilled and result.ok and all(comparison.ok for comparison in comparisons) else 1
+
+
+def drill_the_guard(settings: Settings, folder: Path, console: Console) -> bool:
+    """A drill of the guard in a state directory of its own; prints it and tells whether the flag is off."""
+    shutil.rmtree(folder, ignore_errors=True)
+    alone = replace(settings, state_dir=folder, guards=(), providers=(), notify=(), ops_url=None)
+    console.print()
+    try:
+        with console.status("guard drill: synthetic visitors on a canary flag, a planted drop of 60 %"):
+            told = run_drill(alone)
+    except DrillError as error:
+        console.print(f"[red]the guard drill failed:[/red] {error}", soft_wrap=True)
+        return False
+    console.print(
+        "Guard drill: a broken flow is found and its flag turned off, through the whole real path", style="bold"
+    )
+    for line in drill_lines(told):
+        console.print(line, highlight=False, soft_wrap=True)
+    return told.verified and told.served_new_after == 0
 
 
 def make_traffic(settings: Settings, folder: Path, memory: Memory, steps: Steps) -> Traffic:

@@ -87,7 +87,7 @@ def collector(settings: Settings, starting: AbstractContextManager[Any]) -> Iter
     command = [sys.executable, "-m", "gtm_dagster.cli", "collect", "--host", "127.0.0.1", "--port", str(port)]
     endpoint = f"http://127.0.0.1:{port}"
     output = settings.state_dir / "demo" / "collector.log"
-    environment = {**os.environ, **_same_deployment(settings)}
+    environment = {**os.environ, **same_deployment(settings)}
     with output.open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)  # noqa: S603
     try:
@@ -98,13 +98,15 @@ def collector(settings: Settings, starting: AbstractContextManager[Any]) -> Iter
         _stop(process)
 
 
-def _same_deployment(settings: Settings) -> dict[str, str]:
+def same_deployment(settings: Settings) -> dict[str, str]:
     """Variables that make another process write what this one would: same place, same plan, same pseudonyms."""
     told = {"GTM_STATE_DIR": str(settings.state_dir)}
     if settings.plan_file is not None:
         told["GTM_PLAN_FILE"] = str(settings.plan_file)
     if settings.privacy.pseudonym_key is not None:
         told["GTM_PRIVACY__PSEUDONYM_KEY"] = settings.privacy.pseudonym_key
+    if settings.ops_url is not None:
+        told["GTM_OPS_URL"] = settings.ops_url
     return told
 
 

@@ -143,6 +143,12 @@ class Guard(Struct, frozen=True, forbid_unknown_fields=True):
         return f"{self.flag}:{self.conversion}:{self.environment}"
 
 
+DRILL_FLAG = "guard-drill"
+DRILL_EVENT = "guard_drill_converted"
+DRILL_GUARD = Guard(DRILL_FLAG, DRILL_EVENT, conversion_window_minutes=10.0)
+"""The canary of `gtm guard drill`, watched without being declared; declare a guard of this flag to give it another provider."""
+
+
 class FlagProvider(Struct, frozen=True, forbid_unknown_fields=True):
     """Where flags live. `token_env` names the variable that holds the secret; a secret never stands in the file.
 
@@ -215,6 +221,12 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     def kill_list_path(self) -> Path:
         """Flags that gates answer with the old flow whatever their provider says."""
         return self.state_dir / "killed.json"
+
+    @property
+    def watched(self) -> tuple[Guard, ...]:
+        """The declared guards and the drill's canary."""
+        declared = any(guard.flag == DRILL_FLAG for guard in self.guards)
+        return self.guards if declared else (*self.guards, DRILL_GUARD)
 
     def provider_of(self, guard: Guard) -> FlagProvider:
         """The provider a guard names; the name flagd is the embedded file unless declared otherwise."""

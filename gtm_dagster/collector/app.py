@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import Future
+from datetime import datetime
 from typing import Any, Protocol
 
 import msgspec
@@ -35,6 +36,13 @@ _JSON = b"application/json"
 _log = logging.getLogger("gtm_dagster.collector")
 
 
+BEAT_SECONDS = 10.0
+"""Between the collector's own heartbeats."""
+PRODUCER = "collector"
+"""The collector's own name among the producers; nobody else may beat under it."""
+_RESERVED = ("stream/",)
+
+
 class Appender(Protocol):
     """The part of an event log the collector needs."""
 
@@ -42,12 +50,25 @@ class Appender(Protocol):
         """Queue an append; the future is done when it is durable."""
         ...
 
+    def submit_beat(
+        self, producer: str, ts_us: int, received_us: int, closing: bool = False, instance: str = ""
+    ) -> Future[bool]:
+        """Queue a heartbeat; the future is done when it is durable, False when there are too many producers."""
+        ...
+
 
 class Heartbeat(msgspec.Struct):
-    """A producer says it lives; `ts` is its own clock, kept for nobody: ages are measured here."""
+    """A producer has delivered everything that happened up to `ts`; `sent_at` is what its clock shows as it says so.
+
+    Both are RFC 3339 texts or seconds since 1970. Without `ts`: everything until now. `instance` tells apart the
+    processes of one producer; `closing` is the last word of one that ends cleanly and holds nothing back.
+    """
 
     producer: str
     ts: str | int | float | None = None
+    sent_at: str | int | float | None = None
+    instance: str = ""
+    closing: bool = False
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -209,11 +230,39 @@ class Collector:
             beat = msgspec.json.decode(body, type=Heartbeat)
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             raise Refused(400, "unparseable", f"send {{producer, ts}} as JSON: {error}") from None
-        if not 0 < len(beat.producer) <= 128:
-            raise Refused(400, "bad_producer", "producer is a name of 1 to 128 characters")
-        if not self.metrics.beat(beat.producer):
+        if not 0 < len(beat.producer) <= 128 or len(beat.instance) > 128:
+            raise Refused(400, "bad_producer", "producer is a name of 1 to 128 characters, instance of at most 128")
+        if beat.producer == PRODUCER or beat.producer.startswith(_RESERVED):
+            raise Refused(400, "bad_producer", f"producer {beat.producer!r} is a name of this deployment; take another")
+        received_us = time.time_ns() // 1000
+        ts_us = _delivered_us(beat, received_us)
+        stored = self._log.submit_beat(beat.producer, ts_us, received_us, beat.closing, beat.instance)
+        if not await self._beaten(stored):
             raise Refused(429, "too_many_producers", "too many producers send heartbeats; use stable names", 60)
+        self.metrics.beat(beat.producer, closing=beat.closing)
         return Answer(200, b'{"status":"ok"}')
+
+    async def _beaten(self, future: Future[bool]) -> bool:
+        try:
+            async with asyncio.timeout(COMMIT_SECONDS):
+                return await asyncio.shield(asyncio.wrap_future(future))
+        except EventLogError as error:
+            _log.error("%s", error)
+            raise Refused(503, "log_unavailable", "the event log cannot be written; send it again", 5) from None
+        except TimeoutError:
+            _log.error("no commit of a heartbeat within %g s", COMMIT_SECONDS)
+            raise Refused(503, "log_slow", "the event log is too slow; send it again", 5) from None
+
+    async def keep_beating(self) -> None:
+        """Store the collector's own heartbeat every BEAT_SECONDS: without it a quiet source looks like a dead one."""
+        while True:
+            now_us = time.time_ns() // 1000
+            try:
+                await self._beaten(self._log.submit_beat(PRODUCER, now_us, now_us))
+                self.metrics.beat(PRODUCER)
+            except (Refused, EventLogError):
+                pass  # logged; the watermark stands still until the log takes a beat again
+            await asyncio.sleep(BEAT_SECONDS)
 
     async def _livez(self, scope: Scope, receive: Receive) -> Answer:
         return Answer(200, b'{"status":"ok"}')
@@ -271,6 +320,34 @@ def _error(refused: Refused) -> Answer:
         headers.append((b"connection", b"close"))  # the rest of the body is not read
     body = msgspec.json.encode({"code": refused.code, "message": refused.message})
     return Answer(refused.status, body, headers=tuple(headers))
+
+
+def _moment_us(field: str, told: str | int | float) -> int:
+    """Microseconds UTC of a RFC 3339 text or of seconds since 1970."""
+    try:
+        if isinstance(told, str):
+            moment = datetime.fromisoformat(told)
+            if moment.tzinfo is None:
+                raise ValueError("it has no offset")
+            seconds = moment.timestamp()
+        else:
+            seconds = float(told)
+        if not 0 <= seconds < 4_102_444_800:
+            raise ValueError("it is not between 1970 and 2099")
+    except (ValueError, OverflowError) as error:
+        raise Refused(
+            400, "bad_ts", f"{field} is a time like 2026-03-01T10:00:00Z or seconds since 1970: {error}"
+        ) from None
+    return round(seconds * 1_000_000)
+
+
+def _delivered_us(beat: Heartbeat, received_us: int) -> int:
+    """Up to when the producer has delivered, not after now. A clock that runs ahead does not hide what it still holds."""
+    if beat.ts is None:
+        return received_us
+    ts_us = _moment_us("ts", beat.ts)
+    held_us = 0 if beat.sent_at is None else max(0, _moment_us("sent_at", beat.sent_at) - ts_us)
+    return min(ts_us, received_us - held_us)
 
 
 def _header(scope: Scope, name: bytes) -> bytes | None:

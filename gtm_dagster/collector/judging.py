@@ -11,12 +11,17 @@ from gtm_dagster.eventlog import Record
 from gtm_dagster.eventlog.records import record_from_event, record_from_rejection
 from gtm_dagster.privacy.masking import mask_event, scrub
 from gtm_dagster.privacy.sealing import Sealer
+from gtm_dagster.settings import DRILL_EVENT, DRILL_FLAG
 from gtm_dagster.taxonomy import Accepted, EventValidator, FieldError, Plan, Rejected
 from gtm_dagster.taxonomy.event import EMAIL, shown_name
 
 _NO_CONSENT = FieldError(
     "context.consent.analytics", "consent", "sent without consent to analytics; nothing of it is kept"
 )
+
+DRILL_REASON = "drill"
+_DRILL = FieldError("properties.flag", DRILL_REASON, "traffic of a drill: counted by the guard, kept in no table")
+_OF_A_DRILL = frozenset({"flag_exposed", DRILL_EVENT})
 
 
 class _Purposes(msgspec.Struct):
@@ -85,6 +90,10 @@ class Judge:
             plan_version=self.plan.version,
             pseudonymize=self._pseudonymize,
         )
+        if event.event_name in _OF_A_DRILL and event.properties.get("flag") == DRILL_FLAG:
+            # Synthetic traffic: the guard counts it, the books count it, and no table holds it.
+            record = msgspec.structs.replace(record, verdict="suppressed", reason_codes=DRILL_REASON)
+            return Judged(record, event.event_id, [_shown(_DRILL)])
         return Judged(record, event.event_id, [])
 
     def _suppressed(self, event_id: str | None, event_name: str | None, write_key: str, received_us: int) -> Judged:

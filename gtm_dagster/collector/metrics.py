@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-MAX_PRODUCERS = 1000
+from gtm_dagster.eventlog.sqlite import MAX_PRODUCERS
 
 
 class Metrics(Collector):
@@ -35,12 +35,13 @@ class Metrics(Collector):
         self._beats: dict[str, float] = {}
         self.registry.register(self)
 
-    def beat(self, producer: str) -> bool:
-        """Note a heartbeat; False when there are too many producers to remember another."""
-        if producer not in self._beats and len(self._beats) >= MAX_PRODUCERS:
-            return False
-        self._beats[producer] = time.monotonic()
-        return True
+    def beat(self, producer: str, closing: bool = False) -> None:
+        """Note a heartbeat; `closing` forgets the producer. Of too many producers the longest silent is forgotten."""
+        self._beats.pop(producer, None)
+        if not closing:
+            self._beats[producer] = time.monotonic()
+            if len(self._beats) > MAX_PRODUCERS:
+                del self._beats[next(iter(self._beats))]
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """The age of each producer's last heartbeat in seconds."""

@@ -80,10 +80,12 @@ async def _run(app: Collector, address: str, port: int) -> None:
         loop.add_signal_handler(number, asked.set)
     serving = asyncio.create_task(server.serve())
     asking = asyncio.create_task(asked.wait())
+    beating = asyncio.create_task(app.keep_beating())
     shown = f"[{address}]" if ":" in address else address
     sys.stderr.write(f"collector: listening on http://{shown}:{port}\n")
     sys.stderr.flush()
     await asyncio.wait((serving, asking), return_when=asyncio.FIRST_COMPLETED)
+    beating.cancel()
     if serving.done():
         asking.cancel()
         await serving

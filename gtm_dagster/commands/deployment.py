@@ -1,4 +1,4 @@
-"""Running things: the demo, the collector, and the development set of collector and Dagster."""
+"""Running things: the demo, the collector, and the development set of collector, stream worker and Dagster."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def dev(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the web UI.")] = 3000,
     collector_port: Annotated[int | None, typer.Option(min=1, max=65535, help="Default: collector.port.")] = None,
 ) -> int:
-    """Collector, Dagster's daemon and web UI together; Ctrl-C ends all."""
+    """Collector, stream worker, Dagster's daemon and web UI together; Ctrl-C ends all."""
     import gtm_dagster
     from gtm_dagster.commands.children import Children
     from gtm_dagster.orchestration.refresh import fail_dead_runs, instance_of
@@ -74,6 +74,7 @@ def dev(
         environment["GTM_CONFIG"] = str(config.absolute())
     with Children(environment) as children:
         children.start("collector", ["-m", "gtm_dagster.cli", "collect"], Path.cwd())
+        children.start("stream", ["-m", "gtm_dagster.cli", "stream"], Path.cwd())
         # In its own home: Dagster warns of the dagster.yaml of a folder that is not its home.
         children.start(
             "dagster",
@@ -81,6 +82,6 @@ def dev(
             settings.dagster_home,
         )
         note(
-            f"web UI http://{host}:{port}, collector http://{settings.collector.host}:{settings.collector.port}; Ctrl-C ends both"
+            f"web UI http://{host}:{port}, collector http://{settings.collector.host}:{settings.collector.port}; Ctrl-C ends all"
         )
         return children.wait()

@@ -28,6 +28,14 @@ class AppendResult(msgspec.Struct, frozen=True):
     statuses: list[str]
 
 
+class Heartbeat(msgspec.Struct, frozen=True):
+    """A producer has sent everything that happened up to `ts_us`, and said so at `received_us` (microseconds UTC)."""
+
+    producer: str
+    ts_us: int
+    received_us: int
+
+
 class EventLog(Protocol):
     """What every log can do; offsets are consecutive integers from 1, one a stored record."""
 
@@ -43,6 +51,18 @@ class EventLog(Protocol):
         """The offset of the newest record, 0 when empty."""
         ...
 
+    def beat(self, producer: str, ts_us: int, received_us: int, closing: bool = False, instance: str = "") -> bool:
+        """Store a producer's heartbeat; False when there are too many producers."""
+        ...
+
+    def heartbeats(self) -> list[Heartbeat]:
+        """Each producer's last word."""
+        ...
+
+    def offset_before(self, received_us: int) -> int:
+        """An offset behind which every record received at `received_us` or later lies."""
+        ...
+
     def count(self, after: int, upto: int) -> int:
         """Records the log itself counts with after < offset <= upto."""
         ...
@@ -56,4 +76,4 @@ class EventLog(Protocol):
         ...
 
 
-__all__ = ["LANDING_COLUMNS", "AppendResult", "EventLog", "Record"]
+__all__ = ["LANDING_COLUMNS", "AppendResult", "EventLog", "Heartbeat", "Record"]

@@ -7,6 +7,7 @@ transaction, so an acknowledged event is durable and an event is stored once. Re
 from __future__ import annotations
 
 import hashlib
+import logging
 import queue
 import sqlite3
 import threading
@@ -15,9 +16,11 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from gtm_dagster.eventlog import AppendResult
+import msgspec
+
+from gtm_dagster.eventlog import AppendResult, Heartbeat
 from gtm_dagster.eventlog.frames import pack, to_arrow
 from gtm_dagster.eventlog.records import Record
 
@@ -32,9 +35,20 @@ CREATE TABLE IF NOT EXISTS edge_counts (day TEXT NOT NULL, status TEXT NOT NULL,
 CREATE TABLE IF NOT EXISTS consumers (name TEXT PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS tail (only INTEGER PRIMARY KEY CHECK (only = 1), seq INTEGER NOT NULL);
 INSERT OR IGNORE INTO tail VALUES (1, 0);
+CREATE TABLE IF NOT EXISTS heartbeats (producer TEXT NOT NULL, instance TEXT NOT NULL, ts_us INTEGER NOT NULL, received_us INTEGER NOT NULL, PRIMARY KEY (producer, instance)) WITHOUT ROWID;
 """
+MAX_PRODUCERS = 1000
+"""Heartbeats kept at once; a further producer is refused."""
+FORGOTTEN_US = 86_400_000_000
+"""A producer that is silent for this long is forgotten (24 h)."""
+REPLACED_US = 90_000_000
+"""An instance that misses three beats while another of its producer beats is gone (90 s)."""
+MAY_LAG = ("stream",)
+"""Consumers that keep their own offset: they hold the log for IDLE_DAYS longer, not for ever."""
+IDLE_DAYS = 3
 _GROUP_RECORDS = 5_000
 _LEARNED = ("received_us", "plan_version", "raw", "sealed", "row_no")
+_log = logging.getLogger("gtm_dagster.eventlog")
 
 
 class EventLogError(Exception):
@@ -53,8 +67,36 @@ def _connect(path: Path) -> sqlite3.Connection:
     return con
 
 
+def _delete_frames(con: sqlite3.Connection, before_day: str, upto: int | None) -> int:
+    """Delete frames of days before `before_day` up to offset `upto`; returns their records."""
+    if upto is None:
+        return 0
+    chosen = (before_day, upto)
+    told = con.execute(
+        "SELECT coalesce(sum(last_seq - first_seq + 1), 0) FROM frames WHERE day < ? AND last_seq <= ?", chosen
+    )
+    n = int(told.fetchone()[0])
+    con.execute("DELETE FROM frames WHERE day < ? AND last_seq <= ?", chosen)
+    return n
+
+
 def _day(us: int) -> str:
     return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=us)).date().isoformat()
+
+
+def _note(con: sqlite3.Connection, beat: _Beat) -> bool:
+    mine = (beat.producer, beat.instance)
+    con.execute("DELETE FROM heartbeats WHERE received_us < ?", (beat.received_us - FORGOTTEN_US,))
+    if beat.closing:
+        con.execute("DELETE FROM heartbeats WHERE producer = ? AND instance = ?", mine)
+        return True
+    gone = beat.received_us - REPLACED_US
+    con.execute("DELETE FROM heartbeats WHERE producer = ? AND received_us < ?", (beat.producer, gone))
+    known = con.execute("SELECT count(*) FROM heartbeats WHERE producer = ? AND instance = ?", mine).fetchone()[0]
+    if not known and con.execute("SELECT count(*) FROM heartbeats").fetchone()[0] >= MAX_PRODUCERS:
+        return False
+    con.execute("INSERT OR REPLACE INTO heartbeats VALUES (?, ?, ?, ?)", (*mine, beat.ts_us, beat.received_us))
+    return True
 
 
 def _id_key(record: Record) -> bytes:
@@ -66,6 +108,17 @@ def _content(record: Record) -> bytes:
     return hashlib.blake2b(told.encode(), digest_size=8).digest()
 
 
+class _Beat(msgspec.Struct, frozen=True):
+    producer: str
+    instance: str
+    ts_us: int
+    received_us: int
+    closing: bool
+
+
+_Item = tuple[list[Record] | _Beat, Future[Any]]
+
+
 class SqliteEventLog:
     """The log in `path`. Appends from any thread of one process; reads from any process.
 
@@ -75,7 +128,7 @@ class SqliteEventLog:
     def __init__(self, path: Path, dedup_days: int = 32) -> None:
         self.path = Path(path)
         self.dedup_days = dedup_days
-        self._waiting: queue.Queue[tuple[list[Record], Future[AppendResult]] | None] = queue.Queue()
+        self._waiting: queue.Queue[_Item | None] = queue.Queue()
         self._writer: threading.Thread | None = None
         self._starting = threading.Lock()
         self._closed = False
@@ -99,14 +152,31 @@ class SqliteEventLog:
 
     def submit(self, records: list[Record]) -> Future[AppendResult]:
         """Queue an append; the future is done when it is durable."""
+        return self._queue(records)
+
+    def beat(self, producer: str, ts_us: int, received_us: int, closing: bool = False, instance: str = "") -> bool:
+        """Store that `producer` has sent what happened up to `ts_us` (never after `received_us`); durable on return.
+
+        A producer may be several processes: each is an `instance` and beats for itself. `closing` forgets the
+        instance, and with its last one the producer. False when MAX_PRODUCERS others are remembered.
+        """
+        return self.submit_beat(producer, ts_us, received_us, closing, instance).result()
+
+    def submit_beat(
+        self, producer: str, ts_us: int, received_us: int, closing: bool = False, instance: str = ""
+    ) -> Future[bool]:
+        """As `beat`; the future is done when it is durable."""
+        return self._queue(_Beat(producer, instance, min(ts_us, received_us), received_us, closing))
+
+    def _queue(self, item: list[Record] | _Beat) -> Future[Any]:
         if self._closed:
             raise EventLogError(f"{self.path}: the event log is closed")
         with self._starting:
             if self._writer is None:
                 self._writer = threading.Thread(target=self._write_loop, name="eventlog-writer", daemon=True)
                 self._writer.start()
-        future: Future[AppendResult] = Future()
-        self._waiting.put((records, future))
+        future: Future[Any] = Future()
+        self._waiting.put((item, future))
         return future
 
     def waiting(self) -> int:
@@ -118,12 +188,12 @@ class SqliteEventLog:
         try:
             stop = False
             while not stop:
-                group: list[tuple[list[Record], Future[AppendResult]]] = []
+                group: list[_Item] = []
                 size = 0
                 item = self._waiting.get()
                 while item is not None:
                     group.append(item)
-                    size += len(item[0])
+                    size += len(item[0]) if isinstance(item[0], list) else 1
                     if size >= _GROUP_RECORDS:
                         break
                     try:
@@ -144,10 +214,11 @@ class SqliteEventLog:
             if con is not None:
                 con.close()
 
-    def _commit_group(self, con: sqlite3.Connection, group: list[tuple[list[Record], Future[AppendResult]]]) -> None:
+    def _commit_group(self, con: sqlite3.Connection, group: list[_Item]) -> None:
         try:
             con.execute("BEGIN IMMEDIATE")
-            results = self._store(con, [records for records, _ in group])
+            appended = iter(self._store(con, [item for item, _ in group if isinstance(item, list)]))
+            results = [next(appended) if isinstance(item, list) else _note(con, item) for item, _ in group]
             con.execute("COMMIT")
         except Exception as error:  # noqa: BLE001  (the writer thread outlives any batch)
             if con.in_transaction:
@@ -215,6 +286,8 @@ class SqliteEventLog:
         con = _connect(self.path)
         try:
             yield con
+        except sqlite3.Error as error:
+            raise EventLogError(f"{self.path}: {error}") from error
         finally:
             con.close()
 
@@ -267,6 +340,35 @@ class SqliteEventLog:
                 told.setdefault(day, {})[status] = n
             return told
 
+    def heartbeats(self) -> list[Heartbeat]:
+        """Each producer's last word, by name: the earliest `ts_us` of its instances and its newest `received_us`."""
+        with self._reading() as con:
+            rows = con.execute(
+                "SELECT producer, min(ts_us), max(received_us) FROM heartbeats GROUP BY producer "
+                "HAVING max(received_us) >= (SELECT max(received_us) FROM heartbeats) - ? ORDER BY producer",
+                (FORGOTTEN_US,),
+            )
+            return [Heartbeat(*row) for row in rows]
+
+    def offset_before(self, received_us: int) -> int:
+        """An offset behind which every record received at `received_us` or later lies; found by halving."""
+        with self._reading() as con:
+            low, high = con.execute(
+                "SELECT coalesce(min(first_seq), 1) - 1, coalesce(max(last_seq), 0) FROM frames"
+            ).fetchone()
+            while low < high:
+                middle = (low + high) // 2
+                first, last, payload = con.execute(
+                    "SELECT first_seq, last_seq, payload FROM frames WHERE last_seq > ? ORDER BY first_seq LIMIT 1",
+                    (middle,),
+                ).fetchone()
+                received = to_arrow([(first, last, payload)])["received_us"]
+                if max(received.to_pylist()) < received_us:
+                    low = max(last, middle + 1)
+                else:
+                    high = min(first - 1, middle)
+            return int(low)
+
     # Offsets and retention
 
     def commit(self, consumer: str, seq: int) -> None:
@@ -286,20 +388,26 @@ class SqliteEventLog:
     def trim(self, before_day: str) -> int:
         """Delete frames of days before `before_day` (ISO date) that every consumer has read, and ids past `dedup_days`.
 
+        A consumer of MAY_LAG that stands still keeps its frames for IDLE_DAYS more; then they go, with a warning.
         Returns the records deleted. Without a consumer nothing is deleted.
         """
-        oldest_id = (datetime.fromisoformat(before_day) - timedelta(days=self.dedup_days)).date().isoformat()
+        last_day = datetime.fromisoformat(before_day)
         with self._reading() as con:
-            done = con.execute("SELECT min(seq) FROM consumers").fetchone()[0]
-            con.execute("DELETE FROM dedup WHERE day < ?", (oldest_id,))
-            if done is None:
-                return 0
-            chosen = (before_day, done)
-            n = con.execute(
-                "SELECT coalesce(sum(last_seq - first_seq + 1), 0) FROM frames WHERE day < ? AND last_seq <= ?", chosen
-            ).fetchone()[0]
-            con.execute("DELETE FROM frames WHERE day < ? AND last_seq <= ?", chosen)
-            return int(n)
+            con.execute(
+                "DELETE FROM dedup WHERE day < ?", ((last_day - timedelta(days=self.dedup_days)).date().isoformat(),)
+            )
+            consumers = dict(con.execute("SELECT name, seq FROM consumers"))
+            deleted = _delete_frames(con, before_day, min(consumers.values(), default=None))
+            idle_day = (last_day - timedelta(days=IDLE_DAYS)).date().isoformat()
+            lasting = min((seq for name, seq in consumers.items() if name not in MAY_LAG), default=None)
+            unread = _delete_frames(con, idle_day, lasting)
+            if unread:
+                for name in sorted(name for name, seq in consumers.items() if seq < (lasting or 0)):
+                    _log.warning(
+                        "%s: consumer %s stands still at offset %d; %d events of days before %s leave the log unread by it",
+                        self.path, name, consumers[name], unread, idle_day,
+                    )  # fmt: skip
+            return deleted + unread
 
     def close(self) -> None:
         """Commit what waits and stop the writer."""

@@ -69,9 +69,10 @@ class Transport:
             return Answer(verdict=Verdict.LATER, reason=f"{self._base}/ingest: {type(error).__name__}")
         return read_answer(status, headers.get("Retry-After"), body)
 
-    def beat(self, producer: str, ts: str) -> bool:
-        """Posts a heartbeat; True when the collector took it."""
-        body = msgspec.json.encode({"producer": producer, "ts": ts})
+    def beat(self, producer: str, instance: str, ts: str, sent_at: str, closing: bool) -> bool:
+        """Posts a heartbeat: everything up to `ts` is delivered; True when the collector took it."""
+        said: dict[str, Any] = {"producer": producer, "instance": instance, "ts": ts, "sent_at": sent_at}
+        body = msgspec.json.encode(said | {"closing": True} if closing else said)
         try:
             status, _, _ = self._post("/heartbeat", body, min(3.0, self._timeout))
         except self._requests.RequestException:

@@ -10,7 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from math import inf
 from pathlib import Path
 
@@ -28,6 +28,9 @@ COMPACT_AFTER = 1000
 EXIT_TIMEOUT = 5.0
 """Seconds all trackers of a process together may take to deliver what waits when it exits."""
 _MAX_PAUSE = 30.0
+_BEAT_AFTER_BATCH = 5.0
+_TRACKING_US = 100_000
+"""An event is queued within this time of its own timestamp."""
 _LOG_EVERY = 10.0
 
 
@@ -51,6 +54,7 @@ class _Item(msgspec.Struct, frozen=True, gc=False):
     event_id: str
     line: bytes
     at: float
+    event_us: int
 
 
 class Outbox:
@@ -97,21 +101,24 @@ class Outbox:
         self._accepted = self._duplicates = self._quarantined = self._suppressed = 0
         self._rest_until = 0.0  # our own pause after a failed batch; a flush ends it
         self._held_until = 0.0  # the collector's Retry-After; nothing ends it early
+        self._sending_us: int | None = None  # of the oldest event under way
+        self._instance = os.urandom(6).hex()
         self._next_beat = 0.0
+        self._last_beat = 0.0
         self._stopped = False
         self._unlogged = 0
         self._log_again = 0.0
         self._transport = self._make_transport()
         self._thread: threading.Thread = threading.Thread(target=self._run, name="gtm-tracker", daemon=True)
 
-    def put(self, event_id: str, line: bytes) -> None:
-        """Queues one encoded event; RuntimeError after `close()`."""
+    def put(self, event_id: str, line: bytes, event_us: int) -> None:
+        """Queues one encoded event that happened at `event_us`; RuntimeError after `close()`."""
         with self._cond:
             if self._closed:
                 raise RuntimeError(f"event {event_id} was not sent: the tracker is closed; make a new one")
             if self._spool is not None:
                 self._spool.append(line)  # before the queue: what is queued is kept
-            self._queue.append(_Item(event_id, line, time.monotonic()))
+            self._queue.append(_Item(event_id, line, time.monotonic(), event_us))
             self._enqueued += 1
             lost = self._trim()
             if len(self._queue) == 1 or len(self._queue) >= self._batch_size:
@@ -180,8 +187,8 @@ class Outbox:
     def _load(self, spool: Spool) -> None:
         now = time.monotonic()
         with self._cond:
-            for event_id, line in spool.load():
-                self._queue.append(_Item(event_id, line, now))
+            for event_id, line, event_us in spool.load():
+                self._queue.append(_Item(event_id, line, now, event_us))
             self._enqueued = len(self._queue)
             lost = self._trim()
         self._report(f"more than {self._max_queue} events waited in the spool", lost)
@@ -227,6 +234,7 @@ class Outbox:
                     break
                 batch = [self._queue.popleft() for _ in range(min(self._batch_size, len(self._queue)))]
                 self._inflight = len(batch)
+                self._sending_us = min((item.event_us for item in batch), default=None)
             try:
                 left = self._deliver(batch)
             except Exception:
@@ -234,7 +242,27 @@ class Outbox:
                 left = batch[len(batch) - self._inflight :]
             if left:
                 self._put_back(left)
+            else:
+                self._sending_us = None
+                if time.monotonic() - self._last_beat >= _BEAT_AFTER_BATCH:
+                    self._beat()
+        self._beat(closing=True)
         self._transport.close()
+
+    def _beat(self, *, closing: bool = False) -> None:
+        """Says up to when everything was delivered. A tracker that closes with events left says nothing more."""
+        with self._cond:
+            held = [item.event_us for item in self._queue]
+            if self._sending_us is not None:
+                held.append(self._sending_us)
+        if closing and held:
+            return
+        now_us = time.time_ns() // 1000
+        ts_us = min([now_us - (0 if closing else _TRACKING_US), *(event_us - 1 for event_us in held)])
+        self._last_beat = time.monotonic()
+        self._next_beat = self._last_beat + self.beat_interval
+        if not self._transport.beat(self._producer, self._instance, _rfc3339(ts_us), _rfc3339(now_us), closing):
+            logger.debug("heartbeat was not taken")
 
     def _batch_due(self) -> float:
         """When the next batch leaves, on the monotonic clock; the lock is held."""
@@ -256,9 +284,7 @@ class Outbox:
                     if now >= self._next_beat:
                         break
                     self._cond.wait(min(at, self._next_beat) - now)
-            self._next_beat = time.monotonic() + self.beat_interval
-            if not self._transport.beat(self._producer, datetime.now(UTC).isoformat().replace("+00:00", "Z")):
-                logger.debug("heartbeat was not taken")
+            self._beat()
 
     def _deliver(self, batch: list[_Item]) -> list[_Item]:
         """Sends the batch, split where it is too large; returns what is to be tried again, in order."""
@@ -311,12 +337,17 @@ class Outbox:
         with self._cond:
             self._queue.extendleft(reversed(left))
             self._inflight = 0
+            self._sending_us = None
             lost = self._trim()
             self._failures += 1
             self._flush_target = 0
             self._rest_until = time.monotonic() + self._flush_interval
             self._cond.notify_all()
         self._report(f"more than {self._max_queue} events waited", lost, overflow=True)
+
+
+def _rfc3339(us: int) -> str:
+    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=us)).isoformat().replace("+00:00", "Z")
 
 
 _LIVE: set[Outbox] = set()

@@ -8,11 +8,17 @@ from __future__ import annotations
 
 import logging
 import os
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
 
 logger = logging.getLogger("gtm_dagster.tracking")
+
+
+class _Kept(msgspec.Struct):
+    event_id: str
+    timestamp: datetime
 
 
 class Spool:
@@ -36,19 +42,20 @@ class Spool:
             raise ValueError(f"spool {path} is in use by another tracker; give every process its own file") from None
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
 
-    def load(self) -> list[tuple[str, bytes]]:
-        """(event id, line) of what an earlier process left; a line cut off by its crash is left out."""
+    def load(self) -> list[tuple[str, bytes, int]]:
+        """(event id, line, event time) of what an earlier process left; a line cut off by its crash is left out."""
         held, torn = [], 0
         for line in self._path.read_bytes().split(b"\n"):
             if not line:
                 continue
             try:
-                held.append((str(msgspec.json.decode(line)["event_id"]), line))
-            except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError):
+                event = msgspec.json.decode(line, type=_Kept)
+                held.append((event.event_id, line, int(event.timestamp.timestamp() * 1_000_000)))
+            except (msgspec.DecodeError, UnicodeDecodeError):
                 torn += 1
         if torn:
             logger.warning("spool %s: left out %d lines that are no events", self._path, torn)
-        self.rewrite([line for _, line in held])
+        self.rewrite([line for _, line, _ in held])
         return held
 
     def append(self, line: bytes) -> None:

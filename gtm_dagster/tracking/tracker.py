@@ -35,7 +35,11 @@ class GtmTracker:
     the collector's Retry-After), then goes back to the front of the queue. More than `max_queue` waiting events drop
     the oldest; `on_drop(reason, event_ids)` is called from the thread that notices, and a warning is logged.
     `spool` names a file, one per process, that keeps unsent events across a crash of the process.
-    `producer` names this program in heartbeats (default: the host's name).
+    `producer` names this program in heartbeats (default: the host's name); processes of one name count as one
+    producer. A heartbeat leaves every 30 s, and with batches at most every 5 s: it says up to when everything was
+    delivered (just before the oldest event that waits), and guards judge no later than that. A close that delivered
+    all says so, and the producer is forgotten; one that crashed or left events behind is missed for 24 h or until it
+    is back.
 
     Call `close()` at the end, or use it as a context manager. At a normal exit what waits is sent for at most
     `EXIT_TIMEOUT` seconds. SIGTERM is not hooked, and processes that end by `os._exit` (children of
@@ -107,7 +111,7 @@ class GtmTracker:
         verdict = self._validator.validate(event, live=True)
         if isinstance(verdict, Rejected):
             raise InvalidEvent(event_name, verdict.errors)
-        self._outbox.put(event_id, msgspec.json.encode(event))
+        self._outbox.put(event_id, msgspec.json.encode(event), verdict.event.event_us)
         return event_id
 
     def identify(self, user_id: str, anonymous_id: str) -> str:

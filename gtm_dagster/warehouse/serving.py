@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from gtm_dagster.warehouse.engine import opened
+from gtm_dagster.warehouse.rollbacks import copy_rollbacks
 from gtm_dagster.warehouse.tables import create
 
 if TYPE_CHECKING:
@@ -38,7 +39,10 @@ class Published:
 
 
 def publish(con: duckdb.DuckDBPyConnection, settings: Settings) -> Published:
-    """Copy core, marts, ops, the books and the quarantine (without sealed originals) from the open working file."""
+    """Copy core, marts, ops, the books and the quarantine (without sealed originals) from the open working file.
+
+    `ops.rollbacks` comes from the ops store.
+    """
     target = settings.serving_path
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     part.unlink(missing_ok=True)
@@ -56,6 +60,7 @@ def publish(con: duckdb.DuckDBPyConnection, settings: Settings) -> Published:
             rows += con.execute(f"CREATE TABLE serving.{schema}.{table} AS SELECT * FROM {schema}.{table}").fetchall()[
                 0
             ][0]
+        rows += copy_rollbacks(con, settings, "serving.ops.rollbacks")
         rows += con.execute(
             "CREATE TABLE serving.staging.quarantine AS SELECT * EXCLUDE (sealed) FROM staging.quarantine"
         ).fetchall()[0][0]
@@ -67,7 +72,7 @@ def publish(con: duckdb.DuckDBPyConnection, settings: Settings) -> Published:
     finally:
         os.close(handle)
     part.replace(target)
-    return Published(len(tables) + 2, rows, target.stat().st_size)
+    return Published(len(tables) + 3, rows, target.stat().st_size)
 
 
 def query(settings: Settings, sql: str, *, work: bool = False) -> tuple[list[str], list[tuple[Any, ...]]]:

@@ -280,3 +280,19 @@ def test_a_stopping_collector_takes_no_events(edge: Edge) -> None:
     assert edge.post(event()).status == 503
     assert edge.get("/readyz").status == 503
     assert edge.get("/livez").status == 200
+
+
+@pytest.mark.parametrize(
+    ("name", "flag", "verdict"),
+    [
+        ("flag_exposed", "guard-drill", "suppressed"),
+        ("guard_drill_converted", "guard-drill", "suppressed"),
+        ("flag_exposed", "checkout-v2", "accepted"),
+    ],
+)
+def test_traffic_of_a_drill_is_kept_for_the_guard_alone(edge: Edge, name: str, flag: str, verdict: str) -> None:
+    told = {"flag": flag, "variant": "control"} if name == "flag_exposed" else {"flag": flag}
+    edge.post(event(event_name=name, user_id="u", properties=told))
+    (record,) = edge.records()
+    assert (record.verdict, record.reason_codes) == (verdict, "drill" if verdict == "suppressed" else None)
+    assert record.event_name == name and record.user_id and record.event_us

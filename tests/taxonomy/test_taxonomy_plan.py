@@ -11,7 +11,7 @@ from gtm_dagster.taxonomy.plan import parse_plan
 EVENTS = (
     "page_viewed campaign_clicked signup_started signup_completed onboarding_started onboarding_completed first_value_reached "
     "feature_used pricing_viewed demo_requested checkout_started trial_started trial_expired payment_completed payment_refunded "
-    "subscription_cancelled churn_flagged flag_exposed user_identified consent_updated lead_created"
+    "subscription_cancelled churn_flagged flag_exposed guard_drill_converted user_identified consent_updated lead_created"
 )
 
 

@@ -1,0 +1,131 @@
+"""What a guard may promise at its traffic."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gtm_dagster.commands.guard_options import Budget, Hold, Threshold, checked, declared_for, rule_told
+from gtm_dagster.commands.surface import Invocation, Json, Problem, invocation, say, say_json, say_table
+
+if TYPE_CHECKING:
+    from gtm_dagster.rollout.guard.planner import GuardPlan, Traffic
+    from gtm_dagster.settings import Guard
+
+
+def _share(value: float) -> str:
+    return f"{value:.1%}" if value < 0.1 else f"{value:.0%}"
+
+
+def plan(
+    context: typer.Context,
+    visitors_per_minute: Annotated[float | None, typer.Option(help="Visitors of both arms.")] = None,
+    split: Annotated[float | None, typer.Option(help="Treated share of the visitors; default 0.5.")] = None,
+    base_rate: Annotated[float | None, typer.Option(help="Share of the control that converts.")] = None,
+    delay: Annotated[float | None, typer.Option(help="Mean minutes from exposure to conversion; default 0.")] = None,
+    flag: Annotated[str | None, typer.Option(help="Take guard and traffic from what is counted for it.")] = None,
+    promise_drop: Annotated[float | None, typer.Option(help="A drop somebody wants to promise, share of 1.")] = None,
+    promise_minutes: Annotated[float | None, typer.Option(help="Minutes it is to be rolled back in.")] = None,
+    threshold: Threshold = None,
+    hold: Hold = None,
+    budget_hours: Budget = None,
+    json: Json = False,
+) -> int:
+    """What is detectable in 5 minutes, an hour and a day at this traffic. Exit 1: the promise cannot be kept."""
+    from gtm_dagster.rollout.guard.planner import Traffic
+    from gtm_dagster.rollout.guard.planner import plan as make
+
+    here = invocation(context)
+    if (promise_drop is None) != (promise_minutes is None):
+        raise Problem("--promise-drop and --promise-minutes go together; give both", 2)
+    declared = declared_for(here, flag) if flag else None
+    if flag and declared is None:
+        raise Problem(f"--flag: {flag} has no guard; declare it under [[guards]] in gtm.toml", 2)
+    if visitors_per_minute is not None and base_rate is not None:
+        seen = Traffic(visitors_per_minute, 0.5, base_rate)
+    elif declared is not None:
+        seen = _counted(here, declared)
+    else:
+        raise Problem("give --visitors-per-minute and --base-rate, or --flag of a guard that has counted some", 2)
+    chosen = (visitors_per_minute, split, base_rate, delay)
+    held = (seen.visitors_per_minute, seen.treated_share, seen.base_rate, seen.delay_minutes)
+    pace, share, rate, late = (old if new is None else new for new, old in zip(chosen, held, strict=True))
+    checked("--visitors-per-minute", pace, 0 < pace <= 1e6, "a number above 0 and at most 1000000")
+    checked("--split", share, 0 <= share <= 1, "a treated share from 0 to 1")
+    checked("--base-rate", rate, 0 < rate < 1, "a share between 0 and 1, both excluded")
+    checked("--delay", late, 0 <= late <= 10_080, "minutes from 0 to 10080")
+    promise = None
+    if promise_drop is not None and promise_minutes is not None:
+        checked("--promise-drop", promise_drop, 0 < promise_drop <= 1, "a share above 0 and at most 1")
+        checked("--promise-minutes", promise_minutes, 0 < promise_minutes < math.inf, "minutes above 0")
+        promise = (promise_drop, promise_minutes)
+    rule = rule_told(declared, threshold, hold, budget_hours)
+    told = make(
+        Traffic(pace, share, rate, late), threshold=rule.threshold, hold_minutes=rule.hold_minutes,
+        budget_hours=rule.budget_hours, promise=promise,
+    )  # fmt: skip
+    if json:
+        say_json(asdict(told))
+        return 1 if told.refused else 0
+    _say_plan(told)
+    if told.refused:
+        raise Problem(told.refused)
+    return 0
+
+
+def _counted(here: Invocation, declared: Guard) -> Traffic:
+    """The traffic of a guard's epoch."""
+    from gtm_dagster.opsstore import OpsStore
+    from gtm_dagster.rollout.guard.planner import observed_traffic
+    from gtm_dagster.rollout.judging import counts_of, store_exists
+
+    seen = None
+    if store_exists(here.settings):
+        with OpsStore.of(here.settings) as store:
+            row, watermark = store.guard(declared.key), store.watermark_us(declared.flag)
+            if row is not None and watermark is not None:
+                counts = counts_of(store, declared.key, row.epoch, watermark)
+                seen = observed_traffic(counts, declared.conversion_window_minutes)
+    if seen is None:
+        raise Problem(
+            f"{declared.key}: nothing is counted yet; give --visitors-per-minute, --split and --base-rate, "
+            f"or arm it (gtm guard rearm {declared.flag} --reason ...) and wait for traffic"
+        )
+    return seen
+
+
+def _say_plan(told: GuardPlan) -> None:
+    from gtm_dagster.rollout.guard.planner import duration
+
+    here = told.traffic
+    say(
+        f"{here.visitors_per_minute:g} visitors a minute, {_share(here.treated_share)} of them treated, base rate {_share(here.base_rate)}; "
+        f"threshold {told.threshold:.0%}, hold {told.hold_minutes:g} min, one false rollback in {told.budget_hours:g} h"
+    )
+
+    def least(drop: float | None) -> str:
+        return "nothing" if drop is None else f"{drop:.0%} or more"
+
+    say_table(
+        ("within", "drop proven", "drop rolled back"),
+        [(duration(h.minutes), least(h.provable_drop), least(h.rolled_back_drop)) for h in told.horizons],
+    )
+    say_table(
+        ("drop", "rolled back after", "in 9 of 10 cases", "visitors", "least of any test", "conversions lost"),
+        [
+            (
+                f"{e.drop:.0%}", duration(e.median_minutes), duration(e.p90_minutes),
+                f"{e.visitors:,}" if e.visitors is not None else "-",
+                f"{e.bound_visitors:,}" if e.bound_visitors is not None else "-",
+                f"{e.lost_conversions:,.0f}" if e.lost_conversions is not None else "-",
+            )
+            for e in told.expectations
+        ],
+    )  # fmt: skip
+    for line in told.advice:
+        say(line)
+    if told.promise is not None and told.promise.kept and told.promise.needed_minutes is not None:
+        say(f"the promise can be kept: 9 of 10 drops of {told.promise.drop:.0%} are rolled back within {duration(told.promise.needed_minutes)}")  # fmt: skip

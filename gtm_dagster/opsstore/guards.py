@@ -1,0 +1,212 @@
+"""Guards: the state that moves by compare-and-swap, and the history that shows every move."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from sqlalchemy import Connection, insert, select, update
+
+from gtm_dagster.opsstore import tables
+from gtm_dagster.opsstore.engine import Store
+from gtm_dagster.opsstore.rows import FlagRow, GuardRow, HistoryRow
+
+_guards, _history, _epochs = tables.guards, tables.guard_history, tables.guard_epochs
+_MOVABLE = {"epoch", "epoch_since_us", "episode", "fingerprint"}
+
+
+class Guards(Store):
+    """States, epochs, history, and what providers say about the flags."""
+
+    def guard(self, key: str) -> GuardRow | None:
+        """The guard, None when nothing has named it yet."""
+        with self.reading() as con:
+            row = con.execute(select(_guards).where(_guards.c.guard == key)).mappings().first()
+        return GuardRow(**row) if row else None
+
+    def guards(self) -> list[GuardRow]:
+        """Every guard by key."""
+        with self.reading() as con:
+            return [GuardRow(**row) for row in con.execute(select(_guards).order_by(_guards.c.guard)).mappings()]
+
+    def ensure(self, guard: str, flag: str, conversion: str, environment: str) -> None:
+        """Make the guard's row, DISARMED, unless it is there."""
+        if self.guard(guard) is not None:
+            return
+        with self.transaction() as con:
+            self._keep(
+                con,
+                _guards,
+                guard=guard,
+                flag=flag,
+                conversion=conversion,
+                environment=environment,
+                state="DISARMED",
+                version=0,
+                epoch=0,
+                changed_us=0,
+                actor="",
+                reason="never armed",
+            )
+
+    def move(
+        self,
+        key: str,
+        from_version: int,
+        to_state: str,
+        *,
+        actor: str,
+        reason: str,
+        at_us: int,
+        detail: dict[str, Any] | None = None,
+        **columns: Any,
+    ) -> bool:
+        """Move the guard to `to_state` if it is still at `from_version`; False when somebody was first.
+
+        `columns` are further columns to set: epoch, epoch_since_us, episode, fingerprint. `detail` goes to the history.
+        """
+        if strange := set(columns) - _MOVABLE:
+            raise ValueError(f"{', '.join(sorted(strange))}: a move sets only {', '.join(sorted(_MOVABLE))}")
+        with self.transaction() as con:
+            return self._move(con, key, from_version, to_state, actor, reason, at_us, detail, columns)
+
+    def new_epoch(
+        self,
+        key: str,
+        from_version: int,
+        since_us: int,
+        *,
+        actor: str,
+        reason: str,
+        fingerprint: str | None,
+        at_us: int,
+        detail: dict[str, Any] | None = None,
+    ) -> bool:
+        """Arm the guard: state ARMED and a new epoch that counts what happens from `since_us` on.
+
+        False when somebody was first. ValueError when the epoch would not start after the one before it.
+        """
+        with self.transaction() as con:
+            held = con.execute(select(_guards.c.epoch, _guards.c.epoch_since_us).where(_guards.c.guard == key)).first()
+            if held is None:
+                return False
+            epoch, before = held
+            if before is not None and since_us <= before:
+                raise ValueError(
+                    f"{key}: an epoch from {since_us} us would not start after the one before it, {before} us"
+                )
+            columns = {"epoch": epoch + 1, "epoch_since_us": since_us, "episode": None, "fingerprint": fingerprint}
+            if not self._move(con, key, from_version, "ARMED", actor, reason, at_us, detail, columns):
+                return False
+            con.execute(insert(_epochs).values(guard=key, epoch=epoch + 1, since_us=since_us))
+            return True
+
+    def _move(
+        self,
+        con: Connection,
+        key: str,
+        from_version: int,
+        to_state: str,
+        actor: str,
+        reason: str,
+        at_us: int,
+        detail: dict[str, Any] | None,
+        columns: dict[str, Any],
+    ) -> bool:
+        held = con.execute(select(_guards.c.state, _guards.c.version).where(_guards.c.guard == key)).first()
+        if held is None or held.version != from_version:
+            return False
+        moved = con.execute(
+            update(_guards)
+            .where(_guards.c.guard == key, _guards.c.version == from_version)
+            .values(state=to_state, version=from_version + 1, changed_us=at_us, actor=actor, reason=reason, **columns)
+        )
+        if moved.rowcount != 1:
+            return False
+        before = con.execute(
+            select(_history.c.digest).where(_history.c.guard == key).order_by(_history.c.version.desc()).limit(1)
+        ).scalar()
+        told = {
+            "guard": key,
+            "version": from_version + 1,
+            "from_state": held.state,
+            "to_state": to_state,
+            "at_us": at_us,
+            "actor": actor,
+            "reason": reason,
+            "detail": None if detail is None else _canonical(detail),
+        }
+        con.execute(insert(_history).values(**told, digest=_digest(before, told)))
+        return True
+
+    def history(self, key: str) -> list[HistoryRow]:
+        """The guard's moves, oldest first."""
+        with self.reading() as con:
+            rows = con.execute(select(_history).where(_history.c.guard == key).order_by(_history.c.version)).mappings()
+            return [
+                HistoryRow(**{**row, "detail": None if row["detail"] is None else json.loads(row["detail"])})
+                for row in rows
+            ]
+
+    def check_chain(self, key: str) -> bool:
+        """Whether each move's digest follows from the move and the digest before it, and none is missing."""
+        with self.reading() as con:
+            rows = (
+                con.execute(select(_history).where(_history.c.guard == key).order_by(_history.c.version))
+                .mappings()
+                .all()
+            )
+            version = con.execute(select(_guards.c.version).where(_guards.c.guard == key)).scalar()
+        before = None
+        for row in rows:
+            told = {name: value for name, value in row.items() if name not in ("id", "digest")}
+            if row["digest"] != _digest(before, told):
+                return False
+            before = row["digest"]
+        return [row["version"] for row in rows] == list(range(1, (version or 0) + 1))
+
+    # What the provider says
+
+    def flag_state(self, key: str) -> FlagRow | None:
+        """The guard's flag as last seen, None before the first look."""
+        flags = tables.guard_flags
+        with self.reading() as con:
+            row = con.execute(select(flags).where(flags.c.guard == key)).mappings().first()
+        return FlagRow(**row) if row else None
+
+    def see_flag(self, key: str, enabled: bool, share: float | None, fingerprint: str, at_us: int) -> None:
+        """Store what the provider says; a share that differs from the last one starts a new planned share."""
+        flags, shares = tables.guard_flags, tables.guard_shares
+        with self.transaction() as con:
+            held = con.execute(select(flags).where(flags.c.guard == key)).first()
+            same = held is not None and held.fingerprint == fingerprint and held.enabled == enabled
+            changed_us = held.changed_us if held is not None and same else at_us
+            self._put(
+                con, flags, guard=key, enabled=enabled, share=share, fingerprint=fingerprint, seen_us=at_us,
+                changed_us=changed_us,
+            )  # fmt: skip
+            if share is None:
+                return
+            last = con.execute(
+                select(shares.c.share).where(shares.c.guard == key).order_by(shares.c.since_us.desc()).limit(1)
+            ).scalar()
+            if last != share:
+                self._put(con, shares, guard=key, since_us=at_us, share=share)
+
+    def shares(self, key: str) -> list[tuple[int, float]]:
+        """(since_us, planned treated share), oldest first."""
+        shares = tables.guard_shares
+        with self.reading() as con:
+            rows = con.execute(
+                select(shares.c.since_us, shares.c.share).where(shares.c.guard == key).order_by(shares.c.since_us)
+            )
+            return [(since_us, share) for since_us, share in rows]
+
+
+def _canonical(document: dict[str, Any]) -> str:
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def _digest(before: str | None, told: dict[str, Any]) -> str:
+    return hashlib.sha256(f"{before or ''}\n{_canonical(told)}".encode()).hexdigest()

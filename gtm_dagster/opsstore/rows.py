@@ -1,0 +1,117 @@
+"""Rows of the ops store as frozen values. Times are microseconds UTC."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct
+
+
+class GuardRow(Struct, frozen=True):
+    """The state of one guard; `guard` is its key (flag, conversion and environment).
+
+    `version` counts its moves, `epoch` its armings (0: never armed); `epoch_since_us` is the event time from which the
+    epoch counts.
+    """
+
+    guard: str
+    flag: str
+    conversion: str
+    environment: str
+    state: str
+    version: int
+    epoch: int
+    epoch_since_us: int | None
+    episode: str | None
+    fingerprint: str | None
+    changed_us: int
+    actor: str
+    reason: str
+
+
+class HistoryRow(Struct, frozen=True):
+    """One move; `digest` is chained on the digest of the guard's move before."""
+
+    id: int
+    guard: str
+    version: int
+    from_state: str
+    to_state: str
+    at_us: int
+    actor: str
+    reason: str
+    detail: dict[str, Any] | None
+    digest: str
+
+
+class ProducerRow(Struct, frozen=True):
+    """A source of events: it has delivered what happened up to `ts_us`, and said so at `received_us`."""
+
+    name: str
+    ts_us: int
+    received_us: int
+
+
+class UnitRow(Struct, frozen=True):
+    """A unit of an epoch: its first exposure, and its first conversion within the window after it."""
+
+    unit: str
+    epoch: int
+    arm: str
+    exposed_us: int
+    converted_us: int | None
+
+
+class FlagRow(Struct, frozen=True):
+    """What the provider said about a guard's flag when last asked; `share` is the planned treated share, share of 1."""
+
+    guard: str
+    enabled: bool
+    share: float | None
+    fingerprint: str
+    seen_us: int
+    changed_us: int
+
+
+class RollbackRow(Struct, frozen=True):
+    """One episode: a flag that was turned off, or would have been (`dry_run`). `estimate` is the relative drop."""
+
+    episode: str
+    guard: str
+    flag: str
+    environment: str
+    provider: str
+    epoch: int
+    attempt: int
+    decided_us: int | None
+    intent_us: int | None
+    acked_us: int | None
+    effective_us: int | None
+    last_exposure_us: int | None
+    estimate: float | None
+    low: float | None
+    high: float | None
+    log_e: float | None
+    log_budget: float | None
+    verified: bool
+    dry_run: bool
+    outcome: str | None
+    actor: str | None
+    reason: str | None
+    run_id: str | None
+    bundle: str | None
+
+
+class NotificationRow(Struct, frozen=True):
+    """A message to one sink; `status` is pending, delivered or failed (given up)."""
+
+    id: str
+    episode: str
+    sink: str
+    payload: str
+    status: str
+    attempts: int
+    next_us: int
+    last_error: str | None
+    created_us: int
+    delivered_us: int | None

@@ -1,0 +1,206 @@
+"""What traffic can prove: the bounds of information theory, and the visitors and minutes this detector takes.
+
+A visitor tells at most KL(what happens || the nearest unharmed flow) of evidence. No rule, however clever, can do with
+fewer visitors than log(budget) over that rate.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from gtm_dagster.rollout.guard.counts import SLOT_US
+from gtm_dagster.rollout.guard.detector import BETS
+from gtm_dagster.rollout.guard.evidence import closest_null
+
+OVERHEAD = 1.15
+"""Evidence this detector needs over its level: it spreads over five bets and has to learn the control's rate."""
+LATENCY_MINUTES = 2 * SLOT_US / 60e6
+"""From a visitor to the completion of the cell that counts them."""
+_FLOOR, _GRID = 3.0, 120
+_FAR_MINUTES = 10.0 * 365 * 1440
+
+
+def divergence(p: float, q: float) -> float:
+    """Kullback-Leibler divergence in nats of a yes-or-no outcome of probability `p` from one of probability `q`."""
+    yes = p * math.log(p / q) if p > 0 else 0.0
+    no = (1 - p) * math.log((1 - p) / (1 - q)) if p < 1 else 0.0
+    return yes + no
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Nats of evidence a visitor (of either arm) brings: `mean`, and the mean of its square `square`."""
+
+    mean: float
+    square: float
+
+
+def evidence_per_visitor(
+    base_rate: float, drop: float, treated_share: float, margin: float = 0.0, bet: float | None = None
+) -> Evidence:
+    """What a bet on a drop of `bet` (default: on the drop itself, the best there is) earns per visitor.
+
+    Two arms, baseline unknown; the treated arm converts at p1 = (1 - drop) p0. The best bet earns
+    w KL(p1||t0) + (1-w) KL(p0||c0), with (t0, c0) the closest point of the null hypothesis "treated >= (1 - margin)
+    control" (growth rate of Gruenwald, de Heide and Koolen, "Safe testing", 2024). A drop within the margin, and a
+    split without one of the arms, earns nothing.
+    """
+    w = treated_share
+    if drop <= margin or not 0.0 < w < 1.0:
+        return Evidence(0.0, 0.0)
+    treated, backed = base_rate * (1.0 - drop), base_rate * (1.0 - (drop if bet is None else bet))
+    t0, c0 = (float(value) for value in closest_null(w, 1.0 - w, backed, base_rate, margin))
+    mean = square = 0.0
+    for share, p, q, q0 in ((w, treated, backed, t0), (1.0 - w, base_rate, base_rate, c0)):
+        for chance, told, null in ((p, q, q0), (1.0 - p, 1.0 - q, 1.0 - q0)):
+            if chance > 0:
+                earned = math.log(told / null)
+                mean += share * chance * earned
+                square += share * chance * earned**2
+    return Evidence(mean, square)
+
+
+def detector_evidence(base_rate: float, drop: float, treated_share: float, margin: float) -> Evidence:
+    """What the best of this detector's own bets earns per visitor."""
+    told = [evidence_per_visitor(base_rate, drop, treated_share, margin, 1.0 - b * (1.0 - margin)) for b in BETS]
+    return max(told, key=lambda evidence: evidence.mean)
+
+
+def visitors_needed(
+    base_rate: float, drop: float, treated_share: float, log_level: float, margin: float = 0.0
+) -> float:
+    """Visitors of both arms that any test needs on average to gather `log_level` nats; infinite for a drop within the margin.
+
+    Wald, "Sequential tests of statistical hypotheses" (1945), and for a break at an unknown time Lorden (1971):
+    E[N] >= log(1/alpha) / rate, mean delay >= log(mean time between false alarms) / rate.
+    """
+    mean = evidence_per_visitor(base_rate, drop, treated_share, margin).mean
+    return log_level / mean if mean > 0 else math.inf
+
+
+def treated_visitors_needed(base_rate: float, drop: float, log_level: float) -> float:
+    """Visitors of the treated arm that any test needs on average when the baseline is known: log_level / KL(p1||p0)."""
+    return log_level / divergence(base_rate * (1.0 - drop), base_rate)
+
+
+def smallest_where(holds: Callable[[float], bool], low: float, high: float) -> float | None:
+    """The smallest value from `low` to `high` of which a monotone `holds` is true; None when it never is."""
+    if not holds(high):
+        return None
+    if holds(low):
+        return low
+    while high - low > 1e-6 * high:
+        middle = (low + high) / 2
+        if holds(middle):
+            high = middle
+        else:
+            low = middle
+    return high
+
+
+def smallest_drop(
+    base_rate: float, visitors: float, treated_share: float, log_level: float, margin: float = 0.0
+) -> float | None:
+    """The smallest relative drop (share of 1) that `visitors` of both arms prove on average; None: not even a dead flow."""
+
+    def proven(drop: float) -> bool:
+        return visitors * evidence_per_visitor(base_rate, drop, treated_share, margin).mean >= log_level
+
+    return smallest_where(proven, margin, 1.0)
+
+
+@lru_cache(maxsize=4096)
+def visitors_to_evidence(
+    base_rate: float, treated_share: float, drop: float, budget_hours: float, threshold: float, quantile: float
+) -> float | None:
+    """Visitors of both arms after whom this detector's evidence is at its level in `quantile` of the cases.
+
+    None for a split without one of the arms. The evidence of the best bet is a random walk with drift, absorbed at the
+    level and kept from falling far by the restarts: a birth-and-death chain on a grid, with the mean and the square of
+    a step as rates because visitors come as a Poisson process. A drop near the threshold takes up to twice as long,
+    for then the estimate is below the threshold half of the time.
+    """
+    told = detector_evidence(base_rate, drop, treated_share, threshold / 2)
+    if told.square <= 0:
+        return None
+    return _passage(told, OVERHEAD * math.log(budget_hours + 1.0), quantile)
+
+
+def _passage(step: Evidence, level: float, quantile: float) -> float:
+    """Visitors until the chain has passed the level in `quantile` of the cases."""
+    width = (level + _FLOOR) / _GRID
+    spread = step.square / (2 * width * width)
+    up = spread + step.mean / (2 * width)
+    down = max(spread - step.mean / (2 * width), 1e-9 * spread)
+    rates = np.full(_GRID, -(up + down))
+    rates[0] = -up
+    beside = np.full(_GRID - 1, math.sqrt(up * down))
+    values, vectors = np.linalg.eigh(np.diag(rates) + np.diag(beside, 1) + np.diag(beside, -1))
+    scale = 0.5 * math.log(up / down) * np.arange(_GRID)  # makes the symmetric matrix similar to the chain's
+    start = round(_FLOOR / width)
+    weights = vectors[start] * (np.exp(scale - scale[start]) @ vectors)
+
+    def passed(visitors: float) -> bool:
+        return float(weights @ np.exp(values * visitors)) <= 1.0 - quantile
+
+    far = 1.0
+    while not passed(far):
+        far *= 2
+    found = smallest_where(passed, 0.0, far)
+    return far if found is None else found
+
+
+def minutes_to_evidence(
+    base_rate: float,
+    visitors_per_minute: float,
+    treated_share: float,
+    drop: float,
+    budget_hours: float,
+    threshold: float,
+    *,
+    delay_minutes: float = 0.0,
+    quantile: float = 0.5,
+) -> float | None:
+    """Minutes from a break to the proof of it in `quantile` of the cases, without the hold; None: not within ten years."""
+    visitors = visitors_to_evidence(base_rate, treated_share, drop, budget_hours, threshold, quantile)
+    if visitors is None or visitors > visitors_per_minute * _FAR_MINUTES:
+        return None
+    traffic = visitors / visitors_per_minute
+    seen = smallest_where(lambda x: matured_minutes(x, delay_minutes) >= traffic, traffic, traffic + 50 * delay_minutes)
+    return None if seen is None else seen + LATENCY_MINUTES
+
+
+def matured_minutes(minutes: float, delay_minutes: float) -> float:
+    """Minutes of traffic whose outcome is known `minutes` after the break, delays being exponential of this mean."""
+    if delay_minutes <= 0:
+        return minutes
+    return minutes + delay_minutes * math.expm1(-minutes / delay_minutes)
+
+
+def mde(
+    base_rate: float,
+    visitors_per_minute: float,
+    treated_share: float,
+    minutes: float,
+    budget_hours: float,
+    threshold: float,
+    *,
+    delay_minutes: float = 0.0,
+) -> float | None:
+    """Smallest drop this guard proves within `minutes` of a break (median; share of 1, never below `threshold`).
+
+    Without the minutes the breach is then held. None: not even a dead flow can be proven.
+    """
+
+    def proven(drop: float) -> bool:
+        told = minutes_to_evidence(
+            base_rate, visitors_per_minute, treated_share, drop, budget_hours, threshold, delay_minutes=delay_minutes
+        )
+        return told is not None and told <= minutes
+
+    return smallest_where(proven, threshold, 1.0)

@@ -1,0 +1,265 @@
+"""What a guard may promise at its traffic; a promise beyond it is refused before anybody relies on it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from gtm_dagster.rollout.guard.bounds import (
+    LATENCY_MINUTES,
+    matured_minutes,
+    mde,
+    minutes_to_evidence,
+    visitors_needed,
+    visitors_to_evidence,
+)
+from gtm_dagster.rollout.guard.counts import SLOT_US, Counts
+
+HORIZONS = (5.0, 60.0, 1440.0)
+DROPS = (0.15, 0.20, 0.30, 0.50, 0.90)
+HOLD_BACKS = (0.05, 0.10, 0.20, 0.50)
+_LOWEST, _HIGHEST = 0.1, 0.9
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What a flow lives on: visitors of both arms a minute, treated share, conversion within the window, mean delay."""
+
+    visitors_per_minute: float
+    treated_share: float
+    base_rate: float
+    delay_minutes: float = 0.0
+
+
+def observed_traffic(counts: Counts, window_minutes: float) -> Traffic | None:
+    """The traffic of a guard's own counts up to their watermark; None before both arms and a conversion were seen.
+
+    The base rate is the control arm's, from cohorts whose conversion window has passed when there are any.
+    """
+    slot_minutes = SLOT_US / 60e6
+    minutes = (counts.watermark_us / SLOT_US - counts.slot0) * slot_minutes
+    control, treated = (int(n) for n in counts.exposed.sum(axis=1))
+    if minutes <= 0 or not control or not len(counts.conv_n):
+        return None
+    ripe = int(counts.watermark_us // SLOT_US - window_minutes / slot_minutes) - counts.slot0
+    slots = ripe if ripe > 0 and counts.exposed[0, :ripe].sum() else counts.exposed.shape[1]
+    mine = (counts.conv_arm == 0) & (counts.conv_slot - counts.slot0 < slots)
+    converted = int(counts.conv_n[mine].sum())
+    if not converted:
+        return None
+    delay = float((counts.conv_n * (counts.conv_age + 0.5)).sum() / counts.conv_n.sum()) * slot_minutes
+    rate = converted / int(counts.exposed[0, :slots].sum())
+    return Traffic((control + treated) / minutes, treated / (control + treated), rate, delay)
+
+
+@dataclass(frozen=True)
+class Horizon:
+    """The smallest drop proven within `minutes` of a break, and the smallest rolled back by then (hold included)."""
+
+    minutes: float
+    provable_drop: float | None
+    rolled_back_drop: float | None
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What becomes of one drop: minutes to the rollback (hold included) at the median and in 9 of 10 cases.
+
+    `bound_visitors`: what no test can do without; `visitors`: what this guard needs on the way; `lost_conversions`:
+    conversions the treated arm loses until then. None: not within ten years.
+    """
+
+    drop: float
+    median_minutes: float | None
+    p90_minutes: float | None
+    visitors: int | None
+    bound_visitors: int | None
+    lost_conversions: float | None
+
+
+@dataclass(frozen=True)
+class Promise:
+    """A drop promised to be rolled back within minutes: whether it can be kept in 9 of 10 cases, and what it takes."""
+
+    drop: float
+    minutes: float
+    kept: bool
+    reason: str
+    needed_visitors_per_minute: float | None
+    needed_minutes: float | None
+
+
+@dataclass(frozen=True)
+class GuardPlan:
+    """What a guard can promise. `refused`: why it must not be relied on as asked; `advice`: what would serve better."""
+
+    traffic: Traffic
+    threshold: float
+    hold_minutes: float
+    budget_hours: float
+    horizons: tuple[Horizon, ...]
+    expectations: tuple[Expectation, ...]
+    promise: Promise | None
+    advice: tuple[str, ...]
+    refused: str | None
+
+
+def plan(
+    traffic: Traffic,
+    *,
+    threshold: float,
+    hold_minutes: float,
+    budget_hours: float,
+    promise: tuple[float, float] | None = None,
+) -> GuardPlan:
+    """What this guard proves within 5 minutes, an hour and a day, and how long each drop runs; `promise`: (drop, minutes)."""
+    rules = _Rules(traffic, threshold, hold_minutes, budget_hours)
+    alone = not 0.0 < traffic.treated_share < 1.0
+    pledged = None if promise is None else rules.promise(*promise)
+    refused = None
+    if alone:
+        arm = "control" if traffic.treated_share >= 1 else "treated"
+        refused = f"there is no {arm} arm at a treated share of {traffic.treated_share:g}: nothing can be compared"
+    elif pledged is not None and not pledged.kept:
+        refused = pledged.reason
+    return GuardPlan(
+        traffic=traffic,
+        threshold=threshold,
+        hold_minutes=hold_minutes,
+        budget_hours=budget_hours,
+        horizons=tuple(rules.horizon(minutes) for minutes in HORIZONS),
+        expectations=tuple(rules.expectation(drop) for drop in DROPS),
+        promise=pledged,
+        advice=tuple(rules.advice()),
+        refused=refused,
+    )
+
+
+@dataclass(frozen=True)
+class _Rules:
+    traffic: Traffic
+    threshold: float
+    hold_minutes: float
+    budget_hours: float
+
+    def minutes(
+        self, drop: float, quantile: float, share: float | None = None, pace: float | None = None
+    ) -> float | None:
+        """Minutes to the rollback, hold included, at another split or pace where one is given."""
+        if drop < self.threshold:
+            return None
+        told = minutes_to_evidence(
+            self.traffic.base_rate, self.traffic.visitors_per_minute if pace is None else pace,
+            self.traffic.treated_share if share is None else share, drop, self.budget_hours, self.threshold,
+            delay_minutes=self.traffic.delay_minutes, quantile=quantile,
+        )  # fmt: skip
+        return None if told is None else told + self.hold_minutes
+
+    def horizon(self, minutes: float) -> Horizon:
+        def drop_within(span: float) -> float | None:
+            if span <= 0:
+                return None
+            return mde(
+                self.traffic.base_rate, self.traffic.visitors_per_minute, self.traffic.treated_share, span,
+                self.budget_hours, self.threshold, delay_minutes=self.traffic.delay_minutes,
+            )  # fmt: skip
+
+        return Horizon(minutes, drop_within(minutes), drop_within(minutes - self.hold_minutes))
+
+    def expectation(self, drop: float) -> Expectation:
+        pace, share = self.traffic.visitors_per_minute, self.traffic.treated_share
+        median = self.minutes(drop, 0.5)
+        visitors = None if median is None else pace * median
+        bound = visitors_needed(self.traffic.base_rate, drop, share, math.log(self.budget_hours))
+        return Expectation(
+            drop=drop,
+            median_minutes=median,
+            p90_minutes=self.minutes(drop, 0.9),
+            visitors=None if visitors is None else math.ceil(visitors),
+            bound_visitors=math.ceil(bound) if math.isfinite(bound) else None,
+            lost_conversions=None if visitors is None else visitors * share * self.traffic.base_rate * drop,
+        )
+
+    def promise(self, drop: float, minutes: float) -> Promise:
+        needed = self.minutes(drop, 0.9)
+        kept = needed is not None and needed <= minutes
+        pace = self._pace(drop, minutes)
+        reason = "" if kept else self._why_not(drop, minutes, needed, pace)
+        return Promise(drop, minutes, kept, reason, pace, needed)
+
+    def _pace(self, drop: float, minutes: float) -> float | None:
+        """Visitors a minute that keep the promise; None when no traffic can."""
+        here = self.traffic
+        span = matured_minutes(minutes - self.hold_minutes - LATENCY_MINUTES, here.delay_minutes)
+        if drop < self.threshold or minutes <= self.hold_minutes + LATENCY_MINUTES:
+            return None
+        visitors = visitors_to_evidence(
+            here.base_rate, here.treated_share, drop, self.budget_hours, self.threshold, 0.9
+        )  # fmt: skip
+        return None if visitors is None else visitors / span
+
+    def _why_not(self, drop: float, minutes: float, needed: float | None, pace: float | None) -> str:
+        told = f"a drop of {drop:.0%} cannot be rolled back within {minutes:g} minutes"
+        if drop < self.threshold:
+            return f"{told}: it is below the threshold of {self.threshold:.0%}; lower the threshold"
+        here = self.traffic
+        ways = []
+        if minutes <= self.hold_minutes + LATENCY_MINUTES:
+            held = f"a breach is held for {self.hold_minutes:g} minutes before anything is done"
+            bare = replace(self, hold_minutes=0.0)._pace(drop, minutes)
+            more = "" if bare is None else f", and without the hold {_rounded_up(bare):,} visitors a minute are needed"
+            return f"{told}: {held}; at {here.visitors_per_minute:g} a minute it takes {duration(needed)}{more}"
+        if pace is not None:
+            ways.append(f"{_rounded_up(pace):,} visitors a minute instead of {here.visitors_per_minute:g}")
+        if needed is not None:
+            ways.append(f"{duration(needed)} instead of {minutes:g} minutes")
+        seen = mde(
+            here.base_rate, here.visitors_per_minute, here.treated_share, minutes - self.hold_minutes,
+            self.budget_hours, self.threshold, delay_minutes=here.delay_minutes,
+        )  # fmt: skip
+        least = (
+            "not even a dead flow is proven by then" if seen is None else f"a drop of {seen:.0%} is the least by then"
+        )
+        bound = visitors_needed(here.base_rate, drop, here.treated_share, math.log(self.budget_hours))
+        limit = ""
+        if math.isfinite(bound) and bound > here.visitors_per_minute * minutes:
+            limit = f" (no test could: {math.ceil(bound):,} visitors carry the proof, {here.visitors_per_minute * minutes:,.0f} come)"
+        return f"{told}{limit}; it takes {' or '.join(ways) or 'more than any traffic'}; {least}"
+
+    def advice(self) -> list[str]:
+        """What another split would do; empty when the split is fair."""
+        share = self.traffic.treated_share
+        if _LOWEST < share < _HIGHEST:
+            return []
+        drop = max(0.30, self.threshold)
+        if share >= _HIGHEST:
+            told = []
+            for held in HOLD_BACKS:
+                if 1.0 - held < share:
+                    minutes = self.minutes(drop, 0.5, share=1.0 - held)
+                    told.append(f"{held:.0%} held back: {duration(minutes)}")
+            return [
+                f"hold visitors back while the flow is guarded; a drop of {drop:.0%} then takes, " + ", ".join(told)
+            ]
+        now, even = self.minutes(drop, 0.5), self.minutes(drop, 0.5, share=0.5)
+        return [
+            f"{share:.0%} treated exposes few visitors to harm but is slow: a drop of {drop:.0%} takes {duration(now)}, "
+            f"at an even split {duration(even)}; do not raise the share before the guard could have seen a drop at this one"
+        ]
+
+
+def _rounded_up(value: float) -> int:
+    """To two digits, upwards."""
+    step = 10 ** max(math.floor(math.log10(max(value, 1.0))) - 1, 0)
+    return math.ceil(value / step) * step
+
+
+def duration(minutes: float | None) -> str:
+    """Minutes as a person says them."""
+    if minutes is None:
+        return "more than ten years"
+    if minutes < 90:
+        return f"{minutes:.0f} minutes" if minutes >= 10 else f"{minutes:.1f} minutes"
+    if minutes < 48 * 60:
+        return f"{minutes / 60:.1f} hours"
+    return f"{minutes / 1440:.1f} days"

@@ -1,0 +1,242 @@
+"""Drawn traffic through the guard's own detector: how often it is wrong, and how long it takes to be right.
+
+Here belongs the traffic, the naive rule it is compared with, and the counting of outcomes; the judgement is `trace`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gtm_dagster.rollout.guard.cells import cells_of
+from gtm_dagster.rollout.guard.counts import SLOT_US, Counts
+from gtm_dagster.rollout.guard.detector import BETS, Rule, trace
+from gtm_dagster.rollout.guard.evidence import log_e
+from gtm_dagster.rollout.guard.held import decided_us
+
+PER_MINUTE = 60_000_000 / SLOT_US
+PER_HOUR = 60 * PER_MINUTE
+MOST_VISITORS = 50_000_000
+NAIVE_MINUTES = 5
+NAIVE_UNITS = 30
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A flow: `visitors_per_minute` of both arms, treated `split`, `base_rate` of conversion within the window.
+
+    From `drop_at_hours` on, newly exposed treated visitors convert at (1 - drop) of the rate. `ramp`: (hour, treated
+    share) steps that follow on `split`. `season`: the rate swings by this share over each 24 hours, as a sine from hour
+    0. `delay_minutes`: mean of the exponential time to a conversion, cut at the window; 0 is at once.
+    Raises ValueError naming the value and what is allowed.
+    """
+
+    visitors_per_minute: float
+    split: float = 0.5
+    base_rate: float = 0.2
+    drop: float = 0.0
+    hours: float = 24.0
+    drop_at_hours: float = 0.0
+    ramp: tuple[tuple[float, float], ...] = ()
+    season: float = 0.0
+    delay_minutes: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check("visitors per minute", self.visitors_per_minute, 0 < self.visitors_per_minute < math.inf, "above 0")
+        _check("split", self.split, 0 < self.split < 1, "a treated share between 0 and 1, both excluded")
+        _check("base rate", self.base_rate, 0 < self.base_rate < 1, "between 0 and 1, both excluded")
+        _check("drop", self.drop, 0 <= self.drop <= 1, "a share from 0 to 1")
+        _check("hours", self.hours, 0 < self.hours <= 168, "above 0 and at most 168, as far back as a guard looks")
+        _check(
+            "drop at", self.drop_at_hours, 0 <= self.drop_at_hours < self.hours, f"from 0 to below {self.hours:g} hours"
+        )
+        _check("delay", self.delay_minutes, 0 <= self.delay_minutes <= 10_080, "from 0 to 10080 minutes")
+        highest = self.base_rate * (1 + abs(self.season))
+        _check("season", self.season, abs(self.season) < 1 and highest <= 1, f"between -1 and 1 with base rate * (1 + season) <= 1, here {highest:.3g}")  # fmt: skip
+        for hour, share in self.ramp:
+            _check("ramp", f"{hour:g}:{share:g}", 0 <= hour < math.inf and 0 <= share < 1, "HOUR:SHARE, hours from 0, shares from 0 to below 1")  # fmt: skip
+        hours = [hour for hour, _ in self.ramp]
+        _check("ramp", hours, hours == sorted(set(hours)), "hours that rise from step to step")
+        visitors = self.visitors_per_minute * 60 * self.hours
+        _check("visitors of a run", f"{visitors:,.0f}", visitors <= MOST_VISITORS, f"at most {MOST_VISITORS:,}; draw fewer hours or less traffic")  # fmt: skip
+
+
+def _check(name: str, value: object, ok: bool, allowed: str) -> None:
+    if not ok:
+        raise ValueError(f"{name}: {value} is not allowed; give {allowed}")
+
+
+def draw(scenario: Scenario, window_minutes: float, rng: np.random.Generator) -> Counts:
+    """One history of the scenario, as the guard would have counted it up to its last minute."""
+    slots = max(round(scenario.hours * PER_HOUR), 1)
+    hour = np.arange(slots) / PER_HOUR
+    share = np.full(slots, scenario.split)
+    for since, step in scenario.ramp:
+        share[hour >= since] = step
+    rate = scenario.base_rate * (1 + scenario.season * np.sin(2 * np.pi * hour / 24))
+    treated = rate * np.where(hour >= scenario.drop_at_hours, 1 - scenario.drop, 1.0)
+    pace = scenario.visitors_per_minute / PER_MINUTE
+    exposed = np.array([rng.poisson(pace * (1 - share)), rng.poisson(pace * share)], dtype=np.int64)
+    converted = [rng.binomial(exposed[0], rate), rng.binomial(exposed[1], treated)]
+    end_us = slots * SLOT_US
+    if scenario.delay_minutes == 0:
+        where = [np.flatnonzero(hits) for hits in converted]
+        slot = np.concatenate(where)
+        arm = np.repeat([0, 1], [len(held) for held in where])
+        n = np.concatenate([hits[held] for hits, held in zip(converted, where, strict=True)])
+        return Counts(0, exposed, slot, np.zeros(len(slot), np.int64), arm, n, end_us)
+    slot = np.concatenate([np.repeat(np.arange(slots), hits) for hits in converted])
+    arm = np.repeat([0, 1], [int(hits.sum()) for hits in converted])
+    age = _ages(scenario.delay_minutes * PER_MINUTE, max(math.ceil(window_minutes * PER_MINUTE), 1), len(slot), rng)
+    seen = slot + age < slots
+    return Counts(0, exposed, slot[seen], age[seen], arm[seen], np.ones(int(seen.sum()), np.int64), end_us)
+
+
+def _ages(mean: float, window: int, n: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Ages at conversion in slots: exponential, cut at the window by inversion."""
+    within = -np.expm1(-window / mean)
+    drawn = -mean * np.log1p(-rng.random(n) * within)
+    return np.minimum(drawn, window - 1).astype(np.int64)
+
+
+def naive_us(counts: Counts, threshold: float, least_units: int = 0) -> int | None:
+    """When the rule of rolling windows fires, microseconds UTC; None when it never does.
+
+    The rule: conversions over exposures of the last 5 minutes, the treated arm's more than `threshold` below the
+    control's, for longer than 5 minutes; `least_units`: both arms must hold as many in the window.
+    """
+    slots = counts.exposed.shape[1]
+    events = np.zeros((2, slots), np.int64)
+    at = counts.conv_slot - counts.slot0 + counts.conv_age
+    inside = at < slots
+    np.add.at(events, (counts.conv_arm[inside], at[inside]), counts.conv_n[inside])
+    span = round(NAIVE_MINUTES * PER_MINUTE)
+    units, hits = _rolling(counts.exposed, span), _rolling(events, span)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        rates = hits / units
+        below = (1 - rates[1] / rates[0] > threshold) & (hits[0] > 0) & (units[1] > 0)
+    below &= (units >= least_units).all(axis=0)
+    broken = np.maximum.accumulate(np.where(below, -1, np.arange(slots)))
+    fired = np.flatnonzero(np.arange(slots) - broken > span)
+    return int(counts.slot0 + fired[0] + 1) * SLOT_US if len(fired) else None
+
+
+def _rolling(values: NDArray[np.int64], span: int) -> NDArray[np.int64]:
+    total = np.cumsum(values, axis=1)
+    total[:, span:] -= np.cumsum(values, axis=1)[:, :-span]
+    return total
+
+
+def evidence_without_restarts(counts: Counts, rule: Rule) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """(microseconds UTC, log e) of the one e-process from the first exposure on: a promise a rollout, not an hour."""
+    cells = cells_of(counts, rule.window_minutes)
+    slots, index = np.unique(cells.end_slot, return_inverse=True)
+    paths = []
+    for share in BETS:
+        drop = 1.0 - share * (1.0 - rule.margin)
+        told = log_e(
+            cells.treated, cells.treated_hits, cells.control, cells.control_hits, cells.rate, drop, rule.margin
+        )
+        paths.append(np.cumsum(np.bincount(index, told, len(slots))))
+    return slots * SLOT_US, np.logaddexp.reduce(np.array(paths), axis=0) - math.log(len(BETS))
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """When a rule fired over all runs. Minutes and visitors (of both arms) count from the break on.
+
+    `before_share`: runs that fired before the break. The median is over the other runs and None when fewer than half
+    of them fired, the 90 % quantile when fewer than 90 % did.
+    """
+
+    share: float
+    before_share: float
+    median_minutes: float | None
+    p90_minutes: float | None
+    median_visitors: float | None
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """What became of `runs`: rollbacks (evidence, estimate and hold), bare evidence at its level, and the naive rules."""
+
+    runs: int
+    rollbacks: Outcomes
+    evidence: Outcomes
+    naive: Outcomes | None
+    naive_30: Outcomes | None
+
+
+def simulate(
+    scenario: Scenario,
+    rule: Rule,
+    runs: int,
+    seed: int,
+    *,
+    naive: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Simulation:
+    """Draw `runs` histories and judge each; the same seed gives the same result. Raises ValueError."""
+    _check("runs", runs, 1 <= runs <= 100_000, "a number from 1 to 100000")
+    _check("seed", seed, seed >= 0, "a number from 0 on")
+    fired: dict[str, list[int | None]] = {"rollbacks": [], "evidence": [], "naive": [], "naive_30": []}
+    visitors: list[NDArray[np.int64]] = []
+    break_slot = round(scenario.drop_at_hours * PER_HOUR)
+    for done, child in enumerate(np.random.SeedSequence(seed).spawn(runs), start=1):
+        counts = draw(scenario, rule.window_minutes, np.random.default_rng(child))
+        told = trace(counts, rule)
+        fired["rollbacks"].append(decided_us(told, rule.hold_minutes, counts.watermark_us))
+        fired["evidence"].append(first_at(told.times_us, told.log_e, rule.log_budget))
+        if naive:
+            fired["naive"].append(naive_us(counts, rule.threshold))
+            fired["naive_30"].append(naive_us(counts, rule.threshold, NAIVE_UNITS))
+        visitors.append(np.append(0, np.cumsum(counts.exposed.sum(axis=0)[break_slot:])))
+        if progress:
+            progress(done, runs)
+    break_us = break_slot * SLOT_US
+    return Simulation(
+        runs,
+        outcomes(fired["rollbacks"], visitors, break_us),
+        outcomes(fired["evidence"], visitors, break_us),
+        outcomes(fired["naive"], visitors, break_us) if naive else None,
+        outcomes(fired["naive_30"], visitors, break_us) if naive else None,
+    )
+
+
+def first_at(times_us: NDArray[np.int64], log_e: NDArray[np.float64], level: float) -> int | None:
+    """The first time the evidence is at `level` or over it."""
+    index = np.flatnonzero(log_e >= level)
+    return int(times_us[index[0]]) if len(index) else None
+
+
+def outcomes(fired_us: list[int | None], visitors: list[NDArray[np.int64]], break_us: int) -> Outcomes:
+    """Sum up the times a rule fired; `visitors[i][k]`: those of run i in the first k slots after the break."""
+    runs = len(fired_us)
+    before = sum(at is not None and at <= break_us and break_us > 0 for at in fired_us)
+    minutes, seen = [], []
+    for at, came in zip(fired_us, visitors, strict=True):
+        if at is None:
+            minutes.append(math.inf)
+            seen.append(math.inf)
+        elif at > break_us or break_us == 0:
+            minutes.append((at - break_us) / 60e6)
+            seen.append(float(came[min(-(-(at - break_us) // SLOT_US), len(came) - 1)]))
+    return Outcomes(
+        share=sum(at is not None for at in fired_us) / runs,
+        before_share=before / runs,
+        median_minutes=_quantile(minutes, 0.5),
+        p90_minutes=_quantile(minutes, 0.9),
+        median_visitors=_quantile(seen, 0.5),
+    )
+
+
+def _quantile(values: list[float], share: float) -> float | None:
+    """The smallest value that `share` of all do not exceed; None when it is infinite or there are none."""
+    if not values:
+        return None
+    found = sorted(values)[max(math.ceil(share * len(values)) - 1, 0)]
+    return found if math.isfinite(found) else None

@@ -1,0 +1,65 @@
+"""From the ops store to a judgement: the one way counts, rule and sight of a guard are read. Writes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gtm_dagster.rollout.guard.counts import SLOT_US, Counts
+from gtm_dagster.rollout.guard.decide import ARMED, Decision, Sight, decide
+from gtm_dagster.rollout.guard.detector import Rule, Verdict, detect
+
+if TYPE_CHECKING:
+    from gtm_dagster.opsstore import GuardRow, OpsStore
+    from gtm_dagster.settings import Guard, Settings
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A guard at a moment: what is stored, what was counted, and what follows."""
+
+    row: GuardRow
+    rule: Rule
+    counts: Counts
+    verdict: Verdict
+    sight: Sight
+    decision: Decision
+
+
+def rule_of(store: OpsStore, settings: Settings, guard: Guard) -> Rule:
+    """The guard's rule; guards of one flag and environment share one budget of false rollbacks."""
+    sharing = sum(other.flag == guard.flag and other.environment == guard.environment for other in settings.guards)
+    return Rule.of(guard, max(sharing, 1), store.shares(guard.key))
+
+
+def counts_of(store: OpsStore, key: str, epoch: int, watermark_us: int) -> Counts:
+    """Counts of an epoch as they stood at a watermark: later slots and conversions are left out."""
+    now = watermark_us // SLOT_US
+    rows = [row for row in store.counts(key, epoch) if row[0] + max(row[2], 0) < now]
+    return Counts.from_rows(rows, watermark_us)
+
+
+def judge(
+    store: OpsStore, settings: Settings, guard: Guard, row: GuardRow, now_us: int, until_us: int | None = None
+) -> Judged:
+    """Judge an armed guard now, or as of the watermark `until_us` (what a claim does)."""
+    rule = rule_of(store, settings, guard)
+    if until_us is None:
+        flag = store.flag_state(guard.key)
+        sight = Sight(
+            watermark_us=store.watermark_us(guard.flag),
+            missing=store.missing_producers(guard.flag, now_us),
+            flag_enabled=flag.enabled if flag else None,
+        )
+    else:
+        sight = Sight(watermark_us=until_us)
+    counts = counts_of(store, guard.key, row.epoch, sight.watermark_us or 0)
+    verdict = detect(counts, rule)
+    return Judged(row, rule, counts, verdict, sight, decide(ARMED, verdict, sight, rule))
+
+
+def store_exists(settings: Settings) -> bool:
+    """Whether the ops store was made already: asking must not make it."""
+    address = settings.ops_address
+    return not address.startswith("sqlite:///") or Path(address.removeprefix("sqlite:///")).exists()

@@ -1,0 +1,156 @@
+"""Flagsmith through its admin API. `environment` is the environment's key, which its SDKs use too."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from gtm_dagster.rollout.providers import (
+    Capabilities,
+    FlagState,
+    ProviderError,
+    compact,
+    fingerprint,
+    nothing_to_do,
+    token_of,
+)
+from gtm_dagster.rollout.providers.http import Api, segment
+from gtm_dagster.settings import FlagProvider
+
+CLOUD, CLOUD_EDGE = "https://api.flagsmith.com", "https://edge.api.flagsmith.com"
+
+
+class _FeatureId(Struct):
+    id: int
+
+
+class _State(Struct):
+    id: int
+    enabled: bool
+    feature: int | _FeatureId
+    environment: int
+    feature_state_value: Any = None
+    multivariate_feature_state_values: Any = None
+    feature_segment: Any = None
+    identity: Any = None
+
+
+class _States(Struct):
+    results: list[_State]
+
+
+class _Overrides(Struct):
+    results: list[Any]
+
+
+class _Named(Struct):
+    name: str
+
+
+class _Served(Struct):
+    enabled: bool
+    feature: _Named
+
+
+class _Identity(Struct):
+    flags: list[_Served]
+
+
+class Flagsmith:
+    """Features of one environment. Segment and identity overrides are separate in Flagsmith and stay as they are."""
+
+    kind = "flagsmith"
+    capabilities = Capabilities(
+        percentage=False,
+        comment=False,
+        optimistic_lock=False,
+        dry_run=False,
+        propagation_seconds=60.0,
+        may_need_approval=True,
+    )
+
+    def __init__(self, admin: Api, sdk: Api) -> None:
+        self._admin = admin
+        self._sdk = sdk
+
+    @classmethod
+    def of(cls, provider: FlagProvider, environ: Mapping[str, str]) -> Flagsmith:
+        """The writer of the declared provider. Flagsmith's cloud serves SDKs from an address of its own."""
+        token = token_of(provider, environ)
+        base = (provider.url or CLOUD).rstrip("/").removesuffix("/api/v1")
+        name = f"provider {provider.name}"
+        hint = "an organisation API key (sent as Api-Key) that may update the environment's feature states"
+        admin = Api(name, base, headers={"Authorization": f"Api-Key {token}"}, secrets=(token,), wanted=hint)
+        sdk = Api(
+            name,
+            CLOUD_EDGE if base == CLOUD else base,
+            headers={},
+            secrets=(),
+            wanted="the environment's client-side key as the guard's environment",
+        )
+        return cls(admin, sdk)
+
+    def preflight(self, flag: str, environment: str) -> list[str]:
+        """Problems with key, environment, flag, and overrides that would outlive turning off."""
+        what = _what(flag, environment)
+        try:
+            state = self._read(flag, environment)
+            feature = state.feature if isinstance(state.feature, int) else state.feature.id
+            path = f"/api/v1/features/feature-segments/?environment={state.environment}&feature={feature}"
+            overrides = len(self._admin.ask("GET", path, _Overrides, what=what).results)
+        except ProviderError as error:
+            return [str(error)]
+        if overrides:
+            return [
+                f"{self._admin.name}, {what}: {overrides} segment overrides keep their own state when the feature is "
+                "turned off; remove them, or turn them off by hand"
+            ]
+        return []
+
+    def read_back(self, flag: str, environment: str) -> FlagState:
+        """The feature's default in this environment; it is on for everybody or for nobody."""
+        return _state(self._read(flag, environment))
+
+    def turn_off(self, flag: str, environment: str, *, comment: str, expected: FlagState | None) -> None:
+        """Disables the environment's feature state."""
+        what = _what(flag, environment)
+        told = self._read(flag, environment)
+        if nothing_to_do(_state(told), expected, f"flagsmith, {what}"):
+            return
+        path = f"/api/v1/environments/{segment(environment)}/featurestates/{told.id}/"
+        self._admin.send("PATCH", path, what=what, body={"enabled": False})
+
+    def evaluate(self, flag: str, environment: str, units: Sequence[str]) -> list[bool]:
+        """What Flagsmith serves these identities, which are not stored (transient)."""
+        served = []
+        for unit in units:
+            told = self._sdk.ask(
+                "POST",
+                "/api/v1/identities/",
+                _Identity,
+                what=_what(flag, environment),
+                body={"identifier": unit, "traits": [], "transient": True},
+                headers={"X-Environment-Key": environment},
+            )
+            states = [one for one in told.flags if one.feature.name == flag]
+            served.append(bool(states) and states[0].enabled)
+        return served
+
+    def _read(self, flag: str, environment: str) -> _State:
+        what = _what(flag, environment)
+        path = f"/api/v1/environments/{segment(environment)}/featurestates/?feature_name={segment(flag)}"
+        for one in self._admin.ask("GET", path, _States, what=what).results:
+            if one.identity is None and one.feature_segment is None:
+                return one
+        raise ProviderError(f"{self._admin.name}, {what}: no such feature here; check the guard's flag", status=404)
+
+
+def _what(flag: str, environment: str) -> str:
+    return f"flag {flag} in {environment}"
+
+
+def _state(told: _State) -> FlagState:
+    deciding = [told.enabled, told.feature_state_value, told.multivariate_feature_state_values]
+    return FlagState(told.enabled, 1.0 if told.enabled else None, fingerprint(deciding), compact(deciding))

@@ -1,0 +1,153 @@
+"""GO Feature Flag: the file its relay proxy retrieves is rewritten, then the relay is told to fetch it.
+
+The relay has no API that writes flags. It is asked over OFREP what it serves now. Where the file is only a copy of what
+a repository or a bucket holds, rewriting it here changes nothing for long: declare the file the relay reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+from gtm_dagster.rollout.providers import Capabilities, FlagState, ProviderError, compact, fingerprint, nothing_to_do
+from gtm_dagster.rollout.providers.flagfile import Document, FlagFile, Held
+from gtm_dagster.rollout.providers.http import Api, segment
+from gtm_dagster.settings import FlagProvider
+
+_DECIDING = ("variations", "targeting", "defaultRule", "scheduledRollout", "experimentation", "disable")
+_DROPPED = ("targeting", "scheduledRollout", "experimentation", "disable")
+
+
+class _Served(Struct):
+    value: Any = None
+
+
+class GoFeatureFlag:
+    """Flags of one retriever file behind one relay proxy. `environment` chooses nothing: a relay serves one."""
+
+    kind = "goff"
+    capabilities = Capabilities(
+        percentage=True,
+        comment=False,
+        optimistic_lock=True,
+        dry_run=False,
+        propagation_seconds=60.0,
+        may_need_approval=False,
+    )
+
+    def __init__(self, path: Path, relay: Api, refresh: Api) -> None:
+        self._path = path
+        self._file = FlagFile(path)
+        self._relay = relay
+        self._refresh = refresh
+
+    @classmethod
+    def of(cls, provider: FlagProvider, environ: Mapping[str, str]) -> GoFeatureFlag:
+        """`url` is the relay that clients ask, `refresh_url` the one told to refresh (default: the same); a relay
+        without keys needs no token."""
+        name = f"provider {provider.name}"
+        if provider.file is None:
+            raise ProviderError(f"{name}: kind goff needs file = the flag file that the relay retrieves")
+        address = provider.url or provider.refresh_url
+        if address is None:
+            raise ProviderError(f"{name}: kind goff needs url = the address of the relay proxy")
+        token = environ.get(provider.token_env, "").strip() if provider.token_env else ""
+        if provider.token_env and not token:
+            raise ProviderError(f"{name}: the variable {provider.token_env} is not set; it holds the relay's admin key")
+
+        def api(base: str) -> Api:
+            return Api(
+                name,
+                base,
+                headers={"Authorization": f"Bearer {token}"} if token else {},
+                secrets=(token,),
+                wanted="one of the relay's authorizedKeys.admin",
+            )
+
+        return cls(provider.file, api(address), api(provider.refresh_url or address))
+
+    def preflight(self, flag: str, environment: str) -> list[str]:
+        """Problems with the file, the flag, and the relay's two answers (a refresh changes no flag)."""
+        try:
+            rule = _rule(self._file.read().document, flag, self._path)
+            _off_variation(rule, flag, self._path)
+            self.evaluate(flag, environment, ["preflight"])
+            self._refresh_now(flag)
+        except ProviderError as error:
+            return [str(error)]
+        return self._file.unwritable()
+
+    def read_back(self, flag: str, environment: str) -> FlagState:
+        """The flag as it stands in the file."""
+        return _state(self._file.read().document, flag, self._path)
+
+    def turn_off(self, flag: str, environment: str, *, comment: str, expected: FlagState | None) -> None:
+        """Makes the variation whose value is false the only rule, then refreshes the relay (also when the file is off
+        already: an earlier refresh may have failed)."""
+
+        def change(held: Held) -> Document | None:
+            rule = _rule(held.document, flag, self._path)
+            off = _off_variation(rule, flag, self._path)
+            done = nothing_to_do(_state(held.document, flag, self._path), expected, f"goff, flag {flag}")
+            if done and not rule.get("disable"):
+                return None
+            for name in _DROPPED:
+                rule.pop(name, None)
+            rule["defaultRule"] = {"variation": off}
+            return held.document
+
+        self._file.rewrite(change)
+        self._refresh_now(flag)
+
+    def evaluate(self, flag: str, environment: str, units: Sequence[str]) -> list[bool]:
+        """What the relay serves to these targeting keys now (OFREP)."""
+        path = f"/ofrep/v1/evaluate/flags/{segment(flag)}"
+        return [
+            self._relay.ask("POST", path, _Served, what=f"flag {flag}", body={"context": {"targetingKey": unit}}).value
+            is True
+            for unit in units
+        ]
+
+    def _refresh_now(self, flag: str) -> None:
+        self._refresh.send("POST", "/admin/v1/retriever/refresh", what=f"flag {flag}")
+
+
+def _rule(document: Document, flag: str, path: Path) -> dict[str, Any]:
+    rule = document.get(flag)
+    if not isinstance(rule, dict):
+        raise ProviderError(
+            f"flag file {path}: no flag {flag!r} (there are: {', '.join(sorted(document)[:10]) or 'none'}); check the "
+            "guard's flag"
+        )
+    return rule
+
+
+def _off_variation(rule: dict[str, Any], flag: str, path: Path) -> str:
+    variations = rule.get("variations")
+    names = [name for name, served in variations.items() if served is False] if isinstance(variations, dict) else []
+    if not names:
+        raise ProviderError(f"flag file {path}, flag {flag}: no variation has the value false; add one")
+    return str(names[0])
+
+
+def _state(document: Document, flag: str, path: Path) -> FlagState:
+    rule = _rule(document, flag, path)
+    deciding = {name: rule[name] for name in _DECIDING if name in rule}
+    share = None if any(rule.get(name) for name in _DROPPED) else _share(rule)
+    enabled = not rule.get("disable") and share != 0
+    return FlagState(enabled, share if enabled else None, fingerprint(deciding), compact(deciding))
+
+
+def _share(rule: dict[str, Any]) -> float | None:
+    """The treated share of the default rule; None when it is of another shape."""
+    try:
+        variations, default = rule["variations"], rule["defaultRule"]
+        if "percentage" not in default:
+            return float(variations[default["variation"]] is True)
+        weights = default["percentage"]
+        return float(sum(weights[name] for name in weights if variations[name] is True) / sum(weights.values()))
+    except (KeyError, TypeError, AttributeError, ArithmeticError):
+        return None

@@ -1,0 +1,163 @@
+"""LaunchDarkly through its REST API (semantic patch)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct, field
+
+from gtm_dagster.rollout.providers import (
+    Capabilities,
+    FlagState,
+    ProviderError,
+    compact,
+    fingerprint,
+    nothing_to_do,
+    token_of,
+)
+from gtm_dagster.rollout.providers.http import Api, segment
+from gtm_dagster.settings import FlagProvider
+
+SEMANTIC_PATCH = {"Content-Type": "application/json; domain-model=launchdarkly.semanticpatch"}
+# A scheduled change or a pending approval must not hold a rollback up: without it such a flag answers 400.
+_IGNORE = "ignoreConflicts=true"
+_DECIDING = ("on", "offVariation", "fallthrough", "rules", "targets", "contextTargets", "prerequisites", "salt")
+_FULL = 100_000
+
+
+class _Variation(Struct):
+    value: Any = None
+
+
+class _Flag(Struct):
+    variations: list[_Variation]
+    environments: dict[str, dict[str, Any]]
+
+
+class _Evaluated(Struct):
+    key: str
+    value: Any = field(default=None, name="_value")
+
+
+class _Evaluations(Struct):
+    items: list[_Evaluated]
+
+
+class LaunchDarkly:
+    """Flags of one project."""
+
+    kind = "launchdarkly"
+    capabilities = Capabilities(
+        percentage=True,
+        comment=True,
+        optimistic_lock=False,
+        dry_run=True,
+        propagation_seconds=1.0,
+        may_need_approval=True,
+    )
+
+    def __init__(self, api: Api, project: str) -> None:
+        self._api = api
+        self._project = project
+
+    @classmethod
+    def of(cls, provider: FlagProvider, environ: Mapping[str, str]) -> LaunchDarkly:
+        """The writer of the declared provider."""
+        token = token_of(provider, environ)
+        api = Api(
+            f"provider {provider.name}",
+            provider.url or "https://app.launchdarkly.com",
+            headers={"Authorization": token, "LD-API-Version": "20240415"},
+            secrets=(token,),
+            wanted="an API access token of role Writer (or a custom role with updateOn); SDK keys cannot",
+        )
+        return cls(api, provider.project)
+
+    def preflight(self, flag: str, environment: str) -> list[str]:
+        """Problems with token, permission (by a dry run that saves nothing), flag and its off variation."""
+        what = _what(flag, environment)
+        try:
+            values, here = self._read(flag, environment)
+            self._patch(flag, environment, "gtm guard: dry run, nothing is saved", dry_run=True)
+        except ProviderError as error:
+            return [str(error)]
+        if _value(values, here.get("offVariation")) is not False:
+            return [f"{self._api.name}, {what}: the off variation does not serve false; set it in the flag's settings"]
+        return []
+
+    def read_back(self, flag: str, environment: str) -> FlagState:
+        """The flag in this environment; `share` where only the default rule decides."""
+        values, here = self._read(flag, environment)
+        deciding = {name: here.get(name) for name in _DECIDING} | {"variations": values}
+        on = bool(here.get("on"))
+        share = _share(here, values) if on else float(_value(values, here.get("offVariation")) is True)
+        enabled = share != 0
+        return FlagState(enabled, share if enabled else None, fingerprint(deciding), compact(deciding))
+
+    def turn_off(self, flag: str, environment: str, *, comment: str, expected: FlagState | None) -> None:
+        """Turns targeting off, so that everybody is served the off variation; rules stay."""
+        what = _what(flag, environment)
+        if expected is not None and nothing_to_do(self.read_back(flag, environment), expected, f"launchdarkly, {what}"):
+            return
+        self._patch(flag, environment, comment)
+
+    def evaluate(self, flag: str, environment: str, units: Sequence[str]) -> list[bool]:
+        """What LaunchDarkly evaluates for contexts of kind user with these keys."""
+        what = _what(flag, environment)
+        path = (
+            f"/api/v2/projects/{segment(self._project)}/environments/{segment(environment)}/flags/evaluate"
+            f"?filter={segment(f'query equals {flag}')}"
+        )
+        served = []
+        for unit in units:
+            told = self._api.ask("POST", path, _Evaluations, what=what, body={"kind": "user", "key": unit})
+            values = [one.value for one in told.items if one.key == flag]
+            if not values:
+                raise ProviderError(f"{self._api.name}, {what}: not among the evaluated flags; check flag and project")
+            served.append(values[0] is True)
+        return served
+
+    def _read(self, flag: str, environment: str) -> tuple[list[Any], dict[str, Any]]:
+        """The values of the flag's variations, and its settings in the environment."""
+        path = f"/api/v2/flags/{segment(self._project)}/{segment(flag)}?env={segment(environment)}"
+        told = self._api.ask("GET", path, _Flag, what=_what(flag, environment))
+        if environment not in told.environments:
+            raise ProviderError(
+                f"{self._api.name}, {_what(flag, environment)}: no such environment; correct the guard's environment"
+            )
+        return [one.value for one in told.variations], told.environments[environment]
+
+    def _patch(self, flag: str, environment: str, comment: str, *, dry_run: bool = False) -> None:
+        query = f"{_IGNORE}&dryRun=true" if dry_run else _IGNORE
+        body = {"environmentKey": environment, "comment": comment, "instructions": [{"kind": "turnFlagOff"}]}
+        self._api.send(
+            "PATCH",
+            f"/api/v2/flags/{segment(self._project)}/{segment(flag)}?{query}",
+            what=_what(flag, environment),
+            body=body,
+            headers=SEMANTIC_PATCH,
+            retry_conflict=True,
+        )
+
+
+def _what(flag: str, environment: str) -> str:
+    return f"flag {flag} in {environment}"
+
+
+def _value(values: list[Any], index: Any) -> Any:
+    """A variation's value; None where no variation is chosen (clients then get their own default)."""
+    return values[index] if isinstance(index, int) and 0 <= index < len(values) else None
+
+
+def _share(here: dict[str, Any], values: list[Any]) -> float | None:
+    if any(here.get(name) for name in ("rules", "targets", "contextTargets", "prerequisites")):
+        return None
+    try:
+        default = here["fallthrough"]
+        if "rollout" not in default:
+            return float(_value(values, default["variation"]) is True)
+        parts = default["rollout"]["variations"]
+        return float(sum(one["weight"] for one in parts if _value(values, one["variation"]) is True) / _FULL)
+    except (KeyError, TypeError):
+        return None

@@ -1,0 +1,149 @@
+"""PostHog feature flags through its private API. A project is an environment there, so `environment` chooses nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from gtm_dagster.rollout.providers import (
+    Capabilities,
+    FlagState,
+    ProviderError,
+    compact,
+    fingerprint,
+    nothing_to_do,
+    token_of,
+)
+from gtm_dagster.rollout.providers.http import Api, segment
+from gtm_dagster.settings import FlagProvider
+
+WRITE_SCOPES = {"*", "feature_flag:write"}
+
+
+class _Flag(Struct):
+    id: int
+    key: str
+    active: bool
+    filters: dict[str, Any] = {}
+    version: int | None = None
+    deleted: bool = False
+
+
+class _Flags(Struct):
+    results: list[_Flag]
+
+
+class _Key(Struct):
+    scopes: list[str] | None = None
+
+
+class _Evaluation(Struct):
+    value: bool | str = False
+
+
+class PostHog:
+    """Flags of one project; `project` is its number."""
+
+    kind = "posthog"
+    capabilities = Capabilities(
+        percentage=True,
+        comment=False,
+        optimistic_lock=True,
+        dry_run=False,
+        propagation_seconds=30.0,
+        may_need_approval=True,
+    )
+
+    def __init__(self, api: Api, project: str) -> None:
+        self._api = api
+        self._project = project
+
+    @classmethod
+    def of(cls, provider: FlagProvider, environ: Mapping[str, str]) -> PostHog:
+        """The writer of the declared provider."""
+        token = token_of(provider, environ)
+        if not provider.project.isdigit():
+            raise ProviderError(
+                f"provider {provider.name}: project {provider.project!r} is no project number; PostHog shows it in the "
+                "address /project/NUMBER"
+            )
+        api = Api(
+            f"provider {provider.name}",
+            provider.url or "https://us.posthog.com",
+            headers={"Authorization": f"Bearer {token}"},
+            secrets=(token,),
+            wanted="a personal API key (phx_...) with the scope feature_flag:write; a project's key (phc_...) cannot",
+        )
+        return cls(api, provider.project)
+
+    def preflight(self, flag: str, environment: str) -> list[str]:
+        """Problems with key, its scopes, and the flag."""
+        try:
+            self._read(flag)
+            told = self._api.ask("GET", "/api/personal_api_keys/@current/", _Key, what=f"flag {flag}")
+        except ProviderError as error:
+            return [str(error)]
+        if WRITE_SCOPES.isdisjoint(told.scopes or []):
+            return [
+                f"{self._api.name}: the key's scopes are {', '.join(told.scopes or []) or 'none'}; turning off "
+                "needs feature_flag:write"
+            ]
+        return []
+
+    def read_back(self, flag: str, environment: str) -> FlagState:
+        """The flag; `share` where one group without conditions decides."""
+        return _state(self._read(flag))
+
+    def turn_off(self, flag: str, environment: str, *, comment: str, expected: FlagState | None) -> None:
+        """Makes the flag inactive, for the version just read: PostHog answers 409 when somebody was faster."""
+        told = self._read(flag)
+        if nothing_to_do(_state(told), expected, f"posthog, flag {flag}"):
+            return
+        body: dict[str, Any] = {"active": False}
+        if told.version is not None:
+            body |= {"version": told.version, "original_flag": {"active": True}}
+        self._api.send("PATCH", f"{self._path()}{told.id}/", what=f"flag {flag}", body=body)
+
+    def evaluate(self, flag: str, environment: str, units: Sequence[str]) -> list[bool]:
+        """What PostHog evaluates for these distinct ids; any variant counts as the new flow."""
+        served = []
+        for unit in units:
+            path = f"{self._path()}evaluation_reasons?distinct_id={segment(unit)}"
+            told = self._api.ask("GET", path, dict[str, _Evaluation], what=f"flag {flag}")
+            served.append(flag in told and bool(told[flag].value))
+        return served
+
+    def _read(self, flag: str) -> _Flag:
+        """The flag with this key; the API finds by number only, so it is searched for."""
+        path = f"{self._path()}?search={segment(flag)}&limit=500"
+        for one in self._api.ask("GET", path, _Flags, what=f"flag {flag}").results:
+            if one.key == flag and not one.deleted:
+                return one
+        raise ProviderError(
+            f"{self._api.name}, flag {flag}: project {self._project} has no such flag; check the guard's flag",
+            status=404,
+        )
+
+    def _path(self) -> str:
+        return f"/api/projects/{self._project}/feature_flags/"
+
+
+def _state(told: _Flag) -> FlagState:
+    deciding = {"active": told.active, "filters": told.filters}
+    share = _share(told.filters)
+    enabled = told.active and share != 0
+    return FlagState(enabled, share if enabled else None, fingerprint(deciding), compact(deciding))
+
+
+def _share(filters: dict[str, Any]) -> float | None:
+    """The percentage of the one group without conditions; None for several groups or for variants."""
+    try:
+        (group,) = filters["groups"]
+        if group.get("properties") or filters.get("multivariate"):
+            return None
+        percentage = group.get("rollout_percentage")
+        return 1.0 if percentage is None else float(percentage) / 100
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None

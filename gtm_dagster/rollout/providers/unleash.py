@@ -1,0 +1,280 @@
+"""Unleash through its admin API.
+
+Turning off is absolute and proven silent the second time (no second audit event). What a client is served is evaluated
+by the engine inside the Unleash SDKs on what the client API answers now, when a backend token is at hand; else Unleash
+is asked to evaluate in its playground.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct, to_builtins
+
+from gtm_dagster.rollout.providers import (
+    Capabilities,
+    FlagState,
+    ProviderError,
+    compact,
+    fingerprint,
+    nothing_to_do,
+    token_of,
+)
+from gtm_dagster.rollout.providers.http import Api, segment
+from gtm_dagster.settings import FlagProvider
+
+BACKEND_TOKEN_SUFFIX = "_BACKEND"  # noqa: S105 - the end of a variable's name
+"""`token_env` with this suffix names the variable of a backend (client) token, which clients of the product use."""
+
+
+class _Strategy(Struct):
+    name: str
+    parameters: dict[str, Any] = {}
+    constraints: list[Any] = []
+    segments: list[Any] = []
+    variants: list[Any] = []
+    disabled: bool = False
+
+
+class _Environment(Struct):
+    name: str
+    enabled: bool
+    strategies: list[_Strategy] = []
+
+
+class _Feature(Struct):
+    environments: list[_Environment]
+    archived: bool = False
+    dependencies: list[Any] = []
+
+
+class _Permission(Struct):
+    permission: str
+    project: str | None = None
+    environment: str | None = None
+
+
+class _User(Struct):
+    permissions: list[_Permission]
+
+
+class _ChangeRequests(Struct, rename="camel"):
+    environment: str
+    change_request_enabled: bool = False
+
+
+class _Context(Struct, rename="camel"):
+    user_id: str
+
+
+class _Played(Struct, rename="camel"):
+    context: _Context
+    is_enabled: bool
+
+
+class _PlayedFeature(Struct):
+    name: str
+    environments: dict[str, list[_Played]]
+
+
+class _Playground(Struct):
+    features: list[_PlayedFeature]
+
+
+class Unleash:
+    """Flags of one project of an Unleash server."""
+
+    kind = "unleash"
+    capabilities = Capabilities(
+        percentage=True,
+        comment=False,
+        optimistic_lock=False,
+        dry_run=False,
+        propagation_seconds=15.0,
+        may_need_approval=True,
+    )
+
+    def __init__(self, admin: Api, project: str, backend: Api | None = None) -> None:
+        self._admin = admin
+        self._backend = backend
+        self._project = project
+
+    @classmethod
+    def of(cls, provider: FlagProvider, environ: Mapping[str, str]) -> Unleash:
+        """The writer of the declared provider; a backend token is optional."""
+        token = token_of(provider, environ)
+        base = (provider.url or "").rstrip("/").removesuffix("/api")
+        name = f"provider {provider.name}"
+        admin = Api(
+            name,
+            base,
+            headers={"Authorization": token},
+            secrets=(token,),
+            wanted="an admin token, a service account's or a personal access token that may update the flag in this "
+            "environment; backend (client) and frontend tokens cannot",
+        )
+        variable = f"{provider.token_env}{BACKEND_TOKEN_SUFFIX}"
+        backend_token = environ.get(variable, "").strip()
+        if not backend_token:
+            return cls(admin, provider.project)
+        backend = Api(
+            name,
+            base,
+            headers={"Authorization": backend_token},
+            secrets=(backend_token,),
+            wanted=f"a backend (client) token, from the variable {variable}",
+        )
+        return cls(admin, provider.project, backend)
+
+    def preflight(self, flag: str, environment: str) -> list[str]:
+        """Problems with address, tokens, permission, flag, environment and change requests."""
+        what = _what(flag, environment)
+        try:
+            _, here = self._here(flag, environment)
+            problems = (
+                [] if here.strategies else [f"{self._admin.name}, {what}: it has no strategy in this environment"]
+            )
+            problems += self._permission(what, environment) + self._approval(what, environment)
+            if self._backend is not None:
+                served = _environment_of(_client_features(self._backend, what))
+                if served != environment:
+                    problems.append(
+                        f"{self._admin.name}, {what}: the backend token is of environment {served!r}; make one for "
+                        f"{environment!r}"
+                    )
+        except ProviderError as error:
+            return [str(error)]
+        return problems
+
+    def read_back(self, flag: str, environment: str) -> FlagState:
+        """The flag in this environment; `share` where its one strategy is a plain percentage."""
+        told, here = self._here(flag, environment)
+        deciding = {**to_builtins(here), "dependencies": told.dependencies}
+        share = _share(here.strategies) if here.enabled else None
+        return FlagState(here.enabled, share, fingerprint(deciding), compact(deciding))
+
+    def turn_off(self, flag: str, environment: str, *, comment: str, expected: FlagState | None) -> None:
+        """Turns the flag off in the environment; its strategies stay. Unleash takes no comment: the token's name is
+        what its audit log shows, so give every guard deployment a token of its own."""
+        what = _what(flag, environment)
+        if expected is not None and nothing_to_do(self.read_back(flag, environment), expected, f"unleash, {what}"):
+            return
+        self._admin.send("POST", f"{self._path(flag)}/environments/{segment(environment)}/off", what=what)
+
+    def evaluate(self, flag: str, environment: str, units: Sequence[str]) -> list[bool]:
+        """What the SDK's engine (with a backend token) or the playground makes of these user ids."""
+        what = _what(flag, environment)
+        if self._backend is not None:
+            return _by_engine(_client_features(self._backend, what), flag, units)
+        if any("," in unit for unit in units):
+            raise ProviderError(
+                f"unleash, {what}: the playground cannot evaluate ids with a comma; set a backend token"
+            )
+        if not units:
+            return []
+        context = {"appName": "gtm-guard", "userId": ",".join(units)}
+        body = {"environments": [environment], "projects": [self._project], "context": context}
+        told = self._admin.ask("POST", "/api/admin/playground/advanced", _Playground, what=what, body=body)
+        here = [
+            one
+            for feature in told.features
+            if feature.name == flag
+            for one in feature.environments.get(environment, [])
+        ]
+        served = {one.context.user_id: one.is_enabled for one in here}
+        if missing := [unit for unit in units if unit not in served]:
+            raise ProviderError(f"unleash, {what}: the playground did not evaluate {len(missing)} of {len(units)} ids")
+        return [served[unit] for unit in units]
+
+    def _here(self, flag: str, environment: str) -> tuple[_Feature, _Environment]:
+        what = _what(flag, environment)
+        told = self._admin.ask("GET", self._path(flag), _Feature, what=what)
+        if told.archived:
+            raise ProviderError(f"{self._admin.name}, {what}: the flag is archived; revive it or remove its guard")
+        for one in told.environments:
+            if one.name == environment:
+                return told, one
+        there = ", ".join(sorted(one.name for one in told.environments))
+        raise ProviderError(
+            f"{self._admin.name}, {what}: no such environment for this flag (there are: {there}); correct the guard's "
+            "environment"
+        )
+
+    def _permission(self, what: str, environment: str) -> list[str]:
+        """Whether the token's permissions, as Unleash tells them, include turning the flag off."""
+        for one in self._admin.ask("GET", "/api/admin/user", _User, what=what).permissions:
+            if one.permission == "ADMIN":
+                return []
+            if (
+                one.permission == "UPDATE_FEATURE_ENVIRONMENT"
+                and one.project in (None, "*", self._project)
+                and one.environment in (None, "", "*", environment)
+            ):
+                return []
+        return [
+            f"{self._admin.name}, {what}: the token may read but not turn flags off (UPDATE_FEATURE_ENVIRONMENT in project "
+            f"{self._project}); give its user the role Editor or Owner, or use an admin token"
+        ]
+
+    def _approval(self, what: str, environment: str) -> list[str]:
+        """Whether change requests (Unleash Enterprise) would hold the rollback up."""
+        path = f"/api/admin/projects/{segment(self._project)}/change-requests/config"
+        try:
+            told = self._admin.ask("GET", path, list[_ChangeRequests], what=what)
+        except ProviderError as error:
+            if error.status == 404:
+                return []
+            raise
+        if any(one.environment == environment and one.change_request_enabled for one in told):
+            return [
+                f"{self._admin.name}, {what}: change requests are on in this environment, so turning off waits for an "
+                "approval; give the guard's token the permission to skip them"
+            ]
+        return []
+
+    def _path(self, flag: str) -> str:
+        return f"/api/admin/projects/{segment(self._project)}/features/{segment(flag)}"
+
+
+def _what(flag: str, environment: str) -> str:
+    return f"flag {flag} in {environment}"
+
+
+def _client_features(backend: Api, what: str) -> dict[str, Any]:
+    """All a client of the token's environment gets, as Unleash answers it now."""
+    return backend.ask("GET", "/api/client/features", dict[str, Any], what=what)
+
+
+def _environment_of(features: dict[str, Any]) -> str | None:
+    query = features.get("query")
+    return query.get("environment") if isinstance(query, dict) else None
+
+
+def _share(strategies: list[_Strategy]) -> float | None:
+    """The percentage of the one strategy without constraints; None for several, or for other kinds."""
+    live = [one for one in strategies if not one.disabled]
+    if len(live) != 1 or live[0].constraints or live[0].segments:
+        return None
+    if live[0].name == "default":
+        return 1.0
+    if live[0].name != "flexibleRollout":
+        return None
+    try:
+        return float(live[0].parameters["rollout"]) / 100
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _by_engine(features: dict[str, Any], flag: str, units: Sequence[str]) -> list[bool]:
+    try:
+        from yggdrasil_engine.engine import UnleashEngine, YggdrasilError
+    except ImportError as error:
+        raise ProviderError("unleash: the SDK's engine is not installed; pip install 'gtm-dagster[unleash]'") from error
+    engine = UnleashEngine()
+    try:
+        engine.take_state(json.dumps(features))
+        return [bool(engine.is_enabled(flag, {"userId": unit})) for unit in units]
+    except YggdrasilError as error:
+        raise ProviderError(f"unleash, flag {flag}: the SDK's engine cannot evaluate it ({error})") from error

@@ -1,0 +1,134 @@
+"""Timeouts and retries with their real lengths: no call of a provider may hold a rollback up."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+from loopback import HUNG, Answer, serve
+
+from gtm_dagster.rollout.providers import ProviderError, http
+from gtm_dagster.rollout.providers.http import Api, retry_after
+
+
+def api(url: str) -> Api:
+    return Api("provider main", url, headers={"Authorization": "t"}, secrets=("t0ken",), wanted="a token")
+
+
+def test_a_hung_provider_costs_five_seconds_at_most() -> None:
+    with serve({("POST", "/off"): HUNG}) as server:
+        began = time.monotonic()
+        with pytest.raises(ProviderError, match="no answer within") as caught:
+            api(server.url).send("POST", "/off", what="flag f")
+        took = time.monotonic() - began
+        assert caught.value.retry and 4 < took < 5.5
+        assert len(server.asked) == 3
+
+
+@pytest.fixture
+def dripping() -> Iterator[str]:
+    """A server that sends one byte of a header every 50 ms, which passes any timeout of a socket."""
+    ended = threading.Event()
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def talk(connection: socket.socket) -> None:
+        with connection:
+            try:
+                connection.recv(65_536)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+                while not ended.wait(0.05):
+                    connection.sendall(b"x")
+            except OSError:
+                pass
+
+    def listen() -> None:
+        while True:
+            try:
+                connection, _ = listening.accept()
+            except OSError:
+                return
+            threading.Thread(target=talk, args=(connection,), daemon=True).start()
+
+    thread = threading.Thread(target=listen, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    ended.set()
+    listening.shutdown(socket.SHUT_RDWR)
+    listening.close()
+    thread.join()
+
+
+def test_a_dripping_provider_is_cut_off_too(dripping: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "ATTEMPT_SECONDS", 0.2)
+    monkeypatch.setattr(http, "PAUSES", (0.01, 0.01))
+    slow = api(dripping)
+    began = time.monotonic()
+    for _ in range(4):
+        with pytest.raises(ProviderError, match="no answer within"):
+            slow.send("POST", "/off", what="flag f")
+    assert time.monotonic() - began < 4
+    assert len(slow._abandoned) == http.MAX_ABANDONED, "attempts that hang are bounded"
+
+
+def test_retry_after_is_waited_for_within_the_budget() -> None:
+    with serve({("POST", "/off"): Answer(200)}) as server:
+        server.once["POST", "/off"] = [Answer(429, None, {"Retry-After": "1"})]
+        began = time.monotonic()
+        api(server.url).send("POST", "/off", what="flag f")
+        assert 1 <= time.monotonic() - began < 2
+        assert len(server.asked) == 2
+
+
+def test_retry_after_beyond_the_budget_is_handed_on() -> None:
+    with serve({("POST", "/off"): Answer(429, None, {"Retry-After": "30"})}) as server:
+        with pytest.raises(ProviderError) as caught:
+            api(server.url).send("POST", "/off", what="flag f")
+        assert caught.value.retry and caught.value.retry_after == 30
+        assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("header", "low", "high"),
+    [
+        ("3", 3, 3),
+        ("0.5", 0.5, 0.5),
+        ("-4", 0, 0),
+        (format_datetime(datetime.now(UTC) + timedelta(seconds=100), usegmt=True), 50, 100),
+        (format_datetime(datetime.now(UTC) - timedelta(seconds=100), usegmt=True), 0, 0),
+    ],
+    ids=["seconds", "a fraction", "negative: now", "a date", "a date that has passed"],
+)
+def test_retry_after_in_both_forms(header: str, low: float, high: float) -> None:
+    seconds = retry_after(header)
+    assert seconds is not None and low <= seconds <= high
+
+
+@pytest.mark.parametrize("header", [None, "", "soon", "nan", "inf"])
+def test_a_retry_after_that_says_nothing(header: str | None) -> None:
+    assert retry_after(header) is None
+
+
+@pytest.mark.parametrize("url", ["", "flags.example.com", "ftp://flags", "http://"])
+def test_an_address_that_is_none(url: str) -> None:
+    with pytest.raises(ProviderError, match="is no address"):
+        api(url)
+
+
+def test_a_secret_in_an_answer_is_not_repeated() -> None:
+    with serve({("POST", "/off"): Answer(400, b"your token t0ken is odd")}) as server:
+        with pytest.raises(ProviderError, match=r"your token \*\*\* is odd") as caught:
+            api(server.url).send("POST", "/off", what="flag f")
+    assert "t0ken" not in repr(caught.value)
+
+
+def test_an_endless_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "MAX_ANSWER_BYTES", 1_000)
+    monkeypatch.setattr(http, "PAUSES", ())
+    with serve({("GET", "/flag"): Answer(200, b"x" * 200_000)}) as server:
+        with pytest.raises(ProviderError, match="no answer within"):
+            api(server.url).ask("GET", "/flag", object, what="flag f")
