@@ -299,7 +299,7 @@ def _pipeline(settings: Settings, running: bool) -> Iterator[str]:
         endpoint = stack.enter_context(collector(settings, ExitStack()))
         output = folder / "stream.log"
         with output.open("wb") as log:
-            worker = subprocess.Popen(  # noqa: S603 - our own module
+            worker = subprocess.Popen(
                 [sys.executable, "-m", "gtm_dagster.cli", "stream"],
                 stdout=log,
                 stderr=subprocess.STDOUT,

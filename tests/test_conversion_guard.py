@@ -314,7 +314,10 @@ def test_scenario_17_a_run_under_way_is_waited_for_and_a_dead_one_is_followed(tm
     gone.wait()
     job = deployment.defs.resolve_job_def("rollback_flag")
     tags = {"gtm/episode": EPISODE}
-    under_way = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED, tags=tags)
+    (request,), _ = deployment.tick()
+    under_way = instance.create_run_for_job(
+        job, run_config=request.run_config, status=dg.DagsterRunStatus.STARTED, tags=tags
+    )
     requests, said = deployment.tick()
     assert requests == [] and f"run {under_way.run_id[:8]} is under way" in said
     instance.add_run_tags(under_way.run_id, {"gtm/pid": str(gone.pid)})
@@ -340,8 +343,10 @@ def test_scenario_18_a_failed_run_is_asked_again_until_the_flag_is_off(tmp_path,
     armed(settings, store, broken(), writer=writer)
     writer.faults["turn_off"] = [ProviderError("scripted: 500", retry=True) for _ in range(2)]
     deployment = Deployment(settings, instance)
-    for attempt in (1, 2):
-        (request,), _ = deployment.tick()
+    for attempt, waited in ((1, 0), (2, 6)):
+        with monkeypatch.context() as ahead:
+            later(ahead, waited)
+            (request,), _ = deployment.tick()
         assert request.run_key == f"{EPISODE}-{attempt}"
         result = deployment.run(request)
         assert not result.success and ran(result) == ["claim"]
@@ -349,8 +354,9 @@ def test_scenario_18_a_failed_run_is_asked_again_until_the_flag_is_off(tmp_path,
         assert GUARD.flag in killlist.read(settings.kill_list_path)
         requests, said = deployment.tick()
         assert requests == [] and "ROLLBACK_FAILED" in said and f"attempt {attempt + 1} in" in said
-        later(monkeypatch, 11)
-    (request,), _ = deployment.tick()
+    with monkeypatch.context() as ahead:
+        later(ahead, 11)
+        (request,), _ = deployment.tick()
     assert deployment.run(request).success
     assert len(writer.events) == 1 and len(deployment.materializations()) == 1
     assert store.rollback(EPISODE).attempt == 3
@@ -435,6 +441,10 @@ def test_scenario_24_rearming_in_the_ui_needs_a_reason_and_starts_afresh(tmp_pat
     assert asked(actor="ana", reason="fixed in release 13").success
     assert (store.guard(GUARD.key).epoch, served_new(settings)) == (2, 0)
     requests, said = deployment.tick()
+    assert requests == [] and "ARMED, the flag is off at its provider" in said
+    set_split(settings.flags_path, GUARD.flag, 0.5)
+    store.see_flag(GUARD.key, True, 0.5, "split", time.time_ns() // 1000)
+    requests, said = deployment.tick()
     assert requests == [] and "WARMUP, no exposures counted yet" in said
 
 
@@ -455,17 +465,21 @@ def test_scenario_25_a_broken_split_is_held_and_told(tmp_path, instance, store, 
     guard = msgspec.structs.replace(GUARD, treated_share=0.5)
     settings = settings_for(tmp_path, guard, notify=(Notify("webhook", url="http://127.0.0.1:9/hook"),))
     counts = drawn(5, per_minute=100, rate=0.2, minutes=60, treated=steady(0.8), share=0.45)
-    armed(settings, store, counts, guard)
+    writer = Scripted()
+    writer.state = FlagState(True, None, "rules", "a provider that does not tell its share")
+    Provided(monkeypatch, writer)
+    _, watermark = armed(settings, store, counts, guard, writer=writer)
     deployment = Deployment(settings, instance)
     requests, said = deployment.tick()
     assert requests == [] and "SRM_HOLD, the split is not the planned one" in said
     later(monkeypatch, 121)
+    heard(store, watermark)
     (page,), _ = deployment.tick()
     assert deployment.run(page).success
     (note,) = store.notifications()
     assert json.loads(note.payload)["event"] == "srm_hold"
     assert "the split is not the planned one" in json.loads(note.payload)["text"]
-    assert served_new(settings) > 30
+    assert writer.events == []
 
 
 def test_scenario_28_a_guard_that_cannot_be_judged_stops_no_other(tmp_path, instance, store):

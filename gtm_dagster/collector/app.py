@@ -236,14 +236,14 @@ class Collector:
             raise Refused(400, "bad_producer", f"producer {beat.producer!r} is a name of this deployment; take another")
         received_us = time.time_ns() // 1000
         ts_us = _delivered_us(beat, received_us)
-        stored = self._log.submit_beat(beat.producer, ts_us, received_us, beat.closing, beat.instance)
-        if not await self._beaten(stored):
+        if not await self._beaten(beat.producer, ts_us, received_us, beat.closing, beat.instance):
             raise Refused(429, "too_many_producers", "too many producers send heartbeats; use stable names", 60)
         self.metrics.beat(beat.producer, closing=beat.closing)
         return Answer(200, b'{"status":"ok"}')
 
-    async def _beaten(self, future: Future[bool]) -> bool:
+    async def _beaten(self, *beat: Any) -> bool:
         try:
+            future = self._log.submit_beat(*beat)
             async with asyncio.timeout(COMMIT_SECONDS):
                 return await asyncio.shield(asyncio.wrap_future(future))
         except EventLogError as error:
@@ -258,9 +258,9 @@ class Collector:
         while True:
             now_us = time.time_ns() // 1000
             try:
-                await self._beaten(self._log.submit_beat(PRODUCER, now_us, now_us))
+                await self._beaten(PRODUCER, now_us, now_us)
                 self.metrics.beat(PRODUCER)
-            except (Refused, EventLogError):
+            except Refused:
                 pass  # logged; the watermark stands still until the log takes a beat again
             await asyncio.sleep(BEAT_SECONDS)
 

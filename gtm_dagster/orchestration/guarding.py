@@ -7,6 +7,7 @@ import logging
 import dagster as dg
 
 from gtm_dagster.orchestration.refresh import fixed, instance_of
+from gtm_dagster.orchestration.rollback import ROLLBACK
 from gtm_dagster.settings import Settings
 
 SENSOR = "conversion_guard"
@@ -30,7 +31,7 @@ def guard_once(settings: Settings) -> list[str]:
             logging.disable(logging.NOTSET)
         done = []
         for request in tick.run_requests or ():
-            job = definitions.resolve_job_def(request.job_name or sensor.job_name)
+            job = definitions.resolve_job_def(request.job_name or ROLLBACK)
             result = job.execute_in_process(
                 instance=instance,
                 raise_on_error=False,

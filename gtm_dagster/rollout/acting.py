@@ -82,8 +82,9 @@ def claim(post: Post, episode: str, attempt: int, decided_us: int, run_id: str =
         before, changed = _before(post, judged.verdict)
         if not changed:
             return begin(post, row, beginning, before)
-        if post.move(row, SUPERSEDED, changed, episode=episode, decided_us=decided_us):
-            _insert(post, beginning, before, intent_us=None, outcome="superseded")
+        text = _evidence(post, beginning, before)
+        if post.move(row, SUPERSEDED, changed, episode=episode, bundle_sha256=bundles.digest(text)):
+            _insert(post, beginning, text, intent_us=None, outcome="superseded")
             _announce(post, episode, "superseded", changed)
         return Step(False, "superseded", changed, episode)
 
@@ -108,26 +109,32 @@ def _before(post: Post, verdict: Verdict) -> tuple[FlagState | None, str]:
 
 def begin(post: Post, row: GuardRow, beginning: Beginning, before: FlagState | None) -> Step:
     """Move to ROLLING_BACK and write the intent with its evidence, before anything is told to the provider."""
+    text = _evidence(post, beginning, before)
     moved = post.move(
         row, ROLLING_BACK, beginning.reason, beginning.actor, episode=beginning.episode,
-        decided_us=beginning.decided_us, run_id=beginning.run_id,
+        decided_us=beginning.decided_us, run_id=beginning.run_id, bundle_sha256=bundles.digest(text),
     )  # fmt: skip
     if not moved:
         return Step(False, "withdrawn", "another run was first", beginning.episode)
-    _insert(post, beginning, before, intent_us=post.now_us(), outcome="rolling_back")
+    _insert(post, beginning, text, intent_us=post.now_us(), outcome="rolling_back")
     return Step(True, "claimed", beginning.reason, beginning.episode)
 
 
-def _insert(post: Post, of: Beginning, before: FlagState | None, *, intent_us: int | None, outcome: str) -> None:
-    evidence = bundles.Bundle(
-        post.guard, of.rule, of.counts, of.verdict, of.episode, of.epoch, of.decided_us, before, of.actor, of.reason
+def _evidence(post: Post, of: Beginning, before: FlagState | None) -> str:
+    return bundles.to_json(
+        bundles.Bundle(
+            post.guard, of.rule, of.counts, of.verdict, of.episode, of.epoch, of.decided_us, before, of.actor, of.reason
+        )
     )
+
+
+def _insert(post: Post, of: Beginning, text: str, *, intent_us: int | None, outcome: str) -> None:
     post.store.insert_rollback(
         episode=of.episode, guard=post.guard.key, flag=post.guard.flag, environment=post.guard.environment,
         provider=post.guard.provider, epoch=of.epoch, attempt=of.attempt, decided_us=of.decided_us,
         intent_us=intent_us, estimate=of.verdict.estimate, low=of.verdict.low, high=of.verdict.high,
         log_e=of.verdict.log_e, log_budget=of.verdict.log_budget, dry_run=post.guard.dry_run, outcome=outcome,
-        actor=of.actor, reason=of.reason, run_id=of.run_id, bundle=bundles.to_json(evidence),
+        actor=of.actor, reason=of.reason, run_id=of.run_id, bundle=text,
     )  # fmt: skip
 
 
@@ -144,7 +151,8 @@ def resume(post: Post, row: GuardRow, episode: str, attempt: int, run_id: str) -
             episode, row.epoch, attempt, decided_us, run_id, begun.actor, begun.reason, rule, counts,
             detect(counts, rule),
         )  # fmt: skip
-        _insert(post, beginning, post.last_seen(), intent_us=begun.at_us, outcome="rolling_back")
+        text = _evidence(post, beginning, post.last_seen())
+        _insert(post, beginning, text, intent_us=begun.at_us, outcome="rolling_back")
     if row.state != ROLLED_BACK:
         post.store.update_rollback(episode, attempt=attempt)
     if row.state == ROLLBACK_FAILED and not post.move(row, ROLLING_BACK, f"attempt {attempt}"):
@@ -172,7 +180,8 @@ def turn_off(post: Post, episode: str) -> Step:
         if not record.dry_run and record.acked_us is None:
             post.store.update_rollback(episode, acked_us=post.now_us())
         reason = "dry run: nothing was written" if record.dry_run else f"{post.guard.provider} says off"
-        if not post.move(row, VERIFYING, reason):
+        # The digest again: a run that was killed before its intent left one of a bundle that was never stored.
+        if not post.move(row, VERIFYING, reason, bundle_sha256=bundles.digest(record.bundle or "")):
             return Step(False, "withdrawn", "another run was first", episode)
         return Step(True, "off", reason, episode)
 

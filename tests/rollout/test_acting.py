@@ -222,6 +222,7 @@ def test_scenario_17_a_killed_run_is_gone_on_with_once(tmp_path, store, where, m
     row = store.rollback(EPISODE)
     assert row.verified and row.acked_us and row.effective_us and row.intent_us
     assert replay(from_json(row.bundle)).fires
+    assert digest(row.bundle) in [(move.detail or {}).get("bundle_sha256") for move in store.history(GUARD.key)]
     assert states(store) == ["ARMED", "ROLLING_BACK", "VERIFYING", "ROLLED_BACK"]
     assert store.check_chain(GUARD.key)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import random
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -58,6 +59,18 @@ def conversion(unit: str | None, at_us: int, name: str = "payment_completed", **
 
 def changed(each: Record, **fields: Any) -> Record:
     return msgspec.structs.replace(each, **fields)
+
+
+def traffic(seed: int, units: int = 120) -> list[Record]:
+    """Exposures and conversions of one hour, tidy: received when they happened."""
+    rng = random.Random(seed)
+    records = []
+    for n in range(units):
+        at_us = NOON + rng.randrange(HOUR)
+        records.append(exposure(f"u{n}", rng.choice((C, T)), at_us))
+        if rng.random() < 0.5:
+            records.append(conversion(f"u{n}", at_us + rng.randrange(WINDOW)))
+    return records
 
 
 class Deployment:

@@ -219,6 +219,57 @@ def test_heartbeats_go_on_when_idle_and_between_retries(recorder, make, monkeypa
     assert sum(refused.at < beat.at < taken.at for beat in recorder.beats()) >= 2
 
 
+def moment(beat, field="ts") -> datetime:
+    return datetime.fromisoformat(beat.body[field])
+
+
+def test_a_heartbeat_says_up_to_when_all_was_delivered(recorder, make, monkeypatch):
+    monkeypatch.setattr(Outbox, "beat_interval", 0.02)
+    tracker = make(producer="shop")
+    recorder.wait(lambda: recorder.beats())
+    began = datetime.now(UTC)
+    assert timedelta() < moment(recorder.beats()[-1], "sent_at") - moment(recorder.beats()[-1]) < timedelta(seconds=1)
+    happened = began - timedelta(minutes=7)
+    tracker.track("page_viewed", anonymous_id="a", timestamp=began)
+    tracker.track("page_viewed", anonymous_id="a", timestamp=happened)
+    seen = len(recorder.beats())
+    recorder.wait(lambda: len(recorder.beats()) > seen + 2)
+    assert moment(recorder.beats()[-1]) == happened - timedelta(microseconds=1), "just before the oldest that waits"
+    recorder.answer(503, {"Retry-After": "1"})
+    assert tracker.flush(8)
+    refused, taken = recorder.batches()
+    between = [moment(beat) for beat in recorder.beats() if refused.at < beat.at < taken.at]
+    assert between and all(ts < happened for ts in between), "under way is not delivered"
+    seen = len(recorder.beats())
+    recorder.wait(lambda: len(recorder.beats()) > seen + 1)
+    assert moment(recorder.beats()[-1]) > began
+
+
+@pytest.mark.parametrize(("last_beat_ago", "beats"), [(60.0, 2), (0.0, 1)], ids=["long ago", "just now"])
+def test_a_delivered_batch_is_followed_by_a_heartbeat_when_the_last_is_old(recorder, make, last_beat_ago, beats):
+    tracker = make()
+    recorder.wait(lambda: len(recorder.beats()) == 1)
+    tracker._outbox._last_beat -= last_beat_ago
+    send(tracker, 1)
+    assert tracker.flush(5)
+    send(tracker, 1)
+    assert tracker.flush(5)
+    assert len(recorder.beats()) == beats
+    assert len({beat.body["instance"] for beat in recorder.beats()}) == 1
+
+
+def test_a_clean_close_is_told_and_one_with_events_left_is_not(recorder, make):
+    with make(producer="clean") as tracker:
+        send(tracker, 1)
+    assert [beat.body["closing"] for beat in recorder.beats() if "closing" in beat.body] == [True]
+    assert recorder.beats()[-1].at >= recorder.batches()[-1].at, "after the last event"
+    left = make(producer="left", retries=0)
+    recorder.answer(503, {"Retry-After": "60"})
+    send(left, 1)
+    left.close(0.3)
+    assert not [beat for beat in recorder.beats() if beat.body["producer"] == "left" and "closing" in beat.body]
+
+
 def test_closing_sends_what_waits_and_ends_the_thread(recorder, make):
     with make() as tracker:
         send(tracker, 3)

@@ -41,7 +41,9 @@ _Yaml12.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-_Yaml12.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
+_Yaml12.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile("^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ class FlagFile:
     def _parse(self, content: bytes) -> Document:
         is_yaml = self.path.suffix in (".yaml", ".yml")
         try:
-            document = yaml.load(content, Loader=_Yaml12) if is_yaml else json.loads(content)
+            document = yaml.load(content, Loader=_Yaml12) if is_yaml else json.loads(content)  # noqa: S506 - a SafeLoader
         except (ValueError, yaml.YAMLError) as error:
             where = " ".join(str(error).split())[:200]
             raise ProviderError(

@@ -275,6 +275,7 @@ def _by_engine(features: dict[str, Any], flag: str, units: Sequence[str]) -> lis
     engine = UnleashEngine()
     try:
         engine.take_state(json.dumps(features))
-        return [bool(engine.is_enabled(flag, {"userId": unit})) for unit in units]
+        told = [engine.is_enabled(flag, {"userId": unit}) for unit in units]
     except YggdrasilError as error:
         raise ProviderError(f"unleash, flag {flag}: the SDK's engine cannot evaluate it ({error})") from error
+    return [bool(getattr(one, "is_enabled", one)) for one in told]  # engines before 2.0 answer with the bool itself

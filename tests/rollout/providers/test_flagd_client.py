@@ -68,24 +68,26 @@ def turn_off(path: Path) -> None:
     Flagd(path).turn_off(FLAG, "production", comment="", expected=None)
 
 
-def test_a_running_client_sees_the_rollback_within_a_second(path: Path, client: FlagdProvider) -> None:
+def test_a_running_client_sees_the_rollback_within_a_second(
+    path: Path, client: FlagdProvider, tell: Callable[[str], None]
+) -> None:
     assert new_flow(client)
     began = time.monotonic()
     turn_off(path)
     written = time.monotonic() - began
     seen = seconds_until(lambda: not new_flow(client), 1.0)
-    print(f"off written in {written * 1000:.1f} ms, seen by the client {seen * 1000:.0f} ms later")
+    tell(f"off written in {written * 1000:.1f} ms, seen by the client {seen * 1000:.0f} ms later")
     assert written + seen <= 1.0
 
 
-def test_a_client_with_default_settings_sees_it_within_a_second_too(path: Path) -> None:
+def test_a_client_with_default_settings_sees_it_within_a_second_too(path: Path, tell: Callable[[str], None]) -> None:
     provider = FlagdProvider(resolver_type=ResolverType.FILE, offline_flag_source_path=str(path))
     provider.initialize(EvaluationContext())
     try:
         assert new_flow(provider)
         turn_off(path)
         seen = seconds_until(lambda: not new_flow(provider), 1.0)
-        print(f"seen by a client with default settings after {seen * 1000:.0f} ms")
+        tell(f"seen by a client with default settings after {seen * 1000:.0f} ms")
     finally:
         provider.shutdown()
 

@@ -26,6 +26,7 @@ from stream_cases import (
     exposure,
     record,
     reference,
+    traffic,
 )
 
 from gtm_dagster.rollout.guard.counts import SLOT_US, Counts, count_units
@@ -87,18 +88,6 @@ def test_scenario_27_retries_and_many_sessions_count_once(here):
     again = [exposure("u", T, NOON + n * MINUTE, session_id=f"s{n}") for n in range(1, 5)]
     again += [conversion("u", LATER, event_id=f"retry{n}") for n in range(4)] + [conversion("u", LATER + MINUTE)]
     assert here.count(again) == expected == [SHOWN, cell(NOON, T, 5 * MINUTE)]
-
-
-def traffic(seed: int, units: int = 120) -> list:
-    """Exposures and conversions of one hour, tidy: received when they happened."""
-    rng = random.Random(seed)
-    records = []
-    for n in range(units):
-        at_us = NOON + rng.randrange(HOUR)
-        records.append(exposure(f"u{n}", rng.choice((C, T)), at_us))
-        if rng.random() < 0.5:
-            records.append(conversion(f"u{n}", at_us + rng.randrange(WINDOW)))
-    return records
 
 
 def test_scenario_26_a_clock_ten_minutes_ahead_is_taken_at_its_receipt(tmp_path):

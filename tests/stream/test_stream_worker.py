@@ -16,8 +16,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from stream_cases import GUARD, HOUR, KEY, MINUTE, NOON, C, Deployment, T, cell, changed, conversion, exposure
-from test_counting import traffic
+from stream_cases import GUARD, HOUR, KEY, MINUTE, NOON, C, Deployment, T, cell, changed, conversion, exposure, traffic
 
 from gtm_dagster.opsstore import ProducerRow
 from gtm_dagster.settings import Guard

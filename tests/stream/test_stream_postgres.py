@@ -1,0 +1,43 @@
+"""The worker on PostgreSQL counts as it does on SQLite, and two at once do not both count."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from stream_cases import NOON, Deployment, exposure, reference, traffic
+
+from gtm_dagster.opsstore import OpsStore, OpsStoreError
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from postgres_server import start_postgres
+
+pytestmark = pytest.mark.real
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[Deployment]:
+    with start_postgres() as address:
+        deployment = Deployment(tmp_path, armed_us=None)
+        deployment.store.close()
+        deployment.store = OpsStore(address.replace("postgresql://", "postgresql+psycopg://"))
+        deployment.arm(NOON)
+        yield deployment
+        deployment.close()
+
+
+def test_counts_on_postgresql(here):
+    records = traffic(11)[::-1]
+    for at in range(0, len(records), 30):
+        here.count(records[at : at + 30], batch=7)
+    with here.store.transaction() as con:
+        here.store.set_offset(con, "stream", 3)
+        here.store.set_offset(con, "guard:" + here.guards[0].key, 3)
+    assert here.count() == reference(records, NOON)
+    here.append([exposure("one more", "control", NOON)])
+    first, second = here.worker(), here.worker()
+    first.once()
+    with pytest.raises(OpsStoreError, match="another stream worker"):
+        second.once()
