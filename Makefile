@@ -21,18 +21,19 @@ $(STAMP): requirements.lock pyproject.toml
 	$(PY) -m uv pip install --quiet --python $(PY) --no-deps -e .
 	@touch $(STAMP)
 
-demo: setup ## 30 days of planted traffic through everything, and a report
+demo: setup ## 30 days of planted traffic through everything, a report, and a drill of the guard
 	$(VENV)/bin/gtm demo
 
-dev: setup ## collector, Dagster and its web UI; Ctrl-C ends all
+dev: setup ## collector, stream worker, Dagster and its web UI; Ctrl-C ends all
 	$(VENV)/bin/gtm dev
 
 test: setup ## every test that needs Python alone
-	$(PY) -m pytest -q -m "not real"
+	$(PY) -m pytest -q -m "not real and not simulation"
 
-test-real: setup ## tests against real components (installs Chromium)
+test-real: setup ## tests against real components (installs Chromium, PostgreSQL, Unleash), and the guard's simulations
 	scripts/install-chromium
-	$(PY) -m pytest -q -m real
+	scripts/install-unleash
+	$(PY) -m pytest -q -m "real or simulation"
 
 check: setup ## lint, format, types, import law
 	$(VENV)/bin/ruff check .
@@ -46,6 +47,8 @@ format: setup ## let ruff put the format right
 
 bench: setup ## what each step of the pipeline costs on this machine
 	$(PY) -m benchmarks.spine
+	$(PY) -m benchmarks.guard
+	$(PY) -m benchmarks.gate
 
 clean: ## remove caches; the state directory stays
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis dist

@@ -201,8 +201,10 @@ class _Path:
                 self.tell(
                     f"planted: the new flow loses {self.visitors.drop:.0%} of its conversions from {_moment(self.visitors.break_us)} on"
                 )
-            decided_now, row = self._look(decided is None)
-            if decided is None and decided_now:
+            act, row = self._look()
+            if row is None and not act:
+                decided = None  # a breach that broke off before anybody acted on it; the hold begins again
+            elif decided is None and act:
                 decided = time.time()
                 self.tell("the guard has decided")
                 if not self.running:
@@ -240,12 +242,12 @@ class _Path:
         except requests.RequestException as error:
             raise DrillError(f"the collector did not take the drill's events: {error}") from None
 
-    def _look(self, judging: bool) -> tuple[bool, RollbackRow | None]:
+    def _look(self) -> tuple[bool, RollbackRow | None]:
         """Whether the guard has decided, and the rollback of this epoch when there is one."""
         held = self.store.guard(self.guard.key)
         assert held is not None  # noqa: S101 - armed above
         row = self.store.rollback(held.episode) if held.episode else None
-        if row is not None or not judging:
+        if row is not None:
             return True, row
         return judge(self.store, self.settings, self.guard, held, time.time_ns() // 1000).decision.act, None
 

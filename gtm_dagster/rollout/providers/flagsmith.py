@@ -16,7 +16,7 @@ from gtm_dagster.rollout.providers import (
     nothing_to_do,
     token_of,
 )
-from gtm_dagster.rollout.providers.http import Api, segment
+from gtm_dagster.rollout.providers.http import Api, each, segment
 from gtm_dagster.settings import FlagProvider
 
 CLOUD, CLOUD_EDGE = "https://api.flagsmith.com", "https://edge.api.flagsmith.com"
@@ -124,19 +124,15 @@ class Flagsmith:
 
     def evaluate(self, flag: str, environment: str, units: Sequence[str]) -> list[bool]:
         """What Flagsmith serves these identities, which are not stored (transient)."""
-        served = []
-        for unit in units:
-            told = self._sdk.ask(
-                "POST",
-                "/api/v1/identities/",
-                _Identity,
-                what=_what(flag, environment),
-                body={"identifier": unit, "traits": [], "transient": True},
-                headers={"X-Environment-Key": environment},
-            )
+        what, headers = _what(flag, environment), {"X-Environment-Key": environment}
+
+        def served(unit: str) -> bool:
+            body = {"identifier": unit, "traits": [], "transient": True}
+            told = self._sdk.ask("POST", "/api/v1/identities/", _Identity, what=what, body=body, headers=headers)
             states = [one for one in told.flags if one.feature.name == flag]
-            served.append(bool(states) and states[0].enabled)
-        return served
+            return bool(states) and states[0].enabled
+
+        return each(units, served)
 
     def _read(self, flag: str, environment: str) -> _State:
         what = _what(flag, environment)

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from gtm_dagster.rollout.providers import Capabilities, FlagState, ProviderError, compact, fingerprint, nothing_to_do
 from gtm_dagster.rollout.providers.flagfile import Document, FlagFile, Held
-from gtm_dagster.rollout.providers.http import Api, segment
+from gtm_dagster.rollout.providers.http import Api, each, segment
 from gtm_dagster.settings import FlagProvider
 
 _DECIDING = ("variations", "targeting", "defaultRule", "scheduledRollout", "experimentation", "disable")
@@ -105,11 +105,12 @@ class GoFeatureFlag:
     def evaluate(self, flag: str, environment: str, units: Sequence[str]) -> list[bool]:
         """What the relay serves to these targeting keys now (OFREP)."""
         path = f"/ofrep/v1/evaluate/flags/{segment(flag)}"
-        return [
-            self._relay.ask("POST", path, _Served, what=f"flag {flag}", body={"context": {"targetingKey": unit}}).value
-            is True
-            for unit in units
-        ]
+
+        def served(unit: str) -> bool:
+            body = {"context": {"targetingKey": unit}}
+            return self._relay.ask("POST", path, _Served, what=f"flag {flag}", body=body).value is True
+
+        return each(units, served)
 
     def _refresh_now(self, flag: str) -> None:
         self._refresh.send("POST", "/admin/v1/retriever/refresh", what=f"flag {flag}")

@@ -16,7 +16,7 @@ from gtm_dagster.rollout.providers import (
     nothing_to_do,
     token_of,
 )
-from gtm_dagster.rollout.providers.http import Api, segment
+from gtm_dagster.rollout.providers.http import Api, each, segment
 from gtm_dagster.settings import FlagProvider
 
 
@@ -111,14 +111,15 @@ class GrowthBook:
 
     def evaluate(self, flag: str, environment: str, units: Sequence[str]) -> list[bool]:
         """What GrowthBook evaluates for these values of the attribute `id`."""
-        served = []
-        for unit in units:
+        what = _what(flag, environment)
+
+        def served(unit: str) -> bool:
             body = {"attributes": {"id": unit}, "environments": [environment]}
-            what = _what(flag, environment)
             told = self._api.ask("POST", f"{_path(flag)}/evaluate", _Results, what=what, body=body)
             here = [one for one in told.results if one.environment == environment]
-            served.append(bool(here) and here[0].enabled and here[0].value in (True, "true"))
-        return served
+            return bool(here) and here[0].enabled and here[0].value in (True, "true")
+
+        return each(units, served)
 
     def _read(self, flag: str, environment: str) -> tuple[_Feature, _Environment]:
         what = _what(flag, environment)

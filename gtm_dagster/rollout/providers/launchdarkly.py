@@ -16,7 +16,7 @@ from gtm_dagster.rollout.providers import (
     nothing_to_do,
     token_of,
 )
-from gtm_dagster.rollout.providers.http import Api, segment
+from gtm_dagster.rollout.providers.http import Api, each, segment
 from gtm_dagster.settings import FlagProvider
 
 SEMANTIC_PATCH = {"Content-Type": "application/json; domain-model=launchdarkly.semanticpatch"}
@@ -109,14 +109,15 @@ class LaunchDarkly:
             f"/api/v2/projects/{segment(self._project)}/environments/{segment(environment)}/flags/evaluate"
             f"?filter={segment(f'query equals {flag}')}"
         )
-        served = []
-        for unit in units:
+
+        def served(unit: str) -> bool:
             told = self._api.ask("POST", path, _Evaluations, what=what, body={"kind": "user", "key": unit})
             values = [one.value for one in told.items if one.key == flag]
             if not values:
                 raise ProviderError(f"{self._api.name}, {what}: not among the evaluated flags; check flag and project")
-            served.append(values[0] is True)
-        return served
+            return values[0] is True
+
+        return each(units, served)
 
     def _read(self, flag: str, environment: str) -> tuple[list[Any], dict[str, Any]]:
         """The values of the flag's variations, and its settings in the environment."""

@@ -16,7 +16,7 @@ from gtm_dagster.rollout.providers import (
     nothing_to_do,
     token_of,
 )
-from gtm_dagster.rollout.providers.http import Api, segment
+from gtm_dagster.rollout.providers.http import Api, each, segment
 from gtm_dagster.settings import FlagProvider
 
 WRITE_SCOPES = {"*", "feature_flag:write"}
@@ -108,12 +108,13 @@ class PostHog:
 
     def evaluate(self, flag: str, environment: str, units: Sequence[str]) -> list[bool]:
         """What PostHog evaluates for these distinct ids; any variant counts as the new flow."""
-        served = []
-        for unit in units:
+
+        def served(unit: str) -> bool:
             path = f"{self._path()}evaluation_reasons?distinct_id={segment(unit)}"
             told = self._api.ask("GET", path, dict[str, _Evaluation], what=f"flag {flag}")
-            served.append(flag in told and bool(told[flag].value))
-        return served
+            return flag in told and bool(told[flag].value)
+
+        return each(units, served)
 
     def _read(self, flag: str) -> _Flag:
         """The flag with this key; the API finds by number only, so it is searched for."""

@@ -71,7 +71,7 @@ def test_a_dripping_provider_is_cut_off_too(dripping: str, monkeypatch: pytest.M
     for _ in range(4):
         with pytest.raises(ProviderError, match="no answer within"):
             slow.send("POST", "/off", what="flag f")
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 8
     assert len(slow._abandoned) == http.MAX_ABANDONED, "attempts that hang are bounded"
 
 
