@@ -95,7 +95,7 @@ def collector(settings: Settings, starting: AbstractContextManager[Any]) -> Iter
             _wait_until_ready(process, endpoint, output)
         yield endpoint
     finally:
-        _stop(process)
+        stop(process)
 
 
 def same_deployment(settings: Settings) -> dict[str, str]:
@@ -124,7 +124,8 @@ def _wait_until_ready(process: subprocess.Popen[bytes], endpoint: str, output: P
     raise DemoError(f"the collector was not ready within {READY_SECONDS:g} s; see {output}")
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End a child: asked for 15 s, then killed."""
     process.terminate()
     try:
         process.wait(timeout=15)

@@ -21,7 +21,7 @@ from typing import Any
 
 import requests
 
-from gtm_dagster.demo_live import WRITE_KEY, collector, same_deployment
+from gtm_dagster.demo_live import WRITE_KEY, collector, same_deployment, stop
 from gtm_dagster.opsstore import OpsStore, RollbackRow
 from gtm_dagster.orchestration.guarding import guard_once
 from gtm_dagster.rollout.arming import Refused, rearm
@@ -307,8 +307,7 @@ def _pipeline(settings: Settings, running: bool) -> Iterator[str]:
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **same_deployment(settings)},
             )
-        stack.callback(worker.wait)
-        stack.callback(worker.terminate)
+        stack.callback(stop, worker)
         yield endpoint
 
 
