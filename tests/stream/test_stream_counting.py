@@ -213,7 +213,8 @@ def test_conversions_are_forgotten_once_no_exposure_can_come_before_them(here):
     here.count([exposure("v", C, day_later), conversion("u", day_later)])
     with here.store.reading() as con:
         assert here.store.conversions(con, KEY, ["u", "nobody"]) == {"u": [day_later]}
-    assert cell(NOON, T, 5 * MINUTE) in here.counts(), "what was counted stays"
+    here.count([conversion("u", day_later + MINUTE)])
+    assert here.counts() == sorted([SHOWN, cell(NOON, T, 5 * MINUTE), cell(day_later, C)]), "what was counted stays"
 
 
 @pytest.mark.parametrize(("at_us", "epoch"), [(99, None), (100, 1), (199, 1), (200, 2), (10**18, 2)])
@@ -223,14 +224,15 @@ def test_an_event_belongs_to_the_last_epoch_that_has_begun(at_us, epoch):
 
 def test_scenario_24_a_new_epoch_counts_anew_and_late_events_go_to_the_old_one(here):
     second = NOON + 20 * MINUTE
-    here.count(
-        [exposure("u", T, NOON), conversion("u", LATER), exposure("u", T, second), conversion("u", second + MINUTE)]
-    )
+    told = [exposure("u", T, NOON), conversion("u", LATER), exposure("u", T, second), conversion("u", second + MINUTE)]
+    here.count([*told, exposure("z", C, second)])
     here.arm(second)
-    assert here.count() == [cell(second, T), cell(second, T, MINUTE)], "the same unit again, old evidence left behind"
-    here.count([exposure("late", C, NOON + MINUTE), exposure("w", C, second + MINUTE)])
-    assert here.counts(1) == sorted([SHOWN, cell(NOON, T, 5 * MINUTE), cell(NOON + MINUTE, C)])
-    assert here.counts(2) == sorted([cell(second, T), cell(second, T, MINUTE), cell(second + MINUTE, C)])
+    again = [cell(second, C), cell(second, T), cell(second, T, MINUTE)]
+    assert here.count() == again, "the same unit again, old evidence left behind"
+    late = [exposure("late", C, NOON + MINUTE), exposure("z", T, NOON + MINUTE)]
+    here.count([*late, exposure("w", C, second + MINUTE)])
+    assert here.counts(1) == sorted([SHOWN, cell(NOON, T, 5 * MINUTE), cell(NOON + MINUTE, C), cell(NOON + MINUTE, T)])
+    assert here.counts(2) == sorted([*again, cell(second + MINUTE, C)])
 
 
 def test_guards_of_one_flag_count_each_its_conversion(tmp_path):

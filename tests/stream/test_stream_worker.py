@@ -92,6 +92,16 @@ def test_a_guard_armed_later_counts_from_where_its_epoch_begins(tmp_path):
     here.close()
 
 
+def test_a_restart_goes_on_where_it_stopped(here):
+    here.count([exposure(f"u{n}", T, NOON) for n in range(5)])
+    stored = here.store.offsets()
+    assert (stored["stream"], stored[f"guard:{KEY}"]) == (5, 5)
+    here.append([exposure("v", C, NOON)])
+    again = here.worker()
+    again.once()
+    assert (again.place, again.changed) == (6, 1)
+
+
 def test_another_window_counts_again_what_the_log_holds(here, caplog):
     here.count([exposure("u", T, NOON), conversion("u", NOON + 5 * MINUTE)])
     here.guards = (Guard("checkout", "payment_completed", conversion_window_minutes=2),)
