@@ -5,10 +5,10 @@ PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test test-real check format bench clean
+.PHONY: help setup demo dev test test-real install-unleash install-goff check format bench clean
 
 help: ## this list
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 setup: $(STAMP) ## make .venv from the lock file; costs nothing the second time
 
@@ -30,10 +30,15 @@ dev: setup ## collector, stream worker, Dagster and its web UI; Ctrl-C ends all
 test: setup ## every test that needs Python alone
 	$(PY) -m pytest -q -m "not real and not simulation"
 
-test-real: setup ## tests against real components (installs Chromium, PostgreSQL, Unleash), and the guard's simulations
+test-real: setup install-unleash ## tests against real components (installs Chromium, PostgreSQL, Unleash), and the guard's simulations
 	scripts/install-chromium
-	scripts/install-unleash
 	$(PY) -m pytest -q -m "real or simulation"
+
+install-unleash: ## PostgreSQL and Unleash for the tests of real components
+	scripts/install-unleash
+
+install-goff: ## opt-in: build the GO Feature Flag relay proxy (six minutes, needs Go)
+	scripts/install-goff
 
 check: setup ## lint, format, types, import law
 	$(VENV)/bin/ruff check .

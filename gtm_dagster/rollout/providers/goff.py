@@ -12,7 +12,15 @@ from typing import Any
 
 from msgspec import Struct
 
-from gtm_dagster.rollout.providers import Capabilities, FlagState, ProviderError, compact, fingerprint, nothing_to_do
+from gtm_dagster.rollout.providers import (
+    Capabilities,
+    FlagState,
+    ProviderError,
+    compact,
+    fingerprint,
+    nothing_to_do,
+    token_of,
+)
 from gtm_dagster.rollout.providers.flagfile import Document, FlagFile, Held
 from gtm_dagster.rollout.providers.http import Api, each, segment
 from gtm_dagster.settings import FlagProvider
@@ -23,6 +31,10 @@ _DROPPED = ("targeting", "scheduledRollout", "experimentation", "disable")
 
 class _Served(Struct):
     value: Any = None
+
+
+class _Refreshed(Struct):
+    refreshed: bool
 
 
 class GoFeatureFlag:
@@ -46,25 +58,22 @@ class GoFeatureFlag:
 
     @classmethod
     def of(cls, provider: FlagProvider, environ: Mapping[str, str]) -> GoFeatureFlag:
-        """`url` is the relay that clients ask, `refresh_url` the one told to refresh (default: the same); a relay
-        without keys needs no token."""
+        """`url` is the relay that clients ask, `refresh_url` the one told to refresh (default: the same)."""
         name = f"provider {provider.name}"
         if provider.file is None:
             raise ProviderError(f"{name}: kind goff needs file = the flag file that the relay retrieves")
         address = provider.url or provider.refresh_url
         if address is None:
             raise ProviderError(f"{name}: kind goff needs url = the address of the relay proxy")
-        token = environ.get(provider.token_env, "").strip() if provider.token_env else ""
-        if provider.token_env and not token:
-            raise ProviderError(f"{name}: the variable {provider.token_env} is not set; it holds the relay's admin key")
+        token = token_of(provider, environ)
 
         def api(base: str) -> Api:
             return Api(
                 name,
                 base,
-                headers={"Authorization": f"Bearer {token}"} if token else {},
+                headers={"Authorization": f"Bearer {token}"},
                 secrets=(token,),
-                wanted="one of the relay's authorizedKeys.admin",
+                wanted="one of the relay's authorizedKeys.admin; without such a key the relay refuses to refresh",
             )
 
         return cls(provider.file, api(address), api(provider.refresh_url or address))
@@ -113,7 +122,12 @@ class GoFeatureFlag:
         return each(units, served)
 
     def _refresh_now(self, flag: str) -> None:
-        self._refresh.send("POST", "/admin/v1/retriever/refresh", what=f"flag {flag}")
+        told = self._refresh.ask("POST", "/admin/v1/retriever/refresh", _Refreshed, what=f"flag {flag}")
+        if not told.refreshed:
+            raise ProviderError(
+                f"{self._refresh.name}, flag {flag}: the relay could not fetch its flag file; its log says why",
+                retry=True,
+            )
 
 
 def _rule(document: Document, flag: str, path: Path) -> dict[str, Any]:

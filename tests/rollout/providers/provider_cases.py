@@ -34,7 +34,8 @@ class Case:
     project: str = "default"
     conflict_is_busy: bool = False
     """409 means that another change was being written: tried again."""
-    extra: dict[str, Any] = field(default_factory=dict)
+    done: dict[str, Any] = field(default_factory=dict)
+    """The answer to a successful off call; any JSON or none will do where it is empty."""
 
     def writer(self, url: str, folder: Path) -> FlagWriter:
         path = folder / "flags.json"
@@ -224,10 +225,19 @@ CASES = [
         flagsmith,
         1.0,
     ),
-    Case("goff", "production", ("POST", "/admin/v1/retriever/refresh"), None, BEARER, goff, 0.5),
+    Case(
+        "goff",
+        "production",
+        ("POST", "/admin/v1/retriever/refresh"),
+        None,
+        BEARER,
+        goff,
+        0.5,
+        done={"refreshed": True},
+    ),
 ]
 
 
 def routes(case: Case, on: bool) -> Routes:
     """All answers of a healthy provider, the off call's too."""
-    return {case.off: Answer(200, {}), **deepcopy(case.routes(on))}
+    return {case.off: Answer(200, case.done), **deepcopy(case.routes(on))}

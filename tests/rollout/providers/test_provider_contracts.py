@@ -69,20 +69,20 @@ def test_nobody_else_gets_the_token(talk: Talk, monkeypatch: pytest.MonkeyPatch,
     assert asked.headers["Authorization"] == talk.case.headers["Authorization"]
 
 
+DONE = object()
+"""The provider's own answer to a successful off call."""
 ANSWERS = [
     # what the provider answers to the off call; calls it gets; None or (exception, retry, status, words of the message)
-    ("200", [Answer(200, {})], 1, None),
-    ("200 without a body", [Answer(200)], 1, None),
-    ("204", [Answer(204)], 1, None),
+    ("200", [DONE], 1, None),
     ("401: token unknown", [Answer(401, {"e": TOKEN})], 1, (ProviderError, False, 401, "token is not accepted")),
     ("403: token may not", [Answer(403, {"e": TOKEN})], 1, (ProviderError, False, 403, "token may not do this")),
     ("404: no such flag", [Answer(404, {"e": "?"})], 1, (ProviderError, False, 404, "not found; check flag")),
     ("400: refused", [Answer(400, {"message": "bad"})], 1, (ProviderError, False, 400, "refuses this")),
     ("429 for a minute", [Answer(429, {}, {"Retry-After": "60"})], 1, (ProviderError, True, 429, "status 429")),
-    ("429 for now", [Answer(429, {}, {"Retry-After": "0"}), Answer(200, {})], 2, None),
-    ("500, then 200", [Answer(500, b"oops"), Answer(200, {})], 2, None),
+    ("429 for now", [Answer(429, {}, {"Retry-After": "0"}), DONE], 2, None),
+    ("500, then 200", [Answer(500, b"oops"), DONE], 2, None),
     ("503 for good", [Answer(503)] * 9, 3, (ProviderError, True, 503, "could not answer now")),
-    ("no answer, then 200", [HUNG, Answer(200, {})], 2, None),
+    ("no answer, then 200", [HUNG, DONE], 2, None),
     ("no answer for good", [HUNG] * 9, 3, (ProviderError, True, None, "no answer within")),
     ("a login page", [Answer(200, b"<html>log in</html>")], 1, (ProviderError, False, None, "cannot be read")),
     ("a redirect", [Answer(302, None, {"Location": "http://x/"})], 1, (ProviderError, False, 302, "into url")),
@@ -92,7 +92,7 @@ ANSWERS = [
 @every_provider
 @pytest.mark.parametrize(("answers", "calls", "fails"), [row[1:] for row in ANSWERS], ids=[row[0] for row in ANSWERS])
 def test_every_answer_to_off(talk: Talk, answers: list[Any], calls: int, fails: Any) -> None:
-    talk.server.once[talk.case.off] = list(answers)
+    talk.server.once[talk.case.off] = [Answer(200, talk.case.done) if one is DONE else one for one in answers]
     if fails is None:
         talk.off()
     else:
@@ -103,6 +103,14 @@ def test_every_answer_to_off(talk: Talk, answers: list[Any], calls: int, fails: 
         assert words in str(caught.value) and FLAG in str(caught.value) and "main" in str(caught.value)
         assert TOKEN not in str(caught.value)
     assert talk.offs == calls
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if not case.done], ids=lambda case: case.kind)
+@pytest.mark.parametrize("answer", [Answer(200), Answer(204), Answer(202, [])], ids=["200 empty", "204", "202"])
+def test_off_needs_no_words_in_the_answer(talk: Talk, answer: Answer) -> None:
+    talk.server.once[talk.case.off] = [answer]
+    talk.off()
+    assert talk.offs == 1
 
 
 @every_provider
@@ -266,6 +274,7 @@ PROBLEMS = [
         "there are: dev",
     ),
     ("posthog", ("GET", "/api/personal_api_keys/@current/"), {"scopes": ["feature_flag:read"]}, "feature_flag:write"),
+    ("goff", ("POST", "/admin/v1/retriever/refresh"), {"refreshed": False}, "could not fetch its flag file"),
     (
         "flagsmith",
         ("GET", "/api/v1/features/feature-segments/?environment=12&feature=5"),
