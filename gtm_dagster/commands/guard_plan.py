@@ -109,6 +109,10 @@ def _say_plan(told: GuardPlan) -> None:
     def least(drop: float | None) -> str:
         return "nothing" if drop is None else f"{drop:.0%} or more"
 
+    for line in told.advice:
+        say(line)
+    if not 0 < here.treated_share < 1:
+        return
     say_table(
         ("within", "drop proven", "drop rolled back"),
         [(duration(h.minutes), least(h.provable_drop), least(h.rolled_back_drop)) for h in told.horizons],
@@ -117,7 +121,9 @@ def _say_plan(told: GuardPlan) -> None:
         ("drop", "rolled back after", "in 9 of 10 cases", "visitors", "least of any test", "conversions lost"),
         [
             (
-                f"{e.drop:.0%}", duration(e.median_minutes), duration(e.p90_minutes),
+                f"{e.drop:.0%}",
+                "below the threshold" if e.drop < told.threshold else duration(e.median_minutes),
+                "-" if e.drop < told.threshold else duration(e.p90_minutes),
                 f"{e.visitors:,}" if e.visitors is not None else "-",
                 f"{e.bound_visitors:,}" if e.bound_visitors is not None else "-",
                 f"{e.lost_conversions:,.0f}" if e.lost_conversions is not None else "-",
@@ -125,7 +131,5 @@ def _say_plan(told: GuardPlan) -> None:
             for e in told.expectations
         ],
     )  # fmt: skip
-    for line in told.advice:
-        say(line)
     if told.promise is not None and told.promise.kept and told.promise.needed_minutes is not None:
         say(f"the promise can be kept: 9 of 10 drops of {told.promise.drop:.0%} are rolled back within {duration(told.promise.needed_minutes)}")  # fmt: skip

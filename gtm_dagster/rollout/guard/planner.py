@@ -119,7 +119,7 @@ def plan(
     refused = None
     if alone:
         arm = "control" if traffic.treated_share >= 1 else "treated"
-        refused = f"there is no {arm} arm at a treated share of {traffic.treated_share:g}: nothing can be compared"
+        refused = f"there is no {arm} arm at a treated share of {traffic.treated_share:g}: nothing can be compared; keep 5 to 50 % of the visitors in each arm"
     elif pledged is not None and not pledged.kept:
         refused = pledged.reason
     return GuardPlan(
@@ -257,7 +257,7 @@ def _rounded_up(value: float) -> int:
 def duration(minutes: float | None) -> str:
     """Minutes as a person says them."""
     if minutes is None:
-        return "more than ten years"
+        return "not within ten years"
     if minutes < 90:
         return f"{minutes:.0f} minutes" if minutes >= 10 else f"{minutes:.1f} minutes"
     if minutes < 48 * 60:
