@@ -31,7 +31,7 @@ RANKS = [
     {"orchestration"},
     {"definitions"},
     {"demo_live", "demo_report"},
-    {"drill", "drills"},
+    {"drill"},
     {"demo"},
     {"commands"},
     {"cli"},
