@@ -31,7 +31,7 @@ from gtm_dagster.rollout.post import Post
 from gtm_dagster.rollout.providers import ProviderError
 from gtm_dagster.rollout.providers.flagd import set_split
 from gtm_dagster.settings import DRILL_EVENT, DRILL_FLAG, Guard, Settings
-from gtm_dagster.stream.lock import worker_running
+from gtm_dagster.stream.lock import StreamLock
 from gtm_dagster.tracking.tracker import uuid7
 
 SLICE_US = 15_000_000
@@ -152,7 +152,7 @@ def run_drill(
         )
     with ExitStack() as stack:
         store = stack.enter_context(OpsStore.of(settings))
-        running = worker_running(settings)
+        running = StreamLock(settings.state_dir).taken()
         endpoint = stack.enter_context(_pipeline(settings, running))
         now_us = time.time_ns() // 1000
         start_us = now_us - round((healthy_minutes + broken_minutes) * MINUTE_US)
@@ -167,11 +167,11 @@ def run_drill(
             f"drill-{epoch}-{now_us}",
             start_us,
         )
-        path = _Path(settings, store, guard, endpoint, running, visitors, tell)
-        return path.run(began)
+        under_way = _UnderWay(settings, store, guard, endpoint, running, visitors, tell)
+        return under_way.run(began)
 
 
-class _Path:
+class _UnderWay:
     """The drill under way: sends, watches, and (without a running deployment) acts as the sensor would."""
 
     def __init__(

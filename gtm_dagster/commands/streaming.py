@@ -38,7 +38,7 @@ def stream(
     settings = invocation(context).settings
     for error in settings.guard_errors:
         note(f"left out: {error}")
-    with StreamLock(settings.state_dir).held("gtm stream"), OpsStore.of(settings) as store:
+    with StreamLock(settings.state_dir).held("gtm stream", 2.0), OpsStore.of(settings) as store:
         log = SqliteEventLog(settings.log_path, dedup_days=settings.dedup_days)
         worker = Worker(log, store, settings.watched)
         watcher = Watcher(store, settings.watched, _watch(settings))
