@@ -13,9 +13,10 @@ import time
 import numpy as np
 
 from gtm_dagster.rollout.guard.bounds import visitors_needed
+from gtm_dagster.rollout.guard.cells import cells_of
 from gtm_dagster.rollout.guard.counts import SLOT_US
-from gtm_dagster.rollout.guard.detector import Rule, detect, trace
-from gtm_dagster.rollout.guard.simulate import Scenario, draw, evidence_without_restarts, first_at, simulate
+from gtm_dagster.rollout.guard.detector import BETS, Rule, detect, evidence_path, trace
+from gtm_dagster.rollout.guard.simulate import Scenario, draw, first_at, simulate
 
 PACE, BASE = 10.0, 0.2
 
@@ -39,8 +40,11 @@ def delays(runs: int) -> None:
             )
             seen = np.append(0, np.cumsum(counts.exposed.sum(axis=0)))
             told = trace(counts, rule)
+            # One e-process from the first exposure on: a promise a rollout, not an hour.
+            path = evidence_path(cells_of(counts, rule.window_minutes), rule.margin)
+            alone = np.logaddexp.reduce(path.bets[:, 1:], axis=0) - math.log(len(BETS))
             for held, at in (
-                (fixed, first_at(*evidence_without_restarts(counts, rule), log_100)),
+                (fixed, first_at(path.slots * SLOT_US, alone, log_100)),
                 (yearly, first_at(told.times_us, told.log_e, rule.log_budget)),
             ):
                 held.append(math.inf if at is None else float(seen[min(at // SLOT_US, len(seen) - 1)]))

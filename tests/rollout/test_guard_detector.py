@@ -8,7 +8,7 @@ from traffic_cases import PER_MINUTE, between, drawn, steady, until
 
 from gtm_dagster.rollout.guard.cells import MIN_ARM, age_edges, cells_of
 from gtm_dagster.rollout.guard.counts import SLOT_US, Counts
-from gtm_dagster.rollout.guard.detector import Rule, detect, trace
+from gtm_dagster.rollout.guard.detector import Rule, decided_us, detect, trace
 from gtm_dagster.settings import Guard
 
 RULE = Rule()
@@ -16,7 +16,7 @@ MINUTE = 60_000_000
 
 
 def minutes_to(counts: Counts, rule: Rule = RULE) -> float | None:
-    fired = trace(counts, rule).fired_us
+    fired = decided_us(trace(counts, rule), rule.hold_minutes, counts.watermark_us)
     return None if fired is None else fired / MINUTE
 
 

@@ -10,8 +10,7 @@ import msgspec
 import numpy as np
 
 from gtm_dagster.rollout.guard.counts import ARMS, Counts, count_units
-from gtm_dagster.rollout.guard.detector import Rule, Trace
-from gtm_dagster.rollout.guard.held import decided_us
+from gtm_dagster.rollout.guard.detector import Rule, Trace, decided_us
 from gtm_dagster.rollout.guard.history import trace_history
 
 if TYPE_CHECKING:

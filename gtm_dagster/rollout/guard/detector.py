@@ -82,12 +82,6 @@ class Trace:
     above: NDArray[np.bool_]
     fires: NDArray[np.bool_]
 
-    @property
-    def fired_us(self) -> int | None:
-        """The first moment the rule fired."""
-        index = np.flatnonzero(self.fires)
-        return int(self.times_us[index[0]]) if len(index) else None
-
 
 @dataclass(frozen=True)
 class Verdict:
@@ -116,7 +110,7 @@ class Verdict:
 
 
 @dataclass(frozen=True, eq=False)
-class _Path:
+class EvidencePath:
     """Cumulative evidence by bet, and Mantel-Haenszel sums, after each completion time; index 0 is before the first."""
 
     slots: Ints
@@ -125,7 +119,8 @@ class _Path:
     below_line: Floats
 
 
-def _path(cells: Cells, margin: float) -> _Path:
+def evidence_path(cells: Cells, margin: float) -> EvidencePath:
+    """The bets' evidence as the cells become complete, against the null of `margin`."""
     slots, index = np.unique(cells.end_slot, return_inverse=True)
     size = len(slots)
     bets = np.zeros((len(BETS), size + 1))
@@ -138,7 +133,7 @@ def _path(cells: Cells, margin: float) -> _Path:
     treated = np.where(both, cells.treated_hits * cells.control / units, 0.0)
     control = np.where(both, cells.control_hits * cells.treated / units, 0.0)
     zero = np.zeros(1)
-    return _Path(
+    return EvidencePath(
         slots,
         bets,
         np.concatenate([zero, np.cumsum(np.bincount(index, treated, size))]),
@@ -158,7 +153,7 @@ def _restarts(first: int, last: int) -> tuple[Ints, Floats]:
 def _trace(counts: Counts, rule: Rule) -> tuple[Trace, Ints, Cells]:
     """The trace, with what the verdict needs besides: where in the path the supported restart lies, and the cells."""
     cells = cells_of(counts, rule.window_minutes)
-    path = _path(cells, rule.margin)
+    path = evidence_path(cells, rule.margin)
     size = len(path.slots)
     none = np.zeros(0, np.int64)
     if not size:
@@ -204,7 +199,7 @@ class _Since:
     start: Ints  # its index in the path
 
 
-def _since_restarts(path: _Path, restarts: Ints, weights: Floats) -> _Since:
+def _since_restarts(path: EvidencePath, restarts: Ints, weights: Floats) -> _Since:
     begun = np.searchsorted(path.slots, restarts, side="right")  # a cell complete at the restart came before it
     reached = np.searchsorted(restarts, path.slots, side="left") - 1  # the last restart before each moment
     moment = np.flatnonzero(reached >= 0)
@@ -225,7 +220,7 @@ def _since_restarts(path: _Path, restarts: Ints, weights: Floats) -> _Since:
     return _Since(moment, evidence, estimate, bet, restarts[restart], start)
 
 
-def _recovered(path: _Path, part: _Since, where: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _recovered(path: EvidencePath, part: _Since, where: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Where the best bet's evidence has fallen from its peak since the supported restart by more than RECOVERED."""
     found = np.zeros(len(where), bool)
     chosen = np.flatnonzero(where)
@@ -260,6 +255,22 @@ def _since(above: NDArray[np.bool_]) -> Ints:
 def trace(counts: Counts, rule: Rule) -> Trace:
     """The verdict at every moment, for simulation, backtest and pictures."""
     return _trace(counts, rule)[0]
+
+
+def decided_us(told: Trace, hold_minutes: float, watermark_us: int) -> int | None:
+    """The first time (microseconds UTC, up to the watermark) at which the breach had held; None when none did.
+
+    What a trace says at a moment stands until the next one, so at a slow flow the hold runs out in between.
+    """
+    above = told.above
+    if not above.any():
+        return None
+    edges = np.diff(np.concatenate([[0], above.astype(np.int8), [0]]))
+    begins, ends = told.times_us[np.flatnonzero(edges == 1)], np.flatnonzero(edges == -1)
+    over = np.append(told.times_us, watermark_us + 1)[ends]
+    due = begins + round(hold_minutes * 60_000_000)
+    found = np.flatnonzero(due < over)
+    return int(due[found[0]]) if len(found) else None
 
 
 def detect(counts: Counts, rule: Rule) -> Verdict:

@@ -12,11 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gtm_dagster.rollout.guard.cells import cells_of
 from gtm_dagster.rollout.guard.counts import SLOT_US, Counts
-from gtm_dagster.rollout.guard.detector import BETS, Rule, trace
-from gtm_dagster.rollout.guard.evidence import log_e
-from gtm_dagster.rollout.guard.held import decided_us
+from gtm_dagster.rollout.guard.detector import Rule, decided_us, trace
 
 PER_MINUTE = 60_000_000 / SLOT_US
 PER_HOUR = 60 * PER_MINUTE
@@ -129,20 +126,6 @@ def _rolling(values: NDArray[np.int64], span: int) -> NDArray[np.int64]:
     total = np.cumsum(values, axis=1)
     total[:, span:] -= np.cumsum(values, axis=1)[:, :-span]
     return total
-
-
-def evidence_without_restarts(counts: Counts, rule: Rule) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """(microseconds UTC, log e) of the one e-process from the first exposure on: a promise a rollout, not an hour."""
-    cells = cells_of(counts, rule.window_minutes)
-    slots, index = np.unique(cells.end_slot, return_inverse=True)
-    paths = []
-    for share in BETS:
-        drop = 1.0 - share * (1.0 - rule.margin)
-        told = log_e(
-            cells.treated, cells.treated_hits, cells.control, cells.control_hits, cells.rate, drop, rule.margin
-        )
-        paths.append(np.cumsum(np.bincount(index, told, len(slots))))
-    return slots * SLOT_US, np.logaddexp.reduce(np.array(paths), axis=0) - math.log(len(BETS))
 
 
 @dataclass(frozen=True)
