@@ -145,6 +145,8 @@ class Guard(Struct, frozen=True, forbid_unknown_fields=True):
 
 DRILL_FLAG = "guard-drill"
 DRILL_EVENT = "guard_drill_converted"
+DRILL_REASON = "drill"
+"""Records suppressed for this reason are synthetic: no table holds them, the guard counts them."""
 DRILL_GUARD = Guard(DRILL_FLAG, DRILL_EVENT, conversion_window_minutes=10.0)
 """The canary of `gtm guard drill`, watched without being declared; declare a guard of this flag to give it another provider."""
 

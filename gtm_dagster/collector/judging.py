@@ -11,7 +11,7 @@ from gtm_dagster.eventlog import Record
 from gtm_dagster.eventlog.records import record_from_event, record_from_rejection
 from gtm_dagster.privacy.masking import mask_event, scrub
 from gtm_dagster.privacy.sealing import Sealer
-from gtm_dagster.settings import DRILL_EVENT, DRILL_FLAG
+from gtm_dagster.settings import DRILL_EVENT, DRILL_FLAG, DRILL_REASON
 from gtm_dagster.taxonomy import Accepted, EventValidator, FieldError, Plan, Rejected
 from gtm_dagster.taxonomy.event import EMAIL, shown_name
 
@@ -19,7 +19,6 @@ _NO_CONSENT = FieldError(
     "context.consent.analytics", "consent", "sent without consent to analytics; nothing of it is kept"
 )
 
-DRILL_REASON = "drill"
 _DRILL = FieldError("properties.flag", DRILL_REASON, "traffic of a drill: counted by the guard, kept in no table")
 _OF_A_DRILL = frozenset({"flag_exposed", DRILL_EVENT})
 

@@ -1,4 +1,4 @@
-"""What the gate tells: each exposure once as `flag_exposed`, and the counts of every answer."""
+"""What the gate tells: each exposure once as `flag_exposed`, and the counts of every answer; and what of it counts."""
 
 from __future__ import annotations
 
@@ -7,10 +7,38 @@ import threading
 from collections import Counter
 from typing import Any, Protocol
 
+import msgspec
+
 from gtm_dagster.rollout.identity import Unit
 from gtm_dagster.rollout.memory import FlagMemory
 
 logger = logging.getLogger("gtm_dagster.rollout")
+
+EXPOSED = "flag_exposed"
+SPLIT = "SPLIT"
+"""The reason of an exposure that the provider drew by lot; any other served the old flow for a reason of its own."""
+ARMS = ("control", "treatment")
+
+
+class Exposure(msgspec.Struct, frozen=True):
+    """The properties of an exposure that the guard reads."""
+
+    flag: str
+    variant: str
+    reason: str | None = None
+    epoch: int | None = None
+
+
+_decode = msgspec.json.Decoder(Exposure).decode
+
+
+def drawn_by_lot(properties: str | None) -> Exposure | None:
+    """The exposure in a record's properties (JSON); None when it tells nothing about the arms."""
+    try:
+        told = _decode(properties or "")
+    except (msgspec.DecodeError, UnicodeError):
+        return None
+    return told if told.variant in ARMS and (told.reason or SPLIT) == SPLIT else None
 
 
 class Tracker(Protocol):
@@ -70,7 +98,7 @@ class Exposures:
         who = {"anonymous_id" if unit.anonymous else "user_id": unit.key}
         told = {"flag": flag, "variant": variant, "served": variant, "reason": reason, "epoch": epoch}
         try:
-            self._tracker.track("flag_exposed", **who, properties=told)
+            self._tracker.track(EXPOSED, **who, properties=told)
         except Exception as error:  # noqa: BLE001 - measuring must not break what is measured
             with self._lock:
                 self._failed += 1

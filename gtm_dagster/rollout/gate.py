@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from gtm_dagster.rollout.breaker import Admission, Breaker
-from gtm_dagster.rollout.exposures import Exposures, Tracker
+from gtm_dagster.rollout.exposures import SPLIT, Exposures, Tracker
 from gtm_dagster.rollout.freshness import Freshness
 from gtm_dagster.rollout.identity import Identity, Unit, UserIdentity, Visitor
 from gtm_dagster.rollout.killlist import KillList
@@ -24,7 +24,6 @@ from gtm_dagster.rollout.workers import DeadlineExceeded, Workers
 
 logger = logging.getLogger("gtm_dagster.rollout")
 
-SPLIT = "SPLIT"
 STATIC = "STATIC"
 TIMEOUT = "TIMEOUT"
 ERROR = "ERROR"

@@ -7,19 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from gtm_dagster.settings import DRILL_FLAG, Guard
+from gtm_dagster.rollout.exposures import EXPOSED, drawn_by_lot
+from gtm_dagster.settings import DRILL_FLAG, DRILL_REASON, Guard
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-EXPOSED = "flag_exposed"
-SPLIT = "SPLIT"
-"""The reason of an exposure that the provider drew by lot; any other served the old flow for a reason of its own."""
 LATE_US = 86_400_000_000
 """An event that arrives later than this after it happened (24 h) is not counted, neither exposure nor conversion."""
-DRILL_REASON = "drill"
-"""Records suppressed for this reason are synthetic: no table holds them, the guard counts them."""
-_ARMS = ("control", "treatment")
 
 
 class Sightings(msgspec.Struct, frozen=True):
@@ -30,16 +25,6 @@ class Sightings(msgspec.Struct, frozen=True):
 
     exposures: list[tuple[str, int, str, int | None]]
     conversions: list[tuple[str, int]]
-
-
-class _Exposure(msgspec.Struct):
-    flag: str
-    variant: str
-    reason: str | None = None
-    epoch: int | None = None
-
-
-_exposure = msgspec.json.Decoder(_Exposure).decode
 
 
 def counted_us(event_us: int, received_us: int) -> int | None:
@@ -63,7 +48,7 @@ def sightings(table: pa.Table, guards: Sequence[Guard]) -> dict[str, Sightings]:
         if at_us is None:
             continue
         if name == EXPOSED:
-            shown = _shown(properties)
+            shown = drawn_by_lot(properties)
             unit = user or anonymous
             if shown is not None and unit:
                 drill = shown.flag == DRILL_FLAG
@@ -72,14 +57,6 @@ def sightings(table: pa.Table, guards: Sequence[Guard]) -> dict[str, Sightings]:
         for seen in by_event.get(name, ()):
             seen.conversions.extend((unit, at_us) for unit in (user, anonymous) if unit)
     return found
-
-
-def _shown(properties: str | None) -> _Exposure | None:
-    try:
-        shown = _exposure(properties or "")
-    except (msgspec.DecodeError, UnicodeError):
-        return None
-    return shown if shown.variant in _ARMS and (shown.reason or SPLIT) == SPLIT else None
 
 
 def _rows(table: pa.Table, names: set[str]) -> list[tuple[Any, ...]]:

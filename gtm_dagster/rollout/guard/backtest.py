@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import msgspec
 import numpy as np
 
-from gtm_dagster.rollout.guard.counts import ARMS, Counts, count_units
+from gtm_dagster.rollout.exposures import ARMS, EXPOSED, drawn_by_lot
+from gtm_dagster.rollout.guard.counts import Counts, count_units
 from gtm_dagster.rollout.guard.detector import Rule, Trace, decided_us
 from gtm_dagster.rollout.guard.history import trace_history
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from gtm_dagster.settings import Settings
 
-EXPOSED = "flag_exposed"
 LONGEST_DAYS = 400
 _COLUMNS = ["write_key", "event_id", "event_name", "event_us", "received_us", "user_id", "anonymous_id", "properties"]
 _CHUNK_ROWS = 200_000
@@ -28,12 +27,6 @@ Tell = Callable[[int, int], None]
 
 class BacktestError(Exception):
     """There is nothing to judge; the message says what to do."""
-
-
-class _Exposure(msgspec.Struct):
-    flag: str | None = None
-    variant: str | None = None
-    reason: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,15 +164,11 @@ def _once(events: pa.Table) -> pa.Table:
 
 def _exposures(table: pa.Table, flag: str) -> Iterator[tuple[str, int, int]]:
     """(unit, arm, us) of exposures by a split; what a fallback served tells nothing about the arms."""
-    decode = msgspec.json.Decoder(_Exposure).decode
     columns = (table.column(name).to_pylist() for name in ("user_id", "anonymous_id", "event_us", "properties"))
     for user, anonymous, us, properties in zip(*columns, strict=True):
-        try:
-            told = decode(properties or "{}")
-        except msgspec.DecodeError:
-            continue
-        unit = user if user is not None else anonymous
-        if told.flag == flag and told.reason in (None, "SPLIT") and told.variant in ARMS and unit is not None:
+        told = drawn_by_lot(properties)
+        unit = user or anonymous
+        if told is not None and told.flag == flag and unit:
             yield unit, ARMS.index(told.variant), us
 
 

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gtm_dagster.rollout.exposures import ARMS
+
 SLOT_US = 15_000_000
 """Length of a cohort slot in microseconds (15 s)."""
-ARMS = ("control", "treatment")
 EXPOSURES = -1
 """The age that marks a row of exposures."""
 
