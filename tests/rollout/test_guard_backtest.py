@@ -1,0 +1,114 @@
+"""`gtm guard backtest` over events that were imported: the same detector, on a past that is known."""
+
+from __future__ import annotations
+
+import json
+import random
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gtm_dagster.cli import run
+
+BEGIN = datetime(2026, 3, 1, 9, tzinfo=UTC)
+MINUTES, PACE, RATE = 60, 100, 0.3
+
+
+def visits(path: Path, drop: float, begin: datetime = BEGIN, name: str = "") -> dict[str, int]:
+    """An hour of visitors whose ids begin with `name`, half of them treated; returns how many of each arm were exposed and converted."""
+    rng = random.Random(7)
+    counted = dict.fromkeys(("control_exposed", "control_converted", "treated_exposed", "treated_converted"), 0)
+    lines = []
+    for number in range(MINUTES * PACE):
+        at = begin + timedelta(seconds=number * 60 / PACE)
+        treated = rng.random() < 0.5
+        arm = "treated" if treated else "control"
+        counted[f"{arm}_exposed"] += 1
+        shown = {"flag": "checkout-v2", "variant": "treatment" if treated else "control", "reason": "SPLIT"}
+        lines.append(event(f"{name}x{number}", "flag_exposed", at, f"{name}u{number}", shown))
+        if rng.random() < RATE * (1 - drop if treated else 1):
+            counted[f"{arm}_converted"] += 1
+            paid = {"amount": 10, "currency": "EUR"}
+            lines.append(
+                event(f"{name}p{number}", "payment_completed", at + timedelta(seconds=20), f"{name}u{number}", paid)
+            )
+        if number % 50 == 0:  # served the old flow for a reason of its own: tells nothing about the arms
+            failed = {"flag": "checkout-v2", "variant": "control", "reason": "TIMEOUT"}
+            lines.append(event(f"{name}t{number}", "flag_exposed", at, f"{name}late{number}", failed))
+    path.write_text("\n".join(lines) + "\n")
+    return counted
+
+
+def event(event_id: str, name: str, at: datetime, user: str, properties: dict[str, Any]) -> str:
+    told = {"event_id": event_id, "event_name": name, "timestamp": at.isoformat(), "user_id": user}
+    return json.dumps({**told, "properties": properties, "context": {"device_type": "api"}})
+
+
+@pytest.fixture
+def gtm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Runs a command on a state directory of its own: exit code and its JSON document, or the error line."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GTM_STATE_DIR", str(tmp_path / ".gtm"))
+
+    def told(*arguments: str) -> tuple[int, Any]:
+        capsys.readouterr()
+        code = run(list(arguments))
+        out, err = capsys.readouterr()
+        return code, json.loads(out) if out else err
+
+    return told
+
+
+@pytest.mark.parametrize(("drop", "rolled_back"), [(0.6, True), (1.0, True), (0.0, False)])
+def test_a_known_past_is_judged_as_it_was(gtm: Any, tmp_path: Path, drop: float, rolled_back: bool) -> None:
+    counted = visits(tmp_path / "past.ndjson", drop)
+    assert gtm("import", "past.ndjson", "--json")[0] == 0
+    code, told = gtm("guard", "backtest", "--flag", "checkout-v2", "--json")
+    assert code == 0 and told["would_roll_back"] is rolled_back
+    assert {name: told[name] for name in counted} == counted
+    if rolled_back:
+        decided = datetime.fromisoformat(told["decided_at"])
+        assert BEGIN + timedelta(minutes=5) < decided <= BEGIN + timedelta(minutes=20)
+        assert abs(told["estimate"] - drop) <= 0.2 and told["peak_log_e"] > 9
+    else:
+        assert told["decided_at"] is None and told["peak_log_e"] < 9
+
+
+def test_importing_it_again_changes_nothing(gtm: Any, tmp_path: Path) -> None:
+    visits(tmp_path / "past.ndjson", 0.6)
+    gtm("import", "past.ndjson", "--json")
+    once = gtm("guard", "backtest", "--flag", "checkout-v2", "--json")
+    visits(tmp_path / "again.ndjson", 0.6)
+    with (tmp_path / "again.ndjson").open("a") as file:
+        file.write(event("other", "page_viewed", BEGIN, "u1", {}) + "\n")
+    gtm("import", "again.ndjson", "--json")
+    assert gtm("guard", "backtest", "--flag", "checkout-v2", "--json") == once
+
+
+def test_a_part_of_the_past(gtm: Any, tmp_path: Path) -> None:
+    """The broken hour lies before the healthy one: each is judged alone when asked for."""
+    visits(tmp_path / "broken.ndjson", 0.6)
+    healthy = BEGIN + timedelta(hours=3)
+    visits(tmp_path / "healthy.ndjson", 0.0, healthy, "again-")
+    for name in ("broken", "healthy"):
+        gtm("import", f"{name}.ndjson", "--json")
+    asked = ("guard", "backtest", "--flag", "checkout-v2", "--json")
+    assert gtm(*asked, "--until", "2026-03-01T11:00:00Z")[1]["would_roll_back"] is True
+    assert gtm(*asked, "--since", "2026-03-01T11:00:00Z")[1]["would_roll_back"] is False
+    assert gtm(*asked)[1]["would_roll_back"] is True
+
+
+def test_the_table_tells_every_moment(gtm: Any, tmp_path: Path) -> None:
+    visits(tmp_path / "past.ndjson", 0.6)
+    gtm("import", "past.ndjson", "--json")
+    told = gtm("guard", "backtest", "--flag", "checkout-v2", "--table", "--json")[1]
+    rows = told["ticks"]
+    assert len(rows) > 100 and any(row["above"] for row in rows)
+    assert max(row["log_e"] for row in rows) == pytest.approx(told["peak_log_e"])
+
+
+def test_a_flag_nobody_was_exposed_to_is_told(gtm: Any) -> None:
+    code, error = gtm("guard", "backtest", "--flag", "nothing", "--json")
+    assert code == 1 and "nothing: no exposure by a split has landed" in error

@@ -1,0 +1,79 @@
+"""`gtm guard` as a person uses it: arm, look, turn off by hand, replay, arm again; and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gtm_dagster.cli import run
+from gtm_dagster.rollout.providers.flagd import set_split
+
+GUARDS = '[[guards]]\nflag = "checkout-v2"\nconversion = "payment_completed"\n'
+
+
+@pytest.fixture
+def gtm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Runs a command beside a gtm.toml with one guard and one bad one: exit code, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GTM_STATE_DIR", str(tmp_path / ".gtm"))
+    (tmp_path / "gtm.toml").write_text(GUARDS + '[[guards]]\nflag = "other"\nconversion = "x"\nthreshold = 7\n')
+
+    def told(*arguments: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        return (run(["guard", *arguments]), *capsys.readouterr())
+
+    return told
+
+
+def test_arm_turn_off_by_hand_replay_and_arm_again(gtm: Any, tmp_path: Path) -> None:
+    flags = tmp_path / ".gtm" / "flags.json"
+    set_split(flags, "checkout-v2", 0.5)
+    assert gtm("rearm", "checkout-v2", "--reason", "rollout begins", "--actor", "ann")[0] == 0
+    assert gtm("rollback", "checkout-v2", "--reason", "support is flooded", "--actor", "ann")[0] == 0
+    rule = json.loads(flags.read_text())["flags"]["checkout-v2"]
+    assert rule["defaultVariant"] == "off" and not rule.get("targeting")
+    code, out, _ = gtm("status", "--json")
+    told = json.loads(out)
+    (guard,) = told["guards"]
+    assert (guard["state"], guard["epoch"]) == ("ROLLED_BACK", 1)
+    assert code == 1 and "guards[1].threshold: 7" in out, "the bad guard is told, and the good one is there"
+    episode = guard["last_rollback"]["episode"]
+    assert gtm("replay", episode)[0] == 0
+    set_split(flags, "checkout-v2", 0.1)
+    assert gtm("rearm", "checkout-v2", "--reason", "mended", "--actor", "ann")[0] == 0
+    (guard,) = json.loads(gtm("status", "--json")[1])["guards"]
+    assert guard["epoch"] == 2 and guard["state"] != "ROLLED_BACK"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("rearm", "checkout-v2"), 2, "--reason"),
+        (("rearm", "checkout-v2", "--reason", " "), None, "reason"),
+        (("rearm", "nothing", "--reason", "r"), None, "checkout-v2:payment_completed:production"),
+        (("rearm", "checkout-v2", "--reason", "r"), 1, "flags.json"),
+        (("rollback", "checkout-v2"), 2, "--reason"),
+        (("replay", "0123456789abcdef"), None, "0123456789abcdef"),
+        (("simulate", "--visitors-per-minute", "10", "--drop", "1.5"), 2, "1.5"),
+        (("simulate", "--visitors-per-minute", "10", "--split", "1"), 2, "split"),
+        (("simulate", "--visitors-per-minute", "10", "--ramp", "x"), 2, "x"),
+    ],
+)
+def test_what_is_refused_is_told_in_a_line(gtm: Any, arguments: tuple[str, ...], code: int | None, words: str) -> None:
+    told, out, error = gtm(*arguments)
+    assert told in ((code,) if code is not None else (1, 2))
+    assert not out and words in error and "Traceback" not in error
+
+
+def test_a_simulation_says_what_scripts_read(gtm: Any) -> None:
+    asked = ("simulate", "--visitors-per-minute", "100", "--drop", "0.9", "--hours", "1", "--runs", "5", "--seed", "7")
+    code, out, _ = gtm(*asked, "--json")
+    told = json.loads(out)
+    assert code == 0 and told["runs"] == 5 and told["rolled_back_share"] == 1.0
+    assert 5 <= told["median_minutes"] <= 10 and told["median_visitors"] > 500
+    assert json.loads(gtm(*asked, "--json")[1]) == told, "the same seed"
+    quiet = json.loads(gtm("simulate", "--visitors-per-minute", "10", "--drop", "0", "--runs", "3", "--json")[1])
+    assert quiet["rolled_back_share"] == 0.0 and quiet["median_minutes"] is quiet["median_visitors"] is None
