@@ -207,7 +207,9 @@ CHECKS: tuple[Check, ...] = (
         ("staging", "events"),
         "One row for each (write_key, event_id).",
         _none_of(
-            "SELECT count(*) FROM (SELECT 1 FROM staging.events GROUP BY hash(write_key, event_id), write_key, event_id HAVING count(*) > 1)",
+            """WITH twice AS (SELECT hash(write_key, event_id) AS id_hash FROM staging.events GROUP BY 1 HAVING count(*) > 1)
+            SELECT count(*) FROM (SELECT 1 FROM staging.events WHERE hash(write_key, event_id) IN (SELECT id_hash FROM twice)
+            GROUP BY write_key, event_id HAVING count(*) > 1)""",
             "ids occur more than once",
         ),
     ),

@@ -61,17 +61,21 @@ def build_identities(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepR
     """
     with transaction(con):
         whole = take_rebuild(con, "identities")
-        source = "staging.events" if whole else "meta.changed"
+        if not whole:
+            con.execute(
+                "CREATE OR REPLACE TEMP TABLE due AS SELECT DISTINCT anonymous_id FROM meta.changed WHERE anonymous_id IS NOT NULL"
+            )
+        among = "e.anonymous_id IS NOT NULL" if whole else "e.anonymous_id IN (SELECT anonymous_id FROM due)"
+        # The full order (time, event_id, write_key) is paid for only at the first named moment of each anonymous id.
         con.execute(
-            f"CREATE OR REPLACE TEMP TABLE due AS SELECT DISTINCT anonymous_id FROM {source} WHERE anonymous_id IS NOT NULL"
-        )
-        con.execute(
-            """CREATE OR REPLACE TEMP TABLE owners AS
+            f"""CREATE OR REPLACE TEMP TABLE owners AS
             WITH seen AS (
-              SELECT e.anonymous_id, min(e.event_us) AS first_us FROM staging.events e WHERE e.anonymous_id IN (SELECT anonymous_id FROM due) GROUP BY 1),
+              SELECT e.anonymous_id, min(e.event_us) AS first_us, min(e.event_us) FILTER (e.user_id IS NOT NULL) AS named_us
+              FROM staging.events e WHERE {among} GROUP BY 1),
             named AS (
-              SELECT anonymous_id, user_id FROM staging.events WHERE user_id IS NOT NULL AND anonymous_id IN (SELECT anonymous_id FROM due)
-              QUALIFY row_number() OVER (PARTITION BY anonymous_id ORDER BY event_us, event_id, write_key) = 1)
+              SELECT e.anonymous_id, e.user_id FROM staging.events e
+              JOIN seen s ON s.anonymous_id = e.anonymous_id AND s.named_us = e.event_us WHERE e.user_id IS NOT NULL
+              QUALIFY row_number() OVER (PARTITION BY e.anonymous_id ORDER BY e.event_id, e.write_key) = 1)
             SELECT s.anonymous_id, n.user_id, coalesce(n.user_id, s.anonymous_id) AS person_id, make_timestamp(s.first_us) AS first_seen_at
             FROM seen s LEFT JOIN named n USING (anonymous_id)"""
         )
@@ -79,16 +83,18 @@ def build_identities(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepR
             con.execute("DELETE FROM core.identities")
         else:
             con.execute("DELETE FROM core.identities WHERE anonymous_id IN (SELECT anonymous_id FROM due)")
+            con.execute(
+                """CREATE OR REPLACE TEMP TABLE moved AS
+                SELECT e.rowid AS event_row, e.person_id AS old_person, o.person_id AS new_person, e.event_us
+                FROM staging.events e JOIN owners o ON o.anonymous_id = e.anonymous_id
+                WHERE e.user_id IS NULL AND e.person_id <> o.person_id"""
+            )
         con.execute("INSERT INTO core.identities SELECT * FROM owners")
-        con.execute(
-            """CREATE OR REPLACE TEMP TABLE moved AS
-            SELECT e.person_id AS old_person, o.person_id AS new_person, e.event_us
-            FROM staging.events e JOIN owners o ON o.anonymous_id = e.anonymous_id
-            WHERE e.user_id IS NULL AND e.person_id <> o.person_id"""
-        )
         con.execute(
             """UPDATE staging.events SET person_id = o.person_id FROM owners o
             WHERE staging.events.user_id IS NULL AND staging.events.anonymous_id = o.anonymous_id AND staging.events.person_id <> o.person_id"""
+            if whole
+            else "UPDATE staging.events SET person_id = m.new_person FROM moved m WHERE staging.events.rowid = m.event_row"
         )
         if not whole:
             con.execute(
@@ -100,7 +106,8 @@ def build_identities(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepR
                 SELECT 'sessions', person_id, min(event_us), max(event_us) FROM k GROUP BY person_id"""
             )
         con.execute("DELETE FROM meta.changed")
-        result = StepResult(count(con, "core.identities"), count(con, "owners"), count(con, "due"), whole)
+        owners = count(con, "owners")
+        result = StepResult(count(con, "core.identities"), owners, owners if whole else count(con, "due"), whole)
     for name in ("due", "owners", "moved"):
         con.execute(f"DROP TABLE IF EXISTS temp.{name}")
     return result
@@ -142,17 +149,7 @@ def build_sessions(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepRes
                     GROUP BY c.person_id, c.lo_us, c.hi_us""",
                     [timeout_us],
                 )
-        day_no = "CAST(local_day - DATE '1970-01-01' AS INTEGER)"
-        within = (
-            ""
-            if whole
-            else "JOIN scope k ON k.person_id = e.person_id AND e.event_us >= k.lo_us AND e.event_us <= k.hi_us"
-        )
-        con.execute(
-            f"""CREATE OR REPLACE TEMP VIEW scope_events AS
-            SELECT e.person_id, e.event_us, e.event_id, e.write_key, e.session_id, e.source_key, e.touch_rank, {day_no} AS day_no
-            FROM staging.events e {within} WHERE e.browsing"""
-        )
+        _scope_events(con, whole)
         if whole:
             con.execute("DELETE FROM core.sessions")
         else:
@@ -160,19 +157,15 @@ def build_sessions(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepRes
                 """DELETE FROM core.sessions USING scope k
                 WHERE core.sessions.person_id = k.person_id AND core.sessions.start_us >= k.lo_us AND core.sessions.start_us <= k.hi_us"""
             )
-        split = int(definition == "ua")
-        body = (
-            statement("sessions_tracker")
-            if definition == "tracker"
-            else statement("sessions", timeout_us=timeout_us, split_midnight=split, split_campaign=split)
-        )
         written = con.execute(
             f"""INSERT INTO core.sessions
-            SELECT n.person_id || ':' || coalesce(n.session_id, CAST(n.start_us AS VARCHAR)), n.person_id, make_timestamp(n.start_us),
+            SELECT p.person_id || ':' || coalesce(n.session_id, CAST(n.start_us AS VARCHAR)), p.person_id, make_timestamp(n.start_us),
               make_timestamp(n.end_us), n.n_events, s.source, s.medium, s.campaign, s.channel, n.start_us, n.end_us,
               n.visit_start_us, n.visit_end_us, n.source_key, n.session_id
-            FROM ({body}) n JOIN core.sources s ON s.source_key = n.source_key"""
+            FROM ({_sessions_of(definition, timeout_us)}) n
+            JOIN scope_persons p ON p.person_no = n.person_id JOIN core.sources s ON s.source_key = n.source_key"""
         ).fetchall()[0][0]
+        _remember_origins(con, whole)
         if whole:
             con.execute("DELETE FROM meta.rebuild WHERE step IN ('conversions', 'touchpoints', 'credits')")
             con.execute("INSERT INTO meta.rebuild VALUES ('conversions'), ('touchpoints'), ('credits')")
@@ -182,6 +175,53 @@ def build_sessions(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepRes
         result = StepResult(count(con, "core.sessions"), written, count(con, "scope"), whole)
     drop_scope(con)
     return result
+
+
+def _scope_events(con: duckdb.DuckDBPyConnection, whole: bool) -> None:
+    """`scope_events` for the statements of sessions: browsing events of the scope, narrow, their persons as numbers.
+
+    Sorting by text costs several times the sort by a number; the numbers are those of `scope_persons`, in the order of the
+    ids. Ids of events are there only where order matters: on touches.
+    """
+    persons = "SELECT DISTINCT person_id FROM staging.events WHERE browsing" if whole else "SELECT person_id FROM scope"
+    con.execute(
+        f"""CREATE OR REPLACE TEMP TABLE scope_persons AS
+        SELECT person_id, row_number() OVER (ORDER BY person_id) AS person_no FROM ({persons})"""
+    )
+    within = (
+        "" if whole else "JOIN scope k ON k.person_id = e.person_id AND e.event_us >= k.lo_us AND e.event_us <= k.hi_us"
+    )
+    con.execute(
+        f"""CREATE OR REPLACE TEMP VIEW scope_events AS
+        SELECT p.person_no AS person_id, e.event_us, CASE WHEN e.touch_rank IS NOT NULL THEN e.event_id END AS event_id,
+          CASE WHEN e.touch_rank IS NOT NULL THEN e.write_key END AS write_key, e.session_id, e.source_key, e.touch_rank,
+          CAST(e.local_day - DATE '1970-01-01' AS INTEGER) AS day_no
+        FROM staging.events e JOIN scope_persons p ON p.person_id = e.person_id {within} WHERE e.browsing"""
+    )
+
+
+def _remember_origins(con: duckdb.DuckDBPyConnection, whole: bool) -> None:
+    """`meta.person_origin`: the source of each person's first session, made anew for the persons of the scope.
+
+    Funnel and retention read it for everybody; a warehouse that has none yet gets all of it.
+    """
+    whole = whole or not con.execute("SELECT 1 FROM meta.person_origin LIMIT 1").fetchall()
+    among = "" if whole else "WHERE person_id IN (SELECT person_id FROM scope)"
+    con.execute(f"DELETE FROM meta.person_origin {among}")
+    con.execute(f"CREATE OR REPLACE TEMP VIEW sessions AS SELECT * FROM core.sessions {among}")
+    con.execute("CREATE OR REPLACE TEMP VIEW sources AS SELECT * FROM core.sources")
+    con.execute(f"INSERT INTO meta.person_origin {statement('person_origin')}")
+    con.execute("DROP VIEW temp.sessions")
+    con.execute("DROP VIEW temp.sources")
+
+
+def _sessions_of(definition: str, timeout_us: int) -> str:
+    """The statement that makes sessions of `scope_events` under a definition; only `ua` splits inside a visit."""
+    if definition == "tracker":
+        return statement("sessions_tracker")
+    if definition == "ua":
+        return statement("sessions", timeout_us=timeout_us, split_midnight=1, split_campaign=1)
+    return statement("sessions_unsplit", timeout_us=timeout_us)
 
 
 def build_conversions(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepResult:
@@ -274,5 +314,5 @@ def drop_scope(con: duckdb.DuckDBPyConnection) -> None:
     """Drop what a step's scope was read through."""
     for name in ("scope_events", "scope_conversions", "scope_sessions"):
         con.execute(f"DROP VIEW IF EXISTS temp.{name}")
-    for name in ("scope", "changed_scope", "conversion_types"):
+    for name in ("scope", "scope_persons", "changed_scope", "conversion_types"):
         con.execute(f"DROP TABLE IF EXISTS temp.{name}")

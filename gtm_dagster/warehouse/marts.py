@@ -145,21 +145,13 @@ def build_channel_attribution(con: duckdb.DuckDBPyConnection, ctx: BuildContext)
     return TableResult(written)
 
 
-def _person_origin(con: duckdb.DuckDBPyConnection) -> None:
-    con.execute("CREATE OR REPLACE TEMP VIEW sessions AS SELECT * FROM core.sessions")
-    con.execute("CREATE OR REPLACE TEMP VIEW sources AS SELECT * FROM core.sources")
-    con.execute(f"CREATE OR REPLACE TEMP TABLE person_origin AS {statement('person_origin')}")
-    con.execute("DROP VIEW temp.sessions")
-    con.execute("DROP VIEW temp.sources")
-
-
 def build_funnel(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> TableResult:
     """Persons by stage and by the source of their first session; ordered, each stage at or after the one before.
 
     A person without any session has the source NULL and the channel `(none)`. Persons add up over sources.
     """
     steps = ctx.settings.funnel.steps
-    _person_origin(con)
+    con.execute("CREATE OR REPLACE TEMP VIEW person_origin AS SELECT * FROM meta.person_origin")
     con.execute(
         "CREATE OR REPLACE TEMP TABLE funnel_stages (stage_no INTEGER, stage VARCHAR, event_name VARCHAR, after_us BIGINT)"
     )
@@ -186,8 +178,9 @@ def build_funnel(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> TableResu
             FROM funnel_reached r JOIN (SELECT DISTINCT stage_no, stage FROM funnel_stages) s ON s.stage_no = r.stage_no
             LEFT JOIN person_origin o ON o.person_id = r.person_id GROUP BY ALL"""
         ).fetchall()[0][0]
-    con.execute("DROP VIEW temp.events")
-    for name in ("person_origin", "funnel_stages", "funnel_reached"):
+    for name in ("events", "person_origin"):
+        con.execute(f"DROP VIEW temp.{name}")
+    for name in ("funnel_stages", "funnel_reached"):
         con.execute(f"DROP TABLE temp.{name}")
     return TableResult(written)
 
@@ -204,7 +197,7 @@ def build_retention(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> TableR
     unit = ctx.settings.retention.unit
     number, start = _PERIODS[unit]
     chosen = list(ctx.settings.retention.activity)
-    _person_origin(con)
+    con.execute("CREATE OR REPLACE TEMP VIEW person_origin AS SELECT * FROM meta.person_origin")
     condition = "event_name IN (SELECT unnest($1::VARCHAR[]))" if chosen else "browsing"
     con.execute(
         f"CREATE OR REPLACE TEMP TABLE activity AS SELECT DISTINCT person_id, local_day FROM staging.events WHERE {condition}",
@@ -228,6 +221,7 @@ def build_retention(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> TableR
             written = con.execute(f"INSERT INTO marts.retention {statement('retention', last_no=last)}").fetchall()[0][
                 0
             ]
-    for name in ("person_origin", "activity", "calendar", "periods", "period_offsets"):
+    con.execute("DROP VIEW temp.person_origin")
+    for name in ("activity", "calendar", "periods", "period_offsets"):
         con.execute(f"DROP TABLE IF EXISTS temp.{name}")
     return TableResult(written)

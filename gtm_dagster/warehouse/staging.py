@@ -6,25 +6,21 @@ between two steps leaves a debt and no damage.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import duckdb
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from gtm_dagster.channels import classify
 from gtm_dagster.channels.classify import click_kind
 from gtm_dagster.eventlog.sqlite import SqliteEventLog
-from gtm_dagster.privacy.masking import mask_event
-from gtm_dagster.taxonomy import Plan
-from gtm_dagster.taxonomy.frames import ContractBreak, validate_frame
+from gtm_dagster.taxonomy.conform import ContractBreak
 from gtm_dagster.warehouse.books import settle_books
 from gtm_dagster.warehouse.engine import transaction
+from gtm_dagster.warehouse.judging import judge
 from gtm_dagster.warehouse.landing import ARROW_SCHEMA, Landing, LandingFile, log_name
 from gtm_dagster.warehouse.tables import BuildContext, create
 
@@ -107,7 +103,8 @@ def fresh_files(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> list[Landi
     fresh = [file for file in Landing(ctx.settings.landing_dir).files() if file.key not in known]
     for file in fresh:
         try:
-            rows = file.footer_rows()
+            with pq.ParquetFile(file.path) as opened:
+                rows, found = opened.metadata.num_rows, opened.schema_arrow
         except (OSError, pa.ArrowInvalid) as error:
             raise ContractBreak(
                 f"{file.path}: cannot be read ({error}); restore it from a backup or remove its batch"
@@ -116,59 +113,59 @@ def fresh_files(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> list[Landi
             raise ContractBreak(
                 f"{file.path}: its manifest says {file.rows} rows, the file holds {rows}; nothing was staged"
             )
-        found = pq.read_schema(file.path)
         missing = [name for name in ARROW_SCHEMA.names if name not in found.names]
         if missing:
             raise ContractBreak(f"{file.path}: column {', '.join(missing)} is missing; nothing was staged")
+        for column in ARROW_SCHEMA:
+            if not _same_kind(found.field(column.name).type, column.type):
+                raise ContractBreak(
+                    f"{file.path}: column {column.name} holds {found.field(column.name).type}, not {column.type}; nothing was staged"
+                )
     return fresh
 
 
-def _chunks(files: list[LandingFile]) -> Iterator[pa.Table]:
-    held: list[pa.Table] = []
-    size = 0
-    for file in files:
-        for batch in pq.ParquetFile(file.path).iter_batches(_CHUNK_ROWS, columns=ARROW_SCHEMA.names):
-            table = pa.Table.from_batches([batch]).cast(ARROW_SCHEMA)
-            held.append(table.append_column("file_key", pa.array([file.key] * table.num_rows, pa.string())))
-            size += table.num_rows
-            if size >= _CHUNK_ROWS:
-                yield pa.concat_tables(held)
-                held, size = [], 0
-    if held:
-        yield pa.concat_tables(held)
+def _same_kind(found: pa.DataType, wanted: pa.DataType) -> bool:
+    """Whether DuckDB reads `found` as what the landing zone writes as `wanted`."""
+    if pa.types.is_dictionary(found):
+        found = found.value_type
+    if pa.types.is_null(found):
+        return True
+    if pa.types.is_string(wanted):
+        return pa.types.is_string(found) or pa.types.is_large_string(found) or pa.types.is_string_view(found)
+    if pa.types.is_integer(wanted):
+        return pa.types.is_integer(found)
+    return pa.types.is_binary(found) or pa.types.is_large_binary(found) or pa.types.is_binary_view(found)
 
 
-def _judged(table: pa.Table, plan: Plan, full: bool) -> pa.Table:
-    """The chunk with the contract's verdict: rows it refuses become quarantined with every reason.
+_SQL_TYPES = {pa.string(): "VARCHAR", pa.int64(): "BIGINT", pa.binary(): "BLOB"}
+_REFUSED = {"verdict": "'quarantined'", "reason_codes": "f.reason_codes", "errors": "f.errors", "raw": "f.raw"}
 
-    A row is judged by the plan version it carries; rows of another version are judged again only in a full rebuild.
-    """
-    due = pc.fill_null(pc.equal(table.column("verdict"), "accepted"), False).to_numpy()
-    if not full:
-        due = due & pc.fill_null(pc.equal(table.column("plan_version"), plan.version), False).to_numpy()
-    if not due.any():
-        return table
-    verdict = validate_frame(plan, table.filter(pa.array(due)).to_pandas())
-    bad = np.flatnonzero(due)[~np.asarray(verdict.ok)]
-    if not len(bad):
-        return table
-    reasons = list(verdict.reasons)
-    columns = {name: table.column(name).to_pylist() for name in ("verdict", "reason_codes", "errors", "raw")}
-    rows = table.take(pa.array(bad)).to_pylist()
-    for index, row, errors in zip(bad, rows, reasons, strict=True):
-        columns["verdict"][index] = "quarantined"
-        columns["reason_codes"][index] = ",".join(sorted({error.code for error in errors}))
-        columns["errors"][index] = json.dumps([{"path": e.path, "code": e.code, "message": e.message} for e in errors])
-        told = {
-            "event_id": row["event_id"],
-            "event_name": row["event_name"],
-            "properties": json.loads(row["properties"] or "{}"),
-        }
-        columns["raw"][index] = mask_event(plan, json.dumps(told).encode())
-    for name, values in columns.items():
-        at = table.schema.get_field_index(name)
-        table = table.set_column(at, name, pa.array(values, pa.string()))
-    return table
+
+def _read_landed(con: duckdb.DuckDBPyConnection, files: list[LandingFile]) -> None:
+    """`landed`: the rows of `files` where they lie, named by file_path and file_row; `batch_files`: their file keys."""
+    paths = ", ".join("'" + str(file.path).replace("'", "''") + "'" for file in files)
+    columns = ", ".join(f"CAST({column.name} AS {_SQL_TYPES[column.type]}) AS {column.name}" for column in ARROW_SCHEMA)
+    con.execute(
+        f"""CREATE OR REPLACE TEMP VIEW landed AS SELECT {columns}, filename AS file_path, file_row_number AS file_row
+        FROM read_parquet([{paths}], filename = true, file_row_number = true, hive_partitioning = false, union_by_name = true)"""
+    )
+    con.execute("CREATE OR REPLACE TEMP TABLE batch_files (file_path VARCHAR, file_key VARCHAR)")
+    keys = pa.table({"file_path": [str(file.path) for file in files], "file_key": [file.key for file in files]})
+    con.register("keys", keys)
+    con.execute("INSERT INTO batch_files SELECT * FROM keys")
+    con.unregister("keys")
+
+
+def _apply_verdicts(con: duckdb.DuckDBPyConnection, refused: int) -> None:
+    """`batch`: the landed rows with the contract's verdict in place of the writer's, where it refuses."""
+    body = "SELECT * FROM landed"
+    if refused:
+        told = ", ".join(
+            f"CASE WHEN f.file_row IS NULL THEN l.{name} ELSE {sql} END AS {name}" for name, sql in _REFUSED.items()
+        )
+        body = f"""SELECT l.* EXCLUDE ({", ".join(_REFUSED)}), {told}
+            FROM landed l LEFT JOIN refused f ON f.file_path = l.file_path AND f.file_row = l.file_row"""
+    con.execute(f"CREATE OR REPLACE TEMP VIEW batch AS {body}")
 
 
 def stage(
@@ -176,33 +173,21 @@ def stage(
 ) -> StageResult:
     """Read every landed file that is not staged yet into `staging.events` and `staging.quarantine`.
 
-    One transaction; on any error nothing is written. Raises ContractBreak when a file breaks the contract of the batch
-    (missing column, wrong type, a row count that is not the writer's).
+    One transaction; on any error nothing is written. The files are read where they lie, once for each question, so
+    memory does not grow with the batch. A row is judged by the plan version it carries; rows of another version are
+    judged again only in a full rebuild. Raises ContractBreak when a file breaks the contract of the batch (missing
+    column, wrong type, a row count that is not the writer's).
     """
     create(con)
     files = fresh_files(con, ctx)
     if not files:
         return StageResult(0, 0, 0, 0, 0, 0, 0)
     total = sum(file.rows for file in files)
-    # A version is re-judged only where the whole history is read again.
     everything = not con.execute("SELECT 1 FROM meta.landing_files LIMIT 1").fetchall()
-    con.execute("CREATE OR REPLACE TEMP TABLE batch AS SELECT * FROM read_parquet($1) LIMIT 0", [str(files[0].path)])
-    con.execute("ALTER TABLE batch ADD COLUMN IF NOT EXISTS file_key VARCHAR")
-    con.execute("ALTER TABLE batch DROP COLUMN IF EXISTS ingest_date")
-    read = 0
-    names = ", ".join([*ARROW_SCHEMA.names, "file_key"])
-    for chunk in _chunks(files):
-        judged = _judged(chunk, ctx.plan, ctx.full)
-        con.register("chunk", judged)
-        con.execute(f"INSERT INTO batch ({names}) SELECT {names} FROM chunk")
-        con.unregister("chunk")
-        read += chunk.num_rows
-        if progress:
-            progress(read, total)
-    if read != total:
-        raise ContractBreak(
-            f"{total} rows were promised by {len(files)} landed files, {read} were read; nothing was staged"
-        )
+    if progress:
+        progress(0, total)
+    _read_landed(con, files)
+    _apply_verdicts(con, judge(con, ctx.plan, "landed", ctx.full))
     with transaction(con):
         _add_sources(con)
         _quarantine(con)
@@ -214,11 +199,28 @@ def stage(
             str(row[0]) for row in con.execute("SELECT DISTINCT ingest_date FROM touched_days ORDER BY 1").fetchall()
         ]
         settle_books(con)
-    told = dict(con.execute("SELECT verdict, count(*) FROM batch GROUP BY 1").fetchall())
+        told = dict(con.execute("SELECT verdict, count(*) FROM batch GROUP BY 1").fetchall())
+        read = sum(told.values())
+        if read != total:
+            raise ContractBreak(
+                f"{total} rows were promised by {len(files)} landed files, {read} were read; nothing was staged"
+            )
     lost = con.execute("SELECT coalesce(sum(n), 0)::BIGINT FROM batch_duplicates").fetchall()[0][0]
-    con.execute("DROP VIEW IF EXISTS temp.inputs")
-    for name in ("click_kinds", "batch", "accepted", "winners", "clash", "batch_duplicates", "touched_days"):
+    for name in ("events_in", "accepted", "inputs", "batch", "landed"):
+        con.execute(f"DROP VIEW IF EXISTS temp.{name}")
+    for name in (
+        "click_kinds",
+        "refused",
+        "copies",
+        "losers",
+        "clash",
+        "batch_duplicates",
+        "touched_days",
+        "batch_files",
+    ):
         con.execute(f"DROP TABLE IF EXISTS temp.{name}")
+    if progress:
+        progress(total, total)
     return StageResult(
         read=read, clean=told.get("accepted", 0) - lost, duplicates=lost, quarantined=told.get("quarantined", 0),
         suppressed=told.get("suppressed", 0), conflicts=conflicts, files=len(files), days=days,
@@ -246,11 +248,14 @@ def _touch_inputs(con: duckdb.DuckDBPyConnection) -> None:
         con.unregister("kinds")
     con.execute(
         f"""CREATE OR REPLACE TEMP VIEW inputs AS
-        WITH hosts AS (SELECT b.*, {_host("b.referrer")} AS told_host, {_host("b.page_url")} AS own_host FROM batch b WHERE b.verdict = 'accepted')
+        WITH hosts AS (
+          SELECT b.*, CASE WHEN b.referrer IS NOT NULL THEN {_host("b.referrer")} END AS told_host,
+            CASE WHEN b.referrer IS NOT NULL THEN {_host("b.page_url")} END AS own_host
+          FROM batch b WHERE b.verdict = 'accepted')
         SELECT h.* EXCLUDE (told_host, own_host),
           CASE WHEN told_host = own_host OR ends_with(told_host, '.' || own_host) OR ends_with(own_host, '.' || told_host) THEN NULL ELSE told_host END AS referrer_host,
-          k.click_kind
-        FROM hosts h LEFT JOIN click_kinds k ON k.click_id = h.click_id"""
+          {"k.click_kind" if ids else "CAST(NULL AS VARCHAR) AS click_kind"}
+        FROM hosts h {"LEFT JOIN click_kinds k ON k.click_id = h.click_id" if ids else ""}"""
     )
 
 
@@ -283,9 +288,9 @@ def _add_sources(con: duckdb.DuckDBPyConnection) -> None:
 def _quarantine(con: duckdb.DuckDBPyConnection) -> None:
     con.execute(
         """INSERT INTO staging.quarantine
-        SELECT write_key, event_id, event_name, reason_codes, errors, raw, sealed, make_timestamp(received_us), received_us,
-               plan_version, origin, file_key, row_no
-        FROM batch WHERE verdict = 'quarantined'"""
+        SELECT b.write_key, b.event_id, b.event_name, b.reason_codes, b.errors, b.raw, b.sealed, make_timestamp(b.received_us),
+          b.received_us, b.plan_version, b.origin, k.file_key, b.row_no
+        FROM batch b JOIN batch_files k ON k.file_path = b.file_path WHERE b.verdict = 'quarantined'"""
     )
 
 
@@ -295,79 +300,107 @@ _CONTENT = """event_name, event_us, user_id, anonymous_id, session_id, propertie
 
 def _append(con: duckdb.DuckDBPyConnection, ctx: BuildContext, everything: bool) -> int:
     """Deduplicate the accepted rows, append the winners, note what changed; returns copies with another content."""
-    zone = ctx.settings.report_timezone
-    moment = "make_timestamp(h.event_us)"
-    local = moment if zone == "UTC" else f"timezone('{zone}', timezone('UTC', {moment}))"
-    con.execute(
-        f"""CREATE OR REPLACE TEMP TABLE accepted AS
-        WITH hashed AS (SELECT *, hash(write_key, event_id) AS id_hash, hash({_CONTENT}) AS content_hash FROM inputs)
-        SELECT h.* EXCLUDE (referrer_host, click_kind), CAST({local} AS DATE) AS local_day,
-          (h.device_type IS DISTINCT FROM 'api' AND h.event_name <> 'flag_exposed') AS browsing,
-          CASE WHEN i.source_key > 0 THEN i.source_key END AS source_key
-        FROM hashed h LEFT JOIN meta.source_inputs i
-          ON h.source IS NOT DISTINCT FROM i.source AND h.medium IS NOT DISTINCT FROM i.medium
-          AND h.campaign IS NOT DISTINCT FROM i.campaign AND h.referrer_host IS NOT DISTINCT FROM i.referrer_host
-          AND h.click_kind IS NOT DISTINCT FROM i.click_kind"""
-    )
-    # Only ids whose 64-bit hash occurs twice can be duplicates; the exact comparison is paid for them alone.
-    con.execute(
-        """CREATE OR REPLACE TEMP TABLE winners AS
-        WITH twice AS (SELECT id_hash FROM accepted GROUP BY id_hash HAVING count(*) > 1)
-        SELECT * FROM accepted WHERE id_hash NOT IN (SELECT id_hash FROM twice)
-        UNION ALL
-        SELECT * FROM accepted WHERE id_hash IN (SELECT id_hash FROM twice)
-        QUALIFY row_number() OVER (PARTITION BY write_key, event_id ORDER BY received_us, event_us, content_hash) = 1"""
-    )
-    con.execute(
-        """CREATE OR REPLACE TEMP TABLE clash AS
-        SELECT w.write_key, w.event_id, w.received_us AS new_us, e.received_us AS old_us, e.person_id, e.anonymous_id, e.event_us,
-          (w.received_us, w.event_us, w.content_hash) < (e.received_us, e.event_us, e.content_hash) AS newer_wins,
-          w.content_hash <> e.content_hash AS conflict
-        FROM winners w JOIN staging.events e ON w.write_key = e.write_key AND w.event_id = e.event_id"""
-    )
+    _copies(con)
+    _clash(con)
     con.execute(
         """CREATE OR REPLACE TEMP TABLE batch_duplicates AS
         WITH lost AS (
-          SELECT CAST(make_timestamp(received_us) AS DATE) AS ingest_date, 1 AS n FROM accepted
-          UNION ALL SELECT CAST(make_timestamp(received_us) AS DATE), -1 FROM winners
-          UNION ALL SELECT CAST(make_timestamp(CASE WHEN newer_wins THEN old_us ELSE new_us END) AS DATE), 1 FROM clash)
-        SELECT ingest_date, sum(n) AS n FROM lost GROUP BY 1"""
+          SELECT CAST(make_timestamp(received_us) AS DATE) AS ingest_date FROM copies WHERE NOT wins
+          UNION ALL SELECT CAST(make_timestamp(CASE WHEN newer_wins THEN old_us ELSE new_us END) AS DATE) FROM clash)
+        SELECT ingest_date, count(*) AS n FROM lost GROUP BY 1"""
     )
     conflicts = con.execute(
         """SELECT (SELECT count(*) FROM clash WHERE conflict)
-          + (SELECT count(*) FROM accepted a JOIN winners w ON a.write_key = w.write_key AND a.event_id = w.event_id AND a.content_hash <> w.content_hash)"""
+          + (SELECT count(*) FROM copies l JOIN copies w ON w.wins AND l.write_key = w.write_key AND l.event_id = w.event_id AND l.content_hash <> w.content_hash)"""
     ).fetchall()[0][0]
-    con.execute("INSERT INTO meta.duplicates SELECT ingest_date, n FROM batch_duplicates WHERE n <> 0")
+    con.execute("INSERT INTO meta.duplicates SELECT ingest_date, n FROM batch_duplicates")
     con.execute(
         """CREATE OR REPLACE TEMP TABLE touched_days AS
         SELECT DISTINCT CAST(make_timestamp(received_us) AS DATE) AS ingest_date FROM batch
         UNION SELECT CAST(make_timestamp(old_us) AS DATE) FROM clash WHERE newer_wins"""
     )
+    con.execute(
+        """CREATE OR REPLACE TEMP TABLE losers AS
+        SELECT file_path, file_row FROM copies WHERE NOT wins UNION ALL SELECT file_path, file_row FROM clash WHERE NOT newer_wins"""
+    )
+    _events_in(con, ctx)
     if not everything:
         con.execute(
             "INSERT INTO meta.changed SELECT person_id, NULL, anonymous_id, event_us FROM clash WHERE newer_wins"
         )
-        con.execute(
-            """INSERT INTO meta.changed SELECT NULL, user_id, anonymous_id, event_us FROM winners w
-            WHERE NOT EXISTS (SELECT 1 FROM clash c WHERE c.write_key = w.write_key AND c.event_id = w.event_id AND NOT c.newer_wins)"""
-        )
+        con.execute("INSERT INTO meta.changed SELECT NULL, user_id, anonymous_id, event_us FROM events_in")
     con.execute(
         """DELETE FROM staging.events USING clash c
         WHERE c.newer_wins AND staging.events.write_key = c.write_key AND staging.events.event_id = c.event_id"""
     )
-    con.execute(
-        """INSERT INTO staging.events
-        SELECT w.write_key, w.event_id, w.event_name, make_timestamp(w.event_us), coalesce(w.user_id, w.anonymous_id), w.user_id, w.anonymous_id,
-          w.session_id, w.properties, w.source, w.medium, w.campaign, w.term, w.content, w.device_type, w.locale, w.page_url, w.referrer,
-          w.click_id, w.country, w.region, w.consent, w.plan_version, make_timestamp(w.received_us), w.event_us, w.received_us, w.browsing,
-          w.local_day, w.source_key, s.touch_rank, w.content_hash
-        FROM winners w
-        LEFT JOIN core.sources s ON s.source_key = w.source_key
-        WHERE NOT EXISTS (SELECT 1 FROM clash c WHERE c.write_key = w.write_key AND c.event_id = w.event_id AND NOT c.newer_wins)"""
-    )
+    con.execute("INSERT INTO staging.events SELECT * EXCLUDE (file_path, file_row) FROM events_in")
     if everything:
         con.execute("DELETE FROM meta.rebuild")
         con.execute(
             "INSERT INTO meta.rebuild VALUES ('identities'), ('sessions'), ('conversions'), ('touchpoints'), ('credits')"
         )
     return int(conflicts)
+
+
+def _copies(con: duckdb.DuckDBPyConnection) -> None:
+    """`copies`: the accepted rows whose id occurs more than once in the batch, and which of them `wins`.
+
+    Only ids whose 64-bit hash occurs twice can be duplicates; the exact comparison is paid for them alone. The winner is
+    the copy received first, ties by event time and content.
+    """
+    con.execute(
+        f"""CREATE OR REPLACE TEMP TABLE copies AS
+        WITH twice AS (
+          SELECT hash(write_key, event_id) AS id_hash FROM batch WHERE verdict = 'accepted' GROUP BY 1 HAVING count(*) > 1),
+        chosen AS (
+          SELECT write_key, event_id, received_us, event_us, hash({_CONTENT}) AS content_hash, file_path, file_row,
+            count(*) OVER (PARTITION BY write_key, event_id) AS held,
+            row_number() OVER (PARTITION BY write_key, event_id ORDER BY received_us, event_us, hash({_CONTENT}), file_path, file_row) AS place
+          FROM batch WHERE verdict = 'accepted' AND hash(write_key, event_id) IN (SELECT id_hash FROM twice))
+        SELECT * EXCLUDE (held, place), place = 1 AS wins FROM chosen WHERE held > 1"""
+    )
+
+
+def _clash(con: duckdb.DuckDBPyConnection) -> None:
+    """`clash`: winners of the batch whose id `staging.events` holds already, and whether the new copy was received before it."""
+    con.execute(
+        f"""CREATE OR REPLACE TEMP TABLE clash AS
+        WITH winners AS (
+          SELECT write_key, event_id, received_us, event_us, hash({_CONTENT}) AS content_hash, file_path, file_row FROM batch b
+          WHERE verdict = 'accepted' AND NOT EXISTS (
+            SELECT 1 FROM copies c WHERE NOT c.wins AND c.file_path = b.file_path AND c.file_row = b.file_row))
+        SELECT w.write_key, w.event_id, w.received_us AS new_us, e.received_us AS old_us, e.person_id, e.anonymous_id, e.event_us,
+          (w.received_us, w.event_us, w.content_hash) < (e.received_us, e.event_us, e.content_hash) AS newer_wins,
+          w.content_hash <> e.content_hash AS conflict, w.file_path, w.file_row
+        FROM winners w JOIN staging.events e ON w.write_key = e.write_key AND w.event_id = e.event_id"""
+    )
+
+
+def _events_in(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> None:
+    """`events_in`: the rows of the batch that are new, with the columns of `staging.events` in their order.
+
+    The source is found by the hash of its five inputs, compared in full behind it; a row that names nothing asks nothing.
+    """
+    zone = ctx.settings.report_timezone
+    moment = "make_timestamp(h.event_us)"
+    local = moment if zone == "UTC" else f"timezone('{zone}', timezone('UTC', {moment}))"
+    inputs = ("source", "medium", "campaign", "referrer_host", "click_kind")
+    named = " OR ".join(f"{name} IS NOT NULL" for name in inputs)
+    same = " AND ".join(f"h.{name} IS NOT DISTINCT FROM i.{name}" for name in inputs)
+    losing = con.execute("SELECT 1 FROM losers LIMIT 1").fetchall()
+    con.execute(
+        f"""CREATE OR REPLACE TEMP VIEW events_in AS
+        WITH hashed AS (
+          SELECT *, hash({_CONTENT}) AS content_hash, CASE WHEN {named} THEN hash({", ".join(inputs)}) END AS input_hash
+          FROM inputs n
+          {"WHERE NOT EXISTS (SELECT 1 FROM losers l WHERE l.file_path = n.file_path AND l.file_row = n.file_row)" if losing else ""}),
+        known AS (
+          SELECT s.*, k.touch_rank, hash({", ".join("s." + name for name in inputs)}) AS input_hash
+          FROM meta.source_inputs s JOIN core.sources k ON k.source_key = s.source_key WHERE s.source_key > 0)
+        SELECT h.write_key, h.event_id, h.event_name, {moment} AS event_time, coalesce(h.user_id, h.anonymous_id) AS person_id, h.user_id, h.anonymous_id,
+          h.session_id, h.properties, h.source, h.medium, h.campaign, h.term, h.content, h.device_type, h.locale, h.page_url, h.referrer,
+          h.click_id, h.country, h.region, h.consent, h.plan_version, make_timestamp(h.received_us) AS received_at, h.event_us, h.received_us,
+          (h.device_type IS DISTINCT FROM 'api' AND h.event_name <> 'flag_exposed') AS browsing,
+          CAST({local} AS DATE) AS local_day, i.source_key, i.touch_rank, h.content_hash, h.file_path, h.file_row
+        FROM hashed h LEFT JOIN known i ON h.input_hash = i.input_hash AND {same}"""
+    )
