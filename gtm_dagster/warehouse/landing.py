@@ -6,9 +6,12 @@ batch again is a no-op and a crash between two files is healed by writing the ba
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -48,7 +51,8 @@ class Landing:
     """Writes and lists the batches of one landing folder.
 
     A batch is one file an ingest date and, written last, a manifest: a file without a manifest does not count, so a
-    writer killed half-way leaves nothing that anybody reads. `write` raises OSError when the disk refuses.
+    writer killed half-way leaves nothing that anybody reads, and the next one removes it. `write` raises OSError when
+    the disk refuses.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -70,29 +74,49 @@ class Landing:
             return [self._path(day, name) for day in self._days(name)]
         table = table.select(ARROW_SCHEMA.names).cast(ARROW_SCHEMA)
         day_numbers = table.column("received_us").to_numpy() // DAY_US
-        rows: dict[str, int] = {}
-        for day_no in np.unique(day_numbers):
-            day = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=int(day_no))).date().isoformat()
-            path = self._path(day, name)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            part = path.with_name(f".{path.name}.{os.getpid()}.part")
-            try:
-                chosen = table.filter(pa.array(day_numbers == day_no))
-                pq.write_table(chosen, part, compression="zstd", row_group_size=122_880)
-                _fsync(part)
-                part.replace(path)
-                _fsync(path.parent)
-            finally:
-                part.unlink(missing_ok=True)
-            rows[day] = chosen.num_rows
         manifest = self._manifest(name)
         manifest.parent.mkdir(parents=True, exist_ok=True)
-        part = manifest.with_name(f".{manifest.name}.{os.getpid()}.part")
-        part.write_text(json.dumps({"name": name, "days": rows}))
-        _fsync(part)
-        part.replace(manifest)
-        _fsync(manifest.parent)
+        with self._writing(), _Parts() as parts:
+            rows: dict[str, int] = {}
+            for day_no in np.unique(day_numbers):
+                day = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=int(day_no))).date().isoformat()
+                path = self._path(day, name)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                chosen = table.filter(pa.array(day_numbers == day_no))
+                pq.write_table(chosen, parts.of(path), compression="zstd", row_group_size=122_880)
+                rows[day] = chosen.num_rows
+            parts.rename()
+            parts.of(manifest).write_text(json.dumps({"name": name, "days": rows}))
+            parts.rename()
         return [self._path(day, name) for day in rows]
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Share a kernel lock with every other writer; who finds none beside it removes what dead ones left.
+
+        A part nobody writes any more is a killed writer's. So is a file of log offsets past the landed end: the range
+        lands again, perhaps with another end and so under another name. An import's file without a manifest stays,
+        importing the same file again completes it.
+        """
+        with (self.folder / "_batches" / ".writers").open("a") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                pass
+            else:
+                self._remove_leftovers()
+            fcntl.flock(handle, fcntl.LOCK_SH)
+            yield
+
+    def _remove_leftovers(self) -> None:
+        for pattern in ("ingest_date=*/.*.part", "_batches/.*.part"):
+            for part in self.folder.glob(pattern):
+                part.unlink(missing_ok=True)
+        end = self.log_end()
+        for path in self.folder.glob("ingest_date=*/log-*.parquet"):
+            match = _LOG_NAME.match(path.stem)
+            if match and int(match.group(1)) > end:
+                path.unlink(missing_ok=True)
 
     def _days(self, name: str) -> dict[str, int]:
         try:
@@ -119,6 +143,34 @@ class Landing:
 def log_name(first_seq: int, last_seq: int) -> str:
     """The landing name of a range of log offsets, both included."""
     return f"log-{first_seq:015d}-{last_seq:015d}"
+
+
+class _Parts:
+    """Files under temporary names: `rename` makes all of them durable and puts them in place; else they go away."""
+
+    def __init__(self) -> None:
+        self._held: dict[Path, Path] = {}
+
+    def __enter__(self) -> _Parts:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for part in self._held.values():
+            part.unlink(missing_ok=True)
+
+    def of(self, path: Path) -> Path:
+        """The temporary name of `path`."""
+        return self._held.setdefault(path, path.with_name(f".{path.name}.{os.getpid()}.part"))
+
+    def rename(self) -> None:
+        """Every file so far in place, and its folder's entry on disk."""
+        for part in self._held.values():
+            _fsync(part)
+        for path, part in self._held.items():
+            part.replace(path)
+        for folder in {path.parent for path in self._held}:
+            _fsync(folder)
+        self._held = {}
 
 
 def _fsync(path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -41,11 +42,35 @@ class Published:
 def publish(con: duckdb.DuckDBPyConnection, settings: Settings) -> Published:
     """Copy core, marts, ops, the books and the quarantine (without sealed originals) from the open working file.
 
-    `ops.rollbacks` comes from the ops store.
+    `ops.rollbacks` comes from the ops store. The caller holds the writer's lock, so whatever other publishers left
+    half-written belongs to dead ones and is removed. A failed attempt gives its room back.
     """
     target = settings.serving_path
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    part.unlink(missing_ok=True)
+    _remove_parts(settings)
+    try:
+        tables, rows = _copy(con, settings, part)
+        handle = os.open(part, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        part.replace(target)
+    except BaseException:
+        _remove_parts(settings)
+        raise
+    return Published(tables, rows, target.stat().st_size)
+
+
+def _remove_parts(settings: Settings) -> None:
+    """Remove half-written copies, and the write-ahead logs DuckDB keeps beside them."""
+    target = settings.serving_path
+    for part in target.parent.glob(f".{target.name}.*.part*"):
+        part.unlink(missing_ok=True)
+
+
+def _copy(con: duckdb.DuckDBPyConnection, settings: Settings, part: Path) -> tuple[int, int]:
+    """Write what is served to the new file `part`; returns its tables and their rows."""
     create(con)
     version = settings.warehouse.storage_compatibility_version
     tables = con.execute(
@@ -66,13 +91,7 @@ def publish(con: duckdb.DuckDBPyConnection, settings: Settings) -> Published:
         ).fetchall()[0][0]
     finally:
         con.execute("DETACH serving")
-    handle = os.open(part, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-    part.replace(target)
-    return Published(len(tables) + 3, rows, target.stat().st_size)
+    return len(tables) + 3, rows
 
 
 def query(settings: Settings, sql: str, *, work: bool = False) -> tuple[list[str], list[tuple[Any, ...]]]:
