@@ -12,6 +12,7 @@ from typing import Any
 
 import dagster as dg
 import msgspec
+from sqlalchemy.exc import OperationalError
 
 from gtm_dagster.orchestration.jobs import REFRESH
 from gtm_dagster.orchestration.resources import WarehouseResource, run_tags
@@ -20,6 +21,8 @@ from gtm_dagster.warehouse.build import BookRow, books
 from gtm_dagster.warehouse.engine import opened
 from gtm_dagster.warehouse.lock import WarehouseLock
 
+FULL_BYTES = 1_000_000
+"""With less room than this a database that cannot write has met a full disk."""
 _ALIVE = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING]
 
 
@@ -67,12 +70,17 @@ def fixed(settings: Settings, **options: Any) -> FixedWarehouse:
 
 
 def dagster_home(settings: Settings) -> Path:
-    """`<state_dir>/dagster_home` with the deployment's dagster.yaml in it."""
+    """`<state_dir>/dagster_home` with the deployment's dagster.yaml in it, swapped in whole: others read it meanwhile."""
     home = settings.state_dir / "dagster_home"
     home.mkdir(parents=True, exist_ok=True)
-    source = Path(__file__).parents[2] / "dagster.yaml"
-    if source.exists():
-        shutil.copyfile(source, home / "dagster.yaml")
+    source, target = Path(__file__).parents[2] / "dagster.yaml", home / "dagster.yaml"
+    if source.exists() and not (target.exists() and target.read_bytes() == source.read_bytes()):
+        part = target.with_name(f".dagster.yaml.{os.getpid()}.part")
+        try:
+            shutil.copyfile(source, part)
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
     return home
 
 
@@ -120,8 +128,30 @@ def _said(message: str) -> str:
     return rest if rest and "." in head and " " not in head else line
 
 
+class HistoryError(Exception):
+    """Dagster's run history cannot be written; the message says where, why, and whether the disk is full."""
+
+
+@contextmanager
+def _history(settings: Settings) -> Iterator[dg.DagsterInstance]:
+    """The instance; what its database refuses is raised as HistoryError."""
+    try:
+        with instance_of(settings) as instance:
+            yield instance
+    except OperationalError as error:
+        # SQLite says no more than "disk I/O error" when the file beside its log cannot grow.
+        free = shutil.disk_usage(settings.state_dir).free
+        full = f"; no space left on its disk ({free:,} bytes free)" if free < FULL_BYTES else ""
+        raise HistoryError(
+            f"{settings.dagster_home}: Dagster's run history cannot be written ({error.orig}){full}"
+        ) from error
+
+
 def run_refresh(settings: Settings, *, full: bool = False, allow_rebuild: bool = True) -> RefreshResult:
-    """Run the job `refresh` here. Raises LockHeldError when another writer does not finish in time."""
+    """Run the job `refresh` here.
+
+    Raises LockHeldError when another writer does not finish in time, HistoryError when Dagster cannot record the run.
+    """
     from gtm_dagster.definitions import build_defs
 
     # Wait for the writer before a run is recorded, so that a busy warehouse is an answer and not a failed run.
@@ -129,7 +159,7 @@ def run_refresh(settings: Settings, *, full: bool = False, allow_rebuild: bool =
         pass
     warehouse = fixed(settings, full=full, allow_rebuild=allow_rebuild)
     definitions = build_defs(settings=settings, resources={"warehouse": warehouse})
-    with instance_of(settings) as instance:
+    with _history(settings) as instance:
         fail_dead_runs(instance)
         job = definitions.resolve_job_def(REFRESH)
         # The console would repeat every event of the run; the instance keeps them all, the result tells what failed.

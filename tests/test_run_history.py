@@ -1,0 +1,41 @@
+"""Dagster's run history: what it refuses is said in words, and its settings are swapped in whole."""
+
+import sqlite3
+from collections import namedtuple
+
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from gtm_dagster.orchestration import refresh
+from gtm_dagster.orchestration.refresh import HistoryError, dagster_home
+from gtm_dagster.settings import load_settings
+
+Usage = namedtuple("Usage", "total used free")
+
+
+@pytest.mark.parametrize(
+    ("free", "said"),
+    [
+        pytest.param(4_096, True, id="SQLite calls a full disk an I/O error"),
+        pytest.param(50_000_000_000, False, id="an I/O error on a disk with room is one"),
+    ],
+)
+def test_a_history_that_cannot_be_written_says_why(tmp_path, monkeypatch, free, said):
+    settings = load_settings(None, {"GTM_STATE_DIR": str(tmp_path)})
+    monkeypatch.setattr("shutil.disk_usage", lambda _: Usage(100, 100, free))
+    with pytest.raises(HistoryError, match=r"run history cannot be written \(disk I/O error\)") as told:
+        with refresh._history(settings):
+            raise OperationalError("INSERT", {}, sqlite3.OperationalError("disk I/O error"))
+    assert ("no space left" in str(told.value)) is said
+
+
+def test_dagsters_settings_are_replaced_only_when_they_changed(tmp_path):
+    settings = load_settings(None, {"GTM_STATE_DIR": str(tmp_path)})
+    target = dagster_home(settings) / "dagster.yaml"
+    whole, first = target.read_text(), target.stat().st_ino
+    dagster_home(settings)
+    assert target.stat().st_ino == first
+    target.write_text("telemetry: {enabled: true}\n")
+    dagster_home(settings)
+    assert target.read_text() == whole
+    assert [path.name for path in target.parent.iterdir()] == ["dagster.yaml"]
