@@ -33,6 +33,7 @@ RANKS = [
     {"definitions"},
     {"demo_live", "demo_report"},
     {"drill"},
+    {"drills"},
     {"demo"},
     {"commands"},
     {"cli"},

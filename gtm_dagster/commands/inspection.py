@@ -71,15 +71,41 @@ def show(
 
 def doctor(
     context: typer.Context,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="NAME", help="Drills to run, with --drill; default: all.")
+    ] = None,
     verify: Annotated[
         bool, typer.Option("--verify", help="Also compare the warehouse with a rebuild of its landing files.")
     ] = False,
+    drill: Annotated[
+        bool,
+        typer.Option(
+            "--drill",
+            help="Instead: kill -9, crowd and fill a throw-away deployment, and look whether every promise was kept "
+            "(collector, refresh, dagster, publisher, concurrency, disk-full).",
+        ),
+    ] = False,
+    rounds: Annotated[
+        int | None, typer.Option(min=1, show_default="3", help="With --drill: kills, or disks filled, in each drill.")
+    ] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(min=0.1, show_default="1", help="With --drill: how long the drill `concurrency` lasts."),
+    ] = None,
     json: Json = False,
 ) -> int:
     """Look at settings, plan, keys, log, landing files, lock, warehouse and serving copy. Exit 1: something is wrong."""
     from gtm_dagster.commands.health import examine, verify_warehouse
 
     here = invocation(context)
+    if drill:
+        from gtm_dagster.commands.drills import run_drills_here
+
+        if verify:
+            raise Problem("--verify looks at this deployment, --drill at a throw-away one: choose one of them", 2)
+        return run_drills_here(here.settings, names or (), rounds=rounds, minutes=minutes, json=json)
+    if names or rounds is not None or minutes is not None:
+        raise Problem("names, --rounds and --minutes belong to --drill", 2)
     findings = examine(here)
     if verify:
         with progress_bar("rebuilding beside the warehouse and comparing"):

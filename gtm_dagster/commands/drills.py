@@ -1,0 +1,50 @@
+"""`gtm doctor --drill`: break a throw-away deployment on purpose and look whether the promises hold on this machine."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from gtm_dagster.commands.surface import Problem, note, say, say_json
+
+if TYPE_CHECKING:
+    from gtm_dagster.settings import Settings
+
+
+def run_drills_here(
+    settings: Settings, names: Sequence[str], *, rounds: int | None, minutes: float | None, json: bool
+) -> int:
+    """Run the named drills (all when none is named), `rounds` and `minutes` by default those of `Asked`.
+
+    Exit 1: something was found, or a drill asked for by name could not run here.
+
+    Raises Problem (2) for a name that is not known.
+    """
+    from gtm_dagster.drills.outcome import DrillError
+    from gtm_dagster.drills.running import DRILLS, MINUTES, ROUNDS, Asked, outcome_lines, run_drills
+
+    unknown = [name for name in names if name not in DRILLS]
+    if unknown:
+        raise Problem(f"{unknown[0]}: there is no such drill; there are {', '.join(DRILLS)}", 2)
+    asked = Asked(rounds or ROUNDS, minutes or MINUTES)
+    outcomes = []
+    # A plain `kill` unwinds like Ctrl-C: what a drill started ends with it, and its folder goes.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        for outcome in run_drills(names, settings, asked, note):
+            outcomes.append(outcome)
+            if not json:
+                for line in outcome_lines(outcome):
+                    say(line)
+            elif outcome.skipped is not None:
+                note(f"SKIPPED {outcome.drill}: {outcome.skipped}")
+    except DrillError as error:
+        raise Problem(str(error)) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    well = all(outcome.ok or (outcome.skipped is not None and outcome.drill not in names) for outcome in outcomes)
+    if json:
+        say_json({"ok": well, "drills": [asdict(outcome) for outcome in outcomes]})
+    return 0 if well else 1
