@@ -20,7 +20,7 @@ PAUSE_SECONDS = 1.0
 """Between two imports, so that refreshes find some news but the tables stay small."""
 IMPATIENT_SECONDS = "1"
 """lock_timeout_seconds of every other refresh: it gives up while the other one writes, and has to say so."""
-SAID = re.compile(r"is being written by pid (\d+) \((.+?)\)|is being written at the moment")
+SAID = re.compile(r"is being written by pid \d+ \(.+?\)")
 _SQL = "SELECT (SELECT sum(raw) FROM staging.books) AS raw, (SELECT count(*) FROM core.sessions) AS sessions"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,12 +11,15 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from gtm_dagster.warehouse.engine import opened
+from gtm_dagster.warehouse.lock import LockHeldError, WarehouseLock
 from gtm_dagster.warehouse.rollbacks import copy_rollbacks
 from gtm_dagster.warehouse.tables import create
 
 if TYPE_CHECKING:
     from gtm_dagster.settings import Settings
 
+WORK_WAIT_SECONDS = 2.0
+"""How long a query of the working file waits for its writer."""
 _SERVED = ("core", "marts", "ops")
 _MADE_BY = {
     "staging.events": "it is not in the serving copy: use `gtm query --work`",
@@ -97,23 +101,28 @@ def _copy(con: duckdb.DuckDBPyConnection, settings: Settings, part: Path) -> tup
 def query(settings: Settings, sql: str, *, work: bool = False) -> tuple[list[str], list[tuple[Any, ...]]]:
     """Run one read-only query on the serving copy, or on the working file (`work`) while nothing writes it.
 
-    Raises QueryError with the database's own reason, or with the command that makes what is missing.
+    Whoever opens the working file keeps its writer out, so such a query holds the writer's lock. Raises QueryError with
+    the database's own reason, with the command that makes what is missing, or with the name of who is writing.
     """
     path = settings.warehouse_path if work else settings.serving_path
     if not path.exists():
         raise QueryError(f"{path} is not there yet: run `gtm refresh` first (or `gtm demo` for sample data)")
+    lock = WarehouseLock(settings.state_dir).held("gtm query --work", WORK_WAIT_SECONDS) if work else nullcontext()
     try:
-        with opened(path, settings, read_only=True) as con:
+        with lock, opened(path, settings, read_only=True) as con:
             cursor = con.execute(sql)
             if cursor.description is None:
                 return [], []
             return [column[0] for column in cursor.description], cursor.fetchall()
+    except LockHeldError:
+        holder = WarehouseLock(settings.state_dir).holder()
+        raise QueryError(
+            f"{path} is being written by {holder}; query the serving copy, or try again when it has finished"
+        ) from None
     except duckdb.CatalogException as error:
         raise QueryError(f"{_first_line(error)} ({_way_out(sql)})") from error
     except duckdb.IOException as error:
-        raise QueryError(
-            f"{path} is being written at the moment ({_first_line(error)}); query the serving copy, or try again"
-        ) from error
+        raise QueryError(f"{path} cannot be read ({_first_line(error)})") from error
     except duckdb.Error as error:
         raise QueryError(_first_line(error)) from error
 
