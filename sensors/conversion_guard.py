@@ -13,7 +13,7 @@ from typing import Any
 import dagster as dg
 
 from gtm_dagster.opsstore import GuardRow, OpsStore
-from gtm_dagster.orchestration.refresh import fail_dead_runs
+from gtm_dagster.orchestration.dead_runs import fail_dead_runs
 from gtm_dagster.orchestration.rollback import PAGE, ROLLBACK, URGENT, GuardJobs
 from gtm_dagster.rollout.guard.decide import (
     ARMED,

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 
 from gtm_dagster.eventlog.sqlite import SqliteEventLog
+from gtm_dagster.orchestration.dead_runs import fail_dead_runs
 from gtm_dagster.orchestration.jobs import REFRESH, refresh_job
-from gtm_dagster.orchestration.refresh import fail_dead_runs
 from gtm_dagster.settings import Settings
 from gtm_dagster.warehouse.landing import Landing
 

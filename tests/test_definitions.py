@@ -14,8 +14,9 @@ sys.path.insert(0, str(Path(__file__).parent / "warehouse"))
 from warehouse_cases import START, event, land, random_events, settings_for
 
 from gtm_dagster.definitions import build_defs
+from gtm_dagster.orchestration.dead_runs import fail_dead_runs
 from gtm_dagster.orchestration.metadata import INLINE_LIMIT, bars
-from gtm_dagster.orchestration.refresh import fail_dead_runs, fixed, instance_of, run_refresh
+from gtm_dagster.orchestration.refresh import fixed, instance_of, run_refresh
 from gtm_dagster.warehouse.checks import CHECKS
 from gtm_dagster.warehouse.lock import LockHeldError, WarehouseLock
 from sensors.event_log import decide

@@ -14,7 +14,7 @@ HEAVY = {"dagster", "pandas", "duckdb", "pandera", "pyarrow", "numpy", "confluen
 
 # Each may import what stands in a row above it (packages of one row do not know each other).
 RANKS = [
-    {"kernel_lock"},
+    {"kernel_lock", "disk_room"},
     {"settings_source"},
     {"settings"},
     {"taxonomy"},

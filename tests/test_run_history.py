@@ -22,7 +22,7 @@ Usage = namedtuple("Usage", "total used free")
 )
 def test_a_history_that_cannot_be_written_says_why(tmp_path, monkeypatch, free, said):
     settings = load_settings(None, {"GTM_STATE_DIR": str(tmp_path)})
-    monkeypatch.setattr("shutil.disk_usage", lambda _: Usage(100, 100, free))
+    monkeypatch.setattr("gtm_dagster.disk_room.shutil.disk_usage", lambda _: Usage(100, 100, free))
     with pytest.raises(HistoryError, match=r"run history cannot be written \(disk I/O error\)") as told:
         with refresh._history(settings):
             raise OperationalError("INSERT", {}, sqlite3.OperationalError("disk I/O error"))

@@ -45,7 +45,8 @@ def dev(
     """Collector, stream worker, Dagster's daemon and web UI together; Ctrl-C ends all."""
     import gtm_dagster
     from gtm_dagster.commands.children import Children
-    from gtm_dagster.orchestration.refresh import fail_dead_runs, instance_of
+    from gtm_dagster.orchestration.dead_runs import fail_dead_runs
+    from gtm_dagster.orchestration.refresh import instance_of
 
     here = invocation(context)
     settings = here.settings

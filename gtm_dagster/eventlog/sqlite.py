@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from gtm_dagster.disk_room import full_disk
 from gtm_dagster.eventlog import AppendResult, Heartbeat
 from gtm_dagster.eventlog.frames import pack, to_arrow
 from gtm_dagster.eventlog.records import Record
@@ -63,7 +64,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         con.execute("PRAGMA synchronous = FULL")
         con.execute("PRAGMA journal_size_limit = 67108864")
     except sqlite3.Error as error:
-        raise EventLogError(f"{path}: cannot open the event log ({error})") from error
+        raise EventLogError(f"{path}: cannot open the event log ({error}){full_disk(path.parent)}") from error
     return con
 
 
@@ -136,7 +137,9 @@ class SqliteEventLog:
         try:
             con.executescript(_SCHEMA)
         except sqlite3.Error as error:
-            raise EventLogError(f"{path}: cannot prepare the event log ({error})") from error
+            raise EventLogError(
+                f"{path}: cannot prepare the event log ({error}){full_disk(self.path.parent)}"
+            ) from error
         finally:
             con.close()
 
@@ -228,7 +231,9 @@ class SqliteEventLog:
                     self._commit_group(con, [one])
                 return
             for _, future in group:
-                future.set_exception(EventLogError(f"{self.path}: cannot be written ({error})"))
+                future.set_exception(
+                    EventLogError(f"{self.path}: cannot be written ({error}){full_disk(self.path.parent)}")
+                )
             return
         for (_, future), result in zip(group, results, strict=True):
             future.set_result(result)
@@ -287,7 +292,7 @@ class SqliteEventLog:
         try:
             yield con
         except sqlite3.Error as error:
-            raise EventLogError(f"{self.path}: {error}") from error
+            raise EventLogError(f"{self.path}: {error}{full_disk(self.path.parent)}") from error
         finally:
             con.close()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,19 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import duckdb
 import msgspec
 from sqlalchemy.exc import OperationalError
 
+from gtm_dagster.disk_room import full_disk
+from gtm_dagster.orchestration.dead_runs import fail_dead_runs
 from gtm_dagster.orchestration.jobs import REFRESH
 from gtm_dagster.orchestration.resources import WarehouseResource, run_tags
 from gtm_dagster.settings import Settings
 from gtm_dagster.warehouse.build import BookRow, books
 from gtm_dagster.warehouse.engine import opened
-from gtm_dagster.warehouse.lock import WarehouseLock
-
-FULL_BYTES = 1_000_000
-"""With less room than this a database that cannot write has met a full disk."""
-_ALIVE = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING]
+from gtm_dagster.warehouse.lock import LockHeldError, WarehouseLock
 
 
 @dataclass(frozen=True)
@@ -100,32 +100,20 @@ def instance_of(settings: Settings) -> Iterator[dg.DagsterInstance]:
             os.environ["DAGSTER_HOME"] = before
 
 
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
-    """Mark runs failed whose process (tag gtm/pid) is gone; returns their ids. A killed run would block the queue."""
-    dead = []
-    for run in instance.get_runs(dg.RunsFilter(statuses=_ALIVE)):
-        pid = run.tags.get("gtm/pid")
-        if pid and not _alive(int(pid)):
-            instance.report_run_failed(run, message=f"its process {pid} is gone")
-            dead.append(run.run_id)
-    return dead
-
-
 def _said(message: str) -> str:
     """An error's message in one line, without the class path in front."""
     line = " ".join(message.split())
     head, _, rest = line.partition(": ")
     return rest if rest and "." in head and " " not in head else line
+
+
+def _books(settings: Settings) -> list[BookRow]:
+    if not settings.warehouse_path.exists():
+        return []
+    timeout = settings.refresh.lock_timeout_seconds
+    with WarehouseLock(settings.state_dir).held("gtm refresh, reading the books", timeout):
+        with opened(settings.warehouse_path, settings) as con:
+            return books(con)
 
 
 class HistoryError(Exception):
@@ -139,9 +127,7 @@ def _history(settings: Settings) -> Iterator[dg.DagsterInstance]:
         with instance_of(settings) as instance:
             yield instance
     except OperationalError as error:
-        # SQLite says no more than "disk I/O error" when the file beside its log cannot grow.
-        free = shutil.disk_usage(settings.state_dir).free
-        full = f"; no space left on its disk ({free:,} bytes free)" if free < FULL_BYTES else ""
+        full = full_disk(settings.state_dir)
         raise HistoryError(
             f"{settings.dagster_home}: Dagster's run history cannot be written ({error.orig}){full}"
         ) from error
@@ -164,7 +150,10 @@ def run_refresh(settings: Settings, *, full: bool = False, allow_rebuild: bool =
         job = definitions.resolve_job_def(REFRESH)
         # The console would repeat every event of the run; the instance keeps them all, the result tells what failed.
         quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-        result = job.execute_in_process(instance=instance, raise_on_error=False, tags=run_tags(), run_config=quiet)
+        run_id = str(uuid.uuid4())
+        result = job.execute_in_process(
+            instance=instance, raise_on_error=False, run_id=run_id, tags=run_tags(run_id), run_config=quiet
+        )
         checks, steps, error = [], {}, None
         rebuilt: list[str] = []
         for event in result.all_events:
@@ -187,15 +176,15 @@ def run_refresh(settings: Settings, *, full: bool = False, allow_rebuild: bool =
                 steps[event.step_key] = data.duration_ms / 1000
             elif event.event_type_value == "STEP_FAILURE" and error is None:
                 cause = data.error
-                while cause is not None and cause.cause is not None:
+                # Dagster wraps what the step raised; what that was raised from says less (SQLite's own words).
+                while cause is not None and cause.cause is not None and (cause.cls_name or "").startswith("Dagster"):
                     cause = cause.cause
                 error = f"{event.step_key}: {_said(cause.message) if cause else 'failed'}"
-    rows: list[BookRow] = []
-    if settings.warehouse_path.exists():
-        with WarehouseLock(settings.state_dir).held(
-            "gtm refresh, reading the books", settings.refresh.lock_timeout_seconds
-        ):
-            with opened(settings.warehouse_path, settings) as con:
-                rows = books(con)
+    try:
+        rows = _books(settings)
+    except (OSError, duckdb.Error, LockHeldError):
+        if error is None:
+            raise
+        rows = []  # what the step said matters more than why the books cannot be shown after it
     ok = result.success and all(check.passed or check.severity != "ERROR" for check in checks)
     return RefreshResult(result.run_id, ok, rows, checks, rebuilt, steps, error)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ import duckdb
 from dagster_duckdb import DuckDBResource
 from pydantic import PrivateAttr
 
+from gtm_dagster.orchestration.dead_runs import process_tags
 from gtm_dagster.settings import Settings, load_settings
 from gtm_dagster.taxonomy import Plan, load_plan
 from gtm_dagster.warehouse.build import BuildContext
@@ -51,10 +51,11 @@ class WarehouseResource(DuckDBResource):
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[WarehouseResource]:
         """Take the lock for the run; who waits too long fails with the holder's name."""
         run_id = context.run.run_id if context.run else "none"
+        if context.run and context.instance:
+            # The process that really runs: the daemon and the sensor only asked for it. Said before it waits for the
+            # lock, else a run killed while it waits would look alive.
+            context.instance.add_run_tags(run_id, run_tags(run_id))
         with WarehouseLock(self.settings.state_dir).held(f"run {run_id}", self.settings.refresh.lock_timeout_seconds):
-            if context.run and context.instance:
-                # The process that really runs: the daemon and the sensor only asked for it.
-                context.instance.add_run_tags(run_id, run_tags())
             yield self
 
     @contextmanager
@@ -71,6 +72,6 @@ class WarehouseResource(DuckDBResource):
             yield con
 
 
-def run_tags() -> dict[str, str]:
+def run_tags(run_id: str) -> dict[str, str]:
     """Tags of a run that writes the warehouse: its process, so that a dead one can be told, and the queue's limit."""
-    return {"gtm/pid": str(os.getpid()), "gtm/writes": "warehouse"}
+    return {**process_tags(run_id), "gtm/writes": "warehouse"}

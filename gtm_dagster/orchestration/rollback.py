@@ -10,6 +10,7 @@ import dagster as dg
 from pydantic import Field
 
 from gtm_dagster.opsstore import OpsStore, RollbackRow
+from gtm_dagster.orchestration.dead_runs import process_tags
 from gtm_dagster.rollout import acting, arming, bundle, notify
 from gtm_dagster.rollout.chart import curves, inline, picture
 from gtm_dagster.rollout.post import ActionFailed, Post, Step
@@ -80,7 +81,7 @@ def guard_jobs(settings: Settings) -> GuardJobs:
 
     def tagged(context: dg.OpExecutionContext, post: Post, episode: str = "") -> None:
         # The process that really runs: a run whose process is gone is marked failed by the next tick.
-        told = {"gtm/pid": str(os.getpid()), "gtm/guard": post.guard.key, "gtm/flag": post.guard.flag}
+        told = {**process_tags(context.run_id), "gtm/guard": post.guard.key, "gtm/flag": post.guard.flag}
         context.instance.add_run_tags(context.run_id, told | ({"gtm/episode": episode} if episode else {}))
 
     def went(context: dg.OpExecutionContext, post: Post, step: Step) -> Iterator[dg.Output]:
