@@ -33,7 +33,7 @@ def drill_refresh(ground: Ground, rounds: int, seed: int, findings: Findings, te
     tell(f"an undisturbed refresh takes {total:.1f} s, the run in it begins after {lead:.1f} s")
     fresh = max(1, rounds // FRESH_EVERY)
     for number in range(1, fresh + 1):
-        _first_ever(rng.uniform(0.4 * lead, total), findings, f"first refresh {number} of {fresh}", tell)
+        _first_ever(ground, rng.uniform(0.4 * lead, total), findings, f"first refresh {number} of {fresh}", tell)
     kills = {"before_the_run": 0, "in_the_run": 0}
     ended_first = healed = 0
     slowest = 0.0
@@ -77,9 +77,10 @@ def drill_refresh(ground: Ground, rounds: int, seed: int, findings: Findings, te
     }  # fmt: skip
 
 
-def _first_ever(at: float, findings: Findings, when: str, tell: Tell) -> None:
-    """Kill the first refresh of a state directory after `at` seconds; the second has to come through."""
-    with throw_away(None, None) as ground:
+def _first_ever(like: Ground, at: float, findings: Findings, when: str, tell: Tell) -> None:
+    """Kill the first refresh of another state directory after `at` seconds; the second has to come through."""
+    warehouse = like.settings.warehouse
+    with throw_away(warehouse.memory_limit, warehouse.threads) as ground:
         supply = Supply(ground, 200, 1)
         supply.land(200)
         with ground.start("refresh", "--json") as child:
