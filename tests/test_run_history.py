@@ -1,5 +1,6 @@
-"""Dagster's run history: what it refuses is said in words, and its settings are swapped in whole."""
+"""What a refresh says when a file of it cannot be used, and the run history it keeps."""
 
+import re
 import sqlite3
 from collections import namedtuple
 
@@ -39,3 +40,18 @@ def test_dagsters_settings_are_replaced_only_when_they_changed(tmp_path):
     dagster_home(settings)
     assert target.read_text() == whole
     assert [path.name for path in target.parent.iterdir()] == ["dagster.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        pytest.param("events.db", r"^ingestion__landing_events: .*events\.db: cannot open the event log", id="the log"),
+        pytest.param("warehouse.duckdb", r"^staging: .*warehouse\.duckdb", id="the working file, books included"),
+    ],
+)
+def test_a_refresh_says_which_file_and_in_which_step(tmp_path, file, said):
+    settings = load_settings(None, {"GTM_STATE_DIR": str(tmp_path)})
+    (tmp_path / file).mkdir()
+    result = refresh.run_refresh(settings)
+    assert not result.ok
+    assert re.search(said, result.error), result.error
