@@ -362,17 +362,24 @@ def _copies(con: duckdb.DuckDBPyConnection) -> None:
 
 
 def _clash(con: duckdb.DuckDBPyConnection) -> None:
-    """`clash`: winners of the batch whose id `staging.events` holds already, and whether the new copy was received before it."""
+    """`clash`: winners of the batch whose id `staging.events` holds already, and whether the new copy was received before it.
+
+    The content of a held row is read for these rows alone.
+    """
     con.execute(
         f"""CREATE OR REPLACE TEMP TABLE clash AS
         WITH winners AS (
           SELECT write_key, event_id, received_us, event_us, hash({_CONTENT}) AS content_hash, file_path, file_row FROM batch b
           WHERE verdict = 'accepted' AND NOT EXISTS (
-            SELECT 1 FROM copies c WHERE NOT c.wins AND c.file_path = b.file_path AND c.file_row = b.file_row))
-        SELECT w.write_key, w.event_id, w.received_us AS new_us, e.received_us AS old_us, e.person_id, e.anonymous_id, e.event_us,
-          (w.received_us, w.event_us, w.content_hash) < (e.received_us, e.event_us, e.content_hash) AS newer_wins,
-          w.content_hash <> e.content_hash AS conflict, w.file_path, w.file_row
-        FROM winners w JOIN staging.events e ON w.write_key = e.write_key AND w.event_id = e.event_id"""
+            SELECT 1 FROM copies c WHERE NOT c.wins AND c.file_path = b.file_path AND c.file_row = b.file_row)),
+        met AS (
+          SELECT w.*, e.rowid AS event_row, e.received_us AS old_us, e.event_us AS old_event_us, e.person_id, e.anonymous_id
+          FROM winners w JOIN staging.events e ON w.write_key = e.write_key AND w.event_id = e.event_id),
+        held AS (SELECT rowid AS event_row, hash({_CONTENT}) AS old_hash FROM staging.events WHERE rowid IN (SELECT event_row FROM met))
+        SELECT m.write_key, m.event_id, m.received_us AS new_us, m.old_us, m.person_id, m.anonymous_id, m.old_event_us AS event_us,
+          (m.received_us, m.event_us, m.content_hash) < (m.old_us, m.old_event_us, h.old_hash) AS newer_wins,
+          m.content_hash <> h.old_hash AS conflict, m.file_path, m.file_row
+        FROM met m JOIN held h ON h.event_row = m.event_row"""
     )
 
 
@@ -391,7 +398,7 @@ def _events_in(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> None:
     con.execute(
         f"""CREATE OR REPLACE TEMP VIEW events_in AS
         WITH hashed AS (
-          SELECT *, hash({_CONTENT}) AS content_hash, CASE WHEN {named} THEN hash({", ".join(inputs)}) END AS input_hash
+          SELECT *, CASE WHEN {named} THEN hash({", ".join(inputs)}) END AS input_hash
           FROM inputs n
           {"WHERE NOT EXISTS (SELECT 1 FROM losers l WHERE l.file_path = n.file_path AND l.file_row = n.file_row)" if losing else ""}),
         known AS (
@@ -401,6 +408,6 @@ def _events_in(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> None:
           h.session_id, h.properties, h.source, h.medium, h.campaign, h.term, h.content, h.device_type, h.locale, h.page_url, h.referrer,
           h.click_id, h.country, h.region, h.consent, h.plan_version, make_timestamp(h.received_us) AS received_at, h.event_us, h.received_us,
           (h.device_type IS DISTINCT FROM 'api' AND h.event_name <> 'flag_exposed') AS browsing,
-          CAST({local} AS DATE) AS local_day, i.source_key, i.touch_rank, h.content_hash, h.file_path, h.file_row
+          CAST({local} AS DATE) AS local_day, i.source_key, i.touch_rank, h.file_path, h.file_row
         FROM hashed h LEFT JOIN known i ON h.input_hash = i.input_hash AND {same}"""
     )

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from gtm_dagster.settings import Settings
     from gtm_dagster.taxonomy import Plan
 
+LAYOUT = "2"
+"""Goes up when a table of the working file changes its columns; a file of another layout is rebuilt from landing."""
+
 DDL = """
 CREATE SCHEMA IF NOT EXISTS meta;
 CREATE SCHEMA IF NOT EXISTS staging;
@@ -35,7 +38,7 @@ CREATE TABLE IF NOT EXISTS staging.events (
   anonymous_id VARCHAR, session_id VARCHAR, properties VARCHAR, source VARCHAR, medium VARCHAR, campaign VARCHAR,
   term VARCHAR, content VARCHAR, device_type VARCHAR, locale VARCHAR, page_url VARCHAR, referrer VARCHAR,
   click_id VARCHAR, country VARCHAR, region VARCHAR, consent VARCHAR, plan_version VARCHAR, received_at TIMESTAMP,
-  event_us BIGINT, received_us BIGINT, browsing BOOLEAN, local_day DATE, source_key INTEGER, touch_rank INTEGER, content_hash UBIGINT);
+  event_us BIGINT, received_us BIGINT, browsing BOOLEAN, local_day DATE, source_key INTEGER, touch_rank INTEGER);
 CREATE TABLE IF NOT EXISTS staging.quarantine (
   write_key VARCHAR, event_id VARCHAR, event_name VARCHAR, reason_codes VARCHAR, errors VARCHAR, raw VARCHAR,
   sealed BLOB, received_at TIMESTAMP, received_us BIGINT, plan_version VARCHAR, origin VARCHAR, file_key VARCHAR, row_no BIGINT);
@@ -179,7 +182,7 @@ def fingerprints(settings: Settings) -> dict[str, dict[str, str]]:
         return json.dumps(msgspec.to_builtins(value), sort_keys=True)
 
     return {
-        "staging": {"report_timezone": settings.report_timezone},
+        "staging": {"layout": LAYOUT, "report_timezone": settings.report_timezone},
         "sessions": {
             "sessions.definition": settings.sessions.definition,
             "sessions.timeout_minutes": f"{settings.sessions.timeout_minutes:g}",

@@ -5,7 +5,7 @@
 -- Touches are ordered once, from the conversion backwards: a window holds the first `touches` of them, whatever the model.
 WITH ordered AS (
   SELECT
-    conversion_id, person_id, conversion_us, session_key, source_key, is_direct, age_us, CAST(age_us AS DOUBLE) AS age,
+    conversion_id, session_key, source_key, is_direct, age_us, CAST(age_us AS DOUBLE) AS age,
     ROW_NUMBER() OVER (PARTITION BY conversion_id ORDER BY touch_us DESC NULLS LAST, session_key DESC NULLS LAST) AS back_no,
     MIN(CAST(age_us AS DOUBLE)) OVER (PARTITION BY conversion_id) AS youngest
   FROM scope_touchpoints
@@ -22,7 +22,7 @@ WITH ordered AS (
   GROUP BY o.conversion_id, s.window_us
 ), shared AS (
   SELECT
-    o.conversion_id, o.person_id, o.conversion_us, w.model, w.window_hours, o.session_key, o.source_key,
+    o.conversion_id, w.model, w.window_hours, o.session_key, o.source_key,
     CASE w.model
       WHEN 'linear' THEN 1e0 / t.touches
       WHEN 'position_based' THEN
@@ -42,12 +42,12 @@ WITH ordered AS (
     END
 )
 SELECT
-  conversion_id, person_id, conversion_us, model, window_hours, session_key, source_key, share AS credit
+  conversion_id, model, window_hours, session_key, source_key, share AS credit
 FROM shared
 WHERE share > 0e0
 UNION ALL
 SELECT
-  c.conversion_id, c.person_id, c.conversion_us, w.model, w.window_hours,
+  c.conversion_id, w.model, w.window_hours,
   CAST(NULL AS VARCHAR) AS session_key, CAST(NULL AS INT) AS source_key, 1e0 AS credit
 FROM scope_conversions AS c
 CROSS JOIN windows AS w

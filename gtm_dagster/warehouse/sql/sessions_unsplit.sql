@@ -1,24 +1,36 @@
 -- One row a session of scope_events where nothing but a gap of more than $timeout_us ends a session: the same rows as
 -- sessions.sql without its splits, in one narrow pass and one over the moments that matter.
--- Touches of one moment are ordered by (event_id, write_key); event_id may be NULL where touch_rank is.
-WITH ordered AS (
+-- Touches of one moment that name different sources are ordered by (event_id, write_key); no other row's ids are read.
+WITH disputed AS (
+  SELECT person_id, event_us, touch_rank
+  FROM scope_events
+  WHERE touch_rank IS NOT NULL
+  GROUP BY person_id, event_us, touch_rank
+  HAVING MIN(source_key) <> MAX(source_key)
+), settled AS (
+  SELECT e.person_id, e.event_us, e.touch_rank, e.source_key,
+    ROW_NUMBER() OVER (PARTITION BY e.person_id, e.event_us, e.touch_rank ORDER BY e.event_id NULLS FIRST, e.write_key NULLS FIRST) AS tie_no
+  FROM scope_events AS e
+  JOIN disputed AS d ON d.person_id = e.person_id AND d.event_us = e.event_us AND d.touch_rank = e.touch_rank
+), ordered AS (
   SELECT
     person_id, event_us, source_key, touch_rank,
-    ROW_NUMBER() OVER (PARTITION BY person_id ORDER BY event_us NULLS FIRST, event_id NULLS FIRST, write_key NULLS FIRST) AS event_no,
-    LAG(event_us) OVER (PARTITION BY person_id ORDER BY event_us NULLS FIRST, event_id NULLS FIRST, write_key NULLS FIRST) AS previous_us,
-    LEAD(event_us) OVER (PARTITION BY person_id ORDER BY event_us NULLS FIRST, event_id NULLS FIRST, write_key NULLS FIRST) AS next_us
+    ROW_NUMBER() OVER (PARTITION BY person_id ORDER BY event_us NULLS FIRST) AS event_no,
+    LAG(event_us) OVER (PARTITION BY person_id ORDER BY event_us NULLS FIRST) AS previous_us,
+    LEAD(event_us) OVER (PARTITION BY person_id ORDER BY event_us NULLS FIRST) AS next_us
   FROM scope_events
 ), kept AS (  -- first and last events of sessions, and touches
   SELECT
-    person_id, event_us, event_no,
-    CASE WHEN previous_us IS NULL OR event_us - previous_us > $timeout_us THEN event_us END AS opened_us,
+    o.person_id, o.event_us, o.event_no, o.touch_rank, COALESCE(s.source_key, o.source_key) AS source_key,
+    CASE WHEN o.previous_us IS NULL OR o.event_us - o.previous_us > $timeout_us THEN o.event_us END AS opened_us
+  FROM ordered AS o
+  LEFT JOIN settled AS s ON s.person_id = o.person_id AND s.event_us = o.event_us AND s.touch_rank = o.touch_rank AND s.tie_no = 1
+  WHERE o.touch_rank IS NOT NULL OR o.previous_us IS NULL OR o.next_us IS NULL
+     OR o.event_us - o.previous_us > $timeout_us OR o.next_us - o.event_us > $timeout_us
+), visits AS (
+  SELECT *, MAX(opened_us) OVER (PARTITION BY person_id ORDER BY event_no NULLS FIRST ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS start_us,
     CASE WHEN touch_rank = 1 THEN event_no * 2147483648 + source_key END AS named_key,
     CASE WHEN touch_rank = 2 THEN event_no * 2147483648 + source_key END AS referred_key
-  FROM ordered
-  WHERE touch_rank IS NOT NULL OR previous_us IS NULL OR next_us IS NULL
-     OR event_us - previous_us > $timeout_us OR next_us - event_us > $timeout_us
-), visits AS (
-  SELECT *, MAX(opened_us) OVER (PARTITION BY person_id ORDER BY event_no NULLS FIRST ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS start_us
   FROM kept
 )
 SELECT
