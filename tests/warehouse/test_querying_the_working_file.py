@@ -8,15 +8,10 @@ from gtm_dagster.warehouse.lock import LockHeldError, WarehouseLock
 from gtm_dagster.warehouse.serving import QueryError, query
 
 
-@pytest.fixture
-def settings(tmp_path):
-    made = settings_for(tmp_path)
-    land(made, [event("e1", START, anonymous_id="a1")], "import-1")
-    refresh(made)
-    return made
-
-
-def test_while_a_run_writes_the_query_names_it_and_the_serving_copy_answers(settings, monkeypatch):
+def test_while_a_run_writes_the_query_names_it_and_the_serving_copy_answers(tmp_path, monkeypatch):
+    settings = settings_for(tmp_path)
+    land(settings, [event("e1", START, anonymous_id="a1")], "import-1")
+    refresh(settings)
     monkeypatch.setattr(serving, "WORK_WAIT_SECONDS", 0.0)
     with WarehouseLock(settings.state_dir).held("run 1234", 1):
         with pytest.raises(QueryError, match=r"is being written by pid \d+ \(run 1234\); query the serving copy"):
@@ -24,7 +19,9 @@ def test_while_a_run_writes_the_query_names_it_and_the_serving_copy_answers(sett
         assert query(settings, "SELECT count(*) FROM core.sessions")[1] == [(1,)]
 
 
-def test_while_the_working_file_is_queried_a_writer_waits_and_is_told(settings, monkeypatch):
+def test_while_the_working_file_is_queried_a_writer_waits_and_is_told(tmp_path, monkeypatch):
+    settings = settings_for(tmp_path)
+    settings.warehouse_path.touch()
     seen = []
 
     def asked(*_: object, **__: object):
@@ -40,7 +37,8 @@ def test_while_the_working_file_is_queried_a_writer_waits_and_is_told(settings, 
     assert seen
 
 
-def test_a_file_that_is_no_database_is_not_called_busy(settings):
+def test_a_file_that_is_no_database_is_not_called_busy(tmp_path):
+    settings = settings_for(tmp_path)
     settings.serving_path.write_bytes(b"no database" * 1000)
     with pytest.raises(QueryError) as told:
         query(settings, "SELECT 1")
