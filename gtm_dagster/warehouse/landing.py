@@ -68,6 +68,10 @@ class Landing:
         """Whether the batch `name` has landed whole."""
         return self._manifest(name).exists()
 
+    def landed_us(self, name: str) -> int:
+        """When the batch `name` landed, microseconds UTC."""
+        return self._manifest(name).stat().st_mtime_ns // 1000
+
     def write(self, table: pa.Table, name: str) -> list[Path]:
         """Land `table` (the LANDING columns) as batch `name`; returns its paths. A landed name is left as it is."""
         if self.has(name) or table.num_rows == 0:

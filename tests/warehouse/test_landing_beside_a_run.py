@@ -1,0 +1,50 @@
+"""An import may land while a run is under way; the books speak of what the run could have seen, and of all of that."""
+
+import os
+
+from warehouse_cases import PLAN, START, event, land, refresh, settings_for
+
+from gtm_dagster.warehouse.build import BuildContext
+from gtm_dagster.warehouse.checks import CHECKS
+from gtm_dagster.warehouse.engine import opened
+
+BOOKS = [check for check in CHECKS if check.name in ("books_balance", "touched_days_recounted")]
+
+
+def looked(settings):
+    with opened(settings.warehouse_path, settings) as con:
+        return {check.name: check.run(con, BuildContext(settings, PLAN)) for check in BOOKS}
+
+
+def landed_and_staged(tmp_path, batches):
+    settings = settings_for(tmp_path)
+    for number in range(batches):
+        land(settings, [event(f"e{number}", START, anonymous_id="x")], f"import-{number}")
+        refresh(settings)
+    return settings
+
+
+def test_a_batch_that_lands_after_staging_waits_for_the_next_run(tmp_path):
+    settings = landed_and_staged(tmp_path, 2)
+    land(settings, [event("late", START, anonymous_id="x")], "import-late")
+    told = looked(settings)
+    assert len(told) == 2
+    assert all(result.passed for result in told.values())
+    assert told["books_balance"].metadata["rows_landed_meanwhile"] == 1
+    assert refresh(settings).clean == 1
+
+
+def test_a_batch_that_was_there_and_was_not_read_is_missed(tmp_path):
+    settings = landed_and_staged(tmp_path, 2)
+    land(settings, [event("lost", START, anonymous_id="x")], "import-lost")
+    os.utime(settings.landing_dir / "_batches" / "import-lost.json", (0, 0))
+    assert [name for name, result in looked(settings).items() if not result.passed] == [
+        "books_balance",
+        "touched_days_recounted",
+    ]
+
+
+def test_a_staged_batch_that_is_gone_is_missed(tmp_path):
+    settings = landed_and_staged(tmp_path, 2)
+    (settings.landing_dir / "_batches" / "import-0.json").unlink()
+    assert not looked(settings)["books_balance"].passed
