@@ -10,7 +10,8 @@ import fcntl
 import json
 import os
 import re
-from collections.abc import Iterator
+import shutil
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -137,6 +138,18 @@ class Landing:
             for day, rows in self._days(manifest.stem).items()
         ]
         return sorted(found, key=lambda file: (file.ingest_date, file.name))
+
+    def lend(self, folder: Path, names: Collection[str]) -> None:
+        """Make at `folder` a landing zone of these batches alone; their files stay where they are."""
+        manifests = folder / "_batches"
+        manifests.mkdir(parents=True)
+        for name in names:
+            for day in self._days(name):
+                link = folder / f"ingest_date={day}"
+                if not link.is_symlink():
+                    link.symlink_to(self.folder / link.name, target_is_directory=True)
+            if self.has(name):
+                shutil.copyfile(self._manifest(name), manifests / f"{name}.json")
 
     def log_end(self) -> int:
         """The last log offset that has landed, 0 before the first. The loader goes on behind it."""

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import duckdb
+import msgspec
 
 from gtm_dagster.warehouse.engine import connect, opened
-from gtm_dagster.warehouse.tables import BuildContext, check_settings
+from gtm_dagster.warehouse.landing import Landing
+from gtm_dagster.warehouse.tables import BuildContext, check_settings, create
 
 if TYPE_CHECKING:
     from gtm_dagster.settings import Settings
@@ -72,15 +74,26 @@ def compare(con: duckdb.DuckDBPyConnection, other: Path) -> VerifyResult:
 
 
 def verify(settings: Settings, plan: Plan) -> VerifyResult:
-    """Rebuild beside the state directory's warehouse and compare; the caller holds the writer's lock."""
+    """Rebuild the batches the warehouse has staged, beside it, and compare; the caller holds the writer's lock.
+
+    A batch that landed since belongs to neither side.
+    """
     with tempfile.TemporaryDirectory(prefix="gtm-verify-", dir=settings.state_dir) as folder:
-        path = Path(folder) / "rebuilt.duckdb"
-        with opened(path, settings) as con:
-            ctx = BuildContext(settings, plan, full=False)
+        beside = msgspec.structs.replace(settings, state_dir=Path(folder))
+        Landing(settings.landing_dir).lend(beside.landing_dir, _staged(settings))
+        with opened(beside.warehouse_path, settings) as con:
+            ctx = BuildContext(beside, plan, full=False)
             check_settings(con, ctx, allow_rebuild=True)
             build_all(con, ctx)
         con = connect(settings.warehouse_path, settings)
         try:
-            return compare(con, path)
+            return compare(con, beside.warehouse_path)
         finally:
             con.close()
+
+
+def _staged(settings: Settings) -> set[str]:
+    """Names of the batches in the warehouse."""
+    with opened(settings.warehouse_path, settings) as con:
+        create(con)
+        return {key.partition("/")[2] for (key,) in con.execute("SELECT file_key FROM meta.landing_files").fetchall()}

@@ -7,6 +7,7 @@ from warehouse_cases import PLAN, START, event, land, refresh, settings_for
 from gtm_dagster.warehouse.build import BuildContext
 from gtm_dagster.warehouse.checks import CHECKS
 from gtm_dagster.warehouse.engine import opened
+from gtm_dagster.warehouse.verify import verify
 
 BOOKS = [check for check in CHECKS if check.name in ("books_balance", "touched_days_recounted")]
 
@@ -48,3 +49,12 @@ def test_a_staged_batch_that_is_gone_is_missed(tmp_path):
     settings = landed_and_staged(tmp_path, 2)
     (settings.landing_dir / "_batches" / "import-0.json").unlink()
     assert not looked(settings)["books_balance"].passed
+
+
+def test_verifying_speaks_of_what_is_staged(tmp_path):
+    settings = landed_and_staged(tmp_path, 2)
+    land(settings, [event("late", START, anonymous_id="x")], "import-late")
+    assert verify(settings, PLAN).ok
+    (settings.landing_dir / "_batches" / "import-0.json").unlink()
+    assert verify(settings, PLAN).differences["staging.events"] == 1
+    assert not list(tmp_path.glob("gtm-verify-*"))
