@@ -157,13 +157,14 @@ def build_sessions(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepRes
                 """DELETE FROM core.sessions USING scope k
                 WHERE core.sessions.person_id = k.person_id AND core.sessions.start_us >= k.lo_us AND core.sessions.start_us <= k.hi_us"""
             )
+        con.execute(f"CREATE OR REPLACE TEMP TABLE made AS {_sessions_of(definition, timeout_us)}")
         written = con.execute(
-            f"""INSERT INTO core.sessions
+            """INSERT INTO core.sessions
             SELECT p.person_id || ':' || coalesce(n.session_id, CAST(n.start_us AS VARCHAR)), p.person_id, make_timestamp(n.start_us),
               make_timestamp(n.end_us), n.n_events, s.source, s.medium, s.campaign, s.channel, n.start_us, n.end_us,
               n.visit_start_us, n.visit_end_us, n.source_key, n.session_id
-            FROM ({_sessions_of(definition, timeout_us)}) n
-            JOIN scope_persons p ON p.person_no = n.person_id JOIN core.sources s ON s.source_key = n.source_key"""
+            FROM made n JOIN scope_persons p ON p.person_no = n.person_id
+            JOIN core.sources s ON s.source_key = n.source_key"""
         ).fetchall()[0][0]
         _remember_origins(con, whole)
         if whole:
@@ -180,13 +181,13 @@ def build_sessions(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepRes
 def _scope_events(con: duckdb.DuckDBPyConnection, whole: bool) -> None:
     """`scope_events` for the statements of sessions: browsing events of the scope, narrow, their persons as numbers.
 
-    Sorting by text costs several times the sort by a number; the numbers are those of `scope_persons`, in the order of the
-    ids. Ids of events are there only where order matters: on touches.
+    Sorting by text costs several times the sort by a number; the numbers are those of `scope_persons`. Ids of events are
+    there only where order matters: on touches.
     """
     persons = "SELECT DISTINCT person_id FROM staging.events WHERE browsing" if whole else "SELECT person_id FROM scope"
     con.execute(
         f"""CREATE OR REPLACE TEMP TABLE scope_persons AS
-        SELECT person_id, row_number() OVER (ORDER BY person_id) AS person_no FROM ({persons})"""
+        SELECT person_id, row_number() OVER () AS person_no FROM ({persons})"""
     )
     within = (
         "" if whole else "JOIN scope k ON k.person_id = e.person_id AND e.event_us >= k.lo_us AND e.event_us <= k.hi_us"
@@ -203,14 +204,21 @@ def _scope_events(con: duckdb.DuckDBPyConnection, whole: bool) -> None:
 def _remember_origins(con: duckdb.DuckDBPyConnection, whole: bool) -> None:
     """`meta.person_origin`: the source of each person's first session, made anew for the persons of the scope.
 
-    Funnel and retention read it for everybody; a warehouse that has none yet gets all of it.
+    Funnel and retention read it for everybody. A scope holds a part of a person's sessions, so the table is asked there;
+    when everything was made just now, what was made is asked, whose persons are numbers.
     """
-    whole = whole or not con.execute("SELECT 1 FROM meta.person_origin LIMIT 1").fetchall()
     among = "" if whole else "WHERE person_id IN (SELECT person_id FROM scope)"
     con.execute(f"DELETE FROM meta.person_origin {among}")
-    con.execute(f"CREATE OR REPLACE TEMP VIEW sessions AS SELECT * FROM core.sessions {among}")
+    sessions = "SELECT person_id, source_key, start_us, coalesce(session_id, '') AS session_key FROM made"
+    con.execute(
+        f"CREATE OR REPLACE TEMP VIEW sessions AS {sessions if whole else f'SELECT * FROM core.sessions {among}'}"
+    )
     con.execute("CREATE OR REPLACE TEMP VIEW sources AS SELECT * FROM core.sources")
-    con.execute(f"INSERT INTO meta.person_origin {statement('person_origin')}")
+    origins = statement("person_origin")
+    if whole:
+        origins = f"""SELECT p.person_id, o.source, o.medium, o.campaign, o.channel
+            FROM ({origins}) o JOIN scope_persons p ON p.person_no = o.person_id"""
+    con.execute(f"INSERT INTO meta.person_origin {origins}")
     con.execute("DROP VIEW temp.sessions")
     con.execute("DROP VIEW temp.sources")
 
@@ -314,5 +322,5 @@ def drop_scope(con: duckdb.DuckDBPyConnection) -> None:
     """Drop what a step's scope was read through."""
     for name in ("scope_events", "scope_conversions", "scope_sessions"):
         con.execute(f"DROP VIEW IF EXISTS temp.{name}")
-    for name in ("scope", "scope_persons", "changed_scope", "conversion_types"):
+    for name in ("scope", "scope_persons", "made", "changed_scope", "conversion_types"):
         con.execute(f"DROP TABLE IF EXISTS temp.{name}")
