@@ -15,7 +15,7 @@ import typer
 from typer.exceptions import TyperException
 
 from gtm_dagster import __version__
-from gtm_dagster.commands import deployment, guard, history, inspection, keys, plan, reports, streaming
+from gtm_dagster.commands import deployment, guard, history, inspection, keys, plan, reports, sql, streaming
 from gtm_dagster.commands.surface import Invocation, Problem, say_error
 
 app = typer.Typer(
@@ -29,7 +29,7 @@ app = typer.Typer(
 
 for command in (
     deployment.demo, deployment.dev, deployment.collect, streaming.stream, history.simulate, history.import_, history.refresh,
-    reports.query, reports.attribute, inspection.doctor,
+    reports.query, reports.attribute, sql.sql, inspection.doctor,
 ):  # fmt: skip
     app.command(command.__name__.rstrip("_"))(command)
 app.add_typer(inspection.quarantine, name="quarantine")

@@ -6,7 +6,7 @@ import pytest
 import sqlglot
 from sqlglot import exp
 
-from gtm_dagster.warehouse import statements
+from gtm_dagster.warehouse import portable, statements
 
 PARAMS = {name: 1 for file in statements.names() for name in re.findall(r"\$([a-z_]+)", statements.text(file))}
 FORBIDDEN = {
@@ -47,11 +47,32 @@ def test_statement_keeps_to_the_portable_core(name):
         )
 
 
-@pytest.mark.parametrize("dialect", ["spark", "bigquery", "snowflake"])
+@pytest.mark.parametrize("dialect", portable.DIALECTS)
 @pytest.mark.parametrize("name", statements.names())
-def test_statement_translates_without_a_warning(name, dialect):
-    written = tree(name).sql(dialect=dialect, unsupported_level=sqlglot.ErrorLevel.RAISE)
+def test_statement_translates_without_a_warning(name, dialect, caplog):
+    written = portable.render(name, dialect, PARAMS)
     assert sqlglot.parse_one(written, read=dialect) is not None
+    assert not caplog.records
+
+
+IGNORED = "SELECT LAST_VALUE(x IGNORE NULLS) OVER (PARTITION BY p ORDER BY t NULLS FIRST ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS l FROM r"
+
+
+@pytest.mark.parametrize(
+    ("dialect", "sql", "holds"),
+    [
+        pytest.param("spark", IGNORED, "LAST_VALUE(x) IGNORE NULLS", id="Spark skips NULL itself"),
+        pytest.param("postgres", IGNORED, "ARRAY_AGG(x) FILTER(WHERE NOT x IS NULL)", id="PostgreSQL cannot"),
+        pytest.param("postgres", IGNORED.replace("LAST_VALUE", "FIRST_VALUE"), ")[1]", id="the first is element 1"),
+    ],
+)
+def test_what_the_translator_gets_wrong_is_put_right(dialect, sql, holds):
+    assert "".join(holds.split()) in "".join(portable.translate(sql, dialect).split())
+
+
+def test_a_function_without_a_translation_is_refused():
+    with pytest.raises(portable.PortabilityError, match="EPOCH_US"):
+        portable.translate("SELECT EPOCH_US(t) AS u FROM r", "spark")
 
 
 def test_the_lint_can_fail():
