@@ -5,7 +5,7 @@ PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test test-real install-unleash install-goff check format bench clean
+.PHONY: help setup demo dev test test-real install-unleash install-engines install-goff check format bench clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -30,12 +30,15 @@ dev: setup ## collector, stream worker, Dagster and its web UI; Ctrl-C ends all
 test: setup ## every test that needs Python alone
 	$(PY) -m pytest -q -m "not real and not simulation"
 
-test-real: setup install-unleash ## tests against real components (installs Chromium, PostgreSQL, Unleash), and the guard's simulations
+test-real: setup install-unleash install-engines ## tests against real components (installs Chromium, PostgreSQL, Unleash, Spark, DuckDB 1.5), and the guard's simulations
 	scripts/install-chromium
 	$(PY) -m pytest -q -m "real or simulation"
 
 install-unleash: ## PostgreSQL and Unleash for the tests of real components
 	scripts/install-unleash
+
+install-engines: setup ## Spark and the last DuckDB 1.5 for the tests of engine conformance
+	scripts/install-engines
 
 install-goff: ## opt-in: build the GO Feature Flag relay proxy (six minutes, needs Go)
 	scripts/install-goff

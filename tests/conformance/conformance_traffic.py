@@ -1,0 +1,207 @@
+"""The traffic the engines have to agree on: deterministic, in two landings, with everything that is hard on purpose.
+
+Ties of the same microsecond, ids whose order depends on the collation, gaps of exactly the timeout and one microsecond
+more, midnights of the report time zone, tracker ids that interleave and are shared, late events that join and split what
+was there, logins that come late and merge browsers, copies, a bot, sources with NULL in them, touches exactly at the edge
+of a window, conversions with and without a touch.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import dataclass, field
+
+MINUTE = 60_000_000
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+START = 1_774_483_200_000_000  # 2026-03-26T00:00:00Z, three days before clocks change in Berlin
+MODELS = ("first_touch", "last_touch", "last_non_direct", "linear", "position_based", "time_decay", "inverse_age")
+WINDOWS = [{"model": model, "lookback_hours": hours} for model in MODELS for hours in (24, 167.5)]
+WINDOWS += [{"model": "first_touch", "lookback_hours": 72}]  # one that no other model has
+PROPERTIES: dict[str, dict] = {
+    "payment_completed": {"amount": 10.1, "currency": "USD"},
+    "signup_completed": {},
+    "page_viewed": {},
+    "onboarding_completed": {},
+    "first_value_reached": {},
+    "feature_used": {"feature": "board"},
+}
+SOURCES = [
+    None, None, None, None,
+    ("google", "cpc", "brand"), ("google", "cpc", "spring"), ("facebook", "paid_social", "spring"),
+    ("newsletter", "email", None), ("direct", None, None),
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A deployment's settings and the seed of its traffic."""
+
+    name: str
+    seed: int
+    environ: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def timeout_us(self) -> int:
+        return round(float(self.environ.get("GTM_SESSIONS__TIMEOUT_MINUTES", "30")) * MINUTE)
+
+
+SCENARIOS = (
+    Scenario("ga4", 1),
+    Scenario("ua-berlin", 2, {"GTM_SESSIONS__DEFINITION": "ua", "GTM_REPORT_TIMEZONE": "Europe/Berlin"}),
+    Scenario("tracker", 3, {"GTM_SESSIONS__DEFINITION": "tracker", "GTM_REPORT_TIMEZONE": "America/New_York"}),
+    Scenario(
+        "segment-short", 4,
+        {"GTM_SESSIONS__DEFINITION": "segment", "GTM_SESSIONS__TIMEOUT_MINUTES": "5.5", "GTM_RETENTION__UNIT": "day", "GTM_ATTRIBUTION__HALF_LIFE_HOURS": "1.5"},
+    ),
+)  # fmt: skip
+
+
+class Writer:
+    """Collects landing rows, numbering their ids."""
+
+    def __init__(self, plan_version: str, received_us: int) -> None:
+        self.rows: list[dict] = []
+        self.plan_version = plan_version
+        self.received_us = received_us
+
+    def add(self, event_us: int, *, name: str = "page_viewed", touch: tuple | None = None, **columns: object) -> dict:
+        """One accepted event; `touch` is (source, medium, campaign)."""
+        source, medium, campaign = touch or (None, None, None)
+        row = {
+            "write_key": "w", "event_id": f"{self.received_us % 97}-{len(self.rows)}", "event_name": name,
+            "event_us": event_us, "received_us": self.received_us, "properties": json.dumps(PROPERTIES[name]),
+            "device_type": "web", "plan_version": self.plan_version, "verdict": "accepted", "origin": "import",
+            "source": source, "medium": medium, "campaign": campaign, **columns,
+        }  # fmt: skip
+        self.rows.append(row)
+        return row
+
+
+def first_landing(scenario: Scenario, plan_version: str) -> list[dict]:
+    """Twenty days of traffic."""
+    rng = random.Random(scenario.seed)
+    out = Writer(plan_version, START + 25 * DAY)
+    _people(out, rng, scenario, people=120, days=20)
+    _edges(out, scenario)
+    _bot(out, rng, events=1500)
+    _steps(out, rng)
+    copies = [{**row, "received_us": row["received_us"] + HOUR} for row in rng.sample(out.rows, 40)]
+    return out.rows + copies
+
+
+def late_landing(scenario: Scenario, plan_version: str) -> list[dict]:
+    """What arrives a day later: new moments between old ones, a user who turns out to be two browsers, copies."""
+    rng = random.Random(scenario.seed + 1000)
+    out = Writer(plan_version, START + 26 * DAY)
+    _people(out, rng, scenario, people=30, days=22)
+    timeout = scenario.timeout_us
+    bridge = START + 2 * DAY
+    out.add(bridge + timeout, anonymous_id="edge-late", session_id="s1")  # joins two visits into one
+    out.add(START + 3 * DAY, anonymous_id="p3", user_id="merged", name="signup_completed")
+    out.add(START + 3 * DAY + MINUTE, anonymous_id="p4", user_id="merged", touch=("google", "cpc", "late"))
+    first = first_landing(scenario, plan_version)
+    return out.rows + [{**row, "received_us": row["received_us"] + DAY} for row in rng.sample(first, 30)]
+
+
+def _people(out: Writer, rng: random.Random, scenario: Scenario, *, people: int, days: int) -> None:
+    """Persons with a few visits each, on a grid coarse enough for ties and gaps of exactly the timeout."""
+    timeout = scenario.timeout_us
+    for number in range(people):
+        user = f"u{number % 40}" if rng.random() < 0.5 else None
+        ids = {"anonymous_id": f"p{number}", "user_id": user}
+        for visit in range(rng.randrange(1, 6)):
+            at = START + rng.randrange(days * 24 * 12) * 5 * MINUTE
+            if rng.random() < 0.2:  # around a local midnight
+                at = START + rng.randrange(days) * DAY + rng.choice((-2, -1, 22, 23)) * HOUR - 7 * MINUTE
+            for step in range(rng.randrange(1, 9)):
+                at += rng.choice((0, 0, 1, 40_000_000, 3 * MINUTE, timeout, timeout + 1, timeout - 1))
+                name = rng.choice(
+                    ["page_viewed"] * 7
+                    + ["signup_completed", "payment_completed", "feature_used", "onboarding_completed"]
+                )
+                out.add(
+                    at, name=name, touch=rng.choice(SOURCES) if step == 0 or rng.random() < 0.15 else None,
+                    referrer=rng.choice((None, None, None, "https://example.org/a", "https://www.google.com/")),
+                    session_id=rng.choice((f"s{visit}", f"s{visit}", "shared", None)),
+                    device_type=rng.choice(("web", "web", "mobile", "api")), **ids,
+                )  # fmt: skip
+
+
+def _edges(out: Writer, scenario: Scenario) -> None:
+    """The cases that are decided by one microsecond."""
+    timeout = scenario.timeout_us
+    base = START + 2 * DAY
+    for offset in (0, 2 * timeout):  # the late landing brings the moment between them
+        out.add(base + offset, anonymous_id="edge-late", session_id="s1" if not offset else "s2")
+    for offset in (0, timeout, 2 * timeout + 1, 3 * timeout + 1):
+        out.add(base + offset, anonymous_id="edge-gap", session_id=f"g{offset % 2}")
+    for touch in (("google", "cpc", "b"), ("facebook", None, "a"), None, ("direct", None, None)):
+        out.add(base, anonymous_id="edge-tie", touch=touch, session_id="t", referrer="https://example.org/")
+        out.add(base + 1, anonymous_id="edge-tie", touch=touch, session_id="t")
+    for write_key, touch in (("w2", ("google", "cpc", "b")), ("w1", ("facebook", "cpc", "a"))):  # the key alone decides
+        same = {"anonymous_id": "edge-keys", "session_id": "k", "event_id": "same", "write_key": write_key}
+        out.add(base, touch=touch, **same)
+    for number, pair in enumerate(
+        (("a", "B"), ("z", "é"), ("10", "9"), ("\ue000", "😀"))
+    ):  # bytes order them, no language
+        for event_id, touch in zip(pair, (("google", "cpc", "x"), ("facebook", "cpc", "y")), strict=True):
+            out.add(
+                base + number * DAY, anonymous_id="edge-text", touch=touch, event_id=f"{event_id}-id", session_id="x"
+            )
+    # Midnights in UTC, New York (summer), Berlin (winter) and, after the change of clocks, Berlin (summer).
+    for number, midnight in enumerate((0, 4 * HOUR, 23 * HOUR, 3 * DAY + 22 * HOUR)):
+        at = START + DAY + midnight
+        for offset in (-1, 0, 1):
+            out.add(at + offset, anonymous_id=f"edge-midnight-{number}", session_id="m")
+            out.add(at + offset, anonymous_id=f"edge-midnight-{number}", name="signup_completed", device_type="api")
+        named = {"anonymous_id": f"edge-carried-{number}", "session_id": "k"}  # one campaign on both sides of midnight
+        out.add(at - MINUTE, touch=("google", "cpc", "carried"), **named)
+        out.add(at + MINUTE, **named)
+        out.add(at + 2 * MINUTE, touch=("google", "cpc", "carried"), **named)
+    clock_change = START + 3 * DAY  # 29 March 2026
+    for minutes in range(0, 180, 20):
+        out.add(clock_change + minutes * MINUTE, anonymous_id="edge-clock", session_id=f"c{minutes // 60}")
+    paid = base + 10 * DAY
+    for index, window in enumerate((24 * HOUR, round(167.5 * HOUR))):
+        for offset in (-1, 0, 1):  # just inside, exactly at and just outside of the lookback
+            who = f"edge-window-{index}-{offset}"
+            out.add(paid - window - offset, anonymous_id=who, touch=("google", "cpc", f"w{index}"), session_id="a")
+            out.add(paid - HOUR, anonymous_id=who, touch=("facebook", "cpc", f"w{index}"), session_id="b")
+            out.add(paid, anonymous_id=who, name="payment_completed", device_type="api")
+    out.add(
+        paid, anonymous_id="edge-same-moment", name="payment_completed", touch=("google", "cpc", "now"), session_id="n"
+    )
+    out.add(paid, anonymous_id="edge-no-touch", name="payment_completed", device_type="api")
+    out.add(paid, anonymous_id="edge-after", name="signup_completed", device_type="api")
+    out.add(paid + 1, anonymous_id="edge-after", touch=("google", "cpc", "too late"), session_id="z")
+    for back in range(1, 6):  # only direct touches: last_non_direct has nothing else to choose
+        out.add(paid - back * HOUR * 2, anonymous_id="edge-direct", session_id=f"d{back}")
+    out.add(paid, anonymous_id="edge-direct", name="payment_completed", device_type="api")
+
+
+def _steps(out: Writer, rng: random.Random) -> None:
+    """Persons who pass every stage of the funnel, some of them a microsecond too early for the last."""
+    for number in range(25):
+        at = START + rng.randrange(4 * 24) * HOUR
+        who = {"anonymous_id": f"step{number}", "session_id": "f"}
+        out.add(at, touch=rng.choice(SOURCES), **who)
+        for name in ("signup_completed", "onboarding_completed", "first_value_reached"):
+            at += rng.choice((0, MINUTE))
+            out.add(at, name=name, **who)
+        out.add(at + 168 * HOUR + rng.choice((-1, 0, 1)), name="feature_used", **who)
+
+
+def _bot(out: Writer, rng: random.Random, *, events: int) -> None:
+    """One browser that never rests and names a campaign every few seconds, and one that comes every six hours."""
+    at = START + 5 * DAY
+    for number in range(events):
+        at += rng.choice((0, 1, 1_000_000, 20_000_000))
+        touch = ("google", "cpc", f"c{number % 7}") if number % 5 == 0 else None
+        name = "payment_completed" if number % 200 == 199 else "page_viewed"
+        out.add(at, name=name, anonymous_id="bot", touch=touch, session_id=f"b{number // 100}")
+    for number in range(60):
+        at = START + number * 6 * HOUR
+        out.add(at, anonymous_id="bot-slow", touch=SOURCES[number % len(SOURCES)], session_id=f"r{number}")
+        out.add(at + MINUTE, name="payment_completed", anonymous_id="bot-slow", session_id=f"r{number}")

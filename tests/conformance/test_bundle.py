@@ -1,0 +1,151 @@
+"""The exported plan gives the tables of the warehouse; here on DuckDB, on Spark in test_engines.py."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pytest
+import sqlglot
+from conformance_differences import differences
+from conformance_recording import RecordingConnection
+from conformance_traffic import SCENARIOS, WINDOWS, first_landing
+
+from gtm_dagster.cli import run as gtm
+from gtm_dagster.settings import Settings, load_settings
+from gtm_dagster.taxonomy import load_plan
+from gtm_dagster.warehouse import build, portable, statements
+from gtm_dagster.warehouse.bundle import Bundle, export, steps
+from gtm_dagster.warehouse.engine import opened
+from gtm_dagster.warehouse.landing import ARROW_SCHEMA, Landing
+from gtm_dagster.warehouse.lock import WarehouseLock
+
+PLAN = load_plan()
+BERLIN = SCENARIOS[1]
+KEPT = ("sessions", "touchpoints", "attribution_credits", "channel_attribution")
+BY_HISTORY = {"linear", "position_based", "time_decay", "inverse_age"}
+
+
+def environ(folder: Path) -> dict[str, str]:
+    """The one deployment these tests share."""
+    return {
+        "GTM_STATE_DIR": str(folder), "GTM_ATTRIBUTION__WINDOWS": json.dumps(WINDOWS),
+        "GTM_ATTRIBUTION__MIN_HISTORY_DAYS": "0", **BERLIN.environ,
+    }  # fmt: skip
+
+
+def told(folder: Path, **other: str) -> Settings:
+    """Its settings, some of them otherwise."""
+    return load_settings(None, {**environ(folder), **other})
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A warehouse of the deployment's first landing; nothing here writes it again."""
+    folder = tmp_path_factory.mktemp("bundle")
+    settings = told(folder)
+    empty = dict.fromkeys(ARROW_SCHEMA.names)
+    rows = [{**empty, **row, "row_no": i} for i, row in enumerate(first_landing(BERLIN, PLAN.version))]
+    Landing(settings.landing_dir).write(pa.Table.from_pylist(rows, schema=ARROW_SCHEMA), "first")
+    ctx = build.BuildContext(settings, PLAN)
+    with opened(settings.warehouse_path, settings) as con:
+        build.check_settings(con, ctx, allow_rebuild=True)
+        build.stage(con, ctx)
+        for step in build.STEPS_IN_ORDER:
+            step(con, ctx)
+    return folder
+
+
+def exported(settings: Settings, folder: Path) -> Bundle:
+    with opened(settings.warehouse_path, settings, read_only=True) as con:
+        return export(con, build.BuildContext(settings, PLAN), folder, "duckdb")
+
+
+def run(folder: Path) -> dict[str, pa.Table]:
+    """Run a bundle written for DuckDB by its plan; the kept tables."""
+    plan = json.loads((folder / "plan.json").read_text())
+    kept = {}
+    with duckdb.connect() as con:
+        for name in plan["inputs"]:
+            con.execute(f"CREATE VIEW {name} AS FROM '{folder}/inputs/{name}/*.parquet'")
+        for step in plan["steps"]:
+            kind = "TABLE" if step["kept"] else "VIEW"
+            con.execute(f"CREATE {kind} {step['name']} AS {(folder / step['file']).read_text()}")
+            if step["kept"]:
+                kept[step["name"]] = con.sql(f"FROM {step['name']}").to_arrow_table()
+    return kept
+
+
+def test_a_bundle_gives_the_tables_of_the_warehouse(state: Path, tmp_path: Path) -> None:
+    settings = told(state)
+    written = exported(settings, tmp_path / "bundle")
+    kept = run(tmp_path / "bundle")
+    assert tuple(kept) == written.tables == KEPT
+    with opened(settings.warehouse_path, settings, read_only=True) as con:
+        for name, found in kept.items():
+            schema = "core" if name in ("sessions", "touchpoints") else "marts"
+            found = found.rename_columns([{"credited_value": "value"}.get(c, c) for c in found.column_names])
+            expected = con.sql(f"SELECT {', '.join(found.column_names)} FROM {schema}.{name}").to_arrow_table()
+            assert expected.num_rows > 100
+            assert not differences(name, expected, found)
+
+
+def test_the_history_gate_holds_in_a_bundle(state: Path, tmp_path: Path) -> None:
+    written = exported(told(state, GTM_ATTRIBUTION__MIN_HISTORY_DAYS="500"), tmp_path / "bundle")
+    assert written.rows["windows"] == sum(window["model"] not in BY_HISTORY for window in WINDOWS)
+    assert not set(run(tmp_path / "bundle")["attribution_credits"]["model"].to_pylist()) & BY_HISTORY
+
+
+def test_no_window_is_an_empty_input(state: Path, tmp_path: Path) -> None:
+    written = exported(told(state, GTM_ATTRIBUTION__WINDOWS="[]"), tmp_path / "bundle")
+    assert written.rows["windows"] == 0
+    assert run(tmp_path / "bundle")["attribution_credits"].num_rows == 0
+
+
+@pytest.mark.parametrize(
+    ("definition", "statement"),
+    [("ga4", "sessions_unsplit"), ("segment", "sessions_unsplit"), ("ua", "sessions"), ("tracker", "sessions_tracker")],
+)
+def test_the_sessions_of_a_bundle_are_those_of_the_definition(definition: str, statement: str) -> None:
+    settings = load_settings(None, {"GTM_SESSIONS__DEFINITION": definition})
+    assert steps(settings)[0].sql == statements.text(statement)
+
+
+@pytest.mark.parametrize("dialect", portable.DIALECTS)
+def test_every_step_can_be_said_in_every_dialect(dialect: str) -> None:
+    for step in steps(load_settings(None, {})):
+        told = portable.translate(step.sql, dialect, what=step.name)
+        assert sqlglot.parse_one(told, read=dialect) is not None
+
+
+def test_a_recording_that_was_never_executed_is_an_error(tmp_path: Path) -> None:
+    with duckdb.connect() as con:
+        watched = RecordingConnection(con, tmp_path)
+        watched.rendered("sessions", {}, "SELECT 1 AS one")
+        with pytest.raises(AssertionError, match="sessions"):
+            watched.finish()
+        con.execute("CREATE TABLE t AS SELECT 1 AS one")
+        watched.rendered("other", {}, "SELECT one FROM t")
+        watched.execute("CREATE TABLE u AS SELECT * FROM (SELECT one FROM t) x")
+        assert [(r.statement, r.inputs, r.rows) for r in watched.recordings] == [("other", ["t"], 1)]
+
+
+def test_exporting_a_bundle(
+    state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The command: it waits for the writer, writes once, and says how to run what it wrote."""
+    for key, value in {**environ(state), "GTM_REFRESH__LOCK_TIMEOUT_SECONDS": "0"}.items():
+        monkeypatch.setenv(key, value)
+    monkeypatch.chdir(tmp_path)
+    with WarehouseLock(state).held("somebody", 0):
+        assert gtm(["sql", "--bundle", "b"]) == 1
+    assert "somebody" in capsys.readouterr().err
+    assert gtm(["sql", "--bundle", "b"]) == 0
+    assert "run it with: spark-submit b/run.py" in capsys.readouterr().out
+    assert (tmp_path / "b" / "run.py").exists()
+    assert gtm(["sql", "--bundle", "b"]) == 2
+    assert "b is there and not empty" in capsys.readouterr().err
+    assert gtm(["sql", "--bundle", "c", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["tables"] == list(KEPT)
