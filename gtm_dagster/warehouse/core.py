@@ -13,7 +13,7 @@ import duckdb
 
 from gtm_dagster.warehouse.engine import transaction
 from gtm_dagster.warehouse.statements import statement
-from gtm_dagster.warehouse.tables import BuildContext, take_rebuild
+from gtm_dagster.warehouse.tables import STEPS, BuildContext, mark_rebuild, take_rebuild
 
 HOUR_US = 3_600_000_000
 _FAR = 8_000_000_000_000_000_000
@@ -167,11 +167,11 @@ def build_sessions(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepRes
             JOIN core.sources s ON s.source_key = n.source_key"""
         ).fetchall()[0][0]
         _remember_origins(con, whole)
+        following = STEPS[STEPS.index("sessions") + 1 :]
         if whole:
-            con.execute("DELETE FROM meta.rebuild WHERE step IN ('conversions', 'touchpoints', 'credits')")
-            con.execute("INSERT INTO meta.rebuild VALUES ('conversions'), ('touchpoints'), ('credits')")
+            mark_rebuild(con, following)
         else:
-            for step in ("conversions", "touchpoints", "credits"):
+            for step in following:
                 con.execute("INSERT INTO meta.scope SELECT $1, person_id, lo_us, hi_us FROM scope", [step])
         result = StepResult(count(con, "core.sessions"), written, count(con, "scope"), whole)
     drop_scope(con)
@@ -192,13 +192,14 @@ def _scope_events(con: duckdb.DuckDBPyConnection, whole: bool) -> None:
     within = (
         "" if whole else "JOIN scope k ON k.person_id = e.person_id AND e.event_us >= k.lo_us AND e.event_us <= k.hi_us"
     )
-    con.execute(
-        f"""CREATE OR REPLACE TEMP VIEW scope_events AS
-        SELECT p.person_no AS person_id, e.event_us, CASE WHEN e.touch_rank IS NOT NULL THEN e.event_id END AS event_id,
+    events = f"""SELECT p.person_no AS person_id, e.event_us, CASE WHEN e.touch_rank IS NOT NULL THEN e.event_id END AS event_id,
           CASE WHEN e.touch_rank IS NOT NULL THEN e.write_key END AS write_key, e.session_id, e.source_key, e.touch_rank,
           CAST(e.local_day - DATE '1970-01-01' AS INTEGER) AS day_no
         FROM staging.events e JOIN scope_persons p ON p.person_id = e.person_id {within} WHERE e.browsing"""
-    )
+    if not whole:  # the few rows of a batch are looked for once
+        con.execute(f"CREATE OR REPLACE TEMP TABLE scope_rows AS {events}")
+        events = "SELECT * FROM scope_rows"
+    con.execute(f"CREATE OR REPLACE TEMP VIEW scope_events AS {events}")
 
 
 def _remember_origins(con: duckdb.DuckDBPyConnection, whole: bool) -> None:
@@ -322,5 +323,5 @@ def drop_scope(con: duckdb.DuckDBPyConnection) -> None:
     """Drop what a step's scope was read through."""
     for name in ("scope_events", "scope_conversions", "scope_sessions"):
         con.execute(f"DROP VIEW IF EXISTS temp.{name}")
-    for name in ("scope", "scope_persons", "made", "changed_scope", "conversion_types"):
+    for name in ("scope", "scope_persons", "scope_rows", "made", "changed_scope", "conversion_types"):
         con.execute(f"DROP TABLE IF EXISTS temp.{name}")

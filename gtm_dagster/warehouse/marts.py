@@ -1,4 +1,4 @@
-"""Core -> marts: credit, what was computed and why not, channel performance, funnel, retention."""
+"""Core -> marts: credit, what was computed and why not, channel performance."""
 
 from __future__ import annotations
 
@@ -158,86 +158,4 @@ def build_channel_attribution(con: duckdb.DuckDBPyConnection, ctx: BuildContext)
         ).fetchall()[0][0]
     con.execute("DROP VIEW temp.attribution_credits")
     con.execute("DROP VIEW temp.conversions")
-    return TableResult(written)
-
-
-def build_funnel(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> TableResult:
-    """Persons by stage and by the source of their first session; ordered, each stage at or after the one before.
-
-    A person without any session has the source NULL and the channel `(none)`. Persons add up over sources.
-    """
-    steps = ctx.settings.funnel.steps
-    con.execute("CREATE OR REPLACE TEMP VIEW person_origin AS SELECT * FROM meta.person_origin")
-    con.execute(
-        "CREATE OR REPLACE TEMP TABLE funnel_stages (stage_no INTEGER, stage VARCHAR, event_name VARCHAR, after_us BIGINT)"
-    )
-    for number, step in enumerate(steps, start=1):
-        for event in step.events:
-            con.execute(
-                "INSERT INTO funnel_stages VALUES (?, ?, ?, ?)",
-                [number, step.stage, event, round(step.after_hours * HOUR_US)],
-            )
-    con.execute("CREATE OR REPLACE TEMP VIEW events AS SELECT person_id, event_us, event_name FROM staging.events")
-    con.execute(
-        """CREATE OR REPLACE TEMP TABLE funnel_reached AS
-        SELECT e.person_id, 1 AS stage_no, min(e.event_us) AS reached_us FROM events e JOIN funnel_stages s ON s.stage_no = 1 AND s.event_name = e.event_name GROUP BY 1"""
-    )
-    for number, step in enumerate(steps[1:], start=2):
-        con.execute(
-            f"INSERT INTO funnel_reached {statement('funnel_step', stage_no=number, after_us=round(step.after_hours * HOUR_US))}"
-        )
-    with transaction(con):
-        con.execute("DELETE FROM marts.funnel")
-        written = con.execute(
-            """INSERT INTO marts.funnel
-            SELECT o.source, o.medium, o.campaign, coalesce(o.channel, '(none)'), s.stage, s.stage_no, count(*)
-            FROM funnel_reached r JOIN (SELECT DISTINCT stage_no, stage FROM funnel_stages) s ON s.stage_no = r.stage_no
-            LEFT JOIN person_origin o ON o.person_id = r.person_id GROUP BY ALL"""
-        ).fetchall()[0][0]
-    for name in ("events", "person_origin"):
-        con.execute(f"DROP VIEW temp.{name}")
-    for name in ("funnel_stages", "funnel_reached"):
-        con.execute(f"DROP TABLE temp.{name}")
-    return TableResult(written)
-
-
-_PERIODS = {
-    "day": ("n", "d"),
-    "week": ("CAST(floor((n + 3) / 7.0) AS INTEGER)", "date_trunc('week', d)"),
-    "month": ("CAST(year(d) * 12 + month(d) - 1 AS INTEGER)", "date_trunc('month', d)"),
-}
-
-
-def build_retention(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> TableResult:
-    """Cohorts by first period of activity (report time zone) and channel of the first session; period 0 is the first."""
-    unit = ctx.settings.retention.unit
-    number, start = _PERIODS[unit]
-    chosen = list(ctx.settings.retention.activity)
-    con.execute("CREATE OR REPLACE TEMP VIEW person_origin AS SELECT * FROM meta.person_origin")
-    condition = "event_name IN (SELECT unnest($1::VARCHAR[]))" if chosen else "browsing"
-    con.execute(
-        f"CREATE OR REPLACE TEMP TABLE activity AS SELECT DISTINCT person_id, local_day FROM staging.events WHERE {condition}",
-        [chosen] if chosen else [],
-    )
-    con.execute(
-        f"""CREATE OR REPLACE TEMP TABLE calendar AS
-        SELECT d AS local_day, {number} AS period_no, CAST({start} AS DATE) AS period_start
-        FROM (SELECT d, CAST(d - DATE '1970-01-01' AS INTEGER) AS n FROM (SELECT DISTINCT local_day AS d FROM activity))"""
-    )
-    con.execute("CREATE OR REPLACE TEMP TABLE periods AS SELECT DISTINCT period_no, period_start FROM calendar")
-    first, last = con.execute("SELECT min(period_no), max(period_no) FROM calendar").fetchall()[0]
-    written = 0
-    with transaction(con):
-        con.execute("DELETE FROM marts.retention")
-        if last is not None:
-            con.execute(
-                "CREATE OR REPLACE TEMP TABLE period_offsets AS SELECT CAST(range AS INTEGER) AS period_no FROM range($1)",
-                [last - first + 1],
-            )
-            written = con.execute(f"INSERT INTO marts.retention {statement('retention', last_no=last)}").fetchall()[0][
-                0
-            ]
-    con.execute("DROP VIEW temp.person_origin")
-    for name in ("activity", "calendar", "periods", "period_offsets"):
-        con.execute(f"DROP TABLE IF EXISTS temp.{name}")
     return TableResult(written)

@@ -22,7 +22,7 @@ from gtm_dagster.warehouse.books import settle_books
 from gtm_dagster.warehouse.engine import transaction
 from gtm_dagster.warehouse.judging import judge
 from gtm_dagster.warehouse.landing import ARROW_SCHEMA, Landing, LandingFile, log_name
-from gtm_dagster.warehouse.tables import BuildContext, create
+from gtm_dagster.warehouse.tables import STEPS, BuildContext, create, mark_rebuild
 
 CONSUMER = "warehouse"
 LOG_KEPT = timedelta(days=7)
@@ -335,10 +335,7 @@ def _append(con: duckdb.DuckDBPyConnection, ctx: BuildContext, everything: bool)
     )
     con.execute("INSERT INTO staging.events SELECT * EXCLUDE (file_path, file_row) FROM events_in")
     if everything:
-        con.execute("DELETE FROM meta.rebuild")
-        con.execute(
-            "INSERT INTO meta.rebuild VALUES ('identities'), ('sessions'), ('conversions'), ('touchpoints'), ('credits')"
-        )
+        mark_rebuild(con, STEPS)
     return int(conflicts)
 
 
