@@ -16,19 +16,19 @@ if TYPE_CHECKING:
 def run_drills_here(
     settings: Settings, names: Sequence[str], *, rounds: int | None, minutes: float | None, json: bool
 ) -> int:
-    """Run the named drills (all when none is named), `rounds` and `minutes` by default those of `Asked`.
+    """Run the named drills (all when none is named), `rounds` and `minutes` as in `Asked`, None for its defaults.
 
     Exit 1: something was found, or a drill asked for by name could not run here.
 
     Raises Problem (2) for a name that is not known.
     """
     from gtm_dagster.drills.outcome import DrillError
-    from gtm_dagster.drills.running import DRILLS, MINUTES, ROUNDS, Asked, outcome_lines, run_drills
+    from gtm_dagster.drills.running import DRILLS, ROUNDS, Asked, outcome_lines, run_drills
 
     unknown = [name for name in names if name not in DRILLS]
     if unknown:
         raise Problem(f"{unknown[0]}: there is no such drill; there are {', '.join(DRILLS)}", 2)
-    asked = Asked(rounds or ROUNDS, minutes or MINUTES)
+    asked = Asked(rounds or ROUNDS, minutes)
     outcomes = []
     # A plain `kill` unwinds like Ctrl-C: what a drill started ends with it, and its folder goes.
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)

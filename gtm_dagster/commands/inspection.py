@@ -90,7 +90,11 @@ def doctor(
     ] = None,
     minutes: Annotated[
         float | None,
-        typer.Option(min=0.1, show_default="1", help="With --drill: how long the drill `concurrency` lasts."),
+        typer.Option(
+            min=0.1,
+            show_default=False,
+            help="With --drill: how long `concurrency` lasts (1 when not given); after it no drill begins a round.",
+        ),
     ] = None,
     json: Json = False,
 ) -> int:

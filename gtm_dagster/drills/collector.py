@@ -13,7 +13,7 @@ import requests
 
 from gtm_dagster.drills.ground import Ground
 from gtm_dagster.drills.looking import look_at_rebuild, look_at_refresh
-from gtm_dagster.drills.outcome import DrillError, Findings, Tell
+from gtm_dagster.drills.outcome import DrillError, Findings, Rounds, Tell
 from gtm_dagster.drills.processes import Child, until
 from gtm_dagster.eventlog.sqlite import SqliteEventLog
 from gtm_dagster.warehouse.serving import query
@@ -164,13 +164,15 @@ class Log:
             self._after = last
 
 
-def drill_collector(ground: Ground, rounds: int, seed: int, findings: Findings, tell: Tell) -> dict[str, int | float]:
+def drill_collector(
+    ground: Ground, rounds: Rounds, seed: int, findings: Findings, tell: Tell
+) -> dict[str, int | float]:
     """Start, load, kill; what got no answer is sent again to the next one, as an SDK does."""
     rng = random.Random(seed)  # noqa: S311 - moments to kill at, not a secret
     acked: set[str] = set()
     again: list[Batch] = []
     cut = duplicates = 0
-    for number in range(1, rounds + 1):
+    for number in rounds.numbers():
         with Edge(ground) as edge:
             load = Load(edge.url, f"r{number}", again, seed + number)
             if not until(lambda load=load: bool(load.acked), READY_SECONDS):  # type: ignore[misc]
@@ -184,7 +186,7 @@ def drill_collector(ground: Ground, rounds: int, seed: int, findings: Findings, 
         duplicates += load.duplicates
         for wrong in load.wrong[:3]:
             findings.add(f"round {number}: {wrong}")
-        tell(f"round {number} of {rounds}: {len(load.acked)} events answered, {len(again)} requests cut off")
+        tell(f"round {number} of {rounds.wanted}: {len(load.acked)} events answered, {len(again)} requests cut off")
     with Edge(ground) as edge:
         load = Load(edge.url, "last", again, seed, new=False)
         load.finish()

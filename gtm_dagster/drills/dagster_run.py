@@ -20,7 +20,7 @@ from gtm_dagster.drills.looking import (
     succeeded_since,
     unfinished_runs,
 )
-from gtm_dagster.drills.outcome import DrillError, Findings, Tell
+from gtm_dagster.drills.outcome import DrillError, Findings, Rounds, Tell
 from gtm_dagster.drills.processes import Child, descendants, until
 from gtm_dagster.drills.traffic import Supply
 
@@ -95,10 +95,10 @@ class Dev:
         return {pid for pid, line in descendants(self.child.pid).items() if "spawn_main" in line}
 
 
-def drill_dagster(ground: Ground, rounds: int, seed: int, findings: Findings, tell: Tell) -> dict[str, int | float]:
+def drill_dagster(ground: Ground, rounds: Rounds, seed: int, findings: Findings, tell: Tell) -> dict[str, int | float]:
     """Launch a run and kill it at a random moment, all of Dagster every fifth time; then everything has to settle."""
     rng = random.Random(seed)  # noqa: S311 - moments to kill at, not a secret
-    supply = Supply(ground, BASE_ROWS + (2 * rounds + 2) * ROUND_ROWS, seed)
+    supply = Supply(ground, BASE_ROWS + (2 * rounds.wanted + 2) * ROUND_ROWS, seed)
     supply.land(BASE_ROWS // 2)
     supply.log(BASE_ROWS // 2)
     look_at_refresh(ground.run("refresh", "--json"), supply.expected, findings, "before the first round")
@@ -109,26 +109,25 @@ def drill_dagster(ground: Ground, rounds: int, seed: int, findings: Findings, te
     try:
         took = _undisturbed(dev, findings)
         tell(f"an undisturbed run takes {took:.1f} s from the button to its end")
-        number = 0
-        while number < rounds:
+        while rounds.more():
             supply.land(ROUND_ROWS // 2)
             supply.log(ROUND_ROWS // 2)
-            everything = (number + 1) % ALL_EVERY == 0 or number + 1 == rounds
+            everything = (rounds.done + 1) % ALL_EVERY == 0 or rounds.done + 1 == rounds.wanted
             hit = _round(dev, rng, took, everything)
             if not hit:
                 ended_first += 1
-                if ended_first > rounds:
+                if ended_first > rounds.wanted:
                     raise DrillError(f"{ended_first} runs ended before they were killed")
-            number += hit
+            rounds.done += hit
             kills["of_all" if everything else "of_the_run"] += hit
             killed = time.time()
             if everything:
                 dev.child.kill()
                 dev = Dev(ground)
-            seconds = _settle(ground, dev, findings, f"round {number}", killed)
+            seconds = _settle(ground, dev, findings, f"round {rounds.done}", killed)
             slowest = max(slowest, seconds)
             tell(
-                f"round {number} of {rounds}: {'all' if everything else 'the run'} killed, settled after {seconds:.0f} s"
+                f"round {rounds.done} of {rounds.wanted}: {'all' if everything else 'the run'} killed, settled after {seconds:.0f} s"
             )
     finally:
         dev.child.kill()

@@ -20,7 +20,7 @@ from typing import Any
 from gtm_dagster.drills.collector import Edge, Load, Log
 from gtm_dagster.drills.ground import LIMIT_SECONDS, Ground, throw_away
 from gtm_dagster.drills.looking import left_lying, look_at_rebuild, look_at_refresh, unfinished_runs
-from gtm_dagster.drills.outcome import DrillError, Findings, Outcome, Tell
+from gtm_dagster.drills.outcome import DrillError, Findings, Outcome, Rounds, Tell
 from gtm_dagster.drills.processes import until
 from gtm_dagster.drills.small_disk import Disk, namespace_command, small_disk
 from gtm_dagster.drills.traffic import Supply
@@ -39,14 +39,16 @@ CLEAR = re.compile(r"no space left|disk (is |may be )?full|not enough (disk )?sp
 Figures = dict[str, int | float]
 
 
-def drill_disk_full(settings: Settings, rounds: int, seed: int, tell: Tell) -> Outcome:
+def drill_disk_full(settings: Settings, rounds: Rounds, seed: int, tell: Tell) -> Outcome:
     """Run the drill in a process that may mount a small disk; skipped where the system does not allow that."""
     began = time.monotonic()
     before = namespace_command()
     if before is None:
         reason = "no small disk can be mounted here: it takes Linux, unshare, and root or unprivileged user namespaces"
         return Outcome(NAME, 0, 0.0, {}, (), reason)
-    told = json.dumps([settings.warehouse.memory_limit, settings.warehouse.threads, rounds, seed])
+    told = json.dumps(
+        [settings.warehouse.memory_limit, settings.warehouse.threads, rounds.wanted, rounds.minutes, seed]
+    )
     with tempfile.TemporaryFile("w+") as out:
         with subprocess.Popen(  # noqa: S603 - our own module
             [*before, sys.executable, "-m", __name__, told], stdout=out, stderr=subprocess.PIPE, text=True
@@ -63,10 +65,14 @@ def drill_disk_full(settings: Settings, rounds: int, seed: int, tell: Tell) -> O
         document = json.loads(text)
     except ValueError:
         raise DrillError(f"{NAME} ended with {child.returncode}: {said}") from None
-    return Outcome(NAME, rounds, time.monotonic() - began, document["figures"], tuple(document["found"]))
+    return Outcome(NAME, document["rounds"], time.monotonic() - began, document["figures"], tuple(document["found"]))
 
 
-def _inside(memory_limit: str | None, threads: int | None, rounds: int, seed: int) -> dict[str, Any]:
+def _inside(
+    memory_limit: str | None, threads: int | None, wanted: int, minutes: float | None, seed: int
+) -> dict[str, Any]:
+    rounds = Rounds(wanted, minutes)
+
     def tell(text: str) -> None:
         sys.stderr.write(f"drill: {text}\n")
         sys.stderr.flush()
@@ -76,7 +82,7 @@ def _inside(memory_limit: str | None, threads: int | None, rounds: int, seed: in
         with small_disk(Path(folder) / "disk") as disk:
             with throw_away(memory_limit, threads, disk.folder / "state") as ground:
                 figures = _Full(ground, disk, findings, tell).run(rounds, seed)
-    return {"figures": figures, "found": findings.told()}
+    return {"rounds": rounds.done, "figures": figures, "found": findings.told()}
 
 
 class _Full:
@@ -85,10 +91,10 @@ class _Full:
     def __init__(self, ground: Ground, disk: Disk, findings: Findings, tell: Tell) -> None:
         self.ground, self.disk, self.findings, self.tell = ground, disk, findings, tell
 
-    def run(self, rounds: int, seed: int) -> Figures:
-        """Full at each place of the pipeline, then `rounds` times at a random moment of a refresh."""
+    def run(self, rounds: Rounds, seed: int) -> Figures:
+        """Full at each place of the pipeline, then in each of `rounds` at a random moment of a refresh."""
         stored, figures = self._append(seed)
-        self.supply = Supply(self.ground, (4 * TRIES + 2 + rounds) * ROUND_ROWS, seed)
+        self.supply = Supply(self.ground, (4 * TRIES + 2 + rounds.wanted) * ROUND_ROWS, seed)
         self.supply.expected += stored
         first = self.ground.run("refresh", "--json")
         look_at_refresh(first, self.supply.expected, self.findings, "before the disk is full")
@@ -99,12 +105,12 @@ class _Full:
                 figures[f"{place}_refused"] = self._place(place, moment, step)
         rng = random.Random(seed)  # noqa: S311 - moments to fill at, not a secret
         refused = 0
-        for number in range(1, rounds + 1):
+        for number in rounds.numbers():
             seconds = rng.uniform(0.2, 1.0) * first.seconds
             message = self._refresh(f"round {number}", _after(seconds))
             refused += message is not None
             self.tell(
-                f"round {number} of {rounds}: full {seconds:.1f} s after the start: {message or 'not needed any more'}"
+                f"round {number} of {rounds.wanted}: full {seconds:.1f} s after the start: {message or 'not needed any more'}"
             )
         look_at_rebuild(self.ground, self.findings, "at the end")
         stuck = unfinished_runs(self.ground)

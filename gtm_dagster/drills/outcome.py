@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 Tell = Callable[[str], None]
@@ -25,6 +26,27 @@ class Outcome:
     def ok(self) -> bool:
         """Every promise held, and the drill ran."""
         return not self.found and self.skipped is None
+
+
+@dataclass
+class Rounds:
+    """At most `wanted` rounds, and after the first none that would begin later than `minutes` from now (None: any)."""
+
+    wanted: int
+    minutes: float | None = None
+    done: int = 0
+    began: float = field(default_factory=time.monotonic)
+
+    def more(self) -> bool:
+        """Whether another round may begin."""
+        late = self.minutes is not None and time.monotonic() - self.began >= self.minutes * 60
+        return self.done < self.wanted and not (late and self.done)
+
+    def numbers(self) -> Iterator[int]:
+        """1, 2, ... while another may begin; each is counted as done."""
+        while self.more():
+            self.done += 1
+            yield self.done
 
 
 class DrillError(Exception):

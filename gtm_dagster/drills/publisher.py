@@ -12,7 +12,7 @@ import duckdb
 
 from gtm_dagster.drills.ground import Ground
 from gtm_dagster.drills.looking import left_lying
-from gtm_dagster.drills.outcome import DrillError, Findings, Tell
+from gtm_dagster.drills.outcome import DrillError, Findings, Rounds, Tell
 from gtm_dagster.drills.processes import Child, until
 from gtm_dagster.settings import load_settings
 from gtm_dagster.warehouse.engine import opened
@@ -30,7 +30,9 @@ FROM (SELECT min(version) AS low, max(version) AS high, count(*) AS n FROM ops.d
      (SELECT min(version) AS low, max(version) AS high, count(*) AS n FROM ops.drill_last) b"""
 
 
-def drill_publisher(ground: Ground, rounds: int, seed: int, findings: Findings, tell: Tell) -> dict[str, int | float]:
+def drill_publisher(
+    ground: Ground, rounds: Rounds, seed: int, findings: Findings, tell: Tell
+) -> dict[str, int | float]:
     """A publisher that makes version after version and is killed; two readers that never stop asking."""
     rng = random.Random(seed)  # noqa: S311 - moments to kill at, not a secret
     stop = ground.folder / "stop"
@@ -40,14 +42,14 @@ def drill_publisher(ground: Ground, rounds: int, seed: int, findings: Findings, 
             raise DrillError(f"the first version could not be published: {first.err.strip()}")
     took = _seconds_of_one(first)
     with _reader(ground, stop, "again") as again, _reader(ground, stop, "held") as held:
-        for number in range(1, rounds + 1):
+        for number in rounds.numbers():
             with _publisher(ground, 0) as child:
                 if not until(lambda child=child: "begins" in child.out or not child.running(), 60):  # type: ignore[misc]
                     raise DrillError("the publisher did not begin within 60 s")
                 child.wait(rng.uniform(0.0, took * 2))
                 alive = child.kill()
             findings.expect(alive, f"round {number}: the publisher ended by itself: {child.err.strip()[-300:]}")
-            tell(f"round {number} of {rounds}: killed")
+            tell(f"round {number} of {rounds.wanted}: killed")
         with _publisher(ground, 1) as last:
             code = last.wait(120)
             findings.expect(code == 0, f"publishing after the last kill ended with {code}: {last.err.strip()[-300:]}")

@@ -6,7 +6,7 @@ import random
 
 from gtm_dagster.drills.ground import Ground, throw_away
 from gtm_dagster.drills.looking import left_lying, look_at_rebuild, look_at_refresh, run_states, unfinished_runs
-from gtm_dagster.drills.outcome import DrillError, Findings, Tell
+from gtm_dagster.drills.outcome import DrillError, Findings, Rounds, Tell
 from gtm_dagster.drills.processes import Child, until
 from gtm_dagster.drills.traffic import Supply
 from gtm_dagster.warehouse.lock import WarehouseLock
@@ -22,22 +22,22 @@ EARLY_SHARE = 0.15
 """Rounds that are killed before the run begins, while Python and Dagster are being loaded."""
 
 
-def drill_refresh(ground: Ground, rounds: int, seed: int, findings: Findings, tell: Tell) -> dict[str, int | float]:
+def drill_refresh(ground: Ground, rounds: Rounds, seed: int, findings: Findings, tell: Tell) -> dict[str, int | float]:
     """Land a little, refresh and kill; then a refresh that nobody disturbs has to put everything right."""
     rng = random.Random(seed)  # noqa: S311 - moments to kill at, not a secret
-    supply = Supply(ground, BASE_ROWS + (rounds * TRIES + 2) * ROUND_ROWS, seed)
+    supply = Supply(ground, BASE_ROWS + (rounds.wanted * TRIES + 2) * ROUND_ROWS, seed)
     supply.land(BASE_ROWS // 2)
     supply.log(BASE_ROWS // 2)
     look_at_refresh(ground.run("refresh", "--json"), supply.expected, findings, "before the first round")
     lead, total = _measure(ground, supply, findings)
     tell(f"an undisturbed refresh takes {total:.1f} s, the run in it begins after {lead:.1f} s")
-    fresh = max(1, rounds // FRESH_EVERY)
+    fresh = max(1, rounds.wanted // FRESH_EVERY)
     for number in range(1, fresh + 1):
         _first_ever(ground, rng.uniform(0.4 * lead, total), findings, f"first refresh {number} of {fresh}", tell)
     kills = {"before_the_run": 0, "in_the_run": 0}
     ended_first = healed = 0
     slowest = 0.0
-    while sum(kills.values()) < rounds and supply.left >= ROUND_ROWS:
+    while rounds.more() and supply.left >= ROUND_ROWS:
         supply.land(ROUND_ROWS * 2 // 3)
         supply.log(ROUND_ROWS // 3)
         early = rng.random() < EARLY_SHARE
@@ -53,18 +53,19 @@ def drill_refresh(ground: Ground, rounds: int, seed: int, findings: Findings, te
                 total = max(lead + 0.5, child.seconds() if total > child.seconds() else total * 0.9)
                 continue
         kills["in_the_run" if began else "before_the_run"] += 1
-        number = sum(kills.values())
+        rounds.done += 1
+        number = rounds.done
         ran = ground.run("refresh", "--json")
         healed += look_at_refresh(ran, supply.expected, findings, f"round {number}")
         slowest = max(slowest, ran.seconds)
         lead, total = lead * ran.seconds / total, ran.seconds  # the machine may be slower or faster by now
         stuck = unfinished_runs(ground)
         findings.expect(not stuck, f"round {number}: Dagster takes {', '.join(stuck)} for under way, and nothing runs")
-        if number % VERIFY_EVERY == 0 and number < rounds:
+        if number % VERIFY_EVERY == 0 and rounds.more():
             look_at_rebuild(ground, findings, f"round {number}")
-        tell(f"round {number} of {rounds}: killed after {lived:.1f} s, the next took {ran.seconds:.1f} s")
-    if sum(kills.values()) < rounds:
-        raise DrillError(f"{ended_first} refreshes ended before they were killed; only {sum(kills.values())} were hit")
+        tell(f"round {number} of {rounds.wanted}: killed after {lived:.1f} s, the next took {ran.seconds:.1f} s")
+    if rounds.more():
+        raise DrillError(f"{ended_first} refreshes ended before they were killed; only {rounds.done} were hit")
     look_at_rebuild(ground, findings, "at the end")
     lying = left_lying(ground)
     findings.expect(not lying, f"left lying in the state directory: {', '.join(lying[:5])} ({len(lying)} in all)")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gtm_dagster.drills.outcome import DrillError, Findings, Outcome, Tell
+from gtm_dagster.drills.outcome import DrillError, Findings, Outcome, Rounds, Tell
 
 if TYPE_CHECKING:
     from gtm_dagster.settings import Settings
@@ -18,10 +18,13 @@ MINUTES = 1.0
 
 @dataclass(frozen=True)
 class Asked:
-    """How much of it: kills for each drill, minutes of the crowd, and the seed of the random moments."""
+    """How much of it: rounds of each drill, and the seed of the random moments.
+
+    `minutes`: how long the crowd lasts (MINUTES when None), and after how long no other drill begins another round.
+    """
 
     rounds: int = ROUNDS
-    minutes: float = MINUTES
+    minutes: float | None = None
     seed: int = 7
 
 
@@ -55,22 +58,23 @@ def _one(name: str, settings: Settings, asked: Asked, tell: Tell) -> Outcome:
     if name == "disk-full":
         from gtm_dagster.drills.disk_full import drill_disk_full
 
-        return drill_disk_full(settings, asked.rounds, asked.seed, tell)
+        return drill_disk_full(settings, Rounds(asked.rounds, asked.minutes), asked.seed, tell)
     began = time.monotonic()
     findings = Findings(tell)
-    drill = _drill(name, asked)
+    rounds = Rounds(asked.rounds, asked.minutes)
+    drill = _drill(name, asked, rounds)
     with throw_away(settings.warehouse.memory_limit, settings.warehouse.threads) as ground:
         figures = drill(ground, findings, tell)
-    return Outcome(
-        name, 0 if name == "concurrency" else asked.rounds, time.monotonic() - began, figures, findings.told()
-    )
+    return Outcome(name, rounds.done, time.monotonic() - began, figures, findings.told())
 
 
-def _drill(name: str, asked: Asked) -> Callable[..., dict[str, int | float]]:
+def _drill(name: str, asked: Asked, rounds: Rounds) -> Callable[..., dict[str, int | float]]:
     if name == "concurrency":
         from gtm_dagster.drills.concurrency import drill_concurrency
 
-        return lambda ground, findings, tell: drill_concurrency(ground, asked.minutes, asked.seed, findings, tell)
+        return lambda ground, findings, tell: drill_concurrency(
+            ground, asked.minutes or MINUTES, asked.seed, findings, tell
+        )
     from gtm_dagster.drills.collector import drill_collector
     from gtm_dagster.drills.dagster_run import drill_dagster
     from gtm_dagster.drills.publisher import drill_publisher
@@ -79,7 +83,7 @@ def _drill(name: str, asked: Asked) -> Callable[..., dict[str, int | float]]:
     chosen = {
         "collector": drill_collector, "refresh": drill_refresh, "dagster": drill_dagster, "publisher": drill_publisher,
     }[name]  # fmt: skip
-    return lambda ground, findings, tell: chosen(ground, asked.rounds, asked.seed, findings, tell)
+    return lambda ground, findings, tell: chosen(ground, rounds, asked.seed, findings, tell)
 
 
 def outcome_lines(outcome: Outcome) -> list[str]:

@@ -5,7 +5,7 @@ from gtm_dagster.drills.running import Asked, run_drills
 from gtm_dagster.settings import Settings
 
 
-def drilled(name: str, rounds: int = 1, minutes: float = 0.1) -> Outcome:
+def drilled(name: str, rounds: int = 1, minutes: float | None = None) -> Outcome:
     """The outcome of the drill `name`; its progress is printed, so a failing test shows it."""
     asked = Asked(rounds, minutes)
     (outcome,) = run_drills([name], Settings(), asked, lambda text: print(text))  # noqa: T201

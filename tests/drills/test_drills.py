@@ -14,7 +14,7 @@ from gtm_dagster.commands.drills import run_drills_here
 from gtm_dagster.commands.surface import Problem
 from gtm_dagster.drills.ground import Ran, throw_away
 from gtm_dagster.drills.looking import left_lying, look_at_refresh
-from gtm_dagster.drills.outcome import SHOWN, Findings
+from gtm_dagster.drills.outcome import SHOWN, Findings, Rounds
 from gtm_dagster.drills.processes import Child, descendants, until
 from gtm_dagster.drills.running import DRILLS
 from gtm_dagster.drills.small_disk import namespace_command
@@ -47,7 +47,7 @@ def test_the_collector_keeps_what_it_answered():
     ],
 )
 def test_a_drill_finds_nothing(name: str, rounds: int, counts: str):
-    outcome = drilled(name, rounds=rounds, minutes=0.3)
+    outcome = drilled(name, rounds=rounds, minutes=0.3 if name == "concurrency" else None)
     if outcome.skipped and namespace_command() is None:
         pytest.skip(outcome.skipped)
     assert outcome.found == ()
@@ -106,6 +106,20 @@ def test_looking_at_a_refresh(code: int, books: list[dict], found: str):
     assert look_at_refresh(ran, 10, findings, "then") is not bool(found)
     assert found in " ".join(findings.told())
     assert bool(findings.told()) is bool(found)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "minutes", "numbers"),
+    [
+        pytest.param(3, None, [1, 2, 3], id="as many as wanted"),
+        pytest.param(3, 60.0, [1, 2, 3], id="in time"),
+        pytest.param(3, 0.0, [1], id="too late for a second, but one is always done"),
+    ],
+)
+def test_rounds_end_with_their_number_or_their_time(wanted: int, minutes: float | None, numbers: list[int]):
+    rounds = Rounds(wanted, minutes)
+    assert list(rounds.numbers()) == numbers
+    assert rounds.done == len(numbers)
 
 
 def test_findings_beyond_the_shown_are_counted():
