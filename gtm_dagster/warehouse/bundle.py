@@ -18,7 +18,7 @@ import duckdb
 from gtm_dagster.warehouse.marts import UNATTRIBUTED, model_statuses
 from gtm_dagster.warehouse.portable import parameters, session_statement, translate
 from gtm_dagster.warehouse.statements import text
-from gtm_dagster.warehouse.tables import BuildContext
+from gtm_dagster.warehouse.tables import BuildContext, SettingsChangedError, fingerprints, get_state
 
 if TYPE_CHECKING:
     from gtm_dagster.settings import Settings
@@ -87,8 +87,10 @@ def steps(settings: Settings) -> tuple[Step, ...]:
 def export(con: duckdb.DuckDBPyConnection, ctx: BuildContext, folder: Path, dialect: str = "spark") -> Bundle:
     """Write the bundle of the open working file into `folder`, which must not be there yet or be empty.
 
-    Raises FileExistsError otherwise, PortabilityError for a dialect that is not known.
+    Raises FileExistsError otherwise, PortabilityError for a dialect that is not known, SettingsChangedError when events or
+    conversions were made under other settings.
     """
+    _made_with(con, ctx.settings)
     planned = steps(ctx.settings)
     values = parameters(ctx.settings)
     told = [translate(step.sql, dialect, values, what=step.name) for step in planned]
@@ -110,6 +112,16 @@ def export(con: duckdb.DuckDBPyConnection, ctx: BuildContext, folder: Path, dial
         with resources.as_file(resources.files("gtm_dagster.warehouse") / "spark_job.py") as job:
             shutil.copyfile(job, folder / "run.py")
     return Bundle(folder, rows, tuple(step.name for step in planned if step.kept))
+
+
+def _made_with(con: duckdb.DuckDBPyConnection, settings: Settings) -> None:
+    """Sessions and windows are computed where the bundle runs; what it starts from has to fit the settings already."""
+    built, now = json.loads(get_state(con, "fingerprints") or "{}"), fingerprints(settings)
+    for layer in ("staging", "conversions"):
+        for key, value in now[layer].items():
+            was = built.get(layer, {}).get(key)
+            if was != value:
+                raise SettingsChangedError(f"{key}: built with {was}, now {value}. Run `gtm refresh` first.")
 
 
 def _windows(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> str:

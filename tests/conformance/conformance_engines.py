@@ -38,11 +38,11 @@ def pinned(engine: str) -> str:
     return re.search(r'^spark = \["pyspark==([0-9.]+)"\]$', project, re.M).group(1)  # type: ignore[union-attr]
 
 
-def record(python: Path, out: Path) -> dict:
-    """Build every scenario with the DuckDB of `python`; the content of recordings.json."""
+def record(python: Path, out: Path, kept: int = 2) -> dict:
+    """Build every scenario with the DuckDB of `python`; the content of recordings.json. `kept`: see RecordingConnection."""
     out.mkdir(parents=True, exist_ok=True)
     _run(
-        [str(python), str(HERE / "conformance_recording.py"), str(out)],
+        [str(python), str(HERE / "conformance_recording.py"), str(out), str(kept)],
         {"PYTHONPATH": f"{ROOT}{os.pathsep}{HERE}", "GTM_SITE": sysconfig.get_paths()["purelib"]},
     )
     return json.loads((out / "recordings.json").read_text())

@@ -1,7 +1,8 @@
 """Runs the build and writes down every statement of `sql/` it executes: the text, what it read, what it gave.
 
 As a program it builds the scenarios with whatever DuckDB its interpreter has:
-`python conformance_recording.py OUT`, with GTM_SITE naming the folder of the other packages.
+`python conformance_recording.py OUT KEPT`, with GTM_SITE naming the folder of the other packages; with KEPT 0 nothing is
+recorded and the tables alone are left.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +25,6 @@ if os.environ.get("GTM_SITE"):  # behind this interpreter's own packages, so its
 import duckdb
 import sqlglot
 from sqlglot import exp
-
-KEPT_OF_A_KIND = 2
-"""Recordings of one statement with the same parameters in one build; a build by person buckets may make many."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +39,7 @@ class Recording:
     rows: int
 
 
+@cache
 def relations(sql: str) -> dict[str, set[str] | None]:
     """What a statement reads: name of each relation, and the columns it may take of it (None: all of them)."""
     tree = sqlglot.parse_one(sql, read="duckdb")
@@ -56,11 +56,15 @@ def relations(sql: str) -> dict[str, set[str] | None]:
 
 
 class RecordingConnection:
-    """A connection that, before it executes a statement holding a rendered body, writes that body's inputs and result."""
+    """A connection that, before it executes a statement holding a rendered body, writes that body's inputs and result.
 
-    def __init__(self, con: duckdb.DuckDBPyConnection, folder: Path) -> None:
+    `kept`: how many times for one statement with the same parameters; a build by person buckets may execute many.
+    """
+
+    def __init__(self, con: duckdb.DuckDBPyConnection, folder: Path, kept: int = 2) -> None:
         self._con = con
         self._folder = folder
+        self._kept = kept
         self._waiting: list[tuple[str, dict[str, int], str]] = []
         self._seen: Counter[tuple] = Counter()
         self.recordings: list[Recording] = []
@@ -92,7 +96,7 @@ class RecordingConnection:
     def _record(self, statement: str, params: dict[str, int], sql: str) -> None:
         kind = (statement, tuple(sorted(params.items())))
         self._seen[kind] += 1
-        if self._seen[kind] > KEPT_OF_A_KIND:
+        if self._seen[kind] > self._kept:
             return
         folder = self._folder / f"{len(self.recordings):02d}-{statement}"
         folder.mkdir(parents=True)
@@ -150,7 +154,7 @@ TABLES = {
 }
 
 
-def build_scenario(scenario: Any, folder: Path) -> list[Recording]:
+def build_scenario(scenario: Any, folder: Path, kept: int) -> list[Recording]:
     """Land, build, land what is late, build again; the recordings of both, the tables of the end under `tables/`.
 
     The bundle for Spark is written from the same warehouse, under `bundle/`.
@@ -186,7 +190,7 @@ def build_scenario(scenario: Any, folder: Path) -> list[Recording]:
         table = pa.Table.from_pylist([{**empty, **row, "row_no": i} for i, row in enumerate(rows)], schema=ARROW_SCHEMA)
         Landing(settings.landing_dir).write(table, name)
         with opened(settings.warehouse_path, settings) as con:
-            watched = RecordingConnection(con, folder / name)
+            watched = RecordingConnection(con, folder / name, kept)
             with listening(watched.rendered):
                 build.check_settings(watched, ctx, allow_rebuild=True)  # type: ignore[arg-type]
                 build.stage(watched, ctx)  # type: ignore[arg-type]
@@ -203,13 +207,13 @@ def build_scenario(scenario: Any, folder: Path) -> list[Recording]:
     return recordings
 
 
-def main(out: Path) -> None:
+def main(out: Path, kept: int) -> None:
     """Build every scenario into `out/<scenario>/` and write `out/recordings.json`."""
     from conformance_traffic import SCENARIOS
 
-    told = {one.name: [asdict(r) for r in build_scenario(one, out / one.name)] for one in SCENARIOS}
+    told = {one.name: [asdict(r) for r in build_scenario(one, out / one.name, kept)] for one in SCENARIOS}
     (out / "recordings.json").write_text(json.dumps({"duckdb": duckdb.__version__, "scenarios": told}, indent=1))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), int(sys.argv[2]))

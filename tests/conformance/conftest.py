@@ -26,7 +26,7 @@ def older(locked: dict, folder: Path) -> dict:
     """Every scenario built with the last DuckDB 1.5, and the statements of `locked` run on it over the same Parquet."""
     python = interpreter("duckdb")
     run_again(python, folder / "locked")
-    return record(python, folder / "older")
+    return record(python, folder / "older", kept=0)
 
 
 @pytest.fixture(scope="session")

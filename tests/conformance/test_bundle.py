@@ -21,6 +21,7 @@ from gtm_dagster.warehouse.bundle import Bundle, export, steps
 from gtm_dagster.warehouse.engine import opened
 from gtm_dagster.warehouse.landing import ARROW_SCHEMA, Landing
 from gtm_dagster.warehouse.lock import WarehouseLock
+from gtm_dagster.warehouse.tables import SettingsChangedError
 
 PLAN = load_plan()
 BERLIN = SCENARIOS[1]
@@ -102,6 +103,11 @@ def test_no_window_is_an_empty_input(state: Path, tmp_path: Path) -> None:
     written = exported(told(state, GTM_ATTRIBUTION__WINDOWS="[]"), tmp_path / "bundle")
     assert written.rows["windows"] == 0
     assert run(tmp_path / "bundle")["attribution_credits"].num_rows == 0
+
+
+def test_events_of_another_time_zone_are_not_exported(state: Path, tmp_path: Path) -> None:
+    with pytest.raises(SettingsChangedError, match="report_timezone: built with Europe/Berlin, now UTC"):
+        exported(told(state, GTM_REPORT_TIMEZONE="UTC"), tmp_path / "bundle")
 
 
 @pytest.mark.parametrize(
