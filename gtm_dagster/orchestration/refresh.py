@@ -17,6 +17,7 @@ import msgspec
 from sqlalchemy.exc import OperationalError
 
 from gtm_dagster.disk_room import full_disk
+from gtm_dagster.kernel_lock import KernelLock
 from gtm_dagster.orchestration.dead_runs import fail_dead_runs
 from gtm_dagster.orchestration.jobs import REFRESH
 from gtm_dagster.orchestration.resources import WarehouseResource, run_tags
@@ -24,6 +25,9 @@ from gtm_dagster.settings import Settings
 from gtm_dagster.warehouse.build import BookRow, books
 from gtm_dagster.warehouse.engine import opened
 from gtm_dagster.warehouse.lock import LockHeldError, WarehouseLock
+
+OPENING_SECONDS = 120.0
+"""How long to wait for another process that opens the run history; making it takes a few seconds."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,23 @@ def dagster_home(settings: Settings) -> Path:
     return home
 
 
+class HistoryError(Exception):
+    """Dagster's run history cannot be opened or written; the message says where, why, and whether the disk is full."""
+
+
+class OpeningLock(KernelLock):
+    """One process at a time opens the run history: two that make its tables at once leave them at two revisions for good."""
+
+    def __init__(self, home: Path) -> None:
+        super().__init__(home / ".opening.lock")
+
+    def refusal(self, timeout_s: float) -> HistoryError:
+        """Who is at it."""
+        return HistoryError(
+            f"{self.path.parent}: the run history is being opened by {self.holder()}; waited {timeout_s:g} s"
+        )
+
+
 @contextmanager
 def instance_of(settings: Settings) -> Iterator[dg.DagsterInstance]:
     """The Dagster instance of the state directory."""
@@ -91,7 +112,9 @@ def instance_of(settings: Settings) -> Iterator[dg.DagsterInstance]:
     before = os.environ.get("DAGSTER_HOME")
     os.environ["DAGSTER_HOME"] = str(home)
     try:
-        with dg.DagsterInstance.from_config(str(home)) as instance:
+        with OpeningLock(home).held("opening", OPENING_SECONDS):
+            opened_instance = dg.DagsterInstance.from_config(str(home))
+        with opened_instance as instance:
             yield instance
     finally:
         if before is None:
@@ -116,20 +139,17 @@ def _books(settings: Settings) -> list[BookRow]:
             return books(con)
 
 
-class HistoryError(Exception):
-    """Dagster's run history cannot be written; the message says where, why, and whether the disk is full."""
-
-
 @contextmanager
 def _history(settings: Settings) -> Iterator[dg.DagsterInstance]:
     """The instance; what its database refuses is raised as HistoryError."""
     try:
         with instance_of(settings) as instance:
             yield instance
-    except OperationalError as error:
+    except (OperationalError, OSError) as error:
+        said = error.orig if isinstance(error, OperationalError) else error
         full = full_disk(settings.state_dir)
         raise HistoryError(
-            f"{settings.dagster_home}: Dagster's run history cannot be written ({error.orig}){full}"
+            f"{settings.dagster_home}: Dagster's run history cannot be written ({said}){full}"
         ) from error
 
 
