@@ -61,19 +61,24 @@ def build_identities(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepR
     """
     with transaction(con):
         whole = take_rebuild(con, "identities")
-        if not whole:
+        events = "staging.events" if whole else "due_events"
+        if not whole:  # the history of the ids of a batch is looked for once
             con.execute(
                 "CREATE OR REPLACE TEMP TABLE due AS SELECT DISTINCT anonymous_id FROM meta.changed WHERE anonymous_id IS NOT NULL"
             )
-        among = "e.anonymous_id IS NOT NULL" if whole else "e.anonymous_id IN (SELECT anonymous_id FROM due)"
+            con.execute(
+                """CREATE OR REPLACE TEMP TABLE due_events AS
+                SELECT rowid AS event_row, anonymous_id, user_id, person_id, event_us, event_id, write_key
+                FROM staging.events WHERE anonymous_id IN (SELECT anonymous_id FROM due)"""
+            )
         # The full order (time, event_id, write_key) is paid for only at the first named moment of each anonymous id.
         con.execute(
             f"""CREATE OR REPLACE TEMP TABLE owners AS
             WITH seen AS (
               SELECT e.anonymous_id, min(e.event_us) AS first_us, min(e.event_us) FILTER (e.user_id IS NOT NULL) AS named_us
-              FROM staging.events e WHERE {among} GROUP BY 1),
+              FROM {events} e WHERE e.anonymous_id IS NOT NULL GROUP BY 1),
             named AS (
-              SELECT e.anonymous_id, e.user_id FROM staging.events e
+              SELECT e.anonymous_id, e.user_id FROM {events} e
               JOIN seen s ON s.anonymous_id = e.anonymous_id AND s.named_us = e.event_us WHERE e.user_id IS NOT NULL
               QUALIFY row_number() OVER (PARTITION BY e.anonymous_id ORDER BY e.event_id, e.write_key) = 1)
             SELECT s.anonymous_id, n.user_id, coalesce(n.user_id, s.anonymous_id) AS person_id, make_timestamp(s.first_us) AS first_seen_at
@@ -85,8 +90,8 @@ def build_identities(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepR
             con.execute("DELETE FROM core.identities WHERE anonymous_id IN (SELECT anonymous_id FROM due)")
             con.execute(
                 """CREATE OR REPLACE TEMP TABLE moved AS
-                SELECT e.rowid AS event_row, e.person_id AS old_person, o.person_id AS new_person, e.event_us
-                FROM staging.events e JOIN owners o ON o.anonymous_id = e.anonymous_id
+                SELECT e.event_row, e.person_id AS old_person, o.person_id AS new_person, e.event_us
+                FROM due_events e JOIN owners o ON o.anonymous_id = e.anonymous_id
                 WHERE e.user_id IS NULL AND e.person_id <> o.person_id"""
             )
         con.execute("INSERT INTO core.identities SELECT * FROM owners")
@@ -108,7 +113,7 @@ def build_identities(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepR
         con.execute("DELETE FROM meta.changed")
         owners = count(con, "owners")
         result = StepResult(count(con, "core.identities"), owners, owners if whole else count(con, "due"), whole)
-    for name in ("due", "owners", "moved"):
+    for name in ("due", "due_events", "owners", "moved"):
         con.execute(f"DROP TABLE IF EXISTS temp.{name}")
     return result
 

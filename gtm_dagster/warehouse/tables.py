@@ -31,7 +31,7 @@ CREATE TABLE IF NOT EXISTS meta.changed (person_id VARCHAR, user_id VARCHAR, ano
 CREATE TABLE IF NOT EXISTS meta.scope (step VARCHAR, person_id VARCHAR, lo_us BIGINT, hi_us BIGINT);
 CREATE TABLE IF NOT EXISTS meta.rebuild (step VARCHAR);
 CREATE TABLE IF NOT EXISTS meta.person_origin (person_id VARCHAR, source VARCHAR, medium VARCHAR, campaign VARCHAR, channel VARCHAR);
-CREATE TABLE IF NOT EXISTS meta.funnel_persons (person_id VARCHAR, stage_no INTEGER, source VARCHAR, medium VARCHAR, campaign VARCHAR, channel VARCHAR);
+CREATE TABLE IF NOT EXISTS meta.funnel_persons (person_id VARCHAR, last_stage INTEGER, source VARCHAR, medium VARCHAR, campaign VARCHAR, channel VARCHAR);
 CREATE TABLE IF NOT EXISTS meta.retention_persons (person_id VARCHAR, first_no INTEGER, later_no INTEGER, first_channel VARCHAR);
 CREATE TABLE IF NOT EXISTS meta.source_inputs (source VARCHAR, medium VARCHAR, campaign VARCHAR, referrer_host VARCHAR, click_kind VARCHAR, source_key INTEGER);
 CREATE TABLE IF NOT EXISTS core.sources (source_key INTEGER, touch_rank INTEGER, source VARCHAR, medium VARCHAR, campaign VARCHAR, channel VARCHAR);
