@@ -69,7 +69,7 @@ def mutants(statement: str) -> Iterator[Mutant]:
 def loaded(recording: dict) -> Iterator[duckdb.DuckDBPyConnection]:
     """A database with the recorded inputs, and the recorded result as `expected`."""
     home = Path(recording["folder"])
-    with duckdb.connect() as con:
+    with duckdb.connect(config={"threads": 1}) as con:
         for name in recording["inputs"]:
             con.execute(f"CREATE TABLE {name} AS FROM '{home / name}.parquet'")
         con.execute(f"CREATE TABLE expected AS FROM '{home}/result.parquet'")
