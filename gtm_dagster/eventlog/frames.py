@@ -67,25 +67,46 @@ def pack(records: list[Record]) -> bytes:
 
 
 def to_arrow(frames: list[tuple[int, int, bytes]]) -> pa.Table:
-    """Frames (first_seq, last_seq, payload) as one table of the landing columns; `row_no` is the offset."""
+    """Frames (first_seq, last_seq, payload) as one table of the landing columns; `row_no` is the offset.
+
+    Column by column over all frames: a frame holds a request, often some ten rows, and one array for each column of
+    each frame would cost more than the rows.
+    """
+    import numpy as np
     import pyarrow as pa
 
     types = {"str": pa.string(), "int64": pa.int64(), "bytes": pa.binary()}
-    schema = pa.schema([(name, types[kind]) for name, kind in LANDING_COLUMNS])
-    batches = []
-    for first, last, payload in frames:
-        n = last - first + 1
-        arrays = []
-        for (name, kind), column in zip(LANDING_COLUMNS, _decode(zlib.decompress(payload)), strict=True):
-            if name == "row_no":
-                arrays.append(pa.array(range(first, last + 1), pa.int64()))
-            elif column.data is None:
-                arrays.append(pa.repeat(pa.scalar(column.same, types[kind]), n))
-            else:
-                valid = pa.py_buffer(column.valid) if column.valid else None
-                buffers = [valid, pa.py_buffer(column.data)]
-                if column.offsets is not None:
-                    buffers.insert(1, pa.py_buffer(column.offsets))
-                arrays.append(pa.Array.from_buffers(types[kind], n, buffers))
-        batches.append(pa.RecordBatch.from_arrays(arrays, schema=schema))
-    return pa.Table.from_batches(batches, schema=schema)
+    sizes = [last - first + 1 for first, last, _ in frames]
+    opened = [_decode(zlib.decompress(payload)) for _, _, payload in frames]
+    columns = []
+    for place, (name, kind) in enumerate(LANDING_COLUMNS):
+        if name == "row_no":
+            offsets = [np.arange(first, last + 1, dtype=np.int64) for first, last, _ in frames]
+            columns.append(pa.chunked_array([np.concatenate(offsets)] if offsets else [], types[kind]))
+            continue
+        chunks = _chunks([(n, frame[place]) for n, frame in zip(sizes, opened, strict=True)], types[kind])
+        columns.append(pa.chunked_array(chunks, types[kind]).combine_chunks())
+    return pa.Table.from_arrays(columns, schema=pa.schema([(name, types[kind]) for name, kind in LANDING_COLUMNS]))
+
+
+def _chunks(parts: list[tuple[int, _Column]], kind: pa.DataType) -> list[pa.Array]:
+    """The arrays of one column: neighbours that hold the same one value are one array."""
+    import pyarrow as pa
+
+    chunks: list[pa.Array] = []
+    same, rows = None, 0
+    for n, column in parts:
+        if column.data is None and rows and column.same == same:
+            rows += n
+            continue
+        if rows:
+            chunks.append(pa.repeat(pa.scalar(same, kind), rows))
+        same, rows = column.same, n if column.data is None else 0
+        if column.data is not None:
+            buffers = [pa.py_buffer(column.valid) if column.valid else None, pa.py_buffer(column.data)]
+            if column.offsets is not None:
+                buffers.insert(1, pa.py_buffer(column.offsets))
+            chunks.append(pa.Array.from_buffers(kind, n, buffers))
+    if rows:
+        chunks.append(pa.repeat(pa.scalar(same, kind), rows))
+    return chunks
