@@ -17,7 +17,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@"$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || { echo "$(PYTHON) is not Python 3.11 to 3.13; name one with make PYTHON=..."; exit 1; }
 	@test -x $(PY) || "$(PYTHON)" -m venv $(VENV)
 	@$(PY) -m uv --version >/dev/null 2>&1 || $(PY) -m pip install --quiet --disable-pip-version-check uv
-	$(PY) -m uv pip install --quiet --python $(PY) --require-hashes -r requirements.lock
+	$(PY) -m uv pip install --quiet --compile-bytecode --python $(PY) --require-hashes -r requirements.lock
 	$(PY) -m uv pip install --quiet --python $(PY) --no-deps -e .
 	@touch $(STAMP)
 
@@ -53,8 +53,11 @@ format: setup ## let ruff put the format right
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-bench: setup ## what each step of the pipeline costs on this machine
-	$(PY) -m benchmarks.spine
+EVENTS ?= 1000000
+bench: setup ## what each step costs here, beside the limit and other means; EVENTS=1000000
+	scripts/install-peers
+	$(PY) -m benchmarks.spine --events $(EVENTS) --limit --peers --verify
+	$(PY) -m benchmarks.loader
 	$(PY) -m benchmarks.guard
 	$(PY) -m benchmarks.gate
 

@@ -1,6 +1,6 @@
 """What each step of the pipeline costs: simulate, import, build, one day more, a full rebuild, and the limit beside it.
 
-`python -m benchmarks.spine --events 1000000 [--days 30] [--bots 3] [--limit] [--peers] [--memory 2GB] [--verify]`
+`python -m benchmarks.spine --events 1000000 [--days 30] [--bots 3] [--copies 10] [--limit] [--peers] [--memory 2GB] [--verify]`
 Every step runs in a process of its own; the state directory is a temporary one. Prints a Markdown table.
 """
 
@@ -84,6 +84,28 @@ def step_import(folder: Path, meter: Meter, prefix: str) -> None:
             import_file(file, settings=settings, plan=plan, pseudonymize=Pseudonymizer(key), sealer=Sealer(key), write_key="bench", mapping=None)  # fmt: skip
 
 
+def step_copy(folder: Path, meter: Meter, copies: int) -> None:
+    """Land the history again and again under other persons and event ids: more events than memory could simulate."""
+    import duckdb
+
+    from gtm_dagster.warehouse.landing import Landing
+
+    landing = Landing(settings_of(folder).landing_dir)
+    files = landing.files()
+    with meter.measured(f"land {copies - 1} copies of the history", (copies - 1) * sum(file.rows for file in files)):
+        with duckdb.connect() as con:
+            for number in range(1, copies):
+                for name in sorted({file.name for file in files}):
+                    paths = [str(file.path) for file in files if file.name == name]
+                    others = ", ".join(
+                        f"{column} || '-{number}' AS {column}" for column in ("event_id", "user_id", "anonymous_id")
+                    )
+                    rows = con.sql(
+                        f"SELECT * REPLACE ({others}) FROM read_parquet({paths!r}, hive_partitioning = false)"
+                    )
+                    landing.write(rows.to_arrow_table(), f"copy-{number}-{name}")
+
+
 def step_build(folder: Path, meter: Meter, title: str, fresh: bool) -> None:
     """The library's steps without Dagster; then its checks and the serving copy, each measured apart."""
     from gtm_dagster.taxonomy import load_plan
@@ -135,7 +157,7 @@ def step_verify(folder: Path, meter: Meter) -> None:
         told.append(f"{sum(result.differences.values())} differences in {len(result.differences)} tables")
 
 
-STEPS = {"simulate": step_simulate, "import": step_import, "build": step_build, "refresh": step_refresh, "verify": step_verify}  # fmt: skip
+STEPS = {"simulate": step_simulate, "import": step_import, "copy": step_copy, "build": step_build, "refresh": step_refresh, "verify": step_verify}  # fmt: skip
 
 
 class Bench:
@@ -177,6 +199,7 @@ def main() -> None:
     options.add_argument("--events", type=int, default=300_000)
     options.add_argument("--days", type=int, default=30)
     options.add_argument("--bots", type=int, default=0, help="persons that get 1 %% of all events each")
+    options.add_argument("--copies", type=int, default=1, help="land the history so often, under other persons")
     options.add_argument("--limit", action="store_true", help="the unavoidable work, in the same run")
     options.add_argument("--peers", action="store_true", help="the narrow job by pandas, polars and nested windows")
     options.add_argument("--memory", help="build once more under this DuckDB memory limit, such as 2GB")
@@ -194,7 +217,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="gtm-bench-") as folder:
         bench = Bench(Path(folder))
         measure(bench, told)
-    print(f"\n{told.events:,} events of {told.days} days, {told.bots} bots; {about}\n")
+    print(f"\n{told.events:,} events of {told.days} days, {told.copies} times, {told.bots} bots; {about}\n")
     print(table(bench.costs))
 
 
@@ -203,6 +226,8 @@ def measure(bench: Bench, told: argparse.Namespace) -> None:
     landing, state = bench.folder / "state" / "landing", str(bench.folder / "state")
     bench.run("simulate", events=told.events, days=told.days, bots=told.bots)
     bench.run("import", prefix="history")
+    if told.copies > 1:
+        bench.run("copy", copies=told.copies)
     if told.limit:
         bench.keep(run_apart(["-m", "benchmarks.limit", state]))
     if told.memory:
