@@ -56,13 +56,20 @@ def build_all(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> None:
 
 
 def compare(con: duckdb.DuckDBPyConnection, other: Path) -> VerifyResult:
-    """Compare the open warehouse with the file `other`, table by table, both ways."""
+    """Compare the open warehouse with the file `other`, table by table, both ways.
+
+    Two hashes over all rows of a table tell whether it is equal; only one that is not is compared row by row, which
+    takes memory as the table does.
+    """
     con.execute(f"ATTACH '{other}' AS rebuilt (READ_ONLY)")
     differences: dict[str, int] = {}
     first = None
     try:
         for table, columns in _EXACT.items():
             here, there = f"SELECT {columns} FROM {table}", f"SELECT {columns} FROM rebuilt.{table}"
+            if _digest(con, here) == _digest(con, there):
+                differences[table] = 0
+                continue
             both = f"(SELECT 'only incremental' AS side, * FROM ({here} EXCEPT ALL {there})) UNION ALL (SELECT 'only rebuilt', * FROM ({there} EXCEPT ALL {here}))"
             differences[table] = con.execute(f"SELECT count(*) FROM ({both})").fetchall()[0][0]
             if differences[table] and first is None:
@@ -71,6 +78,12 @@ def compare(con: duckdb.DuckDBPyConnection, other: Path) -> VerifyResult:
     finally:
         con.execute("DETACH rebuilt")
     return VerifyResult(differences, first)
+
+
+def _digest(con: duckdb.DuckDBPyConnection, query: str) -> tuple[int, ...]:
+    """Rows of a query and two hashes over them that do not depend on their order."""
+    told = con.execute(f"SELECT count(*), sum(hash(t)::HUGEINT), bit_xor(hash(t, 1)) FROM ({query}) t").fetchall()
+    return tuple(told[0])
 
 
 def verify(settings: Settings, plan: Plan) -> VerifyResult:
