@@ -195,7 +195,8 @@ class _UnderWay:
         while row is None or not row.verified:
             if time.monotonic() > until:
                 raise DrillError(self._why_not(decided))
-            self._send()
+            if decided is None:
+                self._send()
             if not said_break and self.visitors.now_us >= self.visitors.break_us:
                 said_break = True
                 self.tell(
@@ -205,7 +206,10 @@ class _UnderWay:
             if row is None and not act:
                 decided = None  # a breach that broke off before anybody acted on it; the hold begins again
             elif decided is None and act:
+                # From here on seconds count, not minutes: traffic that ran on many times too fast could be over the
+                # decision before the sensor's next look at it.
                 decided = time.time()
+                until = time.monotonic() + WAIT_SECONDS
                 self.tell("the guard has decided")
                 if not self.running:
                     guard_once(self.settings)
