@@ -39,8 +39,8 @@ def settle_books(con: duckdb.DuckDBPyConnection) -> None:
     )
     con.execute(
         """CREATE OR REPLACE TEMP TABLE settled AS
-        WITH clean AS (SELECT CAST(received_at AS DATE) AS ingest_date, count(*) AS n FROM staging.events
-          WHERE CAST(received_at AS DATE) BETWEEN (SELECT min(ingest_date) FROM touched_days) AND (SELECT max(ingest_date) FROM touched_days) GROUP BY 1),
+        WITH clean AS (SELECT CAST(make_timestamp(received_us) AS DATE) AS ingest_date, count(*) AS n FROM meta.events
+          WHERE CAST(make_timestamp(received_us) AS DATE) BETWEEN (SELECT min(ingest_date) FROM touched_days) AND (SELECT max(ingest_date) FROM touched_days) GROUP BY 1),
         bad AS (SELECT CAST(received_at AS DATE) AS ingest_date, count(*) AS n FROM staging.quarantine GROUP BY 1),
         dup AS (SELECT ingest_date, sum(n) AS n FROM meta.duplicates GROUP BY 1),
         told AS (SELECT ingest_date, sum(rows) AS n FROM meta.landing_files GROUP BY 1)

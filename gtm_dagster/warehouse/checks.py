@@ -80,7 +80,7 @@ def _books_balance(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> CheckRe
         landed[file.ingest_date] = landed.get(file.ingest_date, 0) + file.rows
     bad = [r.ingest_date.isoformat() for r in rows if not r.balanced or landed.get(r.ingest_date) != r.raw]
     missing = sorted(day.isoformat() for day in set(landed) - {r.ingest_date for r in rows})
-    clean = int(_number(con, "SELECT count(*) FROM staging.events"))
+    clean = int(_number(con, "SELECT count(*) FROM meta.events"))
     total = sum(r.clean for r in rows)
     passed = not bad and not missing and clean == total
     told = (
@@ -116,7 +116,9 @@ def _touched_days_recounted(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -
     for file in _due(con, ctx)[0]:
         if file.ingest_date in set(days):
             held[file.ingest_date] = held.get(file.ingest_date, 0) + file.footer_rows()
-    counted = dict(con.execute("SELECT CAST(received_at AS DATE), count(*) FROM staging.events GROUP BY 1").fetchall())
+    counted = dict(
+        con.execute("SELECT CAST(make_timestamp(received_us) AS DATE), count(*) FROM meta.events GROUP BY 1").fetchall()
+    )
     bad = [
         r.ingest_date.isoformat()
         for r in books(con)
@@ -194,7 +196,7 @@ def _credit_conserves(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> Chec
 def _sessions_hold_events(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> CheckResult:
     held = int(_number(con, "SELECT coalesce(sum(n_events), 0) FROM core.sessions"))
     condition = "browsing AND session_id IS NOT NULL" if ctx.settings.sessions.definition == "tracker" else "browsing"
-    browsing = int(_number(con, f"SELECT count(*) FROM staging.events WHERE {condition}"))
+    browsing = int(_number(con, f"SELECT count(*) FROM meta.events WHERE {condition}"))
     return CheckResult(
         held == browsing,
         f"sessions hold {held} of {browsing} browsing events",
@@ -230,8 +232,8 @@ CHECKS: tuple[Check, ...] = (
         ("staging", "events"),
         "One row for each (write_key, event_id).",
         _none_of(
-            """WITH twice AS (SELECT hash(write_key, event_id) AS id_hash FROM staging.events GROUP BY 1 HAVING count(*) > 1)
-            SELECT count(*) FROM (SELECT 1 FROM staging.events WHERE hash(write_key, event_id) IN (SELECT id_hash FROM twice)
+            """WITH twice AS (SELECT hash(write_key, event_id) AS id_hash FROM meta.events GROUP BY 1 HAVING count(*) > 1)
+            SELECT count(*) FROM (SELECT 1 FROM meta.events WHERE hash(write_key, event_id) IN (SELECT id_hash FROM twice)
             GROUP BY write_key, event_id HAVING count(*) > 1)""",
             "ids occur more than once",
         ),
@@ -240,7 +242,10 @@ CHECKS: tuple[Check, ...] = (
         "person_known",
         ("staging", "events"),
         "Every event belongs to a person.",
-        _none_of("SELECT count(*) FROM staging.events WHERE person_id IS NULL", "events without a person"),
+        _none_of(
+            "SELECT count(*) FROM meta.events e LEFT JOIN meta.ids p ON p.id_no = e.person_no WHERE p.id IS NULL",
+            "events without a person",
+        ),
     ),
     Check(
         "reject_rate",
@@ -287,7 +292,7 @@ CHECKS: tuple[Check, ...] = (
             CheckResult(True, "given sessions may overlap", {})
             if ctx.settings.sessions.definition == "tracker"
             else _none_of(
-                "SELECT count(*) FROM (SELECT start_us, lag(end_us) OVER (PARTITION BY person_id ORDER BY start_us) AS before FROM core.sessions) WHERE before >= start_us",
+                "SELECT count(*) FROM (SELECT start_us, lag(end_us) OVER (PARTITION BY person_no ORDER BY start_us) AS before FROM core.sessions) WHERE before >= start_us",
                 "overlapping sessions",
             )(con, ctx)
         ),

@@ -61,54 +61,58 @@ def build_identities(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepR
     """
     with transaction(con):
         whole = take_rebuild(con, "identities")
-        events = "staging.events" if whole else "due_events"
+        events = "meta.events" if whole else "due_events"
         if not whole:  # the history of the ids of a batch is looked for once
             con.execute(
-                "CREATE OR REPLACE TEMP TABLE due AS SELECT DISTINCT anonymous_id FROM meta.changed WHERE anonymous_id IS NOT NULL"
+                "CREATE OR REPLACE TEMP TABLE due AS SELECT DISTINCT anonymous_no FROM meta.changed WHERE anonymous_no IS NOT NULL"
             )
             con.execute(
                 """CREATE OR REPLACE TEMP TABLE due_events AS
-                SELECT rowid AS event_row, anonymous_id, user_id, person_id, event_us, event_id, write_key
-                FROM staging.events WHERE anonymous_id IN (SELECT anonymous_id FROM due)"""
+                SELECT rowid AS event_row, anonymous_no, user_no, person_no, event_us, event_id, write_key
+                FROM meta.events WHERE anonymous_no IN (SELECT anonymous_no FROM due)"""
             )
         # The full order (time, event_id, write_key) is paid for only at the first named moment of each anonymous id.
         con.execute(
             f"""CREATE OR REPLACE TEMP TABLE owners AS
             WITH seen AS (
-              SELECT e.anonymous_id, min(e.event_us) AS first_us, min(e.event_us) FILTER (e.user_id IS NOT NULL) AS named_us
-              FROM {events} e WHERE e.anonymous_id IS NOT NULL GROUP BY 1),
+              SELECT e.anonymous_no, min(e.event_us) AS first_us, min(e.event_us) FILTER (e.user_no IS NOT NULL) AS named_us
+              FROM {events} e WHERE e.anonymous_no IS NOT NULL GROUP BY 1),
             named AS (
-              SELECT e.anonymous_id, e.user_id FROM {events} e
-              JOIN seen s ON s.anonymous_id = e.anonymous_id AND s.named_us = e.event_us WHERE e.user_id IS NOT NULL
-              QUALIFY row_number() OVER (PARTITION BY e.anonymous_id ORDER BY e.event_id, e.write_key) = 1)
-            SELECT s.anonymous_id, n.user_id, coalesce(n.user_id, s.anonymous_id) AS person_id, make_timestamp(s.first_us) AS first_seen_at
-            FROM seen s LEFT JOIN named n USING (anonymous_id)"""
+              SELECT e.anonymous_no, e.user_no FROM {events} e
+              JOIN seen s ON s.anonymous_no = e.anonymous_no AND s.named_us = e.event_us WHERE e.user_no IS NOT NULL
+              QUALIFY row_number() OVER (PARTITION BY e.anonymous_no ORDER BY e.event_id, e.write_key) = 1)
+            SELECT s.anonymous_no, n.user_no, coalesce(n.user_no, s.anonymous_no) AS person_no, s.first_us
+            FROM seen s LEFT JOIN named n USING (anonymous_no)"""
         )
         if whole:
             con.execute("DELETE FROM core.identities")
         else:
-            con.execute("DELETE FROM core.identities WHERE anonymous_id IN (SELECT anonymous_id FROM due)")
+            con.execute("DELETE FROM core.identities WHERE anonymous_no IN (SELECT anonymous_no FROM due)")
             con.execute(
                 """CREATE OR REPLACE TEMP TABLE moved AS
-                SELECT e.event_row, e.person_id AS old_person, o.person_id AS new_person, e.event_us
-                FROM due_events e JOIN owners o ON o.anonymous_id = e.anonymous_id
-                WHERE e.user_id IS NULL AND e.person_id <> o.person_id"""
+                SELECT e.event_row, e.person_no AS old_person, o.person_no AS new_person, e.event_us
+                FROM due_events e JOIN owners o ON o.anonymous_no = e.anonymous_no
+                WHERE e.user_no IS NULL AND e.person_no <> o.person_no"""
             )
-        con.execute("INSERT INTO core.identities SELECT * FROM owners")
         con.execute(
-            """UPDATE staging.events SET person_id = o.person_id FROM owners o
-            WHERE staging.events.user_id IS NULL AND staging.events.anonymous_id = o.anonymous_id AND staging.events.person_id <> o.person_id"""
+            """INSERT INTO core.identities
+            SELECT a.id, u.id, coalesce(u.id, a.id), make_timestamp(o.first_us), o.anonymous_no, o.person_no
+            FROM owners o JOIN meta.ids a ON a.id_no = o.anonymous_no LEFT JOIN meta.ids u ON u.id_no = o.user_no"""
+        )
+        con.execute(
+            """UPDATE meta.events SET person_no = o.person_no FROM owners o
+            WHERE meta.events.user_no IS NULL AND meta.events.anonymous_no = o.anonymous_no AND meta.events.person_no <> o.person_no"""
             if whole
-            else "UPDATE staging.events SET person_id = m.new_person FROM moved m WHERE staging.events.rowid = m.event_row"
+            else "UPDATE meta.events SET person_no = m.new_person FROM moved m WHERE meta.events.rowid = m.event_row"
         )
         if not whole:
             con.execute(
                 """INSERT INTO meta.scope
                 WITH k AS (
-                  SELECT coalesce(c.person_id, c.user_id, o.person_id, c.anonymous_id) AS person_id, c.event_us
-                  FROM meta.changed c LEFT JOIN core.identities o ON o.anonymous_id = c.anonymous_id
+                  SELECT coalesce(c.person_no, c.user_no, o.person_no, c.anonymous_no) AS person_no, c.event_us
+                  FROM meta.changed c LEFT JOIN core.identities o ON o.anonymous_no = c.anonymous_no
                   UNION ALL SELECT old_person, event_us FROM moved UNION ALL SELECT new_person, event_us FROM moved)
-                SELECT 'sessions', person_id, min(event_us), max(event_us) FROM k GROUP BY person_id"""
+                SELECT 'sessions', person_no, min(event_us), max(event_us) FROM k GROUP BY person_no"""
             )
         con.execute("DELETE FROM meta.changed")
         owners = count(con, "owners")
@@ -119,10 +123,10 @@ def build_identities(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepR
 
 
 def take_scope(con: duckdb.DuckDBPyConnection, step: str) -> bool:
-    """Fill the temporary table `scope(person_id, lo_us, hi_us)` with the step's debt; True means everything."""
+    """Fill the temporary table `scope(person_no, lo_us, hi_us)` with the step's debt; True means everything."""
     whole = take_rebuild(con, step)
     con.execute(
-        "CREATE OR REPLACE TEMP TABLE scope AS SELECT person_id, min(lo_us) AS lo_us, max(hi_us) AS hi_us FROM meta.scope WHERE step = ? GROUP BY 1",
+        "CREATE OR REPLACE TEMP TABLE scope AS SELECT person_no, min(lo_us) AS lo_us, max(hi_us) AS hi_us FROM meta.scope WHERE step = ? GROUP BY 1",
         [step],
     )
     con.execute("DELETE FROM meta.scope WHERE step = ?", [step])
@@ -141,17 +145,17 @@ def build_sessions(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepRes
                 definition == "tracker"
             ):  # a session id may name moments far apart: the person's whole history is in scope
                 con.execute(
-                    "CREATE OR REPLACE TEMP TABLE scope AS SELECT person_id, $1::BIGINT AS lo_us, $2::BIGINT AS hi_us FROM changed_scope",
+                    "CREATE OR REPLACE TEMP TABLE scope AS SELECT person_no, $1::BIGINT AS lo_us, $2::BIGINT AS hi_us FROM changed_scope",
                     [-_FAR, _FAR],
                 )
             else:
                 con.execute(
                     """CREATE OR REPLACE TEMP TABLE scope AS
-                    SELECT c.person_id, least(c.lo_us, coalesce(min(s.visit_start_us), c.lo_us)) AS lo_us,
+                    SELECT c.person_no, least(c.lo_us, coalesce(min(s.visit_start_us), c.lo_us)) AS lo_us,
                       greatest(c.hi_us, coalesce(max(s.visit_end_us), c.hi_us)) AS hi_us
                     FROM changed_scope c LEFT JOIN core.sessions s
-                      ON s.person_id = c.person_id AND s.visit_start_us <= c.hi_us + $1 AND s.visit_end_us >= c.lo_us - $1
-                    GROUP BY c.person_id, c.lo_us, c.hi_us""",
+                      ON s.person_no = c.person_no AND s.visit_start_us <= c.hi_us + $1 AND s.visit_end_us >= c.lo_us - $1
+                    GROUP BY c.person_no, c.lo_us, c.hi_us""",
                     [timeout_us],
                 )
         _scope_events(con, whole)
@@ -160,15 +164,15 @@ def build_sessions(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepRes
         else:
             con.execute(
                 """DELETE FROM core.sessions USING scope k
-                WHERE core.sessions.person_id = k.person_id AND core.sessions.start_us >= k.lo_us AND core.sessions.start_us <= k.hi_us"""
+                WHERE core.sessions.person_no = k.person_no AND core.sessions.start_us >= k.lo_us AND core.sessions.start_us <= k.hi_us"""
             )
         con.execute(f"CREATE OR REPLACE TEMP TABLE made AS {_sessions_of(definition, timeout_us)}")
         written = con.execute(
             """INSERT INTO core.sessions
-            SELECT p.person_id || ':' || coalesce(n.session_id, CAST(n.start_us AS VARCHAR)), p.person_id, make_timestamp(n.start_us),
+            SELECT p.id || ':' || coalesce(n.session_id, CAST(n.start_us AS VARCHAR)), p.id, make_timestamp(n.start_us),
               make_timestamp(n.end_us), n.n_events, s.source, s.medium, s.campaign, s.channel, n.start_us, n.end_us,
-              n.visit_start_us, n.visit_end_us, n.source_key, n.session_id
-            FROM made n JOIN scope_persons p ON p.person_no = n.person_id
+              n.visit_start_us, n.visit_end_us, n.source_key, n.session_id, n.person_id
+            FROM made n JOIN meta.ids p ON p.id_no = n.person_id
             JOIN core.sources s ON s.source_key = n.source_key"""
         ).fetchall()[0][0]
         _remember_origins(con, whole)
@@ -177,7 +181,7 @@ def build_sessions(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepRes
             mark_rebuild(con, following)
         else:
             for step in following:
-                con.execute("INSERT INTO meta.scope SELECT $1, person_id, lo_us, hi_us FROM scope", [step])
+                con.execute("INSERT INTO meta.scope SELECT $1, person_no, lo_us, hi_us FROM scope", [step])
         result = StepResult(count(con, "core.sessions"), written, count(con, "scope"), whole)
     drop_scope(con)
     return result
@@ -186,21 +190,15 @@ def build_sessions(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepRes
 def _scope_events(con: duckdb.DuckDBPyConnection, whole: bool) -> None:
     """`scope_events` for the statements of sessions: browsing events of the scope, narrow, their persons as numbers.
 
-    Sorting by text costs several times the sort by a number; the numbers are those of `scope_persons`. Ids of events are
-    there only where order matters: on touches.
+    Ids of events are there only where order matters: on touches.
     """
-    persons = "SELECT DISTINCT person_id FROM staging.events WHERE browsing" if whole else "SELECT person_id FROM scope"
-    con.execute(
-        f"""CREATE OR REPLACE TEMP TABLE scope_persons AS
-        SELECT person_id, row_number() OVER () AS person_no FROM ({persons})"""
-    )
     within = (
-        "" if whole else "JOIN scope k ON k.person_id = e.person_id AND e.event_us >= k.lo_us AND e.event_us <= k.hi_us"
+        "" if whole else "JOIN scope k ON k.person_no = e.person_no AND e.event_us >= k.lo_us AND e.event_us <= k.hi_us"
     )
-    events = f"""SELECT p.person_no AS person_id, e.event_us, CASE WHEN e.touch_rank IS NOT NULL THEN e.event_id END AS event_id,
+    events = f"""SELECT e.person_no AS person_id, e.event_us, CASE WHEN e.touch_rank IS NOT NULL THEN e.event_id END AS event_id,
           CASE WHEN e.touch_rank IS NOT NULL THEN e.write_key END AS write_key, e.session_id, e.source_key, e.touch_rank,
           CAST(e.local_day - DATE '1970-01-01' AS INTEGER) AS day_no
-        FROM staging.events e JOIN scope_persons p ON p.person_id = e.person_id {within} WHERE e.browsing"""
+        FROM meta.events e {within} WHERE e.browsing"""
     if not whole:  # the few rows of a batch are looked for once
         con.execute(f"CREATE OR REPLACE TEMP TABLE scope_rows AS {events}")
         events = "SELECT * FROM scope_rows"
@@ -211,20 +209,18 @@ def _remember_origins(con: duckdb.DuckDBPyConnection, whole: bool) -> None:
     """`meta.person_origin`: the source of each person's first session, made anew for the persons of the scope.
 
     Funnel and retention read it for everybody. A scope holds a part of a person's sessions, so the table is asked there;
-    when everything was made just now, what was made is asked, whose persons are numbers.
+    when everything was made just now, what was made is asked.
     """
-    among = "" if whole else "WHERE person_id IN (SELECT person_id FROM scope)"
+    among = "" if whole else "WHERE person_no IN (SELECT person_no FROM scope)"
     con.execute(f"DELETE FROM meta.person_origin {among}")
-    sessions = "SELECT person_id, source_key, start_us, coalesce(session_id, '') AS session_key FROM made"
-    con.execute(
-        f"CREATE OR REPLACE TEMP VIEW sessions AS {sessions if whole else f'SELECT * FROM core.sessions {among}'}"
+    sessions = (
+        "SELECT person_id, source_key, start_us, coalesce(session_id, '') AS session_key FROM made"
+        if whole
+        else f"SELECT person_no AS person_id, source_key, start_us, session_key FROM core.sessions {among}"
     )
+    con.execute(f"CREATE OR REPLACE TEMP VIEW sessions AS {sessions}")
     con.execute("CREATE OR REPLACE TEMP VIEW sources AS SELECT * FROM core.sources")
-    origins = statement("person_origin")
-    if whole:
-        origins = f"""SELECT p.person_id, o.source, o.medium, o.campaign, o.channel
-            FROM ({origins}) o JOIN scope_persons p ON p.person_no = o.person_id"""
-    con.execute(f"INSERT INTO meta.person_origin {origins}")
+    con.execute(f"INSERT INTO meta.person_origin {statement('person_origin')}")
     con.execute("DROP VIEW temp.sessions")
     con.execute("DROP VIEW temp.sources")
 
@@ -257,21 +253,21 @@ def build_conversions(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> Step
         within = (
             ""
             if whole
-            else "JOIN scope k ON k.person_id = e.person_id AND e.event_us >= k.lo_us AND e.event_us <= k.hi_us"
+            else "JOIN scope k ON k.person_no = e.person_no AND e.event_us >= k.lo_us AND e.event_us <= k.hi_us"
         )
         if whole:
             con.execute("DELETE FROM core.conversions")
         else:
             con.execute(
-                """DELETE FROM core.conversions USING scope k WHERE core.conversions.person_id = k.person_id
+                """DELETE FROM core.conversions USING scope k WHERE core.conversions.person_no = k.person_no
                 AND core.conversions.conversion_us >= k.lo_us AND core.conversions.conversion_us <= k.hi_us"""
             )
         written = con.execute(
             f"""INSERT INTO core.conversions
-            SELECT e.write_key || ':' || e.event_id, e.person_id, e.event_time, e.event_name,
+            SELECT e.write_key || ':' || e.event_id, p.id, make_timestamp(e.event_us), e.event_name,
               TRY_CAST(CASE WHEN t.value_path IS NOT NULL THEN json_extract_string(e.properties, t.value_path) END AS DOUBLE),
-              CASE WHEN t.currency_path IS NOT NULL THEN json_extract_string(e.properties, t.currency_path) END, e.local_day, e.event_us
-            FROM staging.events e JOIN conversion_types t ON t.event_name = e.event_name {within}"""
+              CASE WHEN t.currency_path IS NOT NULL THEN json_extract_string(e.properties, t.currency_path) END, e.local_day, e.event_us, e.person_no
+            FROM meta.events e JOIN meta.ids p ON p.id_no = e.person_no JOIN conversion_types t ON t.event_name = e.event_name {within}"""
         ).fetchall()[0][0]
         result = StepResult(count(con, "core.conversions"), written, count(con, "scope"), whole)
     drop_scope(con)
@@ -289,7 +285,7 @@ def scope_conversions(con: duckdb.DuckDBPyConnection, ctx: BuildContext, whole: 
     within = (
         ""
         if whole
-        else f"JOIN scope k ON k.person_id = c.person_id AND c.conversion_us >= k.lo_us AND c.conversion_us - {reach} <= k.hi_us"
+        else f"JOIN scope k ON k.person_no = c.person_no AND c.conversion_us >= k.lo_us AND c.conversion_us - {reach} <= k.hi_us"
     )
     con.execute(f"CREATE OR REPLACE TEMP VIEW scope_conversions AS SELECT {columns} FROM core.conversions c {within}")
 
@@ -300,7 +296,7 @@ def forget(con: duckdb.DuckDBPyConnection, ctx: BuildContext, table: str, whole:
         con.execute(f"DELETE FROM {table}")
     else:
         con.execute(
-            f"""DELETE FROM {table} USING scope k WHERE {table}.person_id = k.person_id
+            f"""DELETE FROM {table} USING scope k WHERE {table}.person_no = k.person_no
             AND {table}.conversion_us >= k.lo_us AND {table}.conversion_us - {longest_window_us(ctx)} <= k.hi_us"""
         )
 
@@ -310,14 +306,17 @@ def build_touchpoints(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> Step
     with transaction(con):
         whole = take_scope(con, "touchpoints")
         forget(con, ctx, "core.touchpoints", whole)
-        scope_conversions(con, ctx, whole, "c.conversion_id, c.person_id, c.conversion_us")
-        within = "" if whole else "WHERE person_id IN (SELECT person_id FROM scope)"
-        con.execute(f"CREATE OR REPLACE TEMP VIEW scope_sessions AS SELECT * FROM core.sessions {within}")
+        scope_conversions(con, ctx, whole, "c.conversion_id, c.person_no AS person_id, c.conversion_us")
+        within = "" if whole else "WHERE person_no IN (SELECT person_no FROM scope)"
+        con.execute(
+            f"CREATE OR REPLACE TEMP VIEW scope_sessions AS SELECT session_key, person_no AS person_id, start_us, source_key FROM core.sessions {within}"
+        )
         written = con.execute(
             f"""INSERT INTO core.touchpoints
             SELECT t.conversion_id, t.session_key, make_timestamp(t.touch_us), t.age_us / 3.6e9, s.source, s.medium, s.campaign, s.channel,
-              t.person_id, t.conversion_us, t.touch_us, t.age_us, t.source_key
-            FROM ({statement("touchpoints", longest_us=longest_window_us(ctx))}) t JOIN core.sources s ON s.source_key = t.source_key"""
+              p.id, t.conversion_us, t.touch_us, t.age_us, t.source_key, t.person_id
+            FROM ({statement("touchpoints", longest_us=longest_window_us(ctx))}) t
+            JOIN meta.ids p ON p.id_no = t.person_id JOIN core.sources s ON s.source_key = t.source_key"""
         ).fetchall()[0][0]
         result = StepResult(count(con, "core.touchpoints"), written, count(con, "scope"), whole)
     drop_scope(con)
@@ -328,5 +327,5 @@ def drop_scope(con: duckdb.DuckDBPyConnection) -> None:
     """Drop what a step's scope was read through."""
     for name in ("scope_events", "scope_conversions", "scope_sessions"):
         con.execute(f"DROP VIEW IF EXISTS temp.{name}")
-    for name in ("scope", "scope_persons", "scope_rows", "made", "changed_scope", "conversion_types"):
+    for name in ("scope", "scope_rows", "made", "changed_scope", "conversion_types"):
         con.execute(f"DROP TABLE IF EXISTS temp.{name}")

@@ -18,16 +18,18 @@ from gtm_dagster.warehouse.tables import BuildContext, get_state, set_state
 
 
 def _take_persons(con: duckdb.DuckDBPyConnection, step: str, settings: object) -> str:
-    """Settle the step's debt: the condition on person_id of those to count again, all of them when `settings` changed.
+    """Settle the step's debt: the condition on person_no of those to count again, all of them when `settings` changed.
 
     Their rows in `meta.<step>_persons` are gone when this returns.
     """
     told = json.dumps(msgspec.to_builtins(settings), sort_keys=True)
     whole = take_scope(con, step) or get_state(con, step) != told
     set_state(con, step, told)
-    among = "true" if whole else "person_id IN (SELECT person_id FROM scope)"
+    among = "true" if whole else "person_no IN (SELECT person_no FROM scope)"
     con.execute(f"DELETE FROM meta.{step}_persons WHERE {among}")
-    con.execute("CREATE OR REPLACE TEMP VIEW person_origin AS SELECT * FROM meta.person_origin")
+    con.execute(
+        "CREATE OR REPLACE TEMP VIEW person_origin AS SELECT * RENAME (person_no AS person_id) FROM meta.person_origin"
+    )
     return among
 
 
@@ -52,7 +54,7 @@ def build_funnel(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> TableResu
             for event in step.events:
                 con.execute("INSERT INTO funnel_stages VALUES (?, ?, ?)", [number, step.stage, event])
         con.execute(
-            f"""CREATE OR REPLACE TEMP TABLE events AS SELECT person_id, event_us, event_name FROM staging.events
+            f"""CREATE OR REPLACE TEMP TABLE events AS SELECT person_no AS person_id, event_us, event_name FROM meta.events
             WHERE event_name IN (SELECT event_name FROM funnel_stages) AND {among}"""
         )
         con.execute(
@@ -100,7 +102,7 @@ def build_retention(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> TableR
         condition = "event_name IN (SELECT unnest($1::VARCHAR[]))" if chosen else "browsing"
         con.execute(
             f"""CREATE OR REPLACE TEMP TABLE activity AS
-            SELECT DISTINCT person_id, local_day FROM staging.events WHERE {condition} AND {among}""",
+            SELECT DISTINCT person_no AS person_id, local_day FROM meta.events WHERE {condition} AND {among}""",
             [chosen] if chosen else [],
         )
         con.execute(
@@ -108,7 +110,9 @@ def build_retention(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> TableR
             FROM (SELECT d, CAST(d - DATE '1970-01-01' AS INTEGER) AS n FROM (SELECT DISTINCT local_day AS d FROM activity))"""
         )
         con.execute(f"INSERT INTO meta.retention_persons {statement('retention_person')}")
-        con.execute("CREATE OR REPLACE TEMP VIEW retained_persons AS SELECT * FROM meta.retention_persons")
+        con.execute(
+            "CREATE OR REPLACE TEMP VIEW retained_persons AS SELECT * RENAME (person_no AS person_id) FROM meta.retention_persons"
+        )
         con.execute(
             f"""CREATE OR REPLACE TEMP TABLE periods AS
             SELECT period_no, {start} AS period_start FROM (SELECT DISTINCT first_no AS period_no FROM meta.retention_persons)"""

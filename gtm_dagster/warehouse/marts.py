@@ -69,7 +69,7 @@ def history_verdict(daily: list[tuple[int, int]], min_days: int) -> tuple[bool, 
 def model_statuses(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> list[ModelStatus]:
     """The verdict for each window of the settings; single-touch models need no history."""
     daily: list[tuple[int, int]] = con.execute(
-        "SELECT CAST(local_day - DATE '1970-01-01' AS INTEGER), count(*) FROM staging.events GROUP BY 1"
+        "SELECT CAST(local_day - DATE '1970-01-01' AS INTEGER), count(*) FROM meta.events GROUP BY 1"
     ).fetchall()
     ready, reason = history_verdict(daily, ctx.settings.attribution.min_history_days)
     return [
@@ -96,7 +96,7 @@ def build_credits(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepResu
         written = con.execute(
             f"""INSERT INTO marts.attribution_credits
             SELECT n.conversion_id, a.model, a.window_hours, a.session_key, coalesce(s.channel, $1), s.source, s.medium, s.campaign,
-              a.credit, a.credit * n.value, n.person_id, n.conversion_us
+              a.credit, a.credit * n.value, n.person_id, n.conversion_us, n.person_no
             FROM ({statement("credits")}) a
             JOIN conversion_numbers n ON n.conversion_no = a.conversion_id
             LEFT JOIN core.sources s ON s.source_key = a.source_key""",
@@ -116,10 +116,10 @@ def _number_conversions(con: duckdb.DuckDBPyConnection, ctx: BuildContext, whole
 
     Windows and joins over the ids themselves cost ten times as much; `conversion_numbers` leads back to them.
     """
-    scope_conversions(con, ctx, whole, "c.conversion_id, c.person_id, c.conversion_us, c.value")
+    scope_conversions(con, ctx, whole, "c.conversion_id, c.person_id, c.person_no, c.conversion_us, c.value")
     con.execute(
         """CREATE OR REPLACE TEMP TABLE conversion_numbers AS
-        SELECT row_number() OVER () AS conversion_no, conversion_id, person_id, conversion_us, value FROM scope_conversions"""
+        SELECT row_number() OVER () AS conversion_no, conversion_id, person_id, person_no, conversion_us, value FROM scope_conversions"""
     )
     con.execute(
         "CREATE OR REPLACE TEMP VIEW scope_conversions AS SELECT conversion_no AS conversion_id FROM conversion_numbers"

@@ -13,7 +13,7 @@ import duckdb
 from gtm_dagster.warehouse.engine import opened
 from gtm_dagster.warehouse.lock import LockHeldError, WarehouseLock
 from gtm_dagster.warehouse.rollbacks import copy_rollbacks
-from gtm_dagster.warehouse.tables import create
+from gtm_dagster.warehouse.tables import NUMBERS, create
 
 if TYPE_CHECKING:
     from gtm_dagster.settings import Settings
@@ -86,9 +86,9 @@ def _copy(con: duckdb.DuckDBPyConnection, settings: Settings, part: Path) -> tup
         for schema in (*_SERVED, "staging"):
             con.execute(f"CREATE SCHEMA serving.{schema}")
         for schema, table in [*tables, ("staging", "books")]:
-            rows += con.execute(f"CREATE TABLE serving.{schema}.{table} AS SELECT * FROM {schema}.{table}").fetchall()[
-                0
-            ][0]
+            columns = f"COLUMNS(lambda c: c NOT IN {NUMBERS!r})"
+            told = con.execute(f"CREATE TABLE serving.{schema}.{table} AS SELECT {columns} FROM {schema}.{table}")
+            rows += told.fetchall()[0][0]
         rows += copy_rollbacks(con, settings, "serving.ops.rollbacks")
         rows += con.execute(
             "CREATE TABLE serving.staging.quarantine AS SELECT * EXCLUDE (sealed) FROM staging.quarantine"

@@ -171,7 +171,7 @@ def _apply_verdicts(con: duckdb.DuckDBPyConnection, refused: int) -> None:
 def stage(
     con: duckdb.DuckDBPyConnection, ctx: BuildContext, progress: Callable[[int, int], None] | None = None
 ) -> StageResult:
-    """Read every landed file that is not staged yet into `staging.events` and `staging.quarantine`.
+    """Read every landed file that is not staged yet into `meta.events` and `staging.quarantine`.
 
     One transaction; on any error nothing is written. The files are read where they lie, once for each question, so
     memory does not grow with the batch. A row is judged by the plan version it carries; rows of another version are
@@ -190,6 +190,7 @@ def stage(
     _apply_verdicts(con, judge(con, ctx.plan, "landed", ctx.full))
     with transaction(con):
         _add_sources(con)
+        _number_ids(con)
         _quarantine(con)
         conflicts = _append(con, ctx, everything)
         con.executemany(
@@ -215,6 +216,7 @@ def stage(
         "losers",
         "clash",
         "batch_duplicates",
+        "batch_ids",
         "touched_days",
         "batch_files",
     ):
@@ -285,6 +287,23 @@ def _add_sources(con: duckdb.DuckDBPyConnection) -> None:
         con.executemany("INSERT INTO meta.source_inputs VALUES (?, ?, ?, ?, ?, ?)", inputs)
 
 
+def _number_ids(con: duckdb.DuckDBPyConnection) -> None:
+    """Give every new user id and anonymous id of the batch its number; `batch_ids(id_no, id)` holds those of the batch."""
+    con.execute(
+        """CREATE OR REPLACE TEMP TABLE told_ids AS
+        SELECT anonymous_id AS id FROM batch WHERE verdict = 'accepted' AND anonymous_id IS NOT NULL GROUP BY 1
+        UNION SELECT user_id FROM batch WHERE verdict = 'accepted' AND user_id IS NOT NULL GROUP BY 1"""
+    )
+    con.execute(
+        """INSERT INTO meta.ids
+        SELECT (SELECT count(*) FROM meta.ids) + row_number() OVER (), id FROM told_ids ANTI JOIN meta.ids USING (id)"""
+    )
+    con.execute(
+        "CREATE OR REPLACE TEMP TABLE batch_ids AS SELECT id_no, id FROM meta.ids SEMI JOIN told_ids USING (id)"
+    )
+    con.execute("DROP TABLE told_ids")
+
+
 def _quarantine(con: duckdb.DuckDBPyConnection) -> None:
     con.execute(
         """INSERT INTO staging.quarantine
@@ -326,14 +345,14 @@ def _append(con: duckdb.DuckDBPyConnection, ctx: BuildContext, everything: bool)
     _events_in(con, ctx)
     if not everything:
         con.execute(
-            "INSERT INTO meta.changed SELECT person_id, NULL, anonymous_id, event_us FROM clash WHERE newer_wins"
+            "INSERT INTO meta.changed SELECT person_no, NULL, anonymous_no, event_us FROM clash WHERE newer_wins"
         )
-        con.execute("INSERT INTO meta.changed SELECT NULL, user_id, anonymous_id, event_us FROM events_in")
+        con.execute("INSERT INTO meta.changed SELECT NULL, user_no, anonymous_no, event_us FROM events_in")
     con.execute(
-        """DELETE FROM staging.events USING clash c
-        WHERE c.newer_wins AND staging.events.write_key = c.write_key AND staging.events.event_id = c.event_id"""
+        """DELETE FROM meta.events USING clash c
+        WHERE c.newer_wins AND meta.events.write_key = c.write_key AND meta.events.event_id = c.event_id"""
     )
-    con.execute("INSERT INTO staging.events SELECT * EXCLUDE (file_path, file_row) FROM events_in")
+    con.execute("INSERT INTO meta.events SELECT * EXCLUDE (file_path, file_row) FROM events_in")
     if everything:
         mark_rebuild(con, STEPS)
     return int(conflicts)
@@ -359,7 +378,7 @@ def _copies(con: duckdb.DuckDBPyConnection) -> None:
 
 
 def _clash(con: duckdb.DuckDBPyConnection) -> None:
-    """`clash`: winners of the batch whose id `staging.events` holds already, and whether the new copy was received before it.
+    """`clash`: winners of the batch whose id `meta.events` holds already, and whether the new copy was received before it.
 
     The content of a held row is read for these rows alone.
     """
@@ -370,10 +389,14 @@ def _clash(con: duckdb.DuckDBPyConnection) -> None:
           WHERE verdict = 'accepted' AND NOT EXISTS (
             SELECT 1 FROM copies c WHERE NOT c.wins AND c.file_path = b.file_path AND c.file_row = b.file_row)),
         met AS (
-          SELECT w.*, e.rowid AS event_row, e.received_us AS old_us, e.event_us AS old_event_us, e.person_id, e.anonymous_id
-          FROM winners w JOIN staging.events e ON w.write_key = e.write_key AND w.event_id = e.event_id),
-        held AS (SELECT rowid AS event_row, hash({_CONTENT}) AS old_hash FROM staging.events WHERE rowid IN (SELECT event_row FROM met))
-        SELECT m.write_key, m.event_id, m.received_us AS new_us, m.old_us, m.person_id, m.anonymous_id, m.old_event_us AS event_us,
+          SELECT w.*, e.rowid AS event_row, e.received_us AS old_us, e.event_us AS old_event_us, e.person_no, e.anonymous_no
+          FROM winners w JOIN meta.events e ON w.write_key = e.write_key AND w.event_id = e.event_id),
+        held AS (
+          SELECT event_row, hash({_CONTENT}) AS old_hash FROM (
+            SELECT e.*, e.rowid AS event_row, u.id AS user_id, a.id AS anonymous_id FROM meta.events e
+            LEFT JOIN meta.ids u ON u.id_no = e.user_no LEFT JOIN meta.ids a ON a.id_no = e.anonymous_no
+            WHERE e.rowid IN (SELECT event_row FROM met)))
+        SELECT m.write_key, m.event_id, m.received_us AS new_us, m.old_us, m.person_no, m.anonymous_no, m.old_event_us AS event_us,
           (m.received_us, m.event_us, m.content_hash) < (m.old_us, m.old_event_us, h.old_hash) AS newer_wins,
           m.content_hash <> h.old_hash AS conflict, m.file_path, m.file_row
         FROM met m JOIN held h ON h.event_row = m.event_row"""
@@ -381,7 +404,7 @@ def _clash(con: duckdb.DuckDBPyConnection) -> None:
 
 
 def _events_in(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> None:
-    """`events_in`: the rows of the batch that are new, with the columns of `staging.events` in their order.
+    """`events_in`: the rows of the batch that are new, with the columns of `meta.events` in their order.
 
     The source is found by the hash of its five inputs, compared in full behind it; a row that names nothing asks nothing.
     """
@@ -401,10 +424,11 @@ def _events_in(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> None:
         known AS (
           SELECT s.*, k.touch_rank, hash({", ".join("s." + name for name in inputs)}) AS input_hash
           FROM meta.source_inputs s JOIN core.sources k ON k.source_key = s.source_key WHERE s.source_key > 0)
-        SELECT h.write_key, h.event_id, h.event_name, {moment} AS event_time, coalesce(h.user_id, h.anonymous_id) AS person_id, h.user_id, h.anonymous_id,
+        SELECT h.write_key, h.event_id, h.event_name, coalesce(u.id_no, a.id_no) AS person_no, u.id_no AS user_no, a.id_no AS anonymous_no,
           h.session_id, h.properties, h.source, h.medium, h.campaign, h.term, h.content, h.device_type, h.locale, h.page_url, h.referrer,
-          h.click_id, h.country, h.region, h.consent, h.plan_version, make_timestamp(h.received_us) AS received_at, h.event_us, h.received_us,
+          h.click_id, h.country, h.region, h.consent, h.plan_version, h.event_us, h.received_us,
           (h.device_type IS DISTINCT FROM 'api' AND h.event_name <> 'flag_exposed') AS browsing,
           CAST({local} AS DATE) AS local_day, i.source_key, i.touch_rank, h.file_path, h.file_row
-        FROM hashed h LEFT JOIN known i ON h.input_hash = i.input_hash AND {same}"""
+        FROM hashed h LEFT JOIN batch_ids u ON u.id = h.user_id LEFT JOIN batch_ids a ON a.id = h.anonymous_id
+        LEFT JOIN known i ON h.input_hash = i.input_hash AND {same}"""
     )

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from gtm_dagster.settings import Settings
     from gtm_dagster.taxonomy import Plan
 
-LAYOUT = "2"
+LAYOUT = "3"
 """Goes up when a table of the working file changes its columns; a file of another layout is rebuilt from landing."""
 
 DDL = """
@@ -27,19 +27,19 @@ CREATE SCHEMA IF NOT EXISTS ops;
 CREATE TABLE IF NOT EXISTS meta.state (name VARCHAR PRIMARY KEY, content VARCHAR);
 CREATE TABLE IF NOT EXISTS meta.landing_files (file_key VARCHAR PRIMARY KEY, ingest_date DATE, rows BIGINT, staged_at TIMESTAMP);
 CREATE TABLE IF NOT EXISTS meta.duplicates (ingest_date DATE, n BIGINT);
-CREATE TABLE IF NOT EXISTS meta.changed (person_id VARCHAR, user_id VARCHAR, anonymous_id VARCHAR, event_us BIGINT);
-CREATE TABLE IF NOT EXISTS meta.scope (step VARCHAR, person_id VARCHAR, lo_us BIGINT, hi_us BIGINT);
+CREATE TABLE IF NOT EXISTS meta.ids (id_no BIGINT, id VARCHAR);
+CREATE TABLE IF NOT EXISTS meta.changed (person_no BIGINT, user_no BIGINT, anonymous_no BIGINT, event_us BIGINT);
+CREATE TABLE IF NOT EXISTS meta.scope (step VARCHAR, person_no BIGINT, lo_us BIGINT, hi_us BIGINT);
 CREATE TABLE IF NOT EXISTS meta.rebuild (step VARCHAR);
-CREATE TABLE IF NOT EXISTS meta.person_origin (person_id VARCHAR, source VARCHAR, medium VARCHAR, campaign VARCHAR, channel VARCHAR);
-CREATE TABLE IF NOT EXISTS meta.funnel_persons (person_id VARCHAR, last_stage INTEGER, source VARCHAR, medium VARCHAR, campaign VARCHAR, channel VARCHAR);
-CREATE TABLE IF NOT EXISTS meta.retention_persons (person_id VARCHAR, first_no INTEGER, later_no INTEGER, first_channel VARCHAR);
+CREATE TABLE IF NOT EXISTS meta.person_origin (person_no BIGINT, source VARCHAR, medium VARCHAR, campaign VARCHAR, channel VARCHAR);
+CREATE TABLE IF NOT EXISTS meta.funnel_persons (person_no BIGINT, last_stage INTEGER, source VARCHAR, medium VARCHAR, campaign VARCHAR, channel VARCHAR);
+CREATE TABLE IF NOT EXISTS meta.retention_persons (person_no BIGINT, first_no INTEGER, later_no INTEGER, first_channel VARCHAR);
 CREATE TABLE IF NOT EXISTS meta.source_inputs (source VARCHAR, medium VARCHAR, campaign VARCHAR, referrer_host VARCHAR, click_kind VARCHAR, source_key INTEGER);
 CREATE TABLE IF NOT EXISTS core.sources (source_key INTEGER, touch_rank INTEGER, source VARCHAR, medium VARCHAR, campaign VARCHAR, channel VARCHAR);
-CREATE TABLE IF NOT EXISTS staging.events (
-  write_key VARCHAR, event_id VARCHAR, event_name VARCHAR, event_time TIMESTAMP, person_id VARCHAR, user_id VARCHAR,
-  anonymous_id VARCHAR, session_id VARCHAR, properties VARCHAR, source VARCHAR, medium VARCHAR, campaign VARCHAR,
+CREATE TABLE IF NOT EXISTS meta.events (
+  write_key VARCHAR, event_id VARCHAR, event_name VARCHAR, person_no BIGINT, user_no BIGINT, anonymous_no BIGINT, session_id VARCHAR, properties VARCHAR, source VARCHAR, medium VARCHAR, campaign VARCHAR,
   term VARCHAR, content VARCHAR, device_type VARCHAR, locale VARCHAR, page_url VARCHAR, referrer VARCHAR,
-  click_id VARCHAR, country VARCHAR, region VARCHAR, consent VARCHAR, plan_version VARCHAR, received_at TIMESTAMP,
+  click_id VARCHAR, country VARCHAR, region VARCHAR, consent VARCHAR, plan_version VARCHAR,
   event_us BIGINT, received_us BIGINT, browsing BOOLEAN, local_day DATE, source_key INTEGER, touch_rank INTEGER);
 CREATE TABLE IF NOT EXISTS staging.quarantine (
   write_key VARCHAR, event_id VARCHAR, event_name VARCHAR, reason_codes VARCHAR, errors VARCHAR, raw VARCHAR,
@@ -47,21 +47,22 @@ CREATE TABLE IF NOT EXISTS staging.quarantine (
 CREATE TABLE IF NOT EXISTS staging.books (
   ingest_date DATE, log_rows BIGINT, raw BIGINT, clean BIGINT, duplicates BIGINT, quarantined BIGINT, suppressed BIGINT);
 CREATE TABLE IF NOT EXISTS core.identities (
-  anonymous_id VARCHAR, user_id VARCHAR, person_id VARCHAR, first_seen_at TIMESTAMP);
+  anonymous_id VARCHAR, user_id VARCHAR, person_id VARCHAR, first_seen_at TIMESTAMP, anonymous_no BIGINT, person_no BIGINT);
 CREATE TABLE IF NOT EXISTS core.sessions (
   session_key VARCHAR, person_id VARCHAR, session_start TIMESTAMP, session_end TIMESTAMP, n_events BIGINT,
   source VARCHAR, medium VARCHAR, campaign VARCHAR, channel VARCHAR, start_us BIGINT, end_us BIGINT,
-  visit_start_us BIGINT, visit_end_us BIGINT, source_key INTEGER, session_id VARCHAR);
+  visit_start_us BIGINT, visit_end_us BIGINT, source_key INTEGER, session_id VARCHAR, person_no BIGINT);
 CREATE TABLE IF NOT EXISTS core.conversions (
   conversion_id VARCHAR, person_id VARCHAR, conversion_time TIMESTAMP, conversion_type VARCHAR, value DOUBLE,
-  currency VARCHAR, day DATE, conversion_us BIGINT);
+  currency VARCHAR, day DATE, conversion_us BIGINT, person_no BIGINT);
 CREATE TABLE IF NOT EXISTS core.touchpoints (
   conversion_id VARCHAR, session_key VARCHAR, touch_time TIMESTAMP, age_hours DOUBLE, source VARCHAR, medium VARCHAR,
   campaign VARCHAR, channel VARCHAR, person_id VARCHAR, conversion_us BIGINT, touch_us BIGINT, age_us BIGINT,
-  source_key INTEGER);
+  source_key INTEGER, person_no BIGINT);
 CREATE TABLE IF NOT EXISTS marts.attribution_credits (
   conversion_id VARCHAR, model VARCHAR, window_hours DOUBLE, session_key VARCHAR, channel VARCHAR, source VARCHAR,
-  medium VARCHAR, campaign VARCHAR, credit DOUBLE, value DOUBLE, person_id VARCHAR, conversion_us BIGINT);
+  medium VARCHAR, campaign VARCHAR, credit DOUBLE, value DOUBLE, person_id VARCHAR, conversion_us BIGINT,
+  person_no BIGINT);
 CREATE TABLE IF NOT EXISTS marts.attribution_status (
   model VARCHAR, window_hours DOUBLE, computed BOOLEAN, reason VARCHAR);
 CREATE TABLE IF NOT EXISTS marts.channel_attribution (
@@ -73,10 +74,26 @@ CREATE TABLE IF NOT EXISTS marts.retention (
   cohort DATE, channel VARCHAR, period INTEGER, persons BIGINT, retained BIGINT);
 """
 
+EVENTS = """CREATE VIEW IF NOT EXISTS staging.events AS
+SELECT e.write_key, e.event_id, e.event_name, make_timestamp(e.event_us) AS event_time, p.id AS person_id, u.id AS user_id,
+  a.id AS anonymous_id, e.* EXCLUDE (write_key, event_id, event_name, person_no, user_no, anonymous_no, event_us, received_us, browsing, local_day, source_key, touch_rank),
+  make_timestamp(e.received_us) AS received_at, e.event_us, e.received_us, e.browsing, e.local_day, e.source_key, e.touch_rank
+FROM meta.events e
+LEFT JOIN meta.ids p ON p.id_no = e.person_no
+LEFT JOIN meta.ids u ON u.id_no = e.user_no
+LEFT JOIN meta.ids a ON a.id_no = e.anonymous_no"""
+"""What is written is `meta.events`, whose ids are the numbers of `meta.ids`: a pseudonym of 64 characters costs some ten
+times as much to write, to join and to sort by. The numbers are good within one working file; a rebuild gives others."""
+
+NUMBERS = ("anonymous_no", "person_no")
+"""Columns of `core` and `marts` that mean nothing outside the working file."""
+
 COLUMNS = {
     "anonymous_id": "Pseudonym of the browser or device",
     "user_id": "Pseudonym of the user, NULL when not logged in",
     "person_id": "The user's pseudonym, else the anonymous one",
+    "person_no": "Number of the person in this file; a rebuild gives others",
+    "anonymous_no": "Number of the anonymous id in this file; a rebuild gives others",
     "write_key": "Name of the source; event ids are unique within it",
     "event_time": "When it happened, UTC",
     "received_at": "When the collector or the import took it, UTC; decides the ingest day",
@@ -136,6 +153,10 @@ class BuildContext:
 def create(con: duckdb.DuckDBPyConnection) -> None:
     """Make every table that is not there yet, and source 0 (direct)."""
     con.execute(DDL)
+    if not con.execute(
+        "SELECT 1 FROM duckdb_tables() WHERE database_name = current_database() AND schema_name = 'staging' AND table_name = 'events'"
+    ).fetchall():  # there it is a table of an older layout, which is about to be rebuilt or refused
+        con.execute(EVENTS)
     con.execute(
         "INSERT INTO core.sources SELECT 0, NULL, 'direct', '(none)', NULL, 'Direct' WHERE NOT EXISTS (SELECT 1 FROM core.sources)"
     )
