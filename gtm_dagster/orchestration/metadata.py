@@ -9,19 +9,19 @@ from xml.sax.saxutils import escape
 
 import dagster as dg
 
-from gtm_dagster.warehouse.tables import COLUMNS, DDL
+from gtm_dagster.warehouse.tables import COLUMNS, columns_of
 
 INLINE_LIMIT = 1000
 """The UI shows markdown below 1,000 characters in place and hides longer text behind a link."""
 
 
 def column_schema(schema: str, table: str) -> dg.TableSchema:
-    """The columns of a warehouse table as the DDL declares them."""
-    head = f"CREATE TABLE IF NOT EXISTS {schema}.{table} ("
-    body = DDL[DDL.index(head) + len(head) :].split(");", 1)[0]
-    columns = [part.strip().split(None, 1) for part in body.replace("\n", " ").split(",")]
+    """The columns of a warehouse table as it is declared."""
     return dg.TableSchema(
-        columns=[dg.TableColumn(name, kind.lower(), description=COLUMNS.get(name)) for name, kind in columns]
+        columns=[
+            dg.TableColumn(name, kind.lower(), description=COLUMNS.get(name))
+            for name, kind in columns_of(schema, table)
+        ]
     )
 
 

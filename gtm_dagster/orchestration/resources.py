@@ -15,12 +15,12 @@ from gtm_dagster.orchestration.dead_runs import process_tags
 from gtm_dagster.settings import Settings, load_settings
 from gtm_dagster.taxonomy import Plan, load_plan
 from gtm_dagster.warehouse.build import BuildContext
-from gtm_dagster.warehouse.engine import opened
+from gtm_dagster.warehouse.engine import connect
 from gtm_dagster.warehouse.lock import WarehouseLock
 
 
 class WarehouseResource(DuckDBResource):
-    """Holds the writer's lock from the first asset of a run to its end; opens DuckDB only inside `writing`.
+    """Holds the writer's lock from the first asset of a run to its end, and one connection for the assets of a process.
 
     `config_file` names the gtm.toml (empty: GTM_CONFIG or the working directory). A run that finds other settings than
     the warehouse was built with fails unless `allow_rebuild`; `full` rebuilds everything from the landing files.
@@ -32,6 +32,7 @@ class WarehouseResource(DuckDBResource):
     full: bool = False
     _settings: Settings | None = PrivateAttr(default=None)
     _plan: Plan | None = PrivateAttr(default=None)
+    _open: duckdb.DuckDBPyConnection | None = PrivateAttr(default=None)
 
     @property
     def settings(self) -> Settings:
@@ -56,14 +57,30 @@ class WarehouseResource(DuckDBResource):
             # lock, else a run killed while it waits would look alive.
             context.instance.add_run_tags(run_id, run_tags(run_id))
         with WarehouseLock(self.settings.state_dir).held(f"run {run_id}", self.settings.refresh.lock_timeout_seconds):
-            yield self
+            try:
+                yield self
+            finally:
+                self._close()
 
     @contextmanager
     def writing(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A read-write connection to the working file."""
-        self.settings.state_dir.mkdir(parents=True, exist_ok=True)
-        with opened(self.settings.warehouse_path, self.settings) as con:
-            yield con
+        """The read-write connection to the working file: the next asset finds in memory what this one read and wrote.
+
+        It is closed when the run ends, and at once when the body raises.
+        """
+        if self._open is None:
+            self.settings.state_dir.mkdir(parents=True, exist_ok=True)
+            self._open = connect(self.settings.warehouse_path, self.settings)
+        try:
+            yield self._open
+        except BaseException:
+            self._close()
+            raise
+
+    def _close(self) -> None:
+        if self._open is not None:
+            self._open.close()
+            self._open = None
 
     @contextmanager
     def get_connection(self) -> Iterator[duckdb.DuckDBPyConnection]:

@@ -68,21 +68,29 @@ def build_identities(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepR
             )
             con.execute(
                 """CREATE OR REPLACE TEMP TABLE due_events AS
-                SELECT rowid AS event_row, anonymous_no, user_no, person_no, event_us, event_id, write_key
+                SELECT rowid AS event_row, anonymous_no, user_no, person_no, event_us
                 FROM meta.events WHERE anonymous_no IN (SELECT anonymous_no FROM due)"""
             )
-        # The full order (time, event_id, write_key) is paid for only at the first named moment of each anonymous id.
         con.execute(
-            f"""CREATE OR REPLACE TEMP TABLE owners AS
-            WITH seen AS (
-              SELECT e.anonymous_no, min(e.event_us) AS first_us, min(e.event_us) FILTER (e.user_no IS NOT NULL) AS named_us
-              FROM {events} e WHERE e.anonymous_no IS NOT NULL GROUP BY 1),
-            named AS (
-              SELECT e.anonymous_no, e.user_no FROM {events} e
-              JOIN seen s ON s.anonymous_no = e.anonymous_no AND s.named_us = e.event_us WHERE e.user_no IS NOT NULL
+            f"""CREATE OR REPLACE TEMP TABLE seen AS
+            SELECT anonymous_no, min(event_us) AS first_us, min(event_us) FILTER (user_no IS NOT NULL) AS named_us
+            FROM {events} WHERE anonymous_no IS NOT NULL GROUP BY 1"""
+        )
+        con.execute(
+            f"""CREATE OR REPLACE TEMP TABLE named AS
+            SELECT e.anonymous_no, s.named_us, min(e.user_no) AS user_no, max(e.user_no) <> min(e.user_no) AS disputed
+            FROM {events} e JOIN seen s ON s.anonymous_no = e.anonymous_no AND s.named_us = e.event_us
+            WHERE e.user_no IS NOT NULL GROUP BY ALL"""
+        )
+        # Ids of events are read only where two users share the first named moment of an anonymous id.
+        con.execute(
+            """CREATE OR REPLACE TEMP TABLE owners AS
+            WITH settled AS (
+              SELECT e.anonymous_no, e.user_no FROM meta.events e
+              JOIN named n ON n.disputed AND n.anonymous_no = e.anonymous_no AND n.named_us = e.event_us WHERE e.user_no IS NOT NULL
               QUALIFY row_number() OVER (PARTITION BY e.anonymous_no ORDER BY e.event_id, e.write_key) = 1)
-            SELECT s.anonymous_no, n.user_no, coalesce(n.user_no, s.anonymous_no) AS person_no, s.first_us
-            FROM seen s LEFT JOIN named n USING (anonymous_no)"""
+            SELECT s.anonymous_no, coalesce(d.user_no, n.user_no) AS user_no, coalesce(d.user_no, n.user_no, s.anonymous_no) AS person_no, s.first_us
+            FROM seen s LEFT JOIN named n USING (anonymous_no) LEFT JOIN settled d USING (anonymous_no)"""
         )
         if whole:
             con.execute("DELETE FROM core.identities")
@@ -117,7 +125,7 @@ def build_identities(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepR
         con.execute("DELETE FROM meta.changed")
         owners = count(con, "owners")
         result = StepResult(count(con, "core.identities"), owners, owners if whole else count(con, "due"), whole)
-    for name in ("due", "due_events", "owners", "moved"):
+    for name in ("due", "due_events", "seen", "named", "owners", "moved"):
         con.execute(f"DROP TABLE IF EXISTS temp.{name}")
     return result
 
@@ -190,19 +198,36 @@ def build_sessions(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepRes
 def _scope_events(con: duckdb.DuckDBPyConnection, whole: bool) -> None:
     """`scope_events` for the statements of sessions: browsing events of the scope, narrow, their persons as numbers.
 
-    Ids of events are there only where order matters: on touches.
+    Ids of events are there only where order can matter: on touches, and when a part is built on those alone that name
+    another source than a touch of the same moment.
     """
-    within = (
-        "" if whole else "JOIN scope k ON k.person_no = e.person_no AND e.event_us >= k.lo_us AND e.event_us <= k.hi_us"
+    columns = """e.person_no AS person_id, e.event_us, e.session_id, e.source_key, e.touch_rank,
+          CAST(e.local_day - DATE '1970-01-01' AS INTEGER) AS day_no"""
+    if whole:
+        con.execute(
+            f"""CREATE OR REPLACE TEMP VIEW scope_events AS
+            SELECT {columns}, CASE WHEN e.touch_rank IS NOT NULL THEN e.event_id END AS event_id,
+              CASE WHEN e.touch_rank IS NOT NULL THEN e.write_key END AS write_key
+            FROM meta.events e WHERE e.browsing"""
+        )
+        return
+    con.execute(
+        f"""CREATE OR REPLACE TEMP TABLE scope_rows AS SELECT {columns}, e.rowid AS event_row
+        FROM meta.events e JOIN scope k ON k.person_no = e.person_no AND e.event_us >= k.lo_us AND e.event_us <= k.hi_us
+        WHERE e.browsing"""
     )
-    events = f"""SELECT e.person_no AS person_id, e.event_us, CASE WHEN e.touch_rank IS NOT NULL THEN e.event_id END AS event_id,
-          CASE WHEN e.touch_rank IS NOT NULL THEN e.write_key END AS write_key, e.session_id, e.source_key, e.touch_rank,
-          CAST(e.local_day - DATE '1970-01-01' AS INTEGER) AS day_no
-        FROM meta.events e {within} WHERE e.browsing"""
-    if not whole:  # the few rows of a batch are looked for once
-        con.execute(f"CREATE OR REPLACE TEMP TABLE scope_rows AS {events}")
-        events = "SELECT * FROM scope_rows"
-    con.execute(f"CREATE OR REPLACE TEMP VIEW scope_events AS {events}")
+    con.execute(
+        """CREATE OR REPLACE TEMP TABLE scope_ids AS
+        WITH disputed AS (
+          SELECT person_id, event_us, touch_rank FROM scope_rows WHERE touch_rank IS NOT NULL
+          GROUP BY ALL HAVING min(source_key) <> max(source_key))
+        SELECT rowid AS event_row, event_id, write_key FROM meta.events
+        WHERE rowid IN (SELECT event_row FROM scope_rows JOIN disputed USING (person_id, event_us, touch_rank))"""
+    )
+    con.execute(
+        """CREATE OR REPLACE TEMP VIEW scope_events AS
+        SELECT r.* EXCLUDE (event_row), i.event_id, i.write_key FROM scope_rows r LEFT JOIN scope_ids i ON i.event_row = r.event_row"""
+    )
 
 
 def _remember_origins(con: duckdb.DuckDBPyConnection, whole: bool) -> None:
@@ -327,5 +352,5 @@ def drop_scope(con: duckdb.DuckDBPyConnection) -> None:
     """Drop what a step's scope was read through."""
     for name in ("scope_events", "scope_conversions", "scope_sessions"):
         con.execute(f"DROP VIEW IF EXISTS temp.{name}")
-    for name in ("scope", "scope_rows", "made", "changed_scope", "conversion_types"):
+    for name in ("scope", "scope_rows", "scope_ids", "made", "changed_scope", "conversion_types"):
         con.execute(f"DROP TABLE IF EXISTS temp.{name}")

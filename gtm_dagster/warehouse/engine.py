@@ -13,10 +13,15 @@ if TYPE_CHECKING:
     from gtm_dagster.settings import Settings
 
 
+_CHECKPOINT_AT = "256MB"
+"""Write-ahead log that may wait: columns that several steps of a refresh touch are written into the file once."""
+
+
 def connect(path: Path | str, settings: Settings, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
     """Open `path` in UTC with the deployment's memory limit, threads and storage version."""
     config: dict[str, Any] = {}
     if not read_only:
+        config["checkpoint_threshold"] = _CHECKPOINT_AT
         config["storage_compatibility_version"] = settings.warehouse.storage_compatibility_version
     if settings.warehouse.memory_limit:
         config["memory_limit"] = settings.warehouse.memory_limit
@@ -27,6 +32,11 @@ def connect(path: Path | str, settings: Settings, *, read_only: bool = False) ->
     con.execute("SET preserve_insertion_order = false")
     con.execute("SET enable_progress_bar = false")
     return con
+
+
+def in_memory() -> duckdb.DuckDBPyConnection:
+    """A connection to nothing on disk, for a look at what is declared; the caller closes it."""
+    return duckdb.connect()
 
 
 @contextmanager

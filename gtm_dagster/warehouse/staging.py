@@ -313,8 +313,9 @@ def _quarantine(con: duckdb.DuckDBPyConnection) -> None:
     )
 
 
-_CONTENT = """event_name, event_us, user_id, anonymous_id, session_id, properties, source, medium, campaign, term, content,
-  device_type, locale, page_url, referrer, click_id, country, region, consent"""
+_HELD = """event_name, event_us, session_id, properties, source, medium, campaign, term, content, device_type, locale,
+  page_url, referrer, click_id, country, region, consent"""
+_CONTENT = f"user_id, anonymous_id, {_HELD}"
 
 
 def _append(con: duckdb.DuckDBPyConnection, ctx: BuildContext, everything: bool) -> int:
@@ -347,7 +348,13 @@ def _append(con: duckdb.DuckDBPyConnection, ctx: BuildContext, everything: bool)
         con.execute(
             "INSERT INTO meta.changed SELECT person_no, NULL, anonymous_no, event_us FROM clash WHERE newer_wins"
         )
-        con.execute("INSERT INTO meta.changed SELECT NULL, user_no, anonymous_no, event_us FROM events_in")
+        con.execute(
+            """INSERT INTO meta.changed
+            SELECT NULL, u.id_no, a.id_no, b.event_us FROM batch b
+            LEFT JOIN batch_ids u ON u.id = b.user_id LEFT JOIN batch_ids a ON a.id = b.anonymous_id
+            WHERE b.verdict = 'accepted' AND NOT EXISTS (
+              SELECT 1 FROM losers l WHERE l.file_path = b.file_path AND l.file_row = b.file_row)"""
+        )
     con.execute(
         """DELETE FROM meta.events USING clash c
         WHERE c.newer_wins AND meta.events.write_key = c.write_key AND meta.events.event_id = c.event_id"""
@@ -380,27 +387,37 @@ def _copies(con: duckdb.DuckDBPyConnection) -> None:
 def _clash(con: duckdb.DuckDBPyConnection) -> None:
     """`clash`: winners of the batch whose id `meta.events` holds already, and whether the new copy was received before it.
 
-    The content of a held row is read for these rows alone.
+    The content of both copies is read for these rows alone.
     """
+    losing = con.execute("SELECT 1 FROM copies LIMIT 1").fetchall()
+    con.execute(
+        f"""CREATE OR REPLACE TEMP TABLE met AS
+        SELECT b.file_path, b.file_row, e.rowid AS event_row
+        FROM batch b JOIN meta.events e ON b.write_key = e.write_key AND b.event_id = e.event_id
+        WHERE b.verdict = 'accepted'
+        {"AND NOT EXISTS (SELECT 1 FROM copies c WHERE NOT c.wins AND c.file_path = b.file_path AND c.file_row = b.file_row)" if losing else ""}"""
+    )
     con.execute(
         f"""CREATE OR REPLACE TEMP TABLE clash AS
-        WITH winners AS (
-          SELECT write_key, event_id, received_us, event_us, hash({_CONTENT}) AS content_hash, file_path, file_row FROM batch b
-          WHERE verdict = 'accepted' AND NOT EXISTS (
-            SELECT 1 FROM copies c WHERE NOT c.wins AND c.file_path = b.file_path AND c.file_row = b.file_row)),
-        met AS (
-          SELECT w.*, e.rowid AS event_row, e.received_us AS old_us, e.event_us AS old_event_us, e.person_no, e.anonymous_no
-          FROM winners w JOIN meta.events e ON w.write_key = e.write_key AND w.event_id = e.event_id),
+        WITH fresh AS (
+          SELECT m.event_row, b.write_key, b.event_id, b.received_us, b.event_us, hash({_CONTENT}) AS content_hash, b.file_path, b.file_row
+          FROM batch b JOIN met m ON m.file_path = b.file_path AND m.file_row = b.file_row),
+        rows AS MATERIALIZED (
+          SELECT rowid AS event_row, received_us, person_no, user_no, anonymous_no, {_HELD} FROM meta.events
+          WHERE rowid IN (SELECT event_row FROM met)),
+        ids AS MATERIALIZED (
+          SELECT id_no, id FROM meta.ids WHERE id_no IN (SELECT user_no FROM rows UNION ALL SELECT anonymous_no FROM rows)),
         held AS (
-          SELECT event_row, hash({_CONTENT}) AS old_hash FROM (
-            SELECT e.*, e.rowid AS event_row, u.id AS user_id, a.id AS anonymous_id FROM meta.events e
-            LEFT JOIN meta.ids u ON u.id_no = e.user_no LEFT JOIN meta.ids a ON a.id_no = e.anonymous_no
-            WHERE e.rowid IN (SELECT event_row FROM met)))
-        SELECT m.write_key, m.event_id, m.received_us AS new_us, m.old_us, m.person_no, m.anonymous_no, m.old_event_us AS event_us,
-          (m.received_us, m.event_us, m.content_hash) < (m.old_us, m.old_event_us, h.old_hash) AS newer_wins,
-          m.content_hash <> h.old_hash AS conflict, m.file_path, m.file_row
-        FROM met m JOIN held h ON h.event_row = m.event_row"""
+          SELECT event_row, received_us, event_us, person_no, anonymous_no, hash({_CONTENT}) AS content_hash FROM (
+            SELECT r.*, u.id AS user_id, a.id AS anonymous_id
+            FROM rows r LEFT JOIN ids u ON u.id_no = r.user_no LEFT JOIN ids a ON a.id_no = r.anonymous_no))
+        SELECT n.write_key, n.event_id, n.received_us AS new_us, h.received_us AS old_us, h.person_no, h.anonymous_no, h.event_us,
+          (n.received_us, n.event_us, n.content_hash) < (h.received_us, h.event_us, h.content_hash) AS newer_wins,
+          n.content_hash <> h.content_hash AS conflict, n.file_path, n.file_row
+        FROM fresh n JOIN held h ON h.event_row = n.event_row
+        {"" if con.execute("SELECT 1 FROM met LIMIT 1").fetchall() else "WHERE false"}"""
     )
+    con.execute("DROP TABLE met")
 
 
 def _events_in(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> None:

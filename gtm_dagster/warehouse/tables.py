@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 import duckdb
 import msgspec
 
-from gtm_dagster.warehouse.engine import transaction
+from gtm_dagster.warehouse.engine import in_memory, transaction
 
 if TYPE_CHECKING:
     from gtm_dagster.settings import Settings
@@ -92,8 +93,6 @@ COLUMNS = {
     "anonymous_id": "Pseudonym of the browser or device",
     "user_id": "Pseudonym of the user, NULL when not logged in",
     "person_id": "The user's pseudonym, else the anonymous one",
-    "person_no": "Number of the person in this file; a rebuild gives others",
-    "anonymous_no": "Number of the anonymous id in this file; a rebuild gives others",
     "write_key": "Name of the source; event ids are unique within it",
     "event_time": "When it happened, UTC",
     "received_at": "When the collector or the import took it, UTC; decides the ingest day",
@@ -160,6 +159,15 @@ def create(con: duckdb.DuckDBPyConnection) -> None:
     con.execute(
         "INSERT INTO core.sources SELECT 0, NULL, 'direct', '(none)', NULL, 'Direct' WHERE NOT EXISTS (SELECT 1 FROM core.sources)"
     )
+
+
+@cache
+def columns_of(schema: str, table: str) -> tuple[tuple[str, str], ...]:
+    """Name and type of every column of a table or view that means something outside the working file."""
+    with in_memory() as con:
+        create(con)
+        described = con.execute(f"DESCRIBE {schema}.{table}").fetchall()
+    return tuple((name, kind) for name, kind, *_ in described if name not in NUMBERS)
 
 
 def reset(con: duckdb.DuckDBPyConnection) -> None:

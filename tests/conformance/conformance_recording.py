@@ -138,15 +138,17 @@ def listening(tell: Callable[[str, dict[str, int], str], None]) -> Iterator[None
             module.statement = plain  # type: ignore[attr-defined]
 
 
+PLAIN = "COLUMNS(lambda c: c NOT IN ('anonymous_no', 'person_no'))"
+"""Each build numbers persons in its own order."""
 TABLES = {
-    "staging.events": "COLUMNS(lambda c: NOT ends_with(c, '_hash'))",  # each version of DuckDB hashes in its own way
+    "staging.events": "*",
     "staging.books": "*",
-    "core.identities": "*",
+    "core.identities": PLAIN,
     "core.sources": "*",
-    "core.sessions": "*",
-    "core.conversions": "*",
-    "core.touchpoints": "*",
-    "marts.attribution_credits": "*",
+    "core.sessions": PLAIN,
+    "core.conversions": PLAIN,
+    "core.touchpoints": PLAIN,
+    "marts.attribution_credits": PLAIN,
     "marts.attribution_status": "*",
     "marts.channel_attribution": "*",
     "marts.funnel": "*",
