@@ -296,7 +296,7 @@ def _number_ids(con: duckdb.DuckDBPyConnection) -> None:
     )
     con.execute(
         """INSERT INTO meta.ids
-        SELECT (SELECT count(*) FROM meta.ids) + row_number() OVER (), id FROM told_ids ANTI JOIN meta.ids USING (id)"""
+        SELECT (SELECT coalesce(max(id_no), 0) FROM meta.ids) + row_number() OVER (), id FROM told_ids ANTI JOIN meta.ids USING (id)"""
     )
     con.execute(
         "CREATE OR REPLACE TEMP TABLE batch_ids AS SELECT id_no, id FROM meta.ids SEMI JOIN told_ids USING (id)"

@@ -10,10 +10,11 @@ import pytest
 from warehouse_cases import PLAN, START, event, land, landing_table, refresh, rows_of, settings_for
 
 from gtm_dagster.taxonomy.frames import ContractBreak
+from gtm_dagster.warehouse.engine import opened
 from gtm_dagster.warehouse.landing import Landing, log_name
 from gtm_dagster.warehouse.lock import LockHeldError, WarehouseLock
 from gtm_dagster.warehouse.serving import QueryError, query
-from gtm_dagster.warehouse.tables import SettingsChangedError
+from gtm_dagster.warehouse.tables import SettingsChangedError, get_state, set_state
 from gtm_dagster.warehouse.verify import verify
 
 HOLD = """
@@ -130,6 +131,16 @@ def test_the_serving_copy_never_holds_sealed_originals(tmp_path):
     assert "reason_codes" in columns
 
 
+def test_numbers_of_the_working_file_stay_there(tmp_path):
+    settings = settings_for(tmp_path)
+    land(settings, [event("a", START, anonymous_id="x")], "import-1")
+    refresh(settings)
+    for table in ("core.identities", "core.sessions", "core.conversions", "core.touchpoints"):
+        columns = query(settings, f"SELECT * FROM {table}")[0]
+        assert "person_id" in columns or "conversion_id" in columns
+        assert not {"person_no", "anonymous_no"} & set(columns)
+
+
 def test_full_refresh_equals_the_incremental_one(tmp_path):
     settings = settings_for(tmp_path)
     land(settings, [event("a", START, anonymous_id="x")], "import-1")
@@ -138,3 +149,25 @@ def test_full_refresh_equals_the_incremental_one(tmp_path):
     refresh(settings, full=True)
     assert rows_of(settings, "SELECT * FROM core.sessions") == before
     assert verify(settings, PLAN).ok
+
+
+def test_a_working_file_of_an_older_layout_is_refused_or_rebuilt_from_landing(tmp_path):
+    """Before layout 3 `staging.events` was a table, and the tables of core held no numbers."""
+    settings = settings_for(tmp_path)
+    land(settings, [event("a", START, anonymous_id="x"), event("b", START + 1, user_id="u", anonymous_id="x")], "one")
+    refresh(settings)
+    with opened(settings.warehouse_path, settings) as con:
+        con.execute("CREATE TABLE staging.old AS SELECT * FROM staging.events LIMIT 1")
+        con.execute("DROP VIEW staging.events")
+        con.execute("ALTER TABLE staging.old RENAME TO events")
+        con.execute("DROP TABLE meta.ids")
+        con.execute("DROP TABLE meta.events")
+        con.execute("ALTER TABLE core.sessions DROP COLUMN person_no")
+        told = json.loads(get_state(con, "fingerprints"))
+        told["staging"]["layout"] = "2"
+        set_state(con, "fingerprints", json.dumps(told))
+    with pytest.raises(SettingsChangedError, match="layout: built with 2, now"):
+        refresh(settings, allow_rebuild=False)
+    refresh(settings)
+    assert rows_of(settings, "SELECT event_id, person_id FROM staging.events ORDER BY 1") == [("a", "u"), ("b", "u")]
+    assert rows_of(settings, "SELECT person_id, n_events FROM core.sessions") == [("u", 2)]
