@@ -40,7 +40,7 @@ _TOUCHPOINTS = """SELECT t.conversion_id, t.session_key, t.age_us / 3.6e9 AS age
   t.person_id, t.conversion_us, t.touch_us, t.age_us, t.source_key
 FROM touchpoint_rows AS t
 JOIN sources AS s ON s.source_key = t.source_key"""
-_SCOPE_TOUCHPOINTS = """SELECT conversion_id, person_id, conversion_us, session_key, touch_us, age_us, source_key,
+_SCOPE_TOUCHPOINTS = """SELECT conversion_id, session_key, touch_us, age_us, source_key,
   CASE WHEN channel = 'Direct' THEN 1 ELSE 0 END AS is_direct
 FROM touchpoints"""
 _CREDITS = f"""SELECT a.conversion_id, a.model, a.window_hours, a.session_key, COALESCE(s.channel, '{UNATTRIBUTED}') AS channel,
