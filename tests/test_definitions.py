@@ -95,6 +95,18 @@ def test_a_busy_warehouse_is_named(tmp_path):
         pytest.raises(LockHeldError, match="somebody's erasure"),
     ):
         run_refresh(settings)
+    with instance_of(settings) as instance:
+        assert instance.get_runs() == []  # an answer, not a failed run
+
+
+def test_a_run_in_which_no_step_came_to_run_says_why(tmp_path, monkeypatch):
+    def broken(self, owner):
+        raise RuntimeError("no lock to be had on this file system")
+
+    monkeypatch.setattr("gtm_dagster.orchestration.refresh.FixedWarehouse._locked", broken)
+    result = run_refresh(settings_for(tmp_path))
+    assert not result.ok
+    assert result.error == "no lock to be had on this file system"
 
 
 def test_runs_of_dead_processes_are_marked_failed(tmp_path):

@@ -99,9 +99,7 @@ def refresh(
     with quiet_interrupt(), progress_bar("refreshing"):
         result = run_refresh(settings, full=full)
     if json:
-        checks = [
-            {"asset": c.asset, "check": c.check, "passed": c.passed, "severity": c.severity} for c in result.checks
-        ]
+        checks = [asdict(check) for check in result.checks]
         say_json(
             {"run_id": result.run_id, "ok": result.ok, "books": [asdict(row) for row in result.books], "checks": checks,
              "rebuilt": list(result.rebuilt), "error": result.error}

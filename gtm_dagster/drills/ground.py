@@ -41,10 +41,16 @@ class Ran:
 
     @property
     def message(self) -> str:
-        """What the command says went wrong, in one line; empty when it says nothing."""
+        """What the command says went wrong, in one line: its error, else the checks that failed; empty when nothing."""
         document = self.document
-        if isinstance(document, dict) and document.get("error"):
-            return str(document["error"])
+        if isinstance(document, dict):
+            if document.get("error"):
+                return str(document["error"])
+            failed = [
+                check for check in document.get("checks", ()) if not check["passed"] and check["severity"] == "ERROR"
+            ]
+            if failed:
+                return "; ".join(f"{check['asset']}, {check['check']}: {check['description']}" for check in failed)
         lines = self.err.strip().splitlines()
         return lines[-1] if lines else ""
 

@@ -6,7 +6,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from gtm_dagster.orchestration.resources import WarehouseResource, run_tags
 from gtm_dagster.settings import Settings
 from gtm_dagster.warehouse.build import BookRow, books
 from gtm_dagster.warehouse.engine import opened
-from gtm_dagster.warehouse.lock import LockHeldError, WarehouseLock
+from gtm_dagster.warehouse.lock import WarehouseLock
 
 OPENING_SECONDS = 120.0
 """How long to wait for another process that opens the run history; making it takes a few seconds."""
@@ -55,9 +55,13 @@ class RefreshResult:
 
 
 class FixedWarehouse(WarehouseResource):
-    """The warehouse of settings that were read already (the command line reads them once)."""
+    """The warehouse of settings that were read already (the command line reads them once).
+
+    Who starts the run with the writer's lock in its hands says so with `locked`.
+    """
 
     settings_json: str = ""
+    locked: bool = False
 
     @property
     def settings(self) -> Settings:
@@ -66,6 +70,9 @@ class FixedWarehouse(WarehouseResource):
                 self.settings_json, type=Settings, dec_hook=lambda kind, value: kind(value)
             )
         return self._settings
+
+    def _locked(self, owner: str) -> AbstractContextManager[None]:
+        return nullcontext() if self.locked else super()._locked(owner)
 
 
 def fixed(settings: Settings, **options: Any) -> FixedWarehouse:
@@ -133,10 +140,8 @@ def _said(message: str) -> str:
 def _books(settings: Settings) -> list[BookRow]:
     if not settings.warehouse_path.exists():
         return []
-    timeout = settings.refresh.lock_timeout_seconds
-    with WarehouseLock(settings.state_dir).held("gtm refresh, reading the books", timeout):
-        with opened(settings.warehouse_path, settings) as con:
-            return books(con)
+    with opened(settings.warehouse_path, settings) as con:
+        return books(con)
 
 
 @contextmanager
@@ -153,56 +158,68 @@ def _history(settings: Settings) -> Iterator[dg.DagsterInstance]:
         ) from error
 
 
+def _why(error: Any) -> str:
+    """What went wrong: Dagster wraps what was raised; what that was raised from says less (SQLite's own words)."""
+    while error is not None and error.cause is not None and (error.cls_name or "").startswith("Dagster"):
+        error = error.cause
+    return _said(error.message) if error else "failed"
+
+
 def run_refresh(settings: Settings, *, full: bool = False, allow_rebuild: bool = True) -> RefreshResult:
     """Run the job `refresh` here.
 
     Raises LockHeldError when another writer does not finish in time, HistoryError when Dagster cannot record the run.
     """
-    from gtm_dagster.definitions import build_defs
-
-    # Wait for the writer before a run is recorded, so that a busy warehouse is an answer and not a failed run.
-    with WarehouseLock(settings.state_dir).held("gtm refresh, about to start", settings.refresh.lock_timeout_seconds):
-        pass
-    warehouse = fixed(settings, full=full, allow_rebuild=allow_rebuild)
-    definitions = build_defs(settings=settings, resources={"warehouse": warehouse})
+    run_id = str(uuid.uuid4())
     with _history(settings) as instance:
         fail_dead_runs(instance)
-        job = definitions.resolve_job_def(REFRESH)
-        # The console would repeat every event of the run; the instance keeps them all, the result tells what failed.
-        quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-        run_id = str(uuid.uuid4())
-        result = job.execute_in_process(
-            instance=instance, raise_on_error=False, run_id=run_id, tags=run_tags(run_id), run_config=quiet
-        )
-        checks, steps, error = [], {}, None
-        rebuilt: list[str] = []
-        for event in result.all_events:
-            data: Any = event.event_specific_data
-            if event.event_type_value == "ASSET_CHECK_EVALUATION":
-                told = data
-                checks.append(
-                    CheckOutcome(
-                        "/".join(told.asset_key.path),
-                        told.check_name,
-                        told.passed,
-                        told.severity.value,
-                        told.description or "",
-                    )
+        # Before a run is recorded, so that a busy warehouse is an answer and not a failed run; and until the books are
+        # read, so that they are this run's.
+        warehouse = fixed(settings, full=full, allow_rebuild=allow_rebuild, locked=True)
+        lock = WarehouseLock(settings.state_dir)
+        with lock.held(f"gtm refresh, run {run_id}", settings.refresh.lock_timeout_seconds):
+            return _run(settings, instance, run_id, warehouse)
+
+
+def _run(settings: Settings, instance: dg.DagsterInstance, run_id: str, warehouse: WarehouseResource) -> RefreshResult:
+    from gtm_dagster.definitions import build_defs
+
+    definitions = build_defs(settings=settings, resources={"warehouse": warehouse})
+    # The console would repeat every event of the run; the instance keeps them all, the result tells what failed.
+    quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+    result = definitions.resolve_job_def(REFRESH).execute_in_process(
+        instance=instance, raise_on_error=False, run_id=run_id, tags=run_tags(run_id), run_config=quiet
+    )
+    checks, steps = [], {}
+    rebuilt: list[str] = []
+    failures: list[str] = []
+    for event in result.all_events:
+        data: Any = event.event_specific_data
+        if event.event_type_value == "ASSET_CHECK_EVALUATION":
+            told = data
+            checks.append(
+                CheckOutcome(
+                    "/".join(told.asset_key.path),
+                    told.check_name,
+                    told.passed,
+                    told.severity.value,
+                    told.description or "",
                 )
-            elif event.event_type_value == "ASSET_MATERIALIZATION" and event.step_key == "staging":
-                told = data.materialization.metadata.get("rebuilding")
-                rebuilt += str(told.value).split("\n") if told else []
-            elif event.event_type_value == "STEP_SUCCESS" and event.step_key:
-                steps[event.step_key] = data.duration_ms / 1000
-            elif event.event_type_value == "STEP_FAILURE" and error is None:
-                cause = data.error
-                # Dagster wraps what the step raised; what that was raised from says less (SQLite's own words).
-                while cause is not None and cause.cause is not None and (cause.cls_name or "").startswith("Dagster"):
-                    cause = cause.cause
-                error = f"{event.step_key}: {_said(cause.message) if cause else 'failed'}"
+            )
+        elif event.event_type_value == "ASSET_MATERIALIZATION" and event.step_key == "staging":
+            told = data.materialization.metadata.get("rebuilding")
+            rebuilt += str(told.value).split("\n") if told else []
+        elif event.event_type_value == "STEP_SUCCESS" and event.step_key:
+            steps[event.step_key] = data.duration_ms / 1000
+        elif event.event_type_value == "STEP_FAILURE":
+            failures.append(f"{event.step_key}: {_why(data.error)}")
+        elif event.event_type_value == "PIPELINE_FAILURE":
+            # Last of the run, and the only one that says why when no step came to run.
+            failures.append(_why(data.error))
+    error = failures[0] if failures else None
     try:
         rows = _books(settings)
-    except (OSError, duckdb.Error, LockHeldError):
+    except (OSError, duckdb.Error):
         if error is None:
             raise
         rows = []  # what the step said matters more than why the books cannot be shown after it

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import dagster as dg
@@ -56,11 +56,14 @@ class WarehouseResource(DuckDBResource):
             # The process that really runs: the daemon and the sensor only asked for it. Said before it waits for the
             # lock, else a run killed while it waits would look alive.
             context.instance.add_run_tags(run_id, run_tags(run_id))
-        with WarehouseLock(self.settings.state_dir).held(f"run {run_id}", self.settings.refresh.lock_timeout_seconds):
+        with self._locked(f"run {run_id}"):
             try:
                 yield self
             finally:
                 self._close()
+
+    def _locked(self, owner: str) -> AbstractContextManager[None]:
+        return WarehouseLock(self.settings.state_dir).held(owner, self.settings.refresh.lock_timeout_seconds)
 
     @contextmanager
     def writing(self) -> Iterator[duckdb.DuckDBPyConnection]:

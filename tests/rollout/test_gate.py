@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from gate_doubles import FLAG, Recorder, Says, off, on
+from gate_doubles import FLAG, Recorder, Says, off, on, patient
 from openfeature import api
 from openfeature.event import ProviderEvent, ProviderEventDetails
 from openfeature.exception import ErrorCode, FlagNotFoundError
@@ -57,7 +57,7 @@ ANSWERS = [
 @pytest.mark.parametrize(("told", "answer", "exposure"), [case[1:] for case in ANSWERS], ids=[c[0] for c in ANSWERS])
 def test_an_answer_and_its_exposure(told: Any, answer: bool, exposure: tuple[str, str, int]) -> None:
     tracker = Recorder()
-    with RolloutController(Says(lambda flag, key: told), tracker) as gate:
+    with patient(Says(lambda flag, key: told), tracker) as gate:
         assert gate.is_feature_enabled("u1", FLAG) is answer
         assert tracker.told() == [exposure]
         assert gate.stats().answers == {exposure[1]: 1}
@@ -78,7 +78,7 @@ def test_the_exposure_passes_the_tracking_plan(reason: str) -> None:
 
 def sent(told: Any) -> dict[str, Any]:
     tracker = Recorder()
-    with RolloutController(Says(lambda flag, key: told), tracker) as gate:
+    with patient(Says(lambda flag, key: told), tracker) as gate:
         gate.is_feature_enabled("u1", FLAG)
     (event,) = tracker.events
     assert event == {"event_name": "flag_exposed", "user_id": "u1", "properties": event["properties"]}
@@ -94,7 +94,7 @@ def test_what_is_emitted() -> None:
 def test_gate_checkout_asks_for_the_flag_of_the_checkout() -> None:
     asked: list[tuple[str, str]] = []
     provider = Says(lambda flag, key: asked.append((flag, key)) or on())
-    with RolloutController(provider, Recorder(), checkout_flag="pay-fast") as gate:
+    with patient(provider, Recorder(), checkout_flag="pay-fast") as gate:
         assert gate.gate_checkout("u1") is True
     assert asked == [("pay-fast", "u1")]
 
@@ -106,7 +106,7 @@ NOBODY = [("", FLAG), (" ", FLAG), (None, FLAG), (17, FLAG), (b"u1", FLAG), (Vis
 def test_a_call_that_names_nobody_or_nothing_is_the_old_flow_and_counted(user: Any, flag: Any) -> None:
     tracker = Recorder()
     provider = Says(lambda flag, key: on())
-    with RolloutController(provider, tracker) as gate:
+    with patient(provider, tracker) as gate:
         assert gate.is_feature_enabled(user, flag) is False
         assert (gate.stats().answers, gate.stats().fallbacks) == ({"ERROR": 1}, 1)
     assert (tracker.events, provider.asked) == ([], 0)
@@ -117,14 +117,14 @@ def test_an_identity_that_fails_is_the_old_flow() -> None:
         def unit(self, visitor: str | Visitor) -> None:
             raise KeyError("session")
 
-    with RolloutController(Says(lambda flag, key: on()), Recorder(), identity=Fails()) as gate:
+    with patient(Says(lambda flag, key: on()), Recorder(), identity=Fails()) as gate:
         assert gate.is_feature_enabled("u1", FLAG) is False
         assert gate.stats().answers == {"ERROR": 1}
 
 
 def test_an_anonymous_unit_is_emitted_as_anonymous() -> None:
     tracker = Recorder()
-    with RolloutController(Says(lambda flag, key: on()), tracker, identity=FirstPartyIdentity()) as gate:
+    with patient(Says(lambda flag, key: on()), tracker, identity=FirstPartyIdentity()) as gate:
         assert gate.is_feature_enabled(Visitor(user_id="u1", first_party_id="c9"), FLAG)
     assert [(e.get("user_id"), e.get("anonymous_id")) for e in tracker.events] == [(None, "c9")]
 
@@ -152,14 +152,14 @@ def test_wrong_arguments_are_named(wrong: dict[str, Any], named: str) -> None:
 def test_there_is_no_default_to_choose() -> None:
     with pytest.raises(TypeError):
         RolloutController(Says(lambda flag, key: on()), Recorder(), default=True)  # type: ignore[call-arg]
-    with RolloutController(Says(lambda flag, key: on()), Recorder()) as gate, pytest.raises(TypeError):
+    with patient(Says(lambda flag, key: on()), Recorder()) as gate, pytest.raises(TypeError):
         gate.is_feature_enabled("u1", FLAG, True)  # type: ignore[call-arg]
 
 
 def test_each_exposure_is_emitted_once_under_many_threads() -> None:
     tracker = Recorder()
     together = threading.Barrier(8)
-    with RolloutController(Says(lambda flag, key: on()), tracker) as gate:
+    with patient(Says(lambda flag, key: on()), tracker) as gate:
 
         def visit() -> None:
             together.wait()
@@ -179,7 +179,7 @@ def test_each_exposure_is_emitted_once_under_many_threads() -> None:
 def test_a_static_answer_does_not_hide_the_split_that_follows() -> None:
     told = iter([on(Reason.STATIC), on(Reason.STATIC), off(), on(), off()])
     tracker = Recorder()
-    with RolloutController(Says(lambda flag, key: next(told)), tracker) as gate:
+    with patient(Says(lambda flag, key: next(told)), tracker) as gate:
         for _ in range(5):
             gate.is_feature_enabled("u1", FLAG)
     # the assignment changed twice within the epoch: the first one counts, nothing more is said
@@ -189,7 +189,7 @@ def test_a_static_answer_does_not_hide_the_split_that_follows() -> None:
 def test_a_new_epoch_emits_again_and_fallbacks_carry_the_last_one() -> None:
     told = iter([on(flag_metadata={"epoch": 1}), on(flag_metadata={"epoch": 2}), RuntimeError(), RuntimeError()])
     tracker = Recorder()
-    with RolloutController(Says(lambda flag, key: next(told)), tracker) as gate:
+    with patient(Says(lambda flag, key: next(told)), tracker) as gate:
         for _ in range(4):
             gate.is_feature_enabled("u1", FLAG)
     assert tracker.told() == [("treatment", "SPLIT", 1), ("treatment", "SPLIT", 2), ("control", "ERROR", 2)]
@@ -223,7 +223,7 @@ def test_a_split_that_comes_back_is_a_new_one_where_no_epoch_is_told(steps: str,
 
 def test_the_memory_of_exposures_is_bounded_and_keeps_who_comes_often() -> None:
     tracker = Recorder()
-    with RolloutController(Says(lambda flag, key: on()), tracker, remember=10) as gate:
+    with patient(Says(lambda flag, key: on()), tracker, remember=10) as gate:
         for n in range(100):
             gate.is_feature_enabled(f"u{n}", FLAG)
             gate.is_feature_enabled("often", FLAG)
@@ -237,7 +237,7 @@ def test_the_memory_of_exposures_is_bounded_and_keeps_who_comes_often() -> None:
 )
 def test_a_tracker_that_fails_changes_no_answer(error: Exception, emitted: int) -> None:
     tracker = Recorder(error=error)
-    with RolloutController(Says(lambda flag, key: on()), tracker) as gate:
+    with patient(Says(lambda flag, key: on()), tracker) as gate:
         assert gate.is_feature_enabled("u1", FLAG) is True
         assert (gate.stats().untracked, gate.stats().emitted) == (1, 0)
         tracker.error = None
@@ -248,7 +248,7 @@ def test_a_tracker_that_fails_changes_no_answer(error: Exception, emitted: int) 
 def test_split_reasons_are_the_providers_own_words() -> None:
     tracker = Recorder()
     provider = Says(lambda flag, key: on("FALLTHROUGH"))
-    with RolloutController(provider, tracker, split_reasons={"FALLTHROUGH", "RULE_MATCH"}) as gate:
+    with patient(provider, tracker, split_reasons={"FALLTHROUGH", "RULE_MATCH"}) as gate:
         gate.is_feature_enabled("u1", FLAG)
     assert tracker.told() == [("treatment", "SPLIT", 0)]
 
@@ -298,7 +298,7 @@ STALENESS = [
 @pytest.mark.parametrize(("emit", "served"), [case[1:] for case in STALENESS], ids=[case[0] for case in STALENESS])
 def test_provider_events_decide_staleness(emit: Any, served: bool) -> None:
     provider, tracker = Eventful(), Recorder()
-    with RolloutController(provider, tracker) as gate:
+    with patient(provider, tracker) as gate:
         emit(provider)
         assert gate.is_feature_enabled("u1", FLAG) is served
         assert [reason for _, reason, _ in tracker.told()] == ["SPLIT" if served else "STALE"]
@@ -313,7 +313,7 @@ def test_provider_events_decide_staleness(emit: Any, served: bool) -> None:
 def test_the_time_of_the_last_fetch_decides_staleness(age: float | None, served: bool) -> None:
     told = None if age is None else time.time() - age
     tracker = Recorder()
-    with RolloutController(Says(lambda flag, key: on()), tracker, synced_at=lambda: told) as gate:
+    with patient(Says(lambda flag, key: on()), tracker, synced_at=lambda: told) as gate:
         assert gate.is_feature_enabled("u1", FLAG) is served
         assert gate.stats().stale is not served
 
@@ -322,7 +322,7 @@ def test_a_hook_that_fails_tells_nothing() -> None:
     def hook() -> float:
         raise OSError("no disk")
 
-    with RolloutController(Says(lambda flag, key: on()), Recorder(), synced_at=hook) as gate:
+    with patient(Says(lambda flag, key: on()), Recorder(), synced_at=hook) as gate:
         assert gate.is_feature_enabled("u1", FLAG) is False
         assert gate.stats().answers == {"STALE": 1}
 
@@ -333,7 +333,7 @@ def test_a_provider_that_does_not_start_is_the_old_flow_until_it_is_ready() -> N
             raise ConnectionError("no server")
 
     provider = Fails()
-    with RolloutController(provider, Recorder()) as gate:
+    with patient(provider, Recorder()) as gate:
         assert gate.is_feature_enabled("u1", FLAG) is False
         assert gate.stats().answers == {"STALE": 1}
         provider.emit_provider_ready(EVENTS)
@@ -346,7 +346,7 @@ def test_a_registered_provider_stays_the_apis() -> None:
     try:
         api.set_provider_and_wait(provider)
         api.add_handler(ProviderEvent.PROVIDER_STALE, lambda details: heard.set())
-        with RolloutController(provider, Recorder()) as gate:
+        with patient(provider, Recorder()) as gate:
             assert gate.is_feature_enabled("u1", FLAG) is True
             provider.emit_provider_stale(EVENTS)
             assert heard.wait(5)
@@ -360,7 +360,7 @@ def test_a_registered_provider_stays_the_apis() -> None:
 def test_openfeatures_own_provider_and_its_hooks() -> None:
     flags = {FLAG: InMemoryFlag("on", {"on": True, "off": False}, flag_metadata={"epoch": 6})}
     tracker = Recorder()
-    with RolloutController(InMemoryProvider(flags), tracker) as gate:
+    with patient(InMemoryProvider(flags), tracker) as gate:
         assert gate.is_feature_enabled("u1", FLAG) is True
         assert gate.is_feature_enabled("u1", "other") is False
     assert tracker.told() == [("treatment", "STATIC", 6), ("control", "ERROR", 0)]

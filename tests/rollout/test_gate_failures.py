@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from gate_doubles import FLAG, Hangs, Recorder, Says, eventually, off, on
+from gate_doubles import FLAG, Hangs, Recorder, Says, eventually, off, on, patient
 
 from gtm_dagster.rollout import RolloutController, gate
 from gtm_dagster.rollout.breaker import Admission, Breaker
@@ -107,7 +107,7 @@ def test_errors_of_one_flag_open_its_own_breaker_only(monkeypatch: pytest.Monkey
     broken = {"torn"}
     provider = Says(lambda flag, key: RuntimeError(flag) if flag in broken else on())
     tracker = Recorder()
-    with RolloutController(provider, tracker) as asked:
+    with patient(provider, tracker) as asked:
         for _ in range(20):
             assert asked.is_feature_enabled("u1", "torn") is False
             assert asked.is_feature_enabled("u1", FLAG) is True
@@ -123,7 +123,7 @@ def test_a_late_answer_in_between_does_not_open(monkeypatch: pytest.MonkeyPatch)
     late = iter([True, True, False] * 4)
     released = threading.Event()
     provider = Says(lambda flag, key: released.wait(5) and off() if next(late) else on())
-    with RolloutController(provider, Recorder(), deadline_ms=20) as asked:
+    with RolloutController(provider, Recorder(), deadline_ms=150) as asked:
         answers = [asked.is_feature_enabled(f"u{n}", FLAG) for n in range(12)]
         released.set()
         assert answers == [False, False, True] * 4
@@ -166,7 +166,7 @@ FORKS = [
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize(("make", "served"), [case[1:] for case in FORKS], ids=[case[0] for case in FORKS])
 def test_a_forked_child(make, served: bool) -> None:
-    with RolloutController(make(), Recorder()) as asked:
+    with patient(make(), Recorder()) as asked:
         assert asked.is_feature_enabled("u1", FLAG) is True
         child = os.fork()
         if child == 0:

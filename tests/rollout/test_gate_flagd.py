@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gate_doubles import FLAG, Recorder, eventually, split_flags, write
+from gate_doubles import FLAG, Recorder, eventually, patient, split_flags, write
 from openfeature.contrib.provider.flagd import FlagdProvider
 from openfeature.contrib.provider.flagd.config import ResolverType
 
@@ -35,10 +35,9 @@ def flags(tmp_path: Path) -> Path:
 
 @contextmanager
 def gate_over(flags: Path, tracker: Recorder, **options: Any) -> Iterator[RolloutController]:
-    # The file watcher sleeps its `deadline_ms` between looks. The gate's own deadline is the subject of
-    # test_gate_failures.py; here a machine that is busy for 200 ms must not count as a late provider.
+    # The file watcher sleeps its `deadline_ms` between looks.
     provider = FlagdProvider(resolver_type=ResolverType.FILE, offline_flag_source_path=str(flags), deadline_ms=20)
-    with RolloutController(provider, tracker, deadline_ms=30_000, **options) as gate:
+    with patient(provider, tracker, **options) as gate:
         yield gate
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gate_doubles import FLAG, Recorder, eventually
+from gate_doubles import FLAG, Recorder, eventually, patient
 from UnleashClient.cache import FileCache
 from UnleashClient.constants import FEATURES_URL
 
@@ -99,7 +99,7 @@ def quiet() -> Iterator[None]:
 @contextmanager
 def gate_over(url: str, folder: Path, tracker: Recorder, **options: Any) -> Iterator[RolloutController]:
     provider = UnleashFlags(url, "token", app_name=folder.name, refresh_interval=1, cache_directory=str(folder))
-    with RolloutController(provider, tracker, **options) as gate:
+    with patient(provider, tracker, **options) as gate:
         yield gate
 
 

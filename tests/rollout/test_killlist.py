@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from gate_doubles import FLAG, Recorder, Says, eventually, on
+from gate_doubles import FLAG, Recorder, Says, eventually, on, patient
 
-from gtm_dagster.rollout import RolloutController, killlist
+from gtm_dagster.rollout import killlist
 from gtm_dagster.rollout.killlist import Killed, KillList, KillListError
 
 AT = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -90,7 +90,7 @@ def test_scenario_19_the_gate_honours_the_kill_list_whatever_the_provider_says(t
     path = tmp_path / "killed.json"
     tracker = Recorder()
     provider = Says(lambda flag, key: on())
-    with RolloutController(provider, tracker, kill_list=path) as gate:
+    with patient(provider, tracker, kill_list=path) as gate:
         assert gate.is_feature_enabled("u1", FLAG) is True
         killlist.add(path, FLAG, "the provider still serves the new flow", AT)
         eventually(lambda: not gate.is_feature_enabled("u1", FLAG), 1.0)
