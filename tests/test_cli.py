@@ -173,7 +173,7 @@ def test_simulate_import_refresh_query(gtm: Gtm) -> None:
     assert refreshed.code == 0, refreshed.err
     result = refreshed.document
     assert result["ok"] and result["run_id"] and result["checks"]
-    assert {"asset", "check", "passed", "severity"} == set(result["checks"][0])
+    assert {"asset", "check", "passed", "severity", "description"} == set(result["checks"][0])
     assert sum(day["raw"] for day in result["books"]) == 2000
 
     rows = gtm("query", "SELECT min(session_start) AS first_start, count(*) AS n FROM core.sessions", "--json").document

@@ -106,7 +106,7 @@ def test_a_run_in_which_no_step_came_to_run_says_why(tmp_path, monkeypatch):
     monkeypatch.setattr("gtm_dagster.orchestration.refresh.FixedWarehouse._locked", broken)
     result = run_refresh(settings_for(tmp_path))
     assert not result.ok
-    assert result.error == "no lock to be had on this file system"
+    assert result.error == "RuntimeError: no lock to be had on this file system"
 
 
 def test_runs_of_dead_processes_are_marked_failed(tmp_path):

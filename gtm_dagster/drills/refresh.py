@@ -94,7 +94,7 @@ def _first_ever(like: Ground, at: float, findings: Findings, when: str, tell: Te
 
 
 def _in_the_run(ground: Ground, child: Child) -> bool:
-    """Whether the child holds the lock for its run (it takes it once before that, to ask)."""
+    """Whether the child holds the lock for its run."""
     holder = WarehouseLock(ground.state).holder()
     return holder.startswith(f"pid {child.pid} (run ")
 

@@ -170,24 +170,24 @@ def run_refresh(settings: Settings, *, full: bool = False, allow_rebuild: bool =
 
     Raises LockHeldError when another writer does not finish in time, HistoryError when Dagster cannot record the run.
     """
+    from gtm_dagster.definitions import build_defs
+
+    warehouse = fixed(settings, full=full, allow_rebuild=allow_rebuild, locked=True)
+    job = build_defs(settings=settings, resources={"warehouse": warehouse}).resolve_job_def(REFRESH)
     run_id = str(uuid.uuid4())
     with _history(settings) as instance:
         fail_dead_runs(instance)
         # Before a run is recorded, so that a busy warehouse is an answer and not a failed run; and until the books are
         # read, so that they are this run's.
-        warehouse = fixed(settings, full=full, allow_rebuild=allow_rebuild, locked=True)
         lock = WarehouseLock(settings.state_dir)
-        with lock.held(f"gtm refresh, run {run_id}", settings.refresh.lock_timeout_seconds):
-            return _run(settings, instance, run_id, warehouse)
+        with lock.held(f"run {run_id}", settings.refresh.lock_timeout_seconds):
+            return _run(settings, job, instance, run_id)
 
 
-def _run(settings: Settings, instance: dg.DagsterInstance, run_id: str, warehouse: WarehouseResource) -> RefreshResult:
-    from gtm_dagster.definitions import build_defs
-
-    definitions = build_defs(settings=settings, resources={"warehouse": warehouse})
+def _run(settings: Settings, job: dg.JobDefinition, instance: dg.DagsterInstance, run_id: str) -> RefreshResult:
     # The console would repeat every event of the run; the instance keeps them all, the result tells what failed.
     quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-    result = definitions.resolve_job_def(REFRESH).execute_in_process(
+    result = job.execute_in_process(
         instance=instance, raise_on_error=False, run_id=run_id, tags=run_tags(run_id), run_config=quiet
     )
     checks, steps = [], {}
