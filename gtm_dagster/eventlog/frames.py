@@ -16,6 +16,7 @@ import msgspec
 from gtm_dagster.eventlog.records import LANDING_COLUMNS, Record
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
 
 
@@ -27,6 +28,9 @@ class _Column(msgspec.Struct, frozen=True, array_like=True, gc=False):
     offsets: bytes | None = None
     valid: bytes | None = None
 
+
+_MOST_BYTES = 2**31 - 1
+"""What the offsets of an Arrow array of text reach."""
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[_Column]).decode
@@ -76,37 +80,83 @@ def to_arrow(frames: list[tuple[int, int, bytes]]) -> pa.Table:
     import pyarrow as pa
 
     types = {"str": pa.string(), "int64": pa.int64(), "bytes": pa.binary()}
-    sizes = [last - first + 1 for first, last, _ in frames]
+    schema = pa.schema([(name, types[kind]) for name, kind in LANDING_COLUMNS])
+    if not frames:
+        return schema.empty_table()
+    sizes = np.array([last - first + 1 for first, last, _ in frames])
     opened = [_decode(zlib.decompress(payload)) for _, _, payload in frames]
-    columns = []
-    for place, (name, kind) in enumerate(LANDING_COLUMNS):
+    columns: list[Any] = []
+    for (name, kind), parts in zip(LANDING_COLUMNS, zip(*opened, strict=True), strict=True):
         if name == "row_no":
-            offsets = [np.arange(first, last + 1, dtype=np.int64) for first, last, _ in frames]
-            columns.append(pa.chunked_array([np.concatenate(offsets)] if offsets else [], types[kind]))
-            continue
-        chunks = _chunks([(n, frame[place]) for n, frame in zip(sizes, opened, strict=True)], types[kind])
-        columns.append(pa.chunked_array(chunks, types[kind]).combine_chunks())
-    return pa.Table.from_arrays(columns, schema=pa.schema([(name, types[kind]) for name, kind in LANDING_COLUMNS]))
+            columns.append(_running(np.array([first for first, _, _ in frames]), sizes))
+        else:
+            columns.append(pa.chunked_array(_arrays(list(parts), sizes, types[kind]), types[kind]))
+    return pa.Table.from_arrays(columns, schema=schema)
 
 
-def _chunks(parts: list[tuple[int, _Column]], kind: pa.DataType) -> list[pa.Array]:
-    """The arrays of one column: neighbours that hold the same one value are one array."""
+def _running(starts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """`start, start + 1, ...` of each frame, one after the other."""
+    import numpy as np
+
+    before = np.cumsum(sizes) - sizes
+    return np.repeat(starts - before, sizes) + np.arange(int(sizes.sum()))
+
+
+def _arrays(parts: list[_Column], sizes: np.ndarray, kind: pa.DataType) -> list[pa.Array]:
+    """One column over all frames: one array, or several when its text is more than one array can point into."""
+    import numpy as np
     import pyarrow as pa
 
-    chunks: list[pa.Array] = []
-    same, rows = None, 0
-    for n, column in parts:
-        if column.data is None and rows and column.same == same:
-            rows += n
-            continue
-        if rows:
-            chunks.append(pa.repeat(pa.scalar(same, kind), rows))
-        same, rows = column.same, n if column.data is None else 0
-        if column.data is not None:
-            buffers = [pa.py_buffer(column.valid) if column.valid else None, pa.py_buffer(column.data)]
-            if column.offsets is not None:
-                buffers.insert(1, pa.py_buffer(column.offsets))
-            chunks.append(pa.Array.from_buffers(kind, n, buffers))
-    if rows:
-        chunks.append(pa.repeat(pa.scalar(same, kind), rows))
-    return chunks
+    first = parts[0]
+    if all(part.data is None and part.same == first.same for part in parts):
+        return [pa.repeat(pa.scalar(first.same, kind), int(sizes.sum()))]
+    spread: dict[tuple[Any, int], _Column] = {}
+    filled: list[tuple[bytes, bytes | None, bytes | None]] = []
+    for part, rows in zip(parts, sizes.tolist(), strict=True):
+        told = part
+        if part.data is None:
+            key = (part.same, rows)
+            told = spread.get(key) or spread.setdefault(key, _spread(part.same, rows, kind))
+        filled.append((told.data or b"", told.offsets, told.valid))
+    lengths = np.array([len(data) for data, _, _ in filled])
+    if lengths.sum() > _MOST_BYTES and len(parts) > 1:
+        half = len(parts) // 2
+        return _arrays(parts[:half], sizes[:half], kind) + _arrays(parts[half:], sizes[half:], kind)
+    buffers = [
+        _validity([valid for _, _, valid in filled], sizes),
+        pa.py_buffer(b"".join([data for data, _, _ in filled])),
+    ]
+    if filled[0][1] is not None:
+        ends = np.cumsum(lengths)
+        inner = np.frombuffer(b"".join([offsets or b"" for _, offsets, _ in filled]), np.int32)
+        # Each frame's offsets end where the next frame's begin.
+        inner = np.delete(inner, np.cumsum(sizes + 1) - 1) + np.repeat(ends - lengths, sizes)
+        buffers.insert(1, pa.py_buffer(np.append(inner, ends[-1]).astype(np.int32)))
+    return [pa.Array.from_buffers(kind, int(sizes.sum()), buffers)]
+
+
+def _spread(value: Any, rows: int, kind: pa.DataType) -> _Column:
+    """The column of a frame that says only once what all its rows hold."""
+    import numpy as np
+    import pyarrow as pa
+
+    valid = None if value is not None else bytes((rows + 7) // 8)
+    if kind == pa.int64():
+        return _Column(data=np.full(rows, value or 0, np.int64).tobytes(), valid=valid)
+    one = value.encode() if isinstance(value, str) else value or b""
+    offsets = np.arange(rows + 1, dtype=np.int32) * len(one)
+    return _Column(data=one * rows, offsets=offsets.tobytes(), valid=valid)
+
+
+def _validity(bitmaps: list[bytes | None], sizes: np.ndarray) -> pa.Buffer | None:
+    """The bitmaps of all frames, each of which begins with a new byte, as one."""
+    import numpy as np
+    import pyarrow as pa
+
+    if not any(bitmaps):
+        return None
+    widths = (sizes + 7) // 8
+    whole = b"".join([bits or b"\xff" * width for bits, width in zip(bitmaps, widths.tolist(), strict=True)])
+    bits = np.unpackbits(np.frombuffer(whole, np.uint8), bitorder="little")
+    kept = bits[_running((np.cumsum(widths) - widths) * 8, sizes)]
+    return pa.py_buffer(np.packbits(kept, bitorder="little"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pyarrow as pa
+import pytest
 from eventlog_cases import quarantined, record
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,6 +22,21 @@ RECORDS = st.lists(st.builds(Record, received_us=INT64, origin=st.just("log"), *
 
 def rows(records: list[Record], first: int) -> list[dict[str, object]]:
     return [msgspec.structs.asdict(each) | {"row_no": first + n} for n, each in enumerate(records)]
+
+
+@given(st.lists(RECORDS, min_size=1, max_size=5), st.sampled_from([2**31 - 1, 3]))
+@settings(max_examples=100, deadline=None)
+def test_frames_read_back_one_after_the_other(parts, most):
+    """Whatever shapes meet, and also when an array could hold three bytes of text only."""
+    frames, first = [], 1
+    for part in parts:
+        frames.append((first, first + len(part) - 1, pack(part)))
+        first += len(part)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gtm_dagster.eventlog.frames._MOST_BYTES", most)
+        table = to_arrow(frames)
+    table.validate(full=True)
+    assert table.to_pylist() == rows([each for part in parts for each in part], 1)
 
 
 @given(RECORDS, st.integers(1, 2**40))
