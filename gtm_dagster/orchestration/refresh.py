@@ -7,7 +7,7 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -175,25 +175,30 @@ def run_refresh(settings: Settings, *, full: bool = False, allow_rebuild: bool =
     warehouse = fixed(settings, full=full, allow_rebuild=allow_rebuild, locked=True)
     job = build_defs(settings=settings, resources={"warehouse": warehouse}).resolve_job_def(REFRESH)
     run_id = str(uuid.uuid4())
-    with _history(settings) as instance:
-        fail_dead_runs(instance)
-        # Before a run is recorded, so that a busy warehouse is an answer and not a failed run; and until the books are
-        # read, so that they are this run's.
-        lock = WarehouseLock(settings.state_dir)
-        with lock.held(f"run {run_id}", settings.refresh.lock_timeout_seconds):
-            return _run(settings, job, instance, run_id)
+    # From before a run is recorded, so that a busy warehouse is an answer and not a failed run, until the books are read,
+    # so that they are this run's.
+    with WarehouseLock(settings.state_dir).held(f"run {run_id}", settings.refresh.lock_timeout_seconds):
+        with _history(settings) as instance:
+            fail_dead_runs(instance)
+            # The console would repeat every event of the run; the instance keeps them all, the result tells what failed.
+            quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+            done = job.execute_in_process(
+                instance=instance, raise_on_error=False, run_id=run_id, tags=run_tags(run_id), run_config=quiet
+            )
+        result = _result_of(done)
+        try:
+            return replace(result, books=_books(settings))
+        except (OSError, duckdb.Error):
+            if result.error is None:
+                raise
+            return result  # what the step said matters more than why the books cannot be shown after it
 
 
-def _run(settings: Settings, job: dg.JobDefinition, instance: dg.DagsterInstance, run_id: str) -> RefreshResult:
-    # The console would repeat every event of the run; the instance keeps them all, the result tells what failed.
-    quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-    result = job.execute_in_process(
-        instance=instance, raise_on_error=False, run_id=run_id, tags=run_tags(run_id), run_config=quiet
-    )
+def _result_of(done: dg.ExecuteInProcessResult) -> RefreshResult:
     checks, steps = [], {}
     rebuilt: list[str] = []
     failures: list[str] = []
-    for event in result.all_events:
+    for event in done.all_events:
         data: Any = event.event_specific_data
         if event.event_type_value == "ASSET_CHECK_EVALUATION":
             told = data
@@ -216,12 +221,5 @@ def _run(settings: Settings, job: dg.JobDefinition, instance: dg.DagsterInstance
         elif event.event_type_value == "PIPELINE_FAILURE":
             # Last of the run, and the only one that says why when no step came to run.
             failures.append(_why(data.error))
-    error = failures[0] if failures else None
-    try:
-        rows = _books(settings)
-    except (OSError, duckdb.Error):
-        if error is None:
-            raise
-        rows = []  # what the step said matters more than why the books cannot be shown after it
-    ok = result.success and all(check.passed or check.severity != "ERROR" for check in checks)
-    return RefreshResult(result.run_id, ok, rows, checks, rebuilt, steps, error)
+    ok = done.success and all(check.passed or check.severity != "ERROR" for check in checks)
+    return RefreshResult(done.run_id, ok, [], checks, rebuilt, steps, failures[0] if failures else None)
