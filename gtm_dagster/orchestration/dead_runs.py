@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import dagster as dg
+from dagster import DagsterEventType
+from dagster._core.launcher import DefaultRunLauncher
 
 NEVER_SUBMITTED = timedelta(minutes=5)
 """A run is only so long between its record and the queue when whoever made it died there (Dagster: "a brief window")."""
@@ -14,7 +17,7 @@ _UNFINISHED = [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING, dg
 
 def process_tags(run_id: str) -> dict[str, str]:
     """Tags that say which process carries out a run, and of which run they are: a retry inherits those of its parent."""
-    return {"gtm/pid": str(os.getpid()), "gtm/run": run_id}
+    return {"gtm/pid": str(os.getpid()), "gtm/born": _born(os.getpid()), "gtm/run": run_id}
 
 
 def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
@@ -22,27 +25,64 @@ def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     dead = []
     for record in instance.get_run_records(dg.RunsFilter(statuses=_UNFINISHED)):
         run = record.dagster_run
-        reason = _death(run, datetime.now(UTC) - record.create_timestamp.replace(tzinfo=UTC))
+        reason = _death(instance, run, datetime.now(UTC) - record.create_timestamp.replace(tzinfo=UTC))
         if reason:
             instance.report_run_failed(run, message=reason)
             dead.append(run.run_id)
     return dead
 
 
-def _death(run: dg.DagsterRun, age: timedelta) -> str | None:
-    pid = run.tags.get("gtm/pid")
-    if pid and run.tags.get("gtm/run", run.run_id) == run.run_id:
-        return None if _alive(int(pid)) else f"its process {pid} is gone"
+def _death(instance: dg.DagsterInstance, run: dg.DagsterRun, age: timedelta) -> str | None:
+    pid, born = _process(instance, run)
+    if pid is not None:
+        return None if _alive(pid, born) else f"its process {pid} is gone"
     if run.status == dg.DagsterRunStatus.NOT_STARTED and age > NEVER_SUBMITTED:
         return "it was never submitted: who asked for it was gone before"
     return None
 
 
-def _alive(pid: int) -> bool:
+def _process(instance: dg.DagsterInstance, run: dg.DagsterRun) -> tuple[int | None, str]:
+    """The process that carries out the run, and when it was born: by its tags, else by what Dagster logged at its start.
+
+    A run killed in between never came to tag itself. Other launchers than the default one start it on another machine.
+    """
+    if "gtm/pid" in run.tags and run.tags.get("gtm/run", run.run_id) == run.run_id:
+        return int(run.tags["gtm/pid"]), run.tags.get("gtm/born", "")
+    if isinstance(instance.run_launcher, DefaultRunLauncher) and run.status != dg.DagsterRunStatus.NOT_STARTED:
+        for entry in instance.all_logs(run.run_id, {DagsterEventType.ENGINE_EVENT, DagsterEventType.PIPELINE_START}):
+            event = entry.get_dagster_event()
+            if event.pid is not None:
+                return event.pid, ""
+            if event.is_engine_event and "pid" in event.engine_event_data.metadata:
+                return int(str(event.engine_event_data.metadata["pid"].value)), ""
+    return None, ""
+
+
+def _stat(pid: int) -> list[str]:
+    """What Linux tells of a process, from its state on (proc(5), fields 3 and later); nothing where there is no /proc."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
+
+
+def _born(pid: int) -> str:
+    """Boot and clock tick at which the process began, so that a later one of the same number is told from it."""
+    told = _stat(pid)
+    try:
+        return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()}/{told[19]}" if told else ""
+    except OSError:
+        return ""
+
+
+def _alive(pid: int, born: str) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
-        return True
-    return True
+        pass
+    if _stat(pid)[:1] == ["Z"]:
+        return False  # killed, and its parent has not looked yet
+    now = _born(pid)
+    return not (born and now) or born == now
