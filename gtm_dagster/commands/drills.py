@@ -22,12 +22,9 @@ def run_drills_here(
 
     Raises Problem (2) for a name that is not known.
     """
-    from gtm_dagster.drills.outcome import DrillError
-    from gtm_dagster.drills.running import DRILLS, ROUNDS, Asked, outcome_lines, run_drills
+    from gtm_dagster.drills.outcome import DrillError, UnknownDrillError
+    from gtm_dagster.drills.running import ROUNDS, Asked, outcome_lines, run_drills
 
-    unknown = [name for name in names if name not in DRILLS]
-    if unknown:
-        raise Problem(f"{unknown[0]}: there is no such drill; there are {', '.join(DRILLS)}", 2)
     asked = Asked(rounds or ROUNDS, minutes)
     outcomes = []
     # A plain `kill` unwinds like Ctrl-C: what a drill started ends with it, and its folder goes.
@@ -40,6 +37,8 @@ def run_drills_here(
                     say(line)
             elif outcome.skipped is not None:
                 note(f"SKIPPED {outcome.drill}: {outcome.skipped}")
+    except UnknownDrillError as error:
+        raise Problem(str(error), 2) from None
     except DrillError as error:
         raise Problem(str(error)) from None
     finally:

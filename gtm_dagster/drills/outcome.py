@@ -53,6 +53,10 @@ class DrillError(Exception):
     """A drill could not go on, which is not the same as a promise broken; the message says why."""
 
 
+class UnknownDrillError(DrillError):
+    """No drill has this name; the message lists those there are."""
+
+
 @dataclass
 class Findings:
     """Collects what was not as promised; says each one at once."""

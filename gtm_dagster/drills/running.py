@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gtm_dagster.drills.outcome import DrillError, Findings, Outcome, Rounds, Tell
+from gtm_dagster.drills.outcome import Findings, Outcome, Rounds, Tell, UnknownDrillError
 
 if TYPE_CHECKING:
     from gtm_dagster.settings import Settings
@@ -42,11 +42,11 @@ DRILLS = {
 def run_drills(names: Sequence[str], settings: Settings, asked: Asked, tell: Tell) -> Iterator[Outcome]:
     """Run the named drills (all of DRILLS when none is named); each one's outcome when it is over.
 
-    Raises DrillError when a name is not known or a drill cannot go on.
+    Raises UnknownDrillError before the first when a name is not known, DrillError when a drill cannot go on.
     """
     unknown = [name for name in names if name not in DRILLS]
     if unknown:
-        raise DrillError(f"{unknown[0]}: there is no such drill; there are {', '.join(DRILLS)}")
+        raise UnknownDrillError(f"{unknown[0]}: there is no such drill; there are {', '.join(DRILLS)}")
     for name in names or DRILLS:
         tell(f"{name}: {DRILLS[name]}")
         yield _one(name, settings, asked, lambda text, name=name: tell(f"{name}: {text}"))  # type: ignore[misc]

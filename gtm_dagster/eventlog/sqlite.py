@@ -6,8 +6,10 @@ transaction, so an acknowledged event is durable and an event is stored once. Re
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
+import os
 import queue
 import sqlite3
 import threading
@@ -275,7 +277,10 @@ class SqliteEventLog:
             )
             con.execute("UPDATE tail SET seq = ?", (last,))
         if not counts:
-            # An empty append proves that the disk takes a write; SQLite skips a write that changes nothing.
+            # An empty append proves that the disk takes a write; SQLite skips a write that changes nothing, and finds
+            # room for so little in its own log when the disk has none for events.
+            if full_disk(self.path.parent):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             con.execute("INSERT INTO consumers VALUES ('', 0)")
             con.execute("DELETE FROM consumers WHERE name = ''")
         con.executemany(

@@ -176,6 +176,16 @@ def test_every_commit_waits_for_the_disk(log):
         assert own.execute("PRAGMA synchronous").fetchone() == (2,)
 
 
+def test_an_empty_append_asks_whether_there_is_room_for_events(log, monkeypatch):
+    """SQLite finds room for a probe in its own log when the disk has none left; /readyz has to say so."""
+    log.append([])
+    monkeypatch.setattr("gtm_dagster.eventlog.sqlite.full_disk", lambda _: "; no space left on its disk (0 bytes free)")
+    with pytest.raises(EventLogError, match="no space left"):
+        log.append([])
+    monkeypatch.undo()
+    log.append([])
+
+
 @pytest.mark.parametrize("content", [b"no database, but longer than a header" * 20], ids=["not a database"])
 def test_a_file_that_is_no_log_is_named(tmp_path, content):
     path = tmp_path / "events.db"
