@@ -20,7 +20,7 @@ PATIENT_MS = 30_000
 """Deadline of gates whose deadline is not what a test is about: a machine that is busy for 200 ms is no late provider."""
 
 
-def eventually(holds: Callable[[], bool], seconds: float = 30.0) -> None:
+def eventually(holds: Callable[[], bool], seconds: float = 8.0) -> None:
     """Wait until `holds`; fails after `seconds`."""
     end = time.monotonic() + seconds
     while not holds():
