@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from gtm_dagster.drills.collector import Edge, Load, Log
-from gtm_dagster.drills.ground import LIMIT_SECONDS, Ground, throw_away
+from gtm_dagster.drills.ground import LIMIT_SECONDS, Ground, Ran, throw_away
 from gtm_dagster.drills.looking import left_lying, look_at_rebuild, look_at_refresh, unfinished_runs
 from gtm_dagster.drills.outcome import DrillError, Findings, Outcome, Rounds, Tell
 from gtm_dagster.drills.processes import until
@@ -166,7 +166,7 @@ class _Full:
             ran = self.ground.run("import", str(file), "--json")
         finally:
             self.disk.empty()
-        self._clear("import", ran.code, ran.message)
+        self._clear("import", ran)
         self.tell(f"import: {ran.message}")
         again = self.ground.run("import", str(file), "--json")
         self.findings.expect(again.code == 0, f"import: with room again it ended with {again.code}: {again.message}")
@@ -212,17 +212,17 @@ class _Full:
                     self._still_read(when)
         finally:
             self.disk.empty()
-        message = _message(child.out, child.err)
+        ran = Ran(code, child.out, child.err, child.seconds())
         if code != 0:
-            self._clear(when, code, message)
+            self._clear(when, ran)
         healing = self.ground.run("refresh", "--json")
         look_at_refresh(healing, self.supply.expected, self.findings, f"{when}, with room again")
-        return message if code != 0 else None
+        return ran.message if code != 0 else None
 
-    def _clear(self, when: str, code: int | None, message: str) -> None:
-        self.findings.expect(code == 1, f"{when}: on a full disk it ended with {code}")
+    def _clear(self, when: str, ran: Ran) -> None:
+        self.findings.expect(ran.code == 1, f"{when}: on a full disk it ended with {ran.code}")
         self.findings.expect(
-            bool(CLEAR.search(message)), f"{when}: the message does not say that the disk is full: {message!r}"
+            bool(CLEAR.search(ran.message)), f"{when}: the message does not say that the disk is full: {ran.message!r}"
         )
 
     def _still_read(self, when: str) -> None:
@@ -230,14 +230,6 @@ class _Full:
             query(self.ground.settings, "SELECT count(*) FROM core.sessions")
         except QueryError as error:
             self.findings.add(f"{when}: the serving copy cannot be read on a full disk: {error}")
-
-
-def _message(out: str, err: str) -> str:
-    try:
-        told = json.loads(out).get("error")
-    except ValueError:
-        told = None
-    return str(told or (err.strip().splitlines() or [""])[-1])
 
 
 def _after(seconds: float) -> Callable[[], bool]:
