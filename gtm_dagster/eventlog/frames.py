@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import zlib
 from array import array
+from functools import cache
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
@@ -110,25 +111,20 @@ def _arrays(parts: list[_Column], sizes: np.ndarray, kind: pa.DataType) -> list[
     first = parts[0]
     if all(part.data is None and part.same == first.same for part in parts):
         return [pa.repeat(pa.scalar(first.same, kind), int(sizes.sum()))]
-    spread: dict[tuple[Any, int], _Column] = {}
-    filled: list[tuple[bytes, bytes | None, bytes | None]] = []
-    for part, rows in zip(parts, sizes.tolist(), strict=True):
-        told = part
-        if part.data is None:
-            key = (part.same, rows)
-            told = spread.get(key) or spread.setdefault(key, _spread(part.same, rows, kind))
-        filled.append((told.data or b"", told.offsets, told.valid))
-    lengths = np.array([len(data) for data, _, _ in filled])
+    spread = cache(_spread)  # many frames hold the same
+    parts = [
+        spread(part.same, rows, kind) if part.data is None else part
+        for part, rows in zip(parts, sizes.tolist(), strict=True)
+    ]
+    data = [part.data or b"" for part in parts]
+    lengths = np.array([len(each) for each in data])
     if lengths.sum() > _MOST_BYTES and len(parts) > 1:
         half = len(parts) // 2
         return _arrays(parts[:half], sizes[:half], kind) + _arrays(parts[half:], sizes[half:], kind)
-    buffers = [
-        _validity([valid for _, _, valid in filled], sizes),
-        pa.py_buffer(b"".join([data for data, _, _ in filled])),
-    ]
-    if filled[0][1] is not None:
+    buffers = [_validity([part.valid for part in parts], sizes), pa.py_buffer(b"".join(data))]
+    if parts[0].offsets is not None:
         ends = np.cumsum(lengths)
-        inner = np.frombuffer(b"".join([offsets or b"" for _, offsets, _ in filled]), np.int32)
+        inner = np.frombuffer(b"".join([part.offsets or b"" for part in parts]), np.int32)
         # Each frame's offsets end where the next frame's begin.
         inner = np.delete(inner, np.cumsum(sizes + 1) - 1) + np.repeat(ends - lengths, sizes)
         buffers.insert(1, pa.py_buffer(np.append(inner, ends[-1]).astype(np.int32)))
