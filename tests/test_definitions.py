@@ -103,7 +103,7 @@ def test_a_run_in_which_no_step_came_to_run_says_why(tmp_path, monkeypatch):
     def broken(self, owner):
         raise RuntimeError("no lock to be had on this file system")
 
-    monkeypatch.setattr("gtm_dagster.orchestration.refresh.FixedWarehouse._locked", broken)
+    monkeypatch.setattr("gtm_dagster.orchestration.refresh.FixedWarehouse._writers_lock", broken)
     result = run_refresh(settings_for(tmp_path))
     assert not result.ok
     assert result.error == "RuntimeError: no lock to be had on this file system"

@@ -7,8 +7,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
-from dagster import DagsterEventType
-from dagster._core.launcher import DefaultRunLauncher
 
 NEVER_SUBMITTED = timedelta(minutes=5)
 """A run is only so long between its record and the queue when whoever made it died there (Dagster: "a brief window")."""
@@ -48,8 +46,9 @@ def _process(instance: dg.DagsterInstance, run: dg.DagsterRun) -> tuple[int | No
     """
     if "gtm/pid" in run.tags and run.tags.get("gtm/run", run.run_id) == run.run_id:
         return int(run.tags["gtm/pid"]), run.tags.get("gtm/born", "")
-    if isinstance(instance.run_launcher, DefaultRunLauncher) and run.status != dg.DagsterRunStatus.NOT_STARTED:
-        for entry in instance.all_logs(run.run_id, {DagsterEventType.ENGINE_EVENT, DagsterEventType.PIPELINE_START}):
+    if isinstance(instance.run_launcher, dg.DefaultRunLauncher):
+        telling = {dg.DagsterEventType.ENGINE_EVENT, dg.DagsterEventType.PIPELINE_START}
+        for entry in instance.all_logs(run.run_id, telling):
             event = entry.get_dagster_event()
             if event.pid is not None:
                 return event.pid, ""

@@ -57,11 +57,11 @@ class RefreshResult:
 class FixedWarehouse(WarehouseResource):
     """The warehouse of settings that were read already (the command line reads them once).
 
-    Who starts the run with the writer's lock in its hands says so with `locked`.
+    Who starts the run with the writer's lock in its hands says so with `lock_held`.
     """
 
     settings_json: str = ""
-    locked: bool = False
+    lock_held: bool = False
 
     @property
     def settings(self) -> Settings:
@@ -71,8 +71,8 @@ class FixedWarehouse(WarehouseResource):
             )
         return self._settings
 
-    def _locked(self, owner: str) -> AbstractContextManager[None]:
-        return nullcontext() if self.locked else super()._locked(owner)
+    def _writers_lock(self, owner: str) -> AbstractContextManager[None]:
+        return nullcontext() if self.lock_held else super()._writers_lock(owner)
 
 
 def fixed(settings: Settings, **options: Any) -> FixedWarehouse:
@@ -172,7 +172,7 @@ def run_refresh(settings: Settings, *, full: bool = False, allow_rebuild: bool =
     """
     from gtm_dagster.definitions import build_defs
 
-    warehouse = fixed(settings, full=full, allow_rebuild=allow_rebuild, locked=True)
+    warehouse = fixed(settings, full=full, allow_rebuild=allow_rebuild, lock_held=True)
     job = build_defs(settings=settings, resources={"warehouse": warehouse}).resolve_job_def(REFRESH)
     run_id = str(uuid.uuid4())
     # From before a run is recorded, so that a busy warehouse is an answer and not a failed run, until the books are read,
@@ -201,15 +201,9 @@ def _result_of(done: dg.ExecuteInProcessResult) -> RefreshResult:
     for event in done.all_events:
         data: Any = event.event_specific_data
         if event.event_type_value == "ASSET_CHECK_EVALUATION":
-            told = data
+            asset = "/".join(data.asset_key.path)
             checks.append(
-                CheckOutcome(
-                    "/".join(told.asset_key.path),
-                    told.check_name,
-                    told.passed,
-                    told.severity.value,
-                    told.description or "",
-                )
+                CheckOutcome(asset, data.check_name, data.passed, data.severity.value, data.description or "")
             )
         elif event.event_type_value == "ASSET_MATERIALIZATION" and event.step_key == "staging":
             told = data.materialization.metadata.get("rebuilding")

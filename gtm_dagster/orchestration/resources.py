@@ -56,13 +56,13 @@ class WarehouseResource(DuckDBResource):
             # The process that really runs: the daemon and the sensor only asked for it. Said before it waits for the
             # lock, else a run killed while it waits would look alive.
             context.instance.add_run_tags(run_id, run_tags(run_id))
-        with self._locked(f"run {run_id}"):
+        with self._writers_lock(f"run {run_id}"):
             try:
                 yield self
             finally:
                 self._close()
 
-    def _locked(self, owner: str) -> AbstractContextManager[None]:
+    def _writers_lock(self, owner: str) -> AbstractContextManager[None]:
         return WarehouseLock(self.settings.state_dir).held(owner, self.settings.refresh.lock_timeout_seconds)
 
     @contextmanager
