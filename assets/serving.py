@@ -4,7 +4,7 @@ import dagster as dg
 
 from assets.declaring import OWNER
 from gtm_dagster.orchestration.resources import WarehouseResource
-from gtm_dagster.warehouse.serving import publish
+from gtm_dagster.warehouse.publishing import publish
 
 _DEPS = [("marts", name) for name in ("channel_attribution", "funnel", "retention")]
 

@@ -112,7 +112,7 @@ def step_build(folder: Path, meter: Meter, title: str, fresh: bool) -> None:
     from gtm_dagster.warehouse import build
     from gtm_dagster.warehouse.checks import CHECKS
     from gtm_dagster.warehouse.engine import opened
-    from gtm_dagster.warehouse.serving import publish
+    from gtm_dagster.warehouse.publishing import publish
 
     settings = settings_of(folder)
     if fresh:
@@ -134,6 +134,7 @@ def step_build(folder: Path, meter: Meter, title: str, fresh: bool) -> None:
         assert all(result.passed for result in results), [r.description for r in results if not r.passed]
         with meter.measured(f"{title}: serving copy"):
             publish(con, settings)
+            con.execute("CHECKPOINT")
 
 
 def step_refresh(folder: Path, meter: Meter, title: str) -> None:

@@ -29,7 +29,8 @@ from gtm_dagster.rollout.providers import FlagState, ProviderError
 from gtm_dagster.rollout.providers.flagd import Flagd, set_split
 from gtm_dagster.settings import Notify, Settings
 from gtm_dagster.warehouse.engine import opened
-from gtm_dagster.warehouse.serving import publish, query
+from gtm_dagster.warehouse.publishing import publish
+from gtm_dagster.warehouse.serving import query
 from sensors.conversion_guard import Attempt, next_attempt, page_of
 
 EPISODE = episode_id(GUARD.key, 1)

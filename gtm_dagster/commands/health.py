@@ -129,6 +129,9 @@ def verify_warehouse(here: Invocation) -> Finding:
         return Finding("rebuild", False, str(error))
     differing = {table: n for table, n in result.differences.items() if n}
     if result.ok:
-        return Finding("rebuild", True, f"{len(result.differences)} tables equal a rebuild of their landing files")
+        copy = "" if result.served else "; the serving copy is older and was not compared"
+        return Finding(
+            "rebuild", True, f"{len(result.differences)} tables equal a rebuild of their landing files{copy}"
+        )
     told = ", ".join(f"{table} ({n} rows)" for table, n in differing.items())
     return Finding("rebuild", False, f"differs in {told}; first: {result.first}; gtm refresh --full rebuilds")

@@ -17,7 +17,8 @@ from gtm_dagster.drills.processes import Child, until
 from gtm_dagster.settings import load_settings
 from gtm_dagster.warehouse.engine import opened
 from gtm_dagster.warehouse.lock import WarehouseLock
-from gtm_dagster.warehouse.serving import QueryError, publish, query
+from gtm_dagster.warehouse.publishing import publish
+from gtm_dagster.warehouse.serving import QueryError, query
 from gtm_dagster.warehouse.tables import create
 
 ROWS = 200_000

@@ -8,12 +8,16 @@ the batch costs.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import duckdb
 
 from gtm_dagster.warehouse.engine import transaction
 from gtm_dagster.warehouse.statements import statement
-from gtm_dagster.warehouse.tables import STEPS, BuildContext, mark_rebuild, take_rebuild
+from gtm_dagster.warehouse.tables import PUBLISH, STEPS, BuildContext, mark_rebuild, take_rebuild
+
+if TYPE_CHECKING:
+    from gtm_dagster.settings import Settings
 
 HOUR_US = 3_600_000_000
 _FAR = 8_000_000_000_000_000_000
@@ -95,6 +99,11 @@ def build_identities(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepR
         if whole:
             con.execute("DELETE FROM core.identities")
         else:
+            con.execute(  # the readers' copy of these persons: other identities, no other time to replace yet
+                """INSERT INTO meta.scope SELECT $1, person_no, NULL, NULL FROM owners
+                UNION SELECT $1, person_no, NULL, NULL FROM core.identities WHERE anonymous_no IN (SELECT anonymous_no FROM due)""",
+                [PUBLISH],
+            )
             con.execute("DELETE FROM core.identities WHERE anonymous_no IN (SELECT anonymous_no FROM due)")
             con.execute(
                 """CREATE OR REPLACE TEMP TABLE moved AS
@@ -133,12 +142,17 @@ def build_identities(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepR
 def take_scope(con: duckdb.DuckDBPyConnection, step: str) -> bool:
     """Fill the temporary table `scope(person_no, lo_us, hi_us)` with the step's debt; True means everything."""
     whole = take_rebuild(con, step)
+    find_scope(con, step)
+    con.execute("DELETE FROM meta.scope WHERE step = ?", [step])
+    return whole
+
+
+def find_scope(con: duckdb.DuckDBPyConnection, step: str) -> None:
+    """Fill `scope` and leave the debt."""
     con.execute(
         "CREATE OR REPLACE TEMP TABLE scope AS SELECT person_no, min(lo_us) AS lo_us, max(hi_us) AS hi_us FROM meta.scope WHERE step = ? GROUP BY 1",
         [step],
     )
-    con.execute("DELETE FROM meta.scope WHERE step = ?", [step])
-    return whole
 
 
 def build_sessions(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepResult:
@@ -188,7 +202,7 @@ def build_sessions(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepRes
         if whole:
             mark_rebuild(con, following)
         else:
-            for step in following:
+            for step in (*following, PUBLISH):
                 con.execute("INSERT INTO meta.scope SELECT $1, person_no, lo_us, hi_us FROM scope", [step])
         result = StepResult(count(con, "core.sessions"), written, count(con, "scope"), whole)
     drop_scope(con)
@@ -299,14 +313,14 @@ def build_conversions(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> Step
     return result
 
 
-def longest_window_us(ctx: BuildContext) -> int:
+def longest_window_us(settings: Settings) -> int:
     """The longest lookback of all windows, in microseconds."""
-    return max((round(w.lookback_hours * HOUR_US) for w in ctx.settings.attribution.windows), default=0)
+    return max((round(w.lookback_hours * HOUR_US) for w in settings.attribution.windows), default=0)
 
 
 def scope_conversions(con: duckdb.DuckDBPyConnection, ctx: BuildContext, whole: bool, columns: str) -> None:
     """The temporary view `scope_conversions`: those a change inside the scope can reach through the longest lookback."""
-    reach = longest_window_us(ctx)
+    reach = longest_window_us(ctx.settings)
     within = (
         ""
         if whole
@@ -322,7 +336,7 @@ def forget(con: duckdb.DuckDBPyConnection, ctx: BuildContext, table: str, whole:
     else:
         con.execute(
             f"""DELETE FROM {table} USING scope k WHERE {table}.person_no = k.person_no
-            AND {table}.conversion_us >= k.lo_us AND {table}.conversion_us - {longest_window_us(ctx)} <= k.hi_us"""
+            AND {table}.conversion_us >= k.lo_us AND {table}.conversion_us - {longest_window_us(ctx.settings)} <= k.hi_us"""
         )
 
 
@@ -340,7 +354,7 @@ def build_touchpoints(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> Step
             f"""INSERT INTO core.touchpoints
             SELECT t.conversion_id, t.session_key, make_timestamp(t.touch_us), t.age_us / 3.6e9, s.source, s.medium, s.campaign, s.channel,
               p.id, t.conversion_us, t.touch_us, t.age_us, t.source_key, t.person_id
-            FROM ({statement("touchpoints", longest_us=longest_window_us(ctx))}) t
+            FROM ({statement("touchpoints", longest_us=longest_window_us(ctx.settings))}) t
             JOIN meta.ids p ON p.id_no = t.person_id JOIN core.sources s ON s.source_key = t.source_key"""
         ).fetchall()[0][0]
         result = StepResult(count(con, "core.touchpoints"), written, count(con, "scope"), whole)

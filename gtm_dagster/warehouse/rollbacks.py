@@ -45,8 +45,8 @@ COLUMNS = (
 
 
 def copy_rollbacks(con: duckdb.DuckDBPyConnection, settings: Settings, table: str) -> int:
-    """Create `table` and fill it from the ops store, where there is one; returns its rows."""
-    con.execute(f"CREATE TABLE {table} ({', '.join(f'{name} {kind}' for name, kind, _ in COLUMNS)})")
+    """Make `table` anew and fill it from the ops store, where there is one; returns its rows."""
+    con.execute(f"CREATE OR REPLACE TABLE {table} ({', '.join(f'{name} {kind}' for name, kind, _ in COLUMNS)})")
     address = settings.ops_address
     if address.startswith("sqlite:///") and not Path(address.removeprefix("sqlite:///")).exists():
         return 0

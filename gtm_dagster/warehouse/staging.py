@@ -398,19 +398,22 @@ def _clash(con: duckdb.DuckDBPyConnection) -> None:
         {"AND NOT EXISTS (SELECT 1 FROM copies c WHERE NOT c.wins AND c.file_path = b.file_path AND c.file_row = b.file_row)" if losing else ""}"""
     )
     con.execute(
+        f"""CREATE OR REPLACE TEMP TABLE met_rows AS
+        SELECT rowid AS event_row, received_us, person_no, user_no, anonymous_no, {_HELD} FROM meta.events
+        WHERE rowid IN (SELECT event_row FROM met)"""
+    )
+    con.execute(
         f"""CREATE OR REPLACE TEMP TABLE clash AS
         WITH fresh AS (
           SELECT m.event_row, b.write_key, b.event_id, b.received_us, b.event_us, hash({_CONTENT}) AS content_hash, b.file_path, b.file_row
           FROM batch b JOIN met m ON m.file_path = b.file_path AND m.file_row = b.file_row),
-        rows AS MATERIALIZED (
-          SELECT rowid AS event_row, received_us, person_no, user_no, anonymous_no, {_HELD} FROM meta.events
-          WHERE rowid IN (SELECT event_row FROM met)),
         ids AS MATERIALIZED (
-          SELECT id_no, id FROM meta.ids WHERE id_no IN (SELECT user_no FROM rows UNION ALL SELECT anonymous_no FROM rows)),
+          SELECT id_no, id FROM meta.ids
+          WHERE id_no IN (SELECT user_no FROM met_rows UNION ALL SELECT anonymous_no FROM met_rows)),
         held AS (
           SELECT event_row, received_us, event_us, person_no, anonymous_no, hash({_CONTENT}) AS content_hash FROM (
             SELECT r.*, u.id AS user_id, a.id AS anonymous_id
-            FROM rows r LEFT JOIN ids u ON u.id_no = r.user_no LEFT JOIN ids a ON a.id_no = r.anonymous_no))
+            FROM met_rows r LEFT JOIN ids u ON u.id_no = r.user_no LEFT JOIN ids a ON a.id_no = r.anonymous_no))
         SELECT n.write_key, n.event_id, n.received_us AS new_us, h.received_us AS old_us, h.person_no, h.anonymous_no, h.event_us,
           (n.received_us, n.event_us, n.content_hash) < (h.received_us, h.event_us, h.content_hash) AS newer_wins,
           n.content_hash <> h.content_hash AS conflict, n.file_path, n.file_row
@@ -418,6 +421,7 @@ def _clash(con: duckdb.DuckDBPyConnection) -> None:
         {"" if con.execute("SELECT 1 FROM met LIMIT 1").fetchall() else "WHERE false"}"""
     )
     con.execute("DROP TABLE met")
+    con.execute("DROP TABLE met_rows")
 
 
 def _events_in(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> None:

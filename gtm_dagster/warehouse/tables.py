@@ -86,13 +86,12 @@ LEFT JOIN meta.ids a ON a.id_no = e.anonymous_no"""
 """What is written is `meta.events`, whose ids are the numbers of `meta.ids`: a pseudonym of 64 characters costs some ten
 times as much to write, to join and to sort by. The numbers are good within one working file; a rebuild gives others."""
 
-NUMBERS = ("anonymous_no", "person_no")
-"""Columns of `core` and `marts` that mean nothing outside the working file."""
-
 COLUMNS = {
     "anonymous_id": "Pseudonym of the browser or device",
     "user_id": "Pseudonym of the user, NULL when not logged in",
     "person_id": "The user's pseudonym, else the anonymous one",
+    "person_no": "Number of the person, for joins within this file; a rebuild gives others",
+    "anonymous_no": "Number of the anonymous id, for joins within this file; a rebuild gives others",
     "write_key": "Name of the source; event ids are unique within it",
     "event_time": "When it happened, UTC",
     "received_at": "When the collector or the import took it, UTC; decides the ingest day",
@@ -134,6 +133,8 @@ COLUMNS = {
 """What a column means, where its name does not say it all; shown in the UI."""
 
 STEPS = ("identities", "sessions", "conversions", "touchpoints", "credits", "funnel", "retention")
+PUBLISH = "publish"
+"""Publishing is owed what the steps replace, as they are by each other; it comes after them all."""
 
 
 class SettingsChangedError(Exception):
@@ -163,11 +164,11 @@ def create(con: duckdb.DuckDBPyConnection) -> None:
 
 @cache
 def columns_of(schema: str, table: str) -> tuple[tuple[str, str], ...]:
-    """Name and type of every column of a table or view that means something outside the working file."""
+    """Name and type of every column of a table or view."""
     with in_memory() as con:
         create(con)
         described = con.execute(f"DESCRIBE {schema}.{table}").fetchall()
-    return tuple((name, kind) for name, kind, *_ in described if name not in NUMBERS)
+    return tuple((name, kind) for name, kind, *_ in described)
 
 
 def reset(con: duckdb.DuckDBPyConnection) -> None:
@@ -191,7 +192,19 @@ def take_rebuild(con: duckdb.DuckDBPyConnection, step: str) -> bool:
     due = bool(con.execute("SELECT count(*) FROM meta.rebuild WHERE step = ?", [step]).fetchall()[0][0])
     if due:
         con.execute("DELETE FROM meta.rebuild WHERE step = ?", [step])
+        mark_rebuild(con, (PUBLISH,))
     return due
+
+
+def settle_publishing(con: duckdb.DuckDBPyConnection) -> None:
+    """What changed is with the readers now; what a step has yet to replace stays owed to them."""
+    con.execute("DELETE FROM meta.rebuild WHERE step = ?", [PUBLISH])
+    con.execute("DELETE FROM meta.scope WHERE step = ?", [PUBLISH])
+    con.execute(
+        """INSERT INTO meta.scope SELECT DISTINCT $1, person_no, lo_us, hi_us FROM meta.scope
+        WHERE step IN ('conversions', 'touchpoints', 'credits')""",
+        [PUBLISH],
+    )
 
 
 def get_state(con: duckdb.DuckDBPyConnection, name: str) -> str | None:

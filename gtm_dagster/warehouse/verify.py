@@ -12,6 +12,7 @@ import msgspec
 
 from gtm_dagster.warehouse.engine import connect, opened
 from gtm_dagster.warehouse.landing import Landing
+from gtm_dagster.warehouse.publishing import is_current, served
 from gtm_dagster.warehouse.tables import BuildContext, check_settings, create
 
 if TYPE_CHECKING:
@@ -36,10 +37,14 @@ _EXACT = {
 
 @dataclass(frozen=True)
 class VerifyResult:
-    """Rows that differ by table, and the first of them as text."""
+    """Rows that differ by table, the first of them as text, and whether the serving copy was compared as well.
+
+    Tables of the serving copy are named `serving SCHEMA.TABLE`.
+    """
 
     differences: dict[str, int]
     first: str | None
+    served: bool = False
 
     @property
     def ok(self) -> bool:
@@ -56,27 +61,37 @@ def build_all(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> None:
 
 
 def compare(con: duckdb.DuckDBPyConnection, other: Path) -> VerifyResult:
-    """Compare the open warehouse with the file `other`, table by table, both ways.
+    """Compare the open warehouse with the file `other`, table by table, both ways."""
+    return _compared(con, other, "rebuilt", _EXACT)
+
+
+def compare_served(con: duckdb.DuckDBPyConnection, settings: Settings) -> VerifyResult:
+    """Compare the open warehouse with its serving copy; `ops.rollbacks`, which is not of the warehouse, stays out."""
+    return _compared(con, settings.serving_path, "serving", served(con))
+
+
+def _compared(con: duckdb.DuckDBPyConnection, other: Path, name: str, tables: dict[str, str]) -> VerifyResult:
+    """Compare `tables` (name to columns) with those of a file that is called `name`.
 
     Two hashes over all rows of a table tell whether it is equal; only one that is not is compared row by row, which
     takes memory as the table does.
     """
-    con.execute(f"ATTACH '{other}' AS rebuilt (READ_ONLY)")
+    con.execute(f"ATTACH '{other}' AS {name} (READ_ONLY)")
     differences: dict[str, int] = {}
     first = None
     try:
-        for table, columns in _EXACT.items():
-            here, there = f"SELECT {columns} FROM {table}", f"SELECT {columns} FROM rebuilt.{table}"
+        for table, columns in tables.items():
+            here, there = f"SELECT {columns} FROM {table}", f"SELECT {columns} FROM {name}.{table}"
             if _digest(con, here) == _digest(con, there):
                 differences[table] = 0
                 continue
-            both = f"(SELECT 'only incremental' AS side, * FROM ({here} EXCEPT ALL {there})) UNION ALL (SELECT 'only rebuilt', * FROM ({there} EXCEPT ALL {here}))"
+            both = f"(SELECT 'only working' AS side, * FROM ({here} EXCEPT ALL {there})) UNION ALL (SELECT 'only {name}', * FROM ({there} EXCEPT ALL {here}))"
             differences[table] = con.execute(f"SELECT count(*) FROM ({both})").fetchall()[0][0]
             if differences[table] and first is None:
                 row = con.execute(f"SELECT * FROM ({both}) ORDER BY ALL LIMIT 1").fetchall()[0]
                 first = f"{table}: {row}"
     finally:
-        con.execute("DETACH rebuilt")
+        con.execute(f"DETACH {name}")
     return VerifyResult(differences, first)
 
 
@@ -89,7 +104,7 @@ def _digest(con: duckdb.DuckDBPyConnection, query: str) -> tuple[int, ...]:
 def verify(settings: Settings, plan: Plan) -> VerifyResult:
     """Rebuild the batches the warehouse has staged, beside it, and compare; the caller holds the writer's lock.
 
-    A batch that landed since belongs to neither side.
+    A batch that landed since belongs to neither side. The serving copy is compared too when nothing has changed since.
     """
     with tempfile.TemporaryDirectory(prefix="gtm-verify-", dir=settings.state_dir) as folder:
         beside = msgspec.structs.replace(settings, state_dir=Path(folder))
@@ -100,7 +115,12 @@ def verify(settings: Settings, plan: Plan) -> VerifyResult:
             build_all(con, ctx)
         con = connect(settings.warehouse_path, settings)
         try:
-            return compare(con, beside.warehouse_path)
+            result = compare(con, beside.warehouse_path)
+            if not is_current(con, settings):
+                return result
+            copy = compare_served(con, settings)
+            told = {f"serving {table}": n for table, n in copy.differences.items()}
+            return VerifyResult({**result.differences, **told}, result.first or copy.first, served=True)
         finally:
             con.close()
 

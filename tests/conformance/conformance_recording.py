@@ -170,7 +170,7 @@ def build_scenario(scenario: Any, folder: Path, kept: int) -> list[Recording]:
     from gtm_dagster.warehouse.bundle import export
     from gtm_dagster.warehouse.engine import opened
     from gtm_dagster.warehouse.landing import ARROW_SCHEMA, Landing
-    from gtm_dagster.warehouse.serving import publish
+    from gtm_dagster.warehouse.publishing import publish
 
     plan = load_plan()
     settings = load_settings(

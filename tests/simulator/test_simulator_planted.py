@@ -19,7 +19,7 @@ from gtm_dagster.taxonomy.validator import Accepted
 from gtm_dagster.warehouse import build
 from gtm_dagster.warehouse.engine import opened
 from gtm_dagster.warehouse.landing import ARROW_SCHEMA, Landing
-from gtm_dagster.warehouse.serving import publish
+from gtm_dagster.warehouse.publishing import publish
 
 END = datetime(2026, 3, 2, 10, 30, tzinfo=UTC)
 PLAN = load_plan()

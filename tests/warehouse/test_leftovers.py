@@ -5,7 +5,7 @@ from warehouse_cases import START, event, land, refresh, rows_of, settings_for
 
 from gtm_dagster.warehouse.engine import opened
 from gtm_dagster.warehouse.landing import Landing
-from gtm_dagster.warehouse.serving import publish
+from gtm_dagster.warehouse.publishing import publish
 
 
 def touched(path):
@@ -31,7 +31,7 @@ def test_publishing_that_fails_gives_its_room_back_and_leaves_the_old_copy(tmp_p
     def full(*_: object) -> int:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("gtm_dagster.warehouse.serving.copy_rollbacks", full)
+    monkeypatch.setattr("gtm_dagster.warehouse.publishing.copy_rollbacks", full)
     with opened(settings.warehouse_path, settings) as con, pytest.raises(OSError, match="No space left"):
         publish(con, settings)
     assert not list(tmp_path.glob(".serving.duckdb.*"))

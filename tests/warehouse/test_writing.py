@@ -131,16 +131,6 @@ def test_the_serving_copy_never_holds_sealed_originals(tmp_path):
     assert "reason_codes" in columns
 
 
-def test_numbers_of_the_working_file_stay_there(tmp_path):
-    settings = settings_for(tmp_path)
-    land(settings, [event("a", START, anonymous_id="x")], "import-1")
-    refresh(settings)
-    for table in ("core.identities", "core.sessions", "core.conversions", "core.touchpoints"):
-        columns = query(settings, f"SELECT * FROM {table}")[0]
-        assert "person_id" in columns or "conversion_id" in columns
-        assert not {"person_no", "anonymous_no"} & set(columns)
-
-
 def test_full_refresh_equals_the_incremental_one(tmp_path):
     settings = settings_for(tmp_path)
     land(settings, [event("a", START, anonymous_id="x")], "import-1")

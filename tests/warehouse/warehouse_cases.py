@@ -14,7 +14,7 @@ from gtm_dagster.warehouse import build
 from gtm_dagster.warehouse.checks import CHECKS
 from gtm_dagster.warehouse.engine import opened
 from gtm_dagster.warehouse.landing import ARROW_SCHEMA, Landing
-from gtm_dagster.warehouse.serving import publish
+from gtm_dagster.warehouse.publishing import publish
 
 MINUTE = 60_000_000
 DAY = 86_400_000_000

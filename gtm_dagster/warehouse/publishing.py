@@ -1,0 +1,193 @@
+"""Writes the serving copy. It is swapped in by fsync and rename, so a reader never sees half of it.
+
+The first copy is written whole. Later ones begin as the file before and take over what changed since: the steps note in
+`meta.scope`, under the name `publish`, whose rows of what time they replaced, as they do for each other.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from gtm_dagster.warehouse.core import count, drop_scope, find_scope, longest_window_us
+from gtm_dagster.warehouse.engine import transaction
+from gtm_dagster.warehouse.rollbacks import copy_rollbacks
+from gtm_dagster.warehouse.tables import LAYOUT, PUBLISH, create, get_state, set_state, settle_publishing
+
+if TYPE_CHECKING:
+    from gtm_dagster.settings import Settings
+
+_ROLLBACKS = "ops.rollbacks"
+_IN_TIME = {
+    "core.sessions": "start_us",
+    "core.conversions": "conversion_us",
+    "core.touchpoints": "conversion_us",
+    "marts.attribution_credits": "conversion_us",
+}
+"""Tables that change by person and time, and the column of the time."""
+_IN_REACH = ("core.touchpoints", "marts.attribution_credits")
+"""Those that a change reaches through the longest lookback."""
+_MOST_CHANGED = 0.3
+"""Changed persons by all ids, users' and anonymous ones, above which a whole copy costs less."""
+_MOST_GROWN = 2.0
+"""Times its size when last written whole that a copy may grow, replaced rows included, until it is written whole again."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """What was published: tables, rows over all tables, bytes of the file, and whether it was written whole."""
+
+    tables: int
+    rows: int
+    bytes: int
+    whole: bool
+
+
+def publish(con: duckdb.DuckDBPyConnection, settings: Settings) -> Published:
+    """Bring core, marts, ops, the books and the quarantine (without sealed originals) of the open working file to readers.
+
+    `ops.rollbacks` comes from the ops store. The caller holds the writer's lock, so whatever other publishers left
+    half-written belongs to dead ones and is removed. A failed attempt gives its room back and leaves the copy before. A
+    copy that is not the one published last (lost, restored, written by somebody else, unreadable) is written whole.
+    """
+    create(con)
+    target = settings.serving_path
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    _remove_parts(target)
+    last = _last(con)
+    whole = not last or last["file"] != _mark(settings) or last["grown"] > _MOST_GROWN or _mostly_changed(con)
+    tables: dict[str, int] = {}
+    try:
+        if not whole:
+            try:
+                shutil.copyfile(target, part)
+                tables = _write(con, settings, part, whole=False)
+            except duckdb.Error:
+                _remove_parts(target)
+                whole = True
+        if whole:
+            tables = _write(con, settings, part, whole=True)
+        handle = os.open(part, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        part.replace(target)
+    except BaseException:
+        _remove_parts(target)
+        raise
+    size = target.stat().st_size
+    base = size if whole else last["base"]
+    with transaction(con):  # killed before this, the copy is not the one known, and the next is written whole
+        settle_publishing(con)
+        set_state(con, PUBLISH, json.dumps({"file": _mark(settings), "base": base, "grown": size / base}))
+    return Published(len(tables), sum(tables.values()), size, whole)
+
+
+def is_current(con: duckdb.DuckDBPyConnection, settings: Settings) -> bool:
+    """Whether the serving copy is the one published last and nothing has changed since."""
+    owed = con.execute(
+        "SELECT 1 FROM meta.scope WHERE step = $1 UNION ALL SELECT 1 FROM meta.rebuild WHERE step = $1 LIMIT 1",
+        [PUBLISH],
+    ).fetchall()
+    return not owed and _last(con).get("file") == _mark(settings)
+
+
+def served(con: duckdb.DuckDBPyConnection) -> dict[str, str]:
+    """The tables of the working file that are served, and which of their columns."""
+    found = con.execute(
+        """SELECT schema_name || '.' || table_name FROM duckdb_tables()
+        WHERE database_name = current_database() AND NOT temporary AND schema_name IN ('core', 'marts', 'ops') ORDER BY 1"""
+    ).fetchall()
+    return {
+        **{name: "*" for (name,) in found},
+        "staging.books": "*",
+        "staging.quarantine": "COLUMNS(lambda c: c <> 'sealed')",
+    }
+
+
+def _last(con: duckdb.DuckDBPyConnection) -> dict[str, Any]:
+    """What is known of the copy published last: its mark, its bytes when it was written whole, its growth since."""
+    return dict(json.loads(get_state(con, PUBLISH) or "{}"))
+
+
+def _mark(settings: Settings) -> list[object] | None:
+    """Tells the file of the serving copy from any other; None when there is none."""
+    try:
+        found = settings.serving_path.stat()
+    except FileNotFoundError:
+        return None
+    return [
+        found.st_ino,
+        found.st_size,
+        found.st_mtime_ns,
+        settings.warehouse.storage_compatibility_version,
+        LAYOUT,
+    ]
+
+
+def _mostly_changed(con: duckdb.DuckDBPyConnection) -> bool:
+    """Whether a table was made whole since the copy published last, or so much changed that a whole copy is cheaper."""
+    if con.execute("SELECT 1 FROM meta.rebuild WHERE step = ?", [PUBLISH]).fetchall():
+        return True
+    changed = con.execute("SELECT count(DISTINCT person_no) FROM meta.scope WHERE step = ?", [PUBLISH]).fetchall()[0][0]
+    return bool(changed > _MOST_CHANGED * count(con, "meta.ids"))
+
+
+def _remove_parts(target: Path) -> None:
+    """Remove half-written copies, and the write-ahead logs DuckDB keeps beside them."""
+    for part in target.parent.glob(f".{target.name}.*.part*"):
+        part.unlink(missing_ok=True)
+
+
+def _write(con: duckdb.DuckDBPyConnection, settings: Settings, part: Path, *, whole: bool) -> dict[str, int]:
+    """Write the new file `part`, or bring the copy before up to date in it; returns the rows of its tables."""
+    tables = served(con)
+    version = f" (STORAGE_VERSION '{settings.warehouse.storage_compatibility_version}')" if whole else ""
+    con.execute(f"ATTACH '{part}' AS serving{version}")
+    try:
+        with transaction(con):
+            for schema in ("core", "marts", "ops", "staging"):
+                con.execute(f"CREATE SCHEMA IF NOT EXISTS serving.{schema}")
+            done = set() if whole else _take_over(con, settings, tables)
+            for name, columns in tables.items():
+                if name not in done:
+                    con.execute(f"CREATE OR REPLACE TABLE serving.{name} AS SELECT {columns} FROM {name}")
+            copy_rollbacks(con, settings, f"serving.{_ROLLBACKS}")
+            return {name: count(con, f"serving.{name}") for name in (*tables, _ROLLBACKS)}
+    finally:
+        con.execute("DETACH serving")
+
+
+def _take_over(con: duckdb.DuckDBPyConnection, settings: Settings, tables: dict[str, str]) -> set[str]:
+    """Replace the rows that changed since the copy before, and drop what is not served any more.
+
+    Returns the tables that are up to date now; the others are small.
+    """
+    find_scope(con, PUBLISH)
+    for name, moment in _IN_TIME.items():
+        reach = longest_window_us(settings) if name in _IN_REACH else 0
+        within = f"t.person_no = k.person_no AND t.{moment} >= k.lo_us AND t.{moment} - {reach} <= k.hi_us"
+        con.execute(f"DELETE FROM serving.{name} t USING scope k WHERE {within}")
+        con.execute(f"INSERT INTO serving.{name} SELECT t.* FROM {name} t JOIN scope k ON {within}")
+    among = "WHERE person_no IN (SELECT person_no FROM scope)"
+    con.execute(f"DELETE FROM serving.core.identities {among}")
+    con.execute(f"INSERT INTO serving.core.identities SELECT * FROM core.identities {among}")
+    con.execute(  # the rows of a landed file come all at once, and stay
+        f"""INSERT INTO serving.staging.quarantine SELECT {tables["staging.quarantine"]} FROM staging.quarantine
+        WHERE file_key NOT IN (SELECT file_key FROM serving.staging.quarantine)"""
+    )
+    drop_scope(con)
+    held = con.execute(
+        "SELECT schema_name || '.' || table_name FROM duckdb_tables() WHERE database_name = 'serving'"
+    ).fetchall()
+    for (name,) in held:
+        if name not in tables and name != _ROLLBACKS:
+            con.execute(f"DROP TABLE serving.{name}")
+    return {*_IN_TIME, "core.identities", "staging.quarantine"}
