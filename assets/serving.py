@@ -18,9 +18,17 @@ _DEPS = [("marts", name) for name in ("channel_attribution", "funnel", "retentio
     tags={"layer": "serving"},
 )
 def warehouse_copy(warehouse: WarehouseResource) -> dg.MaterializeResult:
-    """`serving.duckdb`: core, marts, ops and the quarantine, swapped in by rename; readers never wait for a writer."""
+    """`serving.duckdb`: core, marts, ops and the quarantine, swapped in by rename; readers never wait for a writer.
+
+    The copy before takes over what changed; it is written whole when it is not the one published last, or mostly changed.
+    """
     with warehouse.writing() as con:
         published = publish(con, warehouse.settings)
     return dg.MaterializeResult(
-        metadata={"tables": published.tables, "dagster/row_count": published.rows, "size_bytes": published.bytes}
+        metadata={
+            "tables": published.tables,
+            "dagster/row_count": published.rows,
+            "size_bytes": published.bytes,
+            "written": "everything" if published.whole else "what changed since the copy before",
+        }
     )

@@ -15,13 +15,19 @@ if TYPE_CHECKING:
 
 _CHECKPOINT_AT = "256MB"
 """Write-ahead log that may wait: columns that several steps of a refresh touch are written into the file once."""
+_COMPACTING = 100
+"""DuckDB's own number of vacuum tasks a checkpoint."""
 
 
 def connect(path: Path | str, settings: Settings, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
-    """Open `path` in UTC with the deployment's memory limit, threads and storage version."""
+    """Open `path` in UTC with the deployment's memory limit, threads and storage version.
+
+    A checkpoint does not merge small row groups unless `compact` says so.
+    """
     config: dict[str, Any] = {}
     if not read_only:
         config["checkpoint_threshold"] = _CHECKPOINT_AT
+        config["max_vacuum_tasks"] = 0
         config["storage_compatibility_version"] = settings.warehouse.storage_compatibility_version
     if settings.warehouse.memory_limit:
         config["memory_limit"] = settings.warehouse.memory_limit
@@ -32,6 +38,11 @@ def connect(path: Path | str, settings: Settings, *, read_only: bool = False) ->
     con.execute("SET preserve_insertion_order = false")
     con.execute("SET enable_progress_bar = false")
     return con
+
+
+def compact(con: duckdb.DuckDBPyConnection) -> None:
+    """From here on checkpoints merge small row groups: up to 120,000 rows of every table are written again for it."""
+    con.execute(f"SET max_vacuum_tasks = {_COMPACTING}")
 
 
 def in_memory() -> duckdb.DuckDBPyConnection:

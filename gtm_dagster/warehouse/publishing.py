@@ -49,12 +49,17 @@ class Published:
     whole: bool
 
 
+class _UnlikeError(Exception):
+    """The copy before cannot be brought up to date: somebody wrote to the working file without noting it."""
+
+
 def publish(con: duckdb.DuckDBPyConnection, settings: Settings) -> Published:
     """Bring core, marts, ops, the books and the quarantine (without sealed originals) of the open working file to readers.
 
     `ops.rollbacks` comes from the ops store. The caller holds the writer's lock, so whatever other publishers left
     half-written belongs to dead ones and is removed. A failed attempt gives its room back and leaves the copy before. A
-    copy that is not the one published last (lost, restored, written by somebody else, unreadable) is written whole.
+    copy that is not the one published last (lost, restored, written by somebody else, unreadable) is written whole, and
+    so is one that would not hold as many rows as the working file.
     """
     create(con)
     target = settings.serving_path
@@ -68,7 +73,7 @@ def publish(con: duckdb.DuckDBPyConnection, settings: Settings) -> Published:
             try:
                 shutil.copyfile(target, part)
                 tables = _write(con, settings, part, whole=False)
-            except duckdb.Error:
+            except (duckdb.Error, _UnlikeError):
                 _remove_parts(target)
                 whole = True
         if whole:
@@ -149,8 +154,8 @@ def _remove_parts(target: Path) -> None:
 def _write(con: duckdb.DuckDBPyConnection, settings: Settings, part: Path, *, whole: bool) -> dict[str, int]:
     """Write the new file `part`, or bring the copy before up to date in it; returns the rows of its tables."""
     tables = served(con)
-    version = f" (STORAGE_VERSION '{settings.warehouse.storage_compatibility_version}')" if whole else ""
-    con.execute(f"ATTACH '{part}' AS serving{version}")
+    version = f"STORAGE_VERSION '{settings.warehouse.storage_compatibility_version}', " if whole else ""
+    con.execute(f"ATTACH '{part}' AS serving ({version}RECOVERY_MODE NO_WAL_WRITES)")  # lost with its maker
     try:
         with transaction(con):
             for schema in ("core", "marts", "ops", "staging"):
@@ -160,7 +165,10 @@ def _write(con: duckdb.DuckDBPyConnection, settings: Settings, part: Path, *, wh
                 if name not in done:
                     con.execute(f"CREATE OR REPLACE TABLE serving.{name} AS SELECT {columns} FROM {name}")
             copy_rollbacks(con, settings, f"serving.{_ROLLBACKS}")
-            return {name: count(con, f"serving.{name}") for name in (*tables, _ROLLBACKS)}
+            rows = {name: count(con, f"serving.{name}") for name in (*tables, _ROLLBACKS)}
+            if any(rows[name] != count(con, name) for name in done):
+                raise _UnlikeError
+            return rows
     finally:
         con.execute("DETACH serving")
 

@@ -19,15 +19,17 @@ from gtm_dagster.channels.classify import click_kind
 from gtm_dagster.eventlog.sqlite import SqliteEventLog
 from gtm_dagster.taxonomy.conform import ContractBreak
 from gtm_dagster.warehouse.books import settle_books
-from gtm_dagster.warehouse.engine import transaction
+from gtm_dagster.warehouse.engine import compact, transaction
 from gtm_dagster.warehouse.judging import judge
 from gtm_dagster.warehouse.landing import ARROW_SCHEMA, Landing, LandingFile, log_name
-from gtm_dagster.warehouse.tables import STEPS, BuildContext, create, mark_rebuild
+from gtm_dagster.warehouse.tables import STEPS, BuildContext, create, get_state, mark_rebuild, set_state
 
 CONSUMER = "warehouse"
 LOG_KEPT = timedelta(days=7)
 """Landed events stay this long in the log for consumers that start later; the landing files keep them for good."""
 _CHUNK_ROWS = 500_000
+_COMPACT_EVERY = 16
+"""Stagings after which the small row groups they left are merged. Done by every one, a thousand events more cost a third more."""
 
 
 @dataclass(frozen=True)
@@ -193,6 +195,8 @@ def stage(
         _number_ids(con)
         _quarantine(con)
         conflicts = _append(con, ctx, everything)
+        stagings = int(get_state(con, "stagings") or 0) + 1
+        set_state(con, "stagings", str(stagings))
         con.executemany(
             "INSERT INTO meta.landing_files VALUES (?, ?, ?, now())", [[f.key, f.ingest_date, f.rows] for f in files]
         )
@@ -206,6 +210,8 @@ def stage(
             raise ContractBreak(
                 f"{total} rows were promised by {len(files)} landed files, {read} were read; nothing was staged"
             )
+    if stagings % _COMPACT_EVERY == 0:
+        compact(con)
     lost = con.execute("SELECT coalesce(sum(n), 0)::BIGINT FROM batch_duplicates").fetchall()[0][0]
     for name in ("events_in", "accepted", "inputs", "batch", "landed"):
         con.execute(f"DROP VIEW IF EXISTS temp.{name}")

@@ -70,7 +70,7 @@ def test_a_login_that_moves_no_event_still_gives_the_identity_to_readers(tmp_pat
 @pytest.fixture
 def published(tmp_path):
     settings = settings_for(tmp_path)
-    land(settings, [event("a", START, anonymous_id="x")], "import-1")
+    land(settings, [event("a", START, anonymous_id="x", event_name="signup_completed")], "import-1")
     assert run(settings).whole
     land(settings, [event("b", START + DAY, anonymous_id="x")], "import-2")
     return settings
@@ -97,6 +97,11 @@ def unreadable(settings, monkeypatch):
     os.utime(settings.serving_path, ns=(found.st_atime_ns, found.st_mtime_ns))
 
 
+def working_file_written_by_hand(settings, monkeypatch):
+    with opened(settings.warehouse_path, settings) as con:
+        con.execute("INSERT INTO core.conversions SELECT * REPLACE ('by hand' AS conversion_id) FROM core.conversions")
+
+
 def grown(settings, monkeypatch):
     monkeypatch.setattr(publishing, "_MOST_GROWN", 0.5)
 
@@ -112,7 +117,17 @@ def a_table_made_whole(settings, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "happened", [lost, restored, written_by_another, unreadable, grown, mostly_changed, a_table_made_whole]
+    "happened",
+    [
+        lost,
+        restored,
+        written_by_another,
+        unreadable,
+        working_file_written_by_hand,
+        grown,
+        mostly_changed,
+        a_table_made_whole,
+    ],
 )
 def test_a_copy_that_cannot_be_built_upon_is_written_whole(published, monkeypatch, happened):
     happened(published, monkeypatch)
