@@ -38,8 +38,7 @@ def people(settings):
     return query(settings, "SELECT person_id, start_us FROM core.sessions ORDER BY ALL")[1]
 
 
-@pytest.mark.parametrize("definition", ["ga4", "ua", "tracker"])
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize(("definition", "seed"), [("ga4", 0), ("ga4", 1), ("ua", 0), ("tracker", 0)])
 def test_changes_taken_over_equal_the_working_file(tmp_path, definition, seed):
     """Random batches with late logins and corrected copies; some runs end early, and what they owe comes later."""
     dice = random.Random(900 + seed * 3 + len(definition))
@@ -47,8 +46,8 @@ def test_changes_taken_over_equal_the_working_file(tmp_path, definition, seed):
     rows = with_copies(dice, random_events(dice, 90))
     land(settings, rows[:30], "import-first")
     assert run(settings).whole
-    for part in range(6):
-        land(settings, rows[30 + part :: 6], f"import-{part}")
+    for part in range(5):
+        land(settings, rows[30 + part :: 5], f"import-{part}")
         assert not run(settings, dice.choice([0, 1, 2, 3, 4, 9, 9])).whole
     assert not run(settings).whole
     result = verify(settings, PLAN)
