@@ -149,13 +149,16 @@ def step_refresh(folder: Path, meter: Meter, title: str) -> None:
 
 
 def step_verify(folder: Path, meter: Meter) -> None:
-    """The comparison behind `gtm doctor --verify`."""
+    """The comparisons behind `gtm doctor --verify`."""
     from gtm_dagster.taxonomy import load_plan
-    from gtm_dagster.warehouse.verify import verify
+    from gtm_dagster.warehouse.verify import verify, verify_served
 
     with meter.measured("doctor --verify") as told:
-        result = verify(settings_of(folder), load_plan())
-        told.append(f"{sum(result.differences.values())} differences in {len(result.differences)} tables")
+        rebuilt = verify(settings_of(folder), load_plan())
+        copy = verify_served(settings_of(folder))
+        for result in (rebuilt, copy):
+            assert result is not None
+            told.append(f"{sum(result.differences.values())} differences in {len(result.differences)} tables")
 
 
 STEPS = {"simulate": step_simulate, "import": step_import, "copy": step_copy, "build": step_build, "refresh": step_refresh, "verify": step_verify}  # fmt: skip

@@ -7,8 +7,12 @@ import stat
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gtm_dagster.commands.surface import Invocation
+
+if TYPE_CHECKING:
+    from gtm_dagster.warehouse.verify import VerifyResult
 
 LOW_DISK_BYTES = 1_000_000_000
 
@@ -114,24 +118,30 @@ def _tables(here: Invocation) -> Finding:
     return Finding("serving copy", wrong == 0, f"the books of {days} ingest days, {wrong} out of balance")
 
 
-def verify_warehouse(here: Invocation) -> Finding:
-    """Compare the incremental warehouse with a rebuild, holding the writer's lock meanwhile."""
+def verify_warehouse(here: Invocation) -> list[Finding]:
+    """Compare the incremental warehouse with a rebuild, and its serving copy with it, holding the writer's lock."""
     from gtm_dagster.warehouse.lock import LockHeldError, WarehouseLock
-    from gtm_dagster.warehouse.verify import verify
+    from gtm_dagster.warehouse.verify import verify, verify_served
 
     settings = here.settings
     if not settings.warehouse_path.exists():
-        return Finding("rebuild", False, "there is no warehouse to verify; run gtm refresh")
+        return [Finding("rebuild", False, "there is no warehouse to verify; run gtm refresh")]
     try:
         with WarehouseLock(settings.state_dir).held("gtm doctor --verify", settings.refresh.lock_timeout_seconds):
-            result = verify(settings, here.plan)
+            result, copy = verify(settings, here.plan), verify_served(settings)
     except LockHeldError as error:
-        return Finding("rebuild", False, str(error))
-    differing = {table: n for table, n in result.differences.items() if n}
+        return [Finding("rebuild", False, str(error))]
+    rebuilt = _compared("rebuild", result, "equal a rebuild of their landing files")
+    if copy is None:
+        return [
+            rebuilt,
+            Finding("served", True, "the serving copy is not of now and was not compared; gtm refresh publishes"),
+        ]
+    return [rebuilt, _compared("served", copy, "of the serving copy equal those of the warehouse")]
+
+
+def _compared(name: str, result: VerifyResult, equal: str) -> Finding:
     if result.ok:
-        copy = "" if result.served else "; the serving copy is older and was not compared"
-        return Finding(
-            "rebuild", True, f"{len(result.differences)} tables equal a rebuild of their landing files{copy}"
-        )
-    told = ", ".join(f"{table} ({n} rows)" for table, n in differing.items())
-    return Finding("rebuild", False, f"differs in {told}; first: {result.first}; gtm refresh --full rebuilds")
+        return Finding(name, True, f"{len(result.differences)} tables {equal}")
+    told = ", ".join(f"{table} ({n} rows)" for table, n in result.differences.items() if n)
+    return Finding(name, False, f"differs in {told}; first: {result.first}; gtm refresh --full rebuilds")

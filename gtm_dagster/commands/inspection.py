@@ -75,7 +75,11 @@ def doctor(
         list[str] | None, typer.Argument(metavar="NAME", help="Drills to run, with --drill; default: all.")
     ] = None,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Also compare the warehouse with a rebuild of its landing files.")
+        bool,
+        typer.Option(
+            "--verify",
+            help="Also compare the warehouse with a rebuild of its landing files, and its serving copy with it.",
+        ),
     ] = False,
     drill: Annotated[
         bool,
@@ -113,7 +117,7 @@ def doctor(
     findings = examine(here)
     if verify:
         with progress_bar("rebuilding beside the warehouse and comparing"):
-            findings.append(verify_warehouse(here))
+            findings += verify_warehouse(here)
     ok = all(finding.ok for finding in findings)
     if json:
         say_json({"ok": ok, "findings": [{"name": f.name, "ok": f.ok, "detail": f.detail} for f in findings]})

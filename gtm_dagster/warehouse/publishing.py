@@ -65,8 +65,7 @@ def publish(con: duckdb.DuckDBPyConnection, settings: Settings) -> Published:
     target = settings.serving_path
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     _remove_parts(target)
-    last = _last(con)
-    whole = not last or last["file"] != _mark(settings) or last["grown"] > _MOST_GROWN or _mostly_changed(con)
+    whole = _has_to_be_whole(con, settings)
     tables: dict[str, int] = {}
     try:
         if not whole:
@@ -88,10 +87,10 @@ def publish(con: duckdb.DuckDBPyConnection, settings: Settings) -> Published:
         _remove_parts(target)
         raise
     size = target.stat().st_size
-    base = size if whole else last["base"]
+    written = size if whole else _last(con)["whole_bytes"]
     with transaction(con):  # killed before this, the copy is not the one known, and the next is written whole
         settle_publishing(con)
-        set_state(con, PUBLISH, json.dumps({"file": _mark(settings), "base": base, "grown": size / base}))
+        set_state(con, PUBLISH, json.dumps({"file": _mark(settings), "whole_bytes": written}))
     return Published(len(tables), sum(tables.values()), size, whole)
 
 
@@ -118,7 +117,7 @@ def served(con: duckdb.DuckDBPyConnection) -> dict[str, str]:
 
 
 def _last(con: duckdb.DuckDBPyConnection) -> dict[str, Any]:
-    """What is known of the copy published last: its mark, its bytes when it was written whole, its growth since."""
+    """What is known of the copy published last: its mark, and its bytes when it was last written whole."""
     return dict(json.loads(get_state(con, PUBLISH) or "{}"))
 
 
@@ -137,9 +136,14 @@ def _mark(settings: Settings) -> list[object] | None:
     ]
 
 
-def _mostly_changed(con: duckdb.DuckDBPyConnection) -> bool:
-    """Whether a table was made whole since the copy published last, or so much changed that a whole copy is cheaper."""
-    if con.execute("SELECT 1 FROM meta.rebuild WHERE step = ?", [PUBLISH]).fetchall():
+def _has_to_be_whole(con: duckdb.DuckDBPyConnection, settings: Settings) -> bool:
+    """Whether the copy before is another, has grown, or is behind by so much that a whole one is cheaper."""
+    last = _last(con)
+    if not last or last["file"] != _mark(settings):
+        return True
+    if settings.serving_path.stat().st_size > _MOST_GROWN * last["whole_bytes"]:
+        return True
+    if con.execute("SELECT 1 FROM meta.rebuild WHERE step = ?", [PUBLISH]).fetchall():  # a table was made whole
         return True
     changed = con.execute("SELECT count(DISTINCT person_no) FROM meta.scope WHERE step = ?", [PUBLISH]).fetchall()[0][0]
     return bool(changed > _MOST_CHANGED * count(con, "meta.ids"))

@@ -51,7 +51,7 @@ def test_changes_taken_over_equal_the_working_file(tmp_path, definition, seed):
         assert not run(settings, dice.choice([0, 1, 2, 3, 4, 9, 9])).whole
     assert not run(settings).whole
     result = verify(settings, PLAN)
-    assert result.ok and result.served, result.first
+    assert result.ok, result.first
 
 
 def test_a_login_that_moves_no_event_still_gives_the_identity_to_readers(tmp_path):
