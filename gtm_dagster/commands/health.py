@@ -131,17 +131,18 @@ def verify_warehouse(here: Invocation) -> list[Finding]:
             result, copy = verify(settings, here.plan), verify_served(settings)
     except LockHeldError as error:
         return [Finding("rebuild", False, str(error))]
-    rebuilt = _compared("rebuild", result, "equal a rebuild of their landing files")
+    rebuilt = _compared("rebuild", result, "equal a rebuild of their landing files", "gtm refresh --full rebuilds")
     if copy is None:
         return [
             rebuilt,
             Finding("served", True, "the serving copy is not of now and was not compared; gtm refresh publishes"),
         ]
-    return [rebuilt, _compared("served", copy, "of the serving copy equal those of the warehouse")]
+    again = f"remove {settings.serving_path} and run gtm refresh: it is written anew"
+    return [rebuilt, _compared("served", copy, "of the serving copy equal those of the warehouse", again)]
 
 
-def _compared(name: str, result: VerifyResult, equal: str) -> Finding:
+def _compared(name: str, result: VerifyResult, equal: str, way_out: str) -> Finding:
     if result.ok:
         return Finding(name, True, f"{len(result.differences)} tables {equal}")
     told = ", ".join(f"{table} ({n} rows)" for table, n in result.differences.items() if n)
-    return Finding(name, False, f"differs in {told}; first: {result.first}; gtm refresh --full rebuilds")
+    return Finding(name, False, f"differs in {told}; first: {result.first}; {way_out}")

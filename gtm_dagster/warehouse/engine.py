@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 _CHECKPOINT_AT = "256MB"
 """Write-ahead log that may wait: columns that several steps of a refresh touch are written into the file once."""
-_COMPACTING = 100
-"""DuckDB's own number of vacuum tasks a checkpoint."""
+_VACUUM_TASKS = 100
+"""What DuckDB itself allows a checkpoint."""
 
 
 def connect(path: Path | str, settings: Settings, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
@@ -42,7 +42,7 @@ def connect(path: Path | str, settings: Settings, *, read_only: bool = False) ->
 
 def compact(con: duckdb.DuckDBPyConnection) -> None:
     """From here on checkpoints merge small row groups: up to 120,000 rows of every table are written again for it."""
-    con.execute(f"SET max_vacuum_tasks = {_COMPACTING}")
+    con.execute(f"SET max_vacuum_tasks = {_VACUUM_TASKS}")
 
 
 def in_memory() -> duckdb.DuckDBPyConnection:

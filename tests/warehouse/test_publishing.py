@@ -10,7 +10,7 @@ from gtm_dagster.warehouse import build, publishing
 from gtm_dagster.warehouse.engine import opened
 from gtm_dagster.warehouse.publishing import Published, is_current, publish
 from gtm_dagster.warehouse.serving import query
-from gtm_dagster.warehouse.verify import compare_served, verify
+from gtm_dagster.warehouse.verify import compare_served, verify, verify_served
 
 
 @pytest.fixture(autouse=True)
@@ -194,3 +194,15 @@ def test_current_is_a_copy_nothing_has_changed_behind(published):
         assert is_current(con, published)
         build.build_sessions(con, ctx)
         assert not is_current(con, published)
+
+
+def test_a_copy_that_says_something_else_is_found(published):
+    run(published)
+    assert verify_served(published).ok
+    with opened(published.warehouse_path, published) as con:
+        con.execute("UPDATE core.sessions SET channel = 'by hand' WHERE start_us = ?", [START])
+    told = verify_served(published)
+    assert {table: n for table, n in told.differences.items() if n} == {"core.sessions": 2}
+    assert told.first.startswith("core.sessions: ('only serving', 'x:")
+    published.serving_path.touch()
+    assert verify_served(published) is None
