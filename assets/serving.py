@@ -20,7 +20,7 @@ _DEPS = [("marts", name) for name in ("channel_attribution", "funnel", "retentio
 def warehouse_copy(warehouse: WarehouseResource) -> dg.MaterializeResult:
     """`serving.duckdb`: core, marts, ops and the quarantine, swapped in by rename; readers never wait for a writer.
 
-    The copy before takes over what changed; it is written whole when it is not the one published last, or mostly changed.
+    What changed replaces what it was in a copy of the file before; the first time, and when most changed, all is written.
     """
     with warehouse.writing() as con:
         published = publish(con, warehouse.settings)
