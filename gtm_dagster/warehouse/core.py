@@ -155,6 +155,11 @@ def find_scope(con: duckdb.DuckDBPyConnection, step: str) -> None:
     )
 
 
+def in_scope(row: str, moment: str, reach_us: int = 0) -> str:
+    """The condition on `row` and `scope k`: its person's, and changed there or by what is up to `reach_us` before it."""
+    return f"{row}.person_no = k.person_no AND {row}.{moment} >= k.lo_us AND {row}.{moment} - {reach_us} <= k.hi_us"
+
+
 def build_sessions(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepResult:
     """Sessions of the affected visits, by the definition of the settings."""
     definition = ctx.settings.sessions.definition
@@ -184,10 +189,7 @@ def build_sessions(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepRes
         if whole:
             con.execute("DELETE FROM core.sessions")
         else:
-            con.execute(
-                """DELETE FROM core.sessions USING scope k
-                WHERE core.sessions.person_no = k.person_no AND core.sessions.start_us >= k.lo_us AND core.sessions.start_us <= k.hi_us"""
-            )
+            con.execute(f"DELETE FROM core.sessions USING scope k WHERE {in_scope('core.sessions', 'start_us')}")
         con.execute(f"CREATE OR REPLACE TEMP TABLE made AS {_sessions_of(definition, timeout_us)}")
         written = con.execute(
             """INSERT INTO core.sessions
@@ -227,7 +229,7 @@ def _scope_events(con: duckdb.DuckDBPyConnection, whole: bool) -> None:
         return
     con.execute(
         f"""CREATE OR REPLACE TEMP TABLE scope_rows AS SELECT {columns}, e.rowid AS event_row
-        FROM meta.events e JOIN scope k ON k.person_no = e.person_no AND e.event_us >= k.lo_us AND e.event_us <= k.hi_us
+        FROM meta.events e JOIN scope k ON {in_scope("e", "event_us")}
         WHERE e.browsing"""
     )
     con.execute(
@@ -289,17 +291,12 @@ def build_conversions(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> Step
         )
     with transaction(con):
         whole = take_scope(con, "conversions")
-        within = (
-            ""
-            if whole
-            else "JOIN scope k ON k.person_no = e.person_no AND e.event_us >= k.lo_us AND e.event_us <= k.hi_us"
-        )
+        within = "" if whole else f"JOIN scope k ON {in_scope('e', 'event_us')}"
         if whole:
             con.execute("DELETE FROM core.conversions")
         else:
             con.execute(
-                """DELETE FROM core.conversions USING scope k WHERE core.conversions.person_no = k.person_no
-                AND core.conversions.conversion_us >= k.lo_us AND core.conversions.conversion_us <= k.hi_us"""
+                f"DELETE FROM core.conversions USING scope k WHERE {in_scope('core.conversions', 'conversion_us')}"
             )
         written = con.execute(
             f"""INSERT INTO core.conversions
@@ -321,11 +318,7 @@ def longest_window_us(settings: Settings) -> int:
 def scope_conversions(con: duckdb.DuckDBPyConnection, ctx: BuildContext, whole: bool, columns: str) -> None:
     """The temporary view `scope_conversions`: those a change inside the scope can reach through the longest lookback."""
     reach = longest_window_us(ctx.settings)
-    within = (
-        ""
-        if whole
-        else f"JOIN scope k ON k.person_no = c.person_no AND c.conversion_us >= k.lo_us AND c.conversion_us - {reach} <= k.hi_us"
-    )
+    within = "" if whole else f"JOIN scope k ON {in_scope('c', 'conversion_us', reach)}"
     con.execute(f"CREATE OR REPLACE TEMP VIEW scope_conversions AS SELECT {columns} FROM core.conversions c {within}")
 
 
@@ -334,10 +327,8 @@ def forget(con: duckdb.DuckDBPyConnection, ctx: BuildContext, table: str, whole:
     if whole:
         con.execute(f"DELETE FROM {table}")
     else:
-        con.execute(
-            f"""DELETE FROM {table} USING scope k WHERE {table}.person_no = k.person_no
-            AND {table}.conversion_us >= k.lo_us AND {table}.conversion_us - {longest_window_us(ctx.settings)} <= k.hi_us"""
-        )
+        within = in_scope(table, "conversion_us", longest_window_us(ctx.settings))
+        con.execute(f"DELETE FROM {table} USING scope k WHERE {within}")
 
 
 def build_touchpoints(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepResult:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from gtm_dagster.warehouse.core import count, drop_scope, find_scope, longest_window_us
+from gtm_dagster.warehouse.core import count, drop_scope, find_scope, in_scope, longest_window_us
 from gtm_dagster.warehouse.engine import transaction
 from gtm_dagster.warehouse.rollbacks import copy_rollbacks
 from gtm_dagster.warehouse.tables import LAYOUT, PUBLISH, create, get_state, set_state, settle_publishing
@@ -185,7 +185,7 @@ def _take_over(con: duckdb.DuckDBPyConnection, settings: Settings, tables: dict[
     find_scope(con, PUBLISH)
     for name, moment in _IN_TIME.items():
         reach = longest_window_us(settings) if name in _IN_REACH else 0
-        within = f"t.person_no = k.person_no AND t.{moment} >= k.lo_us AND t.{moment} - {reach} <= k.hi_us"
+        within = in_scope("t", moment, reach)
         con.execute(f"DELETE FROM serving.{name} t USING scope k WHERE {within}")
         con.execute(f"INSERT INTO serving.{name} SELECT t.* FROM {name} t JOIN scope k ON {within}")
     among = "WHERE person_no IN (SELECT person_no FROM scope)"
