@@ -14,7 +14,7 @@ import msgspec
 from gtm_dagster.warehouse.core import HOUR_US, TableResult, drop_scope, take_scope
 from gtm_dagster.warehouse.engine import transaction
 from gtm_dagster.warehouse.statements import statement
-from gtm_dagster.warehouse.tables import BuildContext, get_state, set_state
+from gtm_dagster.warehouse.tables import BuildContext, get_state, mark_rebuild, set_state
 
 
 def _take_persons(con: duckdb.DuckDBPyConnection, step: str, settings: object) -> str:
@@ -23,7 +23,9 @@ def _take_persons(con: duckdb.DuckDBPyConnection, step: str, settings: object) -
     Their rows in `meta.<step>_persons` are gone when this returns.
     """
     told = json.dumps(msgspec.to_builtins(settings), sort_keys=True)
-    whole = take_scope(con, step) or get_state(con, step) != told
+    if get_state(con, step) != told:
+        mark_rebuild(con, (step,))
+    whole = take_scope(con, step)
     set_state(con, step, told)
     among = "true" if whole else "person_no IN (SELECT person_no FROM scope)"
     con.execute(f"DELETE FROM meta.{step}_persons WHERE {among}")

@@ -20,7 +20,7 @@ from gtm_dagster.warehouse.core import (
 )
 from gtm_dagster.warehouse.engine import transaction
 from gtm_dagster.warehouse.statements import statement
-from gtm_dagster.warehouse.tables import PUBLISH, BuildContext, get_state, mark_rebuild, set_state
+from gtm_dagster.warehouse.tables import BuildContext, get_state, mark_rebuild, set_state
 
 UNATTRIBUTED = "(unattributed)"
 GATED_MODELS = frozenset({"linear", "position_based", "time_decay", "inverse_age"})
@@ -90,10 +90,9 @@ def build_credits(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepResu
     for model, hours in chosen:
         con.execute("INSERT INTO windows VALUES (?, ?, ?, ?)", [model, hours, round(hours * HOUR_US), half_life_us])
     with transaction(con):
+        if get_state(con, "credited_windows") != json.dumps(chosen):
+            mark_rebuild(con, ("credits",))
         whole = take_scope(con, "credits")
-        if not whole and get_state(con, "credited_windows") != json.dumps(chosen):
-            whole = True
-            mark_rebuild(con, (PUBLISH,))
         forget(con, ctx, "marts.attribution_credits", whole)
         _number_conversions(con, ctx, whole)
         written = con.execute(

@@ -188,7 +188,10 @@ def mark_rebuild(con: duckdb.DuckDBPyConnection, steps: tuple[str, ...]) -> None
 
 
 def take_rebuild(con: duckdb.DuckDBPyConnection, step: str) -> bool:
-    """Whether `step` has to build its table whole; asking settles the debt (inside the step's transaction)."""
+    """Whether `step` has to build its table whole; asking settles the debt (inside the step's transaction).
+
+    Readers are owed a whole copy then.
+    """
     due = bool(con.execute("SELECT count(*) FROM meta.rebuild WHERE step = ?", [step]).fetchall()[0][0])
     if due:
         con.execute("DELETE FROM meta.rebuild WHERE step = ?", [step])

@@ -139,6 +139,7 @@ def test_a_changed_setting_or_a_new_window_is_written_whole(published):
     for environ in (
         {"GTM_ATTRIBUTION__MIN_HISTORY_DAYS": "14"},  # only fewer models are computed
         {"GTM_SESSIONS__TIMEOUT_MINUTES": "10"},
+        {"GTM_SESSIONS__TIMEOUT_MINUTES": "10", "GTM_FUNNEL__STEPS": '["page_viewed", "signup_completed"]'},
         {"GTM_WAREHOUSE__STORAGE_COMPATIBILITY_VERSION": "latest"},
     ):
         changed = settings_for(published.state_dir, **environ)
