@@ -29,6 +29,6 @@ def warehouse_copy(warehouse: WarehouseResource) -> dg.MaterializeResult:
             "tables": published.tables,
             "dagster/row_count": published.rows,
             "size_bytes": published.bytes,
-            "written": "everything" if published.whole else "what changed since the copy before",
+            "written": f"everything: {published.why_whole}" if published.whole else "what changed",
         }
     )

@@ -131,17 +131,17 @@ def verify_warehouse(here: Invocation) -> list[Finding]:
             result, copy = verify(settings, here.plan), verify_served(settings)
     except LockHeldError as error:
         return [Finding("rebuild", False, str(error))]
-    rebuilt = _compared("rebuild", result, "equal a rebuild of their landing files", "gtm refresh --full rebuilds")
+    rebuilt = _verdict("rebuild", result, "equal a rebuild of their landing files", "gtm refresh --full rebuilds")
     if copy is None:
         return [
             rebuilt,
-            Finding("served", True, "the serving copy is not of now and was not compared; gtm refresh publishes"),
+            Finding("published", True, "the serving copy is not of now and was not compared; gtm refresh publishes"),
         ]
     again = f"remove {settings.serving_path} and run gtm refresh: it is written anew"
-    return [rebuilt, _compared("served", copy, "of the serving copy equal those of the warehouse", again)]
+    return [rebuilt, _verdict("published", copy, "of the serving copy equal those of the warehouse", again)]
 
 
-def _compared(name: str, result: VerifyResult, equal: str, way_out: str) -> Finding:
+def _verdict(name: str, result: VerifyResult, equal: str, way_out: str) -> Finding:
     if result.ok:
         return Finding(name, True, f"{len(result.differences)} tables {equal}")
     told = ", ".join(f"{table} ({n} rows)" for table, n in result.differences.items() if n)

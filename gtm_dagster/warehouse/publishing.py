@@ -41,16 +41,20 @@ _MOST_GROWN = 2.0
 
 @dataclass(frozen=True)
 class Published:
-    """What was published: tables, rows over all tables, bytes of the file, and whether it was written whole."""
+    """What was published: tables, rows over all tables, bytes of the file, and why it was written whole (None: was not)."""
 
     tables: int
     rows: int
     bytes: int
-    whole: bool
+    why_whole: str | None
+
+    @property
+    def whole(self) -> bool:
+        return self.why_whole is not None
 
 
 class _UnlikeError(Exception):
-    """The copy before cannot be brought up to date: somebody wrote to the working file without noting it."""
+    """The copy before cannot be brought up to date: it would not hold the rows of the working file."""
 
 
 def publish(con: duckdb.DuckDBPyConnection, settings: Settings) -> Published:
@@ -65,17 +69,17 @@ def publish(con: duckdb.DuckDBPyConnection, settings: Settings) -> Published:
     target = settings.serving_path
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     _remove_parts(target)
-    whole = _has_to_be_whole(con, settings)
+    why_whole = _why_whole(con, settings)
     tables: dict[str, int] = {}
     try:
-        if not whole:
+        if why_whole is None:
             try:
                 shutil.copyfile(target, part)
                 tables = _write(con, settings, part, whole=False)
-            except (duckdb.Error, _UnlikeError):
+            except (duckdb.Error, _UnlikeError) as error:
                 _remove_parts(target)
-                whole = True
-        if whole:
+                why_whole = f"the one before could not be brought up to date: {error}"
+        if why_whole is not None:
             tables = _write(con, settings, part, whole=True)
         handle = os.open(part, os.O_RDONLY)
         try:
@@ -87,11 +91,11 @@ def publish(con: duckdb.DuckDBPyConnection, settings: Settings) -> Published:
         _remove_parts(target)
         raise
     size = target.stat().st_size
-    written = size if whole else _last(con)["whole_bytes"]
+    written = size if why_whole is not None else _last(con)["whole_bytes"]
     with transaction(con):  # killed before this, the copy is not the one known, and the next is written whole
         settle_publishing(con)
         set_state(con, PUBLISH, json.dumps({"file": _mark(settings), "whole_bytes": written}))
-    return Published(len(tables), sum(tables.values()), size, whole)
+    return Published(len(tables), sum(tables.values()), size, why_whole)
 
 
 def is_current(con: duckdb.DuckDBPyConnection, settings: Settings) -> bool:
@@ -136,17 +140,19 @@ def _mark(settings: Settings) -> list[object] | None:
     ]
 
 
-def _has_to_be_whole(con: duckdb.DuckDBPyConnection, settings: Settings) -> bool:
-    """Whether the copy before is another, has grown, or is behind by so much that a whole one is cheaper."""
+def _why_whole(con: duckdb.DuckDBPyConnection, settings: Settings) -> str | None:
+    """Why the copy before is not built upon; None when it is."""
     last = _last(con)
-    if not last or last["file"] != _mark(settings):
-        return True
+    if not last:
+        return "the first one"
+    if last["file"] != _mark(settings):
+        return "the file there is not the one published last"
     if settings.serving_path.stat().st_size > _MOST_GROWN * last["whole_bytes"]:
-        return True
-    if con.execute("SELECT 1 FROM meta.rebuild WHERE step = ?", [PUBLISH]).fetchall():  # a table was made whole
-        return True
+        return f"it had grown to {_MOST_GROWN:g} times its size"
+    if con.execute("SELECT 1 FROM meta.rebuild WHERE step = ?", [PUBLISH]).fetchall():
+        return "a table was made whole"
     changed = con.execute("SELECT count(DISTINCT person_no) FROM meta.scope WHERE step = ?", [PUBLISH]).fetchall()[0][0]
-    return bool(changed > _MOST_CHANGED * count(con, "meta.ids"))
+    return "most persons changed" if changed > _MOST_CHANGED * count(con, "meta.ids") else None
 
 
 def _remove_parts(target: Path) -> None:
@@ -171,7 +177,7 @@ def _write(con: duckdb.DuckDBPyConnection, settings: Settings, part: Path, *, wh
             copy_rollbacks(con, settings, f"serving.{_ROLLBACKS}")
             rows = {name: count(con, f"serving.{name}") for name in (*tables, _ROLLBACKS)}
             if any(rows[name] != count(con, name) for name in done):
-                raise _UnlikeError
+                raise _UnlikeError("it would not hold as many rows as the working file")
             return rows
     finally:
         con.execute("DETACH serving")

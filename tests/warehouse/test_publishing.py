@@ -116,21 +116,22 @@ def a_table_made_whole(settings, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "happened",
+    ("happened", "why"),
     [
-        lost,
-        restored,
-        written_by_another,
-        unreadable,
-        working_file_written_by_hand,
-        grown,
-        mostly_changed,
-        a_table_made_whole,
+        (lost, "not the one published last"),
+        (restored, "not the one published last"),
+        (written_by_another, "not the one published last"),
+        (unreadable, "not a valid DuckDB database file"),
+        (working_file_written_by_hand, "not hold as many rows"),
+        (grown, "had grown"),
+        (mostly_changed, "most persons"),
+        (a_table_made_whole, "a table was made whole"),
     ],
 )
-def test_a_copy_that_cannot_be_built_upon_is_written_whole(published, monkeypatch, happened):
+def test_a_copy_that_cannot_be_built_upon_is_written_whole(published, monkeypatch, happened, why):
     happened(published, monkeypatch)
-    assert run(published).whole
+    told = run(published)
+    assert told.whole and why in told.why_whole
     assert people(published) == [("x", START), ("x", START + DAY)]
 
 
