@@ -24,7 +24,7 @@ from gtm_dagster.settings import load_settings
 from gtm_dagster.simulator.traffic import as_event, simulate
 from gtm_dagster.taxonomy import load_plan
 from gtm_dagster.warehouse.landing import Landing
-from gtm_dagster.warehouse.staging import land_log
+from gtm_dagster.warehouse.log_landing import land_log
 from gtm_dagster.warehouse.tables import BuildContext
 
 

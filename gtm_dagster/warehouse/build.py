@@ -11,13 +11,14 @@ from gtm_dagster.warehouse.core import (
     build_touchpoints,
 )
 from gtm_dagster.warehouse.journeys import build_funnel, build_retention
+from gtm_dagster.warehouse.log_landing import LandResult, land_log
 from gtm_dagster.warehouse.marts import (
     ModelStatus,
     build_attribution_status,
     build_channel_attribution,
     build_credits,
 )
-from gtm_dagster.warehouse.staging import LandResult, StageResult, fresh_files, land_log, stage
+from gtm_dagster.warehouse.staging import StageResult, fresh_files, stage
 from gtm_dagster.warehouse.tables import BuildContext, SettingsChangedError, check_settings
 
 STEPS_IN_ORDER = (

@@ -1,4 +1,4 @@
-"""Landing -> staging: the log lands, landed files are validated, deduplicated and written in one transaction.
+"""Landing -> staging: landed files are validated, deduplicated and written in one transaction.
 
 Everything a later step has to look at again is written down in the same transaction (`meta.changed`), so a run killed
 between two steps leaves a debt and no damage.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime, timedelta
 
 import duckdb
 import pyarrow as pa
@@ -16,35 +15,15 @@ import pyarrow.parquet as pq
 
 from gtm_dagster.channels import classify
 from gtm_dagster.channels.classify import click_kind
-from gtm_dagster.eventlog.sqlite import SqliteEventLog
 from gtm_dagster.taxonomy.conform import ContractBreak
 from gtm_dagster.warehouse.books import settle_books
 from gtm_dagster.warehouse.engine import compact, transaction
 from gtm_dagster.warehouse.judging import judge
-from gtm_dagster.warehouse.landing import ARROW_SCHEMA, Landing, LandingFile, log_name
+from gtm_dagster.warehouse.landing import ARROW_SCHEMA, Landing, LandingFile
 from gtm_dagster.warehouse.tables import STEPS, BuildContext, create, get_state, mark_rebuild, set_state
 
-CONSUMER = "warehouse"
-LOG_KEPT = timedelta(days=7)
-"""Landed events stay this long in the log for consumers that start later; the landing files keep them for good."""
-_CHUNK_ROWS = 500_000
 _COMPACT_EVERY = 16
 """Stagings after which the small row groups they left are merged. Done by every one, a thousand events more cost a third more."""
-
-
-@dataclass(frozen=True)
-class LandResult:
-    """What one pull from the event log landed: rows written, rows the log says the range holds, its offsets."""
-
-    rows: int
-    log_count: int
-    files: int
-    first_seq: int
-    last_seq: int
-
-    @property
-    def metadata(self) -> dict[str, int | float | str]:
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -63,40 +42,6 @@ class StageResult:
     @property
     def metadata(self) -> dict[str, int | float | str]:
         return {**{k: v for k, v in asdict(self).items() if k != "days"}, "days": len(self.days)}
-
-
-def land_log(ctx: BuildContext, progress: Callable[[int, int], None] | None = None) -> LandResult:
-    """Land everything the event log holds past the last landed offset, then tell the log how far this consumer is."""
-    settings = ctx.settings
-    landing = Landing(settings.landing_dir)
-    start = after = landing.log_end()
-    rows = counted = files = 0
-    if not settings.log_path.exists():
-        return LandResult(0, 0, 0, start, start)
-    log = SqliteEventLog(settings.log_path, dedup_days=settings.dedup_days)
-    try:
-        end = log.last_seq()
-        while after < end:
-            table, last = log.read_arrow(after, _CHUNK_ROWS)
-            if last <= after:
-                break
-            counted += log.count(after, last)
-            if table.num_rows != counted - rows:
-                raise ContractBreak(
-                    f"event log offsets {after + 1} to {last}: the log counts {counted - rows} records, "
-                    f"{table.num_rows} were read; nothing of this range was landed"
-                )
-            files += len(landing.write(table, log_name(after + 1, last)))
-            rows += table.num_rows
-            after = last
-            if progress:
-                progress(rows, end - start)
-        if after > start:
-            log.commit(CONSUMER, after)
-        log.trim((datetime.now(UTC) - LOG_KEPT).date().isoformat())
-    finally:
-        log.close()
-    return LandResult(rows, counted, files, start + 1 if after > start else start, after)
 
 
 def fresh_files(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> list[LandingFile]:
