@@ -15,7 +15,7 @@ import numpy as np
 from gtm_dagster.rollout.guard.bounds import visitors_needed
 from gtm_dagster.rollout.guard.cells import cells_of
 from gtm_dagster.rollout.guard.counts import SLOT_US
-from gtm_dagster.rollout.guard.detector import BETS, Rule, detect, evidence_path, trace
+from gtm_dagster.rollout.guard.detector import BET_WEIGHTS, Rule, detect, evidence_path, trace
 from gtm_dagster.rollout.guard.simulate import Scenario, draw, first_at, simulate
 
 PACE, BASE = 10.0, 0.2
@@ -42,7 +42,7 @@ def delays(runs: int) -> None:
             told = trace(counts, rule)
             # One e-process from the first exposure on: a promise a rollout, not an hour.
             path = evidence_path(cells_of(counts, rule.window_minutes), rule.margin)
-            alone = np.logaddexp.reduce(path.bets[:, 1:], axis=0) - math.log(len(BETS))
+            alone = np.logaddexp.reduce(path.bets[:, 1:] + np.log(BET_WEIGHTS)[:, None], axis=0)
             for held, at in (
                 (fixed, first_at(path.slots * SLOT_US, alone, log_100)),
                 (yearly, first_at(told.times_us, told.log_e, rule.log_budget)),
@@ -110,7 +110,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--runs", type=int, default=200)
     runs = options.parse_args().runs
-    delays(10 * runs)  # a median of 200 moves by 5 %
+    delays(20 * runs)  # a median of 200 moves by 5 %
     quiet(runs)
     broken(runs)
     cost()

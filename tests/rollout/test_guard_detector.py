@@ -4,9 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from traffic_cases import PER_MINUTE, between, drawn, steady, until
 
-from gtm_dagster.rollout.guard.cells import MIN_ARM, age_edges, cells_of
+from gtm_dagster.rollout.guard.cells import age_edges, cells_of
 from gtm_dagster.rollout.guard.counts import SLOT_US, Counts
 from gtm_dagster.rollout.guard.detector import Rule, decided_us, detect, trace
 from gtm_dagster.settings import Guard
@@ -35,7 +37,7 @@ def rows(control: int, treated: int, control_hits: int = 0, treated_hits: int = 
         ([], "no exposures counted yet"),
         (rows(100, 0, 20, 0), "no treated units yet"),
         (rows(0, 100, 0, 20), "no control units yet"),
-        (rows(3, 100), "no block of both arms"),
+        (rows(1, 10), "no block of both arms"),
         (rows(100, 100, 0, 0), "no control conversion"),
         (rows(100, 100, 0, 20), "no control conversion"),
     ],
@@ -86,16 +88,17 @@ def test_the_verdict_is_the_end_of_the_trace() -> None:
     assert verdict.peak_log_e == told.log_e.max() and verdict.fires == told.fires[-1]
 
 
-def test_a_small_block_is_the_mean_of_its_bets() -> None:
+def test_a_small_block_is_the_weighted_mean_of_its_bets() -> None:
     """One block, one age, one restart: the statistic by hand."""
-    from gtm_dagster.rollout.guard.detector import BETS
+    from gtm_dagster.rollout.guard.detector import BET_WEIGHTS, BETS
     from gtm_dagster.rollout.guard.evidence import log_e
 
     counts = Counts.from_rows(rows(10, 8, 4, 1), SLOT_US * 2)
     one, rate = np.ones(1), np.full(1, 0.05)
     bets = [log_e(8 * one, one, 10 * one, 4 * one, rate, 1 - b * 0.925, 0.075)[0] for b in BETS]
+    assert sum(BET_WEIGHTS) == pytest.approx(1.0), "more than one stake would break the budget"
     weight = 1.0 + 0.5 + 0.5 / 12
-    assert detect(counts, RULE).log_e == pytest.approx(np.log(weight * np.mean(np.exp(bets))), abs=1e-12)
+    assert detect(counts, RULE).log_e == pytest.approx(np.log(weight * np.dot(BET_WEIGHTS, np.exp(bets))), abs=1e-12)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -188,12 +191,39 @@ def test_age_bins_end_with_the_window(window: float, edges: list[int]) -> None:
     assert age_edges(window).tolist() == edges
 
 
-def test_a_block_closes_when_both_arms_hold_enough() -> None:
-    told = [
-        (slot, arm, -1, 1) for slot in range(10) for arm in ("control", "treatment") if arm == "control" or slot % 2
-    ]
-    cells = cells_of(Counts.from_rows(told, 400 * SLOT_US), 1)
-    assert cells.blocks == 1 and cells.treated[0] == MIN_ARM and cells.control[0] == 8
+def blocks_of(exposed: list[tuple[int, int]]) -> list[tuple[int, int, int]]:
+    """(slot of completion, control, treated) of each block of these (control, treated) units a slot."""
+    arms = ("control", "treatment")
+    told = [(slot, arm, -1, n) for slot, units in enumerate(exposed) for arm, n in zip(arms, units, strict=True)]
+    cells = cells_of(Counts.from_rows(told, 400 * SLOT_US), 0.25)
+    return list(zip(cells.end_slot, cells.control, cells.treated, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("exposed", "blocks", "why"),
+    [
+        ([(1, 1)] * 3, [(1, 1)] * 3, "even: nothing to gain by waiting"),
+        ([(2, 0), (0, 1), (0, 1)], [(2, 2)], "the arms come in turns"),
+        ([(3, 1)] * 5, [], "uneven beside the half that is expected before any traffic"),
+        ([(3, 1)] * 7, [(18, 6), (3, 1)], "the traffic's own share has been learned"),
+        ([(400, 400), (30, 4), (30, 4)], [(400, 400), (60, 8)], "the share has changed, and both arms hold enough"),
+        ([(300, 100), (3, 1)], [(300, 100), (3, 1)], "as uneven as the traffic so far"),
+        ([(300, 100), (2, 2), (4, 0)], [(300, 100), (6, 2)], "even, where the traffic so far is not, would leave uneven ones"),
+        ([(50, 0), (0, 5)], [], "one in ten, where half was expected"),
+        ([(0, 0), (40, 0)], [], "one arm alone never closes"),
+    ],
+)  # fmt: skip
+def test_a_block_closes_when_it_is_even_or_large_enough(exposed: list, blocks: list, why: str) -> None:
+    assert [sizes for _, *sizes in blocks_of(exposed)] == [list(sizes) for sizes in blocks], why
+
+
+@given(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12)), min_size=1, max_size=60), st.integers(0, 60))
+def test_blocks_are_cut_without_a_look_ahead(exposed: list, until_slot: int) -> None:
+    """What comes later moves no earlier block, and no unit lies in two of them."""
+    whole, early = blocks_of(exposed), blocks_of(exposed[:until_slot])
+    assert whole[: len(early)] == early
+    for arm in (0, 1):
+        assert sum(block[1 + arm] for block in whole) <= sum(slot[arm] for slot in exposed)
 
 
 def test_cohorts_older_than_a_week_are_left_out() -> None:

@@ -14,11 +14,11 @@ from functools import lru_cache
 import numpy as np
 
 from gtm_dagster.rollout.guard.counts import SLOT_US
-from gtm_dagster.rollout.guard.detector import BETS
+from gtm_dagster.rollout.guard.detector import BET_WEIGHTS, BETS
 from gtm_dagster.rollout.guard.evidence import closest_null
 
-OVERHEAD = 1.15
-"""Evidence this detector needs over its level: it spreads over five bets and has to learn the control's rate."""
+_SPARED = 0.5
+"""Nats the best bet is spared: the other bets and the first hour's weight add more than learning the rate costs."""
 LATENCY_MINUTES = 2 * SLOT_US / 60e6
 """From a visitor to the completion of the cell that counts them."""
 _FLOOR, _GRID = 3.0, 120
@@ -65,10 +65,21 @@ def evidence_per_visitor(
     return Evidence(mean, square)
 
 
-def detector_evidence(base_rate: float, drop: float, treated_share: float, margin: float) -> Evidence:
-    """What the best of this detector's own bets earns per visitor."""
-    told = [evidence_per_visitor(base_rate, drop, treated_share, margin, 1.0 - b * (1.0 - margin)) for b in BETS]
-    return max(told, key=lambda evidence: evidence.mean)
+def best_bet(
+    base_rate: float, drop: float, treated_share: float, margin: float, log_level: float
+) -> tuple[Evidence, float]:
+    """What the quickest of this detector's own bets earns per visitor, and the evidence it has to earn.
+
+    A bet with a share of the stake has to earn more than the level, by the logarithm of the share's inverse.
+    """
+    told = [
+        (
+            evidence_per_visitor(base_rate, drop, treated_share, margin, 1.0 - bet * (1.0 - margin)),
+            log_level - math.log(stake),
+        )
+        for bet, stake in zip(BETS, BET_WEIGHTS, strict=True)
+    ]
+    return max(told, key=lambda one: one[0].mean / one[1])
 
 
 def visitors_needed(
@@ -125,10 +136,11 @@ def visitors_to_evidence(
     a step as rates because visitors come as a Poisson process. A drop near the threshold takes up to twice as long,
     for then the estimate is below the threshold half of the time.
     """
-    told = detector_evidence(base_rate, drop, treated_share, threshold / 2)
+    level = math.log(budget_hours + 1.0) - _SPARED
+    told, to_earn = best_bet(base_rate, drop, treated_share, threshold / 2, level)
     if told.square <= 0:
         return None
-    return _passage(told, OVERHEAD * math.log(budget_hours + 1.0), quantile)
+    return _passage(told, to_earn, quantile)
 
 
 def _passage(step: Evidence, level: float, quantile: float) -> float:

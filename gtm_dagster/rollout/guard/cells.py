@@ -9,8 +9,12 @@ from numpy.typing import NDArray
 
 from gtm_dagster.rollout.guard.counts import SLOT_US, Counts, Ints
 
-MIN_ARM = 4
-"""A block closes when both arms hold this many units: a rule on exposures alone, so the bets stay valid."""
+MIN_ARM = 8
+"""A block closes when both arms hold this many units, or earlier when it is split as the traffic so far."""
+_UNEVEN = 0.03
+"""The share of its information that a block may lose by another split than the traffic's, to close early."""
+_PRIOR_ARM = 5
+"""Units an arm that stand for the traffic before there is any: half and half."""
 HORIZON_SLOTS = 7 * 24 * 60 * 60 * 1_000_000 // SLOT_US
 """Older cohorts are left out: seven days in slots."""
 _EDGE_MINUTES = (0.25, 0.5, 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50)
@@ -46,14 +50,24 @@ def age_edges(window_minutes: float) -> Ints:
 
 
 def _block_ends(exposed: Ints) -> list[int]:
-    """Index of the last slot of each block."""
+    """Index of the last slot of each block: a rule on exposures alone, so the bets stay valid.
+
+    A unit in a block of treated share w tells about in proportion to w (1 - w). That is concave: blocks that scatter
+    around the share s of the traffic lose (w - s)^2 / (s (1 - s)) of it. Small blocks scatter most, large ones wait longest.
+    """
     ends: list[int] = []
     control = treated = 0
     filled = np.flatnonzero(exposed.any(axis=0))
-    for slot, c, t in zip(filled.tolist(), exposed[0, filled].tolist(), exposed[1, filled].tolist(), strict=True):
+    controls = np.cumsum(exposed[0, filled]) + _PRIOR_ARM
+    shares = 1.0 - controls / (controls + np.cumsum(exposed[1, filled]) + _PRIOR_ARM)
+    told = zip(filled.tolist(), exposed[0, filled].tolist(), exposed[1, filled].tolist(), shares.tolist(), strict=True)
+    for slot, c, t, share in told:
         control += c
         treated += t
-        if control >= MIN_ARM and treated >= MIN_ARM:
+        smaller = min(control, treated)
+        if smaller and (
+            smaller >= MIN_ARM or (treated / (control + treated) - share) ** 2 <= _UNEVEN * share * (1.0 - share)
+        ):
             ends.append(slot)
             control = treated = 0
     return ends

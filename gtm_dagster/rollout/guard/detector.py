@@ -23,8 +23,10 @@ from gtm_dagster.settings import Guard
 
 HOUR_SLOTS = 3_600_000_000 // SLOT_US
 RESTART_SLOTS = 300_000_000 // SLOT_US
-BETS = (0.81, 0.65, 0.486, 0.27, 0.086)
+BETS = (0.81, 0.7, 0.54, 0.25, 0.086)
 """Treated over control rate of each bet, as a share of the null's boundary."""
+BET_WEIGHTS = (0.04, 0.16, 0.21, 0.21, 0.38)
+"""The stake on each bet, 1 in all: drops of 30 to 90 % are then proven equally close to the bound (docs/benchmarks.md)."""
 RECOVERED = log(50.0)
 """Evidence for the best bet that has fallen by this much from its peak says the loss is over."""
 SRM_LIMIT = log(1000.0)
@@ -204,10 +206,10 @@ def _since_restarts(path: EvidencePath, restarts: Ints, weights: Floats) -> _Sin
     reached = np.searchsorted(restarts, path.slots, side="left") - 1  # the last restart before each moment
     moment = np.flatnonzero(reached >= 0)
     reached = reached[moment]
-    head = weights - path.bets[:, begun]
+    head = weights + np.log(BET_WEIGHTS)[:, None] - path.bets[:, begun]
     level = path.bets[:, moment + 1]
     summed = np.logaddexp.accumulate(head, axis=1)[:, reached] + level
-    evidence = np.logaddexp.reduce(summed, axis=0) - log(len(BETS))
+    evidence = np.logaddexp.reduce(summed, axis=0)
     best_head = np.maximum.accumulate(head, axis=1)
     best_restart = np.maximum.accumulate(np.where(head >= best_head, np.arange(len(restarts)), 0), axis=1)
     bet = np.argmax(best_head[:, reached] + level, axis=0)
