@@ -107,7 +107,7 @@ def _say_plan(told: GuardPlan) -> None:
     )
 
     def least(drop: float | None) -> str:
-        return "nothing" if drop is None else f"{drop:.0%} or more"
+        return "nothing" if drop is None else f"{math.ceil(100 * drop - 1e-6)}% or more"
 
     for line in told.advice:
         say(line)

@@ -18,7 +18,7 @@ _PRIOR_ARM = 5
 HORIZON_SLOTS = 7 * 24 * 60 * 60 * 1_000_000 // SLOT_US
 """Older cohorts are left out: seven days in slots."""
 _EDGE_MINUTES = (0.25, 0.5, 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50)
-_PRIOR_UNITS, _PRIOR_RATE = 8.0, 0.05
+_PRIOR_UNITS, _PRIOR_RATE, _PRIOR_LATER = 8.0, 0.05, 0.01
 
 Floats = NDArray[np.float64]
 
@@ -93,10 +93,12 @@ def cells_of(counts: Counts, window_minutes: float) -> Cells:
     np.add.at(hits, (counts.conv_arm[inside], block[inside], bin_[inside]), counts.conv_n[inside])
     before = np.cumsum(hits, axis=2) - hits
     at_risk = np.maximum(units[:, :, None] - before, hits)
-    # What earlier blocks of the control told about this age; a prior worth eight units keeps the first bets sane.
+    # What earlier blocks of the control told about this age; a prior worth eight units keeps the first bets sane. Most
+    # convert at once: a high prior at the later ages would cost evidence.
     told_hits = np.cumsum(hits[0], axis=0) - hits[0]
     told_units = np.cumsum(at_risk[0], axis=0) - at_risk[0]
-    rate = (told_hits + _PRIOR_UNITS * _PRIOR_RATE) / (told_units + _PRIOR_UNITS)
+    prior = np.where(np.arange(len(edges) - 1) == 0, _PRIOR_RATE, _PRIOR_LATER)
+    rate = (told_hits + _PRIOR_UNITS * prior) / (told_units + _PRIOR_UNITS)
     end_slot = (ends + slot0 + 1)[:, None] + edges[1:][None, :]
     complete = np.flatnonzero((end_slot <= now).ravel())
     order = complete[np.argsort(end_slot.ravel()[complete], kind="stable")]
