@@ -25,7 +25,7 @@ HOUR_SLOTS = 3_600_000_000 // SLOT_US
 RESTART_SLOTS = 300_000_000 // SLOT_US
 BETS = (0.86, 0.7, 0.54, 0.25, 0.086)
 """Treated over control rate of each bet, as a share of the null's boundary."""
-BET_WEIGHTS = (0.03, 0.17, 0.19, 0.20, 0.41)
+BET_WEIGHTS = (0.03, 0.20, 0.19, 0.17, 0.41)
 """The stake on each bet, 1 in all: drops of 30 to 90 % are then proven equally close to the bound (docs/benchmarks.md)."""
 RECOVERED = log(50.0)
 """Evidence for the best bet that has fallen by this much from its peak says the loss is over."""
