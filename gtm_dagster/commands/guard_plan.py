@@ -98,7 +98,7 @@ def _counted(here: Invocation, declared: Guard) -> Traffic:
 
 
 def _say_plan(told: GuardPlan) -> None:
-    from gtm_dagster.rollout.guard.planner import duration
+    from gtm_dagster.rollout.guard.planner import duration, percent_up
 
     here = told.traffic
     say(
@@ -107,7 +107,7 @@ def _say_plan(told: GuardPlan) -> None:
     )
 
     def least(drop: float | None) -> str:
-        return "nothing" if drop is None else f"{math.ceil(100 * drop - 1e-6)}% or more"
+        return "nothing" if drop is None else f"{percent_up(drop)} or more"
 
     for line in told.advice:
         say(line)

@@ -15,7 +15,7 @@ from gtm_dagster.rollout.guard.bounds import (
     visitors_to_evidence,
 )
 from gtm_dagster.rollout.guard.detector import Rule
-from gtm_dagster.rollout.guard.planner import Traffic, duration, observed_traffic, plan
+from gtm_dagster.rollout.guard.planner import Traffic, duration, observed_traffic, percent_up, plan
 from gtm_dagster.rollout.guard.simulate import Scenario, simulate
 
 ONE_PERCENT = math.log(100)
@@ -227,3 +227,16 @@ def test_a_duration_is_said_as_a_person_says_it(minutes: float | None, text: str
 
 def test_a_split_without_an_arm_has_no_delay() -> None:
     assert visitors_to_evidence(0.2, 1.0, 0.5, YEAR, 0.15, 0.5) is None
+
+
+@pytest.mark.parametrize(
+    ("drop", "told", "why"),
+    [
+        (0.1541, "16%", "15 % is not reached by then"),
+        (0.15, "15%", "a whole percent stays"),
+        (0.29, "29%", "0.29 * 100 is a hair above 29"),
+        (1.0, "100%", "a dead flow"),
+    ],
+)
+def test_a_least_drop_is_rounded_up(drop: float, told: str, why: str) -> None:
+    assert percent_up(drop) == told, why

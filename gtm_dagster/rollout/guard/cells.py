@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from gtm_dagster.rollout.guard.counts import SLOT_US, Counts, Ints
 
-MIN_ARM = 8
+_MIN_ARM = 8
 """A block closes when both arms hold this many units, or earlier when it is split as the traffic so far."""
 _UNEVEN = 0.03
 """The share of its information that a block may lose by another split than the traffic's, to close early."""
@@ -66,7 +66,7 @@ def _block_ends(exposed: Ints) -> list[int]:
         treated += t
         smaller = min(control, treated)
         if smaller and (
-            smaller >= MIN_ARM or (treated / (control + treated) - share) ** 2 <= _UNEVEN * share * (1.0 - share)
+            smaller >= _MIN_ARM or (treated / (control + treated) - share) ** 2 <= _UNEVEN * share * (1.0 - share)
         ):
             ends.append(slot)
             control = treated = 0

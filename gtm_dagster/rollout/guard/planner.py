@@ -218,7 +218,7 @@ class _Rules:
             self.budget_hours, self.threshold, delay_minutes=here.delay_minutes,
         )  # fmt: skip
         least = (
-            "not even a dead flow is proven by then" if seen is None else f"a drop of {seen:.0%} is the least by then"
+            "not even a dead flow is proven by then" if seen is None else f"a drop of {percent_up(seen)} is the least by then"
         )
         bound = visitors_needed(here.base_rate, drop, here.treated_share, math.log(self.budget_hours))
         limit = ""
@@ -252,6 +252,11 @@ def _rounded_up(value: float) -> int:
     """To two digits, upwards."""
     step = 10 ** max(math.floor(math.log10(max(value, 1.0))) - 1, 0)
     return math.ceil(value / step) * step
+
+
+def percent_up(drop: float) -> str:
+    """A least drop as a person says it: the next whole percent, for the one below is not reached."""
+    return f"{math.ceil(100 * drop - 1e-6)}%"
 
 
 def duration(minutes: float | None) -> str:
