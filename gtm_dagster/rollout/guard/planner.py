@@ -218,7 +218,9 @@ class _Rules:
             self.budget_hours, self.threshold, delay_minutes=here.delay_minutes,
         )  # fmt: skip
         least = (
-            "not even a dead flow is proven by then" if seen is None else f"a drop of {percent_up(seen)} is the least by then"
+            "not even a dead flow is proven by then"
+            if seen is None
+            else f"a drop of {percent_up(seen)} is the least by then"
         )
         bound = visitors_needed(here.base_rate, drop, here.treated_share, math.log(self.budget_hours))
         limit = ""
