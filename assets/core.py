@@ -3,8 +3,8 @@
 import dagster as dg
 
 from assets.declaring import table
-from gtm_dagster.orchestration import checks
-from gtm_dagster.orchestration.building import table_asset
+from gtm_dagster.orchestration import asset_checks as checks
+from gtm_dagster.orchestration.table_assets import table_asset
 from gtm_dagster.warehouse.build import build_conversions, build_identities, build_sessions, build_touchpoints
 
 identities = table_asset(

@@ -3,8 +3,8 @@
 import dagster as dg
 
 from assets.declaring import table
-from gtm_dagster.orchestration import checks
-from gtm_dagster.orchestration.building import Chart, table_asset
+from gtm_dagster.orchestration import asset_checks as checks
+from gtm_dagster.orchestration.table_assets import Chart, table_asset
 from gtm_dagster.warehouse.build import (
     build_attribution_status,
     build_channel_attribution,

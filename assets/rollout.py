@@ -3,8 +3,8 @@
 import dagster as dg
 
 from assets.declaring import OWNER
-from gtm_dagster.orchestration.rollback import ROLLBACKS
-from gtm_dagster.warehouse.rollbacks import COLUMNS
+from gtm_dagster.orchestration.guard_jobs import ROLLBACKS
+from gtm_dagster.warehouse.rollback_ledger import COLUMNS
 
 rollbacks = dg.AssetSpec(
     key=ROLLBACKS,

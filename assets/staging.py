@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import dagster as dg
 
 from assets.declaring import table
-from gtm_dagster.orchestration import checks
+from gtm_dagster.orchestration import asset_checks as checks
 from gtm_dagster.orchestration.metadata import bars, picture
 from gtm_dagster.orchestration.resources import WarehouseResource
-from gtm_dagster.taxonomy.frames import ContractBreak
+from gtm_dagster.taxonomy.landing_schema import ContractBreak
 from gtm_dagster.warehouse.build import books, check_settings, stage
 
 EVENTS, QUARANTINE = ("staging", "events"), ("staging", "quarantine")

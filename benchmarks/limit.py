@@ -14,8 +14,8 @@ import duckdb
 from benchmarks.measuring import Meter
 from gtm_dagster.settings import load_settings
 from gtm_dagster.taxonomy import load_plan
-from gtm_dagster.warehouse.judging import judge
 from gtm_dagster.warehouse.landing import ARROW_SCHEMA
+from gtm_dagster.warehouse.staging.contract import judge
 
 _JUDGED_ONLY = {"verdict", "reason_codes", "errors", "raw", "sealed", "origin", "row_no"}
 

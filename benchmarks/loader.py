@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from benchmarks.measuring import Cost, Meter, machine, table
-from gtm_dagster.collector.judging import Judge
+from gtm_dagster.admission.event import Judge
 from gtm_dagster.eventlog.sqlite import SqliteEventLog
 from gtm_dagster.privacy.pseudonyms import Pseudonymizer, load_or_create_key
 from gtm_dagster.privacy.sealing import Sealer
@@ -24,7 +24,7 @@ from gtm_dagster.settings import load_settings
 from gtm_dagster.simulator.traffic import as_event, simulate
 from gtm_dagster.taxonomy import load_plan
 from gtm_dagster.warehouse.landing import Landing
-from gtm_dagster.warehouse.log_landing import land_log
+from gtm_dagster.warehouse.landing.from_log import land_log
 from gtm_dagster.warehouse.tables import BuildContext
 
 

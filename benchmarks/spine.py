@@ -74,6 +74,7 @@ def step_import(folder: Path, meter: Meter, prefix: str) -> None:
     from gtm_dagster.privacy.pseudonyms import Pseudonymizer, load_or_create_key
     from gtm_dagster.privacy.sealing import Sealer
     from gtm_dagster.taxonomy import load_plan
+    from gtm_dagster.warehouse.landing import Landing
 
     settings, plan = settings_of(folder), load_plan()
     key = load_or_create_key(settings.keys_dir)
@@ -81,7 +82,7 @@ def step_import(folder: Path, meter: Meter, prefix: str) -> None:
     rows = sum(pq.read_metadata(file).num_rows for file in files)
     with meter.measured(f"import {prefix}: validate, pseudonyms, land", rows):
         for file in files:
-            import_file(file, settings=settings, plan=plan, pseudonymize=Pseudonymizer(key), sealer=Sealer(key), write_key="bench", mapping=None)  # fmt: skip
+            import_file(file, landing=Landing(settings.landing_dir), plan=plan, pseudonymize=Pseudonymizer(key), sealer=Sealer(key), write_key="bench", mapping=None)  # fmt: skip
 
 
 def step_copy(folder: Path, meter: Meter, copies: int) -> None:
@@ -139,11 +140,13 @@ def step_build(folder: Path, meter: Meter, title: str, fresh: bool) -> None:
 
 def step_refresh(folder: Path, meter: Meter, title: str) -> None:
     """`gtm refresh` in process: the Dagster job with checks and publishing."""
-    from gtm_dagster.orchestration.refresh import run_refresh
+    from gtm_dagster.definitions import build_defs
+    from gtm_dagster.orchestration.refresh_run import run_refresh
 
     for name in (title, "the same again, in the same process"):
         result = meter.work(
-            f"{name}: refresh by Dagster, with checks and serving copy", lambda: run_refresh(settings_of(folder))
+            f"{name}: refresh by Dagster, with checks and serving copy",
+            lambda: run_refresh(settings_of(folder), build_defs),
         )
         assert result.ok, result.error or [check for check in result.checks if not check.passed]
 

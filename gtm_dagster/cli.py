@@ -16,7 +16,7 @@ from typer.exceptions import TyperException
 
 from gtm_dagster import __version__
 from gtm_dagster.commands import deployment, guard, history, inspection, keys, plan, reports, sql, streaming
-from gtm_dagster.commands.surface import Invocation, Problem, say_error
+from gtm_dagster.commands.output import Invocation, Problem, say_error
 
 app = typer.Typer(
     name="gtm",

@@ -6,9 +6,9 @@ from typing import Any
 
 import dagster as dg
 
+from gtm_dagster.orchestration.guard_jobs import guard_jobs
 from gtm_dagster.orchestration.jobs import refresh_job
 from gtm_dagster.orchestration.resources import WarehouseResource
-from gtm_dagster.orchestration.rollback import guard_jobs
 from gtm_dagster.settings import Settings, load_settings
 
 try:

@@ -14,7 +14,9 @@ import dagster as dg
 
 from gtm_dagster.opsstore import GuardRow, OpsStore
 from gtm_dagster.orchestration.dead_runs import fail_dead_runs
-from gtm_dagster.orchestration.rollback import PAGE, ROLLBACK, URGENT, GuardJobs
+from gtm_dagster.orchestration.guard_jobs import PAGE, ROLLBACK, URGENT, GuardJobs
+from gtm_dagster.rollout.control.evaluation import judge, rule_of, store_exists
+from gtm_dagster.rollout.control.messages import not_delivered, undelivered_line
 from gtm_dagster.rollout.guard.decide import (
     ARMED,
     BLIND,
@@ -27,8 +29,6 @@ from gtm_dagster.rollout.guard.decide import (
     decide,
     episode_id,
 )
-from gtm_dagster.rollout.judging import judge, rule_of, store_exists
-from gtm_dagster.rollout.notify import not_delivered, undelivered_line
 from gtm_dagster.settings import DRILL_FLAG, Guard, Settings
 
 WAIT_SECONDS = (5.0, 10.0, 20.0, 40.0, 60.0)

@@ -12,36 +12,35 @@ ROOT = Path(__file__).parents[1]
 LIBRARY = ROOT / "gtm_dagster"
 HEAVY = {"dagster", "pandas", "duckdb", "pandera", "pyarrow", "numpy", "confluent_kafka", "matplotlib", "sqlite3"}
 
-# Each may import what stands in a row above it (packages of one row do not know each other).
+# Each may import what stands in a row above it (packages of one row do not know each other). The rows are those of the
+# house (docs/architecture.md); `attribution` stands first because it imports nobody and settings read its registry.
 RANKS = [
-    {"kernel_lock", "disk_room"},
-    {"settings_source"},
+    {"attribution"},
     {"settings"},
+    {"storage"},
     {"taxonomy"},
-    {"privacy", "channels"},
+    {"privacy"},
+    {"channels"},
+    {"admission"},
     {"eventlog"},
     {"opsstore"},
     {"tracking"},
+    {"gate"},
     {"collector"},
-    {"warehouse"},
     {"importing"},
-    {"attribution"},
+    {"warehouse"},
     {"rollout"},
+    {"delivery"},
     {"stream"},
     {"simulator"},
+    {"demo", "chaos"},
     {"orchestration"},
     {"definitions"},
-    {"demo_live", "demo_report"},
-    {"drill"},
-    {"drills"},
-    {"demo"},
     {"commands"},
     {"cli"},
 ]
 RANK = {name: rank for rank, row in enumerate(RANKS) for name in row}
 KNOWS_DAGSTER = {"orchestration", "definitions"}
-# `definitions` composes the deployment; running its job from the library is the one way back.
-ALLOWED = {("orchestration", "definitions")}
 
 
 def modules() -> list[Path]:
@@ -79,8 +78,8 @@ def test_a_module_imports_upwards_only(file: Path) -> None:
         if top in {"assets", "sensors"}:
             assert own == "definitions", f"{file} imports {name}"
         other = rest.partition(".")[0]
-        if top == "gtm_dagster" and other in RANK and other != own and (own, other) not in ALLOWED:
-            assert RANK[other] < RANK[own], f"{file}: {own} imports {other}, which is ranked below it"
+        if top == "gtm_dagster" and other in RANK and other != own:
+            assert RANK[other] < RANK[own], f"{file}: {own} imports {other}, which is not above it"
 
 
 @pytest.mark.parametrize("folder", ["assets", "sensors"])
@@ -90,7 +89,7 @@ def test_assets_and_sensors_do_not_know_each_other(folder: str) -> None:
         assert not {name for name in imported(file) if name.partition(".")[0] == other}, file
 
 
-@pytest.mark.parametrize("module", ["gtm_dagster.tracking", "gtm_dagster.rollout.gate"])
+@pytest.mark.parametrize("module", ["gtm_dagster.tracking", "gtm_dagster.gate.controller", "gtm_dagster.rollout"])
 def test_the_sdk_stays_light(module: str) -> None:
     told = subprocess.run(
         [sys.executable, "-c", f"import sys, {module}; print(' '.join(sys.modules))"],

@@ -15,8 +15,8 @@ from typing import Any, Protocol
 import msgspec
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from gtm_dagster.admission.event import Judge, Judged
 from gtm_dagster.collector.body import Disconnected, Receive, Refused, read_body, split, unpack
-from gtm_dagster.collector.judging import Judge, Judged
 from gtm_dagster.collector.keys import KeyStore, KeyStoreError
 from gtm_dagster.collector.metrics import Metrics
 from gtm_dagster.eventlog import AppendResult, Record

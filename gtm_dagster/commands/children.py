@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
 
-from gtm_dagster.commands.surface import note
+from gtm_dagster.commands.output import note
 
 GRACE_SECONDS = 20.0
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from gtm_dagster.commands.surface import Problem, invocation, note
+from gtm_dagster.commands.output import Problem, invocation, note
 
 
 def demo(
@@ -19,9 +19,19 @@ def demo(
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same traffic.")] = 7,
 ) -> int:
     """Planted traffic through the whole pipeline, and a report beside the truth. Exit 1: something did not agree."""
-    from gtm_dagster.demo import run_demo
+    from gtm_dagster.definitions import build_defs
+    from gtm_dagster.demo.run import run_demo
+    from gtm_dagster.orchestration.guard_tick import guard_once
+    from gtm_dagster.orchestration.refresh_run import run_refresh
 
-    return run_demo(invocation(context).settings, events=events, days=days, seed=seed)
+    return run_demo(
+        invocation(context).settings,
+        lambda settings: run_refresh(settings, build_defs),
+        lambda settings: guard_once(settings, build_defs),
+        events=events,
+        days=days,
+        seed=seed,
+    )
 
 
 def collect(
@@ -46,7 +56,7 @@ def dev(
     import gtm_dagster
     from gtm_dagster.commands.children import Children
     from gtm_dagster.orchestration.dead_runs import fail_dead_runs
-    from gtm_dagster.orchestration.refresh import instance_of
+    from gtm_dagster.orchestration.refresh_run import instance_of
 
     here = invocation(context)
     settings = here.settings

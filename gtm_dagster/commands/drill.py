@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gtm_dagster.commands.surface import Json, Problem, invocation, note, say, say_json
+from gtm_dagster.commands.output import Json, Problem, invocation, note, say, say_json
 
 
 def drill(
@@ -18,11 +18,14 @@ def drill(
     json: Json = False,
 ) -> int:
     """Plant a drop on a canary flag and wait until its flag is verified off; seconds per stage. Exit 1: it is not off."""
-    from gtm_dagster.drill import DrillError, drill_lines, run_drill
+    from gtm_dagster.definitions import build_defs
+    from gtm_dagster.demo.canary import DrillError, drill_lines, run_drill
+    from gtm_dagster.orchestration.guard_tick import guard_once
 
     try:
         told = run_drill(
             invocation(context).settings,
+            lambda settings: guard_once(settings, build_defs),
             drop=drop,
             per_minute=visitors_per_minute,
             seed=seed,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from gtm_dagster.commands.surface import Problem, note, say, say_json
+from gtm_dagster.commands.output import Problem, note, say, say_json
 
 if TYPE_CHECKING:
     from gtm_dagster.settings import Settings
@@ -22,8 +22,8 @@ def run_drills_here(
 
     Raises Problem (2) for a name that is not known.
     """
-    from gtm_dagster.drills.outcome import DrillError, UnknownDrillError
-    from gtm_dagster.drills.running import ROUNDS, Asked, outcome_lines, run_drills
+    from gtm_dagster.chaos.outcome import DrillError, UnknownDrillError
+    from gtm_dagster.chaos.running import ROUNDS, Asked, outcome_lines, run_drills
 
     asked = Asked(rounds or ROUNDS, minutes)
     outcomes = []

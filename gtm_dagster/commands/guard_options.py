@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gtm_dagster.commands.surface import Invocation, Problem
+from gtm_dagster.commands.output import Invocation, Problem
 
 if TYPE_CHECKING:
     from gtm_dagster.rollout.guard.detector import Rule

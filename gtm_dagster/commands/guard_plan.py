@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gtm_dagster.commands.guard_options import Budget, Hold, Threshold, checked, declared_for, rule_told
-from gtm_dagster.commands.surface import Invocation, Json, Problem, invocation, say, say_json, say_table
+from gtm_dagster.commands.output import Invocation, Json, Problem, invocation, say, say_json, say_table
 
 if TYPE_CHECKING:
     from gtm_dagster.rollout.guard.planner import GuardPlan, Traffic
@@ -79,8 +79,8 @@ def plan(
 def _counted(here: Invocation, declared: Guard) -> Traffic:
     """The traffic of a guard's epoch."""
     from gtm_dagster.opsstore import OpsStore
+    from gtm_dagster.rollout.control.evaluation import counts_of, store_exists
     from gtm_dagster.rollout.guard.planner import observed_traffic
-    from gtm_dagster.rollout.judging import counts_of, store_exists
 
     seen = None
     if store_exists(here.settings):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gtm_dagster.commands.surface import Invocation, Json, Problem, invocation, note, say, say_json, say_table
+from gtm_dagster.commands.output import Invocation, Json, Problem, invocation, note, say, say_json, say_table
 
 if TYPE_CHECKING:
     from gtm_dagster.opsstore import OpsStore
@@ -70,7 +70,7 @@ def status(context: typer.Context, json: Json = False) -> int:
 
 def _standings(settings: Settings) -> list[Standing]:
     from gtm_dagster.opsstore import OpsStore
-    from gtm_dagster.rollout.judging import store_exists
+    from gtm_dagster.rollout.control.evaluation import store_exists
     from gtm_dagster.settings import DRILL_GUARD
 
     if not store_exists(settings):
@@ -90,8 +90,8 @@ def _never(guard: Guard) -> Standing:
 
 
 def _standing(store: OpsStore, settings: Settings, guard: Guard, now_us: int) -> Standing:
+    from gtm_dagster.rollout.control.evaluation import judge
     from gtm_dagster.rollout.guard.decide import decide
-    from gtm_dagster.rollout.judging import judge
 
     row = store.guard(guard.key)
     if row is None:
@@ -236,9 +236,9 @@ def _why(reason: str) -> str:
 def rearm(context: typer.Context, flag: Named, reason: Reason, actor: Actor = None, json: Json = False) -> None:
     """Arm a guard, the first time or after a rollback: a new epoch without any evidence. Never switches the flag on."""
     from gtm_dagster.opsstore import OpsStore
-    from gtm_dagster.rollout.arming import Refused
-    from gtm_dagster.rollout.arming import rearm as arm
-    from gtm_dagster.rollout.post import Post
+    from gtm_dagster.rollout.control.arming import Refused
+    from gtm_dagster.rollout.control.arming import rearm as arm
+    from gtm_dagster.rollout.control.context import Post
 
     here = invocation(context)
     guard, who, why = _named(here, flag), _who(actor), _why(reason)
@@ -260,10 +260,10 @@ def rearm(context: typer.Context, flag: Named, reason: Reason, actor: Actor = No
 def rollback(context: typer.Context, flag: Named, reason: Reason, actor: Actor = None, json: Json = False) -> int:
     """Turn a guard's flag off now, without evidence; verified and latched as the guard does it. Exit 1: not proven off."""
     from gtm_dagster.opsstore import OpsStore
-    from gtm_dagster.rollout.acting import turn_off, verify
-    from gtm_dagster.rollout.arming import Refused, manual
-    from gtm_dagster.rollout.notify import deliver_due
-    from gtm_dagster.rollout.post import ActionFailed, Post
+    from gtm_dagster.rollout.control.acting import turn_off, verify
+    from gtm_dagster.rollout.control.arming import Refused, manual
+    from gtm_dagster.rollout.control.context import ActionFailed, Post
+    from gtm_dagster.rollout.control.messages import deliver_due
 
     here = invocation(context)
     guard, who, why = _named(here, flag), _who(actor), _why(reason)

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gtm_dagster.commands.guard_options import Budget, Hold, Threshold, declared_for, rule_told
-from gtm_dagster.commands.surface import Json, Problem, invocation, progress_bar, say, say_json, say_table
+from gtm_dagster.commands.output import Json, Problem, invocation, progress_bar, say, say_json, say_table
 
 if TYPE_CHECKING:
-    from gtm_dagster.rollout.guard.backtest import Backtest
+    from gtm_dagster.rollout.control.backtest import Backtest
     from gtm_dagster.rollout.guard.simulate import Outcomes, Simulation
 
 
@@ -133,8 +133,8 @@ def backtest(
     json: Json = False,
 ) -> None:  # fmt: skip
     """The same detector over past events, imported ones too: would it have rolled back, and when?"""
-    from gtm_dagster.rollout.guard.backtest import backtest as judge
-    from gtm_dagster.rollout.guard.backtest import read_past
+    from gtm_dagster.rollout.control.backtest import backtest as judge
+    from gtm_dagster.rollout.control.backtest import read_past
 
     here = invocation(context)
     declared = declared_for(here, flag, conversion)
@@ -158,7 +158,7 @@ def _at(us: int | None) -> datetime | None:
 
 
 def _ticks(told: Backtest) -> list[dict[str, Any]]:
-    from gtm_dagster.rollout.guard.backtest import ticks
+    from gtm_dagster.rollout.control.backtest import ticks
 
     return [{"at": _at(int(row.pop("at_us") or 0)), **row} for row in ticks(told.trace)]
 
@@ -199,8 +199,8 @@ def replay(
     json: Json = False,
 ) -> int:
     """Recompute a rollback's decision from its evidence. Exit 1: it comes out differently."""
-    from gtm_dagster.rollout import bundle as bundles
-    from gtm_dagster.rollout.replay import compare
+    from gtm_dagster.rollout.control import evidence as bundles
+    from gtm_dagster.rollout.control.replay import compare
 
     path = Path(bundle)
     text, intact = (path.read_text(encoding="utf-8"), None) if path.is_file() else _stored_bundle(context, bundle)
@@ -219,8 +219,8 @@ def replay(
 def _stored_bundle(context: typer.Context, episode: str) -> tuple[str, bool | None]:
     """The text of an episode's bundle, and whether it is the one whose digest stands in the guard's history."""
     from gtm_dagster.opsstore import OpsStore
-    from gtm_dagster.rollout.bundle import digest
-    from gtm_dagster.rollout.judging import store_exists
+    from gtm_dagster.rollout.control.evaluation import store_exists
+    from gtm_dagster.rollout.control.evidence import digest
 
     settings = invocation(context).settings
     if store_exists(settings):

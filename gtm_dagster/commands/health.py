@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gtm_dagster.commands.surface import Invocation
+from gtm_dagster.commands.output import Invocation
 
 if TYPE_CHECKING:
     from gtm_dagster.warehouse.verify import VerifyResult
@@ -89,7 +89,7 @@ def _landing(here: Invocation) -> Finding:
 
 
 def _lock(here: Invocation) -> Finding:
-    from gtm_dagster.warehouse.lock import LockHeldError, WarehouseLock
+    from gtm_dagster.warehouse.writer_lock import LockHeldError, WarehouseLock
 
     lock = WarehouseLock(here.settings.state_dir)
     if not lock.path.exists():
@@ -120,8 +120,8 @@ def _tables(here: Invocation) -> Finding:
 
 def verify_warehouse(here: Invocation) -> list[Finding]:
     """Compare the incremental warehouse with a rebuild, and its serving copy with it, holding the writer's lock."""
-    from gtm_dagster.warehouse.lock import LockHeldError, WarehouseLock
     from gtm_dagster.warehouse.verify import verify, verify_served
+    from gtm_dagster.warehouse.writer_lock import LockHeldError, WarehouseLock
 
     settings = here.settings
     if not settings.warehouse_path.exists():

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from gtm_dagster.commands.surface import Json, Problem, invocation, note, progress_bar, say, say_json
+from gtm_dagster.commands.output import Json, Problem, invocation, note, progress_bar, say, say_json
 
 
 def simulate(
@@ -55,6 +55,7 @@ def import_(
     """Land history; the same file twice changes nothing. A file lands whole or not at all."""
     from gtm_dagster.importing import import_file, load_mapping
     from gtm_dagster.privacy.sealing import Sealer
+    from gtm_dagster.warehouse.landing import Landing
 
     here = invocation(context)
     rules = load_mapping(mapping) if mapping else None
@@ -63,7 +64,7 @@ def import_(
     for file in files:
         with progress_bar(f"importing {file.name}") as tell:
             result = import_file(
-                file, settings=here.settings, plan=here.plan, pseudonymize=here.pseudonymize, sealer=Sealer(here.key),
+                file, landing=Landing(here.settings.landing_dir), plan=here.plan, pseudonymize=here.pseudonymize, sealer=Sealer(here.key),
                 write_key=write_key, mapping=rules, progress=tell,
             )  # fmt: skip
         counted = {name: getattr(result, name) for name in names}
@@ -93,11 +94,12 @@ def refresh(
     json: Json = False,
 ) -> int:
     """Run the Dagster job `refresh` here: land, validate, rebuild what changed, check, publish. Exit 1: a check failed."""
-    from gtm_dagster.orchestration.refresh import run_refresh
+    from gtm_dagster.definitions import build_defs
+    from gtm_dagster.orchestration.refresh_run import run_refresh
 
     settings = invocation(context).settings
     with quiet_interrupt(), progress_bar("refreshing"):
-        result = run_refresh(settings, full=full)
+        result = run_refresh(settings, build_defs, full=full)
     if json:
         checks = [asdict(check) for check in result.checks]
         say_json(

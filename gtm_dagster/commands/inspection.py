@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gtm_dagster.commands.surface import Json, Problem, invocation, progress_bar, records, say, say_json, say_table
+from gtm_dagster.commands.output import Json, Problem, invocation, progress_bar, records, say, say_json, say_table
 
 quarantine = typer.Typer(help="Events that were rejected, and why.", no_args_is_help=True)
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from gtm_dagster.commands.surface import Json, Problem, invocation, note, say, say_json, say_table
+from gtm_dagster.commands.output import Json, Problem, invocation, note, say, say_json, say_table
 
 keys = typer.Typer(help="Write keys of the collector.", no_args_is_help=True)
 privacy = typer.Typer(help="Pseudonyms.", no_args_is_help=True)

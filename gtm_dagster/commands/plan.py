@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gtm_dagster.commands.surface import Json, Problem, invocation, progress_bar, say, say_json
+from gtm_dagster.commands.output import Json, Problem, invocation, progress_bar, say, say_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,7 +68,7 @@ def _rejections(landing: Path, new: Plan, tell: Callable[..., None] | None) -> t
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    from gtm_dagster.taxonomy.frames import validate_frame
+    from gtm_dagster.taxonomy.landing_schema import validate_frame
     from gtm_dagster.warehouse.landing import ARROW_SCHEMA, Landing
 
     files = Landing(landing).files()

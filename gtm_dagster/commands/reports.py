@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from gtm_dagster.commands.surface import Json, Problem, invocation, records, say_json, say_table
+from gtm_dagster.commands.output import Json, Problem, invocation, records, say_json, say_table
 
 
 def query(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gtm_dagster.commands.surface import Json, Problem, invocation, say, say_json, say_table
+from gtm_dagster.commands.output import Json, Problem, invocation, say, say_json, say_table
 
 
 def sql(
@@ -56,7 +56,7 @@ def _numbers(told: list[str]) -> dict[str, int]:
 
 
 def _list(json: bool) -> None:
-    from gtm_dagster.warehouse.portable import names, parameters_of, summary
+    from gtm_dagster.warehouse.engines.dialects import names, parameters_of, summary
 
     listed = [(name, parameters_of(name), summary(name)) for name in names()]
     if json:
@@ -66,7 +66,7 @@ def _list(json: bool) -> None:
 
 
 def _print(context: typer.Context, name: str, dialect: str, told: dict[str, int], raw: bool, json: bool) -> None:
-    from gtm_dagster.warehouse.portable import PortabilityError, parameters, parameters_of, render
+    from gtm_dagster.warehouse.engines.dialects import PortabilityError, parameters, parameters_of, render
 
     values = {**({} if raw else parameters(invocation(context).settings)), **told}
     try:
@@ -84,10 +84,10 @@ def _print(context: typer.Context, name: str, dialect: str, told: dict[str, int]
 
 
 def _export(context: typer.Context, folder: Path, dialect: str, json: bool) -> None:
-    from gtm_dagster.warehouse.bundle import export
     from gtm_dagster.warehouse.engine import opened
-    from gtm_dagster.warehouse.lock import LockHeldError, WarehouseLock
+    from gtm_dagster.warehouse.engines.export import export
     from gtm_dagster.warehouse.tables import BuildContext
+    from gtm_dagster.warehouse.writer_lock import LockHeldError, WarehouseLock
 
     here = invocation(context)
     settings = here.settings

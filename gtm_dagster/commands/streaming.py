@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gtm_dagster.commands.surface import Json, invocation, note, say, say_json
+from gtm_dagster.commands.output import Json, invocation, note, say, say_json
 
 if TYPE_CHECKING:
     from gtm_dagster.opsstore import OpsStore
@@ -66,7 +66,7 @@ def _asked_to_stop() -> Iterator[threading.Event]:
 
 def _deliver(store: OpsStore, settings: Settings) -> Callable[[], object]:
     """Sends the notifications that are due."""
-    from gtm_dagster.rollout.notify import deliver_due
+    from gtm_dagster.rollout.control.messages import deliver_due
 
     return lambda: deliver_due(store, settings, time.time_ns() // 1000)
 

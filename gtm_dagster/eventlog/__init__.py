@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from gtm_dagster.eventlog.records import LANDING_COLUMNS, Record
+from gtm_dagster.admission.record import LANDING_COLUMNS, Record
 
 if TYPE_CHECKING:
     import pyarrow as pa

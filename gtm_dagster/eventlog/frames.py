@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from gtm_dagster.eventlog.records import LANDING_COLUMNS, Record
+from gtm_dagster.admission.record import LANDING_COLUMNS, Record
 
 if TYPE_CHECKING:
     import numpy as np

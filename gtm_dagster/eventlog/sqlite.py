@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from gtm_dagster.disk_room import full_disk
+from gtm_dagster.admission.record import Record
 from gtm_dagster.eventlog import AppendResult, Heartbeat
 from gtm_dagster.eventlog.frames import pack, to_arrow
-from gtm_dagster.eventlog.records import Record
+from gtm_dagster.storage.disk_space import full_disk
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
-from gtm_dagster.eventlog.records import Record, record_from_event
-from gtm_dagster.importing.judging import Judge
+from gtm_dagster.admission.batch import Judge
+from gtm_dagster.admission.record import Record, record_from_event
 from gtm_dagster.importing.mapping import Moment
 from gtm_dagster.importing.moments import rfc3339_us, to_us, within_years
 from gtm_dagster.importing.reading import Broken, ImportFailed, Rows

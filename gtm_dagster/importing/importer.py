@@ -7,24 +7,43 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from gtm_dagster.admission.batch import SCHEMA, Judge, Seals, to_table
 from gtm_dagster.importing.documents import judge_lines, table_of_lines
-from gtm_dagster.importing.judging import SCHEMA, Judge, Seals, to_table
 from gtm_dagster.importing.mapping import Mapping
 from gtm_dagster.importing.reading import ImportFailed, Rows, kind_of, plain_text, read_bytes, read_csv, read_parquet
 from gtm_dagster.importing.shaping import shape
-from gtm_dagster.settings import Settings
 from gtm_dagster.taxonomy import Plan
-from gtm_dagster.warehouse.landing import Landing
 
 __all__ = ["ImportFailed", "ImportResult", "import_file"]
 
 Progress = Callable[[int, int], None]
 _CHUNK_ROWS = 250_000
+
+
+class LandingZone(Protocol):
+    """Where the rows of an import land (`warehouse.landing.Landing`)."""
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the landing zone."""
+        ...
+
+    def has(self, name: str) -> bool:
+        """Whether the batch `name` has landed whole."""
+        ...
+
+    def rows_of(self, name: str) -> int:
+        """Rows of a landed batch."""
+        ...
+
+    def write(self, table: pa.Table, name: str) -> list[Path]:
+        """Land `table` as batch `name`; returns its files."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -46,7 +65,7 @@ class ImportResult:
 
 
 def import_file(
-    path: Path, *, settings: Settings, plan: Plan, pseudonymize: Callable[[str], str], sealer: Seals, write_key: str,
+    path: Path, *, landing: LandingZone, plan: Plan, pseudonymize: Callable[[str], str], sealer: Seals, write_key: str,
     mapping: Mapping | None = None, received_us: int | None = None, progress: Progress | None = None,
 ) -> ImportResult:  # fmt: skip
     """Land the events of a CSV, NDJSON (both also .gz) or Parquet file.
@@ -57,7 +76,6 @@ def import_file(
     path = Path(path)
     data = read_bytes(path)
     kind = kind_of(path, data)
-    landing = Landing(settings.landing_dir)
     name = _batch_name(data, mapping, write_key, plan)
     if landing.has(name):
         return _known(landing, name)
@@ -82,7 +100,7 @@ def import_file(
     try:
         files = landing.write(table.cast(SCHEMA), name)
     except OSError as error:
-        raise ImportFailed(f"{settings.landing_dir}: cannot be written ({error}); nothing was imported") from error
+        raise ImportFailed(f"{landing.folder}: cannot be written ({error}); nothing was imported") from error
     if progress:
         progress(table.num_rows, table.num_rows)
     return _books(table, tuple(files), ignored)
@@ -120,6 +138,6 @@ def _books(table: pa.Table, files: tuple[Path, ...], ignored: tuple[str, ...]) -
     )
 
 
-def _known(landing: Landing, name: str) -> ImportResult:
-    rows = sum(pq.read_metadata(file.path).num_rows for file in landing.files() if file.name == name)
+def _known(landing: LandingZone, name: str) -> ImportResult:
+    rows = landing.rows_of(name)
     return ImportResult(read=rows, accepted=0, duplicates=rows, quarantined=0, suppressed=0)

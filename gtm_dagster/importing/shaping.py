@@ -9,14 +9,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from gtm_dagster.admission.columns import WRITTEN_TIME, each_distinct, one_array
 from gtm_dagster.importing.mapping import FIELDS, Emission, Mapping, Moment, pieces, used_columns
 from gtm_dagster.importing.moments import to_us, within_years
 from gtm_dagster.importing.reading import ImportFailed, Rows
-from gtm_dagster.importing.texts import as_text, each_distinct, json_object, json_text, one_array, row_ids
+from gtm_dagster.importing.texts import as_text, json_object, json_text, row_ids
 
 NATIVE = (*FIELDS, "timestamp", "properties", "consent", "received_at")
 """Columns of a file that needs no mapping."""
-WRITTEN_TIME = "written_time"
 
 
 def native_emission(path: Path, names: list[str]) -> Mapping:

@@ -6,25 +6,18 @@ import hashlib
 import json
 import re
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import msgspec
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from gtm_dagster.admission.columns import each_distinct, one_array
+
 _NAMESPACE = uuid.UUID("6e1f3c0a-7d0b-5b5e-9a53-0f2a4f6d9c11")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?\Z")
 _BOOLEANS = {"true": "true", "false": "false", "1": "true", "0": "false", "t": "true", "f": "false"}
-
-
-def one_array(column: pa.ChunkedArray | pa.Array) -> pa.Array:
-    """The column in one piece."""
-    if isinstance(column, pa.ChunkedArray):
-        column = column.combine_chunks()
-        if isinstance(column, pa.ChunkedArray):
-            column = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
-    return column
 
 
 def as_text(column: pa.ChunkedArray | pa.Array) -> pa.Array:
@@ -51,14 +44,6 @@ def _json_of_nested(value: object) -> str:
         except ValueError:  # msgspec made null of a NaN; said as it is, the plan refuses it
             return json.dumps(value, default=str)
     return text
-
-
-def each_distinct(array: pa.Array, function: Callable[[str], str | None]) -> pa.Array:
-    """`function` of every text, called once for each distinct one; null stays null."""
-    if array.null_count == len(array):
-        return array
-    coded = array.dictionary_encode()
-    return pa.array([function(text) for text in coded.dictionary.to_pylist()], pa.string()).take(coded.indices)
 
 
 def json_text(array: pa.Array, kind: str = "string") -> pa.Array:

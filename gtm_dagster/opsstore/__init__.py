@@ -3,7 +3,7 @@
 Here belongs what must be exact, small and transactional. Not here: events (log, warehouse), and what a state means.
 """
 
-from gtm_dagster.opsstore.engine import OpsStoreError
+from gtm_dagster.opsstore.connection import OpsStoreError
 from gtm_dagster.opsstore.rows import (
     FlagRow,
     GuardRow,

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, delete, func, select
 
 from gtm_dagster.opsstore import tables
-from gtm_dagster.opsstore.engine import Store
+from gtm_dagster.opsstore.connection import Store
 from gtm_dagster.opsstore.rows import ProducerRow, UnitRow
 
 MISSING_US = 120_000_000

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, insert, select, update
 
 from gtm_dagster.opsstore import tables
-from gtm_dagster.opsstore.engine import Store
+from gtm_dagster.opsstore.connection import Store
 from gtm_dagster.opsstore.rows import FlagRow, GuardRow, HistoryRow
 
 _guards, _history, _epochs = tables.guards, tables.guard_history, tables.guard_epochs

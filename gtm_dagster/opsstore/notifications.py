@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import select, update
 
 from gtm_dagster.opsstore import tables
-from gtm_dagster.opsstore.engine import Store
+from gtm_dagster.opsstore.connection import Store
 from gtm_dagster.opsstore.rows import NotificationRow
 
 _notes = tables.notifications

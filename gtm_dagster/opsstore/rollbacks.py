@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import select, update
 
 from gtm_dagster.opsstore import tables
-from gtm_dagster.opsstore.engine import Store
+from gtm_dagster.opsstore.connection import Store
 from gtm_dagster.opsstore.rows import RollbackRow
 
 _rollbacks = tables.rollbacks

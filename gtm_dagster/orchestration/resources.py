@@ -16,7 +16,7 @@ from gtm_dagster.settings import Settings, load_settings
 from gtm_dagster.taxonomy import Plan, load_plan
 from gtm_dagster.warehouse.build import BuildContext
 from gtm_dagster.warehouse.engine import connect
-from gtm_dagster.warehouse.lock import WarehouseLock
+from gtm_dagster.warehouse.writer_lock import WarehouseLock
 
 
 class WarehouseResource(DuckDBResource):

@@ -1,7 +1,7 @@
-"""Guarded rollout: the gate a product asks, the providers that hold its flags, and the guard that can turn one off.
+"""Guarded rollout: the providers that hold flags, the guard's statistics, and the control that turns a flag off.
 
-Here belongs everything between a flag and its evidence. Not here: who runs the guard (sensors), where its counts are
-kept (opsstore) or how they are taken (stream). Importing this package stays light: a product's process does it.
+Here belongs everything between a flag and its evidence. Not here: what a product asks (gate), taking counts (stream),
+keeping them (opsstore), telling people (delivery). Importing this package stays light: a product's process does it.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gtm_dagster.rollout.gate import RolloutController
+    from gtm_dagster.gate import RolloutController
 
 __all__ = ["RolloutController"]
 
 
 def __getattr__(name: str) -> Any:
     if name == "RolloutController":
-        from gtm_dagster.rollout.gate import RolloutController
+        from gtm_dagster.gate import RolloutController
 
         return RolloutController
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

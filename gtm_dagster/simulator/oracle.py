@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 
 from gtm_dagster.attribution.models import weights
-from gtm_dagster.simulator.happenings import API, CODE, CURRENCIES, Happenings
+from gtm_dagster.simulator.simulated_events import API, CODE, CURRENCIES, Happenings
 from gtm_dagster.simulator.visits import DAY, HOUR, arrival_table
 
 UNATTRIBUTED = "(unattributed)"

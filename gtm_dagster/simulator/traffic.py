@@ -12,9 +12,9 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from gtm_dagster.simulator import oracle
-from gtm_dagster.simulator.audience import AUDIENCES
-from gtm_dagster.simulator.happenings import Happenings, concatenate, happen, settle_identity
-from gtm_dagster.simulator.table import MALFORMED, choose_faults, make_table
+from gtm_dagster.simulator.channel_profiles import AUDIENCES
+from gtm_dagster.simulator.event_table import MALFORMED, choose_faults, make_table
+from gtm_dagster.simulator.simulated_events import Happenings, concatenate, happen, settle_identity
 from gtm_dagster.simulator.visits import DAY, HOUR, make_visits
 
 EVENTS_PER_PERSON = 8.0

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gtm_dagster.simulator.audience import AUDIENCES
+from gtm_dagster.simulator.channel_profiles import AUDIENCES
 
 HOUR = 3_600_000_000
 DAY = 24 * HOUR

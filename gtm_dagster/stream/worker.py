@@ -23,8 +23,8 @@ from gtm_dagster.eventlog.sqlite import EventLogError
 from gtm_dagster.opsstore import OpsStore, OpsStoreError, ProducerRow
 from gtm_dagster.rollout.guard.counts import SLOT_US
 from gtm_dagster.settings import Guard
-from gtm_dagster.stream.counting import Epochs, count, end_epochs, window_us
-from gtm_dagster.stream.sightings import LATE_US, Sightings, sightings
+from gtm_dagster.stream.guard_counts import Epochs, count, end_epochs, window_us
+from gtm_dagster.stream.guard_events import LATE_US, Sightings, sightings
 
 CONSUMER = "stream"
 GUARD, EPOCH, RULE = "guard:", "epoch:", "rule:"

@@ -3,7 +3,7 @@
 Imports only msgspec, requests, PyYAML, the standard library and the light half of `taxonomy`.
 """
 
-from gtm_dagster.tracking.outbox import TrackerStats
+from gtm_dagster.tracking.buffer import TrackerStats
 from gtm_dagster.tracking.tracker import GtmTracker, InvalidEvent
 
 __all__ = ["GtmTracker", "InvalidEvent", "TrackerStats"]

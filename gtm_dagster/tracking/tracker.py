@@ -13,8 +13,8 @@ from typing import Any, Self
 import msgspec
 
 from gtm_dagster.taxonomy import EventValidator, FieldError, Plan, Rejected, load_plan
-from gtm_dagster.tracking.delivery import Transport
-from gtm_dagster.tracking.outbox import EXIT_TIMEOUT, OnDrop, Outbox, TrackerStats
+from gtm_dagster.tracking.buffer import EXIT_TIMEOUT, OnDrop, Outbox, TrackerStats
+from gtm_dagster.tracking.collector_client import Transport
 
 
 class InvalidEvent(ValueError):

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from gtm_dagster.warehouse.books import BookRow, books
-from gtm_dagster.warehouse.core import (
+from gtm_dagster.warehouse.core.steps import (
     StepResult,
     build_conversions,
     build_identities,
     build_sessions,
     build_touchpoints,
 )
-from gtm_dagster.warehouse.journeys import build_funnel, build_retention
-from gtm_dagster.warehouse.log_landing import LandResult, land_log
-from gtm_dagster.warehouse.marts import (
+from gtm_dagster.warehouse.landing.from_log import LandResult, land_log
+from gtm_dagster.warehouse.marts.credits import (
     ModelStatus,
     build_attribution_status,
     build_channel_attribution,
     build_credits,
 )
-from gtm_dagster.warehouse.staging import StageResult, fresh_files, stage
+from gtm_dagster.warehouse.marts.journeys import build_funnel, build_retention
+from gtm_dagster.warehouse.staging.books import BookRow, books
+from gtm_dagster.warehouse.staging.stage import StageResult, fresh_files, stage
 from gtm_dagster.warehouse.tables import BuildContext, SettingsChangedError, check_settings
 
 STEPS_IN_ORDER = (

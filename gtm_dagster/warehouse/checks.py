@@ -9,8 +9,8 @@ from typing import Any
 
 import duckdb
 
-from gtm_dagster.warehouse.books import books
 from gtm_dagster.warehouse.landing import Landing, LandingFile
+from gtm_dagster.warehouse.staging.books import books
 from gtm_dagster.warehouse.tables import BuildContext
 
 TOLERANCE = 1e-9

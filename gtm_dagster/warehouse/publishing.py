@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from gtm_dagster.warehouse.core import count, drop_scope, find_scope, in_scope, longest_window_us
+from gtm_dagster.warehouse.core.steps import count, drop_scope, find_scope, in_scope, longest_window_us
 from gtm_dagster.warehouse.engine import transaction
-from gtm_dagster.warehouse.rollbacks import copy_rollbacks
+from gtm_dagster.warehouse.rollback_ledger import copy_rollbacks
 from gtm_dagster.warehouse.tables import LAYOUT, PUBLISH, create, get_state, set_state, settle_publishing
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from gtm_dagster.warehouse.engine import opened
-from gtm_dagster.warehouse.lock import LockHeldError, WarehouseLock
+from gtm_dagster.warehouse.writer_lock import LockHeldError, WarehouseLock
 
 if TYPE_CHECKING:
     from gtm_dagster.settings import Settings

@@ -7,7 +7,7 @@ from pathlib import Path
 from conformance_engines import case_id
 from conformance_mutants import boundary
 
-from gtm_dagster.warehouse.portable import translate
+from gtm_dagster.warehouse.engines.dialects import translate
 
 
 def is_core(statement: str) -> bool:

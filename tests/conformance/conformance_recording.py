@@ -167,8 +167,8 @@ def build_scenario(scenario: Any, folder: Path, kept: int) -> list[Recording]:
     from gtm_dagster.settings import load_settings
     from gtm_dagster.taxonomy import load_plan
     from gtm_dagster.warehouse import build
-    from gtm_dagster.warehouse.bundle import export
     from gtm_dagster.warehouse.engine import opened
+    from gtm_dagster.warehouse.engines.export import export
     from gtm_dagster.warehouse.landing import ARROW_SCHEMA, Landing
     from gtm_dagster.warehouse.publishing import publish
 

@@ -16,12 +16,13 @@ from conformance_traffic import SCENARIOS, WINDOWS, first_landing
 from gtm_dagster.cli import run as gtm
 from gtm_dagster.settings import Settings, load_settings
 from gtm_dagster.taxonomy import load_plan
-from gtm_dagster.warehouse import build, portable, statements
-from gtm_dagster.warehouse.bundle import Bundle, export, steps
+from gtm_dagster.warehouse import build, statements
 from gtm_dagster.warehouse.engine import opened
+from gtm_dagster.warehouse.engines import dialects as portable
+from gtm_dagster.warehouse.engines.export import Bundle, export, steps
 from gtm_dagster.warehouse.landing import ARROW_SCHEMA, Landing
-from gtm_dagster.warehouse.lock import WarehouseLock
 from gtm_dagster.warehouse.tables import SettingsChangedError
+from gtm_dagster.warehouse.writer_lock import WarehouseLock
 
 PLAN = load_plan()
 BERLIN = SCENARIOS[1]

@@ -19,7 +19,8 @@ from conformance_recording import TABLES
 from conformance_traffic import SCENARIOS, WINDOWS
 
 from gtm_dagster.settings import load_settings
-from gtm_dagster.warehouse import portable, statements
+from gtm_dagster.warehouse import statements
+from gtm_dagster.warehouse.engines import dialects as portable
 
 pytestmark = pytest.mark.real
 NAMES = [scenario.name for scenario in SCENARIOS]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,12 +11,10 @@ import pytest
 from conformance_differences import differences, read, told
 from conformance_engines import case_id
 from conformance_traffic import SCENARIOS
+from postgres_server import start_postgres
 
 from gtm_dagster.warehouse import statements
-from gtm_dagster.warehouse.portable import translate
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from postgres_server import start_postgres
+from gtm_dagster.warehouse.engines.dialects import translate
 
 pytestmark = pytest.mark.real
 TYPES = {

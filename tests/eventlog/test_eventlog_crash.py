@@ -14,15 +14,13 @@ from eventlog_cases import record
 from gtm_dagster.eventlog.sqlite import SqliteEventLog
 
 ROUNDS = 3
-CASES = str(Path(__file__).parent)
 
 APPENDER = """
 import sys
 from pathlib import Path
-sys.path.insert(0, sys.argv[2])
 from eventlog_cases import record
 from gtm_dagster.eventlog.sqlite import SqliteEventLog
-log, n = SqliteEventLog(Path(sys.argv[1])), int(sys.argv[3])
+log, n = SqliteEventLog(Path(sys.argv[1])), int(sys.argv[2])
 while True:
     futures = [log.submit([record(str(n + m))]) for m in range(20)]
     for m, future in enumerate(futures):
@@ -35,7 +33,6 @@ while True:
 FULL = """
 import resource, sys
 from pathlib import Path
-sys.path.insert(0, sys.argv[2])
 from eventlog_cases import record
 from gtm_dagster.eventlog.sqlite import EventLogError, SqliteEventLog
 log, acked, n = SqliteEventLog(Path(sys.argv[1])), 0, 0
@@ -58,9 +55,7 @@ log.close()
 
 def kill_under_load(path: Path, start: int, wanted: int) -> list[str]:
     """Ids an appender acknowledged before it was killed, at least `wanted`."""
-    with subprocess.Popen(
-        [sys.executable, "-c", APPENDER, str(path), CASES, str(start)], stdout=subprocess.PIPE
-    ) as child:
+    with subprocess.Popen([sys.executable, "-c", APPENDER, str(path), str(start)], stdout=subprocess.PIPE) as child:
         assert child.stdout is not None
         acked = [child.stdout.readline() for _ in range(wanted)]
         os.kill(child.pid, signal.SIGKILL)
@@ -87,7 +82,7 @@ def test_every_acknowledged_record_is_there_once_after_kills(tmp_path):
 
 def test_a_full_disk_refuses_the_append_keeps_the_rest_and_heals(tmp_path):
     told = subprocess.run(
-        [sys.executable, "-c", FULL, str(tmp_path / "events.db"), CASES],
+        [sys.executable, "-c", FULL, str(tmp_path / "events.db")],
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert told.returncode == 0, told.stderr

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gtm_dagster.eventlog.records import Record
+from gtm_dagster.admission.record import Record
 from gtm_dagster.eventlog.sqlite import EventLogError, SqliteEventLog
 
 

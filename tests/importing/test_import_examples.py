@@ -25,7 +25,7 @@ def rows_of(tmp_path: Path, example: str, mapping: str, text: str) -> list[dict]
     path = tmp_path / "data.csv"
     path.write_text(text)
     result = import_file(
-        path, settings=settings, plan=load_plan(settings.plan_file), pseudonymize=Pseudonymizer(KEY), sealer=Sealer(KEY),
+        path, landing=Landing(settings.landing_dir), plan=load_plan(settings.plan_file), pseudonymize=Pseudonymizer(KEY), sealer=Sealer(KEY),
         write_key="import", mapping=load_mapping(folder / mapping),
     )  # fmt: skip
     files = Landing(settings.landing_dir).files()

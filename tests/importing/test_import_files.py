@@ -53,7 +53,7 @@ class Desk:
     def take(self, path: Path, mapping: str | None = None, **options: object) -> ImportResult:
         told = load_mapping(self.file(mapping, "mapping.toml")) if mapping else None
         return import_file(
-            path, settings=self.settings, plan=PLAN, pseudonymize=Pseudonymizer(KEY), sealer=Sealer(KEY), write_key="dev",
+            path, landing=Landing(self.settings.landing_dir), plan=PLAN, pseudonymize=Pseudonymizer(KEY), sealer=Sealer(KEY), write_key="dev",
             mapping=told, received_us=NOW, **options,
         )  # fmt: skip
 

@@ -33,7 +33,12 @@ TWO = {
 def take(path: Path) -> ImportResult:
     settings = load_settings(None, {"GTM_STATE_DIR": str(path.parent / "state")})
     return import_file(
-        path, settings=settings, plan=PLAN, pseudonymize=Pseudonymizer(KEY), sealer=Sealer(KEY), write_key="dev"
+        path,
+        landing=Landing(settings.landing_dir),
+        plan=PLAN,
+        pseudonymize=Pseudonymizer(KEY),
+        sealer=Sealer(KEY),
+        write_key="dev",
     )
 
 
@@ -173,7 +178,7 @@ def test_a_disk_that_refuses_leaves_nothing_and_the_next_import_is_whole(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("gtm_dagster.warehouse.landing.pq.write_table", full)
+        patch.setattr("gtm_dagster.warehouse.landing.files.pq.write_table", full)
         with pytest.raises(ImportFailed, match="No space left"):
             take(path)
     assert landed(tmp_path) == []

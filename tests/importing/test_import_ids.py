@@ -48,7 +48,12 @@ def test_many_equal_lines_stay_apart_and_cost_no_more_than_others(tmp_path: Path
     settings = load_settings(None, {"GTM_STATE_DIR": str(tmp_path / "state")})
     start = time.process_time()
     result = import_file(
-        path, settings=settings, plan=load_plan(), pseudonymize=Pseudonymizer(KEY), sealer=Sealer(KEY), write_key="dev"
+        path,
+        landing=Landing(settings.landing_dir),
+        plan=load_plan(),
+        pseudonymize=Pseudonymizer(KEY),
+        sealer=Sealer(KEY),
+        write_key="dev",
     )
     assert time.process_time() - start < 10  # quadratic work took minutes
     assert (result.accepted, result.duplicates) == (count, 0)

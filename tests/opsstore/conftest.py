@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import itertools
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from postgres_server import start_postgres
 from sqlalchemy import create_engine, text
 
 from gtm_dagster.opsstore import OpsStore
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from postgres_server import start_postgres
 
 _numbers = itertools.count(1)
 

@@ -11,9 +11,9 @@ import msgspec
 from traffic_cases import drawn, steady
 
 from gtm_dagster.opsstore import OpsStore, ProducerRow
-from gtm_dagster.rollout.arming import rearm
+from gtm_dagster.rollout.control.arming import rearm
+from gtm_dagster.rollout.control.context import Post
 from gtm_dagster.rollout.guard.counts import SLOT_US, Counts
-from gtm_dagster.rollout.post import Post
 from gtm_dagster.rollout.providers import Capabilities, FlagState, ProviderError
 from gtm_dagster.rollout.providers.flagd import Flagd, set_split
 from gtm_dagster.settings import Guard, Settings

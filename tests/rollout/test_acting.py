@@ -14,20 +14,19 @@ from pathlib import Path
 
 import msgspec
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 from acting_cases import GUARD, MINUTE, Clock, Scripted, armed, broken, heard, plant, settings_for, start_of
 from traffic_cases import steady
 
+from gtm_dagster.gate import kill_list as killlist
 from gtm_dagster.opsstore import OpsStore, UnitRow
-from gtm_dagster.rollout import killlist, notify
-from gtm_dagster.rollout.acting import claim, sampled_units, turn_off, verify
-from gtm_dagster.rollout.arming import Refused, manual, named, rearm
-from gtm_dagster.rollout.bundle import BundleError, digest, from_json, replay, replayed_decision, to_json
-from gtm_dagster.rollout.chart import PNG_BYTES, curves, inline, png
+from gtm_dagster.rollout.control import messages as notify
+from gtm_dagster.rollout.control.acting import claim, sampled_units, turn_off, verify
+from gtm_dagster.rollout.control.arming import Refused, manual, named, rearm
+from gtm_dagster.rollout.control.chart import PNG_BYTES, curves, inline, png
+from gtm_dagster.rollout.control.context import ActionFailed, Post
+from gtm_dagster.rollout.control.evidence import BundleError, digest, from_json, replay, replayed_decision, to_json
 from gtm_dagster.rollout.guard.decide import episode_id
 from gtm_dagster.rollout.guard.detector import Rule
-from gtm_dagster.rollout.post import ActionFailed, Post
 from gtm_dagster.rollout.providers import FlagState, ProviderError
 from gtm_dagster.rollout.providers.flagd import Flagd, set_split
 from gtm_dagster.rollout.providers.flagfile import FlagFile
@@ -117,12 +116,11 @@ def test_counts_that_arrive_after_the_decision_are_not_judged(tmp_path, store):
 
 _RUN = """
 import os, signal, sys
-sys.path.insert(0, {folder!r})
 from pathlib import Path
 from acting_cases import GUARD, settings_for
 from gtm_dagster.opsstore import OpsStore
-from gtm_dagster.rollout import acting
-from gtm_dagster.rollout.post import Post
+from gtm_dagster.rollout.control import acting
+from gtm_dagster.rollout.control.context import Post
 from gtm_dagster.rollout.providers.flagfile import FlagFile
 
 where, state_dir, watermark, episode = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
@@ -179,11 +177,10 @@ store.close()
 
 
 def started(where: str, tmp_path: Path, watermark: int) -> subprocess.Popen[str]:
-    code = _RUN.format(folder=str(Path(__file__).parent))
+    code = _RUN.format()
     return subprocess.Popen(
         [sys.executable, "-c", code, where, str(tmp_path), str(watermark), EPISODE],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
     )  # fmt: skip
 
 

@@ -91,7 +91,7 @@ def test_the_verdict_is_the_end_of_the_trace() -> None:
 def test_a_small_block_is_the_weighted_mean_of_its_bets() -> None:
     """One block, one age, one restart: the statistic by hand."""
     from gtm_dagster.rollout.guard.detector import BET_WEIGHTS, BETS
-    from gtm_dagster.rollout.guard.evidence import log_e
+    from gtm_dagster.rollout.guard.e_process import log_e
 
     counts = Counts.from_rows(rows(10, 8, 4, 1), SLOT_US * 2)
     one, rate = np.ones(1), np.full(1, 0.05)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gtm_dagster.rollout.guard.evidence import closest_null, log_e, log_srm
+from gtm_dagster.rollout.guard.e_process import closest_null, log_e, log_srm
 
 MARGINS = st.sampled_from([0.0, 0.05, 0.075, 0.15, 0.3])
 

@@ -9,7 +9,7 @@ import pytest
 from gtm_dagster.attribution import weights
 from gtm_dagster.channels import classify
 from gtm_dagster.simulator import oracle, simulate
-from gtm_dagster.simulator.happenings import API, CODE, WEB, Happenings
+from gtm_dagster.simulator.simulated_events import API, CODE, WEB, Happenings
 from gtm_dagster.simulator.visits import DAY, HOUR, arrival_table
 
 END = datetime(2026, 3, 2, 10, 30, tzinfo=UTC)

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from gtm_dagster.demo_report import compare
-from gtm_dagster.eventlog.records import record_from_event, record_from_rejection
+from gtm_dagster.admission.record import record_from_event, record_from_rejection
+from gtm_dagster.demo.report import compare
 from gtm_dagster.privacy.pseudonyms import Pseudonymizer
 from gtm_dagster.settings import Settings, load_settings
 from gtm_dagster.simulator import Traffic, simulate

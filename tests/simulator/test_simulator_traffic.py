@@ -10,7 +10,7 @@ import pytest
 from pyarrow import parquet
 
 from gtm_dagster.simulator import simulate, write
-from gtm_dagster.simulator.table import COLUMNS
+from gtm_dagster.simulator.event_table import COLUMNS
 from gtm_dagster.simulator.traffic import as_event
 from gtm_dagster.taxonomy import EventValidator, load_plan
 from gtm_dagster.taxonomy.validator import Accepted

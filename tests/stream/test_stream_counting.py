@@ -31,7 +31,7 @@ from stream_cases import (
 
 from gtm_dagster.rollout.guard.counts import SLOT_US, Counts, count_units
 from gtm_dagster.settings import Guard
-from gtm_dagster.stream.counting import epoch_of
+from gtm_dagster.stream.guard_counts import epoch_of
 
 SHOWN = cell(NOON, T)
 LATER = NOON + 5 * MINUTE

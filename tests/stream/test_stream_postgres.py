@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from postgres_server import start_postgres
 from stream_cases import NOON, Deployment, exposure, reference, traffic
 
 from gtm_dagster.opsstore import OpsStore, OpsStoreError
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from postgres_server import start_postgres
 
 pytestmark = pytest.mark.real
 

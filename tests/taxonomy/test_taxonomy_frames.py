@@ -14,7 +14,7 @@ from gtm_dagster.privacy.pseudonyms import Pseudonymizer
 from gtm_dagster.taxonomy import Accepted, EventValidator, load_plan
 from gtm_dagster.taxonomy.conform import INT_COLUMNS, TEXT_COLUMNS
 from gtm_dagster.taxonomy.envelope import CONTEXT_LIMITS
-from gtm_dagster.taxonomy.frames import ContractBreak, validate_frame
+from gtm_dagster.taxonomy.landing_schema import ContractBreak, validate_frame
 
 PLAN = load_plan()
 VALIDATOR = EventValidator(PLAN)

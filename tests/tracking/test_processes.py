@@ -98,7 +98,7 @@ def test_the_spool_keeps_what_close_could_not_send(recorder, make, tmp_path):
 
 
 def test_the_spool_is_compacted_while_events_still_wait(recorder, make, tmp_path, monkeypatch):
-    monkeypatch.setattr("gtm_dagster.tracking.outbox.COMPACT_AFTER", 5)
+    monkeypatch.setattr("gtm_dagster.tracking.buffer.COMPACT_AFTER", 5)
     spool = tmp_path / "spool.jsonl"
     tracker = make(spool=spool, max_queue=4)
     for n in range(30):

@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from gtm_dagster.tracking import GtmTracker, InvalidEvent, TrackerStats
-from gtm_dagster.tracking.delivery import MAX_RETRY_AFTER, Verdict, base_url, read_answer
-from gtm_dagster.tracking.outbox import Outbox
+from gtm_dagster.tracking.buffer import Outbox
+from gtm_dagster.tracking.collector_client import MAX_RETRY_AFTER, Verdict, base_url, read_answer
 from gtm_dagster.tracking.tracker import uuid7
 
 

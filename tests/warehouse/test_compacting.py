@@ -2,7 +2,7 @@
 
 from warehouse_cases import START, event, land, refresh, rows_of, settings_for
 
-from gtm_dagster.warehouse import staging
+from gtm_dagster.warehouse.staging import stage as staging
 
 
 def test_row_groups_are_merged_every_so_many_stagings(tmp_path, monkeypatch):

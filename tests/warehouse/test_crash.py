@@ -5,20 +5,18 @@ import random
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 from warehouse_cases import PLAN, land, random_events, refresh, settings_for, with_copies
 
-from gtm_dagster.warehouse.lock import WarehouseLock
 from gtm_dagster.warehouse.verify import verify
+from gtm_dagster.warehouse.writer_lock import WarehouseLock
 
 REFRESH = """
 import sys
-sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 from warehouse_cases import refresh, settings_for
-from gtm_dagster.warehouse.lock import WarehouseLock
-settings = settings_for(Path(sys.argv[2]))
+from gtm_dagster.warehouse.writer_lock import WarehouseLock
+settings = settings_for(Path(sys.argv[1]))
 with WarehouseLock(settings.state_dir).held("a refresh to be killed", 5):
     print("started", flush=True)
     refresh(settings)
@@ -33,7 +31,7 @@ def test_a_killed_refresh_leaves_nothing_to_clean(tmp_path):
     for part in range(5):
         land(settings, rows[part::5], f"import-{part}")
         child = subprocess.Popen(
-            [sys.executable, "-c", REFRESH, str(Path(__file__).parent), str(tmp_path)],
+            [sys.executable, "-c", REFRESH, str(tmp_path)],
             stdout=subprocess.PIPE,
             text=True,
         )

@@ -10,8 +10,8 @@ import pytest
 from warehouse_cases import MINUTE, PLAN, START, event, landing_table
 
 from gtm_dagster.taxonomy.envelope import MAX_US
-from gtm_dagster.taxonomy.frames import validate_frame
-from gtm_dagster.warehouse import judging
+from gtm_dagster.taxonomy.landing_schema import validate_frame
+from gtm_dagster.warehouse.staging import contract as judging
 from gtm_dagster.warehouse.statements import statement
 
 ODD = [

@@ -4,7 +4,7 @@ import time
 
 from warehouse_cases import DAY, START, refresh, rows_of, settings_for
 
-from gtm_dagster.eventlog.records import Record
+from gtm_dagster.admission.record import Record
 from gtm_dagster.eventlog.sqlite import SqliteEventLog
 from gtm_dagster.warehouse.build import BuildContext, land_log
 from gtm_dagster.warehouse.landing import Landing

@@ -6,7 +6,8 @@ import pytest
 import sqlglot
 from sqlglot import exp
 
-from gtm_dagster.warehouse import portable, statements
+from gtm_dagster.warehouse import statements
+from gtm_dagster.warehouse.engines import dialects as portable
 
 PARAMS = {name: 1 for file in statements.names() for name in re.findall(r"\$([a-z_]+)", statements.text(file))}
 FORBIDDEN = {

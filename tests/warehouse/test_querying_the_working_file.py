@@ -4,8 +4,8 @@ import pytest
 from warehouse_cases import START, event, land, refresh, settings_for
 
 from gtm_dagster.warehouse import serving
-from gtm_dagster.warehouse.lock import LockHeldError, WarehouseLock
 from gtm_dagster.warehouse.serving import QueryError, query
+from gtm_dagster.warehouse.writer_lock import LockHeldError, WarehouseLock
 
 
 def test_while_a_run_writes_the_query_names_it_and_the_serving_copy_answers(tmp_path, monkeypatch):

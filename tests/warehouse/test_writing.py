@@ -9,17 +9,17 @@ import sys
 import pytest
 from warehouse_cases import PLAN, START, event, land, landing_table, refresh, rows_of, settings_for
 
-from gtm_dagster.taxonomy.frames import ContractBreak
+from gtm_dagster.taxonomy.landing_schema import ContractBreak
 from gtm_dagster.warehouse.engine import opened
 from gtm_dagster.warehouse.landing import Landing, log_name
-from gtm_dagster.warehouse.lock import LockHeldError, WarehouseLock
 from gtm_dagster.warehouse.serving import QueryError, query
 from gtm_dagster.warehouse.tables import SettingsChangedError, get_state, set_state
 from gtm_dagster.warehouse.verify import verify
+from gtm_dagster.warehouse.writer_lock import LockHeldError, WarehouseLock
 
 HOLD = """
 import sys
-from gtm_dagster.warehouse.lock import WarehouseLock
+from gtm_dagster.warehouse.writer_lock import WarehouseLock
 from pathlib import Path
 with WarehouseLock(Path(sys.argv[1])).held("a test", 1):
     print("held", flush=True)

@@ -15,7 +15,7 @@ import numpy as np
 
 from gtm_dagster.rollout.guard.counts import SLOT_US
 from gtm_dagster.rollout.guard.detector import BET_WEIGHTS, BETS
-from gtm_dagster.rollout.guard.evidence import closest_null
+from gtm_dagster.rollout.guard.e_process import closest_null
 
 _SPARED = 0.5
 """Nats the best bet is spared: the other bets and the first hour's weight add more than learning the rate costs."""

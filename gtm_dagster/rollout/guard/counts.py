@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gtm_dagster.rollout.exposures import ARMS
+from gtm_dagster.gate.exposures import ARMS
 
 SLOT_US = 15_000_000
 """Length of a cohort slot in microseconds (15 s)."""

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from gtm_dagster.rollout.guard.cells import Cells, Floats, cells_of
 from gtm_dagster.rollout.guard.counts import SLOT_US, Counts, Ints
-from gtm_dagster.rollout.guard.evidence import log_e, log_srm
+from gtm_dagster.rollout.guard.e_process import log_e, log_srm
 from gtm_dagster.settings import Guard
 
 HOUR_SLOTS = 3_600_000_000 // SLOT_US

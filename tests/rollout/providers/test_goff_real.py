@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,7 +16,6 @@ from gtm_dagster.rollout.providers import Conflict, FlagWriter, ProviderError, w
 from gtm_dagster.settings import FlagProvider
 
 ROOT = Path(__file__).parents[3]
-sys.path.insert(0, str(ROOT / "tests"))
 from postgres_server import free_port  # noqa: E402
 
 RELAY = ROOT / ".cache" / "goff" / "relayproxy"

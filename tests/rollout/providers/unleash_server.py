@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +18,6 @@ import pytest
 import requests
 
 ROOT = Path(__file__).parents[3]
-sys.path.insert(0, str(ROOT / "tests"))
 from postgres_server import free_port, start_postgres  # noqa: E402
 
 INSTALLED = ROOT / ".cache" / "unleash" / "node_modules"

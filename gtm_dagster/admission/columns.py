@@ -1,0 +1,27 @@
+"""Whole columns of a batch: in one piece, and each distinct text once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pyarrow as pa
+
+WRITTEN_TIME = "written_time"
+"""The column of unjudged events that holds the time as the file wrote it."""
+
+
+def one_array(column: pa.ChunkedArray | pa.Array) -> pa.Array:
+    """The column in one piece."""
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks()
+        if isinstance(column, pa.ChunkedArray):
+            column = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+    return column
+
+
+def each_distinct(array: pa.Array, function: Callable[[str], str | None]) -> pa.Array:
+    """`function` of every text, called once for each distinct one; null stays null."""
+    if array.null_count == len(array):
+        return array
+    coded = array.dictionary_encode()
+    return pa.array([function(text) for text in coded.dictionary.to_pylist()], pa.string()).take(coded.indices)

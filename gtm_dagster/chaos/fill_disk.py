@@ -1,0 +1,270 @@
+"""A really full disk while events are appended, landed, refreshed and published: clear errors, nothing lost, and all
+goes on by itself when there is room again.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from gtm_dagster.chaos.inspect import left_lying, look_at_rebuild, look_at_refresh, unfinished_runs
+from gtm_dagster.chaos.kill_collector import Edge, Load, Log
+from gtm_dagster.chaos.load import Supply
+from gtm_dagster.chaos.outcome import DrillError, Findings, Outcome, Rounds, Tell
+from gtm_dagster.chaos.processes import until
+from gtm_dagster.chaos.small_disk import Disk, namespace_command, small_disk
+from gtm_dagster.chaos.throwaway import LIMIT_SECONDS, Ground, Ran, throw_away
+from gtm_dagster.settings import Settings
+from gtm_dagster.warehouse.serving import QueryError, query
+from gtm_dagster.warehouse.writer_lock import WarehouseLock
+
+NAME = "disk-full"
+ROUND_ROWS = 4_000
+REFUSALS = 20
+"""503 answers to wait for before there is room again."""
+TRIES = 5
+"""Refreshes to start until the disk was full at the wanted moment."""
+CLEAR = re.compile(r"no space left|disk (is |may be )?full|not enough (disk )?space|out of (disk )?space", re.I)
+"""What a message has to say to be clear: that the disk has no room."""
+Figures = dict[str, int | float]
+
+
+def drill_disk_full(settings: Settings, rounds: Rounds, seed: int, tell: Tell) -> Outcome:
+    """Run the drill in a process that may mount a small disk; skipped where the system does not allow that."""
+    began = time.monotonic()
+    before = namespace_command()
+    if before is None:
+        reason = "no small disk can be mounted here: it takes Linux, unshare, and root or unprivileged user namespaces"
+        return Outcome(NAME, 0, 0.0, {}, (), reason)
+    told = json.dumps(
+        [settings.warehouse.memory_limit, settings.warehouse.threads, rounds.wanted, rounds.minutes, seed]
+    )
+    with tempfile.TemporaryFile("w+") as out:
+        with subprocess.Popen(  # noqa: S603 - our own module
+            [*before, sys.executable, "-m", __name__, told], stdout=out, stderr=subprocess.PIPE, text=True
+        ) as child:
+            assert child.stderr is not None  # noqa: S101 - asked for above
+            said = ""
+            for line in child.stderr:
+                said = line.strip() or said
+                if line.startswith("drill: "):
+                    tell(line.removeprefix("drill: ").rstrip())
+        out.seek(0)
+        text = out.read()
+    try:
+        document = json.loads(text)
+    except ValueError:
+        raise DrillError(f"{NAME} ended with {child.returncode}: {said}") from None
+    return Outcome(NAME, document["rounds"], time.monotonic() - began, document["figures"], tuple(document["found"]))
+
+
+def _inside(
+    memory_limit: str | None, threads: int | None, wanted: int, minutes: float | None, seed: int
+) -> dict[str, Any]:
+    rounds = Rounds(wanted, minutes)
+
+    def tell(text: str) -> None:
+        sys.stderr.write(f"drill: {text}\n")
+        sys.stderr.flush()
+
+    findings = Findings(tell)
+    with tempfile.TemporaryDirectory(prefix="gtm-disk-") as folder:
+        with small_disk(Path(folder) / "disk") as disk:
+            with throw_away(memory_limit, threads, disk.folder / "state") as ground:
+                figures = _Full(ground, disk, findings, tell).run(rounds, seed)
+    return {"rounds": rounds.done, "figures": figures, "found": findings.told()}
+
+
+class _Full:
+    """One deployment on a small disk, and what fills it at a moment."""
+
+    def __init__(self, ground: Ground, disk: Disk, findings: Findings, tell: Tell) -> None:
+        self.ground, self.disk, self.findings, self.tell = ground, disk, findings, tell
+
+    def run(self, rounds: Rounds, seed: int) -> Figures:
+        """Full at each place of the pipeline, then in each of `rounds` at a random moment of a refresh."""
+        stored, figures = self._append(seed)
+        self.supply = Supply(self.ground, (4 * TRIES + 2 + rounds.wanted) * ROUND_ROWS, seed)
+        self.supply.expected += stored
+        first = self.ground.run("refresh", "--json")
+        look_at_refresh(first, self.supply.expected, self.findings, "before the disk is full")
+        figures["import_refused"] = self._import()
+        figures["history_refused"] = self._place("history", lambda _: lambda: True, "")
+        with self._history_elsewhere():
+            for place, (moment, step) in _PLACES.items():
+                figures[f"{place}_refused"] = self._place(place, moment, step)
+        rng = random.Random(seed)  # noqa: S311 - moments to fill at, not a secret
+        refused = 0
+        for number in rounds.numbers():
+            seconds = rng.uniform(0.2, 1.0) * first.seconds
+            message = self._refresh(f"round {number}", _after(seconds))
+            refused += message is not None
+            self.tell(
+                f"round {number} of {rounds.wanted}: full {seconds:.1f} s after the start: {message or 'not needed any more'}"
+            )
+        look_at_rebuild(self.ground, self.findings, "at the end")
+        stuck = unfinished_runs(self.ground)
+        self.findings.expect(not stuck, f"Dagster takes {', '.join(stuck)} for under way, and nothing runs")
+        lying = left_lying(self.ground)
+        self.findings.expect(
+            not lying, f"left lying in the state directory: {', '.join(lying[:5])} ({len(lying)} in all)"
+        )
+        return {**figures, "random_refused": refused, "rows": self.supply.expected, "left_lying": len(lying)}
+
+    def _append(self, seed: int) -> tuple[int, Figures]:
+        """The collector on a full disk: 503 and never a lost event; the same process goes on when there is room."""
+        expect = self.findings.expect
+        with Edge(self.ground) as edge:
+            load = Load(edge.url, "full", [], seed)
+            until(lambda: len(load.acked) > 200, 30)
+            self.disk.fill()
+            refused = until(lambda: load.answers[503] >= REFUSALS, 60)
+            expect(refused, f"append: a full disk gave {dict(load.answers)} and not 503")
+            expect(not edge.ready(), "append: /readyz says that the collector is ready while the disk is full")
+            before = len(load.acked)
+            self.disk.empty()
+            began = time.monotonic()
+            again = until(lambda: len(load.acked) > before, 30)
+            expect(again and edge.child.running(), "append: the collector takes no events though there is room again")
+            seconds = time.monotonic() - began
+            load.stop()
+            rest = Load(edge.url, "rest", load.unanswered, seed, new=False)
+            rest.finish()
+            expect(not rest.unanswered, "append: events refused before were not taken when sent again")
+            for wrong in [*load.wrong, *rest.wrong][:3]:
+                self.findings.add(f"append: {wrong}")
+            expect(edge.child.stop() == 0, "append: the collector did not end well")
+        stored = Log(self.ground).look()
+        acked = {*load.acked, *rest.acked}
+        missing = sum(1 for each in acked if not stored[each])
+        twice = sum(1 for times in stored.values() if times > 1)
+        expect(missing == 0, f"append: {missing} answered events are not in the log")
+        expect(twice == 0, f"append: {twice} events are in the log more than once")
+        self.tell(
+            f"append: {load.answers[503]} requests refused with 503 ({load.refusal}), the next taken {seconds:.1f} s after there was room"
+        )
+        figures: Figures = {
+            "acked": len(acked), "missing": missing, "twice": twice, "append_503": load.answers[503],
+            "append_again_seconds": round(seconds, 2),
+        }  # fmt: skip
+        return sum(stored.values()), figures
+
+    def _import(self) -> int:
+        file = self.supply.file(ROUND_ROWS)
+        self.disk.fill()
+        try:
+            ran = self.ground.run("import", str(file), "--json")
+        finally:
+            self.disk.empty()
+        self._clear("import", ran)
+        self.tell(f"import: {ran.message}")
+        again = self.ground.run("import", str(file), "--json")
+        self.findings.expect(again.code == 0, f"import: with room again it ended with {again.code}: {again.message}")
+        return int(ran.code != 0)
+
+    @contextmanager
+    def _history_elsewhere(self) -> Iterator[None]:
+        """Dagster's history on another disk, as with PostgreSQL: else its failure hides what the step itself says."""
+        home, away = self.ground.settings.dagster_home, self.ground.folder / "dagster_home"
+        shutil.move(home, away)
+        home.symlink_to(away, target_is_directory=True)
+        try:
+            yield
+        finally:
+            home.unlink()
+            shutil.move(away, home)
+
+    def _place(self, place: str, moment: Callable[[Path], Callable[[], bool]], step: str) -> int:
+        """Fill the disk at this moment until the refresh fails in `step` (its message begins with it)."""
+        for _ in range(TRIES):
+            message = self._refresh(place, moment(self.ground.state))
+            if message is not None and message.startswith(step):
+                self.tell(f"{place}: {message}")
+                return 1
+        self.findings.add(f"{place}: in {TRIES} refreshes the disk was never full in time; this place was not tried")
+        return 0
+
+    def _refresh(self, when: str, full_now: Callable[[], bool]) -> str | None:
+        """A refresh whose disk becomes full; what it said, None when it needed no more room. Then one with room."""
+        self.supply.land(ROUND_ROWS // 2)
+        self.supply.log(ROUND_ROWS // 2)
+        filled = False
+        try:
+            with self.ground.start("refresh", "--json") as child:
+                while child.running() and child.seconds() < LIMIT_SECONDS:
+                    if full_now():
+                        self.disk.fill()
+                        filled = True
+                        break
+                    time.sleep(0.0005)
+                code = child.wait(LIMIT_SECONDS)
+                if filled:
+                    self._still_read(when)
+        finally:
+            self.disk.empty()
+        ran = Ran(code, child.out, child.err, child.seconds())
+        if code != 0:
+            self._clear(when, ran)
+        healing = self.ground.run("refresh", "--json")
+        look_at_refresh(healing, self.supply.expected, self.findings, f"{when}, with room again")
+        return ran.message if code != 0 else None
+
+    def _clear(self, when: str, ran: Ran) -> None:
+        self.findings.expect(ran.code == 1, f"{when}: on a full disk it ended with {ran.code}")
+        self.findings.expect(
+            bool(CLEAR.search(ran.message)), f"{when}: the message does not say that the disk is full: {ran.message!r}"
+        )
+
+    def _still_read(self, when: str) -> None:
+        try:
+            query(self.ground.settings, "SELECT count(*) FROM core.sessions")
+        except QueryError as error:
+            self.findings.add(f"{when}: the serving copy cannot be read on a full disk: {error}")
+
+
+def _after(seconds: float) -> Callable[[], bool]:
+    begin = time.monotonic()
+    return lambda: time.monotonic() - begin >= seconds
+
+
+def _appears(pattern: str) -> Callable[[Path], Callable[[], bool]]:
+    """The moment a file of this pattern is there that was not before."""
+
+    def of(state: Path) -> Callable[[], bool]:
+        before = set(state.glob(pattern))
+        return lambda: bool(set(state.glob(pattern)) - before)
+
+    return of
+
+
+def _run_begins(state: Path) -> Callable[[], bool]:
+    """The moment another process than before holds the writer's lock for a run; landing is its first step."""
+    before = WarehouseLock(state).holder()
+
+    def now() -> bool:
+        holder = WarehouseLock(state).holder()
+        return "(run " in holder and holder != before
+
+    return now
+
+
+_PLACES: dict[str, tuple[Callable[[Path], Callable[[], bool]], str]] = {
+    "landing": (_run_begins, "ingestion__landing_events: "),
+    "refresh": (_appears("landing/_batches/log-*.json"), ""),
+    "publish": (_appears(".serving.duckdb.*.part"), "serving__warehouse_copy: "),
+}
+"""When the disk becomes full, and the step that has to say so."""
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(_inside(*json.loads(sys.argv[1]))))

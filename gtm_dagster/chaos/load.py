@@ -1,0 +1,80 @@
+"""Traffic of a drill: simulated rows handed out in slices, as a file for the import and as records of the log."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+from pathlib import Path
+
+import pyarrow as pa
+from pyarrow import parquet
+
+from gtm_dagster.admission.event import Judge
+from gtm_dagster.chaos.throwaway import Ground
+from gtm_dagster.eventlog.sqlite import SqliteEventLog
+from gtm_dagster.importing import import_file
+from gtm_dagster.privacy.pseudonyms import Pseudonymizer, load_or_create_key
+from gtm_dagster.privacy.sealing import Sealer
+from gtm_dagster.simulator.traffic import as_event, simulate
+from gtm_dagster.warehouse.landing import Landing
+
+DAYS = 20
+
+
+class Supply:
+    """Rows in order of arrival; what was handed out is never handed out again.
+
+    `taken` counts rows handed out, `expected` the rows the books must show for them: all but those whose id the log
+    held already.
+    """
+
+    def __init__(self, ground: Ground, rows: int, seed: int) -> None:
+        self._ground = ground
+        self._table: pa.Table = simulate(rows, DAYS, seed).events
+        self._numbers = itertools.count(1)
+        self.taken = self.expected = 0
+        key = load_or_create_key(ground.settings.keys_dir, None)
+        self._pseudonymize, self._sealer = Pseudonymizer(key), Sealer(key)
+        self._judge = Judge(ground.plan, self._pseudonymize, self._sealer, ground.settings.collector.max_event_bytes)
+
+    @property
+    def left(self) -> int:
+        """Rows not handed out yet."""
+        return self._table.num_rows - self.taken
+
+    def take(self, rows: int) -> pa.Table:
+        """The next rows."""
+        chosen = self._table.slice(self.taken, rows)
+        self.taken += chosen.num_rows
+        return chosen
+
+    def file(self, rows: int) -> Path:
+        """The next rows as a Parquet file for `gtm import`; a whole import of it is expected."""
+        path = self._ground.folder / "files" / f"{next(self._numbers):05d}.parquet"
+        path.parent.mkdir(exist_ok=True)
+        chosen = self.take(rows)
+        parquet.write_table(chosen, path)
+        self.expected += chosen.num_rows
+        return path
+
+    def land(self, rows: int) -> None:
+        """Import the next rows."""
+        import_file(
+            self.file(rows), landing=Landing(self._ground.settings.landing_dir), plan=self._ground.plan,
+            pseudonymize=self._pseudonymize, sealer=self._sealer, write_key="import",
+        )  # fmt: skip
+
+    def log(self, rows: int) -> None:
+        """Append the next rows to the event log, judged as the collector judges them; duplicates stay at the edge."""
+        settings = self._ground.settings
+        log = SqliteEventLog(settings.log_path, dedup_days=settings.dedup_days)
+        try:
+            taken = self.take(rows).to_pylist()
+            for start in range(0, len(taken), 500):
+                events = [json.dumps(as_event(row)).encode() for row in taken[start : start + 500]]
+                judged = self._judge(events, write_key="dev", received_us=time.time_ns() // 1000)
+                refused = log.append([one.record for one in judged]).duplicates
+                self.expected += len(events) - refused
+        finally:
+            log.close()

@@ -1,0 +1,230 @@
+"""`gtm demo`: planted traffic through the whole pipeline, most as history and the last part live, and what came out;
+then a drill of the guard.
+
+The state directory remembers in demo/demo.json what was simulated and how far the demo came, so that running it again
+sends nothing twice and shows the same figures.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+from pyarrow import parquet
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from gtm_dagster.demo.canary import DrillError, drill_lines, run_drill
+from gtm_dagster.demo.live import WRITE_KEY, DemoError, collector, live_rows, send_live
+from gtm_dagster.demo.report import Refreshed, compare, print_checks, print_report
+from gtm_dagster.eventlog.sqlite import SqliteEventLog
+from gtm_dagster.importing import import_file
+from gtm_dagster.privacy.pseudonyms import Pseudonymizer, load_or_create_key
+from gtm_dagster.privacy.sealing import Sealer
+from gtm_dagster.settings import Attribution, Settings, Window
+from gtm_dagster.simulator.traffic import Traffic, simulate
+from gtm_dagster.taxonomy import load_plan
+from gtm_dagster.warehouse.landing import Landing
+
+WINDOWS = (
+    Window("first_touch", 72.0),
+    Window("last_touch", 24.0),
+    Window("linear", 168.0),
+    Window("position_based", 168.0),
+    Window("time_decay", 168.0),
+)
+
+
+class OtherDemoError(DemoError):
+    """The state directory holds a demo made with other arguments."""
+
+
+@dataclass
+class Steps:
+    """How long each step took, in seconds, and the progress bars that show it."""
+
+    progress: Progress
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def step(self, title: str, total: float | None = None) -> Iterator[Any]:
+        """Time a step; yields a function that tells the progress (done, and of how much)."""
+        task = self.progress.add_task(title, total=total)
+        begin = time.perf_counter()
+
+        def tell(done: float, of: float | None = None) -> None:
+            self.progress.update(task, completed=done, total=of or total)
+
+        yield tell
+        self.seconds[title] = time.perf_counter() - begin
+        self.progress.update(task, total=1, completed=1)
+
+
+class Memory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What demo.json holds: the arguments, the moment the traffic ends, and whether the live part was sent."""
+
+    events: int
+    days: int
+    seed: int
+    end: datetime
+    live_sent: bool = False
+
+
+def demo_settings(settings: Settings) -> Settings:
+    """The settings with the windows of the report, unless the deployment has chosen its own."""
+    if settings.attribution.windows != Attribution().windows:
+        return settings
+    return replace(settings, attribution=replace(settings.attribution, windows=WINDOWS))
+
+
+def remember(folder: Path, events: int, days: int, seed: int) -> Memory:
+    """The memory of the demo in `folder`, made now (with the present second as the end of the traffic) if there is none.
+
+    Raises OtherDemoError if the folder holds a demo with other arguments, DemoError for a file that is not one of ours.
+    """
+    file = folder / "demo.json"
+    if not file.exists():
+        memory = Memory(events, days, seed, datetime.now(UTC).replace(microsecond=0))
+        save(folder, memory)
+        return memory
+    try:
+        memory = msgspec.json.decode(file.read_bytes(), type=Memory)
+    except msgspec.DecodeError as error:
+        raise DemoError(
+            f"{file}: is not a demo's memory ({error}); remove the folder {folder.parent} to start anew"
+        ) from None
+    was, now = (memory.events, memory.days, memory.seed), (events, days, seed)
+    if was != now:
+        raise OtherDemoError(
+            f"{folder.parent} holds a demo of {was[0]} events, {was[1]} days, seed {was[2]}; "
+            f"asked for {now[0]}, {now[1]}, {now[2]}. Use another GTM_STATE_DIR, or remove that folder."
+        )
+    return memory
+
+
+def save(folder: Path, memory: Memory) -> None:
+    """Write demo.json so that a crash leaves the old one or the new one."""
+    part = folder / "demo.json.part"
+    part.write_bytes(msgspec.json.format(msgspec.json.encode(memory)) + b"\n")
+    part.replace(folder / "demo.json")
+
+
+def run_demo(
+    settings: Settings,
+    refresh: Callable[[Settings], Refreshed],
+    tick: Callable[[Settings], object],
+    *,
+    events: int = 60_000,
+    days: int = 30,
+    seed: int = 7,
+    console: Console | None = None,
+) -> int:
+    """Simulate, import, send live, `refresh`, report, and drill the guard, whose sensor `tick` evaluates once.
+
+    Exit code: 0 if every blocking check passed and the planted truth was found again, 1 if not, 2 for a state
+    directory that holds another demo.
+    """
+    console = console or Console(width=None if sys.stdout.isatty() else 118)
+    settings = demo_settings(settings)
+    folder = settings.state_dir / "demo"
+    folder.mkdir(parents=True, exist_ok=True)
+    bars = Progress(
+        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"),
+        TimeElapsedColumn(), console=console,
+    )  # fmt: skip
+    steps = Steps(bars)
+    try:
+        memory = remember(folder, events, days, seed)
+        with bars:
+            traffic = make_traffic(settings, folder, memory, steps)
+            import_history(settings, folder, steps)
+            if memory.live_sent:
+                console.print(
+                    f"The live part was sent when this demo first ran ({folder / 'demo.json'}).", soft_wrap=True
+                )
+            else:
+                amount = live_rows(memory.events)
+                with collector(settings, steps.step("start the collector")) as endpoint:
+                    with steps.step("send live events over HTTP", amount) as tell:
+                        send_live(endpoint, traffic, amount, tell)
+                save(folder, replace(memory, live_sent=True))
+            with steps.step("materialise every asset (Dagster)"):
+                result = refresh(settings)
+    except DemoError as error:
+        console.print(f"[red]{error}[/red]", soft_wrap=True)
+        return 2 if isinstance(error, OtherDemoError) else 1
+    if not result.ok and (result.error or not settings.serving_path.exists()):
+        console.print(
+            f"[red]the refresh failed:[/red] {result.error or 'a blocking check did not pass'}", soft_wrap=True
+        )
+        print_checks(console, result)
+        return 1
+    comparisons = compare(settings, traffic.truth, duplicates_at_the_edge(settings))
+    print_report(console, settings, traffic.truth, comparisons, result, steps.seconds)
+    drilled = drill_the_guard(settings, folder / "drill", console, tick)
+    return 0 if drilled and result.ok and all(comparison.ok for comparison in comparisons) else 1
+
+
+def drill_the_guard(settings: Settings, folder: Path, console: Console, tick: Callable[[Settings], object]) -> bool:
+    """A drill of the guard in a state directory of its own; prints it and tells whether the flag is off."""
+    shutil.rmtree(folder, ignore_errors=True)
+    alone = replace(settings, state_dir=folder, guards=(), providers=(), notify=(), ops_url=None)
+    console.print()
+    try:
+        with console.status("guard drill: synthetic visitors on a canary flag, a planted drop of 60 %"):
+            told = run_drill(alone, tick)
+    except DrillError as error:
+        console.print(f"[red]the guard drill failed:[/red] {error}", soft_wrap=True)
+        return False
+    console.print(
+        "Guard drill: a broken flow is found and its flag turned off, through the whole real path", style="bold"
+    )
+    for line in drill_lines(told):
+        console.print(line, highlight=False, soft_wrap=True)
+    return told.verified and told.served_new_after == 0
+
+
+def make_traffic(settings: Settings, folder: Path, memory: Memory, steps: Steps) -> Traffic:
+    """Simulate, and write the history and the truth into `folder` (the same bytes every time)."""
+    windows = [(window.model, window.lookback_hours) for window in settings.attribution.windows]
+    with steps.step("simulate history and planted truth"):
+        # One day more than asked: the first and the last day are not full, and the history gate counts full days.
+        traffic = simulate(memory.events, memory.days + 1, memory.seed, memory.end, windows=windows)
+        history = traffic.events.slice(0, memory.events - live_rows(memory.events))
+        parquet.write_table(history, folder / "history.parquet", compression="zstd", row_group_size=16_384)
+        (folder / "truth.json").write_bytes(msgspec.json.format(msgspec.json.encode(traffic.truth)) + b"\n")
+    return traffic
+
+
+def import_history(settings: Settings, folder: Path, steps: Steps) -> None:
+    """Import the history; a file that is already there changes nothing."""
+    key = load_or_create_key(settings.keys_dir, settings.privacy.pseudonym_key)
+    with steps.step("import history") as tell:
+        import_file(
+            folder / "history.parquet",
+            landing=Landing(settings.landing_dir),
+            plan=load_plan(settings.plan_file),
+            pseudonymize=Pseudonymizer(key),
+            sealer=Sealer(key),
+            write_key=WRITE_KEY,
+            mapping=None,
+            progress=tell,
+        )
+
+
+def duplicates_at_the_edge(settings: Settings) -> int:
+    """Events the collector answered `duplicate` to; they are counted and not stored."""
+    log = SqliteEventLog(settings.log_path, settings.dedup_days)
+    try:
+        return sum(statuses.get("duplicate", 0) for statuses in log.edge_counts().values())
+    finally:
+        log.close()

@@ -1,0 +1,55 @@
+"""Every setting of a deployment as frozen values, and where each value came from.
+
+Here belongs what a setting means, what is allowed, and how gtm.toml and GTM_* variables are read. Not here: what a
+setting does. Nothing reads the environment at import; `cli.py` and `definitions.py` call `load_settings` once.
+"""
+
+from gtm_dagster.settings.loading import load_settings
+from gtm_dagster.settings.model import (
+    DRILL_EVENT,
+    DRILL_FLAG,
+    DRILL_GUARD,
+    DRILL_REASON,
+    Attribution,
+    Collector,
+    Conversion,
+    FlagProvider,
+    Funnel,
+    FunnelStep,
+    Guard,
+    Notify,
+    Privacy,
+    Quarantine,
+    Refresh,
+    Retention,
+    Sessions,
+    Settings,
+    WarehouseSettings,
+    Window,
+)
+from gtm_dagster.settings.source import SettingsError
+
+__all__ = [
+    "DRILL_EVENT",
+    "DRILL_FLAG",
+    "DRILL_GUARD",
+    "DRILL_REASON",
+    "Attribution",
+    "Collector",
+    "Conversion",
+    "FlagProvider",
+    "Funnel",
+    "FunnelStep",
+    "Guard",
+    "Notify",
+    "Privacy",
+    "Quarantine",
+    "Refresh",
+    "Retention",
+    "Sessions",
+    "Settings",
+    "SettingsError",
+    "WarehouseSettings",
+    "Window",
+    "load_settings",
+]

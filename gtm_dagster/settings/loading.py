@@ -1,0 +1,116 @@
+"""`load_settings`: gtm.toml overridden by GTM_* variables, checked as a whole."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+
+from gtm_dagster.settings.model import Guard, Settings
+from gtm_dagster.settings.source import Origin, SettingsError, read_environment, read_toml, to_struct
+
+
+def load_settings(config: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+    """Read `config` (else the file GTM_CONFIG names, else ./gtm.toml when there is one), then GTM_* variables.
+
+    `environ` defaults to the process's environment. Relative paths of the file are relative to it, those of a variable
+    to the working directory. Raises SettingsError naming key, value, what is allowed, and the line or variable.
+    """
+    environ = os.environ if environ is None else environ
+    named = config or (Path(environ["GTM_CONFIG"]) if environ.get("GTM_CONFIG") else None)
+    path = named or Path("gtm.toml")
+    values: dict[str, Any] = {}
+    origin = Origin()
+    if named or path.exists():
+        values, origin = read_toml(path)
+    _absolute_paths(values, path.absolute().parent)
+    told = read_environment(environ, Settings)
+    _absolute_paths(told.values, Path.cwd())
+    _merge(values, told.values)
+    origin.variables.update(told.variables)
+    steps = values.get("funnel", {}).get("steps") if isinstance(values.get("funnel"), dict) else None
+    if isinstance(steps, list):
+        values["funnel"]["steps"] = [{"stage": s, "events": [s]} if isinstance(s, str) else s for s in steps]
+    if "guard_errors" in values:
+        raise SettingsError(f"guard_errors: there is no such setting{origin.place('guard_errors')}")
+    guards = values.pop("guards", [])
+    settings: Settings = to_struct(values, Settings, origin)
+    _check_distinct("providers", [provider.name for provider in settings.providers], origin)
+    settings = _with_guards(settings, guards, origin)
+    _check_zone(settings, origin)
+    _check_distinct("attribution.windows", [(w.model, w.lookback_hours) for w in settings.attribution.windows], origin)
+    _check_distinct("conversions", [c.event for c in settings.conversions], origin)
+    _check_distinct("funnel.steps", [step.stage for step in settings.funnel.steps], origin)
+    if not settings.state_dir.is_absolute():
+        base = path.absolute().parent if named else Path.cwd()
+        settings = msgspec.structs.replace(settings, state_dir=base / settings.state_dir)
+    return settings
+
+
+def _with_guards(settings: Settings, told: Any, origin: Origin) -> Settings:
+    """Each guard on its own: a bad one is kept as a message, and the others guard on."""
+    if not isinstance(told, list):
+        raise SettingsError(f"guards: {told!r} is not a list of guards{origin.place('guards')}")
+    good: list[Guard] = []
+    errors: list[str] = []
+    known = {provider.name for provider in settings.providers} | {"flagd"}
+    for index, entry in enumerate(told):
+        key = f"guards[{index}]"
+        try:
+            guard = to_struct(entry, Guard, origin, key)
+        except SettingsError as error:
+            errors.append(str(error))
+            continue
+        place = origin.place(key)
+        if guard.provider not in known:
+            errors.append(
+                f"{key}.provider: {guard.provider!r} is not declared under [[providers]]; known: {', '.join(sorted(known))}{place}"
+            )
+        elif guard.key in [other.key for other in good]:
+            errors.append(f"{key}: {guard.key} is guarded already; name it once{place}")
+        else:
+            good.append(guard)
+    return msgspec.structs.replace(settings, guards=tuple(good), guard_errors=tuple(errors))
+
+
+def _absolute_paths(values: dict[str, Any], base: Path) -> None:
+    for key in ("state_dir", "plan_file"):
+        if isinstance(values.get(key), str):
+            if not values[key].strip():
+                raise SettingsError(f"{key}: {values[key]!r} is not a path; name a folder or file, or leave it out")
+            values[key] = str(base / Path(values[key]).expanduser())
+    for provider in values.get("providers", []) if isinstance(values.get("providers"), list) else ():
+        if isinstance(provider, dict) and isinstance(provider.get("file"), str):
+            provider["file"] = str(base / Path(provider["file"]).expanduser())
+
+
+def _merge(into: dict[str, Any], over: dict[str, Any]) -> None:
+    for key, value in over.items():
+        if isinstance(value, dict) and isinstance(into.get(key), dict):
+            _merge(into[key], value)
+        else:
+            into[key] = value
+
+
+def _check_zone(settings: Settings, origin: Origin) -> None:
+    try:
+        ZoneInfo(settings.report_timezone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        place = origin.place("report_timezone")
+        raise SettingsError(
+            f"report_timezone: {settings.report_timezone!r} is not a time zone; "
+            f"give an IANA name such as Europe/Berlin or UTC{place}"
+        ) from None
+
+
+def _check_distinct(key: str, names: Sequence[Any], origin: Origin) -> None:
+    """An entry told twice would be counted twice."""
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            raise SettingsError(
+                f"{key}[{index}]: {name!r} is already entry {names.index(name)}; name it once{origin.place(f'{key}[{index}]')}"
+            )

@@ -1,0 +1,257 @@
+"""The settings as frozen values: what each means, its default, and what is allowed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+Positive = Annotated[float, Meta(gt=0, le=1_000_000)]
+NotNegative = Annotated[float, Meta(ge=0, le=1_000_000)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+Count = Annotated[int, Meta(ge=1)]
+Name = Annotated[str, Meta(min_length=1)]
+Model = Literal["first_touch", "last_touch", "linear", "position_based", "time_decay", "inverse_age", "last_non_direct"]
+
+
+class Sessions(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a session is. `timeout_minutes`: a gap longer than this ends one (`tracker` uses the id that was sent)."""
+
+    definition: Literal["ga4", "ua", "segment", "tracker"] = "ga4"
+    timeout_minutes: Positive = 30.0
+
+
+class Conversion(Struct, frozen=True, forbid_unknown_fields=True):
+    """An event that counts as a conversion, and the properties its value and currency are read from."""
+
+    event: Name
+    value: str | None = None
+    currency: str | None = None
+
+
+class Window(Struct, frozen=True, forbid_unknown_fields=True):
+    """One attribution result: a model and how many hours back a touch may lie."""
+
+    model: Model
+    lookback_hours: Positive
+
+
+class Attribution(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which credits are computed; the gate keeps multi-touch models absent until there is enough history."""
+
+    windows: tuple[Window, ...] = (Window("first_touch", 72.0), Window("last_touch", 24.0))
+    half_life_hours: Positive = 168.0
+    min_history_days: Annotated[int, Meta(ge=0)] = 30
+
+
+class FunnelStep(Struct, frozen=True, forbid_unknown_fields=True):
+    """A stage and the events that reach it, not earlier than `after_hours` after the stage before."""
+
+    stage: Name
+    events: Annotated[tuple[Name, ...], Meta(min_length=1)]
+    after_hours: NotNegative = 0.0
+
+
+class Funnel(Struct, frozen=True, forbid_unknown_fields=True):
+    """The ordered stages a person passes."""
+
+    steps: Annotated[tuple[FunnelStep, ...], Meta(min_length=1)] = (
+        FunnelStep("acquired", ("page_viewed",)),
+        FunnelStep("signed_up", ("signup_completed",)),
+        FunnelStep("onboarded", ("onboarding_completed",)),
+        FunnelStep("first_value", ("first_value_reached",)),
+        FunnelStep("retained", ("feature_used",), 168.0),
+    )
+
+
+class Retention(Struct, frozen=True, forbid_unknown_fields=True):
+    """Cohort periods, and the events that count as coming back (empty: any event on web or mobile; server events such as `churn_flagged` are not activity)."""
+
+    unit: Literal["day", "week", "month"] = "week"
+    activity: tuple[Name, ...] = ()
+
+
+class Collector(Struct, frozen=True, forbid_unknown_fields=True):
+    """Address and limits of the HTTP edge; sizes in bytes after decompression, deadlines in seconds."""
+
+    host: Name = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8377
+    max_body_bytes: Count = 5_000_000
+    max_event_bytes: Count = 64_000
+    max_batch_events: Count = 5_000
+    max_waiting_events: Count = 50_000
+    body_timeout_seconds: Positive = 10.0
+
+
+class Refresh(Struct, frozen=True, forbid_unknown_fields=True):
+    """When the pipeline runs, and how long it waits for the one writer. `cron` is read in the report time zone."""
+
+    min_interval_seconds: Count = 60
+    lock_timeout_seconds: NotNegative = 120.0
+    cron: Name = "0 5 * * *"
+
+
+class WarehouseSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """DuckDB: limits (None: DuckDB's own choice) and the oldest version that can open the files."""
+
+    memory_limit: str | None = None
+    threads: Count | None = None
+    storage_compatibility_version: Name = "v1.4.0"
+
+
+class Quarantine(Struct, frozen=True, forbid_unknown_fields=True):
+    """`days` a sealed original is kept; the share of rejected rows that warns, and the one that fails a run."""
+
+    days: Annotated[int, Meta(ge=0)] = 30
+    warn_rate: Share = 0.05
+    max_rate: Share = 0.5
+
+
+class Guard(Struct, frozen=True, forbid_unknown_fields=True):
+    """A flag whose flow is watched: it is turned off when the treated arm loses more than `threshold` of conversion.
+
+    `threshold`: relative drop, share of 1. `budget_hours`: mean time between false rollbacks, shared by all guards of
+    the flag. `treated_share`: the planned share of the treated arm where the provider does not tell it.
+    """
+
+    flag: Name
+    conversion: Name
+    conversion_window_minutes: Annotated[float, Meta(ge=1, le=10_080)] = 60.0
+    threshold: Annotated[float, Meta(ge=0.02, le=0.9)] = 0.15
+    hold_minutes: Annotated[float, Meta(ge=0, le=1440)] = 5.0
+    provider: Name = "flagd"
+    environment: Name = "production"
+    dry_run: bool = False
+    budget_hours: Annotated[float, Meta(ge=24, le=1_000_000)] = 8760.0
+    treated_share: Annotated[float, Meta(gt=0, lt=1)] | None = None
+
+    @property
+    def key(self) -> str:
+        """The guard's name: flag, conversion and environment."""
+        return f"{self.flag}:{self.conversion}:{self.environment}"
+
+
+DRILL_FLAG = "guard-drill"
+DRILL_EVENT = "guard_drill_converted"
+DRILL_REASON = "drill"
+"""Records suppressed for this reason are synthetic: no table holds them, the guard counts them."""
+DRILL_GUARD = Guard(DRILL_FLAG, DRILL_EVENT, conversion_window_minutes=10.0)
+"""The canary of `gtm guard drill`, watched without being declared; declare a guard of this flag to give it another provider."""
+
+
+class FlagProvider(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where flags live. `token_env` names the variable that holds the secret; a secret never stands in the file.
+
+    `file`: the flag file of flagd or of a GO Feature Flag retriever, `refresh_url`: the relay's address for the latter.
+    """
+
+    name: Name
+    kind: Literal["flagd", "unleash", "goff", "launchdarkly", "growthbook", "posthog", "flagsmith"]
+    url: str | None = None
+    project: Name = "default"
+    token_env: str | None = None
+    file: Path | None = None
+    refresh_url: str | None = None
+
+
+class Notify(Struct, frozen=True, forbid_unknown_fields=True):
+    """Who is told of a rollback: an address, or the variable that holds it."""
+
+    kind: Literal["webhook", "slack"] = "webhook"
+    url: str | None = None
+    url_env: str | None = None
+
+
+class Privacy(Struct, frozen=True, forbid_unknown_fields=True):
+    """`pseudonym_key`: None makes and keeps a 0600 file in the state directory. Set it where several machines write."""
+
+    pseudonym_key: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Privacy(pseudonym_key={'***' if self.pseudonym_key else None})"
+
+
+class Settings(Struct, frozen=True, forbid_unknown_fields=True):
+    """The whole configuration of a deployment. Paths are absolute."""
+
+    state_dir: Path = Path(".gtm")
+    plan_file: Path | None = None
+    report_timezone: Name = "UTC"
+    dedup_days: Count = 32
+    sessions: Sessions = Sessions()
+    conversions: tuple[Conversion, ...] = (
+        Conversion("payment_completed", "amount", "currency"),
+        Conversion("signup_completed"),
+    )
+    attribution: Attribution = Attribution()
+    funnel: Funnel = Funnel()
+    retention: Retention = Retention()
+    collector: Collector = Collector()
+    refresh: Refresh = Refresh()
+    warehouse: WarehouseSettings = WarehouseSettings()
+    quarantine: Quarantine = Quarantine()
+    privacy: Privacy = Privacy()
+    guards: tuple[Guard, ...] = ()
+    providers: tuple[FlagProvider, ...] = ()
+    notify: tuple[Notify, ...] = ()
+    ops_url: str | None = None
+    guard_errors: tuple[str, ...] = ()
+
+    @property
+    def ops_address(self) -> str:
+        """SQLAlchemy address of the ops store: `ops_url`, else ops.db in the state directory."""
+        return self.ops_url or f"sqlite:///{self.state_dir / 'ops.db'}"
+
+    @property
+    def flags_path(self) -> Path:
+        """The flag file of the embedded provider (flagd's format)."""
+        return self.state_dir / "flags.json"
+
+    @property
+    def kill_list_path(self) -> Path:
+        """Flags that gates answer with the old flow whatever their provider says."""
+        return self.state_dir / "killed.json"
+
+    @property
+    def watched(self) -> tuple[Guard, ...]:
+        """The declared guards and the drill's canary."""
+        declared = any(guard.flag == DRILL_FLAG for guard in self.guards)
+        return self.guards if declared else (*self.guards, DRILL_GUARD)
+
+    def provider_of(self, guard: Guard) -> FlagProvider:
+        """The provider a guard names; the name flagd is the embedded file unless declared otherwise."""
+        for provider in self.providers:
+            if provider.name == guard.provider:
+                return provider
+        return FlagProvider("flagd", "flagd", file=self.flags_path)
+
+    @property
+    def log_path(self) -> Path:
+        """The SQLite event log."""
+        return self.state_dir / "events.db"
+
+    @property
+    def landing_dir(self) -> Path:
+        """Folder of the landed Parquet files."""
+        return self.state_dir / "landing"
+
+    @property
+    def warehouse_path(self) -> Path:
+        """The working DuckDB file; one writer, no readers beside it."""
+        return self.state_dir / "warehouse.duckdb"
+
+    @property
+    def serving_path(self) -> Path:
+        """The published copy that readers open."""
+        return self.state_dir / "serving.duckdb"
+
+    @property
+    def keys_dir(self) -> Path:
+        """Folder (0700) of keys: pseudonyms, sealing, write keys."""
+        return self.state_dir / "keys"
+
+    @property
+    def dagster_home(self) -> Path:
+        """The Dagster instance's folder."""
+        return self.state_dir / "dagster_home"

@@ -1,0 +1,104 @@
+"""The reducer of one guard: sightings in, units and cells corrected. The order of the sightings does not matter.
+
+A unit counts once an epoch, in the arm of its first exposure (a tie: control); its outcome is its first conversion
+within the window. What arrives late moves the unit's cells; what arrives again changes nothing.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+
+from sqlalchemy import Connection
+
+from gtm_dagster.opsstore import OpsStore, UnitRow
+from gtm_dagster.opsstore.counted import Cell
+from gtm_dagster.rollout.guard.counts import EXPOSURES, SLOT_US, age_in_slots
+from gtm_dagster.settings import Guard
+from gtm_dagster.stream.guard_events import Sightings
+
+Epochs = Sequence[tuple[int, int]]
+"""(epoch, since_us), in order."""
+
+
+def window_us(guard: Guard) -> int:
+    """The guard's conversion window in microseconds."""
+    return round(guard.conversion_window_minutes * 60_000_000)
+
+
+def epoch_of(epochs: Epochs, event_us: int) -> int | None:
+    """The epoch that counts what happened at `event_us`; None before the first."""
+    at = bisect_right(epochs, event_us, key=lambda each: each[1])
+    return epochs[at - 1][0] if at else None
+
+
+def settle(unit: str, epoch: int, arm: str, exposed_us: int, times: Sequence[int], window_us: int) -> UnitRow:
+    """The unit with its outcome among `times` of conversion events, in order."""
+    at = bisect_left(times, exposed_us)
+    converted = at < len(times) and times[at] - exposed_us <= window_us
+    return UnitRow(unit, epoch, arm, exposed_us, times[at] if converted else None)
+
+
+def cells(unit: UnitRow, window_us: int) -> list[Cell]:
+    """The cells that count the unit: one of exposures, and one of conversions when it converted."""
+    slot = unit.exposed_us // SLOT_US
+    told: list[Cell] = [(unit.epoch, slot, unit.arm, EXPOSURES)]
+    if unit.converted_us is not None:
+        age = age_in_slots(unit.exposed_us, unit.converted_us, window_us)
+        if age is not None:
+            told.append((unit.epoch, slot, unit.arm, age))
+    return told
+
+
+def count(store: OpsStore, con: Connection, guard: Guard, epochs: Epochs, seen: Sightings) -> int:
+    """Take the sightings into units and cells of the guard; returns the units that changed."""
+    key, window = guard.key, window_us(guard)
+    first: dict[tuple[str, int], tuple[int, str]] = {}
+    for unit, at_us, arm, declared in seen.exposures:
+        epoch = epoch_of(epochs, at_us)
+        if epoch is not None and declared in (None, epoch):
+            first[unit, epoch] = min(first.get((unit, epoch), (at_us, arm)), (at_us, arm))
+    converted = {each for each in seen.conversions if epoch_of(epochs, each[1]) is not None}
+    names = {unit for unit, _ in first} | {unit for unit, _ in converted}
+    held = {(row.unit, row.epoch): row for row in store.units(con, key, names)}
+    store.add_conversions(con, key, sorted(converted))
+    heard = {unit for unit, _ in converted}
+    touched = set(first) | {(unit, epoch) for unit, epoch in held if unit in heard}
+    times = store.conversions(con, key, {unit for unit, _ in touched})
+    before, after = [], []
+    for unit, epoch in sorted(touched):
+        old = held.get((unit, epoch))
+        known = times.get(unit, [])
+        shown = first.get((unit, epoch))
+        if old is not None:
+            shown = min(shown or (old.exposed_us, old.arm), (old.exposed_us, old.arm))
+            if old.converted_us is not None:  # its event may have been pruned
+                known = sorted({*known, old.converted_us})
+        assert shown is not None  # noqa: S101 - a touched unit is held, or in `first`
+        new = settle(unit, epoch, shown[1], shown[0], known, window)
+        if new != old:
+            after.append(new)
+            if old is not None:
+                before.append(old)
+    store.put_units(con, key, after)
+    store.add_cells(con, key, _difference(before, after, window))
+    return len(after)
+
+
+def end_epochs(store: OpsStore, con: Connection, guard: Guard, epochs: Epochs) -> None:
+    """Take out of each epoch the units that were first exposed after the next one began."""
+    for (epoch, _), (_, next_us) in pairwise(epochs):
+        gone = store.units_since(con, guard.key, epoch, next_us)
+        store.drop_units(con, guard.key, gone)
+        store.add_cells(con, guard.key, _difference(gone, [], window_us(guard)))
+
+
+def _difference(before: Iterable[UnitRow], after: Iterable[UnitRow], window_us: int) -> dict[Cell, int]:
+    changes: Counter[Cell] = Counter()
+    for row in after:
+        changes.update(cells(row, window_us))
+    for row in before:
+        changes.subtract(cells(row, window_us))
+    return changes

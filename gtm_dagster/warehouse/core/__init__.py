@@ -1,0 +1,1 @@
+"""Staging -> core: identities, sessions, conversions, touchpoints, each built for the affected ranges alone."""

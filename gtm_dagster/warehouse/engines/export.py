@@ -1,0 +1,143 @@
+"""Sessions, touchpoints and credits as a folder another engine can run: the statements, their inputs, and a plan.
+
+The folder holds what the statements read as Parquet (`inputs/<table>/`), one `.sql` file a step in the engine's words,
+`plan.json` with their order, and for Spark `run.py`, which needs pyspark and nothing of this package.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import duckdb
+
+from gtm_dagster.warehouse.engines.dialects import parameters, session_statement, translate
+from gtm_dagster.warehouse.marts.credits import UNATTRIBUTED, model_statuses
+from gtm_dagster.warehouse.statements import text
+from gtm_dagster.warehouse.tables import BuildContext, SettingsChangedError, fingerprints, get_state
+
+if TYPE_CHECKING:
+    from gtm_dagster.settings import Settings
+
+INPUTS = {
+    "scope_events": """SELECT person_id, event_us, event_id, write_key, session_id, source_key, touch_rank,
+        CAST(local_day - DATE '1970-01-01' AS INTEGER) AS day_no FROM staging.events WHERE browsing""",
+    "sources": "SELECT source_key, source, medium, campaign, channel FROM core.sources",
+    "conversions": "SELECT conversion_id, person_id, conversion_us, conversion_type, value, currency, day FROM core.conversions",
+}
+"""What the steps read, and the query on the working file it comes from; `windows` comes from the settings."""
+
+_SESSIONS = """SELECT n.person_id || ':' || COALESCE(n.session_id, CAST(n.start_us AS VARCHAR)) AS session_key, n.person_id,
+  n.n_events, s.source, s.medium, s.campaign, s.channel, n.start_us, n.end_us, n.visit_start_us, n.visit_end_us,
+  n.source_key, n.session_id
+FROM session_rows AS n
+JOIN sources AS s ON s.source_key = n.source_key"""
+_TOUCHPOINTS = """SELECT t.conversion_id, t.session_key, t.age_us / 3.6e9 AS age_hours, s.source, s.medium, s.campaign, s.channel,
+  t.person_id, t.conversion_us, t.touch_us, t.age_us, t.source_key
+FROM touchpoint_rows AS t
+JOIN sources AS s ON s.source_key = t.source_key"""
+_SCOPE_TOUCHPOINTS = """SELECT conversion_id, session_key, touch_us, age_us, source_key,
+  CASE WHEN channel = 'Direct' THEN 1 ELSE 0 END AS is_direct
+FROM touchpoints"""
+_CREDITS = f"""SELECT a.conversion_id, a.model, a.window_hours, a.session_key, COALESCE(s.channel, '{UNATTRIBUTED}') AS channel,
+  s.source, s.medium, s.campaign, a.credit, a.credit * c.value AS value, c.person_id, c.conversion_us
+FROM credit_rows AS a
+JOIN conversions AS c ON c.conversion_id = a.conversion_id
+LEFT JOIN sources AS s ON s.source_key = a.source_key"""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One statement of the plan: the name of its result, its text, and whether the result is a table that is kept."""
+
+    name: str
+    sql: str
+    kept: bool
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """What was written: the folder, the rows of each input, and the tables a run of it makes."""
+
+    folder: Path
+    rows: dict[str, int]
+    tables: tuple[str, ...]
+
+
+def steps(settings: Settings) -> tuple[Step, ...]:
+    """The plan in DuckDB's words; a step reads inputs and results of earlier steps by their names."""
+    return (
+        Step("session_rows", text(session_statement(settings)), kept=False),
+        Step("sessions", _SESSIONS, kept=True),
+        Step("scope_conversions", "SELECT conversion_id, person_id, conversion_us FROM conversions", kept=False),
+        Step("scope_sessions", "SELECT session_key, person_id, start_us, source_key FROM sessions", kept=False),
+        Step("touchpoint_rows", text("touchpoints"), kept=False),
+        Step("touchpoints", _TOUCHPOINTS, kept=True),
+        Step("scope_touchpoints", _SCOPE_TOUCHPOINTS, kept=False),
+        Step("credit_rows", text("credits"), kept=False),
+        Step("attribution_credits", _CREDITS, kept=True),
+        Step("channel_attribution", text("channel_attribution"), kept=True),
+    )
+
+
+def export(con: duckdb.DuckDBPyConnection, ctx: BuildContext, folder: Path, dialect: str = "spark") -> Bundle:
+    """Write the bundle of the open working file into `folder`, which must not be there yet or be empty.
+
+    Raises FileExistsError otherwise, PortabilityError for a dialect that is not known, SettingsChangedError when events or
+    conversions were made under other settings.
+    """
+    _made_with(con, ctx.settings)
+    planned = steps(ctx.settings)
+    values = parameters(ctx.settings)
+    told = [translate(step.sql, dialect, values, what=step.name) for step in planned]
+    if folder.exists() and any(folder.iterdir()):
+        raise FileExistsError(f"{folder} is there and not empty; name another folder or remove it")
+    rows = {}
+    for name, query in INPUTS.items():
+        rows[name] = _copy(con, query, folder / "inputs" / name)
+    rows["windows"] = _copy(con, _windows(con, ctx), folder / "inputs" / "windows")
+    plan = []
+    for number, (step, sql) in enumerate(zip(planned, told, strict=True), start=1):
+        file = f"{number:02d}-{step.name}.sql"
+        (folder / file).write_text(sql + "\n", encoding="utf-8")
+        plan.append({"name": step.name, "file": file, "kept": step.kept})
+    (folder / "plan.json").write_text(
+        json.dumps({"dialect": dialect, "inputs": list(rows), "steps": plan}, indent=2) + "\n", encoding="utf-8"
+    )
+    if dialect == "spark":
+        with resources.as_file(resources.files("gtm_dagster.warehouse.engines") / "spark_job.py") as job:
+            shutil.copyfile(job, folder / "run.py")
+    return Bundle(folder, rows, tuple(step.name for step in planned if step.kept))
+
+
+def _made_with(con: duckdb.DuckDBPyConnection, settings: Settings) -> None:
+    """Sessions and windows are computed where the bundle runs; what it starts from has to fit the settings already."""
+    built, now = json.loads(get_state(con, "fingerprints") or "{}"), fingerprints(settings)
+    for layer in ("staging", "conversions"):
+        for key, value in now[layer].items():
+            was = built.get(layer, {}).get(key)
+            if was != value:
+                raise SettingsChangedError(f"{key}: built with {was}, now {value}. Run `gtm refresh` first.")
+
+
+def _windows(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> str:
+    """The windows the history gate lets through, as a query of literals."""
+    half_life_us = round(ctx.settings.attribution.half_life_hours * 3_600_000_000)
+    rows = [
+        f"('{status.model}', {status.window_hours!r}::DOUBLE, {round(status.window_hours * 3_600_000_000)}::BIGINT, {half_life_us}::DOUBLE)"
+        for status in model_statuses(con, ctx)
+        if status.computed
+    ]
+    values = ", ".join(rows) or "('', 0::DOUBLE, 0::BIGINT, 1::DOUBLE)"
+    none = "" if rows else " WHERE false"
+    return f"SELECT * FROM (VALUES {values}) AS w(model, window_hours, window_us, half_life_us){none}"
+
+
+def _copy(con: duckdb.DuckDBPyConnection, query: str, folder: Path) -> int:
+    folder.mkdir(parents=True)
+    target = str(folder / "part-0.parquet").replace("'", "''")
+    return int(con.execute(f"COPY ({query}) TO '{target}' (FORMAT parquet, COMPRESSION zstd)").fetchall()[0][0])

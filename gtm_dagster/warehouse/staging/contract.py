@@ -1,0 +1,139 @@
+"""The tracking plan on landed rows: one SQL pass clears the rows that plainly hold, Pandera judges the others.
+
+The SQL is compiled from the Pandera schema of the envelope and only ever says "holds" of a row that schema lets pass;
+properties and consent are judged by Pandera itself, once for each distinct text. A differential test holds both ways
+to one verdict.
+"""
+
+from __future__ import annotations
+
+import json
+
+import duckdb
+import numpy as np
+import pandera.pandas as pandera
+import pyarrow as pa
+
+from gtm_dagster.privacy.masking import mask_event
+from gtm_dagster.taxonomy import Plan
+from gtm_dagster.taxonomy.conform import INT_COLUMNS, TEXT_COLUMNS, ContractBreak
+from gtm_dagster.taxonomy.envelope import CONTEXT_LIMITS, DEVICE_TYPES, ID_LIMITS, MAX_US, MIN_US
+from gtm_dagster.taxonomy.landing_schema import landing_schema, validate_frame
+
+_ROWS_AT_ONCE = 500_000
+_LIMITS = ID_LIMITS | CONTEXT_LIMITS
+_TEXTS = ("event_name", "properties", "consent")
+"""Judged once for each distinct combination."""
+
+
+def _text(column: str, kind: str) -> str | None:
+    """SQL that is true only where the check `kind` of a text column holds or the text is NULL; None: see `_TEXTS`."""
+    if kind == "length":  # bytes: never fewer than characters
+        shortest = f" AND {column} <> ''" if column in ID_LIMITS else ""
+        return f"({column} IS NULL OR (strlen({column}) <= {_LIMITS[column]}{shortest}))"
+    if kind == "nul":
+        return f"({column} IS NULL OR NOT contains({column}, chr(0)))"
+    if kind == "missing":
+        return f"{column} IS NOT NULL"
+    if kind == "personal_data":
+        return f"({column} IS NULL OR NOT contains({column}, '@'))"
+    if kind == "not_allowed" and column == "device_type":
+        return f"({column} IS NULL OR {column} IN ({', '.join(repr(name) for name in DEVICE_TYPES)}))"
+    if kind == "timestamp_out_of_range" and column == "event_us":
+        return f"({column} >= {MIN_US} AND {column} < {MAX_US})"
+    if column in _TEXTS and kind in ("unknown_event", "consent"):
+        return None
+    raise ValueError(f"check {kind!r} of landing column {column} has no SQL; add it to {__name__}")
+
+
+def envelope_sql(plan: Plan) -> str:
+    """A condition on one landed row: true only where the envelope of `plan` holds (it may be false on a row that does).
+
+    Raises ValueError for a check of the schema that has no SQL here: none is skipped.
+    """
+    schema: pandera.DataFrameSchema = landing_schema(plan)
+    terms = [
+        _text(name, str(check.name)) for name, column in schema.columns.items() for check in column.checks if check.name
+    ]
+    for check in schema.checks:
+        if check.name != "missing_identity":
+            raise ValueError(f"check {check.name!r} of the landing frame has no SQL; add it to {__name__}")
+        terms.append("(user_id IS NOT NULL OR anonymous_id IS NOT NULL)")
+    return " AND ".join(term for term in terms if term)
+
+
+def judge(con: duckdb.DuckDBPyConnection, plan: Plan, relation: str, full: bool) -> int:
+    """Make the temporary table `refused(file_path, file_row, reason_codes, errors, raw)`; returns its rows.
+
+    `relation` holds the landing columns, file_path and file_row. Only accepted rows are judged, and of those only the
+    ones of this plan's version, unless `full`. Raises ContractBreak when the batch is not what a landing file is.
+    """
+    con.execute(
+        "CREATE OR REPLACE TEMP TABLE refused (file_path VARCHAR, file_row BIGINT, reason_codes VARCHAR, errors VARCHAR, raw VARCHAR)"
+    )
+    due = "verdict = 'accepted'" + ("" if full else f" AND plan_version = '{plan.version}'")
+    if con.execute(f"SELECT 1 FROM {relation} WHERE received_us IS NULL LIMIT 1").fetchall():
+        raise ContractBreak("landing column received_us holds nulls; land the batch again")
+    _judge_texts(con, plan, relation, due)
+    doubtful = f"NOT coalesce({envelope_sql(plan)}, false)"
+    if con.execute("SELECT 1 FROM refused_texts LIMIT 1").fetchall():
+        same = " AND ".join(f"t.{name} IS NOT DISTINCT FROM r.{name}" for name in _TEXTS)
+        doubtful = f"({doubtful} OR EXISTS (SELECT 1 FROM refused_texts t WHERE {same}))"
+    judged = [*TEXT_COLUMNS, *INT_COLUMNS]
+    rows = con.sql(f"SELECT file_path, file_row, {', '.join(judged)} FROM {relation} r WHERE {due} AND {doubtful}")
+    found = [_refusals(plan, pa.Table.from_batches([batch])) for batch in rows.to_arrow_reader(_ROWS_AT_ONCE)]
+    for refusals in found:
+        con.register("refusals", refusals)
+        con.execute("INSERT INTO refused SELECT * FROM refusals")
+        con.unregister("refusals")
+    con.execute("DROP TABLE refused_texts")
+    return sum(refusals.num_rows for refusals in found)
+
+
+def _judge_texts(con: duckdb.DuckDBPyConnection, plan: Plan, relation: str, due: str) -> None:
+    """`refused_texts`: the distinct (event_name, properties, consent) that Pandera refuses on an otherwise sound row."""
+    con.execute("CREATE OR REPLACE TEMP TABLE refused_texts (event_name VARCHAR, properties VARCHAR, consent VARCHAR)")
+    distinct = con.sql(f"SELECT DISTINCT {', '.join(_TEXTS)} FROM {relation} WHERE {due}")
+    bad = []
+    for batch in distinct.to_arrow_reader(_ROWS_AT_ONCE):
+        texts = pa.Table.from_batches([batch])
+        frame = texts.to_pandas().assign(event_id="1", user_id="1", event_us=MIN_US, received_us=MIN_US)
+        frame = frame.reindex(columns=[*TEXT_COLUMNS, *INT_COLUMNS])
+        bad.append(texts.filter(pa.array(~np.asarray(validate_frame(plan, frame).ok))))
+    for texts in bad:
+        con.register("texts", texts)
+        con.execute("INSERT INTO refused_texts SELECT * FROM texts")
+        con.unregister("texts")
+
+
+def _refusals(plan: Plan, rows: pa.Table) -> pa.Table:
+    """Pandera's verdict on doubtful rows: those it refuses, each with every reason and the masked event."""
+    verdict = validate_frame(plan, rows.to_pandas())
+    chosen = rows.take(pa.array(np.flatnonzero(~np.asarray(verdict.ok)))).to_pylist()
+    told = []
+    for row, errors in zip(chosen, verdict.reasons, strict=True):
+        event = {"event_id": row["event_id"], "event_name": row["event_name"], "properties": _properties(row)}
+        told.append(
+            {
+                "file_path": row["file_path"],
+                "file_row": row["file_row"],
+                "reason_codes": ",".join(sorted({error.code for error in errors})),
+                "errors": json.dumps([{"path": e.path, "code": e.code, "message": e.message} for e in errors]),
+                "raw": mask_event(plan, json.dumps(event).encode()),
+            }
+        )
+    text = pa.string()
+    return pa.Table.from_pylist(
+        told,
+        schema=pa.schema(
+            [("file_path", text), ("file_row", pa.int64()), ("reason_codes", text), ("errors", text), ("raw", text)]
+        ),
+    )
+
+
+def _properties(row: dict[str, object]) -> object:
+    """The properties as sent; of a text that is no JSON nothing is shown."""
+    try:
+        return json.loads(str(row["properties"] or "{}"))
+    except ValueError:
+        return {}

@@ -1,0 +1,218 @@
+"""The command line: exit codes, one-line errors, JSON documents, on a real state directory."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from gtm_dagster.cli import run
+from gtm_dagster.commands.output import plain, records
+
+
+class Answer(NamedTuple):
+    """What one command line gave."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> Any:
+        return json.loads(self.out)
+
+
+Gtm = Callable[..., Answer]
+
+
+@pytest.fixture
+def gtm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Gtm:
+    """Runs `gtm ARGS` in an empty folder with its own state directory."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GTM_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.delenv("GTM_CONFIG", raising=False)
+
+    def call(*arguments: str) -> Answer:
+        capsys.readouterr()
+        code = run(list(arguments))
+        return Answer(code, *capsys.readouterr())
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["nonsense"], "No such command 'nonsense'. (see `gtm --help`)"),
+        (["refresh", "--nope"], "No such option: --nope (see `gtm refresh --help`)"),
+        (["query"], "Missing argument"),
+        (["query", " "], "the query is empty"),
+        (["simulate", "--events", "0"], "Invalid value for '--events'"),
+        (["simulate", "--events", "10", "--format", "xml"], "form: 'xml' is not known; choose parquet or ndjson"),
+        (["plan", "export", "--format", "xml"], "--format: 'xml' is not known; choose jsonschema or markdown"),
+        (["privacy", "pseudonym", ""], "an empty value has no pseudonym"),
+        (["--config", "missing.toml", "doctor"], "missing.toml: there is no such settings file"),
+    ],
+)
+def test_wrong_usage_is_exit_code_2_and_one_line(gtm: Gtm, arguments: list[str], told: str) -> None:
+    answer = gtm(*arguments)
+    assert answer.code == 2
+    assert told in answer.err
+    assert answer.err.count("\n") == 1
+    assert answer.out == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["query", "SELECT 1"], "serving.duckdb is not there yet: run `gtm refresh` first"),
+        (["quarantine", "list"], "run `gtm refresh` first"),
+        (["attribute", "nope.csv", "--model", "linear"], "nope.csv: no such file"),
+        (["attribute", "nope.csv", "--model", "best"], "'best' is not an attribution model"),
+        (["plan", "check", "nope.yaml"], "nope.yaml"),
+        (["import", "nope.csv"], "nope.csv"),
+        (["doctor", "--verify"], None),
+    ],
+)
+def test_a_problem_is_exit_code_1_and_one_line(gtm: Gtm, arguments: list[str], told: str | None) -> None:
+    answer = gtm(*arguments)
+    assert answer.code == 1
+    assert "Traceback" not in answer.err
+    if told:
+        assert told in answer.err
+        assert answer.err.count("\n") == 1
+
+
+def test_a_bad_setting_is_wrong_usage_and_names_its_line(gtm: Gtm, tmp_path: Path) -> None:
+    (tmp_path / "gtm.toml").write_text("[sessions]\ntimeout_minutes = 0\n")
+    answer = gtm("doctor")
+    assert (answer.code, answer.err) == (
+        2,
+        "gtm: sessions.timeout_minutes: 0 is not a number above 0 (gtm.toml line 2)\n",
+    )
+
+
+def test_help_and_version_are_exit_code_0(gtm: Gtm) -> None:
+    assert gtm("--version").out.strip() == "0.1.0"
+    answer = gtm("--help")
+    assert answer.code == 0
+    for command in (
+        "demo",
+        "dev",
+        "collect",
+        "simulate",
+        "import",
+        "refresh",
+        "query",
+        "attribute",
+        "doctor",
+        "quarantine",
+        "keys",
+        "privacy",
+        "plan",
+    ):
+        assert f"\n  {command} " in answer.out, command
+
+
+def test_attribute_reads_paths_by_the_names_everybody_has(gtm: Gtm, tmp_path: Path) -> None:
+    (tmp_path / "paths.csv").write_text("path,total_conversions,total_null\na > b,2,5\nb,1,0\n")
+    answer = gtm("attribute", "paths.csv", "--model", "linear", "--json")
+    assert answer.code == 0
+    assert answer.document == [
+        {"channel": "a", "conversions": 1.0, "value": None},
+        {"channel": "b", "conversions": 2.0, "value": None},
+    ]
+    both = gtm("attribute", "paths.csv", "--model", "first_touch", "--model", "last_touch", "--json").document
+    assert [(row["model"], row["channel"], row["conversions"]) for row in both] == [
+        ("first_touch", "a", 2.0), ("first_touch", "b", 1.0), ("last_touch", "a", 0.0), ("last_touch", "b", 3.0),
+    ]  # fmt: skip
+
+
+def test_a_pseudonym_is_stable_and_not_the_value(gtm: Gtm) -> None:
+    first = gtm("privacy", "pseudonym", "someone@example.org").out.strip()
+    assert first == gtm("privacy", "pseudonym", "someone@example.org").out.strip()
+    assert len(first) == 32
+    assert first != gtm("privacy", "pseudonym", "someone.else@example.org").out.strip()
+
+
+def test_a_key_is_made_listed_and_revoked(gtm: Gtm) -> None:
+    made = gtm("keys", "add", "web", "--json").document
+    assert made["name"] == "web" and len(made["secret"]) > 20
+    assert [key["name"] for key in gtm("keys", "list", "--json").document] == ["web"]
+    assert made["secret"] not in gtm("keys", "list").out
+    assert gtm("keys", "add", "web").code == 1
+    assert gtm("keys", "revoke", "web").code == 0
+    assert gtm("keys", "list", "--json").document == []
+    assert gtm("keys", "revoke", "web").code == 1
+
+
+def test_plan_export_and_check(gtm: Gtm) -> None:
+    assert "payment_completed" in gtm("plan", "export", "--format", "markdown").out
+    assert "payment_completed" in json.dumps(gtm("plan", "export").document)
+    answer = gtm("plan", "check", "--json")
+    assert answer.code == 0
+    assert (answer.document["level"], answer.document["stored_events"], answer.document["rejected_share"]) == (
+        "NONE",
+        0,
+        None,
+    )
+
+
+def test_simulate_import_refresh_query(gtm: Gtm) -> None:
+    simulated = gtm("simulate", "--events", "2000", "--days", "10", "--out", "traffic", "--json").document
+    assert simulated["events"] == 2000
+    imported = gtm("import", simulated["files"][0], "--json")
+    assert imported.code == 0, imported.err
+    books = imported.document
+    assert books["read"] == 2000 == sum(books[name] for name in ("accepted", "duplicates", "quarantined", "suppressed"))
+
+    refreshed = gtm("refresh", "--json")
+    assert refreshed.code == 0, refreshed.err
+    result = refreshed.document
+    assert result["ok"] and result["run_id"] and result["checks"]
+    assert {"asset", "check", "passed", "severity", "description"} == set(result["checks"][0])
+    assert sum(day["raw"] for day in result["books"]) == 2000
+
+    rows = gtm("query", "SELECT min(session_start) AS first_start, count(*) AS n FROM core.sessions", "--json").document
+    assert rows[0]["n"] > 100
+    assert rows[0]["first_start"].endswith("Z")
+    assert gtm("query", "SELECT count(*) AS n FROM staging.events", "--work", "--json").document[0]["n"] > 1900
+    refused = gtm("query", "SELECT count(*) FROM staging.events")
+    assert (refused.code, "--work" in refused.err) == (1, True)
+    assert gtm("query", "DELETE FROM core.sessions").code == 1
+
+    rejected = gtm("quarantine", "list", "--limit", "3", "--json").document
+    assert rejected and rejected[0]["errors"][0]["code"] in rejected[0]["reason_codes"].split(",")
+    shown = gtm("quarantine", "show", next(row["event_id"] for row in rejected if row["event_id"]), "--json")
+    assert shown.code == 0
+
+    judged = gtm("plan", "check", "--json")
+    assert (judged.code, judged.document["stored_events"] > 1900, judged.document["rejected"]) == (0, True, 0)
+    health = gtm("doctor", "--verify", "--json")
+    assert health.code == 0, health.out
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (float("nan"), None),
+        (float("inf"), None),
+        (Decimal("2.50"), 2.5),
+        (Decimal(3), 3),
+        (datetime(2026, 1, 2, 3, 4, 5), "2026-01-02T03:04:05Z"),  # noqa: DTZ001 - DuckDB's TIMESTAMP is naive UTC
+        (datetime(2026, 1, 2, tzinfo=UTC), "2026-01-02T00:00:00Z"),
+        (datetime(2026, 1, 2, tzinfo=timezone(timedelta(hours=2))), "2026-01-01T22:00:00Z"),
+        (date(2026, 1, 2), "2026-01-02"),
+        (b"\x01\xff", "01ff"),
+        ({"a": (1, True, None)}, {"a": [1, True, None]}),
+    ],
+)
+def test_values_as_json_takes_them(value: object, told: object) -> None:
+    assert plain(value) == told
+
+
+def test_columns_of_one_name_are_told_apart() -> None:
+    assert records(["n", "n", "n_2"], [(1, 2, 3)]) == [{"n": 1, "n_2": 2, "n_2_2": 3}]

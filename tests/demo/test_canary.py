@@ -1,0 +1,63 @@
+"""The drill: synthetic visitors through gate, collector, worker, sensor and run, until the flag is off."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from gtm_dagster.definitions import build_defs
+from gtm_dagster.demo.canary import DrillError, run_drill
+from gtm_dagster.eventlog.sqlite import SqliteEventLog
+from gtm_dagster.opsstore import OpsStore
+from gtm_dagster.orchestration.guard_tick import guard_once
+from gtm_dagster.rollout.providers.flagd import set_split
+from gtm_dagster.settings import DRILL_FLAG, FlagProvider, Guard, Settings
+
+
+def tick(settings: Settings) -> None:
+    guard_once(settings, build_defs)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_planted_drop_is_found_and_the_flag_is_off_twice_over(tmp_path: Path) -> None:
+    """The second drill follows at once: what the first counted is no evidence in it."""
+    settings = Settings(state_dir=tmp_path / ".gtm")
+    told = [run_drill(settings, tick, per_minute=150, seed=seed) for seed in (1, 2)]
+    for one in told:
+        assert one.verified and one.served_new_after == 0
+        assert 5.0 <= one.detected_after_minutes <= 20.0 and one.estimate >= 0.3
+    assert told[0].episode != told[1].episode
+    flags = json.loads(settings.flags_path.read_text())["flags"]
+    assert flags[DRILL_FLAG]["defaultVariant"] == "off" and not flags[DRILL_FLAG].get("targeting")
+    with OpsStore.of(settings) as store:
+        (guard,) = store.guards()
+        assert (guard.state, guard.epoch) == ("ROLLED_BACK", 2) and store.check_chain(guard.guard)
+        exposed = sum(n for _, _, age, n in store.counts(guard.guard, 2) if age < 0)
+        assert exposed <= told[1].visitors
+    log = SqliteEventLog(settings.log_path)
+    try:
+        verdicts = {record.verdict for record in log.read_records(0)[0]}
+    finally:
+        log.close()
+    assert verdicts == {"suppressed"}, "no table ever holds a drill's event"
+
+
+def test_a_drill_needs_a_flag_it_may_switch_on(tmp_path: Path) -> None:
+    settings = Settings(
+        state_dir=tmp_path,
+        providers=(FlagProvider("u", "unleash", url="http://127.0.0.1:9"),),
+        guards=(Guard(DRILL_FLAG, "guard_drill_converted", provider="u"),),
+    )
+    with pytest.raises(DrillError, match="lives at unleash; it needs a flag file"):
+        run_drill(settings, tick)
+
+
+def test_a_flag_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    settings = msgspec.structs.replace(Settings(), state_dir=tmp_path)
+    set_split(settings.flags_path, "other", 0.5)
+    settings.flags_path.write_text("{")
+    with pytest.raises(DrillError, match=r"flags\.json"):
+        run_drill(settings, tick)

@@ -1,0 +1,112 @@
+"""A run whose process is gone is marked failed, and no other: it would block the queue, and mute the event log sensor."""
+
+import os
+import signal
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster import DagsterEvent, DagsterEventType
+from dagster._core.events import EngineEventData
+
+from gtm_dagster.definitions import build_defs
+from gtm_dagster.orchestration import dead_runs
+from gtm_dagster.orchestration.dead_runs import fail_dead_runs, process_tags
+from gtm_dagster.orchestration.refresh_run import fixed, instance_of
+from gtm_dagster.settings import load_settings
+from gtm_dagster.warehouse.writer_lock import WarehouseLock
+
+NOT_STARTED, STARTING, STARTED = (
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+)
+
+
+@dg.job
+def empty() -> None: ...
+
+
+@pytest.fixture(scope="module")
+def gone() -> str:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return str(process.pid)
+
+
+@pytest.mark.parametrize(
+    ("status", "own", "alive", "dead"),
+    [
+        pytest.param(STARTED, True, False, True, id="killed in the run"),
+        pytest.param(STARTING, True, False, True, id="killed while it starts"),
+        pytest.param(NOT_STARTED, True, False, True, id="gtm refresh killed while the run is being recorded"),
+        pytest.param(STARTED, True, True, False, id="at work"),
+        pytest.param(STARTING, False, False, False, id="a retry that starts carries the tags of its dead parent"),
+        pytest.param(NOT_STARTED, False, False, False, id="just made, about to be queued"),
+    ],
+)
+def test_a_run_is_dead_when_its_own_process_is_gone(gone, status, own, alive, dead):
+    with dg.DagsterInstance.ephemeral() as instance:
+        run = instance.create_run_for_job(empty, status=status)
+        tags = process_tags(run.run_id if own else "its parent")
+        instance.add_run_tags(run.run_id, tags if alive else {**tags, "gtm/pid": gone})
+        assert fail_dead_runs(instance) == ([run.run_id] if dead else [])
+        assert (instance.get_run_by_id(run.run_id).status == dg.DagsterRunStatus.FAILURE) is dead
+
+
+def test_another_process_under_the_same_number_does_not_keep_a_run_alive():
+    with dg.DagsterInstance.ephemeral() as instance:
+        run = instance.create_run_for_job(empty, status=STARTED)
+        tags = process_tags(run.run_id)
+        instance.add_run_tags(run.run_id, {**tags, "gtm/born": tags["gtm/born"] + "0"})
+        assert fail_dead_runs(instance) == ([run.run_id] if tags["gtm/born"] else [])
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="a zombie is told by /proc")
+def test_a_killed_process_nobody_has_waited_for_is_dead():
+    with (
+        dg.DagsterInstance.ephemeral() as instance,
+        subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child,
+    ):
+        run = instance.create_run_for_job(empty, status=STARTED)
+        instance.add_run_tags(run.run_id, {**process_tags(run.run_id), "gtm/pid": str(child.pid), "gtm/born": ""})
+        assert fail_dead_runs(instance) == []
+        os.kill(child.pid, signal.SIGKILL)
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        assert fail_dead_runs(instance) == [run.run_id]
+
+
+@pytest.mark.parametrize("alive", [True, False])
+@pytest.mark.parametrize("begun", [True, False], ids=["started", "starting"])
+def test_a_run_killed_before_it_could_tag_itself_is_known_by_dagsters_own_log(tmp_path, gone, begun, alive):
+    """As Dagster writes it: the process of the run first, then its start."""
+    pid = os.getpid() if alive else int(gone)
+    with instance_of(load_settings(None, {"GTM_STATE_DIR": str(tmp_path)})) as instance:
+        run = instance.create_run_for_job(empty, status=STARTING)
+        instance.report_engine_event("Started process for run.", run, EngineEventData.in_process(pid))
+        if begun:
+            start = DagsterEvent(DagsterEventType.PIPELINE_START.value, "empty", pid=pid)
+            instance.report_dagster_event(start, run.run_id)
+        assert instance.get_run_by_id(run.run_id).status == (STARTED if begun else STARTING)
+        assert fail_dead_runs(instance) == ([] if alive else [run.run_id])
+
+
+def test_a_run_that_was_never_submitted_is_given_up_after_a_while(monkeypatch):
+    with dg.DagsterInstance.ephemeral() as instance:
+        run = instance.create_run_for_job(empty, status=NOT_STARTED)
+        assert fail_dead_runs(instance) == []
+        monkeypatch.setattr(dead_runs, "NEVER_SUBMITTED", timedelta(seconds=-1))
+        assert fail_dead_runs(instance) == [run.run_id]
+
+
+def test_a_run_names_its_process_before_it_waits_for_the_lock(tmp_path):
+    settings = load_settings(None, {"GTM_STATE_DIR": str(tmp_path), "GTM_REFRESH__LOCK_TIMEOUT_SECONDS": "0.1"})
+    definitions = build_defs(settings=settings, resources={"warehouse": fixed(settings)})
+    with instance_of(settings) as instance, WarehouseLock(settings.state_dir).held("another writer", 1):
+        result = definitions.resolve_job_def("refresh").execute_in_process(instance=instance, raise_on_error=False)
+        tags = instance.get_run_by_id(result.run_id).tags
+    assert not result.success
+    assert (tags["gtm/pid"], tags["gtm/run"]) == (str(os.getpid()), result.run_id)

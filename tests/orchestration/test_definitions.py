@@ -1,0 +1,189 @@
+"""The Dagster layer as a user meets it: every asset told, every law a check, refresh a run the instance knows."""
+
+import json
+import random
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from warehouse_cases import START, event, land, random_events, settings_for
+
+from gtm_dagster.definitions import build_defs
+from gtm_dagster.orchestration.dead_runs import fail_dead_runs
+from gtm_dagster.orchestration.metadata import INLINE_LIMIT, bars
+from gtm_dagster.orchestration.refresh_run import fixed, instance_of, run_refresh
+from gtm_dagster.warehouse.checks import CHECKS
+from gtm_dagster.warehouse.writer_lock import LockHeldError, WarehouseLock
+from sensors.event_log import decide
+
+ROOT = Path(__file__).parents[2]
+TABLES = {
+    "ingestion/landing_events", "staging/events", "staging/quarantine", "core/identities", "core/sessions",
+    "core/conversions", "core/touchpoints", "marts/attribution_status", "marts/attribution_credits",
+    "marts/channel_attribution", "marts/funnel", "marts/retention", "serving/warehouse_copy", "ops/rollbacks",
+}  # fmt: skip
+
+
+def test_every_asset_is_told(tmp_path):
+    defs = build_defs(settings=settings_for(tmp_path))
+    specs = {"/".join(spec.key.path): spec for spec in defs.resolve_all_asset_specs()}
+    assert set(specs) == TABLES
+    for key, spec in specs.items():
+        assert spec.description, key
+        assert spec.group_name == {"ops": "rollout"}.get(key.split("/")[0], key.split("/")[0]), key
+        assert spec.owners, key
+        assert spec.kinds, key
+
+
+def test_every_library_check_is_an_asset_check(tmp_path):
+    defs = build_defs(settings=settings_for(tmp_path))
+    known = {(tuple(key.asset_key.path), key.name) for key in defs.resolve_asset_graph().asset_check_keys}
+    assert {(check.asset, check.name) for check in CHECKS} <= known
+    assert (("staging", "events"), "contract") in known
+
+
+def test_refresh_is_a_run_with_books_and_checks(tmp_path):
+    settings = settings_for(tmp_path)
+    land(settings, random_events(random.Random(5), 60), "import-1")
+    result = run_refresh(settings, build_defs)
+    assert result.ok, result.error
+    assert sum(row.clean for row in result.books) == 60
+    assert {check.check for check in result.checks} >= {check.name for check in CHECKS}
+    with instance_of(settings) as instance:
+        run = instance.get_run_by_id(result.run_id)
+        assert run.status == dg.DagsterRunStatus.SUCCESS
+        assert run.tags["gtm/pid"]
+
+
+def test_a_broken_contract_is_a_failed_check_without_a_materialisation(tmp_path):
+    settings = settings_for(tmp_path)
+    land(settings, [event("a", START, anonymous_id="x")], "import-1")
+    manifest = settings.landing_dir / "_batches" / "import-1.json"
+    told = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps({**told, "days": dict.fromkeys(told["days"], 5)}))
+    result = run_refresh(settings, build_defs)
+    assert not result.ok
+    contract = next(check for check in result.checks if check.check == "contract")
+    assert not contract.passed
+    assert "its manifest says 5 rows" in contract.description
+    with instance_of(settings) as instance:
+        assert instance.get_latest_materialization_event(dg.AssetKey(["staging", "events"])) is None
+
+
+def test_a_plain_run_refuses_changed_settings_and_refresh_says_what_it_rebuilt(tmp_path):
+    settings = settings_for(tmp_path)
+    land(settings, [event("a", START, anonymous_id="x")], "import-1")
+    assert run_refresh(settings, build_defs).ok
+    other = settings_for(tmp_path, GTM_SESSIONS__TIMEOUT_MINUTES="10")
+    refused = run_refresh(other, build_defs, allow_rebuild=False)
+    assert not refused.ok
+    assert "sessions.timeout_minutes: built with 30, now 10" in refused.error
+    allowed = run_refresh(other, build_defs)
+    assert allowed.ok
+    assert any("sessions.timeout_minutes" in line for line in allowed.rebuilt)
+
+
+def test_a_busy_warehouse_is_named(tmp_path):
+    settings = settings_for(tmp_path, GTM_REFRESH__LOCK_TIMEOUT_SECONDS="0.2")
+    with (
+        WarehouseLock(settings.state_dir).held("somebody's erasure", 1),
+        pytest.raises(LockHeldError, match="somebody's erasure"),
+    ):
+        run_refresh(settings, build_defs)
+    with instance_of(settings) as instance:
+        assert instance.get_runs() == []  # an answer, not a failed run
+
+
+def test_a_run_in_which_no_step_came_to_run_says_why(tmp_path, monkeypatch):
+    def broken(self, owner):
+        raise RuntimeError("no lock to be had on this file system")
+
+    monkeypatch.setattr("gtm_dagster.orchestration.refresh_run.FixedWarehouse._writers_lock", broken)
+    result = run_refresh(settings_for(tmp_path), build_defs)
+    assert not result.ok
+    assert result.error == "RuntimeError: no lock to be had on this file system"
+
+
+def test_runs_of_dead_processes_are_marked_failed(tmp_path):
+    settings = settings_for(tmp_path)
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    with instance_of(settings) as instance:
+        job = build_defs(settings=settings).resolve_job_def("refresh")
+        run = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED, tags={"gtm/pid": str(gone.pid)})
+        assert fail_dead_runs(instance) == [run.run_id]
+        assert instance.get_run_by_id(run.run_id).status == dg.DagsterRunStatus.FAILURE
+
+
+@pytest.mark.parametrize(
+    ("logged", "running", "expected"),
+    [(0, False, "nothing new"), (3, False, "request"), (3, True, "under way")],
+    ids=["no news", "news", "news while a refresh runs"],
+)
+def test_event_log_sensor(tmp_path, logged, running, expected):
+    from gtm_dagster.admission.record import Record
+    from gtm_dagster.eventlog.sqlite import SqliteEventLog
+
+    settings = settings_for(tmp_path)
+    if logged:
+        log = SqliteEventLog(settings.log_path)
+        log.append(
+            [
+                Record(
+                    write_key="w",
+                    event_id=f"e{i}",
+                    event_name="page_viewed",
+                    event_us=START,
+                    received_us=START,
+                    anonymous_id="x",
+                )
+                for i in range(logged)
+            ]
+        )
+        log.close()
+    defs = build_defs(settings=settings, resources={"warehouse": fixed(settings)})
+    with dg.DagsterInstance.ephemeral() as instance:
+        if running:
+            instance.create_run_for_job(defs.resolve_job_def("refresh"), status=dg.DagsterRunStatus.STARTED)
+        context = dg.build_sensor_context(instance=instance, definitions=defs)
+        told = defs.resolve_sensor_def("event_log_sensor").evaluate_tick(context)
+    if expected == "request":
+        assert [request.run_key for request in told.run_requests] == ["log-3"]
+    else:
+        assert expected in told.skip_message
+        assert told.run_requests == []
+
+
+@pytest.mark.parametrize(
+    ("failed_minutes_ago", "expected"),
+    [([], "nothing new"), ([1], "log-3-after-run0"), ([1, 2, 3], "asking again"), ([16, 17, 18], "log-3-after-run0")],
+    ids=["all landed", "a failed run may owe staging", "three failures in a row pause", "the pause ends"],
+)
+def test_event_log_sensor_after_failures(failed_minutes_ago, expected):
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    failed = [(f"run{i}", now - timedelta(minutes=m)) for i, m in enumerate(failed_minutes_ago)]
+    told = decide(3, 3, None, failed, now)
+    assert expected in (told.run_key if isinstance(told, dg.RunRequest) else told.skip_message)
+
+
+def test_the_inline_picture_stays_below_the_limit_of_the_ui():
+    drawn = bars("persons by stage", [(f"a rather long label {i}", 1234567.0 * i) for i in range(30)])
+    assert len(drawn.value) < INLINE_LIMIT
+    assert "data:image/svg+xml" in drawn.value
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "gtm_dagster.warehouse.build",
+        "gtm_dagster.attribution",
+        "gtm_dagster.taxonomy.landing_schema",
+        "gtm_dagster.simulator",
+    ],
+)
+def test_the_library_does_not_import_dagster(module):
+    code = f"import sys, {module}; sys.exit('dagster' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
