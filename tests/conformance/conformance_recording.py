@@ -115,7 +115,10 @@ class RecordingConnection:
 @contextmanager
 def listening(tell: Callable[[str, dict[str, int], str], None]) -> Iterator[None]:
     """Every module of the warehouse that knows `statement` tells what it puts together."""
-    from gtm_dagster.warehouse import build, statements  # noqa: F401 - the build loads every module that may use it
+    from gtm_dagster.warehouse import statements
+    from gtm_dagster.warehouse.schema import tables
+
+    tables()  # loads every module that may use it
 
     plain = statements.statement
 
@@ -166,9 +169,11 @@ def build_scenario(scenario: Any, folder: Path, kept: int) -> list[Recording]:
 
     from gtm_dagster.settings import load_settings
     from gtm_dagster.taxonomy import load_plan
-    from gtm_dagster.warehouse import build
+    from gtm_dagster.warehouse.build import build_all
+    from gtm_dagster.warehouse.context import BuildContext
     from gtm_dagster.warehouse.engine import opened
     from gtm_dagster.warehouse.engines.export import export
+    from gtm_dagster.warehouse.fingerprints import check_settings
     from gtm_dagster.warehouse.landing import ARROW_SCHEMA, Landing
     from gtm_dagster.warehouse.publishing import publish
 
@@ -182,7 +187,7 @@ def build_scenario(scenario: Any, folder: Path, kept: int) -> list[Recording]:
             **scenario.environ,
         },
     )
-    ctx = build.BuildContext(settings, plan)
+    ctx = BuildContext(settings, plan)
     recordings: list[Recording] = []
     empty = dict.fromkeys(ARROW_SCHEMA.names)
     for name, rows in (
@@ -194,10 +199,8 @@ def build_scenario(scenario: Any, folder: Path, kept: int) -> list[Recording]:
         with opened(settings.warehouse_path, settings) as con:
             watched = RecordingConnection(con, folder / name, kept)
             with listening(watched.rendered):
-                build.check_settings(watched, ctx, allow_rebuild=True)  # type: ignore[arg-type]
-                build.stage(watched, ctx)  # type: ignore[arg-type]
-                for step in build.STEPS_IN_ORDER:
-                    step(watched, ctx)  # type: ignore[arg-type]
+                check_settings(watched, ctx, allow_rebuild=True)  # type: ignore[arg-type]
+                build_all(watched, ctx)  # type: ignore[arg-type]
             recordings += watched.finish()
             if name == "late":
                 for relation, columns in TABLES.items():

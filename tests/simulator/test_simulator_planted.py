@@ -16,8 +16,10 @@ from gtm_dagster.simulator import Traffic, simulate
 from gtm_dagster.simulator.traffic import as_event
 from gtm_dagster.taxonomy import EventValidator, load_plan
 from gtm_dagster.taxonomy.validator import Accepted
-from gtm_dagster.warehouse import build
+from gtm_dagster.warehouse.build import build_all
+from gtm_dagster.warehouse.context import BuildContext
 from gtm_dagster.warehouse.engine import opened
+from gtm_dagster.warehouse.fingerprints import check_settings
 from gtm_dagster.warehouse.landing import ARROW_SCHEMA, Landing
 from gtm_dagster.warehouse.publishing import publish
 
@@ -53,12 +55,10 @@ def land(settings: Settings, traffic: Traffic, begin: int, end: int) -> None:
 
 def refresh(settings: Settings) -> None:
     """Build every table and publish."""
-    context = build.BuildContext(settings, PLAN, False)
+    context = BuildContext(settings, PLAN, False)
     with opened(settings.warehouse_path, settings) as con:
-        build.check_settings(con, context, True)
-        build.stage(con, context)
-        for step in build.STEPS_IN_ORDER:
-            step(con, context)
+        check_settings(con, context, True)
+        build_all(con, context)
         publish(con, settings)
 
 

@@ -15,16 +15,19 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
+from gtm_dagster.warehouse.context import BuildContext
 from gtm_dagster.warehouse.engines.dialects import parameters, session_statement, translate
-from gtm_dagster.warehouse.marts.credits import UNATTRIBUTED, model_statuses
+from gtm_dagster.warehouse.fingerprints import STAGING, SettingsChangedError, differences, fingerprints
+from gtm_dagster.warehouse.marts.attribution_status import model_statuses
+from gtm_dagster.warehouse.marts.credits import UNATTRIBUTED
+from gtm_dagster.warehouse.state import get_state
 from gtm_dagster.warehouse.statements import text
-from gtm_dagster.warehouse.tables import BuildContext, SettingsChangedError, fingerprints, get_state
 
 if TYPE_CHECKING:
     from gtm_dagster.settings import Settings
 
 INPUTS = {
-    "scope_events": """SELECT person_id, event_us, event_id, write_key, session_id, source_key, touch_rank,
+    "browsing_events": """SELECT person_id, event_us, event_id, write_key, session_id, source_key, touch_rank,
         CAST(local_day - DATE '1970-01-01' AS INTEGER) AS day_no FROM staging.events WHERE browsing""",
     "sources": "SELECT source_key, source, medium, campaign, channel FROM core.sources",
     "conversions": "SELECT conversion_id, person_id, conversion_us, conversion_type, value, currency, day FROM core.conversions",
@@ -73,11 +76,11 @@ def steps(settings: Settings) -> tuple[Step, ...]:
     return (
         Step("session_rows", text(session_statement(settings)), kept=False),
         Step("sessions", _SESSIONS, kept=True),
-        Step("scope_conversions", "SELECT conversion_id, person_id, conversion_us FROM conversions", kept=False),
-        Step("scope_sessions", "SELECT session_key, person_id, start_us, source_key FROM sessions", kept=False),
+        Step("conversion_moments", "SELECT conversion_id, person_id, conversion_us FROM conversions", kept=False),
+        Step("session_starts", "SELECT session_key, person_id, start_us, source_key FROM sessions", kept=False),
         Step("touchpoint_rows", text("touchpoints"), kept=False),
         Step("touchpoints", _TOUCHPOINTS, kept=True),
-        Step("scope_touchpoints", _SCOPE_TOUCHPOINTS, kept=False),
+        Step("conversion_touches", _SCOPE_TOUCHPOINTS, kept=False),
         Step("credit_rows", text("credits"), kept=False),
         Step("attribution_credits", _CREDITS, kept=True),
         Step("channel_attribution", text("channel_attribution"), kept=True),
@@ -90,10 +93,10 @@ def export(con: duckdb.DuckDBPyConnection, ctx: BuildContext, folder: Path, dial
     Raises FileExistsError otherwise, PortabilityError for a dialect that is not known, SettingsChangedError when events or
     conversions were made under other settings.
     """
-    _made_with(con, ctx.settings)
+    _check_built_with(con, ctx)
     planned = steps(ctx.settings)
     values = parameters(ctx.settings)
-    told = [translate(step.sql, dialect, values, what=step.name) for step in planned]
+    translated = [translate(step.sql, dialect, values, what=step.name) for step in planned]
     if folder.exists() and any(folder.iterdir()):
         raise FileExistsError(f"{folder} is there and not empty; name another folder or remove it")
     rows = {}
@@ -101,7 +104,7 @@ def export(con: duckdb.DuckDBPyConnection, ctx: BuildContext, folder: Path, dial
         rows[name] = _copy(con, query, folder / "inputs" / name)
     rows["windows"] = _copy(con, _windows(con, ctx), folder / "inputs" / "windows")
     plan = []
-    for number, (step, sql) in enumerate(zip(planned, told, strict=True), start=1):
+    for number, (step, sql) in enumerate(zip(planned, translated, strict=True), start=1):
         file = f"{number:02d}-{step.name}.sql"
         (folder / file).write_text(sql + "\n", encoding="utf-8")
         plan.append({"name": step.name, "file": file, "kept": step.kept})
@@ -114,14 +117,12 @@ def export(con: duckdb.DuckDBPyConnection, ctx: BuildContext, folder: Path, dial
     return Bundle(folder, rows, tuple(step.name for step in planned if step.kept))
 
 
-def _made_with(con: duckdb.DuckDBPyConnection, settings: Settings) -> None:
-    """Sessions and windows are computed where the bundle runs; what it starts from has to fit the settings already."""
-    built, now = json.loads(get_state(con, "fingerprints") or "{}"), fingerprints(settings)
-    for layer in ("staging", "conversions"):
-        for key, value in now[layer].items():
-            was = built.get(layer, {}).get(key)
-            if was != value:
-                raise SettingsChangedError(f"{key}: built with {was}, now {value}. Run `gtm refresh` first.")
+def _check_built_with(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> None:
+    """Sessions and windows are computed where the export runs; what it starts from has to fit the settings already."""
+    stored = json.loads(get_state(con, "fingerprints") or "{}")
+    for table, key, before, now in differences(stored, fingerprints(ctx.settings, ctx.plan)):
+        if table in (STAGING, "core.conversions"):
+            raise SettingsChangedError(f"{key}: built with {before}, now {now}. Run `gtm refresh` first.")
 
 
 def _windows(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> str:

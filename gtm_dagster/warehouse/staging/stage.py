@@ -1,7 +1,7 @@
 """Landing -> staging: landed files are validated, deduplicated and written in one transaction.
 
 Everything a later step has to look at again is written down in the same transaction (`meta.changed`), so a run killed
-between two steps leaves a debt and no damage.
+between two steps leaves work to do and no damage.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ import pyarrow.parquet as pq
 from gtm_dagster.channels import classify
 from gtm_dagster.channels.classify import click_kind
 from gtm_dagster.taxonomy.conform import ContractBreak
+from gtm_dagster.warehouse.affected import drop_tables, drop_views, rebuild_except
+from gtm_dagster.warehouse.context import BuildContext
 from gtm_dagster.warehouse.engine import compact, transaction
 from gtm_dagster.warehouse.landing import ARROW_SCHEMA, Landing, LandingFile
-from gtm_dagster.warehouse.staging.books import settle_books
+from gtm_dagster.warehouse.staging.books import write_books
 from gtm_dagster.warehouse.staging.contract import judge
-from gtm_dagster.warehouse.tables import STEPS, BuildContext, create, get_state, mark_rebuild, set_state
+from gtm_dagster.warehouse.state import get_state, set_state
 
 _COMPACT_EVERY = 16
 """Stagings after which the small row groups they left are merged. Done by every one, a thousand events more cost a third more."""
@@ -125,7 +127,6 @@ def stage(
     judged again only in a full rebuild. Raises ContractBreak when a file breaks the contract of the batch (missing
     column, wrong type, a row count that is not the writer's).
     """
-    create(con)
     files = fresh_files(con, ctx)
     if not files:
         return StageResult(0, 0, 0, 0, 0, 0, 0)
@@ -148,7 +149,7 @@ def stage(
         days = [
             str(row[0]) for row in con.execute("SELECT DISTINCT ingest_date FROM touched_days ORDER BY 1").fetchall()
         ]
-        settle_books(con)
+        write_books(con)
         told = dict(con.execute("SELECT verdict, count(*) FROM batch GROUP BY 1").fetchall())
         read = sum(told.values())
         if read != total:
@@ -158,20 +159,11 @@ def stage(
     if stagings % _COMPACT_EVERY == 0:
         compact(con)
     lost = con.execute("SELECT coalesce(sum(n), 0)::BIGINT FROM batch_duplicates").fetchall()[0][0]
-    for name in ("events_in", "accepted", "inputs", "batch", "landed"):
-        con.execute(f"DROP VIEW IF EXISTS temp.{name}")
-    for name in (
-        "click_kinds",
-        "refused",
-        "copies",
-        "losers",
-        "clash",
-        "batch_duplicates",
-        "batch_ids",
-        "touched_days",
+    drop_views(con, "events_in", "inputs", "batch", "landed")
+    drop_tables(
+        con, "click_kinds", "refused", "copies", "losers", "clash", "batch_duplicates", "batch_ids", "touched_days",
         "batch_files",
-    ):
-        con.execute(f"DROP TABLE IF EXISTS temp.{name}")
+    )  # fmt: skip
     if progress:
         progress(total, total)
     return StageResult(
@@ -312,7 +304,7 @@ def _append(con: duckdb.DuckDBPyConnection, ctx: BuildContext, everything: bool)
     )
     con.execute("INSERT INTO meta.events SELECT * EXCLUDE (file_path, file_row) FROM events_in")
     if everything:
-        mark_rebuild(con, STEPS)
+        rebuild_except(con)
     return int(conflicts)
 
 

@@ -1,16 +1,16 @@
--- One row a session of scope_events where nothing but a gap of more than $timeout_us ends a session: the same rows as
+-- One row a session of browsing_events where nothing but a gap of more than $timeout_us ends a session: the same rows as
 -- sessions.sql without its splits, in one narrow pass and one over the moments that matter.
 -- Touches of one moment that name different sources are ordered by (event_id, write_key); no other row's ids are read.
 WITH disputed AS (
   SELECT person_id, event_us, touch_rank
-  FROM scope_events
+  FROM browsing_events
   WHERE touch_rank IS NOT NULL
   GROUP BY person_id, event_us, touch_rank
   HAVING MIN(source_key) <> MAX(source_key)
 ), settled AS (
   SELECT e.person_id, e.event_us, e.touch_rank, e.source_key,
     ROW_NUMBER() OVER (PARTITION BY e.person_id, e.event_us, e.touch_rank ORDER BY e.event_id NULLS FIRST, e.write_key NULLS FIRST) AS tie_no
-  FROM scope_events AS e
+  FROM browsing_events AS e
   JOIN disputed AS d ON d.person_id = e.person_id AND d.event_us = e.event_us AND d.touch_rank = e.touch_rank
 ), ordered AS (
   SELECT
@@ -18,7 +18,7 @@ WITH disputed AS (
     ROW_NUMBER() OVER (PARTITION BY person_id ORDER BY event_us NULLS FIRST) AS event_no,
     LAG(event_us) OVER (PARTITION BY person_id ORDER BY event_us NULLS FIRST) AS previous_us,
     LEAD(event_us) OVER (PARTITION BY person_id ORDER BY event_us NULLS FIRST) AS next_us
-  FROM scope_events
+  FROM browsing_events
 ), kept AS (  -- first and last events of sessions, and touches
   SELECT
     o.person_id, o.event_us, o.event_no, o.touch_rank, COALESCE(s.source_key, o.source_key) AS source_key,

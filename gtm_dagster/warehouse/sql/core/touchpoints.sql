@@ -3,6 +3,6 @@
 SELECT
   c.conversion_id, c.person_id, c.conversion_us, s.session_key, s.start_us AS touch_us,
   c.conversion_us - s.start_us AS age_us, s.source_key
-FROM scope_conversions AS c
-JOIN scope_sessions AS s
+FROM conversion_moments AS c
+JOIN session_starts AS s
   ON s.person_id = c.person_id AND s.start_us <= c.conversion_us AND s.start_us >= c.conversion_us - $longest_us

@@ -8,7 +8,7 @@ WITH ordered AS (
     conversion_id, session_key, source_key, is_direct, age_us, CAST(age_us AS DOUBLE) AS age,
     ROW_NUMBER() OVER (PARTITION BY conversion_id ORDER BY touch_us DESC NULLS LAST, session_key DESC NULLS LAST) AS back_no,
     MIN(CAST(age_us AS DOUBLE)) OVER (PARTITION BY conversion_id) AS youngest
-  FROM scope_touchpoints
+  FROM conversion_touches
 ), spans AS (
   SELECT DISTINCT window_us, half_life_us
   FROM windows
@@ -49,7 +49,7 @@ UNION ALL
 SELECT
   c.conversion_id, w.model, w.window_hours,
   CAST(NULL AS VARCHAR) AS session_key, CAST(NULL AS INT) AS source_key, 1e0 AS credit
-FROM scope_conversions AS c
+FROM conversion_moments AS c
 CROSS JOIN windows AS w
 LEFT JOIN totals AS t ON t.conversion_id = c.conversion_id AND t.window_us = w.window_us
 WHERE t.conversion_id IS NULL

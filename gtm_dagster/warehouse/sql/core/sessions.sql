@@ -1,4 +1,4 @@
--- One row a session of scope_events: a session starts after more than $timeout_us without an event and, when asked,
+-- One row a session of browsing_events: a session starts after more than $timeout_us without an event and, when asked,
 -- at midnight of the report time zone ($split_midnight = 1) or when another campaign is named ($split_campaign = 1).
 -- A session starts at a moment, so events of the same microsecond stay together and their order does not matter.
 WITH ordered AS (
@@ -8,7 +8,7 @@ WITH ordered AS (
     LAG(event_us) OVER (PARTITION BY person_id ORDER BY event_us NULLS FIRST) AS previous_us,
     LEAD(event_us) OVER (PARTITION BY person_id ORDER BY event_us NULLS FIRST) AS next_us,
     LAG(day_no) OVER (PARTITION BY person_id ORDER BY event_us NULLS FIRST) AS previous_day_no
-  FROM scope_events
+  FROM browsing_events
 ), kept AS (  -- only the moments that can matter: gaps, named sources, midnights, ties, ends
   SELECT *,
     ROW_NUMBER() OVER (PARTITION BY person_id, event_us, touch_rank ORDER BY event_id NULLS FIRST, write_key NULLS FIRST) AS tie_no,

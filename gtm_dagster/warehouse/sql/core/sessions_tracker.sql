@@ -1,7 +1,7 @@
--- One row a session of scope_events under the definition `tracker`: the session is the one the event says it belongs to.
+-- One row a session of browsing_events under the definition `tracker`: the session is the one the event says it belongs to.
 WITH tied AS (
   SELECT *, ROW_NUMBER() OVER (PARTITION BY person_id, session_id, touch_rank ORDER BY event_us NULLS FIRST, event_id NULLS FIRST, write_key NULLS FIRST) AS touch_no
-  FROM scope_events
+  FROM browsing_events
   WHERE session_id IS NOT NULL
 )
 SELECT
