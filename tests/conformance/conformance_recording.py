@@ -141,22 +141,16 @@ def listening(tell: Callable[[str, dict[str, int], str], None]) -> Iterator[None
             module.statement = plain  # type: ignore[attr-defined]
 
 
-PLAIN = "COLUMNS(lambda c: c NOT IN ('anonymous_no', 'person_no'))"
-"""Each build numbers persons in its own order."""
-TABLES = {
-    "staging.events": "*",
-    "staging.books": "*",
-    "core.identities": PLAIN,
-    "core.sources": "*",
-    "core.sessions": PLAIN,
-    "core.conversions": PLAIN,
-    "core.touchpoints": PLAIN,
-    "marts.attribution_credits": PLAIN,
-    "marts.attribution_status": "*",
-    "marts.channel_attribution": "*",
-    "marts.funnel": "*",
-    "marts.retention": "*",
-}
+def compared() -> dict[str, str]:
+    """The tables of a warehouse, and the columns by which two engines are compared; each build numbers persons anew."""
+    from gtm_dagster.warehouse.schema import tables
+
+    numbers = {"anonymous_no", "person_no"}
+    return {
+        table.name: ", ".join(column.name for column in table.columns if column.name not in numbers)
+        for table in tables()
+        if table.schema in ("staging", "core", "marts") and table.name != "staging.quarantine"
+    }
 
 
 def build_scenario(scenario: Any, folder: Path, kept: int) -> list[Recording]:
@@ -203,7 +197,7 @@ def build_scenario(scenario: Any, folder: Path, kept: int) -> list[Recording]:
                 build_all(watched, ctx)  # type: ignore[arg-type]
             recordings += watched.finish()
             if name == "late":
-                for relation, columns in TABLES.items():
+                for relation, columns in compared().items():
                     path = folder / "tables" / f"{relation}.parquet"
                     path.parent.mkdir(exist_ok=True)
                     con.execute(f"COPY (SELECT {columns} FROM {relation}) TO '{path}' (FORMAT parquet)")

@@ -16,14 +16,13 @@ from gtm_dagster.orchestration.dead_runs import fail_dead_runs
 from gtm_dagster.orchestration.metadata import INLINE_LIMIT, bars
 from gtm_dagster.orchestration.refresh_run import fixed, instance_of, run_refresh
 from gtm_dagster.warehouse.build import all_checks
+from gtm_dagster.warehouse.schema import built
 from gtm_dagster.warehouse.writer_lock import LockHeldError, WarehouseLock
 from sensors.event_log import decide
 
 ROOT = Path(__file__).parents[2]
-TABLES = {
-    "ingestion/landing_events", "staging/events", "staging/quarantine", "core/identities", "core/sessions",
-    "core/conversions", "core/touchpoints", "marts/attribution_status", "marts/attribution_credits",
-    "marts/channel_attribution", "marts/funnel", "marts/retention", "serving/warehouse_copy", "ops/rollbacks",
+TABLES = {table.name.replace(".", "/") for table in built()} | {
+    "ingestion/landing_events", "staging/events", "staging/quarantine", "serving/warehouse_copy", "ops/rollbacks",
 }  # fmt: skip
 
 
