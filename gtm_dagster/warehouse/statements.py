@@ -9,7 +9,8 @@ from importlib.resources.abc import Traversable
 
 _PARAMETER = re.compile(r"\$([a-z_]+)")
 PORTABLE = ("core", "marts")
-"""The layers that other engines compute, too; what reads landing files is DuckDB's own."""
+"""The layers whose statements other engines run, too. `staging` and `build` are DuckDB's own: what reads landing files, and
+what puts the rows a portable statement finds into the tables of the working file."""
 
 
 @cache
@@ -34,6 +35,14 @@ def text(name: str) -> str:
 def statement(name: str, **params: int) -> str:
     """The statement with whole numbers for its parameters; KeyError when one is missing."""
     return _PARAMETER.sub(lambda match: str(int(params[match.group(1)])), text(name))
+
+
+def fragment(name: str, **parts: str) -> str:
+    """The statement with SQL text for its parameters, where DuckDB's own statements differ by what a batch holds.
+
+    The parts are written here, never read from data.
+    """
+    return _PARAMETER.sub(lambda match: parts[match.group(1)], text(name))
 
 
 def names() -> list[str]:

@@ -8,6 +8,7 @@ from gtm_dagster.warehouse.affected import delete_affected, drop_tables, take_af
 from gtm_dagster.warehouse.context import BuildContext
 from gtm_dagster.warehouse.engine import transaction
 from gtm_dagster.warehouse.results import StepResult, count
+from gtm_dagster.warehouse.statements import fragment
 
 
 def build_conversions(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepResult:
@@ -28,13 +29,9 @@ def build_conversions(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> Step
         whole = take_affected(con, "conversions")
         among = "" if whole else f"JOIN affected r ON {within('e', 'event_us')}"
         delete_affected(con, "core.conversions", "conversion_us", whole)
-        written = con.execute(
-            f"""INSERT INTO core.conversions
-            SELECT e.write_key || ':' || e.event_id, p.id, make_timestamp(e.event_us), e.event_name,
-              TRY_CAST(CASE WHEN t.value_path IS NOT NULL THEN json_extract_string(e.properties, t.value_path) END AS DOUBLE),
-              CASE WHEN t.currency_path IS NOT NULL THEN json_extract_string(e.properties, t.currency_path) END, e.local_day, e.event_us, e.person_no
-            FROM meta.events e JOIN meta.ids p ON p.id_no = e.person_no JOIN conversion_types t ON t.event_name = e.event_name {among}"""
-        ).fetchall()[0][0]
+        written = con.execute(f"INSERT INTO core.conversions {fragment('conversions_table', among=among)}").fetchall()[
+            0
+        ][0]
         result = StepResult(count(con, "core.conversions"), written, count(con, "affected"), whole)
     drop_tables(con, "affected", "conversion_types")
     return result

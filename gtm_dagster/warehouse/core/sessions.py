@@ -23,7 +23,7 @@ from gtm_dagster.warehouse.context import BuildContext
 from gtm_dagster.warehouse.core.identities import IDENTITIES
 from gtm_dagster.warehouse.engine import transaction
 from gtm_dagster.warehouse.results import StepResult, count
-from gtm_dagster.warehouse.statements import statement
+from gtm_dagster.warehouse.statements import fragment, statement
 
 _FAR = 8_000_000_000_000_000_000
 
@@ -43,25 +43,12 @@ def build_sessions(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepRes
                 )
             else:
                 con.execute(
-                    """CREATE OR REPLACE TEMP TABLE affected AS
-                    SELECT c.person_no, least(c.lo_us, coalesce(min(s.visit_start_us), c.lo_us)) AS lo_us,
-                      greatest(c.hi_us, coalesce(max(s.visit_end_us), c.hi_us)) AS hi_us
-                    FROM changed c LEFT JOIN core.sessions s
-                      ON s.person_no = c.person_no AND s.visit_start_us <= c.hi_us + $1 AND s.visit_end_us >= c.lo_us - $1
-                    GROUP BY c.person_no, c.lo_us, c.hi_us""",
-                    [timeout_us],
+                    f"CREATE OR REPLACE TEMP TABLE affected AS {statement('visits_of_changes', timeout_us=timeout_us)}"
                 )
         _browsing_events(con, whole)
         delete_affected(con, "core.sessions", "start_us", whole)
         con.execute(f"CREATE OR REPLACE TEMP TABLE session_rows AS {_sessions_of(definition, timeout_us)}")
-        written = con.execute(
-            """INSERT INTO core.sessions
-            SELECT p.id || ':' || coalesce(n.session_id, CAST(n.start_us AS VARCHAR)), p.id, make_timestamp(n.start_us),
-              make_timestamp(n.end_us), n.n_events, s.source, s.medium, s.campaign, s.channel, n.start_us, n.end_us,
-              n.visit_start_us, n.visit_end_us, n.source_key, n.session_id, n.person_id
-            FROM session_rows n JOIN meta.ids p ON p.id_no = n.person_id
-            JOIN core.sources s ON s.source_key = n.source_key"""
-        ).fetchall()[0][0]
+        written = con.execute(f"INSERT INTO core.sessions {fragment('sessions_table')}").fetchall()[0][0]
         _remember_origins(con, whole)
         if whole:
             rebuild_except(con, IDENTITIES, "sessions")
@@ -79,29 +66,12 @@ def _browsing_events(con: duckdb.DuckDBPyConnection, whole: bool) -> None:
     Ids of events are there only where order can matter: on touches, and when a part is built on those alone that name
     another source than a touch of the same moment.
     """
-    columns = """e.person_no AS person_id, e.event_us, e.session_id, e.source_key, e.touch_rank,
-          CAST(e.local_day - DATE '1970-01-01' AS INTEGER) AS day_no"""
     if whole:
-        con.execute(
-            f"""CREATE OR REPLACE TEMP VIEW browsing_events AS
-            SELECT {columns}, CASE WHEN e.touch_rank IS NOT NULL THEN e.event_id END AS event_id,
-              CASE WHEN e.touch_rank IS NOT NULL THEN e.write_key END AS write_key
-            FROM meta.events e WHERE e.browsing"""
-        )
+        con.execute(f"CREATE OR REPLACE TEMP VIEW browsing_events AS {fragment('browsing_events_all')}")
         return
-    con.execute(
-        f"""CREATE OR REPLACE TEMP TABLE affected_events AS SELECT {columns}, e.rowid AS event_row
-        FROM meta.events e JOIN affected r ON {within("e", "event_us")}
-        WHERE e.browsing"""
-    )
-    con.execute(
-        """CREATE OR REPLACE TEMP TABLE disputed_events AS
-        WITH disputed AS (
-          SELECT person_id, event_us, touch_rank FROM affected_events WHERE touch_rank IS NOT NULL
-          GROUP BY ALL HAVING min(source_key) <> max(source_key))
-        SELECT rowid AS event_row, event_id, write_key FROM meta.events
-        WHERE rowid IN (SELECT event_row FROM affected_events JOIN disputed USING (person_id, event_us, touch_rank))"""
-    )
+    events = fragment("affected_events", within=within("e", "event_us"))
+    con.execute(f"CREATE OR REPLACE TEMP TABLE affected_events AS {events}")
+    con.execute(f"CREATE OR REPLACE TEMP TABLE disputed_events AS {fragment('disputed_events')}")
     con.execute(
         """CREATE OR REPLACE TEMP VIEW browsing_events AS
         SELECT a.* EXCLUDE (event_row), i.event_id, i.write_key FROM affected_events a LEFT JOIN disputed_events i ON i.event_row = a.event_row"""

@@ -15,7 +15,7 @@ from gtm_dagster.warehouse.affected import (
 from gtm_dagster.warehouse.context import BuildContext
 from gtm_dagster.warehouse.engine import transaction
 from gtm_dagster.warehouse.results import StepResult, count
-from gtm_dagster.warehouse.statements import statement
+from gtm_dagster.warehouse.statements import fragment, statement
 
 
 def build_touchpoints(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepResult:
@@ -28,12 +28,9 @@ def build_touchpoints(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> Step
         con.execute(
             f"CREATE OR REPLACE TEMP VIEW session_starts AS SELECT session_key, person_no AS person_id, start_us, source_key FROM core.sessions {among}"
         )
+        pairs = statement("touchpoints", longest_us=longest_window_us(ctx.settings))
         written = con.execute(
-            f"""INSERT INTO core.touchpoints
-            SELECT t.conversion_id, t.session_key, make_timestamp(t.touch_us), t.age_us / 3.6e9, s.source, s.medium, s.campaign, s.channel,
-              p.id, t.conversion_us, t.touch_us, t.age_us, t.source_key, t.person_id
-            FROM ({statement("touchpoints", longest_us=longest_window_us(ctx.settings))}) t
-            JOIN meta.ids p ON p.id_no = t.person_id JOIN core.sources s ON s.source_key = t.source_key"""
+            f"INSERT INTO core.touchpoints {fragment('touchpoints_table', touchpoints=pairs)}"
         ).fetchall()[0][0]
         result = StepResult(count(con, "core.touchpoints"), written, count(con, "affected"), whole)
     drop_views(con, "conversion_moments", "session_starts")

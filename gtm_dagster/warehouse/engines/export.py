@@ -19,7 +19,6 @@ from gtm_dagster.warehouse.context import BuildContext
 from gtm_dagster.warehouse.engines.dialects import parameters, session_statement, translate
 from gtm_dagster.warehouse.fingerprints import STAGING, SettingsChangedError, differences, fingerprints
 from gtm_dagster.warehouse.marts.attribution_status import model_statuses
-from gtm_dagster.warehouse.marts.credits import UNATTRIBUTED
 from gtm_dagster.warehouse.state import get_state
 from gtm_dagster.warehouse.statements import text
 
@@ -33,24 +32,6 @@ INPUTS = {
     "conversions": "SELECT conversion_id, person_id, conversion_us, conversion_type, value, currency, day FROM core.conversions",
 }
 """What the steps read, and the query on the working file it comes from; `windows` comes from the settings."""
-
-_SESSIONS = """SELECT n.person_id || ':' || COALESCE(n.session_id, CAST(n.start_us AS VARCHAR)) AS session_key, n.person_id,
-  n.n_events, s.source, s.medium, s.campaign, s.channel, n.start_us, n.end_us, n.visit_start_us, n.visit_end_us,
-  n.source_key, n.session_id
-FROM session_rows AS n
-JOIN sources AS s ON s.source_key = n.source_key"""
-_TOUCHPOINTS = """SELECT t.conversion_id, t.session_key, t.age_us / 3.6e9 AS age_hours, s.source, s.medium, s.campaign, s.channel,
-  t.person_id, t.conversion_us, t.touch_us, t.age_us, t.source_key
-FROM touchpoint_rows AS t
-JOIN sources AS s ON s.source_key = t.source_key"""
-_SCOPE_TOUCHPOINTS = """SELECT conversion_id, session_key, touch_us, age_us, source_key,
-  CASE WHEN channel = 'Direct' THEN 1 ELSE 0 END AS is_direct
-FROM touchpoints"""
-_CREDITS = f"""SELECT a.conversion_id, a.model, a.window_hours, a.session_key, COALESCE(s.channel, '{UNATTRIBUTED}') AS channel,
-  s.source, s.medium, s.campaign, a.credit, a.credit * c.value AS value, c.person_id, c.conversion_us
-FROM credit_rows AS a
-JOIN conversions AS c ON c.conversion_id = a.conversion_id
-LEFT JOIN sources AS s ON s.source_key = a.source_key"""
 
 
 @dataclass(frozen=True)
@@ -75,14 +56,14 @@ def steps(settings: Settings) -> tuple[Step, ...]:
     """The plan in DuckDB's words; a step reads inputs and results of earlier steps by their names."""
     return (
         Step("session_rows", text(session_statement(settings)), kept=False),
-        Step("sessions", _SESSIONS, kept=True),
+        Step("sessions", text("sessions_export"), kept=True),
         Step("conversion_moments", "SELECT conversion_id, person_id, conversion_us FROM conversions", kept=False),
         Step("session_starts", "SELECT session_key, person_id, start_us, source_key FROM sessions", kept=False),
         Step("touchpoint_rows", text("touchpoints"), kept=False),
-        Step("touchpoints", _TOUCHPOINTS, kept=True),
-        Step("conversion_touches", _SCOPE_TOUCHPOINTS, kept=False),
+        Step("touchpoints", text("touchpoints_export"), kept=True),
+        Step("conversion_touches", text("conversion_touches_export"), kept=False),
         Step("credit_rows", text("credits"), kept=False),
-        Step("attribution_credits", _CREDITS, kept=True),
+        Step("attribution_credits", text("credits_export"), kept=True),
         Step("channel_attribution", text("channel_attribution"), kept=True),
     )
 

@@ -21,9 +21,7 @@ from gtm_dagster.warehouse.engine import transaction
 from gtm_dagster.warehouse.marts.attribution_status import model_statuses
 from gtm_dagster.warehouse.results import StepResult, count
 from gtm_dagster.warehouse.state import get_state, set_state
-from gtm_dagster.warehouse.statements import statement
-
-UNATTRIBUTED = "(unattributed)"
+from gtm_dagster.warehouse.statements import fragment, statement
 
 
 def build_credits(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepResult:
@@ -41,15 +39,8 @@ def build_credits(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepResu
         whole = take_affected(con, "attribution_credits")
         delete_affected(con, "marts.attribution_credits", "conversion_us", whole, longest_window_us(ctx.settings))
         _number_conversions(con, ctx, whole)
-        written = con.execute(
-            f"""INSERT INTO marts.attribution_credits
-            SELECT n.conversion_id, a.model, a.window_hours, a.session_key, coalesce(s.channel, $1), s.source, s.medium, s.campaign,
-              a.credit, a.credit * n.value, n.person_id, n.conversion_us, n.person_no
-            FROM ({statement("credits")}) a
-            JOIN conversion_numbers n ON n.conversion_no = a.conversion_id
-            LEFT JOIN core.sources s ON s.source_key = a.source_key""",
-            [UNATTRIBUTED],
-        ).fetchall()[0][0]
+        rows = fragment("credits_table", credits=statement("credits"))
+        written = con.execute(f"INSERT INTO marts.attribution_credits {rows}").fetchall()[0][0]
         set_state(con, "credited_windows", json.dumps(windows))
         result = StepResult(count(con, "marts.attribution_credits"), written, count(con, "affected"), whole)
     drop_views(con, "conversion_moments", "conversion_touches")

@@ -13,7 +13,7 @@ from gtm_dagster.warehouse.context import BuildContext
 from gtm_dagster.warehouse.engine import transaction
 from gtm_dagster.warehouse.marts.by_person import take_persons
 from gtm_dagster.warehouse.results import TableResult
-from gtm_dagster.warehouse.statements import statement
+from gtm_dagster.warehouse.statements import fragment, statement
 
 
 def build_funnel(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> TableResult:
@@ -41,21 +41,9 @@ def build_funnel(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> TableResu
             con.execute(
                 f"INSERT INTO funnel_reached {statement('funnel_step', stage_no=number, after_us=round(step.after_hours * HOUR_US))}"
             )
-        # Stages are in order: who reached one was in all before it, so the last one says it all.
-        con.execute(
-            """INSERT INTO meta.funnel_persons
-            WITH furthest AS (SELECT person_id, max(stage_no) AS last_stage FROM funnel_reached GROUP BY 1)
-            SELECT f.person_id, f.last_stage, o.source, o.medium, o.campaign, coalesce(o.channel, '(none)')
-            FROM furthest f LEFT JOIN person_origin o ON o.person_id = f.person_id"""
-        )
+        con.execute(f"INSERT INTO meta.funnel_persons {fragment('funnel_persons')}")
         con.execute("DELETE FROM marts.funnel")
-        written = con.execute(
-            """INSERT INTO marts.funnel
-            WITH counted AS (
-              SELECT source, medium, campaign, channel, last_stage, count(*) AS n FROM meta.funnel_persons GROUP BY ALL)
-            SELECT c.source, c.medium, c.campaign, c.channel, s.stage, s.stage_no, sum(c.n)
-            FROM counted c JOIN (SELECT DISTINCT stage_no, stage FROM funnel_stages) s ON s.stage_no <= c.last_stage GROUP BY ALL"""
-        ).fetchall()[0][0]
+        written = con.execute(f"INSERT INTO marts.funnel {fragment('funnel')}").fetchall()[0][0]
     drop_views(con, "person_origin")
     drop_tables(con, "affected", "events", "funnel_stages", "funnel_reached")
     return TableResult(written)
