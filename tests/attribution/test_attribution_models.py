@@ -202,7 +202,7 @@ def folder(tmp_path, monkeypatch):
     before = set(sys.modules)
     monkeypatch.setattr(models, "__path__", [*models.__path__, str(tmp_path)])
     yield tmp_path
-    for name in set(sys.modules) - before:
+    for name in [name for name in sys.modules if name not in before and name.startswith(models.__name__)]:
         del sys.modules[name]
 
 
