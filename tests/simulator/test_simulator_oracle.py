@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from gtm_dagster.attribution import weights
+from gtm_dagster.attribution import MODELS, weights
 from gtm_dagster.channels import classify
 from gtm_dagster.simulator import oracle, simulate
 from gtm_dagster.simulator.simulated_events import API, CODE, WEB, SimulatedEvents
@@ -88,10 +88,7 @@ def test_funnel_is_ordered():
     assert [(row["stage"], row["persons"]) for row in rows] == [("acquired", 1), ("signed_up", 1)]
 
 
-WINDOWS = [
-    (model, hours) for model in ("first_touch", "last_touch", "linear", "position_based") for hours in (24.0, 168.0)
-]
-WINDOWS += [("time_decay", 168.0), ("inverse_age", 72.0), ("last_non_direct", 168.0)]
+WINDOWS = [(model, hours) for model in MODELS for hours in (24.0, 168.0)] + [("inverse_age", 72.0)]
 
 
 def test_credit_and_sessions_equal_plain_loops_over_the_rows():
