@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measuring import Cost, Meter, machine, run_apart, table
+from gtm_dagster.attribution.models import MODELS
 
-MODELS = ("first_touch", "last_touch", "linear", "position_based", "time_decay", "inverse_age", "last_non_direct")
 WINDOWS = [{"model": model, "lookback_hours": 720} for model in MODELS]
 PACKAGES = ("duckdb", "dagster", "pandas", "pandera", "pyarrow")
 SLOW_PEERS = {"pandas_naive": 1_000_000}
