@@ -18,7 +18,7 @@ from importlib.resources.abc import Traversable
 from gtm_dagster.warehouse import statements
 
 _ROOMS = (
-    "gtm_dagster.attribution.models", "gtm_dagster.channels", "gtm_dagster.privacy.masking", "gtm_dagster.taxonomy",
+    "gtm_dagster.channels", "gtm_dagster.privacy.masking", "gtm_dagster.taxonomy",
     "gtm_dagster.warehouse.affected", "gtm_dagster.warehouse.core", "gtm_dagster.warehouse.marts",
     "gtm_dagster.warehouse.staging",
 )  # fmt: skip
