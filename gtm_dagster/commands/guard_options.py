@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
 Threshold = Annotated[float | None, typer.Option(help="Relative drop, share of 1. Default: the guard's, else 0.15.")]
 Hold = Annotated[float | None, typer.Option(help="Minutes a breach is held. Default: the guard's, else 5.")]
 Budget = Annotated[float | None, typer.Option(help="Mean hours between false rollbacks. Default: the guard's, else 8760.")]  # fmt: skip
+
+Reason = Annotated[str, typer.Option(help="Why; it is kept in the guard's history.")]
+Actor = Annotated[str | None, typer.Option(help="Who asks; default: the login name.")]
+GuardName = Annotated[str, typer.Argument(metavar="FLAG|KEY", help="A flag, or the key of a guard (flag:conversion:environment).")]  # fmt: skip
 
 
 def checked(name: str, value: float, ok: bool, allowed: str) -> float:
@@ -52,3 +57,32 @@ def declared_for(here: Invocation, flag: str, conversion: str | None = None) -> 
     """The first declared guard of a flag (and conversion)."""
     held = [g for g in here.settings.watched if g.flag == flag and conversion in (None, g.conversion)]
     return held[0] if held else None
+
+
+def guard_named(here: Invocation, name: str) -> Guard:
+    """The guard of a key or flag; wrong usage when there is none, or several."""
+    watched = here.settings.watched
+    found = [g for g in watched if g.key == name] or [g for g in watched if g.flag == name]
+    if not found:
+        known = ", ".join(g.key for g in here.settings.guards) or "none is declared; add [[guards]] to gtm.toml"
+        raise Problem(f"{name}: there is no such guard; known: {known}", 2)
+    if len(found) > 1:
+        raise Problem(f"{name}: has {len(found)} guards; name one of {', '.join(g.key for g in found)}", 2)
+    return found[0]
+
+
+def actor_name(actor: str | None) -> str:
+    if actor is not None and actor.strip():
+        return actor.strip()
+    if actor is not None:
+        raise Problem("--actor: say who asks; it is kept in the guard's history", 2)
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        raise Problem("--actor: this login has no name; say who asks", 2) from None
+
+
+def reason_given(reason: str) -> str:
+    if not reason.strip():
+        raise Problem("--reason: say why; it is kept in the guard's history", 2)
+    return reason.strip()

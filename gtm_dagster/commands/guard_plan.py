@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gtm_dagster.commands.declaration import Command
 from gtm_dagster.commands.guard_options import Budget, Hold, Threshold, checked, declared_for, rule_told
 from gtm_dagster.commands.output import Invocation, Json, Problem, invocation, say, say_json, say_table
 
@@ -133,3 +134,6 @@ def _say_plan(told: GuardPlan) -> None:
     )  # fmt: skip
     if told.promise is not None and told.promise.kept and told.promise.needed_minutes is not None:
         say(f"the promise can be kept: 9 of 10 drops of {told.promise.drop:.0%} are rolled back within {duration(told.promise.needed_minutes)}")  # fmt: skip
+
+
+COMMANDS = (Command("guard plan", plan, order=10),)

@@ -92,6 +92,11 @@ def say_error(text: str) -> None:
     typer.echo("gtm: " + " ".join(text.split()), err=True)
 
 
+def utc_time(us: int | None) -> datetime | None:
+    """Microseconds since 1970 as a time in UTC; None stays None."""
+    return None if us is None else datetime.fromtimestamp(us / 1e6, UTC)
+
+
 def plain(value: Any) -> Any:
     """A value as JSON takes it: times RFC 3339 in UTC with Z, decimals as numbers, NaN and infinity as null."""
     if isinstance(value, bool | int | str | None):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gtm_dagster.commands.declaration import Command, Group
 from gtm_dagster.commands.output import Json, Problem, invocation, progress_bar, say, say_json
 
 if TYPE_CHECKING:
@@ -14,10 +15,7 @@ if TYPE_CHECKING:
 
     from gtm_dagster.taxonomy import Plan
 
-plan = typer.Typer(help="The tracking plan.", no_args_is_help=True)
 
-
-@plan.command()
 def check(
     context: typer.Context,
     file: Annotated[Path | None, typer.Argument(help="The changed plan; default: the deployment's own.")] = None,
@@ -89,7 +87,6 @@ def _rejections(landing: Path, new: Plan, tell: Callable[..., None] | None) -> t
     return judged, rejected
 
 
-@plan.command()
 def export(
     context: typer.Context,
     form: Annotated[str, typer.Option("--format", help="jsonschema or markdown.")] = "jsonschema",
@@ -114,3 +111,10 @@ def export(
         out.write_text(text.rstrip("\n") + "\n", encoding="utf-8")
     except OSError as error:
         raise Problem(f"{out}: cannot be written ({error.strerror})") from None
+
+
+COMMANDS = (
+    Group("plan", "The tracking plan.", order=150),
+    Command("plan check", check, order=10),
+    Command("plan export", export, order=20),
+)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from gtm_dagster.commands.declaration import Command
 from gtm_dagster.commands.output import Json, Problem, invocation, say, say_json, say_table
 
 
@@ -114,3 +115,6 @@ def _export(context: typer.Context, folder: Path, dialect: str, json: bool) -> N
         say(f"run it with: spark-submit {folder / 'run.py'}")
     else:
         say(f"run {folder}/*.sql in order; plan.json names the results")
+
+
+COMMANDS = (Command("sql", sql, order=100),)

@@ -16,7 +16,7 @@ from gtm_dagster.chaos.running import DRILLS
 from gtm_dagster.chaos.small_disk import namespace_command
 from gtm_dagster.chaos.throwaway import Ran, throw_away
 from gtm_dagster.cli import run
-from gtm_dagster.commands.drills import run_drills_here
+from gtm_dagster.commands.doctor_chaos import run_drills_here
 from gtm_dagster.commands.output import Problem
 from gtm_dagster.settings import Settings
 

@@ -1,26 +1,21 @@
-"""The guards as they stand, and what a person does to one: arm it again, or turn its flag off."""
+"""`gtm guard status`: the guards as they stand."""
 
 from __future__ import annotations
 
-import getpass
-import os
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from gtm_dagster.commands.output import Invocation, Json, Problem, invocation, note, say, say_json, say_table
+from gtm_dagster.commands.declaration import Command
+from gtm_dagster.commands.output import Json, invocation, note, say, say_json, say_table, utc_time
 
 if TYPE_CHECKING:
     from gtm_dagster.opsstore import OpsStore
     from gtm_dagster.rollout.guard.detector import Verdict
     from gtm_dagster.settings import Guard, Settings
 
-Reason = Annotated[str, typer.Option(help="Why; it is kept in the guard's history.")]
-Actor = Annotated[str | None, typer.Option(help="Who asks; default: the login name.")]
-Named = Annotated[str, typer.Argument(metavar="FLAG|KEY", help="A flag, or the key of a guard (flag:conversion:environment).")]  # fmt: skip
 _TROUBLE = ("ROLLBACK_FAILED", "BLIND")
 
 
@@ -124,18 +119,14 @@ def _last_rollback(store: OpsStore, guard: Guard) -> dict[str, Any] | None:
     row = max(rows, key=lambda held: (held.intent_us or 0, held.decided_us or 0))
     told = [
         {"sink": n.sink, "status": "delivered" if n.status == "delivered" else "not delivered", "attempts": n.attempts,
-         "last_error": n.last_error, "delivered_at": _at(n.delivered_us)}
+         "last_error": n.last_error, "delivered_at": utc_time(n.delivered_us)}
         for n in store.notifications(row.episode)
     ]  # fmt: skip
     return {
         "episode": row.episode, "outcome": row.outcome, "dry_run": row.dry_run, "verified": row.verified,
-        "decided_at": _at(row.decided_us), "effective_at": _at(row.effective_us), "estimate": row.estimate,
+        "decided_at": utc_time(row.decided_us), "effective_at": utc_time(row.effective_us), "estimate": row.estimate,
         "actor": row.actor, "reason": row.reason, "notifications": told,
     }  # fmt: skip
-
-
-def _at(us: int | None) -> datetime | None:
-    return None if us is None else datetime.fromtimestamp(us / 1e6, UTC)
 
 
 def _document(told: Standing) -> dict[str, Any]:
@@ -147,9 +138,9 @@ def _document(told: Standing) -> dict[str, Any]:
     return {
         "guard": guard.key, "flag": guard.flag, "conversion": guard.conversion, "environment": guard.environment,
         "provider": guard.provider, "dry_run": guard.dry_run, "state": told.state, "reason": told.reason,
-        "epoch": told.epoch, "epoch_since": _at(told.epoch_since_us),
+        "epoch": told.epoch, "epoch_since": utc_time(told.epoch_since_us),
         **{name: getattr(verdict, name) if verdict else None for name in names},
-        "watermark_at": _at(told.watermark_us), "watermark_lag_seconds": told.lag_seconds,
+        "watermark_at": utc_time(told.watermark_us), "watermark_lag_seconds": told.lag_seconds,
         "missing_producers": list(told.missing), "flag_enabled": told.flag_enabled, "history_ok": told.history_ok,
         "last_rollback": told.last_rollback,
     }  # fmt: skip
@@ -182,7 +173,7 @@ def _lines(told: Standing) -> list[str]:
     since = (
         ""
         if told.epoch_since_us is None
-        else f", epoch {told.epoch} since {_at(told.epoch_since_us):%Y-%m-%dT%H:%M:%SZ}"
+        else f", epoch {told.epoch} since {utc_time(told.epoch_since_us):%Y-%m-%dT%H:%M:%SZ}"
     )
     lines = [f"{told.guard.flag}: {told.state}{since}", f"  {told.reason}"]
     if told.missing and told.missing[0] not in told.reason:
@@ -204,93 +195,4 @@ def _rollback_lines(told: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _named(here: Invocation, name: str) -> Guard:
-    """The guard of a key or flag; wrong usage when there is none, or several."""
-    watched = here.settings.watched
-    found = [g for g in watched if g.key == name] or [g for g in watched if g.flag == name]
-    if not found:
-        known = ", ".join(g.key for g in here.settings.guards) or "none is declared; add [[guards]] to gtm.toml"
-        raise Problem(f"{name}: there is no such guard; known: {known}", 2)
-    if len(found) > 1:
-        raise Problem(f"{name}: has {len(found)} guards; name one of {', '.join(g.key for g in found)}", 2)
-    return found[0]
-
-
-def _who(actor: str | None) -> str:
-    if actor is not None and actor.strip():
-        return actor.strip()
-    if actor is not None:
-        raise Problem("--actor: say who asks; it is kept in the guard's history", 2)
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        raise Problem("--actor: this login has no name; say who asks", 2) from None
-
-
-def _why(reason: str) -> str:
-    if not reason.strip():
-        raise Problem("--reason: say why; it is kept in the guard's history", 2)
-    return reason.strip()
-
-
-def rearm(context: typer.Context, flag: Named, reason: Reason, actor: Actor = None, json: Json = False) -> None:
-    """Arm a guard, the first time or after a rollback: a new epoch without any evidence. Never switches the flag on."""
-    from gtm_dagster.opsstore import OpsStore
-    from gtm_dagster.rollout.control.arming import Refused
-    from gtm_dagster.rollout.control.arming import rearm as arm
-    from gtm_dagster.rollout.control.context import Post
-
-    here = invocation(context)
-    guard, who, why = _named(here, flag), _who(actor), _why(reason)
-    with OpsStore.of(here.settings) as store:
-        try:
-            epoch = arm(Post.of(here.settings, store, guard, os.environ), who, why)
-        except Refused as error:
-            raise Problem(str(error)) from None
-        held = store.flag_state(guard.key)
-    enabled = held.enabled if held else None
-    if json:
-        say_json({"guard": guard.key, "epoch": epoch, "actor": who, "reason": why, "flag_enabled": enabled})
-        return
-    say(f"{guard.key} is armed, epoch {epoch}, by {who}: {why}")
-    if enabled is False:
-        say(f"the flag is off at {guard.provider}; switch it on there when you are ready")
-
-
-def rollback(context: typer.Context, flag: Named, reason: Reason, actor: Actor = None, json: Json = False) -> int:
-    """Turn a guard's flag off now, without evidence; verified and latched as the guard does it. Exit 1: not proven off."""
-    from gtm_dagster.opsstore import OpsStore
-    from gtm_dagster.rollout.control.acting import turn_off, verify
-    from gtm_dagster.rollout.control.arming import Refused, manual
-    from gtm_dagster.rollout.control.context import ActionFailed, Post
-    from gtm_dagster.rollout.control.messages import deliver_due
-
-    here = invocation(context)
-    guard, who, why = _named(here, flag), _who(actor), _why(reason)
-    with OpsStore.of(here.settings) as store:
-        post = Post.of(here.settings, store, guard, os.environ)
-        problem = None
-        try:
-            step = manual(post, who, why)
-            episode = step.episode
-            if step.go_on:
-                step = turn_off(post, episode)
-            if step.go_on:
-                step = verify(post, episode)
-        except Refused as error:
-            raise Problem(str(error)) from None
-        except ActionFailed as error:
-            problem = str(error)
-        deliver_due(store, here.settings, time.time_ns() // 1000, os.environ, only=episode)
-        record = store.rollback(episode)
-    if problem is not None:
-        raise Problem(problem)
-    done = bool(record and (record.verified or record.dry_run))
-    if json:
-        say_json(
-            {"guard": guard.key, "episode": episode, "outcome": step.outcome, "verified": bool(record and record.verified),
-             "reason": step.reason, "actor": who}
-        )  # fmt: skip
-    else:
-        say(f"{guard.key}: {step.outcome} ({step.reason}), episode {episode}, by {who}: {why}")
-    return 0 if done else 1
+COMMANDS = (Command("guard status", status, order=20),)

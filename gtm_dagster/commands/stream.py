@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gtm_dagster.commands.declaration import Command
 from gtm_dagster.commands.output import Json, invocation, note, say, say_json
 
 if TYPE_CHECKING:
@@ -101,3 +102,6 @@ def _tell(worker: Worker, settings: Settings, as_json: bool) -> int:
         note(f"behind: {key}; its flag's watermark stands still until it is counted")
     sys.stdout.flush()
     return 1 if behind else 0
+
+
+COMMANDS = (Command("stream", stream, order=40),)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from gtm_dagster.commands.declaration import Command
 from gtm_dagster.commands.output import Json, Problem, invocation, note, say, say_json
 
 
@@ -39,3 +40,6 @@ def drill(
         for line in drill_lines(told):
             say(line)
     return 0 if told.verified and told.served_new_after == 0 else 1
+
+
+COMMANDS = (Command("guard drill", drill, order=70),)
