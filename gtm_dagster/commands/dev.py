@@ -24,7 +24,7 @@ def dev(
     import gtm_dagster
     from gtm_dagster.commands.children import Children
     from gtm_dagster.orchestration.dead_runs import fail_dead_runs
-    from gtm_dagster.orchestration.refresh_run import instance_of
+    from gtm_dagster.orchestration.instance import instance_of
 
     here = invocation(context)
     settings = here.settings

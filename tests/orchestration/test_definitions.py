@@ -13,11 +13,12 @@ from warehouse_cases import START, event, land, random_events, settings_for
 
 from gtm_dagster.definitions import build_defs
 from gtm_dagster.orchestration.dead_runs import fail_dead_runs
+from gtm_dagster.orchestration.instance import instance_of
 from gtm_dagster.orchestration.metadata import INLINE_LIMIT, bars
-from gtm_dagster.orchestration.refresh_run import fixed, instance_of, run_refresh
+from gtm_dagster.orchestration.refresh_loop import decide_refresh
+from gtm_dagster.orchestration.refresh_run import fixed, run_refresh
 from gtm_dagster.warehouse.checks import CHECKS
 from gtm_dagster.warehouse.writer_lock import LockHeldError, WarehouseLock
-from sensors.event_log import decide
 
 ROOT = Path(__file__).parents[2]
 TABLES = {
@@ -165,7 +166,7 @@ def test_event_log_sensor(tmp_path, logged, running, expected):
 def test_event_log_sensor_after_failures(failed_minutes_ago, expected):
     now = datetime(2026, 1, 1, tzinfo=UTC)
     failed = [(f"run{i}", now - timedelta(minutes=m)) for i, m in enumerate(failed_minutes_ago)]
-    told = decide(3, 3, None, failed, now)
+    told = decide_refresh(3, 3, None, failed, now)
     assert expected in (told.run_key if isinstance(told, dg.RunRequest) else told.skip_message)
 
 

@@ -20,6 +20,7 @@ from gtm_dagster.definitions import build_defs
 from gtm_dagster.gate import kill_list as killlist
 from gtm_dagster.opsstore import OpsStore, tables
 from gtm_dagster.orchestration.guard_jobs import ROLLBACKS
+from gtm_dagster.orchestration.guard_loop import Attempt, next_attempt, page_of
 from gtm_dagster.rollout.control.context import Post
 from gtm_dagster.rollout.control.evidence import digest, from_json, replay
 from gtm_dagster.rollout.guard.decide import BLIND, BREACH, SRM_HOLD, Decision, episode_id
@@ -29,7 +30,6 @@ from gtm_dagster.settings import Notify, Settings
 from gtm_dagster.warehouse.engine import opened
 from gtm_dagster.warehouse.publishing import publish
 from gtm_dagster.warehouse.serving import query
-from sensors.conversion_guard import Attempt, next_attempt, page_of
 
 EPISODE = episode_id(GUARD.key, 1)
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
