@@ -17,7 +17,7 @@ import typer
 from typer.exceptions import TyperException
 
 from gtm_dagster import __version__, commands
-from gtm_dagster.commands.declaration import Command, Group
+from gtm_dagster.commands.command import Command, Group
 from gtm_dagster.commands.output import Invocation, Problem, say_error
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from gtm_dagster.commands.declaration import Command
+from gtm_dagster.commands.command import Command
 from gtm_dagster.commands.output import invocation
 
 

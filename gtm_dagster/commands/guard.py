@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from gtm_dagster.commands.declaration import Group
+from gtm_dagster.commands.command import Group
 
 COMMANDS = (Group("guard", "Guards of feature flags: what they promise, see and did.", order=160),)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gtm_dagster.commands.declaration import Command
+from gtm_dagster.commands.command import Command
 from gtm_dagster.commands.guard_options import Budget, Hold, Threshold, declared_for, rule_told
 from gtm_dagster.commands.output import Json, Problem, invocation, progress_bar, say, say_json, say_table, utc_time
 

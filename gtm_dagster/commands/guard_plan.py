@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gtm_dagster.commands.declaration import Command
+from gtm_dagster.commands.command import Command
 from gtm_dagster.commands.guard_options import Budget, Hold, Threshold, checked, declared_for, rule_told
 from gtm_dagster.commands.output import Invocation, Json, Problem, invocation, say, say_json, say_table
 

@@ -6,7 +6,7 @@ import os
 
 import typer
 
-from gtm_dagster.commands.declaration import Command
+from gtm_dagster.commands.command import Command
 from gtm_dagster.commands.guard_options import Actor, GuardName, Reason, actor_name, guard_named, reason_given
 from gtm_dagster.commands.output import Json, Problem, invocation, say, say_json
 

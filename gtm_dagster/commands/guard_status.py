@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from gtm_dagster.commands.declaration import Command
+from gtm_dagster.commands.command import Command
 from gtm_dagster.commands.output import Json, invocation, note, say, say_json, say_table, utc_time
 
 if TYPE_CHECKING:

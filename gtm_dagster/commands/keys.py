@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from gtm_dagster.commands.declaration import Command, Group
+from gtm_dagster.commands.command import Command, Group
 from gtm_dagster.commands.output import Json, invocation, note, say, say_json, say_table
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gtm_dagster.commands.declaration import Command, Group
+from gtm_dagster.commands.command import Command, Group
 from gtm_dagster.commands.output import Json, Problem, invocation, progress_bar, say, say_json
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gtm_dagster.commands.declaration import Command, Group
+from gtm_dagster.commands.command import Command, Group
 from gtm_dagster.commands.output import Json, Problem, invocation, records, say, say_json, say_table
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from gtm_dagster.commands.declaration import Command
+from gtm_dagster.commands.command import Command
 from gtm_dagster.commands.output import Json, Problem, invocation, note, progress_bar, say, say_json
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gtm_dagster.commands.declaration import Command
+from gtm_dagster.commands.command import Command
 from gtm_dagster.commands.output import Json, invocation, note, say, say_json
 
 if TYPE_CHECKING:
