@@ -62,16 +62,15 @@ def _keys(folder: Path) -> Finding:
 
 
 def _log(here: Invocation) -> Finding:
-    from gtm_dagster.eventlog.sqlite import EventLogError, SqliteEventLog
+    from gtm_dagster.eventlog import EventLogError, open_log
     from gtm_dagster.warehouse.landing import Landing
 
     settings = here.settings
     if not settings.log_path.exists():
         return Finding("event log", True, "nothing collected yet; gtm collect starts the collector")
     try:
-        log = SqliteEventLog(settings.log_path, dedup_days=settings.dedup_days)
-        last = log.last_seq()
-        log.close()
+        with open_log(settings) as log:
+            last = log.last_seq()
     except EventLogError as error:
         return Finding("event log", False, str(error))
     waiting = last - Landing(settings.landing_dir).log_end()

@@ -26,7 +26,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from gtm_dagster.demo.canary import DrillError, drill_lines, run_drill
 from gtm_dagster.demo.live import WRITE_KEY, DemoError, collector, live_rows, send_live
 from gtm_dagster.demo.report import Refreshed, compare, print_checks, print_report
-from gtm_dagster.eventlog.sqlite import SqliteEventLog
+from gtm_dagster.eventlog import open_log
 from gtm_dagster.importing import import_file
 from gtm_dagster.privacy.pseudonyms import Pseudonymizer, load_or_create_key
 from gtm_dagster.privacy.sealing import Sealer
@@ -223,8 +223,5 @@ def import_history(settings: Settings, folder: Path, steps: Steps) -> None:
 
 def duplicates_at_the_edge(settings: Settings) -> int:
     """Events the collector answered `duplicate` to; they are counted and not stored."""
-    log = SqliteEventLog(settings.log_path, settings.dedup_days)
-    try:
+    with open_log(settings) as log:
         return sum(statuses.get("duplicate", 0) for statuses in log.edge_counts().values())
-    finally:
-        log.close()
