@@ -67,9 +67,8 @@ def options(
 ) -> None:
     """Options of every command."""
     if config is not None:
-        os.environ["GTM_CONFIG"] = str(
-            config.absolute()
-        )  # Dagster's definitions and child processes read the same file
+        # Dagster's definitions and child processes read the same file.
+        os.environ["GTM_CONFIG"] = str(config.absolute())
     context.obj = Invocation(config)
 
 
@@ -101,7 +100,7 @@ def run(arguments: list[str]) -> int:
         say_error(str(problem))
         return problem.code
     except BrokenPipeError:
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - the reader has gone; nothing more can be said
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - nobody reads any more; what is flushed at exit goes nowhere
         return 1
     except Exception as error:
         if os.environ.get("GTM_TRACEBACK"):

@@ -48,11 +48,11 @@ def doctor(
 
     here = invocation(context)
     if drill:
-        from gtm_dagster.commands.doctor_chaos import run_drills_here
+        from gtm_dagster.commands.doctor_chaos import run_chaos
 
         if verify:
             raise Problem("--verify looks at this deployment, --drill at a throw-away one: choose one of them", 2)
-        return run_drills_here(here.settings, names or (), rounds=rounds, minutes=minutes, json=json)
+        return run_chaos(here.settings, names or (), rounds=rounds, minutes=minutes, json=json)
     if names or rounds is not None or minutes is not None:
         raise Problem("names, --rounds and --minutes belong to --drill", 2)
     findings = examine(here)

@@ -25,8 +25,8 @@ def rearm(context: typer.Context, flag: GuardName, reason: Reason, actor: Actor 
             epoch = arm(Post.of(here.settings, store, guard, os.environ), who, why)
         except Refused as error:
             raise Problem(str(error)) from None
-        held = store.flag_state(guard.key)
-    enabled = held.enabled if held else None
+        state = store.flag_state(guard.key)
+    enabled = state.enabled if state else None
     if json:
         say_json({"guard": guard.key, "epoch": epoch, "actor": who, "reason": why, "flag_enabled": enabled})
         return

@@ -23,20 +23,20 @@ def replay(
 
     path = Path(bundle)
     text, intact = (path.read_text(encoding="utf-8"), None) if path.is_file() else _stored_bundle(context, bundle)
-    told = compare(bundles.from_json(text), intact)
-    document = {**asdict(told), "sha256": bundles.digest(text)}
+    result = compare(bundles.from_json(text), intact)
+    document = {**asdict(result), "sha256": bundles.digest(text)}
     if json:
         say_json(document)
     else:
         say(
-            f"{told.guard} episode {told.episode}: recorded log e {told.recorded_log_e:.9f}, recomputed {told.log_e:.9f}"
+            f"{result.guard} episode {result.episode}: recorded log e {result.recorded_log_e:.9f}, recomputed {result.log_e:.9f}"
         )
-        say("the same decision" if told.same else f"NOT the same: {told.difference}")
-    return 0 if told.same else 1
+        say("the same decision" if result.same else f"NOT the same: {result.difference}")
+    return 0 if result.same else 1
 
 
 def _stored_bundle(context: typer.Context, episode: str) -> tuple[str, bool | None]:
-    """The text of an episode's bundle, and whether it is the one whose digest stands in the guard's history."""
+    """The text of an episode's bundle, and whether its digest is in the guard's intact history; None without a digest."""
     from gtm_dagster.opsstore import OpsStore
     from gtm_dagster.rollout.control.evaluation import store_exists
     from gtm_dagster.rollout.control.evidence import digest
@@ -47,8 +47,8 @@ def _stored_bundle(context: typer.Context, episode: str) -> tuple[str, bool | No
             row = store.rollback(episode)
             if row is not None and row.bundle:
                 sums = [(move.detail or {}).get("bundle_sha256") for move in store.history(row.guard)]
-                kept = [told for told in sums if told]
-                return row.bundle, digest(row.bundle) in kept and store.check_chain(row.guard) if kept else None
+                recorded = [each for each in sums if each]
+                return row.bundle, digest(row.bundle) in recorded and store.check_chain(row.guard) if recorded else None
     raise Problem(f"{episode}: neither a file nor an episode with a bundle; gtm guard status names the last one")
 
 

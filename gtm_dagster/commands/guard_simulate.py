@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gtm_dagster.commands.command import Command
-from gtm_dagster.commands.guard_options import Budget, Hold, Threshold, rule_told
+from gtm_dagster.commands.guard_options import Budget, Hold, Threshold, rule_from
 from gtm_dagster.commands.output import Json, Problem, invocation, progress_bar, say_json, say_table
 
 if TYPE_CHECKING:
@@ -51,40 +51,40 @@ def simulate(
     from gtm_dagster.rollout.guard.simulate import simulate as draw_and_judge
 
     invocation(context)
-    rule = rule_told(None, threshold, hold, budget_hours, window)
+    rule = rule_from(None, threshold, hold, budget_hours, window)
     steps = _ramp(ramp) if ramp else ()
     try:
         scenario = Scenario(visitors_per_minute, split, base_rate, drop, hours, drop_at, steps, season, delay)
         with progress_bar("simulating") as tell:
-            told = draw_and_judge(scenario, rule, runs, seed, naive=naive, progress=tell)
+            result = draw_and_judge(scenario, rule, runs, seed, naive=naive, progress=tell)
     except ValueError as error:
         raise Problem(str(error), 2) from None
     if json:
         say_json(
-            {"runs": told.runs, **_outcomes(told.rollbacks), "evidence": _outcomes(told.evidence),
-             "naive": told.naive and _outcomes(told.naive), "naive_min_30": told.naive_30 and _outcomes(told.naive_30),
+            {"runs": result.runs, **_document(result.rollbacks), "evidence": _document(result.evidence),
+             "naive": result.naive and _document(result.naive), "naive_min_30": result.naive_30 and _document(result.naive_30),
              "scenario": asdict(scenario), "rule": asdict(rule), "seed": seed}
         )  # fmt: skip
     else:
-        _say_simulation(told, drop_at)
+        _say_simulation(result, drop_at)
 
 
-def _outcomes(told: Outcomes) -> dict[str, Any]:
+def _document(outcomes: Outcomes) -> dict[str, Any]:
     return {
-        "rolled_back_share": told.share,
-        "median_minutes": told.median_minutes,
-        "median_visitors": told.median_visitors,
-        "p90_minutes": told.p90_minutes,
-        "before_drop_share": told.before_share,
+        "rolled_back_share": outcomes.share,
+        "median_minutes": outcomes.median_minutes,
+        "median_visitors": outcomes.median_visitors,
+        "p90_minutes": outcomes.p90_minutes,
+        "before_drop_share": outcomes.before_share,
     }
 
 
-def _say_simulation(told: Simulation, drop_at: float) -> None:
+def _say_simulation(result: Simulation, drop_at: float) -> None:
     from gtm_dagster.rollout.guard.planner import duration
 
     rules = [
-        ("guard", told.rollbacks), ("its evidence alone", told.evidence), ("5-minute windows", told.naive),
-        ("the same, 30 an arm", told.naive_30),
+        ("guard", result.rollbacks), ("its evidence alone", result.evidence), ("5-minute windows", result.naive),
+        ("the same, 30 an arm", result.naive_30),
     ]  # fmt: skip
 
     def cell(minutes: float | None) -> str:
@@ -94,7 +94,7 @@ def _say_simulation(told: Simulation, drop_at: float) -> None:
         ("rule", "rolled back", "before the drop", "median", "90 % within", "visitors"),
         [
             (
-                name, f"{o.share:.1%} of {told.runs}", f"{o.before_share:.1%}" if drop_at else "-",
+                name, f"{o.share:.1%} of {result.runs}", f"{o.before_share:.1%}" if drop_at else "-",
                 cell(o.median_minutes), cell(o.p90_minutes), "-" if o.median_visitors is None else f"{o.median_visitors:,.0f}",
             )
             for name, o in rules

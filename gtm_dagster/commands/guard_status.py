@@ -38,7 +38,7 @@ class Standing:
 
     @property
     def ok(self) -> bool:
-        """Nothing a person has to look after."""
+        """Whether no person has to look after it."""
         return self.state not in _TROUBLE and self.history_ok
 
 
@@ -80,8 +80,8 @@ def _standings(settings: Settings) -> list[Standing]:
 def _never(guard: Guard) -> Standing:
     from gtm_dagster.rollout.guard.decide import DISARMED
 
-    told = f"never armed: gtm guard rearm {guard.flag} --reason ..."
-    return Standing(guard, DISARMED, told, 0, None, None, None, None, (), None, True, None)
+    reason = f"never armed: gtm guard rearm {guard.flag} --reason ..."
+    return Standing(guard, DISARMED, reason, 0, None, None, None, None, (), None, True, None)
 
 
 def _standing(store: OpsStore, settings: Settings, guard: Guard, now_us: int) -> Standing:
@@ -112,12 +112,12 @@ def _standing(store: OpsStore, settings: Settings, guard: Guard, now_us: int) ->
 
 
 def _last_rollback(store: OpsStore, guard: Guard) -> dict[str, Any] | None:
-    """The newest episode of a guard with what became of its messages."""
+    """The newest episode of a guard, and whether its messages were delivered."""
     rows = [row for row in store.rollbacks() if row.guard == guard.key]
     if not rows:
         return None
-    row = max(rows, key=lambda held: (held.intent_us or 0, held.decided_us or 0))
-    told = [
+    row = max(rows, key=lambda each: (each.intent_us or 0, each.decided_us or 0))
+    notifications = [
         {"sink": n.sink, "status": "delivered" if n.status == "delivered" else "not delivered", "attempts": n.attempts,
          "last_error": n.last_error, "delivered_at": utc_time(n.delivered_us)}
         for n in store.notifications(row.episode)
@@ -125,71 +125,67 @@ def _last_rollback(store: OpsStore, guard: Guard) -> dict[str, Any] | None:
     return {
         "episode": row.episode, "outcome": row.outcome, "dry_run": row.dry_run, "verified": row.verified,
         "decided_at": utc_time(row.decided_us), "effective_at": utc_time(row.effective_us), "estimate": row.estimate,
-        "actor": row.actor, "reason": row.reason, "notifications": told,
+        "actor": row.actor, "reason": row.reason, "notifications": notifications,
     }  # fmt: skip
 
 
-def _document(told: Standing) -> dict[str, Any]:
-    guard, verdict = told.guard, told.verdict
+def _document(standing: Standing) -> dict[str, Any]:
+    guard, verdict = standing.guard, standing.verdict
     names = (
         "control_exposed", "control_converted", "treated_exposed", "treated_converted", "estimate", "low", "high",
         "log_e", "log_budget", "peak_log_e", "above_minutes", "srm_log_e",
     )  # fmt: skip
     return {
         "guard": guard.key, "flag": guard.flag, "conversion": guard.conversion, "environment": guard.environment,
-        "provider": guard.provider, "dry_run": guard.dry_run, "state": told.state, "reason": told.reason,
-        "epoch": told.epoch, "epoch_since": utc_time(told.epoch_since_us),
+        "provider": guard.provider, "dry_run": guard.dry_run, "state": standing.state, "reason": standing.reason,
+        "epoch": standing.epoch, "epoch_since": utc_time(standing.epoch_since_us),
         **{name: getattr(verdict, name) if verdict else None for name in names},
-        "watermark_at": utc_time(told.watermark_us), "watermark_lag_seconds": told.lag_seconds,
-        "missing_producers": list(told.missing), "flag_enabled": told.flag_enabled, "history_ok": told.history_ok,
-        "last_rollback": told.last_rollback,
+        "watermark_at": utc_time(standing.watermark_us), "watermark_lag_seconds": standing.lag_seconds,
+        "missing_producers": list(standing.missing), "flag_enabled": standing.flag_enabled, "history_ok": standing.history_ok,
+        "last_rollback": standing.last_rollback,
     }  # fmt: skip
 
 
-def _cells(told: Standing) -> tuple[str, ...]:
-    verdict, state = told.verdict, told.state + (" (dry run)" if told.guard.dry_run else "")
-    lag = "-" if told.lag_seconds is None else _lag(told.lag_seconds)
+def _cells(standing: Standing) -> tuple[str, ...]:
+    verdict, state = standing.verdict, standing.state + (" (dry run)" if standing.guard.dry_run else "")
+    lag = "-" if standing.lag_seconds is None else _lag(standing.lag_seconds)
     if verdict is None:
-        return (told.guard.key, state, "-", "-", "-", "-", lag)
+        return (standing.guard.key, state, "-", "-", "-", "-", lag)
     drop = "-" if verdict.estimate is None else f"{verdict.estimate:.0%}"
     return (
-        told.guard.key, state, drop, f"{verdict.log_e:.1f} of {verdict.log_budget:.1f}",
+        standing.guard.key, state, drop, f"{verdict.log_e:.1f} of {verdict.log_budget:.1f}",
         f"{verdict.control_converted}/{verdict.control_exposed}",
         f"{verdict.treated_converted}/{verdict.treated_exposed}", lag,
     )  # fmt: skip
 
 
 def _lag(seconds: float) -> str:
-    return (
-        f"{seconds:.0f} s"
-        if seconds < 120
-        else f"{seconds / 60:.0f} min"
-        if seconds < 7200
-        else f"{seconds / 3600:.0f} h"
-    )
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
 
 
-def _lines(told: Standing) -> list[str]:
+def _lines(standing: Standing) -> list[str]:
     since = (
         ""
-        if told.epoch_since_us is None
-        else f", epoch {told.epoch} since {utc_time(told.epoch_since_us):%Y-%m-%dT%H:%M:%SZ}"
+        if standing.epoch_since_us is None
+        else f", epoch {standing.epoch} since {utc_time(standing.epoch_since_us):%Y-%m-%dT%H:%M:%SZ}"
     )
-    lines = [f"{told.guard.flag}: {told.state}{since}", f"  {told.reason}"]
-    if told.missing and told.missing[0] not in told.reason:
-        lines.append(f"  no heartbeat from {', '.join(told.missing)}")
-    if not told.history_ok:
+    lines = [f"{standing.guard.flag}: {standing.state}{since}", f"  {standing.reason}"]
+    if standing.missing and standing.missing[0] not in standing.reason:
+        lines.append(f"  no heartbeat from {', '.join(standing.missing)}")
+    if not standing.history_ok:
         lines.append("  PROBLEM its history was changed: the chain of digests does not hold")
-    if told.last_rollback is not None:
-        lines += _rollback_lines(told.last_rollback)
+    if standing.last_rollback is not None:
+        lines += _rollback_lines(standing.last_rollback)
     return lines
 
 
-def _rollback_lines(told: dict[str, Any]) -> list[str]:
-    when = "" if told["decided_at"] is None else f", decided {told['decided_at']:%Y-%m-%dT%H:%M:%SZ}"
-    proof = ", verified off" if told["verified"] else ""
-    lines = [f"  last rollback {told['episode']}: {told['outcome']}{when}{proof}, by {told['actor']}"]
-    for message in told["notifications"]:
+def _rollback_lines(last: dict[str, Any]) -> list[str]:
+    when = "" if last["decided_at"] is None else f", decided {last['decided_at']:%Y-%m-%dT%H:%M:%SZ}"
+    proof = ", verified off" if last["verified"] else ""
+    lines = [f"  last rollback {last['episode']}: {last['outcome']}{when}{proof}, by {last['actor']}"]
+    for message in last["notifications"]:
         error = f" ({message['last_error']})" if message["last_error"] else ""
         lines.append(f"  {message['sink']}: {message['status']}{error}")
     return lines

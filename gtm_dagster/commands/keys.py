@@ -30,11 +30,11 @@ def list_(context: typer.Context, json: Json = False) -> None:
     """Names of the keys and when they were made."""
     from gtm_dagster.collector.keys import KeyStore
 
-    held = KeyStore(invocation(context).settings.keys_dir).list()
+    listed = KeyStore(invocation(context).settings.keys_dir).list()
     if json:
-        say_json([{"name": key.name, "created_at": key.created_at} for key in held])
+        say_json([{"name": key.name, "created_at": key.created_at} for key in listed])
     else:
-        say_table(["name", "created_at"], [(key.name, key.created_at) for key in held])
+        say_table(["name", "created_at"], [(key.name, key.created_at) for key in listed])
 
 
 def revoke(

@@ -1,4 +1,4 @@
-"""The tracking plan: what a change would break, and the plan as documents."""
+"""`gtm plan`: what a change of the tracking plan would break, and the plan as a document."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def check(
 
 
 def _rejections(landing: Path, new: Plan, tell: Callable[..., None] | None) -> tuple[int, dict[str, int]]:
-    """How many accepted landed events there are, and how many of each name `new` rejects; from the landing files."""
+    """Number of accepted events in the landing files, and how many of each name `new` rejects."""
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
@@ -97,11 +97,11 @@ def export(
 
     from gtm_dagster.taxonomy.export import to_markdown
 
-    held = invocation(context).plan
+    plan = invocation(context).plan
     if form == "jsonschema":
-        text = codec.dumps(held.json_schema(), indent=2, ensure_ascii=False)
+        text = codec.dumps(plan.json_schema(), indent=2, ensure_ascii=False)
     elif form == "markdown":
-        text = to_markdown(held)
+        text = to_markdown(plan)
     else:
         raise Problem(f"--format: {form!r} is not known; choose jsonschema or markdown", 2)
     if out is None:

@@ -16,11 +16,11 @@ def pseudonym(
     """Print what the tables hold instead of VALUE."""
     if not value:
         raise Problem("an empty value has no pseudonym", 2)
-    told = invocation(context).pseudonymize(value)
+    text = invocation(context).pseudonymize(value)
     if json:
-        say_json({"pseudonym": told})
+        say_json({"pseudonym": text})
     else:
-        say(told)
+        say(text)
 
 
 COMMANDS = (

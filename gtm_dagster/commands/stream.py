@@ -1,4 +1,4 @@
-"""The stream worker as a command."""
+"""`gtm stream`: the stream worker in this process."""
 
 from __future__ import annotations
 
@@ -69,14 +69,14 @@ def _asked_to_stop() -> Iterator[threading.Event]:
 
 
 def _deliver(store: OpsStore, settings: Settings) -> Callable[[], object]:
-    """Sends the notifications that are due."""
+    """The side task that sends the notifications that are due."""
     from gtm_dagster.rollout.control.messages import deliver_due
 
     return lambda: deliver_due(store, settings, time.time_ns() // 1000)
 
 
 def _watch(settings: Settings) -> Callable[[Guard], FlagState]:
-    """Reads back a guard's flag; a writer a provider is made on first use."""
+    """The side task's reading of a guard's flag; the client of each provider is created on first use."""
     from gtm_dagster.rollout.providers import writer_for
 
     writers: dict[str, FlagWriter] = {}

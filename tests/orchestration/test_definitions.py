@@ -1,4 +1,4 @@
-"""The Dagster layer as a user meets it: every asset told, every law a check, refresh a run the instance knows."""
+"""The Dagster layer as a user meets it: every asset described, every law a check, refresh a run the instance knows."""
 
 import json
 import random
@@ -28,7 +28,7 @@ TABLES = {
 }  # fmt: skip
 
 
-def test_every_asset_is_told(tmp_path):
+def test_every_asset_is_described(tmp_path):
     defs = build_defs(settings=settings_for(tmp_path))
     specs = {"/".join(spec.key.path): spec for spec in defs.resolve_all_asset_specs()}
     assert set(specs) == TABLES
@@ -63,8 +63,8 @@ def test_a_broken_contract_is_a_failed_check_without_a_materialisation(tmp_path)
     settings = settings_for(tmp_path)
     land(settings, [event("a", START, anonymous_id="x")], "import-1")
     manifest = settings.landing_dir / "_batches" / "import-1.json"
-    told = json.loads(manifest.read_text())
-    manifest.write_text(json.dumps({**told, "days": dict.fromkeys(told["days"], 5)}))
+    batch = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps({**batch, "days": dict.fromkeys(batch["days"], 5)}))
     result = run_refresh(settings, build_defs)
     assert not result.ok
     contract = next(check for check in result.checks if check.check == "contract")
@@ -150,24 +150,24 @@ def test_event_log_sensor(tmp_path, logged, running, expected):
         if running:
             instance.create_run_for_job(defs.resolve_job_def("refresh"), status=dg.DagsterRunStatus.STARTED)
         context = dg.build_sensor_context(instance=instance, definitions=defs)
-        told = defs.resolve_sensor_def("event_log_sensor").evaluate_tick(context)
+        tick = defs.resolve_sensor_def("event_log_sensor").evaluate_tick(context)
     if expected == "request":
-        assert [request.run_key for request in told.run_requests] == ["log-3"]
+        assert [request.run_key for request in tick.run_requests] == ["log-3"]
     else:
-        assert expected in told.skip_message
-        assert told.run_requests == []
+        assert expected in tick.skip_message
+        assert tick.run_requests == []
 
 
 @pytest.mark.parametrize(
     ("failed_minutes_ago", "expected"),
     [([], "nothing new"), ([1], "log-3-after-run0"), ([1, 2, 3], "asking again"), ([16, 17, 18], "log-3-after-run0")],
-    ids=["all landed", "a failed run may owe staging", "three failures in a row pause", "the pause ends"],
+    ids=["all landed", "a failed run may not have staged", "three failures in a row pause", "the pause ends"],
 )
 def test_event_log_sensor_after_failures(failed_minutes_ago, expected):
     now = datetime(2026, 1, 1, tzinfo=UTC)
     failed = [(f"run{i}", now - timedelta(minutes=m)) for i, m in enumerate(failed_minutes_ago)]
-    told = decide_refresh(3, 3, None, failed, now)
-    assert expected in (told.run_key if isinstance(told, dg.RunRequest) else told.skip_message)
+    decision = decide_refresh(3, 3, None, failed, now)
+    assert expected in (decision.run_key if isinstance(decision, dg.RunRequest) else decision.skip_message)
 
 
 def test_the_inline_picture_stays_below_the_limit_of_the_ui():
