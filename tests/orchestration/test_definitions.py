@@ -4,7 +4,6 @@ import json
 import random
 import subprocess
 import sys
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -15,7 +14,6 @@ from gtm_dagster.definitions import build_defs
 from gtm_dagster.orchestration.dead_runs import fail_dead_runs
 from gtm_dagster.orchestration.instance import instance_of
 from gtm_dagster.orchestration.metadata import INLINE_LIMIT, bars
-from gtm_dagster.orchestration.refresh_loop import decide_refresh
 from gtm_dagster.orchestration.refresh_run import fixed, run_refresh
 from gtm_dagster.warehouse.checks import CHECKS
 from gtm_dagster.warehouse.writer_lock import LockHeldError, WarehouseLock
@@ -156,18 +154,6 @@ def test_event_log_sensor(tmp_path, logged, running, expected):
     else:
         assert expected in tick.skip_message
         assert tick.run_requests == []
-
-
-@pytest.mark.parametrize(
-    ("failed_minutes_ago", "expected"),
-    [([], "nothing new"), ([1], "log-3-after-run0"), ([1, 2, 3], "asking again"), ([16, 17, 18], "log-3-after-run0")],
-    ids=["all landed", "a failed run may not have staged", "three failures in a row pause", "the pause ends"],
-)
-def test_event_log_sensor_after_failures(failed_minutes_ago, expected):
-    now = datetime(2026, 1, 1, tzinfo=UTC)
-    failed = [(f"run{i}", now - timedelta(minutes=m)) for i, m in enumerate(failed_minutes_ago)]
-    decision = decide_refresh(3, 3, None, failed, now)
-    assert expected in (decision.run_key if isinstance(decision, dg.RunRequest) else decision.skip_message)
 
 
 def test_the_inline_picture_stays_below_the_limit_of_the_ui():
