@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ import dagster as dg
 from sqlalchemy.exc import OperationalError
 
 from gtm_dagster.settings import Settings
+from gtm_dagster.storage.atomic_write import write_whole
 from gtm_dagster.storage.disk_space import full_disk
 from gtm_dagster.storage.file_lock import KernelLock
 
@@ -42,12 +42,7 @@ def dagster_home(settings: Settings) -> Path:
     home.mkdir(parents=True, exist_ok=True)
     source, target = Path(__file__).parents[2] / "dagster.yaml", home / "dagster.yaml"
     if source.exists() and not (target.exists() and target.read_bytes() == source.read_bytes()):
-        part = target.with_name(f".dagster.yaml.{os.getpid()}.part")
-        try:
-            shutil.copyfile(source, part)
-            part.replace(target)
-        finally:
-            part.unlink(missing_ok=True)
+        write_whole(target, source.read_bytes(), durable=False)
     return home
 
 
@@ -58,7 +53,7 @@ def instance_of(settings: Settings) -> Iterator[dg.DagsterInstance]:
     before = os.environ.get("DAGSTER_HOME")
     os.environ["DAGSTER_HOME"] = str(home)
     try:
-        with OpeningLock(home).held("opening", OPENING_SECONDS):
+        with OpeningLock(home).hold("opening", OPENING_SECONDS):
             opened_instance = dg.DagsterInstance.from_config(str(home))
         with opened_instance as instance:
             yield instance

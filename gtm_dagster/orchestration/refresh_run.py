@@ -105,7 +105,7 @@ def run_refresh(
     run_id = str(uuid.uuid4())
     # Taken before the run is recorded: a busy warehouse is an error and not a failed run. Released after the books are
     # read: they are the books of this run.
-    with WarehouseLock(settings.state_dir).held(f"run {run_id}", settings.refresh.lock_timeout_seconds):
+    with WarehouseLock(settings.state_dir).hold(f"run {run_id}", settings.refresh.lock_timeout_seconds):
         with run_history(settings) as instance:
             fail_dead_runs(instance)
             # The console would repeat every event of the run; the instance keeps them, the result names what failed.
