@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from gtm_dagster.gate import kill_list as killlist
-from gtm_dagster.rollout.control import evidence as bundles
+from gtm_dagster.rollout.control import evidence
 from gtm_dagster.rollout.control import messages as notify
 from gtm_dagster.rollout.control.context import GUARD_ACTOR, ActionFailed, Post, Step
 from gtm_dagster.rollout.control.evaluation import counts_of, judge, rule_of
@@ -84,7 +84,7 @@ def claim(post: Post, episode: str, attempt: int, decided_us: int, run_id: str =
         if not changed:
             return begin(post, row, beginning, before)
         text = _evidence(post, beginning, before)
-        if post.move(row, SUPERSEDED, changed, episode=episode, bundle_sha256=bundles.digest(text)):
+        if post.move(row, SUPERSEDED, changed, episode=episode, bundle_sha256=evidence.digest(text)):
             _insert(post, beginning, text, intent_us=None, outcome="superseded")
             _announce(post, episode, "superseded", changed)
         return Step(False, "superseded", changed, episode)
@@ -113,7 +113,7 @@ def begin(post: Post, row: GuardRow, beginning: Beginning, before: FlagState | N
     text = _evidence(post, beginning, before)
     moved = post.move(
         row, ROLLING_BACK, beginning.reason, beginning.actor, episode=beginning.episode,
-        decided_us=beginning.decided_us, run_id=beginning.run_id, bundle_sha256=bundles.digest(text),
+        decided_us=beginning.decided_us, run_id=beginning.run_id, bundle_sha256=evidence.digest(text),
     )  # fmt: skip
     if not moved:
         return Step(False, "withdrawn", "another run was first", beginning.episode)
@@ -122,8 +122,8 @@ def begin(post: Post, row: GuardRow, beginning: Beginning, before: FlagState | N
 
 
 def _evidence(post: Post, of: Beginning, before: FlagState | None) -> str:
-    return bundles.to_json(
-        bundles.Bundle(
+    return evidence.to_json(
+        evidence.Evidence(
             post.guard, of.rule, of.counts, of.verdict, of.episode, of.epoch, of.decided_us, before, of.actor, of.reason
         )
     )
@@ -182,7 +182,7 @@ def turn_off(post: Post, episode: str) -> Step:
             post.store.update_rollback(episode, acked_us=post.now_us())
         reason = "dry run: nothing was written" if record.dry_run else f"{post.guard.provider} says off"
         # The digest again: a run that was killed before its intent left one of a bundle that was never stored.
-        if not post.move(row, VERIFYING, reason, bundle_sha256=bundles.digest(record.bundle or "")):
+        if not post.move(row, VERIFYING, reason, bundle_sha256=evidence.digest(record.bundle or "")):
             return Step(False, "withdrawn", "another run was first", episode)
         return Step(True, "off", reason, episode)
 
@@ -196,7 +196,7 @@ def _held(post: Post, episode: str) -> tuple[GuardRow, RollbackRow]:
 
 def _off(post: Post, row: GuardRow, record: RollbackRow) -> str:
     """Turn it off; returns what somebody changed meanwhile (nothing was written then). Raises ActionFailed."""
-    before = bundles.from_json(record.bundle or "").before
+    before = evidence.from_json(record.bundle or "").before
     loss = notify.loss_text(record)
     comment = f"gtm {record.actor} {record.episode}: {loss or record.reason}"
     began = post.now_us()
