@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from gtm_dagster.attribution.models import weights
+from gtm_dagster.attribution import models
 from gtm_dagster.simulator.simulated_events import API, CODE, CURRENCIES, Happenings
 from gtm_dagster.simulator.visits import DAY, HOUR, arrival_table
 
@@ -75,6 +75,8 @@ def credit(events: Happenings, sessions: Sessions, windows: Sequence[tuple[str, 
     """Credit by conversion type, currency, model, window and channel; value None where the type has none."""
     direct = sessions.channels.index("Direct")
     begin = np.searchsorted(sessions.person, np.arange(int(events.person.max(initial=-1)) + 2))
+    declared = {model: models.model(model) for model, _ in windows}
+    by_touch = {model: found.needs_ages or found.needs_direct for model, found in declared.items()}
     flat: dict[tuple[str, int], list[float]] = {}
     total: dict[tuple[str, str | None, str, float, str], list[float]] = defaultdict(lambda: [0.0, 0.0])
     for name in ("signup_completed", "payment_completed"):
@@ -94,11 +96,11 @@ def credit(events: Happenings, sessions: Sessions, windows: Sequence[tuple[str, 
                     cell[0] += 1.0
                     cell[1] += value
                     continue
-                if model in {"time_decay", "inverse_age", "last_non_direct"}:
-                    shares = weights(model, ages[within:] / HOUR, is_direct=list(touches == direct))
+                if by_touch[model]:
+                    shares = models.weights(model, ages[within:] / HOUR, is_direct=list(touches == direct))
                 else:
                     shares = flat.setdefault((model, len(touches)), [])
-                    shares = shares or weights(model, [0.0] * len(touches))
+                    shares = shares or models.weights(model, [0.0] * len(touches))
                     flat[model, len(touches)] = shares
                 for channel, share in zip(touches, shares, strict=True):
                     if share > 0:

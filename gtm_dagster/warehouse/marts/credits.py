@@ -8,6 +8,7 @@ from statistics import median
 
 import duckdb
 
+from gtm_dagster.attribution.models import MULTI_TOUCH_MODELS
 from gtm_dagster.warehouse.core.steps import (
     HOUR_US,
     StepResult,
@@ -23,7 +24,6 @@ from gtm_dagster.warehouse.statements import statement
 from gtm_dagster.warehouse.tables import BuildContext, get_state, mark_rebuild, set_state
 
 UNATTRIBUTED = "(unattributed)"
-GATED_MODELS = frozenset({"linear", "position_based", "time_decay", "inverse_age"})
 CONSISTENT_SHARE = 0.2
 
 
@@ -74,7 +74,7 @@ def model_statuses(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> list[Mo
     ready, reason = history_verdict(daily, ctx.settings.attribution.min_history_days)
     return [
         ModelStatus(w.model, float(w.lookback_hours), ready, reason)
-        if w.model in GATED_MODELS
+        if w.model in MULTI_TOUCH_MODELS
         else ModelStatus(w.model, float(w.lookback_hours), True, "a single-touch model needs no history")
         for w in ctx.settings.attribution.windows
     ]
