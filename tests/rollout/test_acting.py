@@ -28,8 +28,8 @@ from gtm_dagster.rollout.control.evidence import digest, from_json, replay, repl
 from gtm_dagster.rollout.guard.decide import episode_id
 from gtm_dagster.rollout.guard.detector import Rule
 from gtm_dagster.rollout.providers import FlagState, ProviderError
+from gtm_dagster.rollout.providers.base.flag_file import FlagFile
 from gtm_dagster.rollout.providers.flagd import Flagd, set_split
-from gtm_dagster.rollout.providers.flagfile import FlagFile
 from gtm_dagster.settings import FlagProvider, Notify
 
 EPISODE = episode_id(GUARD.key, 1)
@@ -121,7 +121,7 @@ from acting_cases import GUARD, settings_for
 from gtm_dagster.opsstore import OpsStore
 from gtm_dagster.rollout.control import acting
 from gtm_dagster.rollout.control.context import Post
-from gtm_dagster.rollout.providers.flagfile import FlagFile
+from gtm_dagster.rollout.providers.base.flag_file import FlagFile
 
 where, state_dir, watermark, episode = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 rewrite = FlagFile.rewrite
