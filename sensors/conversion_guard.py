@@ -12,11 +12,11 @@ from typing import Any
 
 import dagster as dg
 
+from gtm_dagster.delivery import not_delivered, undelivered_line
 from gtm_dagster.opsstore import GuardRow, OpsStore
 from gtm_dagster.orchestration.dead_runs import fail_dead_runs
 from gtm_dagster.orchestration.guard_jobs import PAGE, ROLLBACK, URGENT, GuardJobs
 from gtm_dagster.rollout.control.evaluation import judge, rule_of, store_exists
-from gtm_dagster.rollout.control.messages import not_delivered, undelivered_line
 from gtm_dagster.rollout.guard.decide import (
     ARMED,
     BLIND,

@@ -259,11 +259,11 @@ def rearm(context: typer.Context, flag: Named, reason: Reason, actor: Actor = No
 
 def rollback(context: typer.Context, flag: Named, reason: Reason, actor: Actor = None, json: Json = False) -> int:
     """Turn a guard's flag off now, without evidence; verified and latched as the guard does it. Exit 1: not proven off."""
+    from gtm_dagster.delivery import deliver_due
     from gtm_dagster.opsstore import OpsStore
     from gtm_dagster.rollout.control.acting import turn_off, verify
     from gtm_dagster.rollout.control.arming import Refused, manual
     from gtm_dagster.rollout.control.context import ActionFailed, Post
-    from gtm_dagster.rollout.control.messages import deliver_due
 
     here = invocation(context)
     guard, who, why = _named(here, flag), _who(actor), _why(reason)

@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from gtm_dagster.delivery import deliver_due
 from gtm_dagster.opsstore import OpsStore, RollbackRow
 from gtm_dagster.orchestration.dead_runs import process_tags
 from gtm_dagster.rollout.control import acting, arming
@@ -195,7 +196,7 @@ def _told(context: dg.OpExecutionContext, post: Post, episode: str) -> Iterator[
 
 def _deliver(context: dg.OpExecutionContext, post: Post, episode: str) -> None:
     """Try the outbox now; what is not taken is tried again by the stream worker."""
-    told = notify.deliver_due(post.store, post.settings, post.now_us(), os.environ, only=episode)
+    told = deliver_due(post.store, post.settings, post.now_us(), os.environ, only=episode)
     for each in told:
         outcome = "delivered" if each.error is None else f"not delivered yet: {each.error}"
         context.log.info(f"message to {each.sink}: {outcome}")

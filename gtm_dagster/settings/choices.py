@@ -24,6 +24,8 @@ def module_names(folder: str) -> tuple[str, ...]:
 if TYPE_CHECKING:
     CreditModel = str
     ProviderKind = str
+    SinkKind = str
 else:
     CreditModel = Literal[module_names("attribution/models")]
     ProviderKind = Literal[module_names("rollout/providers")]
+    SinkKind = Literal[module_names("delivery/sinks")]

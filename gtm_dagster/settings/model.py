@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from gtm_dagster.settings.choices import CreditModel, ProviderKind
+from gtm_dagster.settings.choices import CreditModel, ProviderKind, SinkKind
 
 Positive = Annotated[float, Meta(gt=0, le=1_000_000)]
 NotNegative = Annotated[float, Meta(ge=0, le=1_000_000)]
@@ -157,9 +157,9 @@ class FlagProvider(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Notify(Struct, frozen=True, forbid_unknown_fields=True):
-    """Who is told of a rollback: an address, or the variable that holds it."""
+    """A sink of messages: an address, or the variable that holds it."""
 
-    kind: Literal["webhook", "slack"] = "webhook"
+    kind: SinkKind = "webhook"
     url: str | None = None
     url_env: str | None = None
 
@@ -226,6 +226,11 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
             if provider.name == guard.provider:
                 return provider
         return FlagProvider("flagd", "flagd", file=self.flags_path)
+
+    @property
+    def sinks(self) -> dict[str, Notify]:
+        """The declared sinks by the name the outbox keeps: kind and place in gtm.toml, never the address."""
+        return {f"{sink.kind}[{index}]": sink for index, sink in enumerate(self.notify)}
 
     @property
     def log_path(self) -> Path:

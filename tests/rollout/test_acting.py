@@ -7,9 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import msgspec
@@ -19,7 +17,6 @@ from traffic_cases import steady
 
 from gtm_dagster.gate import kill_list as killlist
 from gtm_dagster.opsstore import OpsStore, UnitRow
-from gtm_dagster.rollout.control import messages as notify
 from gtm_dagster.rollout.control.acting import claim, sampled_units, turn_off, verify
 from gtm_dagster.rollout.control.arming import Refused, manual, named, rearm
 from gtm_dagster.rollout.control.chart import PNG_BYTES, curves, inline, png
@@ -530,81 +527,6 @@ def test_the_pictures_fit_where_they_are_shown(counts):
     assert len(inline("checkout-v2: conversion and evidence", drawn)) < 1000
     assert "data:image/svg+xml" in inline("checkout-v2: conversion and evidence", drawn)
     assert len(png("checkout-v2", drawn)) <= PNG_BYTES
-
-
-# Scenario 32: the sink is down
-
-
-class Sink:
-    """An HTTP sink on loopback that answers what it is told to."""
-
-    def __enter__(self) -> Sink:
-        self.status, self.bodies = 500, []
-        sink = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                sink.bodies.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-                self.send_response(sink.status)
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None: ...
-
-        self._server = HTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}/secret"
-        self._thread = threading.Thread(target=self._server.serve_forever)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
-
-@pytest.mark.parametrize("kind", ["webhook", "slack"])
-def test_scenario_32_the_outbox_retries_until_the_sink_takes_it(tmp_path, store, kind):
-    with Sink() as sink:
-        settings = settings_for(tmp_path, notify=(Notify(kind, url_env="HOOK"),))
-        post, watermark = armed(settings, store, broken())
-        through(post, watermark)
-        now, environ = post.now_us(), {"HOOK": sink.url}
-        assert [each.error for each in notify.deliver_due(store, settings, now, environ)] == ["answered 500"]
-        assert notify.deliver_due(store, settings, now + 4_000_000, environ) == []
-        late = notify.undelivered_line(notify.not_delivered(store))
-        assert late == f"not delivered: 1 message(s), {kind}[0] answered 500 after 1 attempt(s)"
-        sink.status = 200
-        assert [each.error for each in notify.deliver_due(store, settings, now + 6_000_000, environ)] == [None]
-        assert notify.deliver_due(store, settings, now + 10**12, environ) == []
-        assert notify.undelivered_line(notify.not_delivered(store)) == ""
-    text = sink.bodies[-1]["text"]
-    assert "checkout-v2 in production was rolled back" in text and "lost 9" in text and "95 %" in text
-    assert set(sink.bodies[-1]) == (
-        {"text"} if kind == "slack" else {"id", "episode", "event", "guard", "text", "figures"}
-    )
-
-
-@pytest.mark.parametrize(
-    ("sink", "environ", "error"),
-    [
-        (Notify("slack", url="http://127.0.0.1:9/x"), {}, "not reached (ConnectionError)"),
-        (Notify("slack", url_env="HOOK"), {}, "no address: set HOOK"),
-        (Notify("slack"), {}, "no address: give url or url_env under [[notify]]"),
-    ],
-)
-def test_scenario_32_why_it_was_not_delivered_is_told_without_the_address(tmp_path, store, sink, environ, error):
-    settings = settings_for(tmp_path, notify=(sink,))
-    post, watermark = armed(settings, store, broken())
-    through(post, watermark)
-    waits = []
-    now = post.now_us()
-    for _ in range(10):
-        (told,) = notify.deliver_due(store, settings, now, environ)
-        assert told.error == error
-        (note,) = store.notifications()
-        waits.append((note.next_us - now) / 1e6)
-        now = note.next_us
-    assert waits == [5, 10, 20, 40, 80, 160, 320, 600, 600, 600]
 
 
 def test_a_silent_producer_does_not_stop_what_was_begun(tmp_path, store):

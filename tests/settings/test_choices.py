@@ -15,8 +15,9 @@ ROOT = Path(__file__).parents[2]
 
 def test_the_names_are_those_of_the_files() -> None:
     assert set(module_names("attribution/models")) == set(attribution.MODELS)
-    files = {file.stem for file in (ROOT / "gtm_dagster/rollout/providers").glob("*.py")} - {"__init__"}
-    assert set(module_names("rollout/providers")) == files
+    for folder in ("rollout/providers", "delivery/sinks"):
+        files = {file.stem for file in (ROOT / "gtm_dagster" / folder).glob("*.py")} - {"__init__"}
+        assert set(module_names(folder)) == files
 
 
 def test_modules_are_named_and_packages_are_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -96,6 +96,7 @@ def test_the_commented_file_names_every_setting() -> None:
          "attribution.windows[1]: ('linear', 1.0) is already entry 0; name it once (gtm.toml line 4)"),
         ("[[providers]]\nname = 'main'\nkind = 'optimizely'",
          "providers[0].kind: 'optimizely' is not one of flagd, flagsmith, goff, growthbook, launchdarkly, posthog, unleash (gtm.toml line 3)"),
+        ("[[notify]]\nkind = 'pager'", "notify[0].kind: 'pager' is not one of slack, webhook (gtm.toml line 2)"),
         ("[[conversions]]\nvalue = 'amount'", "conversions[0].event: is missing (gtm.toml line 1)"),
         ("[funnel]\nsteps = []", "funnel.steps: the list is empty; it needs at least one entry (gtm.toml line 2)"),
         ("[funnel]\nsteps = [{stage = 'a', events = []}]", "funnel.steps[0].events: the list is empty"),
@@ -210,3 +211,8 @@ def test_a_guards_provider_is_the_embedded_file_unless_declared(tmp_path: Path) 
     )
     assert [settings.provider_of(guard).kind for guard in settings.guards] == ["unleash", "flagd"]
     assert settings.provider_of(settings.guards[1]).file == tmp_path / ".gtm" / "flags.json"
+
+
+def test_sinks_are_named_by_kind_and_place_never_by_address(tmp_path: Path) -> None:
+    text = '[[notify]]\nurl = "http://h/secret"\n[[notify]]\nkind = "slack"\nurl_env = "HOOK"\n'
+    assert list(told(tmp_path, text).sinks) == ["webhook[0]", "slack[1]"]
