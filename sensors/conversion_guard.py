@@ -16,7 +16,7 @@ from gtm_dagster.delivery import not_delivered, undelivered_line
 from gtm_dagster.opsstore import GuardRow, OpsStore
 from gtm_dagster.orchestration.dead_runs import fail_dead_runs
 from gtm_dagster.orchestration.guard_jobs import PAGE, ROLLBACK, URGENT, GuardJobs
-from gtm_dagster.rollout.control.evaluation import judge, rule_of, store_exists
+from gtm_dagster.rollout.control.evaluation import evaluate, rule_of, store_exists
 from gtm_dagster.rollout.guard.decide import (
     ARMED,
     BLIND,
@@ -25,7 +25,7 @@ from gtm_dagster.rollout.guard.decide import (
     SRM_HOLD,
     UNFINISHED,
     Decision,
-    Sight,
+    Signals,
     decide,
     episode_id,
 )
@@ -143,11 +143,11 @@ def conversion_guard(settings: Settings, jobs: GuardJobs) -> dg.SensorDefinition
 
 
 def _decision(store: OpsStore, settings: Settings, guard: Guard, row: GuardRow | None, now_us: int) -> Decision:
-    """Judged from the counts while armed; any other state says enough by itself."""
+    """Evaluated from the counts while armed; any other state says enough by itself."""
     if row is not None and row.state == ARMED:
-        return judge(store, settings, guard, row, now_us).decision
+        return evaluate(store, settings, guard, row, now_us).decision
     state = row.state if row is not None else DISARMED
-    return decide(state, None, Sight(store.watermark_us(guard.flag)), rule_of(store, settings, guard))
+    return decide(state, None, Signals(store.watermark_us(guard.flag)), rule_of(store, settings, guard))
 
 
 def _look(

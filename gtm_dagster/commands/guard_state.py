@@ -90,15 +90,15 @@ def _never(guard: Guard) -> Standing:
 
 
 def _standing(store: OpsStore, settings: Settings, guard: Guard, now_us: int) -> Standing:
-    from gtm_dagster.rollout.control.evaluation import judge
+    from gtm_dagster.rollout.control.evaluation import evaluate
     from gtm_dagster.rollout.guard.decide import decide
 
     row = store.guard(guard.key)
     if row is None:
         return _never(guard)
-    judged = judge(store, settings, guard, row, now_us)
-    decision = decide(row.state, judged.verdict, judged.sight, judged.rule)
-    watermark = judged.sight.watermark_us
+    evaluation = evaluate(store, settings, guard, row, now_us)
+    decision = decide(row.state, evaluation.verdict, evaluation.signals, evaluation.rule)
+    watermark = evaluation.signals.watermark_us
     flag = store.flag_state(guard.key)
     return Standing(
         guard=guard,
@@ -106,10 +106,10 @@ def _standing(store: OpsStore, settings: Settings, guard: Guard, now_us: int) ->
         reason=decision.reason or row.reason,
         epoch=row.epoch,
         epoch_since_us=row.epoch_since_us,
-        verdict=judged.verdict if row.epoch else None,
+        verdict=evaluation.verdict if row.epoch else None,
         watermark_us=watermark,
         lag_seconds=None if watermark is None else (now_us - watermark) / 1e6,
-        missing=judged.sight.missing,
+        missing=evaluation.signals.missing,
         flag_enabled=flag.enabled if flag else None,
         history_ok=store.check_chain(guard.key),
         last_rollback=_last_rollback(store, guard),
@@ -238,13 +238,13 @@ def rearm(context: typer.Context, flag: Named, reason: Reason, actor: Actor = No
     from gtm_dagster.opsstore import OpsStore
     from gtm_dagster.rollout.control.arming import Refused
     from gtm_dagster.rollout.control.arming import rearm as arm
-    from gtm_dagster.rollout.control.context import Post
+    from gtm_dagster.rollout.control.context import GuardContext
 
     here = invocation(context)
     guard, who, why = _named(here, flag), _who(actor), _why(reason)
     with OpsStore.of(here.settings) as store:
         try:
-            epoch = arm(Post.of(here.settings, store, guard, os.environ), who, why)
+            epoch = arm(GuardContext.of(here.settings, store, guard, os.environ), who, why)
         except Refused as error:
             raise Problem(str(error)) from None
         held = store.flag_state(guard.key)
@@ -262,21 +262,21 @@ def rollback(context: typer.Context, flag: Named, reason: Reason, actor: Actor =
     from gtm_dagster.delivery import deliver_due
     from gtm_dagster.opsstore import OpsStore
     from gtm_dagster.rollout.control.acting import turn_off, verify
-    from gtm_dagster.rollout.control.arming import Refused, manual
-    from gtm_dagster.rollout.control.context import ActionFailed, Post
+    from gtm_dagster.rollout.control.arming import Refused, claim_by_hand
+    from gtm_dagster.rollout.control.context import ActionFailed, GuardContext
 
     here = invocation(context)
     guard, who, why = _named(here, flag), _who(actor), _why(reason)
     with OpsStore.of(here.settings) as store:
-        post = Post.of(here.settings, store, guard, os.environ)
+        guarded = GuardContext.of(here.settings, store, guard, os.environ)
         problem = None
         try:
-            step = manual(post, who, why)
+            step = claim_by_hand(guarded, who, why)
             episode = step.episode
-            if step.go_on:
-                step = turn_off(post, episode)
-            if step.go_on:
-                step = verify(post, episode)
+            if step.proceed:
+                step = turn_off(guarded, episode)
+            if step.proceed:
+                step = verify(guarded, episode)
         except Refused as error:
             raise Problem(str(error)) from None
         except ActionFailed as error:

@@ -17,10 +17,10 @@ from sqlalchemy import insert
 from traffic_cases import between, drawn, steady
 
 from gtm_dagster.definitions import build_defs
-from gtm_dagster.gate import kill_list as killlist
+from gtm_dagster.gate import kill_list
 from gtm_dagster.opsstore import OpsStore, tables
 from gtm_dagster.orchestration.guard_jobs import ROLLBACKS
-from gtm_dagster.rollout.control.context import Post
+from gtm_dagster.rollout.control.context import GuardContext
 from gtm_dagster.rollout.control.evidence import digest, from_json, replay
 from gtm_dagster.rollout.guard.decide import BLIND, BREACH, SRM_HOLD, Decision, episode_id
 from gtm_dagster.rollout.providers import FlagState, ProviderError
@@ -350,7 +350,7 @@ def test_scenario_18_a_failed_run_is_asked_again_until_the_flag_is_off(tmp_path,
         result = deployment.run(request)
         assert not result.success and ran(result) == ["claim"]
         assert "scripted: 500; the kill list holds the old flow" in failure(result)
-        assert GUARD.flag in killlist.read(settings.kill_list_path)
+        assert GUARD.flag in kill_list.read(settings.kill_list_path)
         requests, said = deployment.tick()
         assert requests == [] and "ROLLBACK_FAILED" in said and f"attempt {attempt + 1} in" in said
     with monkeypatch.context() as ahead:
@@ -397,7 +397,7 @@ def test_a_run_that_died_before_its_record_is_followed_by_one_that_records(tmp_p
     deployment = Deployment(settings, instance)
     (request,), _ = deployment.tick()
     with monkeypatch.context() as patched:
-        patched.setattr("gtm_dagster.orchestration.guard_jobs.metadata", lambda *_: 1 / 0)
+        patched.setattr("gtm_dagster.orchestration.guard_jobs.rollback_metadata", lambda *_: 1 / 0)
         assert not deployment.run(request).success
     assert store.guard(GUARD.key).state == "ROLLED_BACK" and deployment.materializations() == []
     off = settings.flags_path.stat().st_mtime_ns
@@ -575,6 +575,6 @@ def test_the_guard_of_the_drill_is_watched_only_when_armed(tmp_path, instance, s
     armed(settings, store, broken(), drill)
     (request,), _ = deployment.tick()
     assert request.tags["gtm/flag"] == drill.flag
-    post = Post.of(settings, store, drill, {})
+    post = GuardContext.of(settings, store, drill, {})
     assert post.row.state == "ARMED"
     assert plant(store, drill, broken(minutes=1), start_of(broken(minutes=1))) > 0

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from gtm_dagster.rollout.guard.counts import Counts
-from gtm_dagster.rollout.guard.decide import ARMED, Decision, Sight, decide
+from gtm_dagster.rollout.guard.decide import ARMED, Decision, Signals, decide
 from gtm_dagster.rollout.guard.detector import Rule, Verdict, detect
 from gtm_dagster.rollout.providers import FlagState
 from gtm_dagster.settings import Guard
@@ -156,4 +156,4 @@ def replay(evidence: Evidence) -> Verdict:
 
 def replayed_decision(evidence: Evidence) -> Decision:
     """What the guard decides on the recomputed verdict, as of the moment of the decision."""
-    return decide(ARMED, replay(evidence), Sight(watermark_us=evidence.decided_us), evidence.rule)
+    return decide(ARMED, replay(evidence), Signals(watermark_us=evidence.decided_us), evidence.rule)
