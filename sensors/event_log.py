@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from gtm_dagster.eventlog.sqlite import SqliteEventLog
+from gtm_dagster.eventlog import open_log
 from gtm_dagster.orchestration.dead_runs import fail_dead_runs
 from gtm_dagster.orchestration.jobs import REFRESH, refresh_job
 from gtm_dagster.settings import Settings
@@ -25,11 +25,8 @@ def waiting_events(settings: Settings) -> tuple[int, int]:
     """Offsets (landed, newest) of the event log; both 0 before the first event. Never opens DuckDB."""
     if not settings.log_path.exists():
         return 0, 0
-    log = SqliteEventLog(settings.log_path, dedup_days=settings.dedup_days)
-    try:
+    with open_log(settings) as log:
         return Landing(settings.landing_dir).log_end(), log.last_seq()
-    finally:
-        log.close()
 
 
 def decide(

@@ -62,16 +62,15 @@ def _keys(folder: Path) -> Finding:
 
 
 def _log(here: Invocation) -> Finding:
-    from gtm_dagster.eventlog.sqlite import EventLogError, SqliteEventLog
+    from gtm_dagster.eventlog import EventLogError, open_log
     from gtm_dagster.warehouse.landing import Landing
 
     settings = here.settings
     if not settings.log_path.exists():
         return Finding("event log", True, "nothing collected yet; gtm collect starts the collector")
     try:
-        log = SqliteEventLog(settings.log_path, dedup_days=settings.dedup_days)
-        last = log.last_seq()
-        log.close()
+        with open_log(settings) as log:
+            last = log.last_seq()
     except EventLogError as error:
         return Finding("event log", False, str(error))
     waiting = last - Landing(settings.landing_dir).log_end()
@@ -95,7 +94,7 @@ def _lock(here: Invocation) -> Finding:
     if not lock.path.exists():
         return Finding("writer", True, "nobody has written yet")
     try:
-        with lock.held("gtm doctor", 0):
+        with lock.hold("gtm doctor", 0):
             return Finding("writer", True, "nobody is writing")
     except LockHeldError:
         return Finding("writer", True, f"{lock.holder()} is writing now")
@@ -127,7 +126,7 @@ def verify_warehouse(here: Invocation) -> list[Finding]:
     if not settings.warehouse_path.exists():
         return [Finding("rebuild", False, "there is no warehouse to verify; run gtm refresh")]
     try:
-        with WarehouseLock(settings.state_dir).held("gtm doctor --verify", settings.refresh.lock_timeout_seconds):
+        with WarehouseLock(settings.state_dir).hold("gtm doctor --verify", settings.refresh.lock_timeout_seconds):
             result, copy = verify(settings, here.plan), verify_served(settings)
     except LockHeldError as error:
         return [Finding("rebuild", False, str(error))]

@@ -31,15 +31,18 @@ def stream(
     as_json: Json = False,
 ) -> int:
     """Count exposures and conversions of the guarded flags from the event log until Ctrl-C. Exit 1: a guard is behind."""
-    from gtm_dagster.eventlog.sqlite import SqliteEventLog
+    from gtm_dagster.eventlog import open_log
     from gtm_dagster.opsstore import OpsStore
     from gtm_dagster.stream import Beside, StreamLock, Watcher, Worker
 
     settings = invocation(context).settings
     for error in settings.guard_errors:
         note(f"left out: {error}")
-    with StreamLock(settings.state_dir).held("gtm stream", 2.0), OpsStore.of(settings) as store:
-        log = SqliteEventLog(settings.log_path, dedup_days=settings.dedup_days)
+    with (
+        StreamLock(settings.state_dir).hold("gtm stream", 2.0),
+        OpsStore.of(settings) as store,
+        open_log(settings) as log,
+    ):
         worker = Worker(log, store, settings.watched)
         watcher = Watcher(store, settings.watched, _watch(settings))
         if once:

@@ -13,33 +13,25 @@ import os
 import queue
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
 from gtm_dagster.admission.record import Record
-from gtm_dagster.eventlog import AppendResult, Heartbeat
+from gtm_dagster.eventlog import Acceptance, AppendResult, EventLogError, Heartbeat, Position, identity
 from gtm_dagster.eventlog.frames import pack, to_arrow
+from gtm_dagster.eventlog.identity import LogState
+from gtm_dagster.eventlog.log_tables import new_log_id, prepare
 from gtm_dagster.storage.disk_space import full_disk
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS frames (first_seq INTEGER PRIMARY KEY, last_seq INTEGER NOT NULL, day TEXT NOT NULL, payload BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS dedup (id_key BLOB PRIMARY KEY, content BLOB NOT NULL, day TEXT NOT NULL) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS dedup_day ON dedup (day);
-CREATE TABLE IF NOT EXISTS edge_counts (day TEXT NOT NULL, status TEXT NOT NULL, n INTEGER NOT NULL, PRIMARY KEY (day, status)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS consumers (name TEXT PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS tail (only INTEGER PRIMARY KEY CHECK (only = 1), seq INTEGER NOT NULL);
-INSERT OR IGNORE INTO tail VALUES (1, 0);
-CREATE TABLE IF NOT EXISTS heartbeats (producer TEXT NOT NULL, instance TEXT NOT NULL, ts_us INTEGER NOT NULL, received_us INTEGER NOT NULL, PRIMARY KEY (producer, instance)) WITHOUT ROWID;
-"""
 MAX_PRODUCERS = 1000
 """Heartbeats kept at once; a further producer is refused."""
 FORGOTTEN_US = 86_400_000_000
@@ -52,10 +44,6 @@ IDLE_DAYS = 3
 _GROUP_RECORDS = 5_000
 _LEARNED = ("received_us", "plan_version", "raw", "sealed", "row_no")
 _log = logging.getLogger("gtm_dagster.eventlog")
-
-
-class EventLogError(Exception):
-    """The log cannot be opened or written (disk full, no permission); the message carries SQLite's reason."""
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -81,6 +69,41 @@ def _delete_frames(con: sqlite3.Connection, before_day: str, upto: int | None) -
     n = int(told.fetchone()[0])
     con.execute("DELETE FROM frames WHERE day < ? AND last_seq <= ?", chosen)
     return n
+
+
+def _state(con: sqlite3.Connection, path: Path) -> LogState:
+    """The log's identity and range, read in one statement: the writer goes on meanwhile."""
+    log_id, seq, unnamed, gap, first, continued = con.execute(
+        """SELECT log_id, seq, unnamed_seq, gap_seq, coalesce((SELECT min(first_seq) FROM frames), seq + 1),
+          (SELECT group_concat(DISTINCT log_id) FROM accepted WHERE kind <> 'trimmed') FROM log"""
+    ).fetchone()
+    ids = frozenset() if continued is None else frozenset(continued.split(","))
+    return LogState(str(path), log_id, first, seq, unnamed, gap, ids)
+
+
+def _receipt(con: sqlite3.Connection, seq: int) -> int | None:
+    """When the record at `seq` was received, None when it is not kept."""
+    row = con.execute(
+        "SELECT first_seq, last_seq, payload FROM frames WHERE first_seq <= ? ORDER BY first_seq DESC LIMIT 1", (seq,)
+    ).fetchone()
+    if row is None or row[1] < seq:
+        return None
+    return int(to_arrow([row])["received_us"][seq - row[0]].as_py())
+
+
+def _record_acceptance(con: sqlite3.Connection, found: Acceptance, reason: str, actor: str) -> None:
+    """One row for each log superseded, one for a gap; consumers of a superseded log read this one from its beginning."""
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    kind = "restored" if found.renamed_from else "other"
+    rows = [(at, actor, reason, kind, log_id, found.gap_seq) for log_id in found.continues]
+    if "trimmed" in found.kinds:
+        rows.append((at, actor, reason, "trimmed", found.log_id, found.gap_seq))
+    con.executemany("INSERT INTO accepted (at, actor, reason, kind, log_id, seq) VALUES (?, ?, ?, ?, ?, ?)", rows)
+    con.execute("UPDATE log SET log_id = ?, gap_seq = ?", (found.log_id, found.gap_seq))
+    if found.renamed_from:
+        con.execute("UPDATE log SET unnamed_seq = NULL")
+    if found.continues:
+        con.execute("UPDATE consumers SET seq = min(seq, ?)", (found.gap_seq,))
 
 
 def _day(us: int) -> str:
@@ -137,7 +160,7 @@ class SqliteEventLog:
         self._closed = False
         con = _connect(self.path)
         try:
-            con.executescript(_SCHEMA)
+            prepare(con, self.path)
         except sqlite3.Error as error:
             raise EventLogError(
                 f"{path}: cannot prepare the event log ({error}){full_disk(self.path.parent)}"
@@ -241,7 +264,7 @@ class SqliteEventLog:
             future.set_result(result)
 
     def _store(self, con: sqlite3.Connection, batches: list[list[Record]]) -> list[AppendResult]:
-        seq = con.execute("SELECT seq FROM tail").fetchone()[0]
+        seq = con.execute("SELECT seq FROM log").fetchone()[0]
         counts: dict[tuple[str, str], int] = {}
         stored: list[Record] = []
         results = []
@@ -275,7 +298,7 @@ class SqliteEventLog:
             con.execute(
                 "INSERT INTO frames VALUES (?, ?, ?, ?)", (seq + 1, last, _day(stored[-1].received_us), pack(stored))
             )
-            con.execute("UPDATE tail SET seq = ?", (last,))
+            con.execute("UPDATE log SET seq = ?", (last,))
         if not counts:
             # An empty append proves that the disk takes a write; SQLite skips a write that changes nothing, and finds
             # room for so little in its own log when the disk has none for events.
@@ -328,10 +351,67 @@ class SqliteEventLog:
         table, last = self.read_arrow(after, limit)
         return [Record(**row) for row in table.to_pylist()], last
 
+    # Identity
+
+    @property
+    def log_id(self) -> str:
+        """The log's identity, 16 hex characters; read anew each time, `accept` may change it."""
+        with self._reading() as con:
+            return str(con.execute("SELECT log_id FROM log").fetchone()[0])
+
+    def resume(self, position: Position | None, *, from_start: bool = False) -> int:
+        """The offset to read after for a consumer that stands at `position` (None: it has read nothing).
+
+        `from_start`: a consumer that has read nothing needs every record from offset 1; else it starts at what is kept.
+        Raises LogChangedError when records that this consumer has not read are not in this log.
+        """
+        with self._reading() as con:
+            return identity.resume(
+                _state(con, self.path), position, lambda seq: _receipt(con, seq), from_start=from_start
+            )
+
+    def continues(self, log_id: str) -> bool:
+        """Whether positions in log `log_id` ("": from before logs had an identity) may be carried over to this log."""
+        with self._reading() as con:
+            return _state(con, self.path).continues(log_id)
+
+    def accept(
+        self, positions: Sequence[tuple[Position | None, bool]], *, reason: str, actor: str
+    ) -> Acceptance | None:
+        """Record that what the consumers at `positions` (each with its `from_start`) miss is gone on purpose.
+
+        None, and nothing changed, when this log continues them all.
+        """
+        with self._reading() as con:
+            con.execute("BEGIN IMMEDIATE")
+            try:
+                found = identity.acceptance(
+                    _state(con, self.path), positions, lambda seq: _receipt(con, seq), new_log_id()
+                )
+                if found is not None:
+                    _record_acceptance(con, found, reason, actor)
+                con.execute("COMMIT")
+            finally:
+                if con.in_transaction:
+                    con.execute("ROLLBACK")
+            return found
+
+    def accepted(self) -> list[dict[str, str | int]]:
+        """What people accepted, oldest first: at (UTC), actor, reason, kind, log_id, seq."""
+        names = ("at", "actor", "reason", "kind", "log_id", "seq")
+        with self._reading() as con:
+            rows = con.execute(f"SELECT {', '.join(names)} FROM accepted ORDER BY n").fetchall()
+            return [dict(zip(names, row, strict=True)) for row in rows]
+
+    def first_seq(self) -> int:
+        """The oldest offset still kept, `last_seq() + 1` when there is none."""
+        with self._reading() as con:
+            return _state(con, self.path).first_seq
+
     def last_seq(self) -> int:
         """The newest offset, 0 when nothing was ever stored."""
         with self._reading() as con:
-            return int(con.execute("SELECT seq FROM tail").fetchone()[0])
+            return int(con.execute("SELECT seq FROM log").fetchone()[0])
 
     def count(self, after: int, upto: int) -> int:
         """Records stored with after < offset <= upto, counted from the frames' own bounds."""
@@ -418,6 +498,12 @@ class SqliteEventLog:
                         self.path, name, consumers[name], unread, idle_day,
                     )  # fmt: skip
             return deleted + unread
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Commit what waits and stop the writer."""

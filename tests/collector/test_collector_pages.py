@@ -13,7 +13,7 @@ from collector_harness import Edge
 
 from gtm_dagster.collector import KeyStore, KeyStoreError
 from gtm_dagster.collector.serve import ServeError, serve
-from gtm_dagster.eventlog.sqlite import EventLogError
+from gtm_dagster.eventlog import EventLogError
 from gtm_dagster.settings import Settings
 from gtm_dagster.taxonomy import load_plan
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from gtm_dagster.rollout.providers import FlagState, FlagWriter, ProviderError, writer_for
+from gtm_dagster.storage.file_lock import FileLock
 
 if TYPE_CHECKING:
     from gtm_dagster.opsstore import GuardRow, OpsStore
@@ -85,8 +85,8 @@ class GuardContext:
         """One action a guard at a time on this machine; the kernel drops the lock of a killed process."""
         folder = self.settings.state_dir / "locks"
         folder.mkdir(parents=True, exist_ok=True)
-        with (folder / f"guard-{hashlib.sha256(self.guard.key.encode()).hexdigest()[:16]}.lock").open("a") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        with FileLock(folder / f"guard-{hashlib.sha256(self.guard.key.encode()).hexdigest()[:16]}.lock") as lock:
+            lock.take()
             yield
 
 
