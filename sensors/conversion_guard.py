@@ -7,11 +7,11 @@ import time
 
 import dagster as dg
 
+from gtm_dagster.delivery import not_delivered, undelivered_line
 from gtm_dagster.opsstore import OpsStore
 from gtm_dagster.orchestration.guard_jobs import GuardJobs
 from gtm_dagster.orchestration.guard_loop import cursor_of, look, occurrences_of
 from gtm_dagster.rollout.control.evaluation import store_exists
-from gtm_dagster.rollout.control.messages import not_delivered, undelivered_line
 from gtm_dagster.rollout.guard.decide import DISARMED
 from gtm_dagster.settings import DRILL_FLAG, Settings
 

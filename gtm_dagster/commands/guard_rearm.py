@@ -16,13 +16,13 @@ def rearm(context: typer.Context, flag: GuardName, reason: Reason, actor: Actor 
     from gtm_dagster.opsstore import OpsStore
     from gtm_dagster.rollout.control.arming import Refused
     from gtm_dagster.rollout.control.arming import rearm as arm
-    from gtm_dagster.rollout.control.context import Post
+    from gtm_dagster.rollout.control.context import GuardContext
 
     here = invocation(context)
     guard, who, why = guard_named(here, flag), actor_name(actor), reason_given(reason)
     with OpsStore.of(here.settings) as store:
         try:
-            epoch = arm(Post.of(here.settings, store, guard, os.environ), who, why)
+            epoch = arm(GuardContext.of(here.settings, store, guard, os.environ), who, why)
         except Refused as error:
             raise Problem(str(error)) from None
         state = store.flag_state(guard.key)

@@ -14,24 +14,24 @@ from gtm_dagster.commands.output import Json, Problem, invocation, say, say_json
 
 def rollback(context: typer.Context, flag: GuardName, reason: Reason, actor: Actor = None, json: Json = False) -> int:
     """Turn a guard's flag off now, without evidence; verified and latched as the guard does it. Exit 1: not proven off."""
+    from gtm_dagster.delivery import deliver_due
     from gtm_dagster.opsstore import OpsStore
     from gtm_dagster.rollout.control.acting import turn_off, verify
-    from gtm_dagster.rollout.control.arming import Refused, manual
-    from gtm_dagster.rollout.control.context import ActionFailed, Post
-    from gtm_dagster.rollout.control.messages import deliver_due
+    from gtm_dagster.rollout.control.arming import Refused, claim_by_hand
+    from gtm_dagster.rollout.control.context import ActionFailed, GuardContext
 
     here = invocation(context)
     guard, who, why = guard_named(here, flag), actor_name(actor), reason_given(reason)
     with OpsStore.of(here.settings) as store:
-        post = Post.of(here.settings, store, guard, os.environ)
+        guarded = GuardContext.of(here.settings, store, guard, os.environ)
         problem = None
         try:
-            step = manual(post, who, why)
+            step = claim_by_hand(guarded, who, why)
             episode = step.episode
-            if step.go_on:
-                step = turn_off(post, episode)
-            if step.go_on:
-                step = verify(post, episode)
+            if step.proceed:
+                step = turn_off(guarded, episode)
+            if step.proceed:
+                step = verify(guarded, episode)
         except Refused as error:
             raise Problem(str(error)) from None
         except ActionFailed as error:

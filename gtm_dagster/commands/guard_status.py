@@ -85,15 +85,15 @@ def _never(guard: Guard) -> Standing:
 
 
 def _standing(store: OpsStore, settings: Settings, guard: Guard, now_us: int) -> Standing:
-    from gtm_dagster.rollout.control.evaluation import judge
+    from gtm_dagster.rollout.control.evaluation import evaluate
     from gtm_dagster.rollout.guard.decide import decide
 
     row = store.guard(guard.key)
     if row is None:
         return _never(guard)
-    judged = judge(store, settings, guard, row, now_us)
-    decision = decide(row.state, judged.verdict, judged.sight, judged.rule)
-    watermark = judged.sight.watermark_us
+    evaluation = evaluate(store, settings, guard, row, now_us)
+    decision = decide(row.state, evaluation.verdict, evaluation.signals, evaluation.rule)
+    watermark = evaluation.signals.watermark_us
     flag = store.flag_state(guard.key)
     return Standing(
         guard=guard,
@@ -101,10 +101,10 @@ def _standing(store: OpsStore, settings: Settings, guard: Guard, now_us: int) ->
         reason=decision.reason or row.reason,
         epoch=row.epoch,
         epoch_since_us=row.epoch_since_us,
-        verdict=judged.verdict if row.epoch else None,
+        verdict=evaluation.verdict if row.epoch else None,
         watermark_us=watermark,
         lag_seconds=None if watermark is None else (now_us - watermark) / 1e6,
-        missing=judged.sight.missing,
+        missing=evaluation.signals.missing,
         flag_enabled=flag.enabled if flag else None,
         history_ok=store.check_chain(guard.key),
         last_rollback=_last_rollback(store, guard),

@@ -70,7 +70,7 @@ def _asked_to_stop() -> Iterator[threading.Event]:
 
 def _deliver(store: OpsStore, settings: Settings) -> Callable[[], object]:
     """The side task that sends the notifications that are due."""
-    from gtm_dagster.rollout.control.messages import deliver_due
+    from gtm_dagster.delivery import deliver_due
 
     return lambda: deliver_due(store, settings, time.time_ns() // 1000)
 

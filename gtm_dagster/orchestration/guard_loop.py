@@ -15,7 +15,7 @@ import dagster as dg
 from gtm_dagster.opsstore import GuardRow, OpsStore
 from gtm_dagster.orchestration.dead_runs import fail_dead_runs
 from gtm_dagster.orchestration.guard_jobs import PAGE, ROLLBACK, URGENT
-from gtm_dagster.rollout.control.evaluation import judge, rule_of
+from gtm_dagster.rollout.control.evaluation import evaluate, rule_of
 from gtm_dagster.rollout.guard.decide import (
     ARMED,
     BLIND,
@@ -24,7 +24,7 @@ from gtm_dagster.rollout.guard.decide import (
     SRM_HOLD,
     UNFINISHED,
     Decision,
-    Sight,
+    Signals,
     decide,
     episode_id,
 )
@@ -159,9 +159,9 @@ def look(
 def _decision(store: OpsStore, settings: Settings, guard: Guard, row: GuardRow | None, now_us: int) -> Decision:
     """From the counts while the guard is armed; from its stored state alone otherwise."""
     if row is not None and row.state == ARMED:
-        return judge(store, settings, guard, row, now_us).decision
+        return evaluate(store, settings, guard, row, now_us).decision
     state = row.state if row is not None else DISARMED
-    return decide(state, None, Sight(store.watermark_us(guard.flag)), rule_of(store, settings, guard))
+    return decide(state, None, Signals(store.watermark_us(guard.flag)), rule_of(store, settings, guard))
 
 
 def _rollback(

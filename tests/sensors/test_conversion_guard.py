@@ -17,7 +17,7 @@ from sqlalchemy import insert
 from traffic_cases import between, drawn, steady
 
 from gtm_dagster.opsstore import OpsStore, tables
-from gtm_dagster.rollout.control.context import Post
+from gtm_dagster.rollout.control.context import GuardContext
 from gtm_dagster.rollout.control.evidence import digest
 from gtm_dagster.rollout.providers import FlagState
 from gtm_dagster.rollout.providers.flagd import set_split
@@ -254,6 +254,6 @@ def test_the_guard_of_the_drill_is_watched_only_when_armed(tmp_path, instance, s
     armed(settings, store, broken(), drill)
     (request,), _ = deployment.tick()
     assert request.tags["gtm/flag"] == drill.flag
-    post = Post.of(settings, store, drill, {})
-    assert post.row.state == "ARMED"
+    guarded = GuardContext.of(settings, store, drill, {})
+    assert guarded.row.state == "ARMED"
     assert plant(store, drill, broken(minutes=1), start_of(broken(minutes=1))) > 0

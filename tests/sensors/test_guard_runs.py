@@ -11,7 +11,7 @@ import pytest
 from acting_cases import GUARD, Scripted, armed, broken, settings_for
 from guard_deployment import EPISODE, STEPS, Deployment, act_through, failure, later, ran, served_new
 
-from gtm_dagster.gate import kill_list as killlist
+from gtm_dagster.gate import kill_list
 from gtm_dagster.rollout.control.evidence import from_json, replay
 from gtm_dagster.rollout.providers import FlagState, ProviderError
 from gtm_dagster.rollout.providers.flagd import set_split
@@ -33,7 +33,7 @@ def test_scenario_18_a_failed_run_is_asked_again_until_the_flag_is_off(tmp_path,
         result = deployment.run(request)
         assert not result.success and ran(result) == ["claim"]
         assert "scripted: 500; the kill list holds the old flow" in failure(result)
-        assert GUARD.flag in killlist.read(settings.kill_list_path)
+        assert GUARD.flag in kill_list.read(settings.kill_list_path)
         requests, reason = deployment.tick()
         assert requests == [] and "ROLLBACK_FAILED" in reason and f"attempt {attempt + 1} in" in reason
     with monkeypatch.context() as ahead:
@@ -80,7 +80,7 @@ def test_a_run_that_died_before_its_record_is_followed_by_one_that_records(tmp_p
     deployment = Deployment(settings, instance)
     (request,), _ = deployment.tick()
     with monkeypatch.context() as patched:
-        patched.setattr("gtm_dagster.orchestration.guard_jobs.metadata", lambda *_: 1 / 0)
+        patched.setattr("gtm_dagster.orchestration.guard_jobs.rollback_metadata", lambda *_: 1 / 0)
         assert not deployment.run(request).success
     assert store.guard(GUARD.key).state == "ROLLED_BACK" and deployment.materializations() == []
     off = settings.flags_path.stat().st_mtime_ns
