@@ -15,7 +15,7 @@ from gtm_dagster.chaos.inspect import look_at_rebuild, look_at_refresh
 from gtm_dagster.chaos.outcome import DrillError, Findings, Rounds, Tell
 from gtm_dagster.chaos.processes import Child, until
 from gtm_dagster.chaos.throwaway import Ground
-from gtm_dagster.eventlog.sqlite import SqliteEventLog
+from gtm_dagster.eventlog import open_log
 from gtm_dagster.warehouse.serving import query
 
 THREADS = 4
@@ -150,7 +150,7 @@ class Log:
     """The ids in the event log, read on from where the last look ended."""
 
     def __init__(self, ground: Ground) -> None:
-        self._log = SqliteEventLog(ground.settings.log_path)
+        self._log = open_log(ground.settings)
         self._after = 0
         self.ids: Counter[str] = Counter()
 

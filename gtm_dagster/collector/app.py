@@ -19,8 +19,7 @@ from gtm_dagster.admission.event import Judge, Judged
 from gtm_dagster.collector.body import Disconnected, Receive, Refused, read_body, split, unpack
 from gtm_dagster.collector.keys import KeyStore, KeyStoreError
 from gtm_dagster.collector.metrics import Metrics
-from gtm_dagster.eventlog import AppendResult, Record
-from gtm_dagster.eventlog.sqlite import EventLogError
+from gtm_dagster.eventlog import AppendResult, EventLogError, Record
 from gtm_dagster.privacy.sealing import Sealer
 from gtm_dagster.settings import Collector as Limits
 from gtm_dagster.taxonomy import Plan

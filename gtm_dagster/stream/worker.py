@@ -18,8 +18,7 @@ import pyarrow.compute as pc
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
-from gtm_dagster.eventlog import EventLog
-from gtm_dagster.eventlog.sqlite import EventLogError
+from gtm_dagster.eventlog import EventLog, EventLogError
 from gtm_dagster.opsstore import OpsStore, OpsStoreError, ProducerRow
 from gtm_dagster.rollout.guard.counts import SLOT_US
 from gtm_dagster.settings import Guard

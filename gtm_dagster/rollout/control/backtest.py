@@ -112,7 +112,7 @@ def _tables(settings: Settings, progress: Tell | None) -> Iterator[pa.Table]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from gtm_dagster.eventlog.sqlite import SqliteEventLog
+    from gtm_dagster.eventlog import open_log
     from gtm_dagster.warehouse.landing import Landing
 
     landing = Landing(settings.landing_dir)
@@ -131,16 +131,13 @@ def _tables(settings: Settings, progress: Tell | None) -> Iterator[pa.Table]:
             raise BacktestError(f"{file.path}: cannot be read ({error}); restore it from a backup") from error
     if not settings.log_path.exists():
         return
-    log = SqliteEventLog(settings.log_path, dedup_days=settings.dedup_days)
-    try:
+    with open_log(settings) as log:
         while True:
             table, last = log.read_arrow(after, _CHUNK_ROWS)
             if last <= after:
                 return
             yield table.select(columns)
             after = last
-    finally:
-        log.close()
 
 
 def _as_table(batch: pa.RecordBatch, columns: list[str]) -> pa.Table:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 
-from gtm_dagster.eventlog.sqlite import SqliteEventLog
+from gtm_dagster.eventlog import open_log
 from gtm_dagster.taxonomy.conform import ContractBreak
 from gtm_dagster.warehouse.context import BuildContext
 from gtm_dagster.warehouse.landing import Landing, log_name
@@ -40,8 +40,7 @@ def land_log(ctx: BuildContext, progress: Callable[[int, int], None] | None = No
     rows = counted = files = 0
     if not settings.log_path.exists():
         return LandResult(0, 0, 0, start, start)
-    log = SqliteEventLog(settings.log_path, dedup_days=settings.dedup_days)
-    try:
+    with open_log(settings) as log:
         end = log.last_seq()
         while after < end:
             table, last = log.read_arrow(after, _CHUNK_ROWS)
@@ -61,6 +60,4 @@ def land_log(ctx: BuildContext, progress: Callable[[int, int], None] | None = No
         if after > start:
             log.commit(CONSUMER, after)
         log.trim((datetime.now(UTC) - LOG_KEPT).date().isoformat())
-    finally:
-        log.close()
     return LandResult(rows, counted, files, start + 1 if after > start else start, after)

@@ -1,4 +1,4 @@
-"""The stream worker as a command."""
+"""`gtm stream`: the stream worker in this process."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gtm_dagster.commands.command import Command
 from gtm_dagster.commands.output import Json, invocation, note, say, say_json
 
 if TYPE_CHECKING:
@@ -31,15 +32,18 @@ def stream(
     as_json: Json = False,
 ) -> int:
     """Count exposures and conversions of the guarded flags from the event log until Ctrl-C. Exit 1: a guard is behind."""
-    from gtm_dagster.eventlog.sqlite import SqliteEventLog
+    from gtm_dagster.eventlog import open_log
     from gtm_dagster.opsstore import OpsStore
     from gtm_dagster.stream import Beside, StreamLock, Watcher, Worker
 
     settings = invocation(context).settings
     for error in settings.guard_errors:
         note(f"left out: {error}")
-    with StreamLock(settings.state_dir).held("gtm stream", 2.0), OpsStore.of(settings) as store:
-        log = SqliteEventLog(settings.log_path, dedup_days=settings.dedup_days)
+    with (
+        StreamLock(settings.state_dir).hold("gtm stream", 2.0),
+        OpsStore.of(settings) as store,
+        open_log(settings) as log,
+    ):
         worker = Worker(log, store, settings.watched)
         watcher = Watcher(store, settings.watched, _watch(settings))
         if once:
@@ -65,14 +69,14 @@ def _asked_to_stop() -> Iterator[threading.Event]:
 
 
 def _deliver(store: OpsStore, settings: Settings) -> Callable[[], object]:
-    """Sends the notifications that are due."""
-    from gtm_dagster.rollout.control.messages import deliver_due
+    """The side task that sends the notifications that are due."""
+    from gtm_dagster.delivery import deliver_due
 
     return lambda: deliver_due(store, settings, time.time_ns() // 1000)
 
 
 def _watch(settings: Settings) -> Callable[[Guard], FlagState]:
-    """Reads back a guard's flag; a writer a provider is made on first use."""
+    """The side task's reading of a guard's flag; the client of each provider is created on first use."""
     from gtm_dagster.rollout.providers import writer_for
 
     writers: dict[str, FlagWriter] = {}
@@ -101,3 +105,6 @@ def _tell(worker: Worker, settings: Settings, as_json: bool) -> int:
         note(f"behind: {key}; its flag's watermark stands still until it is counted")
     sys.stdout.flush()
     return 1 if behind else 0
+
+
+COMMANDS = (Command("stream", stream, order=40),)
