@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 WORK_WAIT_SECONDS = 2.0
 """How long a query of the working file waits for its writer."""
-_MADE_BY = {
+_COMMAND_FOR = {
     "staging.events": "it is not in the serving copy: use `gtm query --work`",
     "staging": "run `gtm refresh`",
     "core": "run `gtm refresh`",
@@ -63,7 +63,7 @@ def _first_line(error: Exception) -> str:
 
 def _way_out(sql: str) -> str:
     lowered = sql.lower()
-    for name, hint in _MADE_BY.items():
+    for name, hint in _COMMAND_FOR.items():
         if f"{name}." in lowered or (name == "staging.events" and name in lowered):
             return hint
     return "tables are named schema.table, e.g. core.sessions, marts.funnel; run `gtm refresh` if it is new"
