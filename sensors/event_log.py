@@ -4,11 +4,11 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from gtm_dagster.eventlog import open_log
+from gtm_dagster.eventlog import LogChangedError
 from gtm_dagster.orchestration.dead_runs import fail_dead_runs
 from gtm_dagster.orchestration.jobs import REFRESH, refresh_job
 from gtm_dagster.settings import Settings
-from gtm_dagster.warehouse.landing import Landing
+from gtm_dagster.warehouse.landing.from_log import waiting_offsets
 
 IN_FLIGHT = [
     dg.DagsterRunStatus.QUEUED,
@@ -19,14 +19,6 @@ IN_FLIGHT = [
 WRITERS = {REFRESH, "__ASSET_JOB"}
 GIVE_UP_AFTER = 3
 PAUSE = timedelta(minutes=15)
-
-
-def waiting_events(settings: Settings) -> tuple[int, int]:
-    """Offsets (landed, newest) of the event log; both 0 before the first event. Never opens DuckDB."""
-    if not settings.log_path.exists():
-        return 0, 0
-    with open_log(settings) as log:
-        return Landing(settings.landing_dir).log_end(), log.last_seq()
 
 
 def decide(
@@ -71,7 +63,10 @@ def event_log_sensor(settings: Settings) -> dg.SensorDefinition:
             if record.dagster_run.status != dg.DagsterRunStatus.FAILURE:
                 break
             failed.append((record.dagster_run.run_id, record.update_timestamp.replace(tzinfo=UTC)))
-        landed, newest = waiting_events(settings)
+        try:
+            landed, newest = waiting_offsets(settings)
+        except LogChangedError as changed:  # a person has to decide; the refresh would only fail
+            return dg.SkipReason(str(changed))
         return decide(landed, newest, running, failed, datetime.now(UTC))
 
     return sensor
