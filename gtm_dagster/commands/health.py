@@ -94,7 +94,7 @@ def _lock(here: Invocation) -> Finding:
     if not lock.path.exists():
         return Finding("writer", True, "nobody has written yet")
     try:
-        with lock.held("gtm doctor", 0):
+        with lock.hold("gtm doctor", 0):
             return Finding("writer", True, "nobody is writing")
     except LockHeldError:
         return Finding("writer", True, f"{lock.holder()} is writing now")
@@ -126,7 +126,7 @@ def verify_warehouse(here: Invocation) -> list[Finding]:
     if not settings.warehouse_path.exists():
         return [Finding("rebuild", False, "there is no warehouse to verify; run gtm refresh")]
     try:
-        with WarehouseLock(settings.state_dir).held("gtm doctor --verify", settings.refresh.lock_timeout_seconds):
+        with WarehouseLock(settings.state_dir).hold("gtm doctor --verify", settings.refresh.lock_timeout_seconds):
             result, copy = verify(settings, here.plan), verify_served(settings)
     except LockHeldError as error:
         return [Finding("rebuild", False, str(error))]

@@ -98,7 +98,7 @@ def _export(context: typer.Context, folder: Path, dialect: str, json: bool) -> N
     if not settings.warehouse_path.exists():
         raise Problem(f"{settings.warehouse_path} is not there yet: run `gtm refresh` first")
     try:
-        with WarehouseLock(settings.state_dir).held("gtm sql --bundle", settings.refresh.lock_timeout_seconds):
+        with WarehouseLock(settings.state_dir).hold("gtm sql --bundle", settings.refresh.lock_timeout_seconds):
             with opened(settings.warehouse_path, settings, read_only=True) as con:
                 written = export(con, BuildContext(settings, here.plan), folder, dialect)
     except LockHeldError as error:

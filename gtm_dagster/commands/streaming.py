@@ -39,7 +39,7 @@ def stream(
     for error in settings.guard_errors:
         note(f"left out: {error}")
     with (
-        StreamLock(settings.state_dir).held("gtm stream", 2.0),
+        StreamLock(settings.state_dir).hold("gtm stream", 2.0),
         OpsStore.of(settings) as store,
         open_log(settings) as log,
     ):

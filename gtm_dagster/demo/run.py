@@ -32,6 +32,7 @@ from gtm_dagster.privacy.pseudonyms import Pseudonymizer, load_or_create_key
 from gtm_dagster.privacy.sealing import Sealer
 from gtm_dagster.settings import Attribution, Settings, Window
 from gtm_dagster.simulator.traffic import Traffic, simulate
+from gtm_dagster.storage.atomic_write import write_whole
 from gtm_dagster.taxonomy import load_plan
 from gtm_dagster.warehouse.landing import Landing
 
@@ -113,9 +114,7 @@ def remember(folder: Path, events: int, days: int, seed: int) -> Memory:
 
 def save(folder: Path, memory: Memory) -> None:
     """Write demo.json so that a crash leaves the old one or the new one."""
-    part = folder / "demo.json.part"
-    part.write_bytes(msgspec.json.format(msgspec.json.encode(memory)) + b"\n")
-    part.replace(folder / "demo.json")
+    write_whole(folder / "demo.json", msgspec.json.format(msgspec.json.encode(memory)) + b"\n")
 
 
 def run_demo(

@@ -6,17 +6,17 @@ told, by hand or by the rollback run, and honoured by every gate of the machine 
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
-import os
-import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+
+from gtm_dagster.storage.atomic_write import write_whole
+from gtm_dagster.storage.file_lock import FileLock
 
 logger = logging.getLogger("gtm_dagster.rollout")
 
@@ -121,33 +121,19 @@ def _parse(data: bytes) -> dict[str, Killed]:
 
 def _write(path: Path, flags: dict[str, Killed]) -> None:
     document = {"flags": {flag: {"since": flags[flag].since, "reason": flags[flag].reason} for flag in sorted(flags)}}
-    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     try:
-        with draft.open("w", encoding="utf-8") as file:
-            file.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        write_whole(path, (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode(), alone=True)
     except OSError as error:
         raise KillListError(f"{path}: cannot be written ({error}); check its directory") from error
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        lock = FileLock(path.with_name(f".{path.name}.lock"), mode=0o600)
     except OSError as error:
         raise KillListError(f"{path}: cannot be written ({error}); check its directory") from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with lock:
+        lock.take()
         yield
-    finally:
-        os.close(descriptor)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -20,6 +19,7 @@ from gtm_dagster.orchestration.dead_runs import fail_dead_runs
 from gtm_dagster.orchestration.jobs import REFRESH
 from gtm_dagster.orchestration.resources import WarehouseResource, run_tags
 from gtm_dagster.settings import Settings
+from gtm_dagster.storage.atomic_write import write_whole
 from gtm_dagster.storage.disk_space import full_disk
 from gtm_dagster.storage.file_lock import KernelLock
 from gtm_dagster.warehouse.build import BookRow, books
@@ -86,12 +86,7 @@ def dagster_home(settings: Settings) -> Path:
     home.mkdir(parents=True, exist_ok=True)
     source, target = Path(__file__).parents[2] / "dagster.yaml", home / "dagster.yaml"
     if source.exists() and not (target.exists() and target.read_bytes() == source.read_bytes()):
-        part = target.with_name(f".dagster.yaml.{os.getpid()}.part")
-        try:
-            shutil.copyfile(source, part)
-            part.replace(target)
-        finally:
-            part.unlink(missing_ok=True)
+        write_whole(target, source.read_bytes(), durable=False)
     return home
 
 
@@ -119,7 +114,7 @@ def instance_of(settings: Settings) -> Iterator[dg.DagsterInstance]:
     before = os.environ.get("DAGSTER_HOME")
     os.environ["DAGSTER_HOME"] = str(home)
     try:
-        with OpeningLock(home).held("opening", OPENING_SECONDS):
+        with OpeningLock(home).hold("opening", OPENING_SECONDS):
             opened_instance = dg.DagsterInstance.from_config(str(home))
         with opened_instance as instance:
             yield instance
@@ -177,7 +172,7 @@ def run_refresh(
     run_id = str(uuid.uuid4())
     # From before a run is recorded, so that a busy warehouse is an answer and not a failed run, until the books are read,
     # so that they are this run's.
-    with WarehouseLock(settings.state_dir).held(f"run {run_id}", settings.refresh.lock_timeout_seconds):
+    with WarehouseLock(settings.state_dir).hold(f"run {run_id}", settings.refresh.lock_timeout_seconds):
         with _history(settings) as instance:
             fail_dead_runs(instance)
             # The console would repeat every event of the run; the instance keeps them all, the result tells what failed.

@@ -63,7 +63,7 @@ class WarehouseResource(DuckDBResource):
                 self._close()
 
     def _writers_lock(self, owner: str) -> AbstractContextManager[None]:
-        return WarehouseLock(self.settings.state_dir).held(owner, self.settings.refresh.lock_timeout_seconds)
+        return WarehouseLock(self.settings.state_dir).hold(owner, self.settings.refresh.lock_timeout_seconds)
 
     @contextmanager
     def writing(self) -> Iterator[duckdb.DuckDBPyConnection]:

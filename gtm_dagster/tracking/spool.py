@@ -13,6 +13,9 @@ from pathlib import Path
 
 import msgspec
 
+from gtm_dagster.storage.atomic_write import Drafts
+from gtm_dagster.storage.file_lock import FileLock
+
 logger = logging.getLogger("gtm_dagster.tracking")
 
 
@@ -22,41 +25,37 @@ class _Kept(msgspec.Struct):
 
 
 class Spool:
-    """Owned by one tracker, locked against others; its callers hold the tracker's lock.
+    """Owned by one tracker, locked against others; its callers have the tracker's lock.
 
     `stale` counts lines of events that need no more work. ValueError when another tracker holds the file.
     """
 
     def __init__(self, path: Path) -> None:
-        import fcntl  # here: the SDK without a spool also runs where there is none
-
         self._path = path
         self.stale = 0
         self._torn = False
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(self._lock)
-            raise ValueError(f"spool {path} is in use by another tracker; give every process its own file") from None
+        self._lock = FileLock(path.with_name(path.name + ".lock"), mode=0o600)
+        if not self._lock.take(0):
+            self._lock.close()
+            raise ValueError(f"spool {path} is in use by another tracker; give every process its own file")
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
 
     def load(self) -> list[tuple[str, bytes, int]]:
         """(event id, line, event time) of what an earlier process left; a line cut off by its crash is left out."""
-        held, torn = [], 0
+        waiting, torn = [], 0
         for line in self._path.read_bytes().split(b"\n"):
             if not line:
                 continue
             try:
                 event = msgspec.json.decode(line, type=_Kept)
-                held.append((event.event_id, line, int(event.timestamp.timestamp() * 1_000_000)))
+                waiting.append((event.event_id, line, int(event.timestamp.timestamp() * 1_000_000)))
             except (msgspec.DecodeError, UnicodeDecodeError):
                 torn += 1
         if torn:
             logger.warning("spool %s: left out %d lines that are no events", self._path, torn)
-        self.rewrite([line for _, line, _ in held])
-        return held
+        self.rewrite([line for _, line, _ in waiting])
+        return waiting
 
     def append(self, line: bytes) -> None:
         """Keeps one event. A disk that does not take it is logged: the event is sent all the same."""
@@ -80,21 +79,21 @@ class Spool:
         if not lines:
             os.ftruncate(self._file, 0)
             return
-        fresh = self._path.with_name(self._path.name + ".new")
-        file = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
-        try:
-            _write(file, b"".join(line + b"\n" for line in lines))
-            fresh.replace(self._path)
-        except OSError:
-            os.close(file)
-            raise
+        with Drafts(durable=False, alone=True) as drafts:
+            file = os.open(drafts.of(self._path), os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+            try:
+                _write(file, b"".join(line + b"\n" for line in lines))
+                drafts.rename()
+            except OSError:
+                os.close(file)
+                raise
         os.close(self._file)
         self._file = file
 
     def close(self) -> None:
         """Lets go of the file; what it holds is loaded by the next tracker."""
         os.close(self._file)
-        os.close(self._lock)
+        self._lock.close()
 
 
 def _write(file: int, data: bytes) -> None:

@@ -37,7 +37,7 @@ def query(settings: Settings, sql: str, *, work: bool = False) -> tuple[list[str
     path = settings.warehouse_path if work else settings.serving_path
     if not path.exists():
         raise QueryError(f"{path} is not there yet: run `gtm refresh` first (or `gtm demo` for sample data)")
-    lock = WarehouseLock(settings.state_dir).held("gtm query --work", WORK_WAIT_SECONDS) if work else nullcontext()
+    lock = WarehouseLock(settings.state_dir).hold("gtm query --work", WORK_WAIT_SECONDS) if work else nullcontext()
     try:
         with lock, opened(path, settings, read_only=True) as con:
             cursor = con.execute(sql)

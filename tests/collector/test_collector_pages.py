@@ -75,7 +75,7 @@ def test_a_heartbeat_that_cannot_be_stored_is_answered_with_503(edge: Edge) -> N
 
 
 def test_too_many_producers_are_refused(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gtm_dagster.eventlog.sqlite.MAX_PRODUCERS", 1)
+    monkeypatch.setattr("gtm_dagster.eventlog.group_commit.MAX_PRODUCERS", 1)
     assert [edge.post({"producer": name}, "/heartbeat").status for name in ("a", "b", "a")] == [200, 429, 200]
 
 

@@ -10,8 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from eventlog_cases import DAY_US, MARCH_1, quarantined, record
 
-from gtm_dagster.eventlog import AppendResult
-from gtm_dagster.eventlog.sqlite import EventLogError, SqliteEventLog
+from gtm_dagster.eventlog import AppendResult, EventLogError
+from gtm_dagster.eventlog.log_file import reading
+from gtm_dagster.eventlog.sqlite import SqliteEventLog
 
 
 @pytest.fixture
@@ -172,14 +173,16 @@ def test_every_commit_waits_for_the_disk(log):
     with sqlite3.connect(log.path) as con:
         assert con.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     con.close()
-    with log._reading() as own:
+    with reading(log.path) as own:
         assert own.execute("PRAGMA synchronous").fetchone() == (2,)
 
 
 def test_an_empty_append_asks_whether_there_is_room_for_events(log, monkeypatch):
     """SQLite finds room for a probe in its own log when the disk has none left; /readyz has to say so."""
     log.append([])
-    monkeypatch.setattr("gtm_dagster.eventlog.sqlite.full_disk", lambda _: "; no space left on its disk (0 bytes free)")
+    monkeypatch.setattr(
+        "gtm_dagster.eventlog.group_commit.full_disk", lambda _: "; no space left on its disk (0 bytes free)"
+    )
     with pytest.raises(EventLogError, match="no space left"):
         log.append([])
     monkeypatch.undo()

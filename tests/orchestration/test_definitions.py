@@ -89,7 +89,7 @@ def test_a_plain_run_refuses_changed_settings_and_refresh_says_what_it_rebuilt(t
 def test_a_busy_warehouse_is_named(tmp_path):
     settings = settings_for(tmp_path, GTM_REFRESH__LOCK_TIMEOUT_SECONDS="0.2")
     with (
-        WarehouseLock(settings.state_dir).held("somebody's erasure", 1),
+        WarehouseLock(settings.state_dir).hold("somebody's erasure", 1),
         pytest.raises(LockHeldError, match="somebody's erasure"),
     ):
         run_refresh(settings, build_defs)

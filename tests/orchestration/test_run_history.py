@@ -61,7 +61,7 @@ def test_a_refresh_says_which_file_and_in_which_step(tmp_path, file, said):
 def test_one_process_at_a_time_opens_the_history(tmp_path, monkeypatch):
     settings = load_settings(None, {"GTM_STATE_DIR": str(tmp_path)})
     monkeypatch.setattr(refresh, "OPENING_SECONDS", 0.0)
-    with refresh.OpeningLock(dagster_home(settings)).held("opening", 1):
+    with refresh.OpeningLock(dagster_home(settings)).hold("opening", 1):
         with pytest.raises(HistoryError, match=r"is being opened by pid \d+ \(opening\)"):
             with refresh.instance_of(settings):
                 pass

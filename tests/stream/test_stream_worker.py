@@ -182,9 +182,9 @@ def test_a_store_that_fails_is_tried_again(here, monkeypatch, caplog):
 
 def test_scenario_17_two_workers_at_once(here, tmp_path):
     """The lock keeps them apart on one machine; the offset does where two machines share a PostgreSQL."""
-    with StreamLock(tmp_path).held("gtm stream", timeout_s=2):
+    with StreamLock(tmp_path).hold("gtm stream", timeout_s=2):
         with pytest.raises(WorkerRunningError, match=rf"pid {os.getpid()} \(gtm stream\)"):
-            with StreamLock(tmp_path).held("gtm stream", timeout_s=0):
+            with StreamLock(tmp_path).hold("gtm stream", timeout_s=0):
                 pass
     here.append([exposure("u", T, NOON)])
     first, second = here.worker(), here.worker()

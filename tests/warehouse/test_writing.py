@@ -21,7 +21,7 @@ HOLD = """
 import sys
 from gtm_dagster.warehouse.writer_lock import WarehouseLock
 from pathlib import Path
-with WarehouseLock(Path(sys.argv[1])).held("a test", 1):
+with WarehouseLock(Path(sys.argv[1])).hold("a test", 1):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -34,11 +34,11 @@ def test_the_lock_names_its_holder_and_dies_with_it(tmp_path):
     try:
         assert holder.stdout.readline().strip() == "held"
         with pytest.raises(LockHeldError, match=rf"pid {holder.pid} \(a test\)"):
-            with WarehouseLock(tmp_path).held("us", timeout_s=0.2):
+            with WarehouseLock(tmp_path).hold("us", timeout_s=0.2):
                 pass
         os.kill(holder.pid, signal.SIGKILL)
         holder.wait()
-        with WarehouseLock(tmp_path).held("us", timeout_s=5):
+        with WarehouseLock(tmp_path).hold("us", timeout_s=5):
             assert "us" in WarehouseLock(tmp_path).holder()
     finally:
         holder.kill()

@@ -6,7 +6,6 @@ Watchers keep serving the last good content when the file is torn or gone. Peopl
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -21,6 +20,8 @@ from typing import Any
 import yaml
 
 from gtm_dagster.rollout.providers import Conflict, ProviderError
+from gtm_dagster.storage.atomic_write import Drafts
+from gtm_dagster.storage.file_lock import FileLock
 
 LOCK_SECONDS = 2.0
 """How long to wait for another writer."""
@@ -127,29 +128,22 @@ class FlagFile:
     def _replace(self, document: Document, held: Held) -> bool:
         """Writes beside the file and renames over it; False when the file is no longer as `held`."""
         target = self._target()
-        fresh = target.with_name(f".{target.name}.new")
         if target.suffix in (".yaml", ".yml"):
             content = yaml.safe_dump(document, sort_keys=False, allow_unicode=True).encode()
         else:
             content = (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
         before_ns = max(held.mtime_ns, self._mark())
         try:
-            with fresh.open("wb") as handle:
-                handle.write(content)
-                handle.flush()
-                self._like_before(handle.fileno(), target)
-                mtime_ns = _make_newer(handle.fileno(), before_ns)
-                os.fsync(handle.fileno())
-            if self._digest_now() != held.digest:
-                fresh.unlink()
-                return False
-            self._mark_path().write_text(f"{mtime_ns}\n")
-            fresh.replace(target)
-            folder = os.open(target.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            with Drafts(alone=True) as drafts:
+                with drafts.of(target).open("wb") as handle:
+                    handle.write(content)
+                    handle.flush()
+                    self._like_before(handle.fileno(), target)
+                    mtime_ns = _make_newer(handle.fileno(), before_ns)
+                if self._digest_now() != held.digest:
+                    return False
+                self._mark_path().write_text(f"{mtime_ns}\n")
+                drafts.rename()
         except OSError as error:
             raise ProviderError(
                 f"flag file {self.path}: cannot be written ({error.strerror}); give this user write permission on the "
@@ -193,25 +187,17 @@ class FlagFile:
         path = self._mark_path()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            handle = path.open("a")
+            lock = FileLock(path)
         except OSError as error:
             raise ProviderError(
                 f"flag file {self.path}: no lock file can be made beside it ({error.strerror}); give this user write "
                 "permission on the folder"
             ) from error
-        with handle:
-            deadline = time.monotonic() + LOCK_SECONDS
-            while True:
-                try:
-                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() >= deadline:
-                        raise ProviderError(
-                            f"flag file {self.path}: another process has been writing it for {LOCK_SECONDS:g} s",
-                            retry=True,
-                        ) from None
-                    time.sleep(0.01)
+        with lock:
+            if not lock.take(LOCK_SECONDS):
+                raise ProviderError(
+                    f"flag file {self.path}: another process has been writing it for {LOCK_SECONDS:g} s", retry=True
+                )
             yield
 
 
