@@ -15,7 +15,7 @@ import typer
 from typer.exceptions import TyperException
 
 from gtm_dagster import __version__
-from gtm_dagster.commands import deployment, guard, history, inspection, keys, plan, reports, sql, streaming
+from gtm_dagster.commands import deployment, guard, history, inspection, keys, log, plan, reports, sql, streaming
 from gtm_dagster.commands.output import Invocation, Problem, say_error
 
 app = typer.Typer(
@@ -35,6 +35,7 @@ for command in (
 app.add_typer(inspection.quarantine, name="quarantine")
 app.add_typer(keys.keys, name="keys")
 app.add_typer(keys.privacy, name="privacy")
+app.add_typer(log.log, name="log")
 app.add_typer(plan.plan, name="plan")
 app.add_typer(guard.guard, name="guard")
 
