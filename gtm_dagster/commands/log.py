@@ -99,7 +99,7 @@ def _consequences(found: Acceptance, first: int, last: int) -> Iterator[str]:
     if found.renamed_from:
         yield f"This copy of log {found.renamed_from} is log {found.log_id} from now on ({holds})."
         yield (
-            "The next refresh lands everything it holds. Events that landed before are dropped as duplicates; refused "
+            "The next refresh lands everything it holds: events that landed before are dropped as duplicates; quarantined "
             "and suppressed ones cannot be recognised and are counted again."
         )
     elif found.continues:
@@ -108,7 +108,8 @@ def _consequences(found: Acceptance, first: int, last: int) -> Iterator[str]:
         yield "The next refresh lands everything this log holds."
     if "trimmed" in found.kinds:
         yield f"Offsets up to {found.gap_seq} are no longer expected; readers go on at offset {first}."
-    yield "The stream worker goes on with the first record the log keeps that it has not counted."
+    if found.continues:
+        yield "The stream worker reads it from its first record; what it has counted already does not change."
 
 
 @contextmanager
