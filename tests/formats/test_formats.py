@@ -17,11 +17,13 @@ from gtm_dagster.privacy.pseudonyms import load_or_create_key
 from gtm_dagster.settings import Settings, load_settings
 from gtm_dagster.taxonomy import load_plan
 from gtm_dagster.tracking.spool import Spool
-from gtm_dagster.warehouse import build
-from gtm_dagster.warehouse.checks import CHECKS
+from gtm_dagster.warehouse.build import all_checks, build_all
+from gtm_dagster.warehouse.context import BuildContext
 from gtm_dagster.warehouse.engine import opened
+from gtm_dagster.warehouse.fingerprints import check_settings
 from gtm_dagster.warehouse.landing import Landing
-from gtm_dagster.warehouse.landing.from_log import waiting_offsets
+from gtm_dagster.warehouse.landing.from_log import land_log, waiting_offsets
+from gtm_dagster.warehouse.staging.books import books
 
 WRITTEN = Path(__file__).parent / "unversioned"
 EXPECTED = json.loads((WRITTEN / "expected.json").read_text())
@@ -66,30 +68,28 @@ def test_the_landing_zone_is_listed_and_goes_on_behind_its_last_offset(settings)
     assert all(file.footer_rows() == file.rows for file in files)
     assert sum(file.rows for file in files) == sum(row["raw"] for row in EXPECTED["books"]) - (NEWEST - LANDED)
     assert waiting_offsets(settings) == (LANDED, NEWEST)
-    pulled = build.land_log(build.BuildContext(settings, plan=None))
+    pulled = land_log(BuildContext(settings, plan=None))
     assert (pulled.rows, pulled.first_seq, pulled.last_seq) == (NEWEST - LANDED, LANDED + 1, NEWEST)
     with open_log(settings) as log:
         assert [(position.log_id, position.seq) for position in landing.log_positions()] == [("", LANDED), (log.log_id, NEWEST)]  # fmt: skip
-    assert build.land_log(build.BuildContext(settings, plan=None)).rows == 0
+    assert land_log(BuildContext(settings, plan=None)).rows == 0
 
 
 @pytest.mark.parametrize("full", [False, True], ids=["on the working file of before", "from the landing files alone"])
-def test_a_refresh_says_what_the_version_of_before_said(settings, full):
-    ctx = build.BuildContext(settings, load_plan(settings.plan_file), full)
-    build.land_log(ctx)
+def test_a_refresh_says_what_the_version_before_it_did(settings, full):
+    ctx = BuildContext(settings, load_plan(settings.plan_file), full)
+    land_log(ctx)
     with opened(settings.warehouse_path, settings) as con:
-        build.check_settings(con, ctx, True)
-        build.stage(con, ctx)
-        for step in build.STEPS_IN_ORDER:
-            step(con, ctx)
-        for check in CHECKS:
+        check_settings(con, ctx, True)
+        build_all(con, ctx)
+        for table, check in all_checks():
             if check.severity == "ERROR":
-                assert check.run(con, ctx).passed, check.name
-        books = [
+                assert check.run(con, ctx).passed, (table, check.name)
+        rows = [
             {name: getattr(row, name) for name in EXPECTED["books"][0]} | {"ingest_date": str(row.ingest_date)}
-            for row in build.books(con)
+            for row in books(con)
         ]
-        assert sorted(books, key=lambda row: row["ingest_date"]) == EXPECTED["books"]
+        assert sorted(rows, key=lambda row: row["ingest_date"]) == EXPECTED["books"]
         events = con.execute(
             "SELECT count(*) AS n, count(DISTINCT person_id) AS persons, min(epoch_us(event_time)) AS first_us, max(epoch_us(event_time)) AS last_us FROM staging.events"
         ).fetch_df().to_dict("records")  # fmt: skip
@@ -115,7 +115,7 @@ def test_the_small_files_are_read_as_they_are(settings):
 
 def test_the_version_of_before_is_refused_by_what_this_one_wrote(settings):
     """Version 0.1.0 executes these statements when it opens the log, whichever command it runs."""
-    build.land_log(build.BuildContext(settings, plan=None))
+    land_log(BuildContext(settings, plan=None))
     con = sqlite3.connect(settings.log_path, isolation_level=None)
     with pytest.raises(sqlite3.Error, match=r"^written by a newer gtm-dagster; install that version$"):
         for statement in OLD_STATEMENTS:

@@ -17,9 +17,9 @@ from warehouse_cases import DAY, START, refresh, rows_of, settings_for
 from gtm_dagster.eventlog import LogChangedError, open_log
 from gtm_dagster.settings import Settings
 from gtm_dagster.taxonomy.conform import ContractBreak
-from gtm_dagster.warehouse.build import BuildContext, land_log
+from gtm_dagster.warehouse.context import BuildContext
 from gtm_dagster.warehouse.landing import Landing
-from gtm_dagster.warehouse.landing.from_log import landed_positions, waiting_offsets
+from gtm_dagster.warehouse.landing.from_log import land_log, landed_positions, waiting_offsets
 
 NOW = time.time_ns() // 1000
 LONG_AGO = NOW - 20 * DAY

@@ -11,8 +11,8 @@ import pyarrow as pa
 from gtm_dagster.eventlog import EventLog, LogChangedError, Position, open_log
 from gtm_dagster.settings import Settings
 from gtm_dagster.taxonomy.conform import ContractBreak
+from gtm_dagster.warehouse.context import BuildContext
 from gtm_dagster.warehouse.landing import Landing, log_name
-from gtm_dagster.warehouse.tables import BuildContext
 
 CONSUMER = "warehouse"
 LOG_KEPT = timedelta(days=7)

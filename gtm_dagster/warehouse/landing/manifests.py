@@ -16,11 +16,10 @@ import pyarrow as pa
 
 from gtm_dagster import __version__
 from gtm_dagster.admission.record import LANDING_COLUMNS
-from gtm_dagster.storage.migrations import NewerFormatError
+from gtm_dagster.storage.migrations import NEWER, NewerFormatError
 from gtm_dagster.taxonomy.conform import ContractBreak
 
 FORMAT = 2
-NEWER = "written by a newer gtm-dagster; install that version"
 FILE_METADATA = {"gtm_dagster.format": str(FORMAT), "gtm_dagster.version": __version__}
 """Key-value metadata of every Parquet file of a batch."""
 _LOG_NAME = re.compile(r"log-(?:([0-9a-f]{16})-)?(\d+)-(\d+)\Z")
