@@ -9,19 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gtm_dagster.commands.command import Command, Group
 from gtm_dagster.commands.output import Json, Problem, invocation, say, say_json, say_table
 
 if TYPE_CHECKING:
     from gtm_dagster.eventlog import Acceptance, EventLog, Position
     from gtm_dagster.settings import Settings
 
-log = typer.Typer(help="The event log: its identity, and going on after a lost or restored one.", no_args_is_help=True)
-
 _Consumer = tuple[str, "Position | None", bool]
 """Name, position, and whether it needs every record from the first on."""
 
 
-@log.command()
 def status(context: typer.Context, json: Json = False) -> int:
     """Which log this is, what it keeps, and where its readers stand. Exit 1: it does not continue what they have read."""
     from gtm_dagster.eventlog import LogChangedError
@@ -59,7 +57,6 @@ def status(context: typer.Context, json: Json = False) -> int:
     return 1 if problems else 0
 
 
-@log.command()
 def accept(
     context: typer.Context,
     reason: Annotated[str, typer.Option(help="Why what is missing is gone; it is kept in the log.")],
@@ -151,3 +148,10 @@ def _actor(actor: str | None) -> str:
         return actor.strip() if actor else getpass.getuser()
     except (OSError, KeyError):
         raise Problem("--actor: this login has no name; say who accepts it", 2) from None
+
+
+COMMANDS = (
+    Group("log", "The event log: its identity, and going on after a lost or restored one.", order=125),
+    Command("log status", status, order=10),
+    Command("log accept", accept, order=20),
+)

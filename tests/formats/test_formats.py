@@ -67,7 +67,7 @@ def test_the_landing_zone_is_listed_and_goes_on_behind_its_last_offset(settings)
     assert [position.seq for position in landing.log_positions()] == [LANDED]
     assert all(file.footer_rows() == file.rows for file in files)
     assert sum(file.rows for file in files) == sum(row["raw"] for row in EXPECTED["books"]) - (NEWEST - LANDED)
-    assert waiting_offsets(settings) == (LANDED, NEWEST)
+    assert waiting_offsets(settings)[:2] == (LANDED, NEWEST)
     pulled = land_log(BuildContext(settings, plan=None))
     assert (pulled.rows, pulled.first_seq, pulled.last_seq) == (NEWEST - LANDED, LANDED + 1, NEWEST)
     with open_log(settings) as log:

@@ -36,4 +36,4 @@ def test_a_lost_log_is_named_with_the_way_out(tmp_path):
             positions = landed_positions(Landing(settings.landing_dir), log)
             assert log.accept([(position, True) for position in positions], reason="the disk died", actor="ada")
         request = tick(instance)
-        assert isinstance(request, dg.RunRequest) and request.run_key == "log-3"
+        assert isinstance(request, dg.RunRequest) and request.run_key == f"log-{log.log_id}-3"

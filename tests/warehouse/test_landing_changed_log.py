@@ -171,8 +171,8 @@ def test_a_changed_log_is_an_error_until_a_person_accepts_it(
     assert [file.key for file in Landing(settings.landing_dir).files()] == landed, "nothing landed on a wrong offset"
     accept(settings)
     land(settings)
-    landed_offset, newest = waiting_offsets(settings)
-    assert landed_offset == newest
+    offsets = waiting_offsets(settings)
+    assert offsets.landed == offsets.newest
     refresh(settings)  # checks the books
     assert ids(settings) == sorted(f"e{n}" for n in expected), "every event that landed or that the log holds is there"
     assert land(settings) == 0
@@ -196,7 +196,7 @@ def test_a_log_that_is_gone_is_an_error_before_a_new_one_is_made(tmp_path):
 def test_without_a_log_and_without_landed_offsets_there_is_nothing_to_miss(tmp_path):
     settings = settings_for(tmp_path)
     assert land(settings) == 0
-    assert waiting_offsets(settings) == (0, 0)
+    assert waiting_offsets(settings) == (0, 0, "")
 
 
 def test_a_landing_zone_from_an_older_backup_takes_up_what_the_log_still_holds(tmp_path):

@@ -117,7 +117,7 @@ def _tables(settings: Settings, progress: Tell | None) -> Iterator[pa.Table]:
     from gtm_dagster.warehouse.landing.from_log import waiting_offsets
 
     landing = Landing(settings.landing_dir)
-    after = waiting_offsets(settings)[0] if settings.log_path.exists() else 0
+    after = waiting_offsets(settings).landed if settings.log_path.exists() else 0
     columns = [*_COLUMNS, "verdict"]
     files = landing.files()
     rows, done = sum(file.rows for file in files), 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 import pyarrow as pa
 
@@ -68,17 +69,25 @@ def missing_log(settings: Settings) -> LogChangedError | None:
     )
 
 
-def waiting_offsets(settings: Settings) -> tuple[int, int]:
-    """Offsets (landed, newest) of the event log; both 0 before the first event. Never opens DuckDB.
+class LogOffsets(NamedTuple):
+    """Up to where log `log_id` has landed, and its newest offset; 0, 0 and "" before the first event."""
+
+    landed: int
+    newest: int
+    log_id: str
+
+
+def waiting_offsets(settings: Settings) -> LogOffsets:
+    """What of the event log waits to be landed. Never opens DuckDB.
 
     Raises LogChangedError as `landed_end`, and when the log is gone.
     """
     if not settings.log_path.exists():
         if gone := missing_log(settings):
             raise gone
-        return 0, 0
+        return LogOffsets(0, 0, "")
     with open_log(settings) as log:
-        return landed_end(Landing(settings.landing_dir), log), log.last_seq()
+        return LogOffsets(landed_end(Landing(settings.landing_dir), log), log.last_seq(), log.log_id)
 
 
 def land_log(ctx: BuildContext, progress: Callable[[int, int], None] | None = None) -> LandResult:

@@ -1,40 +1,19 @@
-"""Reading results: query the tables, attribute a file of paths."""
+"""`gtm attribute`: credit from a file of paths, without any deployment."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from gtm_dagster.attribution import models
-from gtm_dagster.commands.output import Json, Problem, invocation, records, say_json, say_table
+from gtm_dagster.commands.command import Command
+from gtm_dagster.commands.output import Json, records, say_json, say_table
 
 _MODELS_HELP = "Credit model; may be given more than once.\n\n" + "\n\n".join(
     f"{name}: {models.model(name).meaning}" for name in models.MODELS
 )
-
-
-def query(
-    context: typer.Context,
-    sql: Annotated[str, typer.Argument(help='One SELECT, or "-" to read it from stdin.')],
-    work: Annotated[
-        bool, typer.Option("--work", help="Read the working file (staging.events too) while nothing writes.")
-    ] = False,
-    json: Json = False,
-) -> None:
-    """Run one read-only query on the serving copy."""
-    from gtm_dagster.warehouse.serving import query as ask
-
-    text = sys.stdin.read() if sql == "-" else sql
-    if not text.strip():
-        raise Problem('the query is empty; try gtm query "SELECT * FROM marts.funnel"', 2)
-    columns, rows = ask(invocation(context).settings, text, work=work)
-    if json:
-        say_json(records(columns, rows))
-    else:
-        say_table(columns, rows)
 
 
 def attribute(
@@ -65,3 +44,6 @@ def attribute(
         say_json(records(columns, rows))
     else:
         say_table(columns, [[None if cell != cell else cell for cell in row] for row in rows])
+
+
+COMMANDS = (Command("attribute", attribute, order=90),)

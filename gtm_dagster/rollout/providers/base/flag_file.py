@@ -19,7 +19,7 @@ from typing import Any
 
 import yaml
 
-from gtm_dagster.rollout.providers import Conflict, ProviderError
+from gtm_dagster.rollout.providers.base.writer import Conflict, ProviderError
 from gtm_dagster.storage.atomic_write import Drafts
 from gtm_dagster.storage.file_lock import FileLock
 
@@ -28,8 +28,8 @@ LOCK_SECONDS = 2.0
 TRIES = 5
 """How often to start again when somebody without the lock changed the file in between."""
 _STEP_NS = 10_000_000
-"""How much newer than any earlier version a file is made at least: little, so that an edit by hand soon after is newer
-still; where the file system keeps whole seconds only, two seconds."""
+"""The least step of the mtime over any earlier version: little, so that an edit by hand soon after is newer still; where
+the file system keeps whole seconds only, two seconds."""
 
 Document = dict[str, Any]
 
@@ -48,8 +48,8 @@ _Yaml12.add_implicit_resolver(
 
 
 @dataclass(frozen=True)
-class Held:
-    """One reading of the file. `digest` is of its bytes; `stale`: clients that loaded a later version ignore this one."""
+class Snapshot:
+    """The file at one moment. `digest` is of its bytes; `stale`: clients that loaded a later version ignore this one."""
 
     document: Document
     digest: str
@@ -63,7 +63,7 @@ class FlagFile:
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
 
-    def read(self) -> Held:
+    def read(self) -> Snapshot:
         """The file now; ProviderError when it is absent, unreadable or torn (clients then keep what they loaded last)."""
         target = self._target()
         try:
@@ -77,21 +77,21 @@ class FlagFile:
             ) from error
         except OSError as error:
             raise ProviderError(f"flag file {self.path}: cannot be read ({error.strerror})") from error
-        return Held(self._parse(content), _digest(content), mtime_ns, mtime_ns < self._mark())
+        return Snapshot(self._parse(content), _digest(content), mtime_ns, mtime_ns < self._mark())
 
-    def rewrite(self, change: Callable[[Held], Document | None], *, create: Document | None = None) -> bool:
-        """Replaces the file by what `change` makes of it; False when it makes None, and nothing is written.
+    def rewrite(self, change: Callable[[Snapshot], Document | None], *, create: Document | None = None) -> bool:
+        """Replaces the file by what `change` returns; False when it returns None, and nothing is written.
 
         Under the lock, again from the start when somebody without it wrote in between; Conflict after five times.
         `create` is the document to start from when there is no file.
         """
         with self._locked():
             for _ in range(TRIES):
-                held = self._read_or(create)
-                made = change(held)
-                if made is None:
+                snapshot = self._read_or(create)
+                document = change(snapshot)
+                if document is None:
                     return False
-                if self._replace(made, held):
+                if self._replace(document, snapshot):
                     return True
         raise Conflict(
             f"flag file {self.path}: changed {TRIES} times while it was being written; try again", retry=True
@@ -106,9 +106,9 @@ class FlagFile:
             if not os.access(path, os.W_OK)
         ]
 
-    def _read_or(self, create: Document | None) -> Held:
+    def _read_or(self, create: Document | None) -> Snapshot:
         if create is not None and not self._target().exists():
-            return Held(json.loads(json.dumps(create)), "", 0, False)
+            return Snapshot(json.loads(json.dumps(create)), "", 0, False)
         return self.read()
 
     def _parse(self, content: bytes) -> Document:
@@ -125,14 +125,14 @@ class FlagFile:
             raise ProviderError(f"flag file {self.path}: {type(document).__name__} at the top; it must be an object")
         return document
 
-    def _replace(self, document: Document, held: Held) -> bool:
-        """Writes beside the file and renames over it; False when the file is no longer as `held`."""
+    def _replace(self, document: Document, snapshot: Snapshot) -> bool:
+        """Writes beside the file and renames over it; False when the file is no longer as `snapshot`."""
         target = self._target()
         if target.suffix in (".yaml", ".yml"):
             content = yaml.safe_dump(document, sort_keys=False, allow_unicode=True).encode()
         else:
             content = (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
-        before_ns = max(held.mtime_ns, self._mark())
+        before_ns = max(snapshot.mtime_ns, self._mark())
         try:
             with Drafts(alone=True) as drafts:
                 with drafts.of(target).open("wb") as handle:
@@ -140,7 +140,7 @@ class FlagFile:
                     handle.flush()
                     self._like_before(handle.fileno(), target)
                     mtime_ns = _make_newer(handle.fileno(), before_ns)
-                if self._digest_now() != held.digest:
+                if self._digest_now() != snapshot.digest:
                     return False
                 self._mark_path().write_text(f"{mtime_ns}\n")
                 drafts.rename()

@@ -5,9 +5,7 @@ Every call made here sets an absolute state or only reads, so it may be sent aga
 
 from __future__ import annotations
 
-import json
 import math
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,18 +16,15 @@ from urllib.parse import quote, urlsplit
 import msgspec
 import requests
 
-from gtm_dagster.rollout.providers import Conflict, ProviderError
+from gtm_dagster.rollout.providers.base.exchange import Exchanges, Response
+from gtm_dagster.rollout.providers.base.writer import Conflict, ProviderError
 
 ATTEMPT_SECONDS = 2.0
 BUDGET_SECONDS = 5.0
 """One attempt, and one call with all its retries and pauses."""
 PAUSES = (0.2, 0.6)
 """Seconds before the second and the third attempt; there is no fourth."""
-MAX_ANSWER_BYTES = 16_000_000
-MAX_ABANDONED = 8
-"""Attempts that outlived their timeout and still hold a thread; above that nothing new is tried."""
 EVALUATED_AT_ONCE = 8
-_READ = 65_536
 
 T = TypeVar("T")
 
@@ -50,15 +45,12 @@ class Api:
     ) -> None:
         parts = urlsplit(base)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ProviderError(f"{name}: {base!r} is no address; give url one like https://flags.example.com")
+            raise ProviderError(f"{name}: {base!r} is not an address; give url one like https://flags.example.com")
         self.name = name
         self._base = base.rstrip("/")
-        self._headers = dict(headers)
         self._secrets = tuple(secret for secret in secrets if secret)
         self._wanted = wanted
-        self._abandoned: list[threading.Thread] = []
-        self._session = requests.Session()
-        self._session.auth = self._authorize
+        self._exchanges = Exchanges(self._base, headers, name)
 
     def ask(
         self,
@@ -107,11 +99,6 @@ class Api:
                 time.sleep(wait)
         raise AssertionError("the last attempt returns or raises")
 
-    def _authorize(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Sets the headers that authenticate, and keeps requests from adding credentials of a .netrc."""
-        request.headers.update(self._headers)
-        return request
-
     def _attempt(
         self,
         method: str,
@@ -125,9 +112,7 @@ class Api:
         timeout = min(ATTEMPT_SECONDS, deadline - time.monotonic())
         where = f"{self.name}, {what}"
         try:
-            status, answer_headers, answer = self._in_time(
-                lambda: self._exchange(method, path, body, headers, timeout), timeout
-            )
+            response = self._exchanges.run(method, path, body, headers, timeout)
         except requests.Timeout as error:
             raise ProviderError(
                 f"{where}: no answer within {timeout:.1f} s from {self._base}; is it overloaded or blocked?", retry=True
@@ -138,9 +123,9 @@ class Api:
             ) from error
         except requests.RequestException as error:
             raise ProviderError(f"{where}: {self._hide(str(error))}") from error
-        if not 200 <= status < 300:
-            raise self._refusal(where, status, answer_headers, answer, retry_conflict)
-        return answer
+        if not 200 <= response.status < 300:
+            raise self._refusal(where, response, retry_conflict)
+        return response.content
 
     def _decoded(self, answer: bytes, into: type[T], where: str) -> T:
         try:
@@ -151,58 +136,10 @@ class Api:
                 "provider's API, of a version that docs/providers.md names, or a proxy or login page before it?"
             ) from error
 
-    def _in_time(self, exchange: Callable[[], Any], timeout: float) -> Any:
-        """Runs `exchange` at most `timeout` seconds: a server that drips its headers passes every socket timeout."""
-        self._abandoned = [thread for thread in self._abandoned if thread.is_alive()]
-        if len(self._abandoned) >= MAX_ABANDONED:
-            raise requests.Timeout("too many attempts still hang")
-        told: list[Any] = []
-        failed: list[BaseException] = []
-
-        def run() -> None:
-            try:
-                told.append(exchange())
-            except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
-                failed.append(error)
-
-        thread = threading.Thread(target=run, daemon=True, name=f"call {self.name}")
-        thread.start()
-        thread.join(timeout + 0.1)
-        if failed:
-            raise failed[0]
-        if not told:
-            self._abandoned.append(thread)
-            raise requests.Timeout("no whole answer in time")
-        return told[0]
-
-    def _exchange(
-        self, method: str, path: str, body: Any, headers: Mapping[str, str], timeout: float
-    ) -> tuple[int, Mapping[str, str], bytes]:
-        deadline = time.monotonic() + timeout
-        data = None if body is None else json.dumps(body, separators=(",", ":")).encode()
-        sent = {"Accept": "application/json"} | ({} if data is None else {"Content-Type": "application/json"})
-        with self._session.request(
-            method,
-            self._base + path,
-            data=data,
-            headers=sent | dict(headers),
-            timeout=timeout,
-            allow_redirects=False,
-            stream=True,
-        ) as response:
-            parts, size = [], 0
-            for part in response.iter_content(_READ):
-                parts.append(part)
-                size += len(part)
-                if size > MAX_ANSWER_BYTES or time.monotonic() > deadline:
-                    raise requests.Timeout("no whole answer in time")
-            return response.status_code, response.headers, b"".join(parts)
-
-    def _refusal(
-        self, where: str, status: int, headers: Mapping[str, str], answer: bytes, retry_conflict: bool
-    ) -> ProviderError:
-        said = f" ({self._excerpt(answer)})" if answer.strip() else ""
-        where = f"{where}: status {status}{said}"
+    def _refusal(self, where: str, response: Response, retry_conflict: bool) -> ProviderError:
+        status = response.status
+        excerpt = f" ({self._excerpt(response.content)})" if response.content.strip() else ""
+        where = f"{where}: status {status}{excerpt}"
         if status == 401:
             return ProviderError(f"{where}: the token is not accepted; it must be {self._wanted}", status=status)
         if status == 403:
@@ -219,11 +156,11 @@ class Api:
                 f"{where}: the provider could not answer now",
                 retry=True,
                 status=status,
-                retry_after=retry_after(headers.get("Retry-After")),
+                retry_after=retry_after(response.headers.get("Retry-After")),
             )
         if 300 <= status < 400:
             return ProviderError(
-                f"{where}: redirected to {self._hide(headers.get('Location', '?'))}; put that address into url",
+                f"{where}: redirected to {self._hide(response.headers.get('Location', '?'))}; put that address into url",
                 status=status,
             )
         return ProviderError(f"{where}: the provider refuses this", status=status)

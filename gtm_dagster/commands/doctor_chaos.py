@@ -1,4 +1,4 @@
-"""`gtm doctor --drill`: break a throw-away deployment on purpose and look whether the promises hold on this machine."""
+"""`gtm doctor --drill`: chaos in a throw-away deployment, and whether its promises hold on this machine."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from gtm_dagster.settings import Settings
 
 
-def run_drills_here(
+def run_chaos(
     settings: Settings, names: Sequence[str], *, rounds: int | None, minutes: float | None, json: bool
 ) -> int:
     """Run the named drills (all when none is named), `rounds` and `minutes` as in `Asked`, None for its defaults.
 
-    Exit 1: something was found, or a drill asked for by name could not run here.
+    Returns the exit code: 1 when something was found, or when a drill asked for by name could not run here.
 
     Raises Problem (2) for a name that is not known.
     """
@@ -43,7 +43,7 @@ def run_drills_here(
         raise Problem(str(error)) from None
     finally:
         signal.signal(signal.SIGTERM, before)
-    well = all(outcome.ok or (outcome.skipped is not None and outcome.drill not in names) for outcome in outcomes)
+    ok = all(outcome.ok or (outcome.skipped is not None and outcome.drill not in names) for outcome in outcomes)
     if json:
-        say_json({"ok": well, "drills": [asdict(outcome) for outcome in outcomes]})
-    return 0 if well else 1
+        say_json({"ok": ok, "drills": [asdict(outcome) for outcome in outcomes]})
+    return 0 if ok else 1

@@ -1,4 +1,4 @@
-"""Running things: the demo, the collector, and the development set of collector, stream worker and Dagster."""
+"""`gtm dev`: collector, stream worker and Dagster as one development set."""
 
 from __future__ import annotations
 
@@ -6,44 +6,10 @@ import os
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 import typer
 
+from gtm_dagster.commands.command import Command
 from gtm_dagster.commands.output import Problem, invocation, note
-
-
-def demo(
-    context: typer.Context,
-    events: Annotated[int, typer.Option(min=1000, help="Events to simulate.")] = 60_000,
-    days: Annotated[int, typer.Option(min=2, help="Days of history.")] = 30,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same traffic.")] = 7,
-) -> int:
-    """Planted traffic through the whole pipeline, and a report beside the truth. Exit 1: something did not agree."""
-    from gtm_dagster.definitions import build_defs
-    from gtm_dagster.demo.run import run_demo
-    from gtm_dagster.orchestration.guard_tick import guard_once
-    from gtm_dagster.orchestration.refresh_run import run_refresh
-
-    return run_demo(
-        invocation(context).settings,
-        lambda settings: run_refresh(settings, build_defs),
-        lambda settings: guard_once(settings, build_defs),
-        events=events,
-        days=days,
-        seed=seed,
-    )
-
-
-def collect(
-    context: typer.Context,
-    host: Annotated[str | None, typer.Option(help="Address to listen on; default: collector.host.")] = None,
-    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Default: collector.port.")] = None,
-) -> None:
-    """Run the collector: POST /ingest until Ctrl-C."""
-    from gtm_dagster.collector.serve import serve
-
-    settings = invocation(context).settings
-    serve(settings, host or settings.collector.host, settings.collector.port if port is None else port)
 
 
 def dev(
@@ -53,10 +19,12 @@ def dev(
     collector_port: Annotated[int | None, typer.Option(min=1, max=65535, help="Default: collector.port.")] = None,
 ) -> int:
     """Collector, stream worker, Dagster's daemon and web UI together; Ctrl-C ends all."""
+    import msgspec
+
     import gtm_dagster
     from gtm_dagster.commands.children import Children
     from gtm_dagster.orchestration.dead_runs import fail_dead_runs
-    from gtm_dagster.orchestration.refresh_run import instance_of
+    from gtm_dagster.orchestration.instance import instance_of
 
     here = invocation(context)
     settings = here.settings
@@ -96,3 +64,6 @@ def dev(
             f"web UI http://{host}:{port}, collector http://{settings.collector.host}:{settings.collector.port}; Ctrl-C ends all"
         )
         return children.wait()
+
+
+COMMANDS = (Command("dev", dev, order=20),)

@@ -1,4 +1,4 @@
-"""`gtm guard drill`: does the guard turn a flag off here, now, and how many seconds does it take?"""
+"""`gtm guard drill`: whether the guard turns a flag off here and now, and in how many seconds."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from gtm_dagster.commands.command import Command
 from gtm_dagster.commands.output import Json, Problem, invocation, note, say, say_json
 
 
@@ -23,7 +24,7 @@ def drill(
     from gtm_dagster.orchestration.guard_tick import guard_once
 
     try:
-        told = run_drill(
+        result = run_drill(
             invocation(context).settings,
             lambda settings: guard_once(settings, build_defs),
             drop=drop,
@@ -34,8 +35,11 @@ def drill(
     except DrillError as error:
         raise Problem(str(error)) from None
     if json:
-        say_json(asdict(told))
+        say_json(asdict(result))
     else:
-        for line in drill_lines(told):
+        for line in drill_lines(result):
             say(line)
-    return 0 if told.verified and told.served_new_after == 0 else 1
+    return 0 if result.verified and result.served_new_after == 0 else 1
+
+
+COMMANDS = (Command("guard drill", drill, order=70),)

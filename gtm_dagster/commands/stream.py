@@ -1,4 +1,4 @@
-"""The stream worker as a command."""
+"""`gtm stream`: the stream worker in this process."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gtm_dagster.commands.command import Command
 from gtm_dagster.commands.output import Json, invocation, note, say, say_json
 
 if TYPE_CHECKING:
@@ -68,14 +69,14 @@ def _asked_to_stop() -> Iterator[threading.Event]:
 
 
 def _deliver(store: OpsStore, settings: Settings) -> Callable[[], object]:
-    """Sends the notifications that are due."""
-    from gtm_dagster.rollout.control.messages import deliver_due
+    """The side task that sends the notifications that are due."""
+    from gtm_dagster.delivery import deliver_due
 
     return lambda: deliver_due(store, settings, time.time_ns() // 1000)
 
 
 def _watch(settings: Settings) -> Callable[[Guard], FlagState]:
-    """Reads back a guard's flag; a writer a provider is made on first use."""
+    """The side task's reading of a guard's flag; the client of each provider is created on first use."""
     from gtm_dagster.rollout.providers import writer_for
 
     writers: dict[str, FlagWriter] = {}
@@ -104,3 +105,6 @@ def _tell(worker: Worker, settings: Settings, as_json: bool) -> int:
         note(f"behind: {key}; its flag's watermark stands still until it is counted")
     sys.stdout.flush()
     return 1 if behind else 0
+
+
+COMMANDS = (Command("stream", stream, order=40),)
