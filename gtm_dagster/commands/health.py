@@ -62,19 +62,20 @@ def _keys(folder: Path) -> Finding:
 
 
 def _log(here: Invocation) -> Finding:
-    from gtm_dagster.eventlog import EventLogError, open_log
-    from gtm_dagster.warehouse.landing import Landing
+    from gtm_dagster.eventlog import EventLogError
+    from gtm_dagster.storage.migrations import NewerFormatError
+    from gtm_dagster.taxonomy.conform import ContractBreak
+    from gtm_dagster.warehouse.landing.from_log import waiting_offsets
 
-    settings = here.settings
-    if not settings.log_path.exists():
-        return Finding("event log", True, "nothing collected yet; gtm collect starts the collector")
     try:
-        with open_log(settings) as log:
-            last = log.last_seq()
-    except EventLogError as error:
+        offsets = waiting_offsets(here.settings)
+    except (EventLogError, NewerFormatError, ContractBreak) as error:
         return Finding("event log", False, str(error))
-    waiting = last - Landing(settings.landing_dir).log_end()
-    return Finding("event log", waiting >= 0, f"{last:,} records, {waiting:,} of them not landed yet")
+    if not here.settings.log_path.exists():
+        return Finding("event log", True, "nothing collected yet; gtm collect starts the collector")
+    return Finding(
+        "event log", True, f"{offsets.newest:,} records, {offsets.newest - offsets.landed:,} of them not landed yet"
+    )
 
 
 def _landing(here: Invocation) -> Finding:

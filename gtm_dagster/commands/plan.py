@@ -67,14 +67,14 @@ def _rejections(landing: Path, new: Plan, tell: Callable[..., None] | None) -> t
     import pyarrow.parquet as pq
 
     from gtm_dagster.taxonomy.landing_schema import validate_frame
-    from gtm_dagster.warehouse.landing import ARROW_SCHEMA, Landing
+    from gtm_dagster.warehouse.landing import ARROW_SCHEMA, Landing, complete
 
     files = Landing(landing).files()
     rows, done, judged = sum(file.rows for file in files), 0, 0
     rejected: dict[str, int] = {}
     for file in files:
         for batch in pq.ParquetFile(file.path).iter_batches(200_000, columns=ARROW_SCHEMA.names):
-            table = pa.Table.from_batches([batch]).cast(ARROW_SCHEMA)
+            table = complete(batch)
             accepted = table.filter(pc.equal(table.column("verdict"), "accepted"))
             if accepted.num_rows:
                 bad = ~validate_frame(new, accepted.to_pandas()).ok

@@ -9,10 +9,8 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from gtm_dagster.eventlog import open_log
 from gtm_dagster.orchestration.jobs import REFRESH
-from gtm_dagster.settings import Settings
-from gtm_dagster.warehouse.landing import Landing
+from gtm_dagster.warehouse.landing.from_log import LogOffsets
 
 UNFINISHED_RUN = [
     dg.DagsterRunStatus.QUEUED,
@@ -26,7 +24,7 @@ PAUSE = timedelta(minutes=15)
 
 
 def decide_refresh(
-    landed: int, newest: int, running: str | None, failed: list[tuple[str, datetime]], now: datetime
+    offsets: LogOffsets, running: str | None, failed: list[tuple[str, datetime]], now: datetime
 ) -> dg.RunRequest | dg.SkipReason:
     """A run or why there is none, from offsets, the run under way, and the failed refreshes since the last good one.
 
@@ -35,23 +33,16 @@ def decide_refresh(
     """
     if running:
         return dg.SkipReason(f"run {running[:8]} is under way")
-    if newest <= landed and not failed:
-        return dg.SkipReason(f"nothing new: {newest} events in the log, all landed")
+    if offsets.newest <= offsets.landed and not failed:
+        return dg.SkipReason(f"nothing new: {offsets.newest} events in the log, all landed")
     if len(failed) >= GIVE_UP_AFTER and now - failed[0][1] < PAUSE:
         return dg.SkipReason(
             f"the last {len(failed)} refreshes failed (newest {failed[0][0][:8]}); asking again 15 minutes after it"
         )
-    # Dagster never starts two runs of one key, so the attempt after a failed run needs a key of its own.
+    # Dagster never starts two runs of one key: the attempt after a failed run needs a key of its own, and so does an
+    # offset of another log.
     after = f"-after-{failed[0][0][:8]}" if failed else ""
-    return dg.RunRequest(run_key=f"log-{newest}{after}")
-
-
-def log_offsets(settings: Settings) -> tuple[int, int]:
-    """Offsets (landed, newest) of the event log; both 0 before the first event. Never opens DuckDB."""
-    if not settings.log_path.exists():
-        return 0, 0
-    with open_log(settings) as log:
-        return Landing(settings.landing_dir).log_end(), log.last_seq()
+    return dg.RunRequest(run_key=f"log-{offsets.log_id}-{offsets.newest}{after}")
 
 
 def running_writer(instance: dg.DagsterInstance) -> str | None:

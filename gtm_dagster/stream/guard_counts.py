@@ -14,7 +14,7 @@ from itertools import pairwise
 from sqlalchemy import Connection
 
 from gtm_dagster.opsstore import OpsStore, UnitRow
-from gtm_dagster.opsstore.counted import Cell
+from gtm_dagster.opsstore.unit_counts import Cell
 from gtm_dagster.rollout.guard.counts import EXPOSURES, SLOT_US, age_in_slots
 from gtm_dagster.settings import Guard
 from gtm_dagster.stream.guard_events import Sightings

@@ -18,16 +18,16 @@ import pyarrow.compute as pc
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
-from gtm_dagster.eventlog import EventLog, EventLogError
-from gtm_dagster.opsstore import OpsStore, OpsStoreError, ProducerRow
+from gtm_dagster.eventlog import EventLog, EventLogError, Position
+from gtm_dagster.opsstore import GuardProgress, OpsStore, OpsStoreError, ProducerRow
 from gtm_dagster.rollout.guard.counts import SLOT_US
 from gtm_dagster.settings import Guard
 from gtm_dagster.stream.guard_counts import Epochs, count, end_epochs, window_us
 from gtm_dagster.stream.guard_events import LATE_US, Sightings, sightings
 
 CONSUMER = "stream"
-GUARD, EPOCH, RULE = "guard:", "epoch:", "rule:"
-"""Before a guard's key, among the offsets: its place, the last epoch taken in, and the rule it was counted by."""
+GUARD = "guard:"
+"""Before a guard's key, among the positions."""
 BATCH_RECORDS = 50_000
 IDLE_SECONDS = 0.2
 BEATS_SECONDS = 1.0
@@ -77,10 +77,11 @@ class Worker:
         """Take up the places the store holds."""
         for guard in self._guards.values():
             self._store.ensure(guard.key, guard.flag, guard.conversion, guard.environment)
-        self._offsets = self._store.offsets()
+        self._offsets = {name: position.seq for name, position in self._store.positions().items()}
+        self._progress = self._store.guard_progress()
         if CONSUMER not in self._offsets:
             with self._store.transaction() as con:
-                self._store.set_offset(con, CONSUMER, 0)
+                self._set(con, CONSUMER, 0)
         self.place = self._offsets.get(CONSUMER, 0)
         """The offset up to which all guards but those behind have counted."""
         self._places: dict[str, _Place] = {}
@@ -146,7 +147,7 @@ class Worker:
             _log.warning("the log ends at %d, before the offset %d: another log; counting all of it", seq, self.place)
             with self._store.transaction() as con:
                 for consumer in (CONSUMER, *(GUARD + key for key in self._places)):
-                    self._store.set_offset(con, consumer, 0)
+                    self._set(con, consumer, 0)
             self.place = 0
             for place in self._places.values():
                 place.seq = 0
@@ -165,8 +166,7 @@ class Worker:
     def _resumed(self, guard: Guard, epochs: Epochs) -> _Place | None:
         """The stored place, when it knows these epochs and was counted by the same rule."""
         seq = self._offsets.get(GUARD + guard.key)
-        taken = (self._offsets.get(EPOCH + guard.key), self._offsets.get(RULE + guard.key))
-        if seq is None or taken != (epochs[-1][0], _rule(guard)):
+        if seq is None or self._progress.get(guard.key) != GuardProgress(epochs[-1][0], _rule(guard)):
             return None
         if seq < self.place:  # it failed, or was left out of the settings for a while
             with self._store.transaction() as con:
@@ -176,25 +176,26 @@ class Worker:
     def _started(self, guard: Guard, epochs: Epochs) -> _Place:
         """Put the guard where its new epochs begin; with another window or slot, where its first epoch began."""
         key, store = guard.key, self._store
-        known, rule = self._offsets.get(EPOCH + key, 0), self._offsets.get(RULE + key)
-        anew = rule != _rule(guard)
-        if anew and rule is not None:
+        progress = self._progress.get(key)
+        known = 0 if progress is None else progress.epoch
+        anew = progress is None or progress.rule != _rule(guard)
+        if anew and progress is not None:
             _log.warning("%s: counted by another conversion window; counting again what the log still holds", key)
         since_us = min(since for epoch, since in epochs if anew or epoch > known)
         # What happened at `since_us` was received then or later: events count no later than their receipt.
         seq = min(self._log.offset_before(since_us - _SLACK_US), self._offsets.get(GUARD + key, self.place), self.place)
-        fresh = {GUARD + key: seq, EPOCH + key: epochs[-1][0], RULE + key: _rule(guard)}
+        fresh = GuardProgress(epochs[-1][0], _rule(guard))
         with store.transaction() as con:
             self._lock(con)
             if anew:
                 store.forget_counts(con, key)
             else:
                 end_epochs(store, con, guard, epochs)
-            for consumer, value in fresh.items():
-                store.set_offset(con, consumer, value)
+            self._set(con, GUARD + key, seq)
+            store.set_guard_progress(con, key, fresh)
             if seq < self.place:
                 store.hold(con, key, since_us, _now_us())
-        self._offsets.update(fresh)
+        self._offsets[GUARD + key], self._progress[key] = seq, fresh
         return _Place(guard, epochs, seq)
 
     # Counting
@@ -248,7 +249,7 @@ class Worker:
                 except Exception as error:  # noqa: BLE001 - one guard's fault is not another's
                     self._fault(con, place, error)
             if tide is not None:
-                store.set_offset(con, CONSUMER, last)
+                self._set(con, CONSUMER, last)
                 if last >= tide.seq and tide.producers != self._told:
                     store.set_producers(con, tide.producers)
         self.place = common
@@ -259,13 +260,17 @@ class Worker:
 
     def _lock(self, con: Connection) -> None:
         """Keep other workers out of this transaction; OpsStoreError when one has worked since ours began."""
-        if self._store.lock_offset(con, CONSUMER) != self.place:
+        stored = self._store.lock_position(con, CONSUMER)
+        if stored is None or stored.seq != self.place:
             raise OpsStoreError(f"{self._store.address}: another stream worker moved the offset; run only one")
+
+    def _set(self, con: Connection, consumer: str, seq: int) -> None:
+        self._store.set_position(con, consumer, Position("", seq))
 
     def _count_one(self, con: Connection, place: _Place, seen: Sightings, clock_us: int, last: int) -> None:
         key = place.guard.key
         self.changed += count(self._store, con, place.guard, place.epochs, seen)
-        self._store.set_offset(con, GUARD + key, max(place.seq, last))
+        self._set(con, GUARD + key, max(place.seq, last))
         if clock_us - place.pruned_us > _PRUNE_US:
             # An exposure before the conversion has arrived by LATE_US after it; an hour more than is needed.
             self._store.prune_conversions(con, key, clock_us - LATE_US - _HOUR_US)

@@ -15,9 +15,9 @@ NOW = MARCH_1
 
 @pytest.fixture
 def log(tmp_path):
-    made = SqliteEventLog(tmp_path / "events.db")
-    yield made
-    made.close()
+    opened = SqliteEventLog(tmp_path / "events.db")
+    yield opened
+    opened.close()
 
 
 @pytest.mark.parametrize(

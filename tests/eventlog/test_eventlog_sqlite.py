@@ -17,9 +17,9 @@ from gtm_dagster.eventlog.sqlite import SqliteEventLog
 
 @pytest.fixture
 def log(tmp_path):
-    made = SqliteEventLog(tmp_path / "events.db")
-    yield made
-    made.close()
+    opened = SqliteEventLog(tmp_path / "events.db")
+    yield opened
+    opened.close()
 
 
 def ids(log: SqliteEventLog) -> list[str | None]:
@@ -72,8 +72,8 @@ def test_offsets_have_no_gaps_whatever_threads_append(log):
     table, last = log.read_arrow(0, 1_000)
     assert table["row_no"].to_pylist() == list(range(1, last + 1))
     for batch, result in zip(batches, results, strict=True):
-        told = table["event_id"].to_pylist()[result.first_seq - 1 : result.last_seq]
-        assert told == [r.event_id for r, s in zip(batch, result.statuses, strict=True) if s == "accepted"]
+        ids_of_batch = table["event_id"].to_pylist()[result.first_seq - 1 : result.last_seq]
+        assert ids_of_batch == [r.event_id for r, s in zip(batch, result.statuses, strict=True) if s == "accepted"]
 
 
 @pytest.mark.parametrize(
@@ -100,8 +100,8 @@ def test_reading_after_an_offset(log, after, limit, expected):
 def test_records_come_back_as_they_were_stored(log):
     stored = [record("a", properties='{"ü":1}', consent="{}"), quarantined(None, raw="{}")]
     log.append(stored)
-    told, last = log.read_records(0)
-    assert ([(r.event_id, r.event_us, r.properties, r.sealed) for r in told], last) == (
+    stored_records, last = log.read_records(0)
+    assert ([(r.event_id, r.event_us, r.properties, r.sealed) for r in stored_records], last) == (
         [(r.event_id, r.event_us, r.properties, r.sealed) for r in stored], 2,
     )  # fmt: skip
 
@@ -112,8 +112,8 @@ def test_another_process_reads_what_was_acknowledged(log):
         "import sys; from pathlib import Path; from gtm_dagster.eventlog.sqlite import SqliteEventLog\n"
         "table, last = SqliteEventLog(Path(sys.argv[1])).read_arrow(2, 100); print(table['event_id'].to_pylist(), last)"
     )
-    told = subprocess.run([sys.executable, "-c", script, str(log.path)], capture_output=True, text=True, check=True)
-    assert told.stdout.strip() == "['2', '3', '4'] 5"
+    done = subprocess.run([sys.executable, "-c", script, str(log.path)], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "['2', '3', '4'] 5"
 
 
 def test_a_reopened_log_goes_on_where_it_stopped(tmp_path):

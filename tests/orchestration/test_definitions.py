@@ -61,7 +61,7 @@ def test_a_broken_contract_is_a_failed_check_without_a_materialisation(tmp_path)
     land(settings, [event("a", START, anonymous_id="x")], "import-1")
     manifest = settings.landing_dir / "_batches" / "import-1.json"
     batch = json.loads(manifest.read_text())
-    manifest.write_text(json.dumps({**batch, "days": dict.fromkeys(batch["days"], 5)}))
+    manifest.write_text(json.dumps({**batch, "rows": dict.fromkeys(batch["rows"], 5)}))
     result = run_refresh(settings, build_defs)
     assert not result.ok
     contract = next(check for check in result.checks if check.check == "contract")
@@ -149,7 +149,7 @@ def test_event_log_sensor(tmp_path, logged, running, expected):
         context = dg.build_sensor_context(instance=instance, definitions=defs)
         tick = defs.resolve_sensor_def("event_log_sensor").evaluate_tick(context)
     if expected == "request":
-        assert [request.run_key for request in tick.run_requests] == ["log-3"]
+        assert [request.run_key for request in tick.run_requests] == [f"log-{log.log_id}-3"]
     else:
         assert expected in tick.skip_message
         assert tick.run_requests == []

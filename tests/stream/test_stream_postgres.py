@@ -9,6 +9,7 @@ import pytest
 from postgres_server import start_postgres
 from stream_cases import NOON, Deployment, exposure, reference, traffic
 
+from gtm_dagster.eventlog import Position
 from gtm_dagster.opsstore import OpsStore, OpsStoreError
 
 pytestmark = pytest.mark.real
@@ -30,8 +31,8 @@ def test_counts_on_postgresql(here):
     for at in range(0, len(records), 30):
         here.count(records[at : at + 30], batch=7)
     with here.store.transaction() as con:
-        here.store.set_offset(con, "stream", 3)
-        here.store.set_offset(con, "guard:" + here.guards[0].key, 3)
+        here.store.set_position(con, "stream", Position("", 3))
+        here.store.set_position(con, "guard:" + here.guards[0].key, Position("", 3))
     assert here.count() == reference(records, NOON)
     here.append([exposure("one more", "control", NOON)])
     first, second = here.worker(), here.worker()

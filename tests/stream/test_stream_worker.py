@@ -18,11 +18,13 @@ from types import SimpleNamespace
 import pytest
 from stream_cases import GUARD, HOUR, KEY, MINUTE, NOON, C, Deployment, T, cell, changed, conversion, exposure, traffic
 
+from gtm_dagster.eventlog import Position
 from gtm_dagster.opsstore import ProducerRow
 from gtm_dagster.settings import Guard
 from gtm_dagster.stream import Beside, StreamLock, Watcher, WorkerRunningError, worker
 
 BEAT = NOON + HOUR
+START = Position("", 0)
 
 
 def until(holds: Callable[[], object], seconds: float = 30.0) -> None:
@@ -39,7 +41,7 @@ def test_the_watermark_is_stored_with_the_counts_it_is_true_of(here):
     tail = here.worker(batch=2)
     seen = []
     while tail.step():
-        seen.append((here.store.offsets()["stream"], here.store.watermark_us("checkout")))
+        seen.append((here.store.positions()["stream"].seq, here.store.watermark_us("checkout")))
     assert seen == [(2, None), (4, None), (6, BEAT)]
     assert here.counts() == [cell(NOON, T, n=6)]
 
@@ -94,8 +96,8 @@ def test_a_guard_armed_later_counts_from_where_its_epoch_begins(tmp_path):
 
 def test_a_restart_goes_on_where_it_stopped(here):
     here.count([exposure(f"u{n}", T, NOON) for n in range(5)])
-    stored = here.store.offsets()
-    assert (stored["stream"], stored[f"guard:{KEY}"]) == (5, 5)
+    stored = here.store.positions()
+    assert (stored["stream"].seq, stored[f"guard:{KEY}"].seq) == (5, 5)
     here.append([exposure("v", C, NOON)])
     again = here.worker()
     again.once()
@@ -267,12 +269,16 @@ def test_scenario_26_a_worker_killed_again_and_again_counts_as_a_clean_replay(tm
     rounds = 4
     for number in range(rounds):
         mine = parts[number::rounds]
-        before = here.store.offsets().get("stream", 0)
+        before = here.store.positions().get("stream", START).seq
         with gtm_stream(tmp_path / "killed") as process:
             for n, part in enumerate(mine):
                 here.append(part)
                 if n == len(mine) // 2:  # it counts, and there is more to come
-                    until(lambda at=before: here.store.offsets().get("stream", 0) > at or process.poll() is not None)
+                    until(
+                        lambda at=before: (
+                            here.store.positions().get("stream", START).seq > at or process.poll() is not None
+                        )
+                    )
                     here.append(mine[n + 1] if n + 1 < len(mine) else [])
                     process.send_signal(signal.SIGKILL)
             process.wait()
