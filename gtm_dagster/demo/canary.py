@@ -25,8 +25,8 @@ from gtm_dagster.demo.live import WRITE_KEY, collector, same_deployment, stop
 from gtm_dagster.gate.controller import RolloutController
 from gtm_dagster.opsstore import OpsStore, RollbackRow
 from gtm_dagster.rollout.control.arming import Refused, rearm
-from gtm_dagster.rollout.control.context import Post
-from gtm_dagster.rollout.control.evaluation import judge
+from gtm_dagster.rollout.control.context import GuardContext
+from gtm_dagster.rollout.control.evaluation import evaluate
 from gtm_dagster.rollout.providers import ProviderError
 from gtm_dagster.rollout.providers.flagd import set_split
 from gtm_dagster.settings import DRILL_EVENT, DRILL_FLAG, Guard, Settings
@@ -254,7 +254,7 @@ class _UnderWay:
         row = self.store.rollback(held.episode) if held.episode else None
         if row is not None:
             return True, row
-        return judge(self.store, self.settings, self.guard, held, time.time_ns() // 1000).decision.act, None
+        return evaluate(self.store, self.settings, self.guard, held, time.time_ns() // 1000).decision.act, None
 
     def _served_new_after(self) -> int:
         """How many of 200 fresh visitors the gate still gives the new flow."""
@@ -268,7 +268,7 @@ class _UnderWay:
                 f"decided, but not verified off within {WAIT_SECONDS:g} s (state {held.state if held else 'unknown'}): "
                 "is the sensor conversion_guard on, and does the queue take runs?"
             )
-        told = judge(self.store, self.settings, self.guard, held, time.time_ns() // 1000).decision if held else None
+        told = evaluate(self.store, self.settings, self.guard, held, time.time_ns() // 1000).decision if held else None
         return f"no decision within {WAIT_SECONDS:g} s: {told.state}, {told.reason}" if told else "the guard has no row"
 
 
@@ -280,7 +280,7 @@ def _arm(settings: Settings, store: OpsStore, guard: Guard, file: Path, start_us
     since_us = max(start_us, (held.epoch_since_us or 0) + 1)
     try:
         set_split(file, DRILL_FLAG, 0.5, epoch=held.epoch + 1)
-        return rearm(Post.of(settings, store, guard, os.environ), "drill", "gtm guard drill", since_us)
+        return rearm(GuardContext.of(settings, store, guard, os.environ), "drill", "gtm guard drill", since_us)
     except (ProviderError, Refused) as error:
         raise DrillError(str(error)) from None
 

@@ -131,6 +131,10 @@ class EventLog(Protocol):
         """
         ...
 
+    def accepted(self) -> list[dict[str, str | int]]:
+        """The acceptances recorded in this log, oldest first: at (UTC), actor, reason, kind, log_id, seq."""
+        ...
+
     def beat(self, producer: str, ts_us: int, received_us: int, closing: bool = False, instance: str = "") -> bool:
         """Store a producer's heartbeat; False when there are too many producers."""
         ...

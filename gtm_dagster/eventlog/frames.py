@@ -19,7 +19,7 @@ from msgspec.structs import astuple
 
 from gtm_dagster.admission.record import DEFAULTS, LANDING_COLUMNS, Record
 from gtm_dagster.eventlog import EventLogError
-from gtm_dagster.storage.migrations import NewerFormatError
+from gtm_dagster.storage.migrations import NEWER, NewerFormatError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -108,8 +108,7 @@ def _opened(first_seq: int, payload: bytes) -> dict[str, _Column]:
     format_byte = payload[0] if payload else 0
     if format_byte != _ZLIB and format_byte > FORMAT:
         raise NewerFormatError(
-            f"event log, offset {first_seq}: its frame has format {format_byte}; "
-            "written by a newer gtm-dagster, install that version or a later one"
+            f"event log, offset {first_seq}: its frame has format {format_byte}; {NEWER} or a later one"
         )
     try:
         if format_byte == FORMAT:
@@ -160,8 +159,7 @@ def _unknown(frames: list[tuple[int, int, bytes]], opened: list[dict[str, _Colum
     known = {name for name, _ in LANDING_COLUMNS}
     first, names = next((f[0], o.keys() - known) for f, o in zip(frames, opened, strict=True) if o.keys() - known)
     return NewerFormatError(
-        f"event log, offset {first}: its frame has the column {', '.join(sorted(names))}; "
-        "written by a newer gtm-dagster, install that version or a later one"
+        f"event log, offset {first}: its frame has the column {', '.join(sorted(names))}; {NEWER} or a later one"
     )
 
 

@@ -11,9 +11,7 @@ import sqlite3
 from datetime import UTC, datetime
 from pathlib import Path
 
-from gtm_dagster.storage.migrations import Migration, migrate, pending
-
-NEWER = "written by a newer gtm-dagster; install that version"
+from gtm_dagster.storage.migrations import NEWER, Migration, migrate, pending
 
 _INITIAL = (
     "CREATE TABLE IF NOT EXISTS frames (first_seq INTEGER PRIMARY KEY, last_seq INTEGER NOT NULL, day TEXT NOT NULL, payload BLOB NOT NULL)",

@@ -1,7 +1,8 @@
 """The local kill list: flags that serve the old flow whatever their provider says. A JSON file every gate watches.
 
-`{"flags": {"checkout-v2": {"since": "2026-11-24T12:00:00Z", "reason": "..."}}}`; written when the provider cannot be
-told, by hand or by the rollback run, and honoured by every gate of the machine within a second.
+`{"format": 1, "flags": {"checkout-v2": {"since": "2026-11-24T12:00:00Z", "reason": "..."}}}` (a file without `format` has
+1); written when the provider cannot be reached, by hand or by the rollback run, and honoured by every gate of the machine
+within a second.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from gtm_dagster.storage.file_lock import FileLock
 
 logger = logging.getLogger("gtm_dagster.rollout")
 
+FORMAT = 1
 CHECK_SECONDS = 0.5
 """A gate looks at the file at most this often."""
 
@@ -115,12 +117,15 @@ def _parse(data: bytes) -> dict[str, Killed]:
     flags = document.get("flags") if isinstance(document, dict) else None
     if not isinstance(flags, dict):
         raise ValueError('no object under "flags"')
+    if document.get("format", FORMAT) != FORMAT:
+        raise ValueError(f"format {document['format']}, written by a newer gtm-dagster; install that version")
     entries = {flag: entry if isinstance(entry, dict) else {} for flag, entry in flags.items()}
     return {flag: Killed(str(entry.get("since", "")), str(entry.get("reason", ""))) for flag, entry in entries.items()}
 
 
 def _write(path: Path, flags: dict[str, Killed]) -> None:
-    document = {"flags": {flag: {"since": flags[flag].since, "reason": flags[flag].reason} for flag in sorted(flags)}}
+    entries = {flag: {"since": flags[flag].since, "reason": flags[flag].reason} for flag in sorted(flags)}
+    document = {"format": FORMAT, "flags": entries}
     try:
         write_whole(path, (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode(), alone=True)
     except OSError as error:

@@ -15,7 +15,8 @@ from dagster._core.events import EngineEventData
 from gtm_dagster.definitions import build_defs
 from gtm_dagster.orchestration import dead_runs
 from gtm_dagster.orchestration.dead_runs import fail_dead_runs, process_tags
-from gtm_dagster.orchestration.refresh_run import fixed, instance_of
+from gtm_dagster.orchestration.instance import instance_of
+from gtm_dagster.orchestration.refresh_run import fixed
 from gtm_dagster.settings import load_settings
 from gtm_dagster.warehouse.writer_lock import WarehouseLock
 

@@ -11,12 +11,14 @@ from warehouse_cases import PLAN, START, event, land, landing_table, refresh, ro
 
 from gtm_dagster.taxonomy.landing_schema import ContractBreak
 from gtm_dagster.warehouse.engine import opened
+from gtm_dagster.warehouse.fingerprints import SettingsChangedError
 from gtm_dagster.warehouse.landing import Landing, log_name
 from gtm_dagster.warehouse.serving import QueryError, query
-from gtm_dagster.warehouse.tables import SettingsChangedError, get_state, set_state
+from gtm_dagster.warehouse.state import set_state
 from gtm_dagster.warehouse.verify import verify
 from gtm_dagster.warehouse.writer_lock import LockHeldError, WarehouseLock
 
+LOG_ID = "0123456789abcdef"
 HOLD = """
 import sys
 from gtm_dagster.warehouse.writer_lock import WarehouseLock
@@ -47,11 +49,11 @@ def test_the_lock_names_its_holder_and_dies_with_it(tmp_path):
 
 def test_a_batch_without_its_manifest_does_not_count(tmp_path):
     settings = settings_for(tmp_path)
-    land(settings, [event("a", START, anonymous_id="x")], log_name(1, 1))
-    (settings.landing_dir / "_batches" / f"{log_name(1, 1)}.json").unlink()
+    land(settings, [event("a", START, anonymous_id="x")], log_name(LOG_ID, 1, 1))
+    (settings.landing_dir / "_batches" / f"{log_name(LOG_ID, 1, 1)}.json").unlink()
     assert Landing(settings.landing_dir).files() == []
-    assert Landing(settings.landing_dir).log_end() == 0
-    land(settings, [event("a", START, anonymous_id="x"), event("b", START, anonymous_id="x")], log_name(1, 2))
+    assert Landing(settings.landing_dir).log_positions() == []
+    land(settings, [event("a", START, anonymous_id="x"), event("b", START, anonymous_id="x")], log_name(LOG_ID, 1, 2))
     assert refresh(settings).clean == 2
 
 
@@ -71,7 +73,7 @@ def test_a_row_count_that_is_not_the_writers_stops_before_the_write(tmp_path):
     land(settings, [event("b", START, anonymous_id="x")], "import-2")
     manifest = settings.landing_dir / "_batches" / "import-2.json"
     told = json.loads(manifest.read_text())
-    manifest.write_text(json.dumps({**told, "days": {day: rows + 1 for day, rows in told["days"].items()}}))
+    manifest.write_text(json.dumps({**told, "rows": {day: rows + 1 for day, rows in told["rows"].items()}}))
     with pytest.raises(ContractBreak, match="its manifest says 2 rows, the file holds 1"):
         refresh(settings)
     assert rows_of(settings, "SELECT count(*) FROM staging.events") == [(1,)]
@@ -153,10 +155,8 @@ def test_a_working_file_of_an_older_layout_is_refused_or_rebuilt_from_landing(tm
         con.execute("DROP TABLE meta.ids")
         con.execute("DROP TABLE meta.events")
         con.execute("ALTER TABLE core.sessions DROP COLUMN person_no")
-        told = json.loads(get_state(con, "fingerprints"))
-        told["staging"]["layout"] = "2"
-        set_state(con, "fingerprints", json.dumps(told))
-    with pytest.raises(SettingsChangedError, match="layout: built with 2, now"):
+        set_state(con, "fingerprints", json.dumps({"staging": {"layout": "2", "report_timezone": "UTC"}}))
+    with pytest.raises(SettingsChangedError, match="format: built with 2, now"):
         refresh(settings, allow_rebuild=False)
     refresh(settings)
     assert rows_of(settings, "SELECT event_id, person_id FROM staging.events ORDER BY 1") == [("a", "u"), ("b", "u")]
