@@ -205,7 +205,9 @@ class Worker:
             self._producers, self._end = end.producers, None
         return moved
 
-    def _apply(self, cursors: Sequence[Cursor], table: pa.Table | None, after: Position, last: Position, end: LogEnd | None) -> None:  # fmt: skip
+    def _apply(
+        self, cursors: Sequence[Cursor], table: pa.Table | None, after: Position, last: Position, end: LogEnd | None
+    ) -> None:
         """Apply `table` for the cursors and put them at `last`; with the log's end, the worker too."""
         shares = {} if table is None else shares_of(cursors, table)
         batch = Batch(after.seq, last.seq, 0 if table is None else pc.max(table["received_us"]).as_py() or 0)

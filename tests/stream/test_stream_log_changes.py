@@ -154,6 +154,22 @@ def test_a_worker_that_runs_notices_waits_and_goes_on(here, change, message, mor
         thread.join()
 
 
+@pytest.mark.parametrize("after_reading", [False, True])
+def test_a_log_that_changes_while_it_is_read_is_not_counted_under_the_old_one(here, after_reading):
+    counted, before = begun(here), here.store.positions()
+    here.append([exposure(f"n{n}", T, NOON) for n in range(9)])
+
+    class Changing(NewestLog):
+        def read_arrow(self, *arguments: int) -> Any:
+            records = here.log.read_arrow(*arguments)
+            lost_and_grown(here)
+            return records if after_reading else here.log.read_arrow(*arguments)
+
+    with pytest.raises(LogChangedError, match="another log took its place"):
+        Worker(Changing(here), here.store, [GuardReducer(here.store, here.guards)]).once()
+    assert (here.counts(), here.store.positions()) == (counted, before)
+
+
 def test_a_trimmed_guard_holds_back_its_own_flag_alone(here, caplog):
     """It was left out of the settings for a week; the others counted, and the log was trimmed behind them."""
     begun(here)
