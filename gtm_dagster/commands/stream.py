@@ -34,7 +34,7 @@ def stream(
     """Count exposures and conversions of the guarded flags from the event log until Ctrl-C. Exit 1: a guard is behind."""
     from gtm_dagster.eventlog import open_log
     from gtm_dagster.opsstore import OpsStore
-    from gtm_dagster.stream import Beside, StreamLock, Watcher, Worker
+    from gtm_dagster.stream import GuardReducer, SideTasks, StreamLock, Watcher, Worker
 
     settings = invocation(context).settings
     for error in settings.guard_errors:
@@ -44,15 +44,15 @@ def stream(
         OpsStore.of(settings) as store,
         open_log(settings) as log,
     ):
-        worker = Worker(log, store, settings.watched)
+        worker = Worker(log, store, [GuardReducer(store, settings.watched)])
         watcher = Watcher(store, settings.watched, _watch(settings))
         if once:
             watcher.look()
             worker.once()
         else:
-            note(f"stream: {len(settings.watched)} guards, from offset {worker.place} of {settings.log_path}")
+            note(f"stream: {len(settings.watched)} guards, from offset {worker.offset} of {settings.log_path}")
             works = {"flags": (WATCH_SECONDS, watcher.look), "outbox": (OUTBOX_SECONDS, _deliver(store, settings))}
-            with _asked_to_stop() as stop, Beside(works):
+            with _asked_to_stop() as stop, SideTasks(works):
                 worker.run(stop)
         return _tell(worker, settings, as_json)
 
@@ -92,7 +92,7 @@ def _watch(settings: Settings) -> Callable[[Guard], FlagState]:
 def _tell(worker: Worker, settings: Settings, as_json: bool) -> int:
     behind = worker.behind()
     document = {
-        "offset": worker.place,
+        "offset": worker.offset,
         "changed_units": worker.changed,
         "guards": len(settings.watched),
         "behind": behind,
@@ -100,7 +100,7 @@ def _tell(worker: Worker, settings: Settings, as_json: bool) -> int:
     if as_json:
         say_json(document)
     else:
-        say(f"offset {worker.place}, {worker.changed} units counted or corrected, {len(settings.watched)} guards")
+        say(f"offset {worker.offset}, {worker.changed} units counted or corrected, {len(settings.watched)} guards")
     for key in behind:
         note(f"behind: {key}; its flag's watermark stands still until it is counted")
     sys.stdout.flush()

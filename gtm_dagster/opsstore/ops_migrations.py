@@ -84,8 +84,8 @@ MIGRATIONS = (
 )
 
 
-def applied(con: Connection, place: object) -> list[str]:
-    """Names of the migrations the store at `place` has seen; one from before they were recorded has seen the first.
+def applied(con: Connection, address: object) -> list[str]:
+    """Names of the migrations the store at `address` has seen; one from before they were recorded has seen the first.
 
     Raises OpsStoreError when its tables are of no version that was ever released.
     """
@@ -96,24 +96,24 @@ def applied(con: Connection, place: object) -> list[str]:
     version = con.execute(select(tables.meta.c.value).where(tables.meta.c.key == "version")).scalar()
     if version != "1":
         raise OpsStoreError(
-            f"{place}: its tables are of version {version} without a record of migrations, which no gtm-dagster writes; "
+            f"{address}: its tables are of version {version} without a record of migrations, which no gtm-dagster writes; "
             "restore the store from a backup, or name another ops_url"
         )
     return [MIGRATIONS[0].name]
 
 
-def bring_up(con: Connection, place: object) -> list[str]:
+def bring_up(con: Connection, address: object) -> list[str]:
     """Apply the migrations the store has not seen; returns their names.
 
     `con` is in a transaction that keeps other programs out. Raises NewerFormatError and OpsStoreError.
     """
-    seen = applied(con, place)
+    seen = applied(con, address)
     con.exec_driver_sql(
         "CREATE TABLE IF NOT EXISTS migrations (name TEXT NOT NULL, applied_at TEXT NOT NULL, PRIMARY KEY (name))"
     )
-    for name in set(seen) - set(applied(con, place)):
+    for name in set(seen) - set(applied(con, address)):
         _record(con, name)
-    return migrate(con, MIGRATIONS, place, lambda con: applied(con, place), _record)
+    return migrate(con, MIGRATIONS, address, lambda con: applied(con, address), _record)
 
 
 def _record(con: Connection, name: str) -> None:

@@ -29,7 +29,6 @@ from stream_cases import (
     traffic,
 )
 
-from gtm_dagster.eventlog import Position
 from gtm_dagster.rollout.guard.counts import SLOT_US, Counts, count_units
 from gtm_dagster.settings import Guard
 from gtm_dagster.stream.guard_counts import epoch_of
@@ -176,9 +175,12 @@ def test_any_order_split_repetition_and_restart_counts_the_same(records, data):
             here.worker(batch=data.draw(st.sampled_from((1, 3, 100)))).once()
             at += size
             if data.draw(st.booleans()):  # as after losing the last transactions: everything is read again
-                with here.store.transaction() as con:
-                    for consumer in ("stream", f"guard:{KEY}"):
-                        here.store.set_position(con, consumer, Position("", data.draw(st.integers(0, 3))))
+                here.rewind(
+                    {
+                        name: data.draw(st.integers(0, min(3, here.log.last_seq())))
+                        for name in ("stream", f"guard:{KEY}")
+                    }
+                )
         if rearmed_after == len(parts):
             here.arm(second)
         here.append(order[at:])

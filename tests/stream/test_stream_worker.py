@@ -21,7 +21,7 @@ from stream_cases import GUARD, HOUR, KEY, MINUTE, NOON, C, Deployment, T, cell,
 from gtm_dagster.eventlog import Position
 from gtm_dagster.opsstore import ProducerRow
 from gtm_dagster.settings import Guard
-from gtm_dagster.stream import Beside, StreamLock, Watcher, WorkerRunningError, worker
+from gtm_dagster.stream import SideTasks, StreamLock, Watcher, WorkerRunningError, guard_reducer
 
 BEAT = NOON + HOUR
 START = Position("", 0)
@@ -69,7 +69,7 @@ def test_records_nobody_counts_are_passed_over(tmp_path):
     here.append(traffic(1))
     tail = here.worker()
     tail.once()
-    assert (tail.place, tail.changed, here.tables()) == (
+    assert (tail.offset, tail.changed, here.tables()) == (
         here.log.last_seq(),
         0,
         {"guard_units": [], "guard_counts": []},
@@ -101,7 +101,7 @@ def test_a_restart_goes_on_where_it_stopped(here):
     here.append([exposure("v", C, NOON)])
     again = here.worker()
     again.once()
-    assert (again.place, again.changed) == (6, 1)
+    assert (again.offset, again.changed) == (6, 1)
 
 
 def test_another_window_counts_again_what_the_log_holds(here, caplog):
@@ -113,26 +113,15 @@ def test_another_window_counts_again_what_the_log_holds(here, caplog):
     assert here.count() == [cell(NOON, T), cell(NOON, T, 5 * MINUTE)]
 
 
-def test_another_log_is_counted_from_its_start(here, tmp_path, caplog):
-    here.count([exposure("u", T, NOON), exposure("v", T, NOON)])
-    here.log.close()
-    for path in tmp_path.glob("events.db*"):
-        path.unlink()
-    again = Deployment(tmp_path, armed_us=None)
-    assert again.count([exposure("w", C, NOON)]) == sorted([cell(NOON, T, n=2), cell(NOON, C)])
-    assert "another log" in caplog.text
-    again.close()
-
-
 OTHER = Guard("pricing", "signup_completed")
 
 
 def test_scenario_28_a_guard_that_cannot_be_counted_stops_no_other(tmp_path, monkeypatch, caplog):
     here = Deployment(tmp_path, GUARD, OTHER)
-    real = worker.count
+    real = guard_reducer.count
 
-    def fails_for_checkout(store, con, guard, epochs, seen):
-        counted = real(store, con, guard, epochs, seen)
+    def fails_for_checkout(store, con, guard, epochs, events):
+        counted = real(store, con, guard, epochs, events)
         if guard.key == KEY:
             raise KeyError("planted")
         return counted
@@ -141,12 +130,12 @@ def test_scenario_28_a_guard_that_cannot_be_counted_stops_no_other(tmp_path, mon
     here.worker().once()
     records = [exposure("u", T, NOON), exposure("u", C, NOON, flag="pricing")]
     with monkeypatch.context() as patched:
-        patched.setattr(worker, "count", fails_for_checkout)
+        patched.setattr(guard_reducer, "count", fails_for_checkout)
         here.log.beat("shop", BEAT, BEAT)
         tail = here.worker()
         here.append(records)
         tail.once()
-    assert f"{KEY}: cannot be counted" in caplog.text
+    assert f"{KEY}: cannot go on" in caplog.text
     assert tail.behind() == [KEY]
     assert (here.counts(), here.counts(guard=OTHER)) == ([], [cell(NOON, C)]), "half a batch is nothing"
     assert here.store.watermark_us("pricing") == BEAT
@@ -229,7 +218,7 @@ def test_work_beside_goes_on_after_a_fault_and_apart_from_what_hangs(caplog):
         done.append(1)
         raise ValueError("planted")
 
-    with Beside({"hangs": (0.01, hang.wait), "fails": (0.01, fails)}):
+    with SideTasks({"hangs": (0.01, hang.wait), "fails": (0.01, fails)}):
         until(lambda: len(done) >= 3)
         hang.set()
     assert caplog.text.count("fails: ValueError: planted") == 1
