@@ -9,7 +9,7 @@ import typer
 from gtm_dagster.commands.output import Invocation, Problem
 
 if TYPE_CHECKING:
-    from gtm_dagster.rollout.guard.detector import Rule
+    from gtm_dagster.rollout.guard.rule import Rule
     from gtm_dagster.settings import Guard
 
 Threshold = Annotated[float | None, typer.Option(help="Relative drop, share of 1. Default: the guard's, else 0.15.")]
@@ -31,7 +31,7 @@ def rule_told(
     window: float | None = None,
 ) -> Rule:
     """The rule of a declared guard (default: of a guard without settings) with what the command line says instead."""
-    from gtm_dagster.rollout.guard.detector import Rule
+    from gtm_dagster.rollout.guard.rule import Rule
     from gtm_dagster.settings import Guard
 
     base = declared or Guard("", "")

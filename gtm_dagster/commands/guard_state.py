@@ -15,7 +15,7 @@ from gtm_dagster.commands.output import Invocation, Json, Problem, invocation, n
 
 if TYPE_CHECKING:
     from gtm_dagster.opsstore import OpsStore
-    from gtm_dagster.rollout.guard.detector import Verdict
+    from gtm_dagster.rollout.guard.verdict import Verdict
     from gtm_dagster.settings import Guard, Settings
 
 Reason = Annotated[str, typer.Option(help="Why; it is kept in the guard's history.")]

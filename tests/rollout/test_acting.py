@@ -23,7 +23,7 @@ from gtm_dagster.rollout.control.chart import PNG_BYTES, curves, inline, png
 from gtm_dagster.rollout.control.context import ActionFailed, GuardContext
 from gtm_dagster.rollout.control.evidence import digest, from_json, replay, replayed_decision, to_json
 from gtm_dagster.rollout.guard.decide import episode_id
-from gtm_dagster.rollout.guard.detector import Rule
+from gtm_dagster.rollout.guard.rule import Rule
 from gtm_dagster.rollout.providers import FlagState, ProviderError
 from gtm_dagster.rollout.providers.base.flag_file import FlagFile
 from gtm_dagster.rollout.providers.flagd import Flagd, set_split

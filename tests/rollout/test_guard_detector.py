@@ -10,7 +10,9 @@ from traffic_cases import PER_MINUTE, between, drawn, steady, until
 
 from gtm_dagster.rollout.guard.cells import age_edges, cells_of
 from gtm_dagster.rollout.guard.counts import SLOT_US, Counts
-from gtm_dagster.rollout.guard.detector import Rule, decided_us, detect, trace
+from gtm_dagster.rollout.guard.detector import decided_us, trace
+from gtm_dagster.rollout.guard.rule import Rule
+from gtm_dagster.rollout.guard.verdict import detect
 from gtm_dagster.settings import Guard
 
 RULE = Rule()
@@ -90,12 +92,12 @@ def test_the_verdict_is_the_end_of_the_trace() -> None:
 
 def test_a_small_block_is_the_weighted_mean_of_its_bets() -> None:
     """One block, one age, one restart: the statistic by hand."""
-    from gtm_dagster.rollout.guard.detector import BET_WEIGHTS, BETS
-    from gtm_dagster.rollout.guard.e_process import log_e
+    from gtm_dagster.rollout.guard.e_process import log_e_values
+    from gtm_dagster.rollout.guard.log_e_path import BET_WEIGHTS, BETS
 
     counts = Counts.from_rows(rows(10, 8, 4, 1), SLOT_US * 2)
     one, rate = np.ones(1), np.full(1, 0.05)
-    bets = [log_e(8 * one, one, 10 * one, 4 * one, rate, 1 - b * 0.925, 0.075)[0] for b in BETS]
+    bets = [log_e_values(8 * one, one, 10 * one, 4 * one, rate, 1 - b * 0.925, 0.075)[0] for b in BETS]
     assert sum(BET_WEIGHTS) == pytest.approx(1.0), "more than one stake would break the budget"
     weight = 1.0 + 0.5 + 0.5 / 12
     assert detect(counts, RULE).log_e == pytest.approx(np.log(weight * np.dot(BET_WEIGHTS, np.exp(bets))), abs=1e-12)

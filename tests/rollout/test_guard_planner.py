@@ -7,15 +7,16 @@ import pytest
 from traffic_cases import drawn, steady
 
 from gtm_dagster.rollout.guard.bounds import (
-    mde,
-    minutes_to_evidence,
+    minimum_detectable_effect,
+    minutes_to_proof,
     smallest_drop,
     treated_visitors_needed,
     visitors_needed,
-    visitors_to_evidence,
+    visitors_to_proof,
 )
-from gtm_dagster.rollout.guard.detector import Rule
-from gtm_dagster.rollout.guard.planner import Traffic, duration, observed_traffic, percent_up, plan
+from gtm_dagster.rollout.guard.guarded_traffic import Traffic, observed_traffic
+from gtm_dagster.rollout.guard.planner import duration, percent_up, plan
+from gtm_dagster.rollout.guard.rule import Rule
 from gtm_dagster.rollout.guard.simulate import Scenario, simulate
 
 ONE_PERCENT = math.log(100)
@@ -83,9 +84,7 @@ DELAYS = [
 
 def held_to_simulation(case: tuple[float, ...], runs: int, within: float) -> None:
     pace, base, drop, share, delay = case
-    told = [
-        minutes_to_evidence(base, pace, share, drop, YEAR, 0.15, delay_minutes=delay, quantile=q) for q in (0.5, 0.9)
-    ]
+    told = [minutes_to_proof(base, pace, share, drop, YEAR, 0.15, delay_minutes=delay, quantile=q) for q in (0.5, 0.9)]
     median, p90 = told
     assert median is not None and p90 is not None
     hours = min(3 * p90 / 60, 160)
@@ -109,7 +108,7 @@ def test_more_traffic_drop_or_evidence_changes_the_delay_the_right_way() -> None
     def minutes(
         pace: float = 100, share: float = 0.5, drop: float = 0.3, budget: float = YEAR, q: float = 0.5
     ) -> float:
-        told = minutes_to_evidence(0.2, pace, share, drop, budget, 0.15, quantile=q)
+        told = minutes_to_proof(0.2, pace, share, drop, budget, 0.15, quantile=q)
         assert told is not None
         return told
 
@@ -121,12 +120,12 @@ def test_more_traffic_drop_or_evidence_changes_the_delay_the_right_way() -> None
 
 
 def test_late_conversions_delay_the_proof_by_about_their_delay() -> None:
-    at_once, late = (minutes_to_evidence(0.2, 100, 0.5, 0.3, YEAR, 0.15, delay_minutes=d) for d in (0.0, 10.0))
+    at_once, late = (minutes_to_proof(0.2, 100, 0.5, 0.3, YEAR, 0.15, delay_minutes=d) for d in (0.0, 10.0))
     assert at_once is not None and late is not None and late - at_once == pytest.approx(10.0, abs=1.0)
 
 
 def test_the_least_drop_falls_with_time_and_never_below_the_threshold() -> None:
-    told = [mde(0.2, 100, 0.5, minutes, YEAR, 0.15) for minutes in (1, 5, 60, 1440, 100_000)]
+    told = [minimum_detectable_effect(0.2, 100, 0.5, minutes, YEAR, 0.15) for minutes in (1, 5, 60, 1440, 100_000)]
     assert told[0] is None, "one minute proves nothing"
     least = [drop for drop in told if drop is not None]
     assert least == sorted(least, reverse=True) and least[-1] == 0.15
@@ -226,7 +225,7 @@ def test_a_duration_is_said_as_a_person_says_it(minutes: float | None, text: str
 
 
 def test_a_split_without_an_arm_has_no_delay() -> None:
-    assert visitors_to_evidence(0.2, 1.0, 0.5, YEAR, 0.15, 0.5) is None
+    assert visitors_to_proof(0.2, 1.0, 0.5, YEAR, 0.15, 0.5) is None
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from gtm_dagster.rollout.guard.detector import Rule
+from gtm_dagster.rollout.guard.rule import Rule
 from gtm_dagster.rollout.guard.simulate import Scenario, Simulation, simulate
 
 RULE = Rule()

@@ -27,7 +27,7 @@ from gtm_dagster.rollout.guard.decide import (
     VERIFYING,
     episode_id,
 )
-from gtm_dagster.rollout.guard.detector import Verdict
+from gtm_dagster.rollout.guard.verdict import Verdict
 from gtm_dagster.rollout.providers import Conflict, FlagState, ProviderError
 
 if TYPE_CHECKING:

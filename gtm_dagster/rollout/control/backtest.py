@@ -10,8 +10,9 @@ import numpy as np
 
 from gtm_dagster.gate.exposures import ARMS, EXPOSED, drawn_by_lot
 from gtm_dagster.rollout.guard.counts import Counts, count_units
-from gtm_dagster.rollout.guard.detector import Rule, Trace, decided_us
+from gtm_dagster.rollout.guard.detector import Trace, decided_us
 from gtm_dagster.rollout.guard.history import trace_history
+from gtm_dagster.rollout.guard.rule import Rule
 
 if TYPE_CHECKING:
     import pyarrow as pa

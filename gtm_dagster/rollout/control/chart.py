@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gtm_dagster.rollout.guard.counts import SLOT_US, Counts
-from gtm_dagster.rollout.guard.detector import Rule, trace
+from gtm_dagster.rollout.guard.detector import trace
+from gtm_dagster.rollout.guard.rule import Rule
 
 Floats = NDArray[np.float64]
 INLINE_CHARACTERS = 999

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-from gtm_dagster.rollout.guard.detector import SRM_LIMIT, Rule, Verdict
+from gtm_dagster.rollout.guard.rule import Rule
+from gtm_dagster.rollout.guard.verdict import SRM_LIMIT, Verdict
 
 DISARMED, ARMED = "DISARMED", "ARMED"
 ROLLING_BACK, VERIFYING, ROLLED_BACK = "ROLLING_BACK", "VERIFYING", "ROLLED_BACK"
