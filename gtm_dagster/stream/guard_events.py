@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from gtm_dagster.gate.exposures import EXPOSED, drawn_by_lot
+from gtm_dagster.gate.exposures import EXPOSED, randomised_exposure
 from gtm_dagster.settings import DRILL_FLAG, DRILL_REASON, Guard
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def sightings(table: pa.Table, guards: Sequence[Guard]) -> dict[str, Sightings]:
         if at_us is None:
             continue
         if name == EXPOSED:
-            shown = drawn_by_lot(properties)
+            shown = randomised_exposure(properties)
             unit = user or anonymous
             if shown is not None and unit:
                 drill = shown.flag == DRILL_FLAG
