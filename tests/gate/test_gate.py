@@ -17,8 +17,8 @@ from openfeature.flag_evaluation import FlagResolutionDetails, Reason
 from openfeature.provider import AbstractProvider, Metadata
 from openfeature.provider.in_memory_provider import InMemoryFlag, InMemoryProvider
 
+from gtm_dagster.gate.answers import FALLBACKS
 from gtm_dagster.gate.breaker import Breaker
-from gtm_dagster.gate.controller import FALLBACKS
 from gtm_dagster.gate.exposures import Exposures
 from gtm_dagster.gate.identity import FirstPartyIdentity, Unit, Visitor
 from gtm_dagster.gate.memory import INTERRUPTED, FlagMemory

@@ -11,7 +11,7 @@ import pytest
 from gate_doubles import FLAG, Hangs, Recorder, Says, eventually, off, on, patient
 
 from gtm_dagster.gate import controller as gate
-from gtm_dagster.gate.breaker import Admission, Breaker
+from gtm_dagster.gate.breaker import Breaker, Permit
 from gtm_dagster.gate.freshness import Freshness
 from gtm_dagster.gate.workers import DeadlineExceeded, Workers
 from gtm_dagster.rollout import RolloutController
@@ -185,15 +185,15 @@ def test_breaker_states() -> None:
     assert [breaker.failed(), breaker.failed()] == [False, False]
     breaker.succeeded()
     assert [breaker.failed(), breaker.failed(), breaker.failed()] == [False, False, True]
-    assert breaker.admit() is Admission.REFUSED
+    assert breaker.permit() is Permit.REFUSED
     breaker.succeeded()
     assert breaker.is_open, "an answer that was under way does not close it"
     clock.now += 4
-    assert [breaker.admit(), breaker.admit()] == [Admission.PROBE, Admission.REFUSED]
+    assert [breaker.permit(), breaker.permit()] == [Permit.PROBE, Permit.REFUSED]
     clock.now += 4
-    assert breaker.admit() is Admission.PROBE, "the probe before never came back"
+    assert breaker.permit() is Permit.PROBE, "the probe before never came back"
     assert [breaker.probed(), breaker.probed()] == [True, False]
-    assert breaker.admit() is Admission.ASK
+    assert breaker.permit() is Permit.ASK
 
 
 def test_freshness_over_time() -> None:
