@@ -67,7 +67,7 @@ def test_a_flag_without_a_name_is_refused(tmp_path: Path) -> None:
         kill_list.add(tmp_path / "killed.json", "", "", AT)
 
 
-def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(KillListError, match="cannot be"):
         kill_list.add(tmp_path / "file" / "killed.json", FLAG, "", AT)
@@ -100,4 +100,4 @@ def test_scenario_19_the_gate_honours_the_kill_list_whatever_the_provider_says(t
         assert provider.asked == asked, "a killed flag asks nobody"
         kill_list.remove(path, FLAG)
         eventually(lambda: gate.is_feature_enabled("u1", FLAG), 1.0)
-    assert [reason for _, reason, _ in tracker.told()] == ["SPLIT", "KILLED", "SPLIT"]
+    assert [reason for _, reason, _ in tracker.emitted()] == ["SPLIT", "KILLED", "SPLIT"]

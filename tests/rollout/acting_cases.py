@@ -1,4 +1,4 @@
-"""A guard with planted counts, a flag in a file or with a scripted provider, and a clock that only moves when told."""
+"""A guard with planted counts, a flag in a file or with a scripted provider, and a clock that only moves when asked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Turning a flag off, step by step: what is done once, what is retried, what is never overwritten, what is told."""
+"""Turning a flag off, step by step: what is done once, what is retried, what is never overwritten, what is announced."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ def through(context: GuardContext, watermark_us: int, attempt: int = 1):
         lambda: turn_off(context, EPISODE),
         lambda: verify(context, EPISODE, f"run-{attempt}"),
     ):
-        told = step()
-        if not told.proceed:
+        step_result = step()
+        if not step_result.proceed:
             break
-    return told
+    return step_result
 
 
 def states(store: OpsStore) -> list[str]:
@@ -165,9 +165,9 @@ else:
     points[where]()
 run = str(os.getpid())
 for step in (lambda: acting.claim(context, episode, 1, watermark, run), lambda: acting.turn_off(context, episode), lambda: acting.verify(context, episode, run)):
-    told = step()
-    print("step", told.outcome, flush=True)
-    if not told.proceed:
+    outcome = step()
+    print("step", outcome.outcome, flush=True)
+    if not outcome.proceed:
         break
 store.close()
 """
@@ -226,14 +226,14 @@ def test_scenario_17_two_runs_at_once_make_one_event(tmp_path, store):
     both = [started("together", tmp_path, watermark) for _ in range(2)]
     for process in both:
         assert process.stdout.readline() == "ready\n"
-    told = ""
+    output = ""
     for process in both:
         process.stdin.write("go\n")
         process.stdin.flush()
     for process in both:
-        told += process.communicate(timeout=60)[0]
+        output += process.communicate(timeout=60)[0]
         assert process.returncode == 0
-    assert told.split().count("event") == 1
+    assert output.split().count("event") == 1
     assert [row.episode for row in store.rollbacks()] == [EPISODE]
     assert states(store) == ["ARMED", "ROLLING_BACK", "VERIFYING", "ROLLED_BACK"]
 
@@ -264,13 +264,13 @@ def down(times: int, retry: bool = True) -> list[ProviderError]:
     ids=["one 500", "four 500", "down when it was claimed"],
 )
 def test_scenario_18_retries_until_it_works(tmp_path, store, writer, slept):
-    chosen = writer()
-    faults, chosen.faults = chosen.faults, {}
-    context, watermark, _, clock = scripted(tmp_path, store, chosen)
-    chosen.faults = faults
+    provider = writer()
+    faults, provider.faults = provider.faults, {}
+    context, watermark, _, clock = scripted(tmp_path, store, provider)
+    provider.faults = faults
     assert through(context, watermark).outcome == "rolled_back"
     assert clock.slept == slept
-    assert len(chosen.events) == 1
+    assert len(provider.events) == 1
     assert store.rollback(EPISODE).verified
 
 
@@ -358,8 +358,8 @@ def test_scenario_19_an_older_mtime_is_written_over(tmp_path, store):
 def test_scenario_20_a_change_by_a_person_stands(tmp_path, store, state, why):
     context, watermark, writer, _ = scripted(tmp_path, store)
     writer.state = state
-    told = through(context, watermark)
-    assert (told.outcome, told.proceed) == ("superseded", False) and why in told.reason
+    result = through(context, watermark)
+    assert (result.outcome, result.proceed) == ("superseded", False) and why in result.reason
     assert writer.events == [] and writer.state is state
     assert store.guard(GUARD.key).state == "SUPERSEDED"
     assert store.rollback(EPISODE).outcome == "superseded"
@@ -414,7 +414,7 @@ def test_scenario_23_a_dry_run_writes_nothing_and_says_so_once(tmp_path, store):
 
 
 @pytest.mark.parametrize(("actor", "reason"), [("ana", ""), ("ana", "  "), ("", "fixed")])
-def test_scenario_24_nobody_or_nothing_said_is_refused(tmp_path, store, actor, reason):
+def test_scenario_24_no_actor_or_no_reason_is_refused(tmp_path, store, actor, reason):
     context, watermark = armed(settings_for(tmp_path), store, broken())
     through(context, watermark)
     with pytest.raises(Refused, match="it is kept in the guard's history"):
@@ -507,14 +507,14 @@ def test_scenario_29_a_bundle_replays_to_the_same_decision(tmp_path, store, fact
     context, watermark = armed(settings_for(tmp_path), store, broken(minutes=60, factor=factor, delay_minutes=2.0))
     assert through(context, watermark).outcome == "rolled_back"
     row = store.rollback(EPISODE)
-    held = from_json(row.bundle)
-    again = replay(held)
-    assert again == held.verdict
+    evidence = from_json(row.bundle)
+    again = replay(evidence)
+    assert again == evidence.verdict
     assert abs(again.log_e - row.log_e) <= 1e-9
-    told = replayed_decision(held)
-    assert (told.act, told.decided_us, told.reason) == (True, row.decided_us, row.reason)
-    assert to_json(held) == row.bundle and len(digest(row.bundle)) == 64
-    assert held.before.enabled
+    decision = replayed_decision(evidence)
+    assert (decision.act, decision.decided_us, decision.reason) == (True, row.decided_us, row.reason)
+    assert to_json(evidence) == row.bundle and len(digest(row.bundle)) == 64
+    assert evidence.before.enabled
 
 
 @pytest.mark.parametrize(
@@ -542,8 +542,8 @@ def test_the_sampled_units_are_the_last_treated_ones(tmp_path, store):
     with store.transaction() as con:
         store.put_units(con, GUARD.key, rows)
     assert claim(context, EPISODE, 1, watermark).proceed
-    chosen = sampled_units(context, store.rollback(EPISODE))
-    assert set(chosen) == {f"u{i}" for i in range(1, 31, 2)}
+    units = sampled_units(context, store.rollback(EPISODE))
+    assert set(units) == {f"u{i}" for i in range(1, 31, 2)}
     turn_off(context, EPISODE)
     verify(context, EPISODE)
     assert store.rollback(EPISODE).last_exposure_us == watermark - MINUTE
@@ -553,6 +553,6 @@ def test_the_counts_of_the_claim_start_where_they_were_planted(tmp_path, store):
     counts = broken()
     context, watermark = armed(settings_for(tmp_path), store, counts)
     claim(context, EPISODE, 1, watermark)
-    held = from_json(store.rollback(EPISODE).bundle).counts
-    assert int(held.exposed.sum()) == int(counts.exposed.sum())
+    claimed = from_json(store.rollback(EPISODE).bundle).counts
+    assert int(claimed.exposed.sum()) == int(counts.exposed.sum())
     assert watermark - start_of(counts) >= counts.watermark_us - MINUTE

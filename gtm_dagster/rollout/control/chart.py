@@ -50,13 +50,13 @@ def curves(counts: Counts, rule: Rule, log_budget: float, points: int = 40) -> C
     history = trace(counts, rule)
     # The last moment is the decision: it must be a point of the drawing.
     moments = len(history.times_us)
-    drawn = np.unique(np.linspace(0, max(moments - 1, 0), points).astype(int))[:moments]
+    indexes = np.unique(np.linspace(0, max(moments - 1, 0), points).astype(int))[:moments]
     return Curves(
         rate_us=(counts.slot0 + np.arange(bins) * width).astype(float) * SLOT_US,
         control=rates[0],
         treatment=rates[1],
-        evidence_us=np.asarray(history.times_us, dtype=float)[drawn],
-        log_e=np.asarray(history.log_e, dtype=float)[drawn],
+        evidence_us=np.asarray(history.times_us, dtype=float)[indexes],
+        log_e=np.asarray(history.log_e, dtype=float)[indexes],
         log_budget=log_budget,
     )
 

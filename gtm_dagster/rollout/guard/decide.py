@@ -62,7 +62,7 @@ def decide(stored: str, verdict: Verdict | None, signals: Signals, rule: Rule) -
             SRM_HOLD,
             False,
             f"the split is not the planned one ({split}, log e {verdict.srm_log_e:.1f} of {SRM_LIMIT:.1f}): "
-            f"the arms cannot be compared; held for a person. {verdict.reason}",
+            f"the arms cannot be compared; a person has to look. {verdict.reason}",
             at,
         )
     if verdict.above_since_us is not None:
@@ -81,7 +81,7 @@ _LATCHED = {
 
 def _blind(signals: Signals) -> str:
     if signals.watermark_us is None:
-        return "no producer has sent a heartbeat: what has not arrived cannot be told from what has not happened"
+        return "no producer has sent a heartbeat: an event that is late looks like one that never happened"
     if signals.missing:
         return f"no heartbeat for two minutes from {', '.join(signals.missing)}"
     return ""
