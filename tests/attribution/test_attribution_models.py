@@ -139,10 +139,10 @@ def credited(conversions):
         for hours in WINDOWS_HOURS:
             rows = [[name, hours, round(hours * HOUR_US), HALF_LIFE * HOUR_US] for name in MODELS]
             con.executemany("INSERT INTO windows VALUES (?, ?, ?, ?)", rows)
-        con.execute("CREATE TABLE scope_conversions (conversion_id BIGINT)")
-        con.executemany("INSERT INTO scope_conversions VALUES (?)", [[conversion] for conversion in conversions])
+        con.execute("CREATE TABLE conversion_moments (conversion_id BIGINT)")
+        con.executemany("INSERT INTO conversion_moments VALUES (?)", [[conversion] for conversion in conversions])
         con.execute(
-            """CREATE TABLE scope_touchpoints (
+            """CREATE TABLE conversion_touches (
                 conversion_id BIGINT, session_key VARCHAR, source_key INTEGER, is_direct INTEGER, age_us BIGINT, touch_us BIGINT
             )"""
         )
@@ -151,7 +151,7 @@ def credited(conversions):
             for conversion, touches in conversions.items()
             for age, session, direct in touches
         ]
-        con.executemany("INSERT INTO scope_touchpoints VALUES (?, ?, ?, ?, ?, ?)", rows)
+        con.executemany("INSERT INTO conversion_touches VALUES (?, ?, ?, ?, ?, ?)", rows)
         found: dict[tuple, dict] = {}
         for conversion, model, hours, session, credit in con.execute(
             f"SELECT conversion_id, model, window_hours, session_key, credit FROM ({statement('credits')})"
@@ -202,7 +202,7 @@ def folder(tmp_path, monkeypatch):
     before = set(sys.modules)
     monkeypatch.setattr(models, "__path__", [*models.__path__, str(tmp_path)])
     yield tmp_path
-    for name in set(sys.modules) - before:
+    for name in [name for name in sys.modules if name not in before and name.startswith(models.__name__)]:
         del sys.modules[name]
 
 
