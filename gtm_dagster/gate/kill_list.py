@@ -1,7 +1,7 @@
 """The local kill list: flags that serve the old flow whatever their provider says. A JSON file every gate watches.
 
-`{"flags": {"checkout-v2": {"since": "2026-11-24T12:00:00Z", "reason": "..."}}}`; written when the provider does not
-take a change, by hand or by the rollback run, and honoured by every gate of the machine within a second.
+`{"flags": {"checkout-v2": {"since": "2026-11-24T12:00:00Z", "reason": "..."}}}`; written when the provider cannot be
+told, by hand or by the rollback run, and honoured by every gate of the machine within a second.
 """
 
 from __future__ import annotations
