@@ -82,30 +82,32 @@ def plan(
     promise: tuple[float, float] | None = None,
 ) -> GuardPlan:
     """What this guard proves within 5 minutes, an hour and a day, and how long each drop runs; `promise`: (drop, minutes)."""
-    rules = _Rules(traffic, threshold, hold_minutes, budget_hours)
+    planner = _Planner(traffic, threshold, hold_minutes, budget_hours)
     alone = not 0.0 < traffic.treated_share < 1.0
-    pledged = None if promise is None else rules.promise(*promise)
+    promised = None if promise is None else planner.promise(*promise)
     refused = None
     if alone:
         arm = "control" if traffic.treated_share >= 1 else "treated"
         refused = f"there is no {arm} arm at a treated share of {traffic.treated_share:g}: nothing can be compared; keep 5 to 50 % of the visitors in each arm"
-    elif pledged is not None and not pledged.kept:
-        refused = pledged.reason
+    elif promised is not None and not promised.kept:
+        refused = promised.reason
     return GuardPlan(
         traffic=traffic,
         threshold=threshold,
         hold_minutes=hold_minutes,
         budget_hours=budget_hours,
-        horizons=tuple(rules.horizon(minutes) for minutes in HORIZONS),
-        expectations=tuple(rules.expectation(drop) for drop in DROPS),
-        promise=pledged,
-        advice=tuple(rules.advice()),
+        horizons=tuple(planner.horizon(minutes) for minutes in HORIZONS),
+        expectations=tuple(planner.expectation(drop) for drop in DROPS),
+        promise=promised,
+        advice=tuple(planner.advice()),
         refused=refused,
     )
 
 
 @dataclass(frozen=True)
-class _Rules:
+class _Planner:
+    """A guard at its traffic."""
+
     traffic: Traffic
     threshold: float
     hold_minutes: float
