@@ -14,7 +14,8 @@ from gtm_dagster.rollout.control.evidence import Evidence, digest, to_json
 from gtm_dagster.rollout.control.messages import enqueue, rollback_message
 from gtm_dagster.rollout.guard.counts import Counts
 from gtm_dagster.rollout.guard.decide import ROLLBACK_FAILED, ROLLED_BACK, ROLLING_BACK, SUPERSEDED
-from gtm_dagster.rollout.guard.detector import Rule, Verdict, detect
+from gtm_dagster.rollout.guard.rule import Rule
+from gtm_dagster.rollout.guard.verdict import Verdict, detect
 from gtm_dagster.rollout.providers import FlagState
 
 if TYPE_CHECKING:
