@@ -18,7 +18,7 @@ from gtm_dagster.rollout.guard.counts import SLOT_US
 from gtm_dagster.rollout.guard.detector import trace
 from gtm_dagster.rollout.guard.log_e_path import BET_WEIGHTS, log_e_path
 from gtm_dagster.rollout.guard.rule import Rule
-from gtm_dagster.rollout.guard.simulate import Scenario, draw, first_at, simulate
+from gtm_dagster.rollout.guard.simulation import Scenario, draw, first_at, simulate
 from gtm_dagster.rollout.guard.verdict import detect
 
 PACE, BASE = 10.0, 0.2

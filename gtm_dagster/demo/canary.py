@@ -25,8 +25,8 @@ from gtm_dagster.demo.live import WRITE_KEY, collector, same_deployment, stop
 from gtm_dagster.gate.controller import RolloutController
 from gtm_dagster.opsstore import OpsStore, RollbackRow
 from gtm_dagster.rollout.control.arming import Refused, rearm
-from gtm_dagster.rollout.control.context import GuardContext
 from gtm_dagster.rollout.control.evaluation import evaluate
+from gtm_dagster.rollout.control.guard_context import GuardContext
 from gtm_dagster.rollout.providers import ProviderError
 from gtm_dagster.rollout.providers.flagd import set_split
 from gtm_dagster.settings import DRILL_EVENT, DRILL_FLAG, Guard, Settings

@@ -14,7 +14,7 @@ from gtm_dagster.opsstore import OpsStore, RollbackRow
 from gtm_dagster.orchestration.dead_runs import process_tags
 from gtm_dagster.orchestration.rollback_metadata import rollback_metadata
 from gtm_dagster.rollout.control import acting, arming
-from gtm_dagster.rollout.control.context import ActionFailed, GuardContext, StepResult
+from gtm_dagster.rollout.control.guard_context import ActionFailed, GuardContext, StepResult
 from gtm_dagster.rollout.control.messages import Message, enqueue, moment
 from gtm_dagster.settings import Settings
 

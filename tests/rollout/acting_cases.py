@@ -13,7 +13,7 @@ from traffic_cases import drawn, steady
 from gtm_dagster.opsstore import OpsStore, ProducerRow
 from gtm_dagster.rollout.control.acting import claim, turn_off, verify
 from gtm_dagster.rollout.control.arming import rearm
-from gtm_dagster.rollout.control.context import GuardContext, StepResult
+from gtm_dagster.rollout.control.guard_context import GuardContext, StepResult
 from gtm_dagster.rollout.guard.counts import SLOT_US, Counts
 from gtm_dagster.rollout.guard.decide import episode_id
 from gtm_dagster.rollout.providers import Capabilities, FlagState, ProviderError

@@ -29,12 +29,12 @@ from gtm_dagster.gate import kill_list
 from gtm_dagster.opsstore import UnitRow
 from gtm_dagster.rollout.control.acting import claim, sampled_units, turn_off, verify
 from gtm_dagster.rollout.control.arming import rearm
-from gtm_dagster.rollout.control.context import GuardContext
 from gtm_dagster.rollout.control.evidence import (
     digest,
     from_json,
     replay,
 )
+from gtm_dagster.rollout.control.guard_context import GuardContext
 from gtm_dagster.rollout.providers.base.flag_file import FlagFile
 from gtm_dagster.rollout.providers.flagd import Flagd, set_split
 
@@ -92,7 +92,7 @@ from pathlib import Path
 from acting_cases import GUARD, settings_for
 from gtm_dagster.opsstore import OpsStore
 from gtm_dagster.rollout.control import acting
-from gtm_dagster.rollout.control.context import GuardContext
+from gtm_dagster.rollout.control.guard_context import GuardContext
 from gtm_dagster.rollout.providers.base.flag_file import FlagFile
 
 where, state_dir, watermark, episode = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4]

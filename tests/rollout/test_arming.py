@@ -21,7 +21,7 @@ from acting_cases import (
 from gtm_dagster.gate import kill_list
 from gtm_dagster.rollout.control.acting import claim, turn_off, verify
 from gtm_dagster.rollout.control.arming import Refused, claim_by_hand, find_guard, rearm
-from gtm_dagster.rollout.control.context import ActionFailed, GuardContext
+from gtm_dagster.rollout.control.guard_context import ActionFailed, GuardContext
 from gtm_dagster.rollout.guard.decide import episode_id
 from gtm_dagster.rollout.providers import FlagState, ProviderError
 from gtm_dagster.rollout.providers.flagd import set_split

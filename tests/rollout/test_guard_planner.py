@@ -17,7 +17,7 @@ from gtm_dagster.rollout.guard.bounds import (
 from gtm_dagster.rollout.guard.guarded_traffic import Traffic, observed_traffic
 from gtm_dagster.rollout.guard.planner import duration, percent_up, plan
 from gtm_dagster.rollout.guard.rule import Rule
-from gtm_dagster.rollout.guard.simulate import Scenario, simulate
+from gtm_dagster.rollout.guard.simulation import Scenario, simulate
 
 ONE_PERCENT = math.log(100)
 YEAR = 8760.0

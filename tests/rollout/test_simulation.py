@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pytest
 
 from gtm_dagster.rollout.guard.rule import Rule
-from gtm_dagster.rollout.guard.simulate import Scenario, Simulation, simulate
+from gtm_dagster.rollout.guard.simulation import Scenario, Simulation, simulate
 
 RULE = Rule()
 RUNS, FEW = 200, 20

@@ -17,7 +17,7 @@ from warehouse_cases import DAY, START, refresh, rows_of, settings_for
 from gtm_dagster.eventlog import LogChangedError, open_log
 from gtm_dagster.settings import Settings
 from gtm_dagster.taxonomy.conform import ContractBreak
-from gtm_dagster.warehouse.context import BuildContext
+from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.landing import Landing
 from gtm_dagster.warehouse.landing.from_log import land_log, landed_positions, waiting_offsets
 

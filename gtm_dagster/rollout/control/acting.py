@@ -12,10 +12,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from gtm_dagster.gate import kill_list
-from gtm_dagster.rollout.control.context import GUARD_ACTOR, ActionFailed, GuardContext, StepResult
 from gtm_dagster.rollout.control.episodes import EpisodeStart, announce, begin, resume, supersede
 from gtm_dagster.rollout.control.evaluation import evaluate
 from gtm_dagster.rollout.control.evidence import digest, from_json
+from gtm_dagster.rollout.control.guard_context import GUARD_ACTOR, ActionFailed, GuardContext, StepResult
 from gtm_dagster.rollout.control.messages import loss_text
 from gtm_dagster.rollout.guard.decide import (
     ARMED,

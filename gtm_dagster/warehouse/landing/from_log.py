@@ -12,7 +12,7 @@ import pyarrow as pa
 from gtm_dagster.eventlog import EventLog, LogChangedError, Position, open_log
 from gtm_dagster.settings import Settings
 from gtm_dagster.taxonomy.conform import ContractBreak
-from gtm_dagster.warehouse.context import BuildContext
+from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.landing import Landing, log_name
 
 CONSUMER = "warehouse"
