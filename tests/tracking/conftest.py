@@ -104,7 +104,7 @@ def make(recorder: Recorder) -> Iterator[Callable[..., GtmTracker]]:
     def build(**options: Any) -> GtmTracker:
         options = {"flush_interval": 60.0, "plan": plan, "endpoint": recorder.url, **options}
         tracker = GtmTracker(write_key="key-1", **options)
-        tracker._outbox.backoff = 0.01
+        tracker._sender.backoff = 0.01
         made.append(tracker)
         return tracker
 
