@@ -51,7 +51,7 @@ def test_a_drill_needs_a_flag_it_may_switch_on(tmp_path: Path) -> None:
         providers=(FlagProvider("u", "unleash", url="http://127.0.0.1:9"),),
         guards=(Guard(DRILL_FLAG, "guard_drill_converted", provider="u"),),
     )
-    with pytest.raises(DrillError, match="lives at unleash; it needs a flag file"):
+    with pytest.raises(DrillError, match="needs its flag in a flag file, and guard-drill is at unleash"):
         run_drill(settings, tick)
 
 

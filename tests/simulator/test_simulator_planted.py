@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 import pytest
 
 from gtm_dagster.admission.record import record_from_event, record_from_rejection
-from gtm_dagster.demo.report import compare
+from gtm_dagster.demo.comparison import compare
 from gtm_dagster.privacy.pseudonyms import Pseudonymizer
 from gtm_dagster.settings import Settings, load_settings
 from gtm_dagster.simulator import Traffic, simulate
