@@ -34,12 +34,14 @@ class Appender(Protocol):
 
 
 async def committed(
-    submit: Callable[[], Future[_T]], seconds: float = COMMIT_SECONDS, advice: str = "; send it again"
+    submit: Callable[[], Future[_T]], seconds: float | None = None, advice: str = "; send it again"
 ) -> _T:
     """The result of what `submit` queues, once it is durable.
 
-    Raises Refused 503 when the log cannot be written or does not commit within `seconds`; `advice` ends its message.
+    Raises Refused 503 when the log cannot be written or does not commit within `seconds` (COMMIT_SECONDS when None);
+    `advice` ends its message.
     """
+    seconds = COMMIT_SECONDS if seconds is None else seconds
     try:
         # Shielded: a cancelled request must not cancel a future the log's writer is about to complete.
         async with asyncio.timeout(seconds):
