@@ -5,7 +5,7 @@ PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test test-real install-unleash install-engines install-goff check format bench clean
+.PHONY: help setup demo dev test test-real install-unleash install-engines install-goff check format docs bench clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -48,6 +48,9 @@ check: setup ## lint, format, types, import law
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(PY) -m pytest -q tests/test_import_law.py
+
+docs: setup ## write docs/tables.md from the declared tables
+	$(PY) -m gtm_dagster.warehouse.schema.documents > docs/tables.md
 
 format: setup ## let ruff put the format right
 	$(VENV)/bin/ruff check --fix .

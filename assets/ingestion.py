@@ -2,10 +2,10 @@
 
 import dagster as dg
 
-from assets.declaring import OWNER
 from gtm_dagster.orchestration.resources import WarehouseResource
-from gtm_dagster.warehouse.build import land_log
+from gtm_dagster.orchestration.table_assets import OWNER
 from gtm_dagster.warehouse.landing import Landing
+from gtm_dagster.warehouse.landing.from_log import land_log
 
 
 @dg.asset(

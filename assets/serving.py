@@ -2,16 +2,15 @@
 
 import dagster as dg
 
-from assets.declaring import OWNER
 from gtm_dagster.orchestration.resources import WarehouseResource
+from gtm_dagster.orchestration.table_assets import OWNER
 from gtm_dagster.warehouse.publishing import publish
-
-_DEPS = [("marts", name) for name in ("channel_attribution", "funnel", "retention")]
+from gtm_dagster.warehouse.schema import schema_of
 
 
 @dg.asset(
     key=["serving", "warehouse_copy"],
-    deps=[dg.AssetKey(key) for key in _DEPS],
+    deps=[dg.AssetKey([table.schema, table.table]) for table in schema_of("marts")],
     group_name="serving",
     kinds={"duckdb"},
     owners=[OWNER],

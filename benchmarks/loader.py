@@ -23,9 +23,9 @@ from gtm_dagster.privacy.sealing import Sealer
 from gtm_dagster.settings import load_settings
 from gtm_dagster.simulator.traffic import as_event, simulate
 from gtm_dagster.taxonomy import load_plan
+from gtm_dagster.warehouse.context import BuildContext
 from gtm_dagster.warehouse.landing import Landing
 from gtm_dagster.warehouse.landing.from_log import land_log
-from gtm_dagster.warehouse.tables import BuildContext
 
 
 def measured(events: int, frame: int, meter: Meter) -> None:

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measuring import Cost, Meter, machine, run_apart, table
+from gtm_dagster.attribution.models import MODELS
 
-MODELS = ("first_touch", "last_touch", "linear", "position_based", "time_decay", "inverse_age", "last_non_direct")
 WINDOWS = [{"model": model, "lookback_hours": 720} for model in MODELS]
 PACKAGES = ("duckdb", "dagster", "pandas", "pandera", "pyarrow")
 SLOW_PEERS = {"pandas_naive": 1_000_000}
@@ -110,28 +110,31 @@ def step_copy(folder: Path, meter: Meter, copies: int) -> None:
 def step_build(folder: Path, meter: Meter, title: str, fresh: bool) -> None:
     """The library's steps without Dagster; then its checks and the serving copy, each measured apart."""
     from gtm_dagster.taxonomy import load_plan
-    from gtm_dagster.warehouse import build
-    from gtm_dagster.warehouse.checks import CHECKS
+    from gtm_dagster.warehouse.build import all_checks
+    from gtm_dagster.warehouse.context import BuildContext
     from gtm_dagster.warehouse.engine import opened
+    from gtm_dagster.warehouse.fingerprints import check_settings
     from gtm_dagster.warehouse.publishing import publish
+    from gtm_dagster.warehouse.schema import built
+    from gtm_dagster.warehouse.staging.stage import stage
 
     settings = settings_of(folder)
     if fresh:
         for path in (settings.warehouse_path, settings.warehouse_path.with_name("warehouse.duckdb.wal")):
             path.unlink(missing_ok=True)
-    ctx = build.BuildContext(settings, load_plan())
+    ctx = BuildContext(settings, load_plan())
     with opened(settings.warehouse_path, settings) as con:
-        build.check_settings(con, ctx, allow_rebuild=True)
+        check_settings(con, ctx, allow_rebuild=True)
         with meter.measured(f"{title}: pipeline, landed files to marts") as told:
             inner = Meter()
-            staged = inner.work("stage", lambda: build.stage(con, ctx))
-            for step in build.STEPS_IN_ORDER:
-                inner.work(step.__name__.removeprefix("build_"), lambda step=step: step(con, ctx))
+            staged = inner.work("stage", lambda: stage(con, ctx))
+            for table in built():
+                inner.work(table.table, lambda step=table.step: step(con, ctx))
             inner.work("checkpoint", lambda: con.execute("CHECKPOINT"))
             told.append(f"{staged.read:,} rows read")
             told.append("CPU " + ", ".join(f"{cost.title} {cost.cpu:.2f}" for cost in inner.costs))
         with meter.measured(f"{title}: checks"):
-            results = [check.run(con, ctx) for check in CHECKS if check.severity == "ERROR"]
+            results = [check.run(con, ctx) for _, check in all_checks() if check.severity == "ERROR"]
         assert all(result.passed for result in results), [r.description for r in results if not r.passed]
         with meter.measured(f"{title}: serving copy"):
             publish(con, settings)

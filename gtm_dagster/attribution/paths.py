@@ -8,7 +8,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gtm_dagster.attribution.models import AGE_MODELS, HALF_LIFE_HOURS, MODELS
+from gtm_dagster.attribution import models
+from gtm_dagster.attribution.declaration import HALF_LIFE_HOURS, Model, PathTouches
 from gtm_dagster.attribution.pathfile import PathsError, read_paths
 
 DEFAULT_VALUE_COLUMN = "total_conversion_value"
@@ -35,15 +36,7 @@ def attribute(
     `direct` names the channel or channels that last_non_direct passes over.
     Raises PathsError naming the file, the row (first data row is 1) and the column.
     """
-    if model not in MODELS:
-        raise PathsError(f"{model!r} is not an attribution model; choose one of {', '.join(MODELS)}")
-    if model in AGE_MODELS and ages_column is None:
-        raise PathsError(
-            f"{model} needs to know how old each touch is, and a file of paths does not say; name the column of ages "
-            f"in hours with ages_column, or import the events and let `gtm refresh` attribute them"
-        )
-    if model == "time_decay" and not (half_life_hours > 0 and np.isfinite(half_life_hours)):
-        raise PathsError(f"half_life_hours: {half_life_hours!r} is not a number of hours above 0")
+    declared = _model(model, ages_column, half_life_hours)
     if not separator:
         raise PathsError("separator: an empty text cannot separate channels")
     where = "paths"
@@ -58,10 +51,16 @@ def attribute(
         _require(paths, str(value_column), where)
 
     channels, code, position, length = _split(paths, path_column, separator, where)
-    ages = _ages(paths, ages_column, separator, length, where) if model in AGE_MODELS and ages_column else None
+    ages = _ages(paths, ages_column, separator, length, where) if declared.needs_ages and ages_column else None
     names = {direct} if isinstance(direct, str) else set(direct)
-    is_direct = np.array([name in names for name in channels], dtype=bool)[code]
-    share = _shares(model, position, length, ages, half_life_hours, is_direct)
+    touches = PathTouches(
+        lengths=length,
+        position=position,
+        ages_hours=np.zeros(len(code)) if ages is None else ages,
+        is_direct=np.array([name in names for name in channels], dtype=bool)[code],
+        half_life_hours=half_life_hours,
+    )
+    share = declared.vectorised(touches)
 
     def credit(column: str) -> np.ndarray:
         amount = _numbers(paths, column, where)
@@ -75,6 +74,22 @@ def attribute(
         }
     )
     return result.sort_values("channel", ignore_index=True)
+
+
+def _model(name: str, ages_column: str | None, half_life_hours: float) -> Model:
+    """The model, once everything it needs is there."""
+    try:
+        declared = models.model(name)
+    except ValueError as error:
+        raise PathsError(str(error)) from None
+    if declared.needs_ages and ages_column is None:
+        raise PathsError(
+            f"{name} needs to know how old each touch is, and a file of paths does not say; name the column of ages "
+            f"in hours with ages_column, or import the events and let `gtm refresh` attribute them"
+        )
+    if declared.needs_half_life and not (half_life_hours > 0 and np.isfinite(half_life_hours)):
+        raise PathsError(f"half_life_hours: {half_life_hours!r} is not a number of hours above 0")
+    return declared
 
 
 def _require(frame: pd.DataFrame, column: str, where: str) -> None:
@@ -134,39 +149,3 @@ def _ages(frame: pd.DataFrame, column: str, separator: str, length: np.ndarray, 
         row = int(np.searchsorted(np.cumsum(length), at, side="right")) + 1
         raise PathsError(f"{where}: row {row}, column {column!r}: {flat.iloc[at]!r} is not a number of hours")
     return ages
-
-
-def _shares(
-    model: str,
-    position: np.ndarray,
-    length: np.ndarray,
-    ages: np.ndarray | None,
-    half_life_hours: float,
-    is_direct: np.ndarray,
-) -> np.ndarray:
-    """The share of each touch; `models.weights` over many paths at once."""
-    n = np.repeat(length, length)
-    last = position == n - 1
-    if model == "first_touch":
-        return (position == 0).astype(np.float64)
-    if model == "last_touch":
-        return last.astype(np.float64)
-    if model == "linear":
-        return 1.0 / n
-    if model == "position_based":
-        middle = 0.2 / np.maximum(n - 2, 1)
-        return np.where(n <= 2, 1.0 / n, np.where((position == 0) | last, 0.4, middle))
-    path = np.repeat(np.arange(len(length)), length)
-    if model == "last_non_direct":
-        chosen = np.full(len(length), -1)
-        np.maximum.at(chosen, path[~is_direct], position[~is_direct])
-        chosen = np.where(chosen < 0, length - 1, chosen)
-        return (position == chosen[path]).astype(np.float64)
-    assert ages is not None  # noqa: S101  (attribute() has refused age models without ages)
-    if model == "inverse_age":
-        raw = 1.0 / (1.0 + ages)
-    else:
-        newest = np.full(len(length), np.inf)
-        np.minimum.at(newest, path, ages)
-        raw = np.exp2(-(ages - newest[path]) / half_life_hours)
-    return raw / np.bincount(path, weights=raw, minlength=len(length))[path]

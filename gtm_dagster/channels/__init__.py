@@ -1,6 +1,7 @@
-"""source, medium, campaign, referrer and click id -> one touch with its channel.
+"""From source, medium, campaign, referrer, page and click id of an event to its touch and channel.
 
-Pure functions over a list of well-known sources (`sources.yaml`); channel names are those of Google Analytics 4.
+Belongs here: pure functions, and the data they read (`sources.yaml`); channel names are those of Google Analytics 4.
+Does not belong here: which touch wins a session (warehouse), credit (attribution).
 """
 
 from gtm_dagster.channels.classify import DIRECT, Touch, classify, click_kind

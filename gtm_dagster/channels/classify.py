@@ -1,4 +1,4 @@
-"""classify: what brought a visit, as far as one event can tell."""
+"""classify: the touch of one event, from what its context names and refers to."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ NAMED, REFERRED = 1, 2
 
 
 class Touch(NamedTuple):
-    """`rank` 1: the event names its source; 2: told by the referrer; None: nothing, a direct visit. Lower wins a session."""
+    """What brought a visit. `rank`: 1 by a named source, 2 by a referrer, None for a direct visit.
+
+    The lowest rank of a session is its source.
+    """
 
     rank: int | None
     source: str
@@ -23,7 +26,7 @@ class Touch(NamedTuple):
 
 
 DIRECT = Touch(None, "direct", "(none)", None, "Direct")
-"""No source and no telling referrer."""
+"""No source, and no referrer that names one."""
 
 _CLICK_IDS = {
     "gclid": ("google", "cpc"),
@@ -62,8 +65,8 @@ def classify(
 ) -> Touch:
     """The touch of one event; DIRECT when nothing names or refers it.
 
-    The source of the context wins, then the click id (`gclid=...`, or a bare value whose shape tells), then the host of
-    `referrer`. With `page_url` a referrer of the same site is no touch. Payment pages are never a touch.
+    The source of the context wins, then the click id (`gclid=...`, or a bare value of a known shape), then the host of
+    `referrer`. With `page_url`, a referrer of the same site is not a touch. A payment page never is.
     """
     return _classify(source, medium, campaign, host_of(referrer), click_id, host_of(page_url))
 
@@ -75,23 +78,23 @@ def _classify(
     campaign: str | None,
     referrer: str | None,
     click_id: str | None,
-    own: str | None,
+    own_host: str | None,
 ) -> Touch:
     source, medium, campaign = (source or "").strip(), (medium or "").strip(), (campaign or "").strip()
-    clicked = _clicked(click_id)
+    click = _source_of_click(click_id)
     if is_direct(source, medium):
         source = medium = ""
-    if not source and clicked:
-        return _touch(NAMED, clicked[0], medium if medium not in ("", *_UNSET) else clicked[1], campaign)
+    if not source and click:
+        return _touch(NAMED, click[0], medium if medium not in ("", *_UNSET) else click[1], campaign)
     if source or (medium and medium.lower() not in _UNSET):
-        if clicked and not medium and clicked[1] in _PAID_MEDIA and _same_source(source, clicked[0]):
-            medium = clicked[1]
+        if click and not medium and click[1] in _PAID_MEDIA and _same_source(source, click[0]):
+            medium = click[1]
         return _touch(NAMED, source or "(not set)", medium or "(none)", campaign)
-    return _referred(referrer, own, campaign) if referrer else DIRECT
+    return _referred(referrer, own_host, campaign) if referrer else DIRECT
 
 
 def click_kind(click_id: str | None) -> str | None:
-    """The kind of a click id (`gclid`, `fbclid`, ...): `gclid`, `gclid=...`, `gclid:...` or a bare value whose shape tells."""
+    """The kind (`gclid`, `fbclid`, ...) of a click id: `gclid`, `gclid=...`, `gclid:...` or a bare value of a known shape."""
     if not click_id:
         return None
     click_id = click_id.strip()
@@ -101,7 +104,7 @@ def click_kind(click_id: str | None) -> str | None:
     return next((kind for shape, kind in _BARE_CLICK_IDS if shape.match(click_id)), None)
 
 
-def _clicked(click_id: str | None) -> tuple[str, str] | None:
+def _source_of_click(click_id: str | None) -> tuple[str, str] | None:
     kind = click_kind(click_id)
     return _CLICK_IDS[kind] if kind else None
 
@@ -117,8 +120,8 @@ def _touch(rank: int, source: str, medium: str, campaign: str) -> Touch:
     return Touch(rank, source, medium, campaign or None, channel)
 
 
-def _referred(host: str, own: str | None, campaign: str) -> Touch:
-    if own and same_site(host, own):
+def _referred(host: str, own_host: str | None, campaign: str) -> Touch:
+    if own_host and same_site(host, own_host):
         return DIRECT
     known = known_host(host)
     if known is None:

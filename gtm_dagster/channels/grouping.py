@@ -1,7 +1,7 @@
-"""The default channel grouping, rule by rule in its order.
+"""The default channel grouping: the first rule that matches names the channel.
 
-Rules: Google Analytics 4 "Default channel group" (support.google.com/analytics/answer/9756891), which matches without
-regard to case. The first rule that holds names the channel.
+Rules and their order: Google Analytics 4 "Default channel group" (support.google.com/analytics/answer/9756891), which
+ignores case.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CHANNELS = (
     "Mobile Push Notifications",
     "Unassigned",
 )
-"""Every channel `channel_of` can name, in the order of the rules."""
+"""Every channel that `channel_of` can name, in the order of the rules."""
 
 _PAID = re.compile(r"(?:.*cp.*|ppc|retargeting|paid.*)\Z")
 _SHOP = re.compile(r"(?:[^a-df-z]|^)shop|shopping")
@@ -42,7 +42,7 @@ _PAID_OF = {"shopping": "Paid Shopping", "search": "Paid Search", "social": "Pai
 
 
 def is_direct(source: str, medium: str) -> bool:
-    """Whether the pair says that nothing brought the visit: `direct` or `(direct)` without a medium."""
+    """Whether source and medium name a direct visit: `direct` or `(direct)` without a medium."""
     return source.lower() in ("direct", "(direct)") and medium.lower() in _NO_MEDIUM
 
 

@@ -1,4 +1,4 @@
-"""Who a source name or a referring host is: its canonical name and category, from `sources.yaml`."""
+"""The canonical name and category of a source name or a referring host, from `sources.yaml`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import yaml
 
 
 class KnownSource(NamedTuple):
-    """`category`: search, social, video, shopping, email, assistant, display, paid_search or payment."""
+    """A listed source. `category`: search, social, video, shopping, email, assistant, display, paid_search or payment."""
 
     name: str
     category: str
@@ -43,13 +43,13 @@ def _index() -> _Index:
 
 
 def known_source(name: str) -> KnownSource | None:
-    """The source called `name`: a canonical name (`google`), a spelling of it or a host (`www.google.fr`). Case is ignored."""
+    """The source of a canonical name (`google`), another spelling of it or a host (`www.google.fr`); case is ignored."""
     name = name.strip().lower()
     return _index().names.get(name) or (known_host(name) if "." in name else None)
 
 
 def known_host(host: str) -> KnownSource | None:
-    """The source behind a host: its longest listed suffix, else `google.*` under any ending, else webmail by its label."""
+    """The source of a host: its longest listed suffix, else `google.*` under any ending, else webmail by a label."""
     index = _index()
     labels = host.split(".")
     for start in range(len(labels) - 1):
@@ -73,7 +73,7 @@ _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
 def host_of(url: str | None) -> str | None:
-    """The host of a URL (scheme optional), lower case without a leading `www.`; None when there is none."""
+    """The host of a URL (scheme optional), in lower case and without a leading `www.`; None when it has none."""
     if not url or not (url := url.strip()):
         return None
     try:

@@ -17,8 +17,8 @@ from gtm_dagster.chaos.throwaway import ThrowAway
 from gtm_dagster.settings import load_settings
 from gtm_dagster.warehouse.engine import opened
 from gtm_dagster.warehouse.publishing import publish
+from gtm_dagster.warehouse.schema.ddl import create
 from gtm_dagster.warehouse.serving import QueryError, query
-from gtm_dagster.warehouse.tables import create
 from gtm_dagster.warehouse.writer_lock import WarehouseLock
 
 ROWS = 200_000

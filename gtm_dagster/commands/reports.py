@@ -8,7 +8,12 @@ from typing import Annotated
 
 import typer
 
+from gtm_dagster.attribution import models
 from gtm_dagster.commands.output import Json, Problem, invocation, records, say_json, say_table
+
+_MODELS_HELP = "Credit model; may be given more than once.\n\n" + "\n\n".join(
+    f"{name}: {models.model(name).meaning}" for name in models.MODELS
+)
 
 
 def query(
@@ -34,13 +39,13 @@ def query(
 
 def attribute(
     paths: Annotated[Path, typer.Argument(help="CSV or Parquet, a path a row, touches oldest first.")],
-    model: Annotated[list[str], typer.Option(help="Credit model; may be given more than once.")],
+    model: Annotated[list[str], typer.Option(help=_MODELS_HELP)],
     separator: Annotated[str, typer.Option(help="What stands between two touches.")] = " > ",
     path_column: Annotated[str, typer.Option(help="Column of the paths.")] = "path",
     conversions_column: Annotated[str, typer.Option(help="Column of conversions.")] = "total_conversions",
     value_column: Annotated[str, typer.Option(help="Column of conversion value.")] = "total_conversion_value",
     ages_column: Annotated[str | None, typer.Option(help="Column of each touch's age in hours.")] = None,
-    half_life_hours: Annotated[float, typer.Option(help="Half-life of time_decay, in hours.")] = 168.0,
+    half_life_hours: Annotated[float, typer.Option(help="Half-life of time_decay, in hours.")] = models.HALF_LIFE_HOURS,
     direct: Annotated[list[str] | None, typer.Option(help="Channel that last_non_direct passes over.")] = None,
     json: Json = False,
 ) -> None:

@@ -84,9 +84,9 @@ def _print(context: typer.Context, name: str, dialect: str, told: dict[str, int]
 
 
 def _export(context: typer.Context, folder: Path, dialect: str, json: bool) -> None:
+    from gtm_dagster.warehouse.context import BuildContext
     from gtm_dagster.warehouse.engine import opened
     from gtm_dagster.warehouse.engines.export import export
-    from gtm_dagster.warehouse.tables import BuildContext
     from gtm_dagster.warehouse.writer_lock import LockHeldError, WarehouseLock
 
     here = invocation(context)

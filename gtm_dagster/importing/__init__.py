@@ -1,10 +1,10 @@
-"""History into the landing zone: CSV, NDJSON and Parquet, in native columns or through a mapping.
+"""Import of history: CSV, NDJSON and Parquet files, in native columns or by a mapping, into a landing zone.
 
-Belongs here: reading foreign files, shaping their rows into events, judging whole files. What follows the landing zone
-does not.
+Belongs here: readers of files, mappings, rows shaped into events, the life of one import. Does not belong here: the
+verdict on an event (admission), the landing zone itself and what follows it (warehouse).
 """
 
-from gtm_dagster.importing.importer import ImportFailed, ImportResult, import_file
+from gtm_dagster.importing.importer import ImportFailed, ImportResult, LandingZone, import_file
 from gtm_dagster.importing.mapping import Mapping, MappingError, load_mapping
 
-__all__ = ["ImportFailed", "ImportResult", "Mapping", "MappingError", "import_file", "load_mapping"]
+__all__ = ["ImportFailed", "ImportResult", "LandingZone", "Mapping", "MappingError", "import_file", "load_mapping"]

@@ -13,24 +13,24 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gtm_dagster.admission.batch import SCHEMA, Judge, Seals, to_table
-from gtm_dagster.importing.documents import judge_lines, table_of_lines
 from gtm_dagster.importing.mapping import Mapping
+from gtm_dagster.importing.ndjson import judge_lines, table_of_lines
 from gtm_dagster.importing.reading import ImportFailed, Rows, kind_of, plain_text, read_bytes, read_csv, read_parquet
 from gtm_dagster.importing.shaping import shape
 from gtm_dagster.taxonomy import Plan
 
-__all__ = ["ImportFailed", "ImportResult", "import_file"]
+__all__ = ["ImportFailed", "ImportResult", "LandingZone", "import_file"]
 
 Progress = Callable[[int, int], None]
 _CHUNK_ROWS = 250_000
 
 
 class LandingZone(Protocol):
-    """Where the rows of an import land (`warehouse.landing.Landing`)."""
+    """What an import needs of the landing zone it is given (`warehouse.landing.Landing` is one). Batches are immutable."""
 
     @property
     def folder(self) -> Path:
-        """The folder of the landing zone."""
+        """Where the batches land; messages name it."""
         ...
 
     def has(self, name: str) -> bool:
@@ -38,21 +38,24 @@ class LandingZone(Protocol):
         ...
 
     def rows_of(self, name: str) -> int:
-        """Rows of a landed batch."""
+        """Rows of the batch `name`, 0 when it has not landed."""
         ...
 
     def write(self, table: pa.Table, name: str) -> list[Path]:
-        """Land `table` as batch `name`; returns its files."""
+        """Land `table` (the landing columns) as the batch `name`, whole or not at all; returns its files.
+
+        Raises OSError when the disk refuses.
+        """
         ...
 
 
 @dataclass(frozen=True)
 class ImportResult:
-    """The books of one import: read = accepted + duplicates + quarantined + suppressed.
+    """What became of the rows of one file: read = accepted + duplicates + quarantined + suppressed.
 
-    `read` counts events (a mapping may make several of a row) and rows that are none. `duplicates`: accepted events
-    whose id came before in the file, or all of `read` when this file was imported before. `ignored`: columns of the file
-    that nothing reads.
+    `read`: events (a mapping may turn a row into several) and rows that could not be read as an event. `duplicates`:
+    accepted events whose id occurs earlier in the file, or all of `read` when the file was imported before. `files`: the
+    landed files. `ignored`: columns of the file that no event uses.
     """
 
     read: int
@@ -68,9 +71,10 @@ def import_file(
     path: Path, *, landing: LandingZone, plan: Plan, pseudonymize: Callable[[str], str], sealer: Seals, write_key: str,
     mapping: Mapping | None = None, received_us: int | None = None, progress: Progress | None = None,
 ) -> ImportResult:  # fmt: skip
-    """Land the events of a CSV, NDJSON (both also .gz) or Parquet file.
+    """Land the events of a CSV, NDJSON (both also .gz) or Parquet file in `landing`, as one batch.
 
-    `received_us` (microseconds UTC; now when None) is the time of arrival of rows that do not tell theirs. `progress` is
+    The batch is named by the file's bytes, the mapping, the write key and the plan: the same import again lands nothing.
+    `received_us` (microseconds UTC; now when None) is the receipt of rows that do not carry their own. `progress` is
     called with (rows done, rows). Raises ImportFailed; then nothing has landed.
     """
     path = Path(path)
@@ -78,7 +82,8 @@ def import_file(
     kind = kind_of(path, data)
     name = _batch_name(data, mapping, write_key, plan)
     if landing.has(name):
-        return _known(landing, name)
+        rows = landing.rows_of(name)
+        return ImportResult(read=rows, accepted=0, duplicates=rows, quarantined=0, suppressed=0)
     received_us = received_us if received_us is not None else time.time_ns() // 1000
     judge = Judge(plan, pseudonymize, sealer, write_key)
     ignored: tuple[str, ...] = ()
@@ -86,15 +91,7 @@ def import_file(
         if kind == "ndjson" and mapping is None:
             table = to_table(judge_lines(plain_text(path, data, "utf-8"), judge, received_us, progress))
         else:
-            rows = _rows(path, data, kind, mapping)
-            events, ignored = shape(path, rows, mapping, write_key, received_us)
-            judged = []
-            for start in range(0, events.num_rows, _CHUNK_ROWS):
-                if progress:
-                    progress(start, events.num_rows)
-                judged.append(judge.table(events.slice(start, _CHUNK_ROWS)))
-            broken = [judge.broken(b.row_no, b.text, (b.error,), received_us) for b in rows.broken]
-            table = pa.concat_tables([*judged, to_table(broken)])
+            table, ignored = _judge_rows(path, _rows(path, data, kind, mapping), mapping, judge, received_us, progress)
     except (pa.ArrowException, UnicodeError, MemoryError, OverflowError) as error:
         raise ImportFailed(f"{path}: cannot be imported ({type(error).__name__}: {error})") from error
     try:
@@ -103,18 +100,32 @@ def import_file(
         raise ImportFailed(f"{landing.folder}: cannot be written ({error}); nothing was imported") from error
     if progress:
         progress(table.num_rows, table.num_rows)
-    return _books(table, tuple(files), ignored)
+    return _result(table, tuple(files), ignored)
 
 
 def _rows(path: Path, data: bytes, kind: str, mapping: Mapping | None) -> Rows:
-    told = mapping or Mapping()
-    if kind == "csv":
-        if mapping is None and {".tsv"} & {suffix.lower() for suffix in path.suffixes}:
-            told = Mapping(delimiter="\t")
-        return read_csv(path, data, told)
+    """The rows of a file of this kind; without a mapping, a .tsv file is delimited by tabs."""
     if kind == "parquet":
         return read_parquet(path, data)
-    return table_of_lines(path, plain_text(path, data, told.encoding))
+    is_tsv = mapping is None and ".tsv" in {suffix.lower() for suffix in path.suffixes}
+    layout = mapping or (Mapping(delimiter="\t") if is_tsv else Mapping())
+    if kind == "csv":
+        return read_csv(path, data, layout)
+    return table_of_lines(path, plain_text(path, data, layout.encoding))
+
+
+def _judge_rows(
+    path: Path, rows: Rows, mapping: Mapping | None, judge: Judge, received_us: int, progress: Progress | None
+) -> tuple[pa.Table, tuple[str, ...]]:
+    """(landing rows, ignored columns) of a table of rows, judged in chunks: progress shows and memory is bounded."""
+    events, ignored = shape(path, rows, mapping, judge.write_key, received_us)
+    tables = []
+    for start in range(0, events.num_rows, _CHUNK_ROWS):
+        if progress:
+            progress(start, events.num_rows)
+        tables.append(judge.table(events.slice(start, _CHUNK_ROWS)))
+    broken = [judge.broken(row.row_no, row.text, (row.error,), received_us) for row in rows.broken]
+    return pa.concat_tables([*tables, to_table(broken)]), ignored
 
 
 def _batch_name(data: bytes, mapping: Mapping | None, write_key: str, plan: Plan) -> str:
@@ -124,7 +135,7 @@ def _batch_name(data: bytes, mapping: Mapping | None, write_key: str, plan: Plan
     return f"import-{digest.hexdigest()[:16]}"
 
 
-def _books(table: pa.Table, files: tuple[Path, ...], ignored: tuple[str, ...]) -> ImportResult:
+def _result(table: pa.Table, files: tuple[Path, ...], ignored: tuple[str, ...]) -> ImportResult:
     accepted = table.filter(pc.equal(table.column("verdict"), "accepted")).column("event_id")
     distinct = pc.count_distinct(accepted).as_py() if len(accepted) else 0
     return ImportResult(
@@ -136,8 +147,3 @@ def _books(table: pa.Table, files: tuple[Path, ...], ignored: tuple[str, ...]) -
         files=files,
         ignored=ignored,
     )
-
-
-def _known(landing: LandingZone, name: str) -> ImportResult:
-    rows = landing.rows_of(name)
-    return ImportResult(read=rows, accepted=0, duplicates=rows, quarantined=0, suppressed=0)

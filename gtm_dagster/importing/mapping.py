@@ -1,4 +1,4 @@
-"""The mapping of a foreign file: which of its columns, or which constants, become which fields of an event."""
+"""The mapping of a file: which of its columns, constants or templates become which fields of an event."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ FIELDS = (
     "device_type", "locale", "page_url", "referrer", "click_id", "country", "region",
 )  # fmt: skip
 """Text fields of an event that a column, a constant or a template may fill."""
-_HOLE = re.compile(r"\{([^{}]*)\}")
+_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
 
 class MappingError(ValueError):
     """The mapping cannot be used; the message names the file, the key, the value and what is allowed."""
 
 
-class Moment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A time column. `format`: iso, unix_s, unix_ms, unix_us or strptime's; `timezone` is for times without an offset."""
+class TimeColumn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A column of times. `format`: iso, unix_s, unix_ms, unix_us or one of strptime; `timezone`: of times without offset."""
 
     column: str
     format: str = "iso"
@@ -32,7 +32,7 @@ class Moment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Property(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A property from `column`, or the constant `value`."""
+    """A property of the event: the text of `column` as `type`, or the constant `value`."""
 
     column: str | None = None
     type: Literal["string", "number", "boolean"] = "string"
@@ -40,43 +40,43 @@ class Property(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class When(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A row makes the event when `column` holds one of `equals`, or anything at all when `equals` is empty."""
+    """Only rows whose `column` is one of `equals` become the event; with empty `equals`, rows whose `column` is filled."""
 
     column: str
     equals: tuple[str, ...] = ()
 
 
-class Emission(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One event a row makes. `values` replaces the texts of a field: {field: {in the file: in the event}}."""
+class EventRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How a row becomes one event. `values` replaces texts of a field: {field: {text of the file: text of the event}}."""
 
     columns: dict[str, str] = {}
     constants: dict[str, str] = {}
     templates: dict[str, str] = {}
     values: dict[str, dict[str, str]] = {}
-    timestamp: Moment | None = None
+    timestamp: TimeColumn | None = None
     properties: dict[str, Property] = {}
     when: When | None = None
 
 
-class Mapping(Emission, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A whole mapping: how to read the file, what every event has, and `events` that add to or replace it."""
+class Mapping(EventRule, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A whole mapping: how to read the file, the rule of every event, and `events` that each add to or replace that rule."""
 
     encoding: str = "utf-8"
     delimiter: str = ","
     quote: str = '"'
     ragged: Literal["quarantine", "pad"] = "quarantine"
     null_values: tuple[str, ...] = ("",)
-    received_at: Moment | None = None
-    events: tuple[Emission, ...] = ()
+    received_at: TimeColumn | None = None
+    events: tuple[EventRule, ...] = ()
 
     @property
     def fingerprint(self) -> str:
         """Changes with anything that can change what is imported."""
         return hashlib.sha256(msgspec.json.encode(self, order="deterministic")).hexdigest()
 
-    def emissions(self) -> tuple[Emission, ...]:
-        """The events of a row, each with what all of them share."""
-        return tuple(_merged(self, event) for event in self.events or (Emission(),))
+    def event_rules(self) -> tuple[EventRule, ...]:
+        """The rules of the events of a row, each merged with the rule they share."""
+        return tuple(_merged(self, event) for event in self.events or (EventRule(),))
 
 
 def load_mapping(path: Path) -> Mapping:
@@ -96,33 +96,36 @@ def load_mapping(path: Path) -> Mapping:
     return mapping
 
 
-def holes(template: str) -> list[str]:
-    """The columns a template names."""
-    return _HOLE.findall(template)
+def template_columns(template: str) -> list[str]:
+    """The columns that a template names."""
+    return _PLACEHOLDER.findall(template)
 
 
-def pieces(template: str) -> list[str]:
-    """Literal text and column names in turn, starting and ending with literal text."""
-    return _HOLE.split(template)
+def template_parts(template: str) -> list[str]:
+    """The template in parts: literal text and column names in turn, literal text first and last."""
+    return _PLACEHOLDER.split(template)
 
 
 def used_columns(mapping: Mapping) -> set[str]:
-    """Every column of the file the mapping reads."""
+    """Every column of the file that the mapping names."""
     used = {mapping.received_at.column} if mapping.received_at else set()
-    for event in mapping.emissions():
-        used |= set(event.columns.values()) | {hole for text in event.templates.values() for hole in holes(text)}
+    for event in mapping.event_rules():
+        used |= set(event.columns.values()) | {
+            column for text in event.templates.values() for column in template_columns(text)
+        }
         used |= {rule.column for rule in event.properties.values() if rule.column}
         used |= {part.column for part in (event.timestamp, event.when) if part}
     return used
 
 
-def _merged(base: Emission, event: Emission) -> Emission:
-    told = set(event.columns) | set(event.constants) | set(event.templates)
+def _merged(base: EventRule, event: EventRule) -> EventRule:
+    """`base` with what `event` adds; a field that `event` fills in any way is no longer filled by `base`."""
+    filled = set(event.columns) | set(event.constants) | set(event.templates)
 
     def kept(table: dict[str, str]) -> dict[str, str]:
-        return {field: text for field, text in table.items() if field not in told}
+        return {field: text for field, text in table.items() if field not in filled}
 
-    return Emission(
+    return EventRule(
         columns=kept(base.columns) | event.columns,
         constants=kept(base.constants) | event.constants,
         templates=kept(base.templates) | event.templates,
@@ -140,25 +143,27 @@ def _check(mapping: Mapping) -> None:
     try:
         "".encode(mapping.encoding)
     except LookupError:
-        raise MappingError(f"encoding: {mapping.encoding!r} is not known; such as utf-8, latin-1, cp1252") from None
-    for event in mapping.emissions():
-        seen: set[str] = set()
+        raise MappingError(
+            f"encoding: {mapping.encoding!r} is not an encoding, such as utf-8, latin-1 or cp1252"
+        ) from None
+    for event in mapping.event_rules():
+        filled: set[str] = set()
         for table in ("columns", "constants", "templates"):
             for field in getattr(event, table):
                 if field not in FIELDS:
-                    raise MappingError(f"{table}.{field}: no field of an event; choose of {', '.join(FIELDS)}")
-                if field in seen:
+                    raise MappingError(f"{table}.{field}: not a field of an event; choose one of {', '.join(FIELDS)}")
+                if field in filled:
                     raise MappingError(f"{table}.{field}: {field} is filled twice; keep one")
-                seen.add(field)
+                filled.add(field)
         for field in event.values:
-            if field not in seen:
+            if field not in filled:
                 raise MappingError(f"values.{field}: nothing fills {field}; name it under columns too")
-        if "event_name" not in seen:
+        if "event_name" not in filled:
             raise MappingError(
                 'event_name: nothing fills it; add columns.event_name = "COLUMN" or constants.event_name'
             )
-        if not seen & {"user_id", "anonymous_id"}:
-            raise MappingError('user_id: neither it nor anonymous_id is filled; add columns.user_id = "COLUMN"')
+        if not filled & {"user_id", "anonymous_id"}:
+            raise MappingError('user_id: nothing fills it or anonymous_id; add columns.user_id = "COLUMN"')
         if event.timestamp is None:
             raise MappingError('timestamp: missing; add [timestamp] with column = "COLUMN"')
         for name, rule in event.properties.items():
@@ -168,11 +173,11 @@ def _check(mapping: Mapping) -> None:
     _check_zone("received_at", mapping.received_at)
 
 
-def _check_zone(key: str, moment: Moment | None) -> None:
+def _check_zone(key: str, moment: TimeColumn | None) -> None:
     if moment is not None and moment.timezone is not None:
         try:
             ZoneInfo(moment.timezone)
         except (KeyError, ValueError, OSError):
             raise MappingError(
-                f"{key}.timezone: {moment.timezone!r} is no time zone; such as Europe/Berlin or UTC"
+                f"{key}.timezone: {moment.timezone!r} is not a time zone, such as Europe/Berlin or UTC"
             ) from None

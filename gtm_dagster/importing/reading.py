@@ -1,4 +1,4 @@
-"""Files into rows: strict, whole or not at all. A row that cannot be read comes back as `Broken`, never silently lost."""
+"""Files into rows, whole or not at all: a row that cannot be read becomes a `BrokenRow`, so every row is counted."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class ImportFailed(ValueError):
 
 
 @dataclass(frozen=True)
-class Broken:
-    """A row that is no row of the table: its number (from 1, without the header), its text and why."""
+class BrokenRow:
+    """A row that does not fit the table: its number (from 1, without the header), its text and the reason."""
 
     row_no: int
     text: str
@@ -34,11 +34,11 @@ class Broken:
 
 @dataclass(frozen=True)
 class Rows:
-    """The readable rows, the number of each, and the broken ones; together every row of the file."""
+    """Every row of a file: the readable ones as a table, the number of each of them, and the broken ones."""
 
     table: pa.Table
     numbers: list[int] | range
-    broken: list[Broken] = field(default_factory=list)
+    broken: list[BrokenRow] = field(default_factory=list)
 
 
 def read_bytes(path: Path) -> bytes:
@@ -48,7 +48,7 @@ def read_bytes(path: Path) -> bytes:
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        raise ImportFailed(f"{path}: is not there; check the name") from None
+        raise ImportFailed(f"{path}: does not exist; check the name") from None
     except PermissionError:
         raise ImportFailed(f"{path}: no permission to read it; run chmod u+r on it or ask its owner") from None
     except OSError as error:
@@ -66,7 +66,7 @@ def kind_of(path: Path, data: bytes) -> str:
     kind = {".csv": "csv", ".tsv": "csv", ".txt": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson", ".json": "ndjson", ".parquet": "parquet", ".pq": "parquet"}.get(suffixes[-1] if suffixes else "")  # fmt: skip
     if kind is None:
         raise ImportFailed(
-            f"{path}: its name does not say what it is; rename it to .csv, .ndjson or .parquet (.gz is fine)"
+            f"{path}: its name does not show its format; rename it to .csv, .ndjson or .parquet (.gz is fine)"
         )
     return kind
 
@@ -93,11 +93,11 @@ def plain_text(path: Path, data: bytes, encoding: str) -> bytes:
     if text.startswith("\ufeff"):
         text = text[1:]
     elif encoding.lower().replace("-", "") == "utf8":
-        return _there(path, data)
-    return _there(path, text.encode("utf-8", "surrogatepass"))
+        return _not_blank(path, data)
+    return _not_blank(path, text.encode("utf-8", "surrogatepass"))
 
 
-def _there(path: Path, data: bytes) -> bytes:
+def _not_blank(path: Path, data: bytes) -> bytes:
     if not data.strip():
         raise ImportFailed(f"{path}: is empty; export it again")
     return data
@@ -112,7 +112,7 @@ def read_csv(path: Path, data: bytes, mapping: Mapping) -> Rows:
     names = _header(path, text, mapping)
     rejected: list[pacsv.InvalidRow] = []
 
-    def keep(row: pacsv.InvalidRow) -> str:
+    def collect(row: pacsv.InvalidRow) -> str:
         rejected.append(row)
         return "skip"
 
@@ -125,7 +125,7 @@ def read_csv(path: Path, data: bytes, mapping: Mapping) -> Rows:
             ),
             parse_options=pacsv.ParseOptions(
                 delimiter=mapping.delimiter, quote_char=quote, double_quote=bool(quote), newlines_in_values=bool(quote),
-                invalid_row_handler=keep,
+                invalid_row_handler=collect,
             ),
             convert_options=pacsv.ConvertOptions(
                 column_types={name: pa.string() for name in names}, strings_can_be_null=True,
@@ -134,20 +134,20 @@ def read_csv(path: Path, data: bytes, mapping: Mapping) -> Rows:
         )  # fmt: skip
     except pa.ArrowInvalid as error:
         if "Empty CSV" not in str(error) and "skip" not in str(error):
-            raise ImportFailed(f"{path}: is no readable CSV ({error}); check delimiter and quotes") from error
+            raise ImportFailed(f"{path}: is not a readable CSV file ({error}); check delimiter and quotes") from error
         table = pa.table({name: pa.array([], pa.string()) for name in names})
     return _with_ragged(table, names, rejected, mapping)
 
 
 def _with_ragged(table: pa.Table, names: list[str], rejected: list[pacsv.InvalidRow], mapping: Mapping) -> Rows:
-    """The readable rows in front, the padded ones behind them; `numbers` keeps the place each had in the file."""
+    """The readable rows, then the padded ones; `numbers` holds the place of each in the file."""
     padded: list[list[str | None]] = []
     padded_numbers: list[int] = []
-    broken: list[Broken] = []
-    taken: set[int] = set()
+    broken: list[BrokenRow] = []
+    rejected_numbers: set[int] = set()
     for row in rejected:
         number = row.number - 1
-        taken.add(number)
+        rejected_numbers.add(number)
         cells = _cells(row.text, mapping)
         if mapping.ragged == "pad" and cells is not None and len(cells) < len(names):
             padded.append(
@@ -156,11 +156,11 @@ def _with_ragged(table: pa.Table, names: list[str], rejected: list[pacsv.Invalid
             padded_numbers.append(number)
         else:
             message = f"{row.actual_columns} fields, the header has {row.expected_columns}"
-            broken.append(Broken(number, row.text, FieldError("", "ragged_row", message)))
-    if not taken:
+            broken.append(BrokenRow(number, row.text, FieldError("", "ragged_row", message)))
+    if not rejected_numbers:
         return Rows(table, range(1, table.num_rows + 1))
-    last = table.num_rows + len(taken)
-    numbers = [n for n in range(1, last + 1) if n not in taken] + padded_numbers
+    last = table.num_rows + len(rejected_numbers)
+    numbers = [n for n in range(1, last + 1) if n not in rejected_numbers] + padded_numbers
     if padded:
         columns = {name: pa.array([row[i] for row in padded], pa.string()) for i, name in enumerate(names)}
         table = pa.concat_tables([table, pa.table(columns)])
@@ -184,7 +184,7 @@ def _header(path: Path, text: bytes, mapping: Mapping) -> list[str]:
     line = text.lstrip(b"\r\n")[: 1 << 20].splitlines()[0].decode("utf-8", "replace")
     cells = _cells(line, mapping) or []
     if "\x00" in line or not cells:
-        raise ImportFailed(f"{path}: the header line is no line of text; is it a CSV file?")
+        raise ImportFailed(f"{path}: the header line is not text; is it a CSV file?")
     names = [cell.strip() or f"column_{i + 1}" for i, cell in enumerate(cells)]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -203,18 +203,18 @@ def _check_quotes(path: Path, text: bytes, mapping: Mapping) -> None:
             line = reader.line_num + 1
     except csv.Error as error:
         raise ImportFailed(
-            f'{path}: the row at line {line} opens a quote that never closes ({error}); mend it, or set quote = "" in a mapping'
+            f'{path}: the row at line {line} opens a quote that never closes ({error}); close it, or set quote = "" in a mapping'
         ) from error
     finally:
         csv.field_size_limit(before)
 
 
 def read_parquet(path: Path, data: bytes) -> Rows:
-    """The rows of a Parquet file in its own types. Raises ImportFailed."""
+    """The rows of a Parquet file, columns in their own types. Raises ImportFailed."""
     try:
         table = pq.read_table(pa.BufferReader(data))
     except (pa.ArrowException, OSError) as error:
-        raise ImportFailed(f"{path}: is no whole Parquet file ({error}); fetch it again") from error
+        raise ImportFailed(f"{path}: is not a whole Parquet file ({error}); fetch it again") from error
     twice = sorted({name for name in table.column_names if table.column_names.count(name) > 1})
     if twice:
         raise ImportFailed(f"{path}: has the column {', '.join(twice)} twice; rename one of them")

@@ -1,4 +1,4 @@
-"""Rows of a file into unjudged events: the landing columns an event has, plus what its time was written as."""
+"""Rows of a file into unjudged events: the landing columns of an event, and its time as the file wrote it."""
 
 from __future__ import annotations
 
@@ -10,65 +10,65 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gtm_dagster.admission.columns import WRITTEN_TIME, each_distinct, one_array
-from gtm_dagster.importing.mapping import FIELDS, Emission, Mapping, Moment, pieces, used_columns
-from gtm_dagster.importing.moments import to_us, within_years
+from gtm_dagster.importing.mapping import FIELDS, EventRule, Mapping, TimeColumn, template_parts, used_columns
 from gtm_dagster.importing.reading import ImportFailed, Rows
 from gtm_dagster.importing.texts import as_text, json_object, json_text, row_ids
+from gtm_dagster.importing.time_columns import to_us, within_years
 
 NATIVE = (*FIELDS, "timestamp", "properties", "consent", "received_at")
-"""Columns of a file that needs no mapping."""
+"""Columns of a file that is imported without a mapping."""
 
 
-def native_emission(path: Path, names: list[str]) -> Mapping:
-    """The mapping of a file in native columns. Raises ImportFailed when it has not got the needed ones."""
+def native_mapping(path: Path, names: list[str]) -> Mapping:
+    """The mapping of a file in native columns. Raises ImportFailed when a required one is missing."""
     lacking = [name for name in ("event_name", "timestamp") if name not in names]
     if not {"user_id", "anonymous_id"} & set(names):
         lacking.append("user_id or anonymous_id")
     if lacking:
         raise ImportFailed(
             f"{path}: has no column {', '.join(lacking)}; it has {', '.join(names[:20])}. "
-            "Rename its columns, or say with --mapping what they are"
+            "Rename its columns, or map them with --mapping"
         )
     return Mapping(
         columns={field: field for field in FIELDS if field in names},
-        timestamp=Moment("timestamp"),
-        received_at=Moment("received_at") if "received_at" in names else None,
+        timestamp=TimeColumn("timestamp"),
+        received_at=TimeColumn("received_at") if "received_at" in names else None,
     )
 
 
 def shape(
     path: Path, rows: Rows, mapping: Mapping | None, write_key: str, received_us: int
 ) -> tuple[pa.Table, tuple[str, ...]]:
-    """(unjudged events, columns of the file nobody asked for). Raises ImportFailed when a column is missing."""
+    """(unjudged events, columns of the file that are ignored). Raises ImportFailed when a column is missing."""
     names = rows.table.column_names
     native = mapping is None
-    told = mapping or native_emission(path, names)
-    used = used_columns(told) | ({"properties", "consent"} & set(names) if native else set())
+    rules = mapping or native_mapping(path, names)
+    used = used_columns(rules) | ({"properties", "consent"} & set(names) if native else set())
     missing = sorted(used - set(names))
     if missing:
         raise ImportFailed(
             f"{path}: the mapping reads column {', '.join(missing)}; the file has {', '.join(names[:20])}. "
             "Check the mapping's names and its delimiter"
         )
-    source = _Source(rows.table)
+    file = _File(rows.table)
     tables = []
-    whole = pa.array(np.asarray(rows.numbers, dtype=np.int64))
-    for number, emission in enumerate(told.emissions()):
-        table = _events(source, emission, native, number, write_key, whole)
-        arrived = pa.nulls(len(whole), pa.int64())
-        if told.received_at is not None:
-            arrived = to_us(one_array(rows.table.column(told.received_at.column)), told.received_at)
-        table = table.append_column("received_us", within_years(arrived, received_us))
-        if emission.when is not None:
-            column = source.text(emission.when.column)
-            chosen = pc.is_in(column, pa.array(emission.when.equals)) if emission.when.equals else column.is_valid()
-            table = table.filter(chosen)
+    numbers = pa.array(np.asarray(rows.numbers, dtype=np.int64))
+    for event_no, rule in enumerate(rules.event_rules()):
+        table = _events(file, rule, native, event_no, write_key, numbers)
+        received = pa.nulls(len(numbers), pa.int64())
+        if rules.received_at is not None:
+            received = to_us(one_array(rows.table.column(rules.received_at.column)), rules.received_at)
+        table = table.append_column("received_us", within_years(received, received_us))
+        if rule.when is not None:
+            column = file.text(rule.when.column)
+            equals = rule.when.equals
+            table = table.filter(pc.is_in(column, pa.array(equals)) if equals else column.is_valid())
         tables.append(table)
     return pa.concat_tables(tables), tuple(name for name in names if name not in used)
 
 
-class _Source:
-    """The file's columns as text, each turned once, and the canonical row."""
+class _File:
+    """The columns of a file as text, each converted once, and its rows as canonical JSON."""
 
     def __init__(self, table: pa.Table) -> None:
         self.table = table
@@ -87,53 +87,53 @@ class _Source:
         return self._rows
 
 
-def _events(
-    source: _Source, emission: Emission, native: bool, number: int, write_key: str, numbers: pa.Array
-) -> pa.Table:
+def _events(file: _File, rule: EventRule, native: bool, event_no: int, write_key: str, numbers: pa.Array) -> pa.Table:
     length = len(numbers)
     columns: dict[str, pa.Array] = {}
     for field in FIELDS:
-        array = _field(source, emission, field, length)
-        if field in emission.values:
-            known = emission.values[field]
+        array = _field(file, rule, field, length)
+        if field in rule.values:
+            known = rule.values[field]
             array = each_distinct(array, lambda text, known=known: known.get(text, text) or None)  # type: ignore[misc]
         columns[field] = array
     unnamed = columns["event_id"].is_null()
     if pc.any(unnamed).as_py():
-        columns["event_id"] = pc.coalesce(columns["event_id"], row_ids(write_key, source.rows(), number, unnamed))
-    if emission.timestamp is None:
+        columns["event_id"] = pc.coalesce(columns["event_id"], row_ids(write_key, file.rows(), event_no, unnamed))
+    if rule.timestamp is None:
         raise ImportFailed("timestamp: no column is named for it; add [timestamp] to the mapping")
-    written = one_array(source.table.column(emission.timestamp.column))
-    columns["event_us"] = to_us(written, emission.timestamp)
+    written = one_array(file.table.column(rule.timestamp.column))
+    columns["event_us"] = to_us(written, rule.timestamp)
     columns[WRITTEN_TIME] = as_text(written)
-    there = source.table.column_names
-    columns["consent"] = source.text("consent") if native and "consent" in there else pa.nulls(length, pa.string())
+    names = file.table.column_names
+    columns["consent"] = file.text("consent") if native and "consent" in names else pa.nulls(length, pa.string())
     if native:
-        columns["properties"] = source.text("properties") if "properties" in there else pa.nulls(length, pa.string())
+        columns["properties"] = file.text("properties") if "properties" in names else pa.nulls(length, pa.string())
     else:
-        columns["properties"] = _properties(source, emission, length)
+        columns["properties"] = _properties(file, rule, length)
     columns["row_no"] = numbers
     return pa.table(columns)
 
 
-def _field(source: _Source, emission: Emission, field: str, length: int) -> pa.Array:
-    if field in emission.columns:
-        return source.text(emission.columns[field])
-    if field in emission.constants:
-        return pa.repeat(pa.scalar(emission.constants[field], pa.string()), length)
-    if field in emission.templates:
-        parts = pieces(emission.templates[field])
-        return pc.binary_join_element_wise(*[source.text(p) if i % 2 else p for i, p in enumerate(parts)], "") if len(parts) > 1 else pa.repeat(pa.scalar(parts[0], pa.string()), length)  # fmt: skip
+def _field(file: _File, rule: EventRule, field: str, length: int) -> pa.Array:
+    if field in rule.columns:
+        return file.text(rule.columns[field])
+    if field in rule.constants:
+        return pa.repeat(pa.scalar(rule.constants[field], pa.string()), length)
+    if field in rule.templates:
+        parts = template_parts(rule.templates[field])
+        if len(parts) == 1:
+            return pa.repeat(pa.scalar(parts[0], pa.string()), length)
+        return pc.binary_join_element_wise(*[file.text(part) if i % 2 else part for i, part in enumerate(parts)], "")
     return pa.nulls(length, pa.string())
 
 
-def _properties(source: _Source, emission: Emission, length: int) -> pa.Array:
+def _properties(file: _File, rule: EventRule, length: int) -> pa.Array:
     parts = []
-    for name, rule in emission.properties.items():
-        if rule.column is not None:
-            parts.append((name, json_text(source.text(rule.column), rule.type)))
+    for name, prop in rule.properties.items():
+        if prop.column is not None:
+            parts.append((name, json_text(file.text(prop.column), prop.type)))
         else:
-            parts.append((name, pa.repeat(pa.scalar(_constant(rule.value), pa.string()), length)))
+            parts.append((name, pa.repeat(pa.scalar(_constant(prop.value), pa.string()), length)))
     return json_object(parts, length)
 
 

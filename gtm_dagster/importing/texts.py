@@ -1,4 +1,4 @@
-"""Text work on whole columns: each distinct value once, JSON objects joined from columns, ids from rows."""
+"""Texts of whole columns: values as text or JSON, JSON objects joined from columns, ids of rows."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ def _json_of_nested(value: object) -> str:
     if "null" in text:
         try:
             json.dumps(value, allow_nan=False, default=str)
-        except ValueError:  # msgspec made null of a NaN; said as it is, the plan refuses it
+        except ValueError:  # msgspec writes NaN as null; json writes NaN, which the plan refuses
             return json.dumps(value, default=str)
     return text
 
 
 def json_text(array: pa.Array, kind: str = "string") -> pa.Array:
-    """The JSON of every value. A text that is no number (boolean) where one is wanted stays a text, for the plan to refuse."""
+    """The JSON of every value as `kind`; a text that is not a number (boolean) stays a string, and the plan refuses it."""
 
-    def told(text: str) -> str:
+    def json_of(text: str) -> str:
         if kind == "number":
             trimmed = text.strip()
             if _NUMBER.match(trimmed):
@@ -60,7 +60,7 @@ def json_text(array: pa.Array, kind: str = "string") -> pa.Array:
 
     if kind == "string" and not _has_special(array):
         return pc.binary_join_element_wise('"', array, '"', "")
-    return each_distinct(array, told)
+    return each_distinct(array, json_of)
 
 
 def _has_special(array: pa.Array) -> bool:
@@ -68,7 +68,7 @@ def _has_special(array: pa.Array) -> bool:
 
 
 def json_object(parts: Iterable[tuple[str, pa.Array]], length: int) -> pa.Array:
-    """JSON objects of (name, JSON texts) in the order of names; a null value is left out."""
+    """JSON objects from (name, JSON texts), names sorted; a null value is left out."""
     joined = [
         pc.fill_null(pc.binary_join_element_wise(f",{_json(name)}:", array, ""), "") for name, array in sorted(parts)
     ]
@@ -79,15 +79,15 @@ def json_object(parts: Iterable[tuple[str, pa.Array]], length: int) -> pa.Array:
     return pc.binary_join_element_wise("{", body, "}", "")
 
 
-class RowNames:
-    """UUIDv5 of write key, row (canonical JSON) and its ordinal among equal rows.
+class RowIds:
+    """Ids of rows that carry none: UUIDv5 of write key, row (canonical JSON) and ordinal among equal rows of the file.
 
-    `emission`: which of the events of a row it is; the first adds nothing to the name.
+    `event_no` tells the events of one row apart; 0, the first, adds nothing.
     """
 
-    def __init__(self, write_key: str, emission: int = 0) -> None:
+    def __init__(self, write_key: str, event_no: int = 0) -> None:
         self._base = hashlib.sha1(_NAMESPACE.bytes + write_key.encode() + b"\x00", usedforsecurity=False)
-        self._extra = f"\x00{emission}" if emission else ""
+        self._extra = f"\x00{event_no}" if event_no else ""
 
     def __call__(self, row: str, ordinal: int) -> str:
         digest = self._base.copy()
@@ -98,14 +98,14 @@ class RowNames:
         return f"{h[:8]}-{h[8:12]}-{h[12:16]}-{h[16:20]}-{h[20:]}"
 
 
-def row_ids(write_key: str, rows: pa.Array, emission: int, wanted: pa.Array) -> pa.Array:
-    """The name of every row of a file in its order; null where not `wanted`."""
+def row_ids(write_key: str, rows: pa.Array, event_no: int, wanted: pa.Array) -> pa.Array:
+    """The id of every row, in the order of `rows`; null where `wanted` is false."""
     codes = pd.Series(rows.dictionary_encode().indices.to_numpy(zero_copy_only=False))
     ordinals = codes.groupby(codes).cumcount().tolist()
-    named = RowNames(write_key, emission)
+    id_of = RowIds(write_key, event_no)
     return pa.array(
         [
-            named(row, ordinal) if is_wanted else None
+            id_of(row, ordinal) if is_wanted else None
             for row, ordinal, is_wanted in zip(rows.to_pylist(), ordinals, wanted.to_pylist(), strict=True)
         ],
         pa.string(),

@@ -9,18 +9,17 @@ from xml.sax.saxutils import escape
 
 import dagster as dg
 
-from gtm_dagster.warehouse.tables import COLUMNS, columns_of
+from gtm_dagster.warehouse.schema.table import Table
 
 INLINE_LIMIT = 1000
 """The UI shows markdown below 1,000 characters in place and hides longer text behind a link."""
 
 
-def column_schema(schema: str, table: str) -> dg.TableSchema:
-    """The columns of a warehouse table as it is declared."""
+def column_schema(table: Table) -> dg.TableSchema:
+    """The columns of a table as they are declared."""
     return dg.TableSchema(
         columns=[
-            dg.TableColumn(name, kind.lower(), description=COLUMNS.get(name))
-            for name, kind in columns_of(schema, table)
+            dg.TableColumn(column.name, column.type.lower(), description=column.meaning) for column in table.columns
         ]
     )
 
@@ -56,6 +55,6 @@ def picture(title: str, rows: Sequence[tuple[str, float]]) -> dg.MarkdownMetadat
     axes.set_title(title)
     axes.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
-    held = io.BytesIO()
-    figure.savefig(held, format="png")
-    return dg.MetadataValue.md(f"![{title}](data:image/png;base64,{base64.b64encode(held.getvalue()).decode()})")
+    image = io.BytesIO()
+    figure.savefig(image, format="png")
+    return dg.MetadataValue.md(f"![{title}](data:image/png;base64,{base64.b64encode(image.getvalue()).decode()})")

@@ -22,8 +22,8 @@ from gtm_dagster.orchestration.resources import WarehouseResource, run_tags
 from gtm_dagster.settings import Settings
 from gtm_dagster.storage.disk_space import full_disk
 from gtm_dagster.storage.file_lock import KernelLock
-from gtm_dagster.warehouse.build import BookRow, books
 from gtm_dagster.warehouse.engine import opened
+from gtm_dagster.warehouse.staging.books import BookRow, books
 from gtm_dagster.warehouse.writer_lock import WarehouseLock
 
 OPENING_SECONDS = 120.0

@@ -1,60 +1,63 @@
-"""One table, one step of the library, one asset."""
+"""One declared table, one asset: its spec, and the asset that runs its step."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
-import duckdb
 
-from gtm_dagster.orchestration.asset_checks import results
-from gtm_dagster.orchestration.metadata import bars, picture
+from gtm_dagster.orchestration.asset_checks import check_results, check_specs
+from gtm_dagster.orchestration.metadata import bars, column_schema, picture
 from gtm_dagster.orchestration.resources import WarehouseResource
-from gtm_dagster.warehouse.build import BuildContext
-from gtm_dagster.warehouse.tables import create
+from gtm_dagster.warehouse.schema import built
+from gtm_dagster.warehouse.schema.ddl import create
+from gtm_dagster.warehouse.schema.table import Table
+
+OWNER = "team:growth"
+DAILY = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=48), warn_window=timedelta(hours=26))
 
 
-@dataclass(frozen=True)
-class Chart:
-    """A picture of the table: its title and a query of (label, number)."""
+def table_spec(table: Table, *, skippable: bool = False) -> dg.AssetSpec:
+    """The spec of a table; its columns come from the declaration, so the UI shows them before the first run."""
+    return dg.AssetSpec(
+        key=[table.schema, table.table],
+        deps=[dg.AssetKey(name.split(".")) for name in table.reads],
+        description=table.meaning,
+        group_name=table.schema,
+        kinds={"duckdb", "sql"},
+        owners=[OWNER],
+        tags={"layer": table.schema},
+        metadata={"dagster/table_name": table.name, "dagster/column_schema": column_schema(table)},
+        skippable=skippable,
+        freshness_policy=DAILY if table.schema == "marts" else None,
+    )
 
-    title: str
-    sql: str
+
+def layer_assets(schema: str) -> list[dg.AssetsDefinition]:
+    """The assets of every table of a layer that has a step."""
+    return [_asset(table) for table in built() if table.schema == schema]
 
 
-def table_asset(
-    spec: dg.AssetSpec,
-    step: Callable[[duckdb.DuckDBPyConnection, BuildContext], Any],
-    check_specs: Sequence[dg.AssetCheckSpec],
-    chart: Chart | None = None,
-) -> dg.AssetsDefinition:
-    """The asset of one table: run the step, run the table's checks, report numbers and the picture."""
-    schema, name = spec.key.path
+def _asset(table: Table) -> dg.AssetsDefinition:
+    """Run the step, run the table's checks, report numbers and the picture."""
+    spec, step = table_spec(table), table.step
+    assert step is not None  # noqa: S101 - `built` gives tables with a step
 
-    @dg.multi_asset(name=f"{schema}__{name}", specs=[spec], check_specs=list(check_specs))
-    def built(warehouse: WarehouseResource) -> dg.MaterializeResult:
+    @dg.multi_asset(name=f"{table.schema}__{table.table}", specs=[spec], check_specs=check_specs(table))
+    def asset(warehouse: WarehouseResource) -> dg.MaterializeResult:
         ctx = warehouse.context
         with warehouse.writing() as con:
             create(con)
-            result = step(con, ctx)
-            metadata: dict[str, Any] = {}
-            if not isinstance(result, list):
-                metadata |= result.metadata
-            else:
-                metadata["dagster/row_count"] = len(result)
-                metadata["status"] = dg.MetadataValue.md(
-                    "\n".join(
-                        f"- {s.model} {s.window_hours:g} h: {'computed' if s.computed else 'absent'}, {s.reason}"
-                        for s in result
-                    )
-                )
-            if chart:
-                rows = [(str(label), float(value or 0)) for label, value in con.execute(chart.sql).fetchall()]
-                metadata |= {"chart": bars(chart.title, rows), "picture": picture(chart.title, rows)}
+            metadata: dict[str, Any] = {
+                name: dg.MetadataValue.md(value) if isinstance(value, str) and "\n" in value else value
+                for name, value in step(con, ctx).metadata.items()
+            }
+            if table.chart:
+                rows = [(str(label), float(value or 0)) for label, value in con.execute(table.chart.sql).fetchall()]
+                metadata |= {"chart": bars(table.chart.title, rows), "picture": picture(table.chart.title, rows)}
             return dg.MaterializeResult(
-                asset_key=spec.key, metadata=metadata, check_results=results(con, ctx, schema, name)
+                asset_key=spec.key, metadata=metadata, check_results=check_results(con, ctx, table)
             )
 
-    return built
+    return asset

@@ -1,4 +1,4 @@
-"""Masking for quarantine and scrubbing before landing: what a reader may see of an event."""
+"""Scrubbing before an event lands, and masking of a refused event for the quarantine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gtm_dagster.taxonomy.plan import Plan, PropertySpec
 from gtm_dagster.taxonomy.properties import json_type
 
 REDACTED = "[mail]"
-"""Stands for an e-mail address inside a text: no longer than the shortest address, so lengths stay valid."""
+"""Replaces an e-mail address inside a text; no longer than the shortest address, so lengths stay valid."""
 
 _PERSONAL_NAMES = re.compile(
     r"(?:.*_)?(?:e_?mail|phone|mobile_number|first_?name|last_?name|full_?name|address|street|ip|ip_?address|password|passwd"
@@ -34,11 +34,11 @@ _SHOWN_CONTEXT = ("source", "medium", "campaign", "content", "locale", "country"
 
 
 def scrub(event: Event, plan: Plan, pseudonymize: Callable[[str], str] | None = None) -> Event:
-    """`event` as it may land: Law 7 for everything but the identifiers, which the record makes pseudonyms of.
+    """`event` without personal data, but for its identifiers, which become pseudonyms in the record.
 
-    Class personal becomes a pseudonym (dropped when `pseudonymize` is None), sensitive and free_text are dropped,
-    undeclared properties with a personal name or an IP address are dropped, e-mail addresses inside other texts read
-    `[mail]`, URLs lose user info, query and fragment. Returns the same object when there is nothing to do.
+    A property of class personal becomes a pseudonym (dropped when `pseudonymize` is None). Dropped are properties of
+    class sensitive and free_text, and undeclared ones with a personal name or an IP address. An e-mail address inside
+    another text becomes `[mail]`; URLs lose user info, query and fragment. Returns the same object when nothing changes.
     """
     changes: dict[str, Any] = {}
     properties = _scrub_properties(event, plan, pseudonymize)
@@ -79,7 +79,7 @@ def _scrub_properties(event: Event, plan: Plan, pseudonymize: Callable[[str], st
 
 
 def clean_url(url: str) -> str | None:
-    """`url` without user info, query and fragment, e-mail addresses in the path redacted; None when it is no URL at all."""
+    """`url` without user info, query and fragment, e-mail addresses in its path redacted; None when it is not a URL."""
     try:
         parts = urlsplit(url)
         host = parts.netloc.rpartition("@")[2]
@@ -92,9 +92,9 @@ def clean_url(url: str) -> str | None:
 
 
 def mask_event(plan: Plan, raw: bytes | str | dict[str, Any]) -> str:
-    """JSON text of a refused event for people to read: declared plain values are shown, all else is masked.
+    """JSON text of a refused event for people: it shows declared plain values and masks all others.
 
-    Identifiers, undeclared values, URLs and unreadable bytes appear only as their type and size.
+    Identifiers, undeclared values, URLs and unreadable bytes appear as their type and size alone.
     """
     document = raw if isinstance(raw, dict) else _decode(raw)
     if not isinstance(document, dict):
@@ -123,7 +123,7 @@ def mask_event(plan: Plan, raw: bytes | str | dict[str, Any]) -> str:
             shown[key] = _masked(value)
     try:
         return msgspec.json.encode(shown, order="sorted").decode()
-    except UnicodeEncodeError:  # a Python dict can hold half a surrogate pair, JSON text cannot
+    except UnicodeEncodeError:  # a Python text may contain half a surrogate pair, JSON text may not
         return '{"unreadable":"<lone surrogate>"}'
 
 

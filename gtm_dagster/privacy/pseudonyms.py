@@ -1,4 +1,4 @@
-"""Pseudonyms: one keyed function for SDK, collector, import, guard and erasure."""
+"""Pseudonyms: one keyed function for SDK, collector, import, guard and erasure, and the file of its key."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class PseudonymKeyError(ValueError):
 
 
 class Pseudonymizer:
-    """value -> the first 32 hex characters of HMAC-SHA-256 under the deployment's key."""
+    """The pseudonym of a value: the first 32 hex characters of HMAC-SHA-256 under the deployment's key."""
 
     def __init__(self, key: bytes) -> None:
         if len(key) < MIN_SETTING:
@@ -30,7 +30,7 @@ class Pseudonymizer:
         return hmac.digest(self._key, value.encode("utf-8", "surrogatepass"), "sha256").hex()[:32]
 
     def many(self, values: Iterable[str | None]) -> list[str | None]:
-        """Pseudonyms in order, None kept; a value that comes often is computed once."""
+        """Pseudonyms in order, None for None; each distinct value is computed once."""
         known: dict[str | None, str | None] = {None: None}
         result: list[str | None] = []
         for value in values:
@@ -42,9 +42,9 @@ class Pseudonymizer:
 
 
 def load_or_create_key(keys_dir: Path, setting: str | None = None) -> bytes:
-    """The deployment's key: `setting` when given, else the 0600 file in `keys_dir`, made on first use.
+    """The deployment's key: `setting` when given, else that of the 0600 file in `keys_dir`, created on first use.
 
-    Safe when several processes start at once: one file wins, all read the winner. Raises PseudonymKeyError.
+    Processes that start at the same time get the same key. Raises PseudonymKeyError.
     """
     if setting:
         key = setting.encode()
@@ -71,7 +71,7 @@ def _create(path: Path) -> None:
         except FileExistsError:
             pass
     except OSError as error:
-        raise PseudonymKeyError(f"{path}: cannot be made ({error}); check the state directory") from error
+        raise PseudonymKeyError(f"{path}: cannot be created ({error}); check the state directory") from error
     finally:
         draft.unlink(missing_ok=True)
 

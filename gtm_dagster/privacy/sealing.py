@@ -1,4 +1,4 @@
-"""Sealing: quarantined originals are kept encrypted (AES-256-GCM), for replay only."""
+"""Sealing: quarantined originals are stored encrypted (AES-256-GCM), for replay alone."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _NONCE_BYTES = 12
 
 
 class SealError(ValueError):
-    """The sealed bytes are damaged or were sealed under another key."""
+    """The sealed bytes are damaged, or sealed under another key."""
 
 
 class Sealer:
     """Seals and opens bytes under a key derived from the deployment's key."""
 
     def __init__(self, key: bytes) -> None:
-        # the pseudonym key must not double as an encryption key, so each use has its own derived one
+        # a key serves one algorithm: encryption has its own, derived from the deployment's
         self._cipher = AESGCM(hmac.digest(key, b"gtm-dagster sealing v1", "sha256"))
 
     def seal(self, plain: bytes) -> bytes:
@@ -29,7 +29,7 @@ class Sealer:
         return _VERSION + nonce + self._cipher.encrypt(nonce, plain, _VERSION)
 
     def open(self, sealed: bytes) -> bytes:
-        """The original bytes. Raises SealError when they were changed or the key is another one."""
+        """The original bytes. Raises SealError when they are damaged or sealed under another key."""
         if sealed[:1] != _VERSION or len(sealed) < 1 + _NONCE_BYTES + 16:
             raise SealError("not a sealed payload of version 1")
         try:

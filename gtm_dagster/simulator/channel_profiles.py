@@ -1,4 +1,4 @@
-"""Where simulated persons come from and how each channel's persons behave: the planted probabilities."""
+"""The channel profiles: how simulated persons arrive by each channel, and how likely each of their steps is."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from gtm_dagster.channels import classify
 
 @dataclass(frozen=True)
 class Arrival:
-    """One way to arrive: what the landing page's context says. `share` weighs it among its kind."""
+    """One way to arrive: the context of the first event. `share` is its weight among the arrivals of its profile."""
 
     source: str | None = None
     medium: str | None = None
@@ -24,14 +24,17 @@ class Arrival:
 
     @property
     def rank(self) -> int:
-        """1 names a source, 2 has a referrer only, 0 says nothing (direct)."""
+        """1 with a named source, 2 with a referrer only, 0 with neither (direct)."""
         touch = classify(self.source, self.medium, self.campaign, self.referrer, self.click_id)
         return touch.rank or 0
 
 
 @dataclass(frozen=True)
-class Audience:
-    """Persons acquired one way: share of all persons, and the chance of each step given the one before."""
+class ChannelProfile:
+    """Persons of one acquisition channel. Each step (`signup` ... `payment`) is its chance given the step before.
+
+    `share` is of first visits, `return_share` of later visits of anybody.
+    """
 
     arrivals: tuple[Arrival, ...]
     share: float
@@ -42,9 +45,9 @@ class Audience:
     payment: float
 
 
-AUDIENCES: tuple[Audience, ...] = (
-    Audience((Arrival(),), 0.20, 0.42, 0.16, 0.62, 0.66, 0.30),
-    Audience(
+CHANNEL_PROFILES: tuple[ChannelProfile, ...] = (
+    ChannelProfile((Arrival(),), 0.20, 0.42, 0.16, 0.62, 0.66, 0.30),
+    ChannelProfile(
         (
             Arrival(referrer="https://www.google.com/", share=4),
             Arrival(referrer="https://www.bing.com/", share=1),
@@ -52,7 +55,7 @@ AUDIENCES: tuple[Audience, ...] = (
         ),
         0.22, 0.16, 0.20, 0.66, 0.70, 0.34,
     ),
-    Audience(
+    ChannelProfile(
         (
             Arrival("google", "cpc", "brand", "https://www.google.com/", "gclid:CjwKCAexample", 2),
             Arrival("google", "cpc", "competitors", "https://www.google.com/", "gclid:CjwKCAexample", 2),
@@ -60,23 +63,23 @@ AUDIENCES: tuple[Audience, ...] = (
         ),
         0.18, 0.11, 0.26, 0.60, 0.62, 0.38,
     ),
-    Audience(
+    ChannelProfile(
         (
             Arrival("facebook", "paid_social", "lookalike", "https://www.facebook.com/", "fbclid:IwAR0example", 2),
             Arrival("linkedin", "paid_social", "founders", "https://www.linkedin.com/", share=1),
         ),
         0.14, 0.06, 0.09, 0.45, 0.48, 0.18,
     ),
-    Audience(
+    ChannelProfile(
         (Arrival(referrer="https://www.linkedin.com/", share=1), Arrival("twitter", "social", "launch", share=1)),
         0.08, 0.05, 0.13, 0.55, 0.60, 0.22,
     ),
-    Audience((Arrival("newsletter", "email", "onboarding_tips"), Arrival("newsletter", "email", "product_news")), 0.05, 0.15, 0.30, 0.74, 0.78, 0.44),
-    Audience(
+    ChannelProfile((Arrival("newsletter", "email", "onboarding_tips"), Arrival("newsletter", "email", "product_news")), 0.05, 0.15, 0.30, 0.74, 0.78, 0.44),
+    ChannelProfile(
         (Arrival(referrer="https://blog.stackbuilders.example/"), Arrival(referrer="https://reviews.saas.example/top-tools")),
         0.07, 0.03, 0.24, 0.70, 0.72, 0.36,
     ),
-    Audience((Arrival("partnerhub", "affiliate", "spring"),), 0.03, 0.01, 0.22, 0.58, 0.60, 0.33),
-    Audience((Arrival("adnetwork", "display", "retargeting"),), 0.03, 0.01, 0.05, 0.40, 0.45, 0.15),
+    ChannelProfile((Arrival("partnerhub", "affiliate", "spring"),), 0.03, 0.01, 0.22, 0.58, 0.60, 0.33),
+    ChannelProfile((Arrival("adnetwork", "display", "retargeting"),), 0.03, 0.01, 0.05, 0.40, 0.45, 0.15),
 )  # fmt: skip
-"""The default market. `share` is of first visits, `return_share` of later visits by anybody."""
+"""The default market."""

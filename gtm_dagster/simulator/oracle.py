@@ -1,7 +1,7 @@
-"""The truth of simulated traffic, worked out from what was planted and not from what a pipeline sees.
+"""The truth of simulated traffic: sessions, credit, funnel and retention by their plain definitions.
 
-Sessions, touches, credit, funnel and retention by their definitions (30 minutes, session start as the touch,
-`0 <= age <= window`), with the planted person of each event: no identity resolution, no SQL, no engine.
+It knows the person of each simulated event, so it needs no identity resolution, no SQL and no engine. A session ends by
+a gap of more than 30 minutes, its start is the touch, and a touch counts when `0 <= age <= window`.
 """
 
 from collections import defaultdict
@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from gtm_dagster.attribution.models import weights
-from gtm_dagster.simulator.simulated_events import API, CODE, CURRENCIES, Happenings
+from gtm_dagster.attribution import models
+from gtm_dagster.simulator.simulated_events import API, CODE, CURRENCIES, SimulatedEvents
 from gtm_dagster.simulator.visits import DAY, HOUR, arrival_table
 
 UNATTRIBUTED = "(unattributed)"
@@ -24,7 +24,9 @@ FUNNEL: tuple[tuple[str, str, float], ...] = (
     ("first_value", "first_value_reached", 0),
     ("retained", "feature_used", 168),
 )
-"""Stage, event, hours that must have passed since the stage before."""
+"""Stage, event, least hours since the stage before."""
+_NEVER_REACHED = np.int64(np.iinfo(np.int64).max)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC).date()
 
 
 @dataclass(frozen=True)
@@ -37,45 +39,63 @@ class Sessions:
     channels: tuple[str, ...]
 
 
-def browsing(events: Happenings) -> np.ndarray:
-    """Mask of the events that make sessions: not from a server, and not the record of a flag."""
+def browsing(events: SimulatedEvents) -> np.ndarray:
+    """Mask of the events that make sessions: those of a server and exposures to a flag do not."""
     return (events.device != API) & (events.kind != CODE["flag_exposed"])
 
 
-def sessions_of(events: Happenings, timeout_us: int = 30 * 60_000_000) -> Sessions:
+def sessions_of(events: SimulatedEvents, timeout_us: int = 30 * 60_000_000) -> Sessions:
     """Sessions of `events` (in order of person and time), a new one after a gap of more than `timeout_us`."""
-    seen = events.take(browsing(events))
-    if not len(seen):
-        none = np.zeros(0, dtype=np.int64)
-        return Sessions(none, none, none, ("Direct",))
-    opens = np.r_[True, (seen.person[1:] != seen.person[:-1]) | (np.diff(seen.at_us) > timeout_us)]
+    browsed = events.take(browsing(events))
+    if not len(browsed):
+        empty = np.zeros(0, dtype=np.int64)
+        return Sessions(empty, empty, empty, ("Direct",))
+    opens = np.r_[True, (browsed.person[1:] != browsed.person[:-1]) | (np.diff(browsed.at_us) > timeout_us)]
     number = np.cumsum(opens) - 1
     arrivals, *_ = arrival_table()
     channels = tuple(sorted({arrival.channel for arrival in arrivals} | {"Direct"}))
-    # Arrival -1 (nothing said) reads the last entry of both tables: rank 0, Direct.
+    # Arrival -1 (no source, no referrer) takes the last entry of both tables: Direct, rank 0.
     channel_of = np.array([channels.index(arrival.channel) for arrival in arrivals] + [channels.index("Direct")])
     rank_of = np.array([arrival.rank for arrival in arrivals] + [0])
     channel = np.full(int(opens.sum()), channels.index("Direct"))
     for rank in (2, 1):  # a named source wins over a referrer
-        at = np.flatnonzero(rank_of[seen.arrival] == rank)
+        at = np.flatnonzero(rank_of[browsed.arrival] == rank)
         session, first = np.unique(number[at], return_index=True)
-        channel[session] = channel_of[seen.arrival[at[first]]]
-    return Sessions(seen.person[opens], seen.at_us[opens], channel, channels)
+        channel[session] = channel_of[browsed.arrival[at[first]]]
+    return Sessions(browsed.person[opens], browsed.at_us[opens], channel, channels)
 
 
 def acquisition(sessions: Sessions, persons: int) -> np.ndarray:
-    """Channel index of each person's first session; every simulated person has one."""
+    """Channel index of the first session of each person; every simulated person has one."""
     person, first = np.unique(sessions.person, return_index=True)
     result = np.full(persons, sessions.channels.index("Direct"))
     result[person] = sessions.channel[first]
     return result
 
 
-def credit(events: Happenings, sessions: Sessions, windows: Sequence[tuple[str, float]]) -> list[dict[str, object]]:
+class _Shares:
+    """Shares of the touches of one conversion; computed once a number of touches where only that number counts."""
+
+    def __init__(self) -> None:
+        self._by_length: dict[tuple[str, int], list[float]] = {}
+
+    def __call__(self, model: str, ages_us: np.ndarray, is_direct: np.ndarray) -> list[float]:
+        declared = models.model(model)
+        if declared.needs_ages or declared.needs_direct:
+            return models.weights(model, (ages_us / HOUR).tolist(), is_direct=is_direct.tolist())
+        key = (model, len(ages_us))
+        if key not in self._by_length:
+            self._by_length[key] = models.weights(model, [0.0] * len(ages_us))
+        return self._by_length[key]
+
+
+def credit(
+    events: SimulatedEvents, sessions: Sessions, windows: Sequence[tuple[str, float]]
+) -> list[dict[str, object]]:
     """Credit by conversion type, currency, model, window and channel; value None where the type has none."""
     direct = sessions.channels.index("Direct")
     begin = np.searchsorted(sessions.person, np.arange(int(events.person.max(initial=-1)) + 2))
-    flat: dict[tuple[str, int], list[float]] = {}
+    shares_of = _Shares()
     total: dict[tuple[str, str | None, str, float, str], list[float]] = defaultdict(lambda: [0.0, 0.0])
     for name in ("signup_completed", "payment_completed"):
         rows = np.flatnonzero(events.kind == CODE[name])
@@ -94,12 +114,7 @@ def credit(events: Happenings, sessions: Sessions, windows: Sequence[tuple[str, 
                     cell[0] += 1.0
                     cell[1] += value
                     continue
-                if model in {"time_decay", "inverse_age", "last_non_direct"}:
-                    shares = weights(model, ages[within:] / HOUR, is_direct=list(touches == direct))
-                else:
-                    shares = flat.setdefault((model, len(touches)), [])
-                    shares = shares or weights(model, [0.0] * len(touches))
-                    flat[model, len(touches)] = shares
+                shares = shares_of(model, ages[within:], touches == direct)
                 for channel, share in zip(touches, shares, strict=True):
                     if share > 0:
                         cell = total[(name, currency, model, hours, sessions.channels[channel])]
@@ -114,7 +129,7 @@ def credit(events: Happenings, sessions: Sessions, windows: Sequence[tuple[str, 
     ]  # fmt: skip
 
 
-def funnel(events: Happenings, acquired: np.ndarray, channels: tuple[str, ...]) -> list[dict[str, object]]:
+def funnel(events: SimulatedEvents, acquired: np.ndarray, channels: tuple[str, ...]) -> list[dict[str, object]]:
     """Persons by stage and acquisition channel; each stage at or after the one before."""
     rows: list[dict[str, object]] = []
     reached = np.full(len(acquired), np.iinfo(np.int64).min)
@@ -122,10 +137,10 @@ def funnel(events: Happenings, acquired: np.ndarray, channels: tuple[str, ...]) 
         at = np.flatnonzero(events.kind == CODE[name])
         person, at_us = events.person[at], events.at_us[at]
         before = reached[person]
-        fits = (before < _LATER) & (at_us >= np.where(before > 0, before + int(after_hours * HOUR), before))
-        reached = np.full(len(acquired), _LATER)
+        fits = (before < _NEVER_REACHED) & (at_us >= np.where(before > 0, before + int(after_hours * HOUR), before))
+        reached = np.full(len(acquired), _NEVER_REACHED)
         np.minimum.at(reached, person[fits], at_us[fits])
-        count = np.bincount(acquired[reached < _LATER], minlength=len(channels))
+        count = np.bincount(acquired[reached < _NEVER_REACHED], minlength=len(channels))
         rows += [
             {"stage": stage, "channel": channel, "persons": int(n)}
             for channel, n in zip(channels, count, strict=True)
@@ -134,11 +149,7 @@ def funnel(events: Happenings, acquired: np.ndarray, channels: tuple[str, ...]) 
     return rows
 
 
-_LATER = np.int64(np.iinfo(np.int64).max)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC).date()
-
-
-def retention(events: Happenings) -> list[dict[str, object]]:
+def retention(events: SimulatedEvents) -> list[dict[str, object]]:
     """Persons by the Monday of their first week of activity (UTC), and how many were active `period` weeks later.
 
     Activity is any browsing event, as with the setting `retention.activity` left empty.
@@ -148,35 +159,37 @@ def retention(events: Happenings) -> list[dict[str, object]]:
         return []
     week = (active.at_us // DAY + 3) // 7  # 1970-01-01 was a Thursday: weeks begin on Monday
     pairs = np.unique(np.stack([active.person, week]), axis=1)
-    first = np.full(int(pairs[0].max()) + 1, _LATER)
+    first = np.full(int(pairs[0].max()) + 1, _NEVER_REACHED)
     np.minimum.at(first, pairs[0], pairs[1])
-    born = first[pairs[0]]
+    cohort_of = first[pairs[0]]
     rows: list[dict[str, object]] = []
-    for cohort in np.unique(born):
-        back = np.bincount(pairs[1][born == cohort] - cohort)
-        size = int(back[0])
+    for cohort in np.unique(cohort_of):
+        active_in = np.bincount(pairs[1][cohort_of == cohort] - cohort)
+        size = int(active_in[0])
         monday = _EPOCH + timedelta(days=int(cohort) * 7 - 3)
         for period in range(int(week.max() - cohort) + 1):
-            returned = int(back[period]) if period < len(back) else 0
+            returned = int(active_in[period]) if period < len(active_in) else 0
             rows.append({"cohort": monday.isoformat(), "period": period, "persons": size, "retained": returned})
     return rows
 
 
-def by_channel(events: Happenings, acquired: np.ndarray, channels: tuple[str, ...]) -> dict[str, dict[str, object]]:
-    """What was planted for the persons of each acquisition channel: persons, steps reached, payments, revenue."""
+def by_channel(
+    events: SimulatedEvents, acquired: np.ndarray, channels: tuple[str, ...]
+) -> dict[str, dict[str, object]]:
+    """Persons, steps reached, payments and revenue by currency of each acquisition channel."""
     steps = {"signups": "signup_completed", "onboarded": "onboarding_completed", "first_value": "first_value_reached"}
-    here = np.unique(events.person)
+    all_persons = np.unique(events.person)
     result: dict[str, dict[str, object]] = {}
     channel_of = acquired[events.person]
     for index, channel in enumerate(channels):
-        persons = int((acquired[here] == index).sum())
+        persons = int((acquired[all_persons] == index).sum())
         if not persons:
             continue
-        mine = channel_of == index
+        of_channel = channel_of == index
         row: dict[str, object] = {"persons": persons}
         for label, name in steps.items():
-            row[label] = len(np.unique(events.person[mine & (events.kind == CODE[name])]))
-        paid = mine & (events.kind == CODE["payment_completed"])
+            row[label] = len(np.unique(events.person[of_channel & (events.kind == CODE[name])]))
+        paid = of_channel & (events.kind == CODE["payment_completed"])
         row["payments"] = int(paid.sum())
         row["revenue"] = {
             code: float(round(events.amount[paid & (events.currency == number)].sum(), 2))

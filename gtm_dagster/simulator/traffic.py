@@ -1,4 +1,4 @@
-"""One call to make traffic and its truth, one to write them."""
+"""Simulated traffic with its truth, and the files of both."""
 
 import json
 from collections.abc import Sequence
@@ -12,13 +12,18 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from gtm_dagster.simulator import oracle
-from gtm_dagster.simulator.channel_profiles import AUDIENCES
-from gtm_dagster.simulator.event_table import MALFORMED, choose_faults, make_table
-from gtm_dagster.simulator.simulated_events import Happenings, concatenate, happen, settle_identity
+from gtm_dagster.simulator.channel_profiles import CHANNEL_PROFILES
+from gtm_dagster.simulator.event_table import FIRST_MALFORMED, MALFORMED, draw_faults, make_table
+from gtm_dagster.simulator.simulated_events import (
+    SimulatedEvents,
+    concatenate,
+    events_of_visits,
+    replace_unlinked_devices,
+)
 from gtm_dagster.simulator.visits import DAY, HOUR, make_visits
 
 EVENTS_PER_PERSON = 8.0
-"""First guess of how many persons an amount of events takes; more are made until it is reached."""
+"""First guess of the persons that an amount of events takes; more are added until it is reached."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +49,9 @@ def simulate(
 ) -> Traffic:
     """Exactly `events` rows of `days` days before `end` (default: now, whole second), the same for the same arguments.
 
-    `windows` are the (model, lookback hours) whose credit the truth holds. The truth: events, unique_valid, duplicates,
-    late (over an hour on the way), malformed (by kind), persons, sessions, channels (what persons acquired by each
-    channel did), planted (their probabilities), credit, funnel, retention.
+    The truth holds events, unique_valid, duplicates, late (received more than an hour after the event), malformed (by
+    kind), persons, sessions, channels (what the persons of each acquisition channel did), planted (their
+    probabilities), credit (of `windows`: model and lookback in hours), funnel, retention.
     Raises ValueError naming the argument, its value and what is allowed.
     """
     _check(events=events, days=days, seed=seed)
@@ -65,8 +70,8 @@ def simulate(
     start_us = end_us - days * DAY
     rng = np.random.default_rng([seed, events, days])
     duplicates, malformed = int(events * duplicate_share), int(events * malformed_share)
-    valid = _live(rng, events - duplicates - malformed, start_us, end_us)
-    faults = choose_faults(rng, len(valid), duplicates, malformed, late_share)
+    valid = _valid_events(rng, events - duplicates - malformed, start_us, end_us)
+    faults = draw_faults(rng, len(valid), duplicates, malformed, late_share)
     table, label = make_table(rng, valid, faults, start_us, end_us)
     return Traffic(table, _truth(valid, table, label, start_us, end_us, windows), label)
 
@@ -95,20 +100,20 @@ def _check(**numbers: int) -> None:
             raise ValueError(f"{name}: {value!r} is not a whole number of {least} or more")
 
 
-def _live(rng: np.random.Generator, wanted: int, start_us: int, end_us: int) -> Happenings:
-    """Exactly `wanted` events: whole persons, and of the last one the first events."""
-    parts: list[Happenings] = []
-    have = persons = visits = 0
-    while have < wanted or not parts:
-        more = max(50, int((wanted - have) / EVENTS_PER_PERSON * 1.02))
-        plan = make_visits(rng, more, persons, start_us, end_us)
-        parts.append(happen(rng, plan, visits, end_us))
-        persons, visits, have = persons + more, visits + len(plan.person), have + len(parts[-1])
-    return settle_identity(concatenate(parts).take(np.arange(wanted)))
+def _valid_events(rng: np.random.Generator, wanted: int, start_us: int, end_us: int) -> SimulatedEvents:
+    """Exactly `wanted` valid events: all those of each person, and of the last person the first ones."""
+    parts: list[SimulatedEvents] = []
+    count = persons = visits = 0
+    while count < wanted or not parts:
+        more = max(50, int((wanted - count) / EVENTS_PER_PERSON * 1.02))
+        new = make_visits(rng, more, persons, start_us, end_us)
+        parts.append(events_of_visits(rng, new, visits, end_us))
+        persons, visits, count = persons + more, visits + len(new.person), count + len(parts[-1])
+    return replace_unlinked_devices(concatenate(parts).take(np.arange(wanted)))
 
 
 def _truth(
-    valid: Happenings,
+    valid: SimulatedEvents,
     table: pa.Table,
     label: np.ndarray,
     start_us: int,
@@ -125,19 +130,19 @@ def _truth(
         "unique_valid": len(valid),
         "duplicates": int((label == 1).sum()),
         "late": int(((times[0] - times[1] > HOUR) & (label == 0)).sum()),
-        "malformed": {kind: int((label == 2 + number).sum()) for number, kind in enumerate(MALFORMED)},
+        "malformed": {kind: int((label == FIRST_MALFORMED + number).sum()) for number, kind in enumerate(MALFORMED)},
         "persons": len(np.unique(valid.person)),
         "sessions": len(sessions.person),
         "channels": oracle.by_channel(valid, acquired, sessions.channels),
         "planted": {
-            group.arrivals[0].channel: {
-                "share": group.share,
-                "signup": group.signup,
-                "onboarding": group.onboarding,
-                "first_value": group.first_value,
-                "payment": group.payment,
+            profile.arrivals[0].channel: {
+                "share": profile.share,
+                "signup": profile.signup,
+                "onboarding": profile.onboarding,
+                "first_value": profile.first_value,
+                "payment": profile.payment,
             }
-            for group in AUDIENCES
+            for profile in CHANNEL_PROFILES
         },
         "credit": oracle.credit(valid, sessions, windows),
         "funnel": oracle.funnel(valid, acquired, sessions.channels),

@@ -1,7 +1,8 @@
-"""The tracking plan: which events exist, what they may carry, and who judges it.
+"""The tracking plan: which events exist, which properties they have, and the verdict on an event or a frame of events.
 
-Light on import (msgspec, PyYAML, standard library): the SDK runs it inside a product's process.
-The pandas side lives in `taxonomy.frames` and is imported on its own.
+Belongs here: the plan, its rules and every form of them (validator, Pandera schema, JSON Schema, Markdown). Does not
+belong here: who sends events, what is stored of them (admission). Light on import, since the SDK runs it inside a
+product's process; `landing_schema` and `conform` need pandas and are imported on their own.
 """
 
 from gtm_dagster.taxonomy.event import Event, FieldError

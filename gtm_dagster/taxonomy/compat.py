@@ -1,7 +1,7 @@
 """What a change of the plan means for events that were valid before (SchemaVer: MODEL-REVISION-ADDITION).
 
-MODEL: some event that was valid is refused, or lands differently. REVISION: whether old events still hold cannot be
-read from the rules (a changed pattern). ADDITION: everything that was valid still is. NONE: no rule changed.
+MODEL: an event that was valid is refused, or lands differently. REVISION: the rules do not show whether old events are
+still valid (a changed pattern). ADDITION: every event that was valid still is. NONE: no rule changed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _ORDER: dict[Level, int] = {"NONE": 0, "ADDITION": 1, "REVISION": 2, "MODEL": 3}
 
 @dataclass(frozen=True)
 class Change:
-    """One difference: `path` is an event or event.property."""
+    """One difference between two plans; `path` is an event or event.property."""
 
     level: Level
     path: str
@@ -26,13 +26,13 @@ class Change:
 
 @dataclass(frozen=True)
 class Compatibility:
-    """`level` is the highest of `changes`."""
+    """All changes of a step, and the highest level among them."""
 
     level: Level
     changes: tuple[Change, ...]
 
     def covered_by(self, old: str, new: str) -> bool:
-        """Whether the step from version `old` to `new` says at least what changed."""
+        """Whether the step from version `old` to version `new` declares at least this level."""
         before, after = _parts(old), _parts(new)
         if after <= before:
             return self.level == "NONE" and after == before
@@ -48,8 +48,9 @@ def compare(old: Plan, new: Plan) -> Compatibility:
         if before is None:
             changes.append(Change("ADDITION", name, "event added"))
         elif after is None:
-            heir = new.aliases.get(name)
-            changes.append(Change("MODEL", name, f"event renamed to {heir}" if heir else "event removed"))
+            renamed_to = new.aliases.get(name)
+            what = f"event renamed to {renamed_to}" if renamed_to else "event removed"
+            changes.append(Change("MODEL", name, what))
         else:
             _compare_event(before, after, changes)
     for alias in sorted({*old.aliases, *new.aliases}):
@@ -78,12 +79,12 @@ def _compare_event(before: EventSpec, after: EventSpec, changes: list[Change]) -
         path = f"{before.name}.{name}"
         old, new = before.properties.get(name), after.properties.get(name)
         if old is None and new is not None:
-            narrows = new.required or before.additional  # what was undeclared and free is now held to a rule
+            narrows = new.required or before.additional  # an undeclared property was free of rules
             changes.append(
                 Change("MODEL" if narrows else "ADDITION", path, f"{'required ' if new.required else ''}property added")
             )
         elif old is not None and new is None:
-            # what is no longer declared is refused, or lands under the rules of undeclared properties
+            # without a declaration it is refused, or lands under the rules of undeclared properties
             same = after.additional and old.privacy == "plain" and old.max_length <= DEFAULT_MAX_LENGTH
             changes.append(Change("ADDITION" if same else "MODEL", path, "property removed"))
         elif old is not None and new is not None:

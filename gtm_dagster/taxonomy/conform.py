@@ -1,4 +1,4 @@
-"""A landing frame in the types the schema is written for; what cannot be brought there breaks the contract."""
+"""A landing frame in the types that the schema checks; a frame that has no such types breaks the contract."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ INT_COLUMNS = ("event_us", "received_us")
 
 
 class ContractBreak(ValueError):
-    """The frame is not a landing frame: a column is missing or holds another type. Nothing in it was judged."""
+    """The frame is not a landing frame: a column is missing or has another type. None of its rows was judged."""
 
 
 def conform(frame: pd.DataFrame) -> pd.DataFrame:
     """The judged columns of `frame`, texts as `str`, times as `Int64`, index 0..n-1. Raises ContractBreak.
 
-    All-null columns may have any type; whole-numbered floats are integers that met a null on their way through pandas.
+    All-null columns may have any type. Whole floats count as integers: pandas makes floats of integers with a null.
     """
     missing = [name for name in (*TEXT_COLUMNS, *INT_COLUMNS) if name not in frame.columns]
     if missing:
@@ -51,7 +51,7 @@ def _integers(name: str, series: pd.Series) -> pd.Series:
     try:
         array = array.cast(pa.int64())
     except pa.ArrowInvalid as error:
-        raise ContractBreak(f"landing column {name} holds numbers that are no whole microseconds ({error})") from error
+        raise ContractBreak(f"landing column {name} has numbers that are not whole microseconds ({error})") from error
     valid = array.is_valid().to_numpy(zero_copy_only=False)
     return pd.Series(pd.arrays.IntegerArray(pc.fill_null(array, 0).to_numpy(zero_copy_only=False).copy(), ~valid))
 

@@ -1,11 +1,11 @@
-"""Guards that run before any JSON parser sees the bytes."""
+"""Limits that are checked before a JSON parser gets the bytes."""
 
 from __future__ import annotations
 
 import re
 
 MAX_DEPTH = 32
-"""Deepest nesting of objects and arrays; parsers differ (200, 1024, recursion error), so we decide first."""
+"""Deepest nesting of objects and arrays; parsers differ (200, 1024, recursion error), so this limit comes first."""
 
 _STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"?', re.DOTALL)
 _BRACKETS = re.compile(rb"[\[\]{}]")

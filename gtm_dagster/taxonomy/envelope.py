@@ -1,4 +1,4 @@
-"""The shape around `properties`: msgspec types for the hot path, one table of limits for everyone else."""
+"""The fields around `properties`: msgspec types for the hot path, and their limits as tables for the other forms."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ CONTEXT_LIMITS: dict[str, int] = {
 DEVICE_TYPES = ("web", "mobile", "api")
 PURPOSES = ("analytics", "marketing", "personalization")
 STAMPED = ("received_at", "write_key", "plan_version")
-"""Fields the collector adds: accepted when an event is sent again, never read."""
+"""Fields that the collector adds: accepted when an event is sent again, and ignored."""
 NOT_KEPT = ("ip", "user_agent")
-"""Context fields many clients send: accepted, never kept (no PII at rest)."""
+"""Context fields that many clients send: accepted, never kept (no PII at rest)."""
 
 MIN_US = int(datetime(1990, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000
 MAX_US = int(datetime(2101, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000
 """`event_us` lies in [MIN_US, MAX_US): the years 1990 to 2099."""
 MAX_FUTURE_US = 3_600_000_000
-"""A live event may be this far ahead of the clock of who receives it (1 h)."""
+"""A live event may be this far ahead of the receiver's clock (1 h)."""
 
 _Id = Annotated[str, Meta(min_length=1, max_length=256)]
 _Text = Annotated[str, Meta(max_length=512)]
@@ -65,7 +65,7 @@ class Context(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
 
 class Envelope(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    """One event as it is sent."""
+    """One event as a client sends it."""
 
     event_id: Annotated[str, Meta(min_length=1, max_length=128)]
     event_name: str

@@ -1,4 +1,4 @@
-"""The typed event and the reason an event was refused."""
+"""The typed event, and a reason to refuse one."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 EMAIL = re.compile(r"[^\s@<>\"'/?&=,;()]{1,64}@[^\s@<>\"'/?&=,;()]{1,255}\.[^\s@<>\"'/?&=,;().]{2,}")
-"""Anything shaped like an e-mail address; deliberately wide, for refusing and redacting, not for proving one.
-Bounded, so that a text made of `a` or `@` cannot take quadratic time."""
+"""Any text shaped like an e-mail address; wide on purpose, since it refuses and redacts.
+Bounded, so that a text of many `a` or `@` takes linear time."""
 
 _NAME = re.compile(r"[A-Za-z0-9_$][A-Za-z0-9_.$ :/-]{0,63}\Z")
 
@@ -48,7 +48,7 @@ class Event(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 def shown_name(name: object) -> str:
-    """`name` when it reads like an identifier, else a placeholder: names of keys and events may carry personal data too."""
+    """`name` when it looks like an identifier, else a placeholder: a key or an event name may contain personal data."""
     if isinstance(name, str) and _NAME.match(name) and not EMAIL.search(name):
         return name
     return "<masked>"

@@ -1,4 +1,4 @@
-"""The reject path: every reason against one event, in the words of FieldError."""
+"""The reject path: every reason against one event, as FieldErrors."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ _ANY = EventSpec(description="", stage="operations", owner="", additional=True, 
 Verdict = tuple[tuple[FieldError, ...], Any, Any]
 
 
-def explain(plan: Plan, raw: bytes, decider: str, latest_us: int = MAX_US) -> Verdict:
+def explain(plan: Plan, raw: bytes, decoder_error: str, latest_us: int = MAX_US) -> Verdict:
     """(errors, event_id, event_name) of one event's JSON.
 
-    `decider` is what msgspec said; it becomes the reason when this walk finds none. `latest_us` is the latest event
-    time allowed (microseconds UTC). Empty errors only when `decider` is empty too.
+    `decoder_error` is the message of msgspec, empty when it decoded the event; it is the reason when no rule gives one.
+    `latest_us`: the latest event time allowed (microseconds UTC). No errors are returned only without `decoder_error`.
     """
     try:
         document = msgspec.json.decode(raw)
@@ -44,8 +44,8 @@ def explain(plan: Plan, raw: bytes, decider: str, latest_us: int = MAX_US) -> Ve
     if not isinstance(document, dict):
         return (FieldError("", "type", f"expected object, got {json_type(document)}"),), None, None
     errors = explain_document(plan, document, latest_us)
-    if not errors and decider:
-        errors.append(FieldError("", "invalid", decider))
+    if not errors and decoder_error:
+        errors.append(FieldError("", "invalid", decoder_error))
     return tuple(errors), document.get("event_id"), document.get("event_name")
 
 
@@ -62,7 +62,7 @@ def explain_document(plan: Plan, event: dict[str, Any], latest_us: int = MAX_US)
     _context(event.get("context"), errors)
     for field in event.keys() - _FIELDS:
         errors.append(
-            FieldError(shown_name(field), "unknown_field", "no field of an event; data goes under properties")
+            FieldError(shown_name(field), "unknown_field", "not a field of an event; put data under properties")
         )
     return errors
 
@@ -93,7 +93,7 @@ def _event_name(plan: Plan, event: dict[str, Any], errors: list[FieldError]) -> 
         return None
     name = plan.resolve(value)
     if name is None:
-        message = f"{shown_name(value)} is no event of plan {plan.version}"
+        message = f"{shown_name(value)} is not an event of plan {plan.version}"
         errors.append(FieldError("event_name", "unknown_event", message))
     return name
 
@@ -146,7 +146,7 @@ def _context(value: Any, errors: list[FieldError]) -> None:
             continue
         path = f"context.{shown_name(field)}"
         if field not in _CONTEXT_FIELDS:
-            errors.append(FieldError(path, "unknown_field", "no field of context; data goes under properties"))
+            errors.append(FieldError(path, "unknown_field", "not a field of context; put data under properties"))
         elif field in NOT_KEPT:
             continue
         elif field == "consent":
@@ -179,21 +179,21 @@ def _text(path: str, value: str, limit: int, errors: list[FieldError]) -> None:
         errors.append(FieldError(path, "nul", "holds a NUL character"))
 
 
-def _unreadable(raw: bytes, decider: str) -> FieldError:
-    """Why bytes are not JSON; msgspec calls a lone surrogate "truncated", so we look again."""
+def _unreadable(raw: bytes, decoder_error: str) -> FieldError:
+    """Why bytes are not JSON; msgspec calls a lone surrogate "truncated", so this looks again."""
     try:
         text = raw.decode()
     except UnicodeDecodeError:
         return FieldError("", "invalid_utf8", "not UTF-8")
-    if "out of range" in decider:
-        return FieldError("", "number_out_of_range", "a number no computer number holds")
+    if "out of range" in decoder_error:
+        return FieldError("", "number_out_of_range", "a number beyond the range of a 64-bit float")
     try:
         json.dumps(json.loads(text, parse_constant=_refuse), ensure_ascii=False).encode()
     except UnicodeEncodeError:
         return FieldError("", "lone_surrogate", "holds half of a surrogate pair")
     except (ValueError, RecursionError):
         pass
-    return FieldError("", "invalid_json", decider)
+    return FieldError("", "invalid_json", decoder_error)
 
 
 def _refuse(constant: str) -> None:

@@ -1,4 +1,4 @@
-"""The plan as a page for people."""
+"""The plan as a Markdown page."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from gtm_dagster.taxonomy.plan import EventSpec, Plan, PropertySpec
 
 
 def to_markdown(plan: Plan) -> str:
-    """Markdown: one section an event with its stage, owner and a table of its properties."""
+    """Markdown: a section an event, with its stage, its owner and a table of its properties."""
     lines = [f"# Tracking plan {plan.version}", "", f"{len(plan.events)} events. Fingerprint `{plan.fingerprint}`.", ""]
     for name, spec in plan.events.items():
         lines += _section(spec, [alias for alias, target in plan.aliases.items() if target == name])

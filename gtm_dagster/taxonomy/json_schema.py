@@ -1,4 +1,4 @@
-"""The plan as JSON Schema (draft 2020-12): documentation and editor support. EventValidator decides, not this."""
+"""The plan as JSON Schema (draft 2020-12), for documentation and editors; the verdict is that of EventValidator."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _OPEN: dict[str, Any] = {
 
 
 def plan_schema(plan: Plan) -> dict[str, Any]:
-    """One schema for all events of `plan`: an event is one of the branches of `oneOf`, chosen by `event_name`."""
+    """One schema for all events of `plan`: an event matches the branch of `oneOf` with its `event_name`."""
     spellings: dict[str, list[str]] = {name: [name] for name in plan.events}
     for alias, name in plan.aliases.items():
         spellings[name].append(alias)

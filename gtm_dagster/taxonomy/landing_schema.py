@@ -1,6 +1,6 @@
-"""Whole landing frames against the plan: one Pandera schema for the envelope, one for the properties of each event.
+"""Verdicts on whole landing frames: a Pandera schema of the envelope, and one of the properties of each event.
 
-The rules are those of EventValidator; a differential test holds the two to one verdict. Needs pandas and pandera.
+The rules are those of EventValidator; a differential test checks that both give one verdict. Needs pandas and pandera.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from gtm_dagster.taxonomy.properties import check_properties
 __all__ = ["ContractBreak", "FrameVerdict", "landing_schema", "properties_schema", "validate_frame"]
 
 _ANY_MOMENT = "2000-01-01T00:00:00Z"
-# Pandera's own `nullable=False` reports no mask, and a mask a check is what tells the rows apart
-_THERE = pandera.Check(lambda series: series.notna(), name="missing", ignore_na=False)
+# Pandera's own `nullable=False` reports no mask, and failing rows are found by the mask of each check
+_PRESENT = pandera.Check(lambda series: series.notna(), name="missing", ignore_na=False)
 
 
 @dataclass(frozen=True)
 class FrameVerdict:
-    """`ok`: a bool a row, in the frame's order. `reasons`: for each row that is not ok, in order, every reason."""
+    """`ok`: a bool a row, in order. `reasons`: for each row that is not ok, in order, every reason."""
 
     ok: np.ndarray
     reasons: list[tuple[FieldError, ...]]
 
 
 def landing_schema(plan: Plan) -> pandera.DataFrameSchema:
-    """The contract of the envelope of landed events of `plan`, on the columns `conform` gives."""
+    """The contract of the envelope of landed events, on the columns of `conform`."""
     columns: dict[str, pandera.Column] = {}
     for name, limit in ID_LIMITS.items():
         columns[name] = _text_column(name, limit, needed=name == "event_id", shortest=1)
@@ -49,16 +49,16 @@ def landing_schema(plan: Plan) -> pandera.DataFrameSchema:
         columns[name] = _text_column(name, limit)
     known = pa.array([*plan.events, *plan.aliases])
     columns["event_name"] = pandera.Column(
-        "str", [_THERE, _check("unknown_event", lambda a: pc.is_in(a, known))], nullable=True
+        "str", [_PRESENT, _check("unknown_event", lambda a: pc.is_in(a, known))], nullable=True
     )
     device_types = pa.array(DEVICE_TYPES)
     columns["device_type"] = pandera.Column(
         "str", _check("not_allowed", lambda a: pc.is_in(a, device_types)), nullable=True
     )
-    columns["consent"] = pandera.Column("str", _each_text("consent", _consent_holds), nullable=True)
+    columns["consent"] = pandera.Column("str", _each_text("consent", _is_valid_consent), nullable=True)
     columns["properties"] = pandera.Column("str", nullable=True)
     in_range = pandera.Check(lambda s: (s >= MIN_US) & (s < MAX_US), name="timestamp_out_of_range")
-    columns["event_us"] = pandera.Column("Int64", [_THERE, in_range], nullable=True)
+    columns["event_us"] = pandera.Column("Int64", [_PRESENT, in_range], nullable=True)
     columns["received_us"] = pandera.Column("Int64", nullable=False)
     someone = pandera.Check(
         lambda frame: frame["user_id"].notna() | frame["anonymous_id"].notna(), name="missing_identity", ignore_na=False
@@ -68,8 +68,8 @@ def landing_schema(plan: Plan) -> pandera.DataFrameSchema:
 
 def properties_schema(spec: EventSpec) -> pandera.SeriesSchema:
     """The contract of the `properties` text of one event."""
-    holds = _each_text("properties", lambda text: _properties_hold(spec, text))
-    return pandera.SeriesSchema("str", [_THERE, holds] if spec.required else holds, nullable=True, name="properties")
+    valid = _each_text("properties", lambda text: _are_valid_properties(spec, text))
+    return pandera.SeriesSchema("str", [_PRESENT, valid] if spec.required else valid, nullable=True, name="properties")
 
 
 def validate_frame(plan: Plan, df: pd.DataFrame) -> FrameVerdict:
@@ -96,12 +96,12 @@ def _failing(schema: Any, data: pd.DataFrame | pd.Series) -> np.ndarray:
         broken = [e for e in error.schema_errors if e.check_output is None]
         if broken:
             raise ContractBreak(f"landing frame: {broken[0]}") from error
-        return np.unique(np.concatenate([_rows(e.check_output) for e in error.schema_errors]))
+        return np.unique(np.concatenate([_failing_rows(e.check_output) for e in error.schema_errors]))
     return np.empty(0, dtype=np.int64)
 
 
-def _rows(held: pd.Series) -> np.ndarray:
-    return held.index[~held.fillna(False).astype(bool)].to_numpy()
+def _failing_rows(passed: pd.Series) -> np.ndarray:
+    return passed.index[~passed.fillna(False).astype(bool)].to_numpy()
 
 
 def _text_column(name: str, limit: int, *, needed: bool = False, shortest: int = 0) -> pandera.Column:
@@ -112,32 +112,32 @@ def _text_column(name: str, limit: int, *, needed: bool = False, shortest: int =
     checks = [_check("length", fits), _check("nul", lambda array: pc.invert(pc.match_substring(array, "\x00")))]
     if name == "event_id":
         checks.append(_each_text("personal_data", lambda text: not EMAIL.search(text), only="@"))
-    return pandera.Column("str", [_THERE, *checks] if needed else checks, nullable=True)
+    return pandera.Column("str", [_PRESENT, *checks] if needed else checks, nullable=True)
 
 
-def _check(name: str, holds: Callable[[pa.Array], pa.Array]) -> pandera.Check:
-    """A check on the Arrow buffer behind a text column; a null holds."""
+def _check(name: str, is_valid: Callable[[pa.Array], pa.Array]) -> pandera.Check:
+    """A check on the Arrow array of a text column; a null passes."""
 
     def run(series: pd.Series) -> pd.Series:
         array = _array(series)
-        held = pc.or_kleene(array.is_null(), holds(array))
-        return pd.Series(held.to_numpy(zero_copy_only=False), index=series.index)
+        passed = pc.or_kleene(array.is_null(), is_valid(array))
+        return pd.Series(passed.to_numpy(zero_copy_only=False), index=series.index)
 
     return pandera.Check(run, name=name, ignore_na=False)
 
 
-def _each_text(name: str, holds: Callable[[str], bool], only: str | None = None) -> pandera.Check:
-    """A check by a Python function, called once for each distinct text (each that contains `only`); a null holds."""
+def _each_text(name: str, is_valid: Callable[[str], bool], only: str | None = None) -> pandera.Check:
+    """A check by a Python function, called once for each distinct text; a null passes, as does a column without `only`."""
 
     def run(series: pd.Series) -> pd.Series:
         array = _array(series)
         if only is not None and not pc.any(pc.match_substring(array, only)).as_py():
             return pd.Series(np.ones(len(series), dtype=bool), index=series.index)
         coded = array.dictionary_encode()
-        held = np.fromiter((holds(text) for text in coded.dictionary.to_pylist()), dtype=bool)
-        held = np.append(held, True)
-        codes = pc.fill_null(coded.indices, len(held) - 1).to_numpy(zero_copy_only=False)
-        return pd.Series(held[codes], index=series.index)
+        passed = np.fromiter((is_valid(text) for text in coded.dictionary.to_pylist()), dtype=bool)
+        passed = np.append(passed, True)
+        codes = pc.fill_null(coded.indices, len(passed) - 1).to_numpy(zero_copy_only=False)
+        return pd.Series(passed[codes], index=series.index)
 
     return pandera.Check(run, name=name, ignore_na=False)
 
@@ -148,14 +148,14 @@ def _array(series: pd.Series) -> pa.Array:
 
 
 def _decoded(text: str) -> Any:
-    """The JSON value of a stored text. Raises ValueError for anything that is none."""
+    """The JSON value of a stored text. Raises ValueError when it is not JSON."""
     raw = text.encode()
     if too_deep(raw):
         raise ValueError("too deep")
     return msgspec.json.decode(raw)
 
 
-def _properties_hold(spec: EventSpec, text: str) -> bool:
+def _are_valid_properties(spec: EventSpec, text: str) -> bool:
     try:
         value = _decoded(text)
     except ValueError:
@@ -164,7 +164,7 @@ def _properties_hold(spec: EventSpec, text: str) -> bool:
     return isinstance(value, dict) and not check_properties(spec, value)
 
 
-def _consent_holds(text: str) -> bool:
+def _is_valid_consent(text: str) -> bool:
     try:
         value = _decoded(text)
     except ValueError:

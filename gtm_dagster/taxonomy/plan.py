@@ -1,4 +1,4 @@
-"""The tracking plan as frozen data, read from YAML and checked when it is read."""
+"""The tracking plan as frozen data, read from YAML and checked on reading."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class EventSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     @cached_property
     def required(self) -> tuple[str, ...]:
-        """Names of the properties that must be there and not null."""
+        """Names of the properties that must be present and not null."""
         return tuple(name for name, spec in self.properties.items() if spec.required)
 
 
@@ -84,7 +84,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         return hashlib.sha256(text).hexdigest()[:16]
 
     def json_schema(self) -> dict[str, Any]:
-        """JSON Schema (draft 2020-12) of every event; documentation, the validator decides."""
+        """JSON Schema (draft 2020-12) of every event, for documentation; the verdict is that of the validator."""
         from gtm_dagster.taxonomy.json_schema import plan_schema
 
         return plan_schema(self)
@@ -115,15 +115,15 @@ def parse_plan(text: str, where: str = "plan") -> Plan:
     try:
         plan = msgspec.convert(raw, Plan)
     except msgspec.ValidationError as error:
-        raise PlanError(f"{where}: {_located(raw) or error}") from error
+        raise PlanError(f"{where}: {_error_with_path(raw) or error}") from error
     events = {name: msgspec.structs.replace(spec, name=name) for name, spec in plan.events.items()}
     plan = msgspec.structs.replace(plan, events=events)
     _check(plan, where)
     return plan
 
 
-def _located(raw: Any) -> str | None:
-    """The conversion error with the event and the property it is in: msgspec's own path says `events[...]`."""
+def _error_with_path(raw: Any) -> str | None:
+    """The conversion error with its event and property; msgspec's own path says `events[...]`."""
     events = raw.get("events") if isinstance(raw, dict) else None
     for name, event in events.items() if isinstance(events, dict) else ():
         properties = event.get("properties") if isinstance(event, dict) else None
@@ -146,19 +146,19 @@ def _check(plan: Plan, where: str) -> None:
         raise PlanError(f"{where}: events is empty; declare at least one")
     for alias, target in plan.aliases.items():
         if target not in plan.events:
-            raise PlanError(f"{where}: alias {alias!r} points to {target!r}, which is no event of the plan")
+            raise PlanError(f"{where}: alias {alias!r} points to {target!r}, which is not an event of the plan")
         if alias in plan.events:
             raise PlanError(f"{where}: alias {alias!r} is also an event; rename one of them")
     for name, event in plan.events.items():
         if not _NAME.match(name):
             raise PlanError(f"{where}: event {name!r}: use lower case letters, digits and _, at most 64")
         for key, spec in event.properties.items():
-            fault = _fault(key, spec)
-            if fault:
-                raise PlanError(f"{where}: event {name}, property {key}: {fault}")
+            problem = _problem(key, spec)
+            if problem:
+                raise PlanError(f"{where}: event {name}, property {key}: {problem}")
 
 
-def _fault(name: str, spec: PropertySpec) -> str | None:
+def _problem(name: str, spec: PropertySpec) -> str | None:
     if not _NAME.match(name):
         return "use lower case letters, digits and _ for the name, at most 64"
     for value in spec.allowed:
@@ -173,7 +173,7 @@ def _fault(name: str, spec: PropertySpec) -> str | None:
         try:
             re.compile(spec.pattern)
         except re.error as error:
-            return f"pattern {spec.pattern!r} is no regular expression ({error})"
+            return f"pattern {spec.pattern!r} is not a regular expression ({error})"
     if spec.max_length < 1:
         return f"max_length {spec.max_length} is not above 0"
     if spec.privacy == "personal" and (spec.type != "string" or spec.allowed or spec.pattern or spec.max_length < 32):

@@ -1,4 +1,4 @@
-"""Safe YAML that refuses a key written twice: YAML would keep the last one and lose the other silently."""
+"""Safe YAML that refuses a key declared twice; YAML itself keeps the last one and drops the other in silence."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import yaml
 
 
 class _UniqueKeyLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """The safe loader with `_mapping` for its mappings."""
+    """The safe loader with unique keys."""
 
 
 def _mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
@@ -25,7 +25,7 @@ _UniqueKeyLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG,
 
 
 def read_yaml(text: str) -> Any:
-    """The document of `text`. Raises ValueError for what is not YAML and for a key that is declared twice."""
+    """The document of `text`. Raises ValueError when it is not YAML or declares a key twice."""
     try:
         return yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506  (a SafeLoader)
     except yaml.YAMLError as error:

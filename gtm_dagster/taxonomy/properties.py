@@ -1,4 +1,4 @@
-"""The rules of `properties`, written once: the validator and the frame check both call this."""
+"""The rules of `properties`, once for the validator of an event and the schema of a frame."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_NAME_LENGTH = 128
 
 
 def check_properties(spec: EventSpec, properties: Mapping[str, Any]) -> list[FieldError]:
-    """Every way `properties` breaks the rules of the event `spec`; empty when it keeps them all."""
+    """Every way in which `properties` breaks the rules of `spec`; empty when it breaks none."""
     errors: list[FieldError] = []
     declared = spec.properties
     for name, value in properties.items():
@@ -41,11 +41,11 @@ def check_properties(spec: EventSpec, properties: Mapping[str, Any]) -> list[Fie
 
 
 def _check_declared(name: str, value: Any, rule: PropertySpec, errors: list[FieldError]) -> None:
-    kind = type(value)
+    value_type = type(value)
     path = f"properties.{name}"
-    want = rule.type
-    if want == "string":
-        if kind is not str:
+    expected = rule.type
+    if expected == "string":
+        if value_type is not str:
             errors.append(FieldError(path, "type", f"expected string, got {json_type(value)}"))
             return
         _check_text(path, value, rule.max_length, errors)
@@ -54,11 +54,11 @@ def _check_declared(name: str, value: Any, rule: PropertySpec, errors: list[Fiel
                 errors.append(FieldError(path, "pattern", f"does not match {rule.pattern}"))
             elif EMAIL.search(value):
                 errors.append(FieldError(path, "personal_data", "holds an e-mail address; send an identifier instead"))
-    elif want == "boolean":
-        if kind is not bool:
+    elif expected == "boolean":
+        if value_type is not bool:
             errors.append(FieldError(path, "type", f"expected boolean, got {json_type(value)}"))
             return
-    elif kind is int or (kind is float and want == "number"):
+    elif value_type is int or (value_type is float and expected == "number"):
         if not _check_number(path, value, errors):
             return
         if rule.minimum is not None and value < rule.minimum:
@@ -66,7 +66,7 @@ def _check_declared(name: str, value: Any, rule: PropertySpec, errors: list[Fiel
         if rule.maximum is not None and value > rule.maximum:
             errors.append(FieldError(path, "maximum", f"{value} is above {rule.maximum:g}"))
     else:
-        errors.append(FieldError(path, "type", f"expected {want}, got {json_type(value)}"))
+        errors.append(FieldError(path, "type", f"expected {expected}, got {json_type(value)}"))
         return
     if rule.allowed and value not in rule.allowed:
         errors.append(FieldError(path, "not_allowed", f"allowed: {', '.join(map(str, rule.allowed))}"))
@@ -78,12 +78,12 @@ def _check_additional(name: str, value: Any, errors: list[FieldError]) -> None:
         errors.append(
             FieldError(path, "property_name", f"a property name has 1 to {MAX_NAME_LENGTH} characters and no NUL")
         )
-    kind = type(value)
-    if value is None or kind is bool:
+    value_type = type(value)
+    if value is None or value_type is bool:
         return
-    if kind is str:
+    if value_type is str:
         _check_text(path, value, DEFAULT_MAX_LENGTH, errors)
-    elif kind is int or kind is float:
+    elif value_type is int or value_type is float:
         _check_number(path, value, errors)
     else:
         errors.append(FieldError(path, "type", f"expected string, number, boolean or null, got {json_type(value)}"))
@@ -104,7 +104,7 @@ def _check_number(path: str, value: float, errors: list[FieldError]) -> bool:
     elif isfinite(value):
         return True
     else:
-        errors.append(FieldError(path, "not_finite", "NaN and infinity are no numbers of JSON"))
+        errors.append(FieldError(path, "not_finite", "JSON has neither NaN nor infinity"))
     return False
 
 
@@ -120,5 +120,5 @@ _JSON_TYPES = {
 
 
 def json_type(value: object) -> str:
-    """The JSON word for the type of `value`."""
+    """The JSON name of the type of `value`."""
     return _JSON_TYPES.get(type(value), type(value).__name__)

@@ -1,6 +1,6 @@
-"""EventValidator: one event's JSON in, a typed event or every reason against it out.
+"""EventValidator: from the JSON of one event to a typed event, or every reason against it.
 
-msgspec decides the envelope, `properties.check_properties` the rest; the reject path (`explain`) only adds reasons.
+msgspec decides on the envelope, `properties.check_properties` on the rest; `explain`, the reject path, adds reasons.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _NO_CONTEXT = Context()
 
 
 class Accepted(msgspec.Struct, frozen=True, gc=False):
-    """The event keeps every rule of the plan."""
+    """The event satisfies the plan."""
 
     event: Event
 
@@ -127,14 +127,12 @@ def _rejected(errors: tuple[FieldError, ...], event_id: object, event_name: obje
 
 
 def _encode(raw: dict[str, Any]) -> bytes | FieldError:
-    """JSON of a Python event; values JSON cannot say are refused here, because encoders turn NaN into null."""
+    """JSON of a Python event; a value without JSON is refused here, because encoders turn NaN into null."""
     properties = raw.get("properties")
     if isinstance(properties, dict):
         for name, value in properties.items():
             if isinstance(value, float) and not isfinite(value):
-                return FieldError(
-                    f"properties.{shown_name(name)}", "not_finite", "NaN and infinity are no numbers of JSON"
-                )
+                return FieldError(f"properties.{shown_name(name)}", "not_finite", "JSON has neither NaN nor infinity")
     try:
         return msgspec.json.encode(raw)
     except UnicodeEncodeError:
@@ -142,4 +140,4 @@ def _encode(raw: dict[str, Any]) -> bytes | FieldError:
     except RecursionError:
         return FieldError("", "too_deep", f"nested deeper than {MAX_DEPTH} levels")
     except (TypeError, ValueError, OverflowError) as error:
-        return FieldError("", "type", f"holds a value JSON cannot say ({type(error).__name__})")
+        return FieldError("", "type", f"holds a value that JSON does not have ({type(error).__name__})")

@@ -1,59 +1,28 @@
-"""The build steps by the names the assets call, in the order they run."""
+"""Every step from staging to marts in order, for what is not run by Dagster: verifying, tests, benchmarks."""
 
 from __future__ import annotations
 
-from gtm_dagster.warehouse.core.steps import (
-    StepResult,
-    build_conversions,
-    build_identities,
-    build_sessions,
-    build_touchpoints,
-)
-from gtm_dagster.warehouse.landing.from_log import LandResult, land_log
-from gtm_dagster.warehouse.marts.credits import (
-    ModelStatus,
-    build_attribution_status,
-    build_channel_attribution,
-    build_credits,
-)
-from gtm_dagster.warehouse.marts.journeys import build_funnel, build_retention
-from gtm_dagster.warehouse.staging.books import BookRow, books
-from gtm_dagster.warehouse.staging.stage import StageResult, fresh_files, stage
-from gtm_dagster.warehouse.tables import BuildContext, SettingsChangedError, check_settings
+import duckdb
 
-STEPS_IN_ORDER = (
-    build_identities,
-    build_sessions,
-    build_conversions,
-    build_touchpoints,
-    build_credits,
-    build_attribution_status,
-    build_channel_attribution,
-    build_funnel,
-    build_retention,
-)
+from gtm_dagster.warehouse.context import BuildContext
+from gtm_dagster.warehouse.results import Result
+from gtm_dagster.warehouse.schema import built, tables
+from gtm_dagster.warehouse.schema.table import Check
+from gtm_dagster.warehouse.staging.stage import StageResult, stage
 
-__all__ = [
-    "STEPS_IN_ORDER",
-    "BookRow",
-    "BuildContext",
-    "LandResult",
-    "ModelStatus",
-    "SettingsChangedError",
-    "StageResult",
-    "StepResult",
-    "books",
-    "build_attribution_status",
-    "build_channel_attribution",
-    "build_conversions",
-    "build_credits",
-    "build_funnel",
-    "build_identities",
-    "build_retention",
-    "build_sessions",
-    "build_touchpoints",
-    "check_settings",
-    "fresh_files",
-    "land_log",
-    "stage",
-]
+
+def build_all(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StageResult:
+    """Stage what has landed and build every table; `fingerprints.check_settings` comes before it."""
+    staged = stage(con, ctx)
+    build_tables(con, ctx)
+    return staged
+
+
+def build_tables(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> dict[str, Result]:
+    """Run every step; its result by table name."""
+    return {table.name: table.step(con, ctx) for table in built() if table.step is not None}
+
+
+def all_checks() -> list[tuple[str, Check]]:
+    """Every check with the name of its table."""
+    return [(table.name, check) for table in tables() for check in table.checks]

@@ -1,7 +1,7 @@
 """Writes the serving copy. It is swapped in by fsync and rename, so a reader never sees half of it.
 
-The first copy is written whole. Later ones begin as the file before and take over what changed since: the steps note in
-`meta.scope`, under the name `publish`, whose rows of what time they replaced, as they do for each other.
+The first copy is written whole. Later ones begin as the file before and take over what changed since: publishing
+follows the affected ranges as a step does (`affected.py`).
 """
 
 from __future__ import annotations
@@ -15,24 +15,31 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from gtm_dagster.warehouse.core.steps import count, drop_scope, find_scope, in_scope, longest_window_us
+from gtm_dagster.warehouse.affected import (
+    OWNERS,
+    PUBLISH,
+    SESSIONS,
+    drop_tables,
+    find_affected,
+    longest_window_us,
+    needs_rebuild,
+    note_published,
+    publish_is_due,
+    within,
+)
 from gtm_dagster.warehouse.engine import transaction
+from gtm_dagster.warehouse.fingerprints import FORMAT
+from gtm_dagster.warehouse.results import count
 from gtm_dagster.warehouse.rollback_ledger import copy_rollbacks
-from gtm_dagster.warehouse.tables import LAYOUT, PUBLISH, create, get_state, set_state, settle_publishing
+from gtm_dagster.warehouse.schema import Table, tables
+from gtm_dagster.warehouse.schema.ddl import create
+from gtm_dagster.warehouse.schema.table import ByLandedFile, ByPerson, ByPersonAndTime
+from gtm_dagster.warehouse.state import get_state, set_state
 
 if TYPE_CHECKING:
     from gtm_dagster.settings import Settings
 
 _ROLLBACKS = "ops.rollbacks"
-_IN_TIME = {
-    "core.sessions": "start_us",
-    "core.conversions": "conversion_us",
-    "core.touchpoints": "conversion_us",
-    "marts.attribution_credits": "conversion_us",
-}
-"""Tables that change by person and time, and the column of the time."""
-_IN_REACH = ("core.touchpoints", "marts.attribution_credits")
-"""Those that a change reaches through the longest lookback."""
 _MOST_CHANGED = 0.3
 """Changed persons by all ids, users' and anonymous ones, above which a whole copy costs less."""
 _MOST_GROWN = 2.0
@@ -70,17 +77,17 @@ def publish(con: duckdb.DuckDBPyConnection, settings: Settings) -> Published:
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     _remove_parts(target)
     why_whole = _why_whole(con, settings)
-    tables: dict[str, int] = {}
+    rows: dict[str, int] = {}
     try:
         if why_whole is None:
             try:
                 shutil.copyfile(target, part)
-                tables = _write(con, settings, part, whole=False)
+                rows = _write(con, settings, part, whole=False)
             except (duckdb.Error, _UnlikeError) as error:
                 _remove_parts(target)
                 why_whole = f"the one before could not be brought up to date: {error}"
         if why_whole is not None:
-            tables = _write(con, settings, part, whole=True)
+            rows = _write(con, settings, part, whole=True)
         handle = os.open(part, os.O_RDONLY)
         try:
             os.fsync(handle)
@@ -93,31 +100,32 @@ def publish(con: duckdb.DuckDBPyConnection, settings: Settings) -> Published:
     size = target.stat().st_size
     written = size if why_whole is not None else _last(con)["whole_bytes"]
     with transaction(con):  # killed before this, the copy is not the one known, and the next is written whole
-        settle_publishing(con)
+        note_published(con)
         set_state(con, PUBLISH, json.dumps({"file": _mark(settings), "whole_bytes": written}))
-    return Published(len(tables), sum(tables.values()), size, why_whole)
+    return Published(len(rows), sum(rows.values()), size, why_whole)
 
 
 def is_current(con: duckdb.DuckDBPyConnection, settings: Settings) -> bool:
     """Whether the serving copy is the one published last and nothing has changed since."""
-    owed = con.execute(
-        "SELECT 1 FROM meta.scope WHERE step = $1 UNION ALL SELECT 1 FROM meta.rebuild WHERE step = $1 LIMIT 1",
-        [PUBLISH],
-    ).fetchall()
-    return not owed and _last(con).get("file") == _mark(settings)
+    return not publish_is_due(con) and _last(con).get("file") == _mark(settings)
 
 
 def served(con: duckdb.DuckDBPyConnection) -> dict[str, str]:
-    """The tables of the working file that are served, and which of their columns."""
+    """The tables of the working file that are served, and which of their columns.
+
+    A table that somebody made beside the declared ones in core, marts or ops is served as it is.
+    """
     found = con.execute(
         """SELECT schema_name || '.' || table_name FROM duckdb_tables()
         WHERE database_name = current_database() AND NOT temporary AND schema_name IN ('core', 'marts', 'ops') ORDER BY 1"""
     ).fetchall()
-    return {
-        **{name: "*" for (name,) in found},
-        "staging.books": "*",
-        "staging.quarantine": "COLUMNS(lambda c: c <> 'sealed')",
+    return {name: "*" for (name,) in found} | {
+        table.name: ", ".join(column.name for column in table.columns if column.served) for table in _served_tables()
     }
+
+
+def _served_tables() -> list[Table]:
+    return [table for table in tables() if table.served and table.name != _ROLLBACKS]
 
 
 def _last(con: duckdb.DuckDBPyConnection) -> dict[str, Any]:
@@ -136,7 +144,7 @@ def _mark(settings: Settings) -> list[object] | None:
         found.st_size,
         found.st_mtime_ns,
         settings.warehouse.storage_compatibility_version,
-        LAYOUT,
+        FORMAT,
     ]
 
 
@@ -149,10 +157,10 @@ def _why_whole(con: duckdb.DuckDBPyConnection, settings: Settings) -> str | None
         return "the file there is not the one published last"
     if settings.serving_path.stat().st_size > _MOST_GROWN * last["whole_bytes"]:
         return f"it had grown to {_MOST_GROWN:g} times its size"
-    if con.execute("SELECT 1 FROM meta.rebuild WHERE step = ?", [PUBLISH]).fetchall():
-        return "a table was made whole"
-    changed = con.execute("SELECT count(DISTINCT person_no) FROM meta.scope WHERE step = ?", [PUBLISH]).fetchall()[0][0]
-    return "most persons changed" if changed > _MOST_CHANGED * count(con, "meta.ids") else None
+    if needs_rebuild(con, PUBLISH):
+        return "a table was built whole"
+    find_affected(con, PUBLISH, SESSIONS, OWNERS)
+    return "most persons changed" if count(con, "affected") > _MOST_CHANGED * count(con, "meta.ids") else None
 
 
 def _remove_parts(target: Path) -> None:
@@ -163,49 +171,62 @@ def _remove_parts(target: Path) -> None:
 
 def _write(con: duckdb.DuckDBPyConnection, settings: Settings, part: Path, *, whole: bool) -> dict[str, int]:
     """Write the new file `part`, or bring the copy before up to date in it; returns the rows of its tables."""
-    tables = served(con)
+    selected = served(con)
     version = f"STORAGE_VERSION '{settings.warehouse.storage_compatibility_version}', " if whole else ""
-    con.execute(f"ATTACH '{part}' AS serving ({version}RECOVERY_MODE NO_WAL_WRITES)")  # lost with its maker
+    con.execute(f"ATTACH '{part}' AS serving ({version}RECOVERY_MODE NO_WAL_WRITES)")  # lost with its writer
     try:
         with transaction(con):
             for schema in ("core", "marts", "ops", "staging"):
                 con.execute(f"CREATE SCHEMA IF NOT EXISTS serving.{schema}")
-            done = set() if whole else _take_over(con, settings, tables)
-            for name, columns in tables.items():
-                if name not in done:
+            current = set() if whole else _take_over(con, settings, selected)
+            for name, columns in selected.items():
+                if name not in current:
                     con.execute(f"CREATE OR REPLACE TABLE serving.{name} AS SELECT {columns} FROM {name}")
             copy_rollbacks(con, settings, f"serving.{_ROLLBACKS}")
-            rows = {name: count(con, f"serving.{name}") for name in (*tables, _ROLLBACKS)}
-            if any(rows[name] != count(con, name) for name in done):
+            rows = {name: count(con, f"serving.{name}") for name in (*selected, _ROLLBACKS)}
+            if any(rows[name] != count(con, name) for name in current):
                 raise _UnlikeError("it would not hold as many rows as the working file")
             return rows
     finally:
         con.execute("DETACH serving")
 
 
-def _take_over(con: duckdb.DuckDBPyConnection, settings: Settings, tables: dict[str, str]) -> set[str]:
+def _take_over(con: duckdb.DuckDBPyConnection, settings: Settings, selected: dict[str, str]) -> set[str]:
     """Replace the rows that changed since the copy before, and drop what is not served any more.
 
     Returns the tables that are up to date now; the others are small.
     """
-    find_scope(con, PUBLISH)
-    for name, moment in _IN_TIME.items():
-        reach = longest_window_us(settings) if name in _IN_REACH else 0
-        within = in_scope("t", moment, reach)
-        con.execute(f"DELETE FROM serving.{name} t USING scope k WHERE {within}")
-        con.execute(f"INSERT INTO serving.{name} SELECT t.* FROM {name} t JOIN scope k ON {within}")
-    among = "WHERE person_no IN (SELECT person_no FROM scope)"
-    con.execute(f"DELETE FROM serving.core.identities {among}")
-    con.execute(f"INSERT INTO serving.core.identities SELECT * FROM core.identities {among}")
-    con.execute(  # the rows of a landed file come all at once, and stay
-        f"""INSERT INTO serving.staging.quarantine SELECT {tables["staging.quarantine"]} FROM staging.quarantine
-        WHERE file_key NOT IN (SELECT file_key FROM serving.staging.quarantine)"""
-    )
-    drop_scope(con)
-    held = con.execute(
-        "SELECT schema_name || '.' || table_name FROM duckdb_tables() WHERE database_name = 'serving'"
-    ).fetchall()
-    for (name,) in held:
-        if name not in tables and name != _ROLLBACKS:
-            con.execute(f"DROP TABLE serving.{name}")
-    return {*_IN_TIME, "core.identities", "staging.quarantine"}
+    existing = {
+        name
+        for (name,) in con.execute(
+            "SELECT schema_name || '.' || table_name FROM duckdb_tables() WHERE database_name = 'serving'"
+        ).fetchall()
+    }
+    find_affected(con, PUBLISH, SESSIONS, OWNERS)
+    current: set[str] = set()
+    for table in _served_tables():
+        columns = selected[table.name]
+        if table.changes is None or table.name not in existing:
+            continue
+        if isinstance(table.changes, ByPersonAndTime):
+            lookback_us = longest_window_us(settings) if table.changes.lookback else 0
+            condition = within("t", table.changes.moment, lookback_us)
+            con.execute(f"DELETE FROM serving.{table.name} t USING affected r WHERE {condition}")
+            qualified = ", ".join(f"t.{column.strip()}" for column in columns.split(","))
+            con.execute(
+                f"INSERT INTO serving.{table.name} SELECT {qualified} FROM {table.name} t JOIN affected r ON {condition}"
+            )
+        elif isinstance(table.changes, ByPerson):
+            among = "WHERE person_no IN (SELECT person_no FROM affected)"
+            con.execute(f"DELETE FROM serving.{table.name} {among}")
+            con.execute(f"INSERT INTO serving.{table.name} SELECT {columns} FROM {table.name} {among}")
+        elif isinstance(table.changes, ByLandedFile):
+            con.execute(
+                f"""INSERT INTO serving.{table.name} SELECT {columns} FROM {table.name}
+                WHERE file_key NOT IN (SELECT file_key FROM serving.{table.name})"""
+            )
+        current.add(table.name)
+    drop_tables(con, "affected")
+    for name in existing - set(selected) - {_ROLLBACKS}:
+        con.execute(f"DROP TABLE serving.{name}")
+    return current

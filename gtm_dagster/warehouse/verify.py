@@ -10,29 +10,18 @@ from typing import TYPE_CHECKING
 import duckdb
 import msgspec
 
+from gtm_dagster.warehouse.build import build_all
+from gtm_dagster.warehouse.context import BuildContext
 from gtm_dagster.warehouse.engine import connect, opened
+from gtm_dagster.warehouse.fingerprints import check_settings
 from gtm_dagster.warehouse.landing import Landing
 from gtm_dagster.warehouse.publishing import is_current, served
-from gtm_dagster.warehouse.tables import BuildContext, check_settings, create
+from gtm_dagster.warehouse.schema import tables
+from gtm_dagster.warehouse.schema.ddl import create
 
 if TYPE_CHECKING:
     from gtm_dagster.settings import Settings
     from gtm_dagster.taxonomy import Plan
-
-_EXACT = {
-    "staging.events": "* EXCLUDE (source_key)",
-    "staging.quarantine": "write_key, event_id, event_name, reason_codes, errors, received_us, file_key, row_no",
-    "staging.books": "*",
-    "core.identities": "* EXCLUDE (anonymous_no, person_no)",
-    "core.sessions": "* EXCLUDE (source_key, person_no)",
-    "core.conversions": "* EXCLUDE (person_no)",
-    "core.touchpoints": "* EXCLUDE (source_key, person_no)",
-    "marts.attribution_credits": "* EXCLUDE (person_no) REPLACE (round(credit, 9) AS credit, round(value, 6) AS value)",
-    "marts.attribution_status": "*",
-    "marts.channel_attribution": "* REPLACE (round(conversions, 6) AS conversions, round(value, 4) AS value)",
-    "marts.funnel": "*",
-    "marts.retention": "*",
-}
 
 
 @dataclass(frozen=True)
@@ -47,18 +36,10 @@ class VerifyResult:
         return not any(self.differences.values())
 
 
-def build_all(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> None:
-    """Every step from landing to marts on one connection."""
-    from gtm_dagster.warehouse import build
-
-    build.stage(con, ctx)
-    for step in build.STEPS_IN_ORDER:
-        step(con, ctx)
-
-
 def compare(con: duckdb.DuckDBPyConnection, other: Path) -> VerifyResult:
     """Compare the open warehouse with the file `other`, table by table, both ways."""
-    return _compared(con, other, "rebuilt", _EXACT)
+    compared = {table.name: table.compared for table in tables() if table.schema != "ops" and table.compared}
+    return _compared(con, other, "rebuilt", compared)
 
 
 def compare_served(con: duckdb.DuckDBPyConnection, settings: Settings) -> VerifyResult:
@@ -103,8 +84,8 @@ def _compared(con: duckdb.DuckDBPyConnection, other: Path, name: str, tables: di
 
 def _digest(con: duckdb.DuckDBPyConnection, query: str) -> tuple[int, ...]:
     """Rows of a query and two hashes over them that do not depend on their order."""
-    told = con.execute(f"SELECT count(*), sum(hash(t)::HUGEINT), bit_xor(hash(t, 1)) FROM ({query}) t").fetchall()
-    return tuple(told[0])
+    digest = con.execute(f"SELECT count(*), sum(hash(t)::HUGEINT), bit_xor(hash(t, 1)) FROM ({query}) t").fetchall()
+    return tuple(digest[0])
 
 
 def verify(settings: Settings, plan: Plan) -> VerifyResult:

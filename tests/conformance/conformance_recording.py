@@ -115,7 +115,10 @@ class RecordingConnection:
 @contextmanager
 def listening(tell: Callable[[str, dict[str, int], str], None]) -> Iterator[None]:
     """Every module of the warehouse that knows `statement` tells what it puts together."""
-    from gtm_dagster.warehouse import build, statements  # noqa: F401 - the build loads every module that may use it
+    from gtm_dagster.warehouse import statements
+    from gtm_dagster.warehouse.schema import tables
+
+    tables()  # loads every module that may use it
 
     plain = statements.statement
 
@@ -138,22 +141,16 @@ def listening(tell: Callable[[str, dict[str, int], str], None]) -> Iterator[None
             module.statement = plain  # type: ignore[attr-defined]
 
 
-PLAIN = "COLUMNS(lambda c: c NOT IN ('anonymous_no', 'person_no'))"
-"""Each build numbers persons in its own order."""
-TABLES = {
-    "staging.events": "*",
-    "staging.books": "*",
-    "core.identities": PLAIN,
-    "core.sources": "*",
-    "core.sessions": PLAIN,
-    "core.conversions": PLAIN,
-    "core.touchpoints": PLAIN,
-    "marts.attribution_credits": PLAIN,
-    "marts.attribution_status": "*",
-    "marts.channel_attribution": "*",
-    "marts.funnel": "*",
-    "marts.retention": "*",
-}
+def compared() -> dict[str, str]:
+    """The tables of a warehouse, and the columns by which two engines are compared; each build numbers persons anew."""
+    from gtm_dagster.warehouse.schema import tables
+
+    numbers = {"anonymous_no", "person_no"}
+    return {
+        table.name: ", ".join(column.name for column in table.columns if column.name not in numbers)
+        for table in tables()
+        if table.schema in ("staging", "core", "marts") and table.name != "staging.quarantine"
+    }
 
 
 def build_scenario(scenario: Any, folder: Path, kept: int) -> list[Recording]:
@@ -166,9 +163,11 @@ def build_scenario(scenario: Any, folder: Path, kept: int) -> list[Recording]:
 
     from gtm_dagster.settings import load_settings
     from gtm_dagster.taxonomy import load_plan
-    from gtm_dagster.warehouse import build
+    from gtm_dagster.warehouse.build import build_all
+    from gtm_dagster.warehouse.context import BuildContext
     from gtm_dagster.warehouse.engine import opened
     from gtm_dagster.warehouse.engines.export import export
+    from gtm_dagster.warehouse.fingerprints import check_settings
     from gtm_dagster.warehouse.landing import ARROW_SCHEMA, Landing
     from gtm_dagster.warehouse.publishing import publish
 
@@ -182,7 +181,7 @@ def build_scenario(scenario: Any, folder: Path, kept: int) -> list[Recording]:
             **scenario.environ,
         },
     )
-    ctx = build.BuildContext(settings, plan)
+    ctx = BuildContext(settings, plan)
     recordings: list[Recording] = []
     empty = dict.fromkeys(ARROW_SCHEMA.names)
     for name, rows in (
@@ -194,13 +193,11 @@ def build_scenario(scenario: Any, folder: Path, kept: int) -> list[Recording]:
         with opened(settings.warehouse_path, settings) as con:
             watched = RecordingConnection(con, folder / name, kept)
             with listening(watched.rendered):
-                build.check_settings(watched, ctx, allow_rebuild=True)  # type: ignore[arg-type]
-                build.stage(watched, ctx)  # type: ignore[arg-type]
-                for step in build.STEPS_IN_ORDER:
-                    step(watched, ctx)  # type: ignore[arg-type]
+                check_settings(watched, ctx, allow_rebuild=True)  # type: ignore[arg-type]
+                build_all(watched, ctx)  # type: ignore[arg-type]
             recordings += watched.finish()
             if name == "late":
-                for relation, columns in TABLES.items():
+                for relation, columns in compared().items():
                     path = folder / "tables" / f"{relation}.parquet"
                     path.parent.mkdir(exist_ok=True)
                     con.execute(f"COPY (SELECT {columns} FROM {relation}) TO '{path}' (FORMAT parquet)")

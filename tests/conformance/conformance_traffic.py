@@ -12,11 +12,12 @@ import json
 import random
 from dataclasses import dataclass, field
 
+from gtm_dagster.attribution.models import MODELS
+
 MINUTE = 60_000_000
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 START = 1_774_483_200_000_000  # 2026-03-26T00:00:00Z, three days before clocks change in Berlin
-MODELS = ("first_touch", "last_touch", "last_non_direct", "linear", "position_based", "time_decay", "inverse_age")
 WINDOWS = [{"model": model, "lookback_hours": hours} for model in MODELS for hours in (24, 167.5)]
 WINDOWS += [{"model": "first_touch", "lookback_hours": 72}]  # one that no other model has
 PROPERTIES: dict[str, dict] = {

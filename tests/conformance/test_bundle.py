@@ -16,12 +16,14 @@ from conformance_traffic import SCENARIOS, WINDOWS, first_landing
 from gtm_dagster.cli import run as gtm
 from gtm_dagster.settings import Settings, load_settings
 from gtm_dagster.taxonomy import load_plan
-from gtm_dagster.warehouse import build, statements
+from gtm_dagster.warehouse import statements
+from gtm_dagster.warehouse.build import build_all
+from gtm_dagster.warehouse.context import BuildContext
 from gtm_dagster.warehouse.engine import opened
 from gtm_dagster.warehouse.engines import dialects as portable
 from gtm_dagster.warehouse.engines.export import Bundle, export, steps
+from gtm_dagster.warehouse.fingerprints import SettingsChangedError, check_settings
 from gtm_dagster.warehouse.landing import ARROW_SCHEMA, Landing
-from gtm_dagster.warehouse.tables import SettingsChangedError
 from gtm_dagster.warehouse.writer_lock import WarehouseLock
 
 PLAN = load_plan()
@@ -51,18 +53,16 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
     empty = dict.fromkeys(ARROW_SCHEMA.names)
     rows = [{**empty, **row, "row_no": i} for i, row in enumerate(first_landing(BERLIN, PLAN.version))]
     Landing(settings.landing_dir).write(pa.Table.from_pylist(rows, schema=ARROW_SCHEMA), "first")
-    ctx = build.BuildContext(settings, PLAN)
+    ctx = BuildContext(settings, PLAN)
     with opened(settings.warehouse_path, settings) as con:
-        build.check_settings(con, ctx, allow_rebuild=True)
-        build.stage(con, ctx)
-        for step in build.STEPS_IN_ORDER:
-            step(con, ctx)
+        check_settings(con, ctx, allow_rebuild=True)
+        build_all(con, ctx)
     return folder
 
 
 def exported(settings: Settings, folder: Path) -> Bundle:
     with opened(settings.warehouse_path, settings, read_only=True) as con:
-        return export(con, build.BuildContext(settings, PLAN), folder, "duckdb")
+        return export(con, BuildContext(settings, PLAN), folder, "duckdb")
 
 
 def run(folder: Path) -> dict[str, pa.Table]:

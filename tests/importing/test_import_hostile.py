@@ -30,7 +30,7 @@ TWO = {
 }
 
 
-def take(path: Path) -> ImportResult:
+def run_import(path: Path) -> ImportResult:
     settings = load_settings(None, {"GTM_STATE_DIR": str(path.parent / "state")})
     return import_file(
         path,
@@ -75,7 +75,7 @@ def line(**changes: object) -> str:
 def test_a_hostile_line_is_quarantined_beside_a_good_one(tmp_path: Path, text: str, code: str) -> None:
     path = tmp_path / "e.ndjson"
     path.write_text(line(event_id="good") + "\n" + text + "\n", encoding="utf-8")
-    result = take(path)
+    result = run_import(path)
     assert (result.read, result.accepted, result.quarantined) == (2, 1, 1)
     bad = landed(tmp_path)[1]
     assert code in bad["reason_codes"].split(",")
@@ -86,7 +86,7 @@ def test_a_hostile_line_is_quarantined_beside_a_good_one(tmp_path: Path, text: s
 def test_an_arrival_that_is_no_time_becomes_the_time_of_the_import(tmp_path: Path, arrived: object) -> None:
     path = tmp_path / "e.ndjson"
     path.write_text(line(received_at=arrived))
-    assert take(path).accepted == 1
+    assert run_import(path).accepted == 1
     assert landed(tmp_path)[0]["received_us"] > 1_700_000_000_000_000
 
 
@@ -95,8 +95,8 @@ def test_an_arrival_in_the_row_is_kept_in_every_form(tmp_path: Path) -> None:
     (tmp_path / "e.csv").write_text(
         f"event_name,timestamp,user_id,received_at\npage_viewed,{TIME},u,2026-01-02T00:00:00+01:00\n"
     )
-    take(tmp_path / "e.ndjson")
-    take(tmp_path / "e.csv")
+    run_import(tmp_path / "e.ndjson")
+    run_import(tmp_path / "e.csv")
     assert [row["received_us"] for row in landed(tmp_path)] == [1_767_308_400_000_000] * 2
 
 
@@ -132,12 +132,12 @@ def test_parquet_types_are_read_or_refused_with_a_reason(
 ) -> None:
     path = tmp_path / "e.parquet"
     pq.write_table(pa.table(TWO | {column: values}), path)
-    assert take(path).read == 2
+    assert run_import(path).read == 2
     assert [row["reason_codes"] for row in landed(tmp_path)] == reasons
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "told"),
+    ("name", "content", "says"),
     [
         ("e.csv", (HEADER + ROW).encode("utf-16"), "encoding"),
         ("e.csv", b"event\x00_id," + (HEADER + ROW).encode(), "header"),
@@ -149,11 +149,11 @@ def test_parquet_types_are_read_or_refused_with_a_reason(
     ],
     ids=["utf-16", "NUL header", "gzip in gzip", "no gzip", "half a gzip header", "bad byte", "parquet of zeros"],
 )
-def test_a_file_that_cannot_be_read_lands_nothing(tmp_path: Path, name: str, content: bytes, told: str) -> None:
+def test_a_file_that_cannot_be_read_lands_nothing(tmp_path: Path, name: str, content: bytes, says: str) -> None:
     path = tmp_path / name
     path.write_bytes(content)
-    with pytest.raises(ImportFailed, match=told):
-        take(path)
+    with pytest.raises(ImportFailed, match=says):
+        run_import(path)
     assert landed(tmp_path) == []
 
 
@@ -165,7 +165,7 @@ def test_a_file_without_permission_is_named(tmp_path: Path, monkeypatch: pytest.
     path.write_text(HEADER + ROW)
     monkeypatch.setattr(Path, "read_bytes", refuse)
     with pytest.raises(ImportFailed, match=r"e\.csv: no permission to read it; run chmod"):
-        take(path)
+        run_import(path)
 
 
 def test_a_disk_that_refuses_leaves_nothing_and_the_next_import_is_whole(
@@ -180,14 +180,14 @@ def test_a_disk_that_refuses_leaves_nothing_and_the_next_import_is_whole(
     with monkeypatch.context() as patch:
         patch.setattr("gtm_dagster.warehouse.landing.files.pq.write_table", full)
         with pytest.raises(ImportFailed, match="No space left"):
-            take(path)
+            run_import(path)
     assert landed(tmp_path) == []
-    assert take(path).accepted == 1
+    assert run_import(path).accepted == 1
 
 
 @pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
 def test_line_endings_blank_lines_and_a_byte_order_mark_change_nothing(tmp_path: Path, ending: str) -> None:
     path = tmp_path / "e.csv"
     path.write_bytes(("\ufeff" + HEADER + ROW + "\n" + ROW.replace("e1", "e2")).replace("\n", ending).encode())
-    result = take(path)
+    result = run_import(path)
     assert (result.read, result.accepted) == (2, 2)

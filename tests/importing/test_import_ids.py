@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gtm_dagster.importing import import_file
-from gtm_dagster.importing.texts import RowNames, row_ids
+from gtm_dagster.importing.texts import RowIds, row_ids
 from gtm_dagster.privacy.pseudonyms import Pseudonymizer
 from gtm_dagster.privacy.sealing import Sealer
 from gtm_dagster.settings import load_settings
@@ -23,21 +23,21 @@ KEY = b"k" * 32
 
 def test_a_name_is_the_uuid5_of_key_row_and_ordinal() -> None:
     namespace = uuid.UUID("6e1f3c0a-7d0b-5b5e-9a53-0f2a4f6d9c11")
-    for emission, tail in ((0, ""), (2, "\x002")):
+    for event_no, tail in ((0, ""), (2, "\x002")):
         for ordinal in (0, 1, 41):
             expected = uuid.uuid5(namespace, f"dev\x00{{}}\x00{ordinal}{tail}")
-            assert RowNames("dev", emission)("{}", ordinal) == str(expected)
+            assert RowIds("dev", event_no)("{}", ordinal) == str(expected)
 
 
 def test_equal_rows_are_numbered_and_named_rows_are_left_out() -> None:
     rows = pa.array(["a", "b", "a", "a"])
     wanted = pa.array([True, True, False, True])
-    named = RowNames("dev")
-    assert row_ids("dev", rows, 0, wanted).to_pylist() == [named("a", 0), named("b", 0), None, named("a", 2)]
+    id_of = RowIds("dev")
+    assert row_ids("dev", rows, 0, wanted).to_pylist() == [id_of("a", 0), id_of("b", 0), None, id_of("a", 2)]
 
 
 def test_another_source_gives_another_id() -> None:
-    assert RowNames("one")("a", 0) != RowNames("two")("a", 0)
+    assert RowIds("one")("a", 0) != RowIds("two")("a", 0)
 
 
 def test_many_equal_lines_stay_apart_and_cost_no_more_than_others(tmp_path: Path) -> None:

@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from gtm_dagster.attribution import weights
+from gtm_dagster.attribution import MODELS, weights
 from gtm_dagster.channels import classify
 from gtm_dagster.simulator import oracle, simulate
-from gtm_dagster.simulator.simulated_events import API, CODE, WEB, Happenings
+from gtm_dagster.simulator.simulated_events import API, CODE, WEB, SimulatedEvents
 from gtm_dagster.simulator.visits import DAY, HOUR, arrival_table
 
 END = datetime(2026, 3, 2, 10, 30, tzinfo=UTC)
@@ -21,12 +21,12 @@ REFERRED = next(
 
 
 def life(*rows):
-    """Happenings of one person from (microseconds, event, arrival or -1, device, amount)."""
+    """Simulated events of one person from (microseconds, event, arrival or -1, device, amount)."""
     rows = [(*row, WEB, np.nan)[:5] if len(row) == 3 else row for row in rows]
     n = len(rows)
     at, kind, arrival, device, amount = (np.array(column) for column in zip(*rows, strict=True))
     zero = np.zeros(n, dtype=np.int64)
-    return Happenings(
+    return SimulatedEvents(
         zero,
         zero,
         at + 100 * DAY,
@@ -88,10 +88,7 @@ def test_funnel_is_ordered():
     assert [(row["stage"], row["persons"]) for row in rows] == [("acquired", 1), ("signed_up", 1)]
 
 
-WINDOWS = [
-    (model, hours) for model in ("first_touch", "last_touch", "linear", "position_based") for hours in (24.0, 168.0)
-]
-WINDOWS += [("time_decay", 168.0), ("inverse_age", 72.0), ("last_non_direct", 168.0)]
+WINDOWS = [(model, hours) for model in MODELS for hours in (24.0, 168.0)] + [("inverse_age", 72.0)]
 
 
 def test_credit_and_sessions_equal_plain_loops_over_the_rows():
@@ -107,10 +104,10 @@ def test_credit_and_sessions_equal_plain_loops_over_the_rows():
     assert len(lives) == traffic.truth["persons"]
 
     total, count = defaultdict(float), 0
-    for happened in lives.values():
-        happened.sort(key=lambda row: (row["timestamp"], row["event_id"]))
+    for events_of_person in lives.values():
+        events_of_person.sort(key=lambda row: (row["timestamp"], row["event_id"]))
         sessions, last = [], None
-        for row in happened:
+        for row in events_of_person:
             if row["device_type"] == "api" or row["event_name"] == "flag_exposed":
                 continue
             if last is None or (row["timestamp"] - last).total_seconds() > 1800:
@@ -120,7 +117,7 @@ def test_credit_and_sessions_equal_plain_loops_over_the_rows():
             if touch.rank is not None and (sessions[-1][1] is None or touch.rank < sessions[-1][1].rank):
                 sessions[-1][1] = touch
         count += len(sessions)
-        for row in happened:
+        for row in events_of_person:
             if row["event_name"] not in ("signup_completed", "payment_completed"):
                 continue
             for model, hours in WINDOWS:

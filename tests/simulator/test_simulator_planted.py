@@ -1,5 +1,6 @@
 """The warehouse finds what the simulator planted: every figure of the truth, exactly, also in two batches."""
 
+import json
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -9,6 +10,7 @@ import pyarrow.compute as pc
 import pytest
 
 from gtm_dagster.admission.record import record_from_event, record_from_rejection
+from gtm_dagster.attribution import MODELS
 from gtm_dagster.demo.comparison import compare
 from gtm_dagster.privacy.pseudonyms import Pseudonymizer
 from gtm_dagster.settings import Settings, load_settings
@@ -16,19 +18,17 @@ from gtm_dagster.simulator import Traffic, simulate
 from gtm_dagster.simulator.traffic import as_event
 from gtm_dagster.taxonomy import EventValidator, load_plan
 from gtm_dagster.taxonomy.validator import Accepted
-from gtm_dagster.warehouse import build
+from gtm_dagster.warehouse.build import build_all
+from gtm_dagster.warehouse.context import BuildContext
 from gtm_dagster.warehouse.engine import opened
+from gtm_dagster.warehouse.fingerprints import check_settings
 from gtm_dagster.warehouse.landing import ARROW_SCHEMA, Landing
 from gtm_dagster.warehouse.publishing import publish
 
 END = datetime(2026, 3, 2, 10, 30, tzinfo=UTC)
 PLAN = load_plan()
-WINDOWS = (
-    '[{"model":"first_touch","lookback_hours":72},{"model":"last_touch","lookback_hours":24},'
-    '{"model":"linear","lookback_hours":168},{"model":"position_based","lookback_hours":168},'
-    '{"model":"time_decay","lookback_hours":168},{"model":"inverse_age","lookback_hours":96},'
-    '{"model":"last_non_direct","lookback_hours":720}]'
-)
+HOURS = {"first_touch": 72, "last_touch": 24, "inverse_age": 96, "last_non_direct": 720}
+WINDOWS = json.dumps([{"model": model, "lookback_hours": HOURS.get(model, 168)} for model in MODELS])
 
 
 def land(settings: Settings, traffic: Traffic, begin: int, end: int) -> None:
@@ -53,12 +53,10 @@ def land(settings: Settings, traffic: Traffic, begin: int, end: int) -> None:
 
 def refresh(settings: Settings) -> None:
     """Build every table and publish."""
-    context = build.BuildContext(settings, PLAN, False)
+    context = BuildContext(settings, PLAN, False)
     with opened(settings.warehouse_path, settings) as con:
-        build.check_settings(con, context, True)
-        build.stage(con, context)
-        for step in build.STEPS_IN_ORDER:
-            step(con, context)
+        check_settings(con, context, True)
+        build_all(con, context)
         publish(con, settings)
 
 

@@ -199,8 +199,8 @@ def test_frame_and_validator_give_one_verdict_and_the_same_reasons(cases):
     verdict = validate_frame(PLAN, frame(*rows))
     single = [VALIDATOR.validate(json.dumps({**event, "timestamp": moment}).encode()) for event, (moment, _) in cases]
     assert verdict.ok.tolist() == [isinstance(one, Accepted) for one in single]
-    told = [{(e.path, e.code) for e in one.errors} for one in single if not isinstance(one, Accepted)]
-    assert [{(e.path, e.code) for e in errors} for errors in verdict.reasons] == told
+    expected = [{(e.path, e.code) for e in one.errors} for one in single if not isinstance(one, Accepted)]
+    assert [{(e.path, e.code) for e in errors} for errors in verdict.reasons] == expected
 
 
 PERSONAL = st.sampled_from(
@@ -216,7 +216,7 @@ PERSONAL = st.sampled_from(
     ),
     st.dictionaries(st.sampled_from(["source", "page_url", "referrer", "region"]), PERSONAL),
 )
-def test_what_the_edge_accepts_still_holds_after_scrubbing(name, held, context):
+def test_what_the_edge_accepts_still_holds_after_scrubbing(name, properties, context):
     required = {
         "payment_completed": {"amount": 1, "currency": "EUR"},
         "flag_exposed": {"flag": "f", "variant": "control"},
@@ -228,7 +228,7 @@ def test_what_the_edge_accepts_still_holds_after_scrubbing(name, held, context):
         "timestamp": "2026-03-01T10:00:00Z",
         "context": context,
     }
-    verdict = VALIDATOR.validate({**event, "properties": {**required.get(name, {}), **held}})
+    verdict = VALIDATOR.validate({**event, "properties": {**required.get(name, {}), **properties}})
     if isinstance(verdict, Accepted):
         clean = scrub(verdict.event, PLAN, Pseudonymizer(b"k" * 32))
         native = {

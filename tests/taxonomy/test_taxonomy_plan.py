@@ -40,7 +40,7 @@ def test_alias_resolves_to_its_event_and_unknown_to_none():
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "says"),
     [
         ("version: 1\nevents: {}", "version"),
         ("version: 1-0\nevents: {a: {description: d, stage: revenue, owner: o}}", "MODEL-REVISION-ADDITION"),
@@ -55,29 +55,29 @@ def test_alias_resolves_to_its_event_and_unknown_to_none():
         (": [", "not YAML"),
     ],
 )
-def test_wrong_plan_names_what_is_wrong(text, told):
+def test_wrong_plan_names_what_is_wrong(text, says):
     with pytest.raises(PlanError, match=r"plan\.yaml") as error:
         parse_plan(text, "plan.yaml")
-    assert told in str(error.value)
+    assert says in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("rule", "told"),
+    ("rule", "says"),
     [
         ("{type: text}", "text"),
         ("{type: string, minimum: 0}", "need a number"),
         ("{type: number, pattern: x}", "pattern needs a string"),
-        ("{type: string, pattern: '('}", "no regular expression"),
+        ("{type: string, pattern: '('}", "not a regular expression"),
         ("{type: integer, allowed: [1, two]}", "'two' is not a integer"),
         ("{type: string, privacy: free_text, required: true}", "cannot be required"),
         ("{type: string, privacy: personal, max_length: 8}", "pseudonym"),
         ("{type: string, colour: red}", "colour"),
     ],
 )
-def test_wrong_property_names_event_and_property(rule, told):
+def test_wrong_property_names_event_and_property(rule, says):
     with pytest.raises(PlanError, match="clicked") as error:
         small(f"{{p: {rule}}}")
-    assert told in str(error.value) and "p" in str(error.value)
+    assert says in str(error.value) and "p" in str(error.value)
 
 
 def test_missing_plan_file_is_named(tmp_path):

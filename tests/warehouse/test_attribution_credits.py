@@ -6,7 +6,7 @@ import pytest
 from warehouse_cases import DAY, MINUTE, START, WINDOWS, event, land, random_events, refresh, rows_of, settings_for
 
 from gtm_dagster.attribution.models import weights
-from gtm_dagster.warehouse.marts.credits import history_verdict
+from gtm_dagster.warehouse.marts.attribution_status import history_verdict
 
 HOUR = 60 * MINUTE
 

@@ -4,12 +4,12 @@ import os
 
 from warehouse_cases import PLAN, START, event, land, refresh, settings_for
 
-from gtm_dagster.warehouse.build import BuildContext
-from gtm_dagster.warehouse.checks import CHECKS
+from gtm_dagster.warehouse.build import all_checks
+from gtm_dagster.warehouse.context import BuildContext
 from gtm_dagster.warehouse.engine import opened
 from gtm_dagster.warehouse.verify import verify
 
-BOOKS = [check for check in CHECKS if check.name in ("books_balance", "touched_days_recounted")]
+BOOKS = [check for _, check in all_checks() if check.name in ("books_balance", "staged_days_recount")]
 
 
 def looked(settings):
@@ -41,7 +41,7 @@ def test_a_batch_that_was_there_and_was_not_read_is_missed(tmp_path):
     os.utime(settings.landing_dir / "_batches" / "import-lost.json", (0, 0))
     assert [name for name, result in looked(settings).items() if not result.passed] == [
         "books_balance",
-        "touched_days_recounted",
+        "staged_days_recount",
     ]
 
 

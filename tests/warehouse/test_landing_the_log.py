@@ -6,8 +6,9 @@ from warehouse_cases import DAY, START, refresh, rows_of, settings_for
 
 from gtm_dagster.admission.record import Record
 from gtm_dagster.eventlog.sqlite import SqliteEventLog
-from gtm_dagster.warehouse.build import BuildContext, land_log
+from gtm_dagster.warehouse.context import BuildContext
 from gtm_dagster.warehouse.landing import Landing
+from gtm_dagster.warehouse.landing.from_log import land_log
 
 
 def records(first: int, n: int, received_us: int) -> list[Record]:

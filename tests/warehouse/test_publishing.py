@@ -6,10 +6,17 @@ import random
 import pytest
 from warehouse_cases import DAY, PLAN, START, event, land, random_events, settings_for, with_copies
 
-from gtm_dagster.warehouse import build, publishing
+from gtm_dagster.warehouse import publishing
+from gtm_dagster.warehouse.affected import rebuild
+from gtm_dagster.warehouse.context import BuildContext
+from gtm_dagster.warehouse.core.identities import build_identities
+from gtm_dagster.warehouse.core.sessions import build_sessions
 from gtm_dagster.warehouse.engine import opened
+from gtm_dagster.warehouse.fingerprints import check_settings
 from gtm_dagster.warehouse.publishing import Published, is_current, publish
+from gtm_dagster.warehouse.schema import built
 from gtm_dagster.warehouse.serving import query
+from gtm_dagster.warehouse.staging.stage import stage
 from gtm_dagster.warehouse.verify import compare_served, verify, verify_served
 
 
@@ -22,12 +29,12 @@ def never_cheaper_whole(monkeypatch):
 
 def run(settings, steps=99) -> Published:
     """The first so many steps of a build and publishing; the copy has to equal the working file at once."""
-    ctx = build.BuildContext(settings, PLAN)
+    ctx = BuildContext(settings, PLAN)
     with opened(settings.warehouse_path, settings) as con:
-        build.check_settings(con, ctx, True)
-        build.stage(con, ctx)
-        for step in build.STEPS_IN_ORDER[:steps]:
-            step(con, ctx)
+        check_settings(con, ctx, True)
+        stage(con, ctx)
+        for table in built()[:steps]:
+            table.step(con, ctx)
         published = publish(con, settings)
         told = compare_served(con, settings)
         assert told.ok, told.first
@@ -111,8 +118,8 @@ def mostly_changed(settings, monkeypatch):
 
 def a_table_made_whole(settings, monkeypatch):
     with opened(settings.warehouse_path, settings) as con:
-        build.build_identities(con, build.BuildContext(settings, PLAN))
-        con.execute("INSERT INTO meta.rebuild VALUES ('credits')")
+        build_identities(con, BuildContext(settings, PLAN))
+        rebuild(con, "attribution_credits")
 
 
 @pytest.mark.parametrize(
@@ -125,7 +132,7 @@ def a_table_made_whole(settings, monkeypatch):
         (working_file_written_by_hand, "not hold as many rows"),
         (grown, "had grown"),
         (mostly_changed, "most persons"),
-        (a_table_made_whole, "a table was made whole"),
+        (a_table_made_whole, "a table was built whole"),
     ],
 )
 def test_a_copy_that_cannot_be_built_upon_is_written_whole(published, monkeypatch, happened, why):
@@ -155,7 +162,7 @@ def test_what_a_killed_publisher_had_not_noted_is_written_whole(published, monke
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(publishing, "settle_publishing", killed)
+        patch.setattr(publishing, "note_published", killed)
         run(published)
     assert people(published) == [("x", START), ("x", START + DAY)]
     assert run(published).whole
@@ -187,14 +194,14 @@ def test_the_quarantine_of_later_batches_is_taken_over_without_its_originals(pub
 def test_current_is_a_copy_nothing_has_changed_behind(published):
     with opened(published.warehouse_path, published) as con:
         assert is_current(con, published)
-    ctx = build.BuildContext(published, PLAN)
+    ctx = BuildContext(published, PLAN)
     with opened(published.warehouse_path, published) as con:
-        build.stage(con, ctx)
-        build.build_identities(con, ctx)
+        stage(con, ctx)
+        build_identities(con, ctx)
         assert not is_current(con, published)
         publish(con, published)
         assert is_current(con, published)
-        build.build_sessions(con, ctx)
+        build_sessions(con, ctx)
         assert not is_current(con, published)
 
 

@@ -11,9 +11,10 @@ from warehouse_cases import PLAN, START, event, land, landing_table, refresh, ro
 
 from gtm_dagster.taxonomy.landing_schema import ContractBreak
 from gtm_dagster.warehouse.engine import opened
+from gtm_dagster.warehouse.fingerprints import SettingsChangedError
 from gtm_dagster.warehouse.landing import Landing, log_name
 from gtm_dagster.warehouse.serving import QueryError, query
-from gtm_dagster.warehouse.tables import SettingsChangedError, get_state, set_state
+from gtm_dagster.warehouse.state import set_state
 from gtm_dagster.warehouse.verify import verify
 from gtm_dagster.warehouse.writer_lock import LockHeldError, WarehouseLock
 
@@ -153,10 +154,8 @@ def test_a_working_file_of_an_older_layout_is_refused_or_rebuilt_from_landing(tm
         con.execute("DROP TABLE meta.ids")
         con.execute("DROP TABLE meta.events")
         con.execute("ALTER TABLE core.sessions DROP COLUMN person_no")
-        told = json.loads(get_state(con, "fingerprints"))
-        told["staging"]["layout"] = "2"
-        set_state(con, "fingerprints", json.dumps(told))
-    with pytest.raises(SettingsChangedError, match="layout: built with 2, now"):
+        set_state(con, "fingerprints", json.dumps({"staging": {"layout": "2", "report_timezone": "UTC"}}))
+    with pytest.raises(SettingsChangedError, match="format: built with 2, now"):
         refresh(settings, allow_rebuild=False)
     refresh(settings)
     assert rows_of(settings, "SELECT event_id, person_id FROM staging.events ORDER BY 1") == [("a", "u"), ("b", "u")]

@@ -10,11 +10,13 @@ import pyarrow as pa
 
 from gtm_dagster.settings import Settings, load_settings
 from gtm_dagster.taxonomy import load_plan
-from gtm_dagster.warehouse import build
-from gtm_dagster.warehouse.checks import CHECKS
+from gtm_dagster.warehouse.build import all_checks, build_all
+from gtm_dagster.warehouse.context import BuildContext
 from gtm_dagster.warehouse.engine import opened
+from gtm_dagster.warehouse.fingerprints import check_settings
 from gtm_dagster.warehouse.landing import ARROW_SCHEMA, Landing
 from gtm_dagster.warehouse.publishing import publish
+from gtm_dagster.warehouse.staging.stage import StageResult
 
 MINUTE = 60_000_000
 DAY = 86_400_000_000
@@ -103,18 +105,16 @@ def land(settings: Settings, rows: list[dict], name: str) -> None:
     Landing(settings.landing_dir).write(landing_table(rows), name)
 
 
-def refresh(settings: Settings, *, full: bool = False, allow_rebuild: bool = True) -> build.StageResult:
+def refresh(settings: Settings, *, full: bool = False, allow_rebuild: bool = True) -> StageResult:
     """The build as the assets run it, every check included."""
-    ctx = build.BuildContext(settings, PLAN, full)
+    ctx = BuildContext(settings, PLAN, full)
     with opened(settings.warehouse_path, settings) as con:
-        build.check_settings(con, ctx, allow_rebuild)
-        staged = build.stage(con, ctx)
-        for step in build.STEPS_IN_ORDER:
-            step(con, ctx)
-        for check in CHECKS:
+        check_settings(con, ctx, allow_rebuild)
+        staged = build_all(con, ctx)
+        for table, check in all_checks():
             if check.severity == "ERROR":
                 result = check.run(con, ctx)
-                assert result.passed, (check.name, result)
+                assert result.passed, (table, check.name, result)
         publish(con, settings)
     return staged
 

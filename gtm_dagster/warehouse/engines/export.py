@@ -15,39 +15,23 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
+from gtm_dagster.warehouse.context import BuildContext
 from gtm_dagster.warehouse.engines.dialects import parameters, session_statement, translate
-from gtm_dagster.warehouse.marts.credits import UNATTRIBUTED, model_statuses
+from gtm_dagster.warehouse.fingerprints import STAGING, SettingsChangedError, differences, fingerprints
+from gtm_dagster.warehouse.marts.attribution_status import model_statuses
+from gtm_dagster.warehouse.state import get_state
 from gtm_dagster.warehouse.statements import text
-from gtm_dagster.warehouse.tables import BuildContext, SettingsChangedError, fingerprints, get_state
 
 if TYPE_CHECKING:
     from gtm_dagster.settings import Settings
 
 INPUTS = {
-    "scope_events": """SELECT person_id, event_us, event_id, write_key, session_id, source_key, touch_rank,
+    "browsing_events": """SELECT person_id, event_us, event_id, write_key, session_id, source_key, touch_rank,
         CAST(local_day - DATE '1970-01-01' AS INTEGER) AS day_no FROM staging.events WHERE browsing""",
     "sources": "SELECT source_key, source, medium, campaign, channel FROM core.sources",
     "conversions": "SELECT conversion_id, person_id, conversion_us, conversion_type, value, currency, day FROM core.conversions",
 }
 """What the steps read, and the query on the working file it comes from; `windows` comes from the settings."""
-
-_SESSIONS = """SELECT n.person_id || ':' || COALESCE(n.session_id, CAST(n.start_us AS VARCHAR)) AS session_key, n.person_id,
-  n.n_events, s.source, s.medium, s.campaign, s.channel, n.start_us, n.end_us, n.visit_start_us, n.visit_end_us,
-  n.source_key, n.session_id
-FROM session_rows AS n
-JOIN sources AS s ON s.source_key = n.source_key"""
-_TOUCHPOINTS = """SELECT t.conversion_id, t.session_key, t.age_us / 3.6e9 AS age_hours, s.source, s.medium, s.campaign, s.channel,
-  t.person_id, t.conversion_us, t.touch_us, t.age_us, t.source_key
-FROM touchpoint_rows AS t
-JOIN sources AS s ON s.source_key = t.source_key"""
-_SCOPE_TOUCHPOINTS = """SELECT conversion_id, session_key, touch_us, age_us, source_key,
-  CASE WHEN channel = 'Direct' THEN 1 ELSE 0 END AS is_direct
-FROM touchpoints"""
-_CREDITS = f"""SELECT a.conversion_id, a.model, a.window_hours, a.session_key, COALESCE(s.channel, '{UNATTRIBUTED}') AS channel,
-  s.source, s.medium, s.campaign, a.credit, a.credit * c.value AS value, c.person_id, c.conversion_us
-FROM credit_rows AS a
-JOIN conversions AS c ON c.conversion_id = a.conversion_id
-LEFT JOIN sources AS s ON s.source_key = a.source_key"""
 
 
 @dataclass(frozen=True)
@@ -72,14 +56,14 @@ def steps(settings: Settings) -> tuple[Step, ...]:
     """The plan in DuckDB's words; a step reads inputs and results of earlier steps by their names."""
     return (
         Step("session_rows", text(session_statement(settings)), kept=False),
-        Step("sessions", _SESSIONS, kept=True),
-        Step("scope_conversions", "SELECT conversion_id, person_id, conversion_us FROM conversions", kept=False),
-        Step("scope_sessions", "SELECT session_key, person_id, start_us, source_key FROM sessions", kept=False),
+        Step("sessions", text("sessions_export"), kept=True),
+        Step("conversion_moments", "SELECT conversion_id, person_id, conversion_us FROM conversions", kept=False),
+        Step("session_starts", "SELECT session_key, person_id, start_us, source_key FROM sessions", kept=False),
         Step("touchpoint_rows", text("touchpoints"), kept=False),
-        Step("touchpoints", _TOUCHPOINTS, kept=True),
-        Step("scope_touchpoints", _SCOPE_TOUCHPOINTS, kept=False),
+        Step("touchpoints", text("touchpoints_export"), kept=True),
+        Step("conversion_touches", text("conversion_touches_export"), kept=False),
         Step("credit_rows", text("credits"), kept=False),
-        Step("attribution_credits", _CREDITS, kept=True),
+        Step("attribution_credits", text("credits_export"), kept=True),
         Step("channel_attribution", text("channel_attribution"), kept=True),
     )
 
@@ -90,10 +74,10 @@ def export(con: duckdb.DuckDBPyConnection, ctx: BuildContext, folder: Path, dial
     Raises FileExistsError otherwise, PortabilityError for a dialect that is not known, SettingsChangedError when events or
     conversions were made under other settings.
     """
-    _made_with(con, ctx.settings)
+    _check_built_with(con, ctx)
     planned = steps(ctx.settings)
     values = parameters(ctx.settings)
-    told = [translate(step.sql, dialect, values, what=step.name) for step in planned]
+    translated = [translate(step.sql, dialect, values, what=step.name) for step in planned]
     if folder.exists() and any(folder.iterdir()):
         raise FileExistsError(f"{folder} is there and not empty; name another folder or remove it")
     rows = {}
@@ -101,7 +85,7 @@ def export(con: duckdb.DuckDBPyConnection, ctx: BuildContext, folder: Path, dial
         rows[name] = _copy(con, query, folder / "inputs" / name)
     rows["windows"] = _copy(con, _windows(con, ctx), folder / "inputs" / "windows")
     plan = []
-    for number, (step, sql) in enumerate(zip(planned, told, strict=True), start=1):
+    for number, (step, sql) in enumerate(zip(planned, translated, strict=True), start=1):
         file = f"{number:02d}-{step.name}.sql"
         (folder / file).write_text(sql + "\n", encoding="utf-8")
         plan.append({"name": step.name, "file": file, "kept": step.kept})
@@ -114,14 +98,12 @@ def export(con: duckdb.DuckDBPyConnection, ctx: BuildContext, folder: Path, dial
     return Bundle(folder, rows, tuple(step.name for step in planned if step.kept))
 
 
-def _made_with(con: duckdb.DuckDBPyConnection, settings: Settings) -> None:
-    """Sessions and windows are computed where the bundle runs; what it starts from has to fit the settings already."""
-    built, now = json.loads(get_state(con, "fingerprints") or "{}"), fingerprints(settings)
-    for layer in ("staging", "conversions"):
-        for key, value in now[layer].items():
-            was = built.get(layer, {}).get(key)
-            if was != value:
-                raise SettingsChangedError(f"{key}: built with {was}, now {value}. Run `gtm refresh` first.")
+def _check_built_with(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> None:
+    """Sessions and windows are computed where the export runs; what it starts from has to fit the settings already."""
+    stored = json.loads(get_state(con, "fingerprints") or "{}")
+    for table, key, before, now in differences(stored, fingerprints(ctx.settings, ctx.plan)):
+        if table in (STAGING, "core.conversions"):
+            raise SettingsChangedError(f"{key}: built with {before}, now {now}. Run `gtm refresh` first.")
 
 
 def _windows(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> str:

@@ -43,15 +43,15 @@ def main() -> None:
     parser.add_argument("--bundle", type=Path, default=here, help="folder of plan.json; default: where this file is")
     parser.add_argument("--inputs", help="folder or URL of the input tables; default: BUNDLE/inputs")
     parser.add_argument("--out", help="folder or URL for the results; default: BUNDLE/out")
-    told = parser.parse_args()
+    arguments = parser.parse_args()
 
     from pyspark.sql import SparkSession
 
     spark = SparkSession.builder.appName("gtm sessions and credits").getOrCreate()
     try:
         # A path without a scheme belongs to this machine even where the cluster's default file system is another.
-        local = told.bundle.resolve().as_uri()
-        run(spark, told.bundle, told.inputs or f"{local}/inputs", told.out or f"{local}/out")
+        local = arguments.bundle.resolve().as_uri()
+        run(spark, arguments.bundle, arguments.inputs or f"{local}/inputs", arguments.out or f"{local}/out")
     finally:
         spark.stop()
 

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 from gtm_dagster.eventlog.sqlite import SqliteEventLog
 from gtm_dagster.taxonomy.conform import ContractBreak
+from gtm_dagster.warehouse.context import BuildContext
 from gtm_dagster.warehouse.landing import Landing, log_name
-from gtm_dagster.warehouse.tables import BuildContext
 
 CONSUMER = "warehouse"
 LOG_KEPT = timedelta(days=7)

@@ -109,11 +109,11 @@ def _judge_texts(con: duckdb.DuckDBPyConnection, plan: Plan, relation: str, due:
 def _refusals(plan: Plan, rows: pa.Table) -> pa.Table:
     """Pandera's verdict on doubtful rows: those it refuses, each with every reason and the masked event."""
     verdict = validate_frame(plan, rows.to_pandas())
-    chosen = rows.take(pa.array(np.flatnonzero(~np.asarray(verdict.ok)))).to_pylist()
-    told = []
-    for row, errors in zip(chosen, verdict.reasons, strict=True):
+    refused = rows.take(pa.array(np.flatnonzero(~np.asarray(verdict.ok)))).to_pylist()
+    rejections = []
+    for row, errors in zip(refused, verdict.reasons, strict=True):
         event = {"event_id": row["event_id"], "event_name": row["event_name"], "properties": _properties(row)}
-        told.append(
+        rejections.append(
             {
                 "file_path": row["file_path"],
                 "file_row": row["file_row"],
@@ -124,7 +124,7 @@ def _refusals(plan: Plan, rows: pa.Table) -> pa.Table:
         )
     text = pa.string()
     return pa.Table.from_pylist(
-        told,
+        rejections,
         schema=pa.schema(
             [("file_path", text), ("file_row", pa.int64()), ("reason_codes", text), ("errors", text), ("raw", text)]
         ),

@@ -1,0 +1,37 @@
+"""`core.conversions`: the events that the settings call a conversion."""
+
+from __future__ import annotations
+
+import duckdb
+
+from gtm_dagster.warehouse.affected import delete_affected, drop_tables, take_affected, within
+from gtm_dagster.warehouse.context import BuildContext
+from gtm_dagster.warehouse.engine import transaction
+from gtm_dagster.warehouse.results import StepResult, count
+from gtm_dagster.warehouse.statements import fragment
+
+
+def build_conversions(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepResult:
+    """One row for each event that the settings call a conversion; a conversion without a value property has NULL, not 0."""
+    con.execute(
+        "CREATE OR REPLACE TEMP TABLE conversion_types (event_name VARCHAR, value_path VARCHAR, currency_path VARCHAR)"
+    )
+    for kind in ctx.settings.conversions:
+        con.execute(
+            "INSERT INTO conversion_types VALUES (?, ?, ?)",
+            [
+                kind.event,
+                f'$."{kind.value}"' if kind.value else None,
+                f'$."{kind.currency}"' if kind.currency else None,
+            ],
+        )
+    with transaction(con):
+        whole = take_affected(con, "conversions")
+        among = "" if whole else f"JOIN affected r ON {within('e', 'event_us')}"
+        delete_affected(con, "core.conversions", "conversion_us", whole)
+        written = con.execute(f"INSERT INTO core.conversions {fragment('conversions_table', among=among)}").fetchall()[
+            0
+        ][0]
+        result = StepResult(count(con, "core.conversions"), written, count(con, "affected"), whole)
+    drop_tables(con, "affected", "conversion_types")
+    return result

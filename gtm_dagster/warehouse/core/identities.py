@@ -1,0 +1,55 @@
+"""`core.identities`: who an anonymous id belongs to."""
+
+from __future__ import annotations
+
+import duckdb
+
+from gtm_dagster.warehouse.affected import CHANGES, EVENTS, OWNERS, add_ranges, drop_tables, take_affected
+from gtm_dagster.warehouse.context import BuildContext
+from gtm_dagster.warehouse.engine import transaction
+from gtm_dagster.warehouse.results import StepResult, count
+from gtm_dagster.warehouse.statements import fragment
+
+IDENTITIES = "identities"
+
+
+def build_identities(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepResult:
+    """Give every anonymous id to the earliest user it was seen with, and its events with it.
+
+    Earliest by (timestamp, event_id). An event that carries a user id stays that user's.
+    """
+    with transaction(con):
+        whole = take_affected(con, IDENTITIES, CHANGES)
+        events = "meta.events" if whole else "due_events"
+        if not whole:  # the history of the ids of a batch is looked for once
+            con.execute(
+                "CREATE OR REPLACE TEMP TABLE due AS SELECT DISTINCT anonymous_no FROM meta.changed WHERE anonymous_no IS NOT NULL"
+            )
+            con.execute(
+                """CREATE OR REPLACE TEMP TABLE due_events AS
+                SELECT rowid AS event_row, anonymous_no, user_no, person_no, event_us
+                FROM meta.events WHERE anonymous_no IN (SELECT anonymous_no FROM due)"""
+            )
+        con.execute(f"CREATE OR REPLACE TEMP TABLE seen AS {fragment('first_seen', events=events)}")
+        con.execute(f"CREATE OR REPLACE TEMP TABLE named AS {fragment('first_users', events=events)}")
+        con.execute(f"CREATE OR REPLACE TEMP TABLE owners AS {fragment('owners')}")
+        if whole:
+            con.execute("DELETE FROM core.identities")
+        else:
+            add_ranges(con, OWNERS, fragment("owner_ranges"))
+            con.execute("DELETE FROM core.identities WHERE anonymous_no IN (SELECT anonymous_no FROM due)")
+            con.execute(f"CREATE OR REPLACE TEMP TABLE moved AS {fragment('moved_events')}")
+        con.execute(f"INSERT INTO core.identities {fragment('identities')}")
+        con.execute(
+            """UPDATE meta.events SET person_no = o.person_no FROM owners o
+            WHERE meta.events.user_no IS NULL AND meta.events.anonymous_no = o.anonymous_no AND meta.events.person_no <> o.person_no"""
+            if whole
+            else "UPDATE meta.events SET person_no = m.new_person FROM moved m WHERE meta.events.rowid = m.event_row"
+        )
+        if not whole:
+            add_ranges(con, EVENTS, fragment("event_ranges"))
+        con.execute("DELETE FROM meta.changed")
+        owners = count(con, "owners")
+        result = StepResult(count(con, "core.identities"), owners, owners if whole else count(con, "due"), whole)
+    drop_tables(con, "affected", "due", "due_events", "seen", "named", "owners", "moved")
+    return result

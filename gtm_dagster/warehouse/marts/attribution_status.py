@@ -1,0 +1,95 @@
+"""`marts.attribution_status`: which model and window is computed, and why another is not (the history gate)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import median
+
+import duckdb
+
+from gtm_dagster.attribution.models import MULTI_TOUCH_MODELS
+from gtm_dagster.warehouse.context import BuildContext
+from gtm_dagster.warehouse.engine import transaction
+
+CONSISTENT_SHARE = 0.2
+
+
+@dataclass(frozen=True)
+class ModelStatus:
+    """Whether a (model, window) is computed, and the reason in words."""
+
+    model: str
+    window_hours: float
+    computed: bool
+    reason: str
+
+
+def history_verdict(daily: list[tuple[int, int]], min_days: int) -> tuple[bool, str]:
+    """Whether there are `min_days` days of consistent volume; `daily` is (day number, events) for days with events.
+
+    Consistent means: each of the last `min_days` full days (the newest day with events is not full) has at least
+    20 % of the median day's events.
+    """
+    if min_days <= 0:
+        return True, "the history gate is off (attribution.min_history_days = 0)"
+    if not daily:
+        return False, f"no events yet; {min_days} days of consistent volume are needed"
+    volume = dict(daily)
+    newest = max(volume)
+    days = [volume.get(newest - back, 0) for back in range(1, min_days + 1)]
+    full_days = newest - min(volume)
+    if full_days < min_days:
+        return (
+            False,
+            f"{full_days} full days of history; {min_days} days of consistent volume are needed (attribution.min_history_days)",
+        )
+    floor = CONSISTENT_SHARE * median(days)
+    thin = sum(1 for events in days if events == 0 or events < floor)
+    if thin:
+        return (
+            False,
+            f"{thin} of the last {min_days} full days hold less than {CONSISTENT_SHARE:.0%} of the median day's {median(days):g} events (attribution.min_history_days)",
+        )
+    return True, f"the last {min_days} full days hold consistent volume (median {median(days):g} events a day)"
+
+
+def model_statuses(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> list[ModelStatus]:
+    """The verdict for each window of the settings; single-touch models need no history."""
+    daily: list[tuple[int, int]] = con.execute(
+        "SELECT CAST(local_day - DATE '1970-01-01' AS INTEGER), count(*) FROM meta.events GROUP BY 1"
+    ).fetchall()
+    ready, reason = history_verdict(daily, ctx.settings.attribution.min_history_days)
+    return [
+        ModelStatus(w.model, float(w.lookback_hours), ready, reason)
+        if w.model in MULTI_TOUCH_MODELS
+        else ModelStatus(w.model, float(w.lookback_hours), True, "a single-touch model needs no history")
+        for w in ctx.settings.attribution.windows
+    ]
+
+
+@dataclass(frozen=True)
+class StatusResult:
+    """The status of every declared model and window."""
+
+    statuses: tuple[ModelStatus, ...]
+
+    @property
+    def metadata(self) -> dict[str, int | float | str]:
+        lines = [
+            f"- {s.model} {s.window_hours:g} h: {'computed' if s.computed else 'absent'}, {s.reason}"
+            for s in self.statuses
+        ]
+        return {"dagster/row_count": len(self.statuses), "status": "\n".join(lines)}
+
+
+def build_attribution_status(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StatusResult:
+    """Which (model, window) was computed, and why another was not."""
+    statuses = model_statuses(con, ctx)
+    with transaction(con):
+        con.execute("DELETE FROM marts.attribution_status")
+        for status in statuses:
+            con.execute(
+                "INSERT INTO marts.attribution_status VALUES (?, ?, ?, ?)",
+                [status.model, status.window_hours, status.computed, status.reason],
+            )
+    return StatusResult(tuple(statuses))

@@ -1,0 +1,29 @@
+"""What marts share that are counted from one row a person: whose rows are to be written again."""
+
+from __future__ import annotations
+
+import json
+
+import duckdb
+import msgspec
+
+from gtm_dagster.warehouse.affected import rebuild, take_affected
+from gtm_dagster.warehouse.state import get_state, set_state
+
+
+def take_persons(con: duckdb.DuckDBPyConnection, step: str, settings: object) -> str:
+    """The condition on person_no of those to count again: the affected ones, or all when `settings` changed.
+
+    Their rows in `meta.<step>_persons` are gone when this returns. Makes the view `person_origin`.
+    """
+    text = json.dumps(msgspec.to_builtins(settings), sort_keys=True)
+    if get_state(con, step) != text:
+        rebuild(con, step)
+    whole = take_affected(con, step)
+    set_state(con, step, text)
+    among = "true" if whole else "person_no IN (SELECT person_no FROM affected)"
+    con.execute(f"DELETE FROM meta.{step}_persons WHERE {among}")
+    con.execute(
+        "CREATE OR REPLACE TEMP VIEW person_origin AS SELECT * RENAME (person_no AS person_id) FROM meta.person_origin"
+    )
+    return among

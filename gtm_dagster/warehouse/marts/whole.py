@@ -1,0 +1,43 @@
+"""A mart that one statement makes, whole each time: small, and made from tables that are incremental already."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import duckdb
+
+from gtm_dagster.warehouse.affected import drop_views
+from gtm_dagster.warehouse.context import BuildContext
+from gtm_dagster.warehouse.engine import transaction
+from gtm_dagster.warehouse.results import TableResult
+from gtm_dagster.warehouse.statements import statement
+
+WholeTable = Callable[[duckdb.DuckDBPyConnection, BuildContext], TableResult]
+
+
+def whole_table(
+    table: str,
+    name: str,
+    inputs: Mapping[str, str | Callable[[BuildContext], str]],
+    renamed: Mapping[str, str] | None = None,
+) -> WholeTable:
+    """The step that fills `table` from the statement `name`; columns go by their names, those it does not give are NULL.
+
+    `inputs`: what the statement reads, by the names it uses, as queries on the working file. `renamed`: columns whose
+    name in the statement cannot be the table's (no alias of a portable statement equals an input column).
+    """
+
+    def build(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> TableResult:
+        for view, query in inputs.items():
+            con.execute(f"CREATE OR REPLACE TEMP VIEW {view} AS {query if isinstance(query, str) else query(ctx)}")
+        names = ", ".join(f"{before} AS {after}" for before, after in (renamed or {}).items())
+        columns = f"* RENAME ({names})" if names else "*"
+        with transaction(con):
+            con.execute(f"DELETE FROM {table}")
+            rows = con.execute(f"INSERT INTO {table} BY NAME SELECT {columns} FROM ({statement(name)})").fetchall()[0][
+                0
+            ]
+        drop_views(con, *inputs)
+        return TableResult(rows)
+
+    return build

@@ -1,0 +1,53 @@
+"""`core.conversions`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gtm_dagster.settings import Settings
+from gtm_dagster.warehouse.core.conversions import build_conversions
+from gtm_dagster.warehouse.schema.columns import (
+    CONVERSION_DAY,
+    CONVERSION_ID,
+    CONVERSION_TYPE,
+    CONVERSION_US,
+    CURRENCY,
+    PERSON_ID,
+    PERSON_NO,
+)
+from gtm_dagster.warehouse.schema.table import ByPersonAndTime, Check, Column, Table, none_of
+
+
+def _settings(settings: Settings) -> Mapping[str, object]:
+    return {"conversions": settings.conversions}
+
+
+TABLE = Table(
+    name="core.conversions",
+    meaning="Events the settings call a conversion; value NULL where the event has none.",
+    columns=(
+        CONVERSION_ID,
+        PERSON_ID,
+        Column("conversion_time", "TIMESTAMP", "UTC"),
+        CONVERSION_TYPE,
+        Column("value", "DOUBLE", "In `currency`; NULL where there is none, never 0 for unknown"),
+        CURRENCY,
+        CONVERSION_DAY,
+        CONVERSION_US,
+        PERSON_NO,
+    ),
+    reads=("staging.events", "core.identities", "core.sessions"),
+    step=build_conversions,
+    settings=_settings,
+    changes=ByPersonAndTime("conversion_us"),
+    checks=(
+        Check(
+            "unique_conversion_id",
+            "A conversion is counted once.",
+            none_of(
+                "SELECT count(*) FROM (SELECT 1 FROM core.conversions GROUP BY conversion_id HAVING count(*) > 1)",
+                "conversions counted twice",
+            ),
+        ),
+    ),
+)

@@ -1,0 +1,75 @@
+"""`core.sessions`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import duckdb
+
+from gtm_dagster.settings import Settings
+from gtm_dagster.warehouse.context import BuildContext
+from gtm_dagster.warehouse.core.sessions import build_sessions
+from gtm_dagster.warehouse.results import CheckResult, number
+from gtm_dagster.warehouse.schema.columns import PERSON_ID, PERSON_NO, SESSION_KEY, SOURCE_COLUMNS, SOURCE_KEY
+from gtm_dagster.warehouse.schema.table import ByPersonAndTime, Check, Column, Table, none_of
+
+
+def _settings(settings: Settings) -> Mapping[str, object]:
+    return {
+        "sessions.definition": settings.sessions.definition,
+        "sessions.timeout_minutes": settings.sessions.timeout_minutes,
+    }
+
+
+def _sessions_cover_events(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> CheckResult:
+    covered = int(number(con, "SELECT coalesce(sum(n_events), 0) FROM core.sessions"))
+    tracker = ctx.settings.sessions.definition == "tracker"
+    condition = "browsing AND session_id IS NOT NULL" if tracker else "browsing"
+    browsing = int(number(con, f"SELECT count(*) FROM meta.events WHERE {condition}"))
+    return CheckResult(
+        covered == browsing,
+        f"sessions hold {covered} of {browsing} browsing events",
+        {"in_sessions": covered, "browsing_events": browsing},
+    )
+
+
+def _sessions_do_not_overlap(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> CheckResult:
+    if ctx.settings.sessions.definition == "tracker":
+        return CheckResult(True, "given sessions may overlap", {})
+    overlapping = """SELECT count(*) FROM (
+        SELECT start_us, lag(end_us) OVER (PARTITION BY person_no ORDER BY start_us) AS before FROM core.sessions)
+        WHERE before >= start_us"""
+    return none_of(overlapping, "overlapping sessions")(con, ctx)
+
+
+TABLE = Table(
+    name="core.sessions",
+    meaning="Sessions by the definition of the settings (ga4, ua, segment, tracker); a late event may merge or split them.",
+    columns=(
+        SESSION_KEY,
+        PERSON_ID,
+        Column("session_start", "TIMESTAMP", "UTC; also the time of the touch"),
+        Column("session_end", "TIMESTAMP", "UTC, moment of the last event"),
+        Column("n_events", "BIGINT", "Browsing events in the session"),
+        *SOURCE_COLUMNS,
+        Column("start_us", "BIGINT", "session_start in microseconds UTC"),
+        Column("end_us", "BIGINT", "session_end in microseconds UTC"),
+        Column("visit_start_us", "BIGINT", "Start of the visit, which only a gap ends; microseconds UTC"),
+        Column("visit_end_us", "BIGINT", "End of the visit, microseconds UTC"),
+        SOURCE_KEY,
+        Column("session_id", "VARCHAR", "As sent, under the definition `tracker`; else NULL"),
+        PERSON_NO,
+    ),
+    reads=("staging.events", "core.identities"),
+    step=build_sessions,
+    settings=_settings,
+    changes=ByPersonAndTime("start_us"),
+    checks=(
+        Check("sessions_cover_events", "Sessions hold every browsing event exactly once.", _sessions_cover_events),
+        Check(
+            "sessions_do_not_overlap",
+            "A person's sessions do not overlap (definition `tracker` excepted).",
+            _sessions_do_not_overlap,
+        ),
+    ),
+)

@@ -1,0 +1,52 @@
+"""`core.touchpoints`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gtm_dagster.settings import Settings
+from gtm_dagster.warehouse.core.touchpoints import build_touchpoints
+from gtm_dagster.warehouse.schema.columns import (
+    CONVERSION_ID,
+    CONVERSION_US,
+    PERSON_ID,
+    PERSON_NO,
+    SESSION_KEY,
+    SOURCE_COLUMNS,
+    SOURCE_KEY,
+)
+from gtm_dagster.warehouse.schema.table import ByPersonAndTime, Check, Column, Table, none_of
+
+
+def _settings(settings: Settings) -> Mapping[str, object]:
+    return {"attribution.windows": settings.attribution.windows}
+
+
+TABLE = Table(
+    name="core.touchpoints",
+    meaning="Sessions of the same person that began at most the longest lookback before a conversion, never after it.",
+    columns=(
+        CONVERSION_ID,
+        SESSION_KEY,
+        Column("touch_time", "TIMESTAMP", "Start of the session, UTC"),
+        Column("age_hours", "DOUBLE", "Hours from the touch to the conversion"),
+        *SOURCE_COLUMNS,
+        PERSON_ID,
+        CONVERSION_US,
+        Column("touch_us", "BIGINT", "touch_time in microseconds UTC"),
+        Column("age_us", "BIGINT", "Microseconds from the touch to the conversion"),
+        SOURCE_KEY,
+        PERSON_NO,
+    ),
+    reads=("core.sessions", "core.conversions"),
+    step=build_touchpoints,
+    settings=_settings,
+    changes=ByPersonAndTime("conversion_us", lookback=True),
+    checks=(
+        Check(
+            "touch_precedes_conversion",
+            "No touch lies after its conversion.",
+            none_of("SELECT count(*) FROM core.touchpoints WHERE age_us < 0", "touches after the conversion"),
+        ),
+    ),
+)

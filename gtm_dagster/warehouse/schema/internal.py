@@ -1,0 +1,115 @@
+"""What the working file remembers for the next refresh; nobody reads these tables from outside."""
+
+from __future__ import annotations
+
+from gtm_dagster.warehouse.schema.columns import SOURCE_COLUMNS
+from gtm_dagster.warehouse.schema.table import Column, Table
+
+
+def _internal(name: str, meaning: str, *columns: tuple[str, str, str]) -> Table:
+    return Table(f"meta.{name}", meaning, tuple(Column(*column, local=True) for column in columns), served=False)
+
+
+_PERSON = ("person_no", "BIGINT", "Number of the person")
+_SOURCES = tuple((column.name, column.type, column.meaning) for column in SOURCE_COLUMNS)
+
+TABLES = (
+    _internal(
+        "state",
+        "Values by name: fingerprints, the file published last, settings that per-person marts were counted with.",
+        ("name", "VARCHAR PRIMARY KEY", "What it is"),
+        ("content", "VARCHAR", "Its value"),
+    ),
+    _internal(
+        "landing_files",
+        "Landed files that are staged.",
+        ("file_key", "VARCHAR PRIMARY KEY", "Ingest date and batch"),
+        ("ingest_date", "DATE", "UTC date of received_at"),
+        ("rows", "BIGINT", "Rows the writer says it holds"),
+        ("staged_at", "TIMESTAMP", "When it was staged, UTC"),
+    ),
+    _internal(
+        "duplicates",
+        "Rows that staging dropped as duplicates, by ingest day; one row a staging.",
+        ("ingest_date", "DATE", "UTC date of received_at of the copy that was dropped"),
+        ("n", "BIGINT", "How many"),
+    ),
+    _internal(
+        "ids",
+        "The numbers of user and anonymous ids within this file.",
+        ("id_no", "BIGINT", "Number"),
+        ("id", "VARCHAR", "Pseudonym"),
+    ),
+    _internal(
+        "changed",
+        "Events that staging added or replaced, until identities have followed.",
+        ("person_no", "BIGINT", "Person of an event that went away"),
+        ("user_no", "BIGINT", "User of an event that came"),
+        ("anonymous_no", "BIGINT", "Anonymous id of the event"),
+        ("event_us", "BIGINT", "When it happened, microseconds UTC"),
+    ),
+    _internal(
+        "affected_ranges",
+        "The log of affected persons and times (warehouse/affected.py).",
+        ("batch", "BIGINT", "Number of the entry, from 1"),
+        ("stage", "VARCHAR", "events, sessions or owners"),
+        _PERSON,
+        ("lo_us", "BIGINT", "First affected moment, microseconds UTC"),
+        ("hi_us", "BIGINT", "Last affected moment, microseconds UTC"),
+    ),
+    _internal(
+        "steps",
+        "How far each step has followed the affected ranges; a step without a row builds its table whole.",
+        ("step", "VARCHAR", "Name of the step"),
+        ("stage", "VARCHAR", "Stage of the ranges it follows"),
+        ("followed", "BIGINT", "Last batch it has followed"),
+    ),
+    _internal("person_origin", "The source of each person's first session.", _PERSON, *_SOURCES),
+    _internal(
+        "funnel_persons",
+        "The furthest funnel stage of each person, with the source of the first session.",
+        _PERSON,
+        ("last_stage", "INTEGER", "Number of the stage, from 1"),
+        *_SOURCES,
+    ),
+    _internal(
+        "retention_persons",
+        "The periods in which each person was active.",
+        _PERSON,
+        ("first_no", "INTEGER", "Number of the first period"),
+        ("later_no", "INTEGER", "Periods after the first"),
+        ("first_channel", "VARCHAR", "Channel of the first session"),
+    ),
+    _internal(
+        "source_inputs",
+        "Which row of core.sources each combination of inputs has.",
+        ("source", "VARCHAR", "As the event names it"),
+        ("medium", "VARCHAR", "As the event names it"),
+        ("campaign", "VARCHAR", "As the event names it"),
+        ("referrer_host", "VARCHAR", "Host of an outside referrer"),
+        ("click_kind", "VARCHAR", "Kind of click id"),
+        ("source_key", "INTEGER", "Row of core.sources"),
+    ),
+    _internal(
+        "events",
+        "The clean events with ids as numbers; staging.events gives the ids back.",
+        ("write_key", "VARCHAR", "Name of the source; event ids are unique within it"),
+        ("event_id", "VARCHAR", "As sent"),
+        ("event_name", "VARCHAR", "Name in the tracking plan"),
+        _PERSON,
+        ("user_no", "BIGINT", "Number of the user"),
+        ("anonymous_no", "BIGINT", "Number of the anonymous id"),
+        *((name, "VARCHAR", "As staging.events") for name in (
+            "session_id", "properties", "source", "medium", "campaign", "term", "content", "device_type", "locale",
+            "page_url", "referrer", "click_id", "country", "region", "consent", "plan_version",
+        )),
+        ("event_us", "BIGINT", "When it happened, microseconds UTC"),
+        ("received_us", "BIGINT", "When it was taken, microseconds UTC"),
+        ("browsing", "BOOLEAN", "False for server events and flag exposures"),
+        ("local_day", "DATE", "Day of the event in the report time zone"),
+        ("source_key", "INTEGER", "Row of core.sources"),
+        ("touch_rank", "INTEGER", "1: names its source, 2: was referred; NULL: neither"),
+    ),
+)  # fmt: skip
+"""What is written is `meta.events`, whose ids are the numbers of `meta.ids`: a pseudonym of 64 characters costs some ten
+times as much to write, to join and to sort by. The numbers are good within one working file; a rebuild gives others."""

@@ -1,0 +1,100 @@
+"""`marts.attribution_credits`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import duckdb
+
+from gtm_dagster.settings import Settings
+from gtm_dagster.warehouse.context import BuildContext
+from gtm_dagster.warehouse.marts.credits import build_credits
+from gtm_dagster.warehouse.results import CheckResult, number
+from gtm_dagster.warehouse.schema.columns import (
+    CAMPAIGN,
+    CONVERSION_ID,
+    CONVERSION_US,
+    MEDIUM,
+    MODEL,
+    PERSON_ID,
+    PERSON_NO,
+    SESSION_KEY,
+    SOURCE,
+    WINDOW_HOURS,
+)
+from gtm_dagster.warehouse.schema.table import ByPersonAndTime, Check, Column, Table
+
+TOLERANCE = 1e-9
+
+
+def _settings(settings: Settings) -> Mapping[str, object]:
+    return {
+        "attribution.windows": settings.attribution.windows,
+        "attribution.half_life_hours": settings.attribution.half_life_hours,
+    }
+
+
+def _credit_conserves(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> CheckResult:
+    pairs, credit_off, value_off, largest = con.execute(
+        f"""WITH sums AS (
+          SELECT a.conversion_id, a.model, a.window_hours, sum(a.credit) AS credit, sum(a.value) AS value
+          FROM marts.attribution_credits a GROUP BY ALL),
+        due AS (
+          SELECT c.conversion_id, c.value, s.model, s.window_hours
+          FROM core.conversions c CROSS JOIN (SELECT * FROM marts.attribution_status WHERE computed) s)
+        SELECT count(*), count(*) FILTER (s.credit IS NULL OR abs(s.credit - 1) > {TOLERANCE}),
+          count(*) FILTER (d.value IS NOT NULL AND abs(s.value - d.value) > {TOLERANCE} * greatest(1, abs(d.value))),
+          coalesce(max(abs(s.credit - 1)), 0)
+        FROM due d LEFT JOIN sums s USING (conversion_id, model, window_hours)"""
+    ).fetchall()[0]
+    stray = int(
+        number(
+            con,
+            """SELECT count(*) FROM marts.attribution_credits a
+            LEFT JOIN core.conversions c USING (conversion_id) WHERE c.conversion_id IS NULL""",
+        )
+    )
+    return CheckResult(
+        credit_off == 0 and value_off == 0 and stray == 0,
+        f"{pairs} conversion-model pairs: {credit_off} whose credit is not 1, {value_off} whose value is not the "
+        f"conversion's, {stray} credits of no conversion",
+        {
+            "pairs": int(pairs),
+            "credit_off": int(credit_off),
+            "value_off": int(value_off),
+            "stray": stray,
+            "largest_difference": float(largest),
+        },
+    )
+
+
+TABLE = Table(
+    name="marts.attribution_credits",
+    meaning="Credit of each touch for each conversion, model and window; what no touch earned is (unattributed).",
+    columns=(
+        CONVERSION_ID,
+        MODEL,
+        WINDOW_HOURS,
+        SESSION_KEY,
+        Column("channel", "VARCHAR", "Channel of the touch, or (unattributed)"),
+        SOURCE,
+        MEDIUM,
+        CAMPAIGN,
+        Column("credit", "DOUBLE", "Share of 1 of the conversion", digits=9),
+        Column("value", "DOUBLE", "Credit times the conversion's value", digits=6),
+        PERSON_ID,
+        CONVERSION_US,
+        PERSON_NO,
+    ),
+    reads=("core.touchpoints", "core.conversions", "marts.attribution_status"),
+    step=build_credits,
+    settings=_settings,
+    changes=ByPersonAndTime("conversion_us", lookback=True),
+    checks=(
+        Check(
+            "credit_conserves",
+            "Credits of each conversion and model add up to 1, values to its value.",
+            _credit_conserves,
+        ),
+    ),
+)

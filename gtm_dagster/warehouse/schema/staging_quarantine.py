@@ -1,0 +1,50 @@
+"""`staging.quarantine`."""
+
+from __future__ import annotations
+
+from gtm_dagster.warehouse.schema.table import ByLandedFile, Check, Column, Table, none_of
+from gtm_dagster.warehouse.staging.checks import reject_limit, reject_rate
+
+TABLE = Table(
+    name="staging.quarantine",
+    meaning="Rows the tracking plan refuses, with every reason; personal values masked, the original sealed.",
+    columns=(
+        Column("write_key", "VARCHAR", "Name of the source"),
+        Column("event_id", "VARCHAR", "As sent, NULL when it cannot be read"),
+        Column("event_name", "VARCHAR", "As sent, NULL when it cannot be read"),
+        Column("reason_codes", "VARCHAR", "Every reason, comma separated"),
+        Column("errors", "VARCHAR", "Every reason as JSON: path, code, message"),
+        Column("raw", "VARCHAR", "The event with personal values masked"),
+        Column("sealed", "BLOB", "The original, encrypted, for replay", local=True, served=False),
+        Column("received_at", "TIMESTAMP", "When the collector or the import took it, UTC"),
+        Column("received_us", "BIGINT", "received_at in microseconds UTC"),
+        Column("plan_version", "VARCHAR", "Version of the tracking plan that refused it"),
+        Column("origin", "VARCHAR", "log or import"),
+        Column("file_key", "VARCHAR", "Landed file: ingest date and batch"),
+        Column("row_no", "BIGINT", "Offset in the log, or line of the import"),
+    ),
+    reads=("ingestion.landing_events",),
+    changes=ByLandedFile(),
+    checks=(
+        Check(
+            "reject_rate_is_low",
+            "The share of quarantined rows stays below quarantine.warn_rate.",
+            reject_rate,
+            blocking=False,
+            severity="WARN",
+        ),
+        Check(
+            "newest_day_is_mostly_accepted",
+            "On the newest ingest day no more than quarantine.max_rate of the rows are quarantined.",
+            reject_limit,
+        ),
+        Check(
+            "every_rejection_has_a_reason",
+            "Every quarantined row says why.",
+            none_of(
+                "SELECT count(*) FROM staging.quarantine WHERE coalesce(reason_codes, '') = ''",
+                "rows without a reason",
+            ),
+        ),
+    ),
+)

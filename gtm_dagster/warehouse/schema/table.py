@@ -1,0 +1,147 @@
+"""What a declaration of a table says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import duckdb
+
+from gtm_dagster.warehouse.context import BuildContext
+from gtm_dagster.warehouse.results import CheckResult, Result, number
+
+if TYPE_CHECKING:
+    from gtm_dagster.settings import Settings
+
+Step = Callable[[duckdb.DuckDBPyConnection, BuildContext], Result]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: name, DuckDB type, meaning.
+
+    `local`: good within one file only, so that two copies are not compared by it. `digits`: compared rounded to so many
+    decimals. `served`: whether readers get it.
+    """
+
+    name: str
+    type: str
+    meaning: str
+    local: bool = False
+    digits: int | None = None
+    served: bool = True
+
+
+@dataclass(frozen=True)
+class Check:
+    """A statement about a table that holds; its name says it. `severity` is ERROR (fails a run) or WARN."""
+
+    name: str
+    description: str
+    run: Callable[[duckdb.DuckDBPyConnection, BuildContext], CheckResult]
+    blocking: bool = True
+    severity: str = "ERROR"
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A picture of the table: its title and a query of (label, number)."""
+
+    title: str
+    sql: str
+
+
+@dataclass(frozen=True)
+class ByPersonAndTime:
+    """The table changes in the affected ranges alone: `moment` is the column of the time.
+
+    `lookback`: a change also touches rows up to the longest lookback behind it.
+    """
+
+    moment: str
+    lookback: bool = False
+
+
+@dataclass(frozen=True)
+class ByPerson:
+    """All rows of an affected person change together."""
+
+
+@dataclass(frozen=True)
+class ByLandedFile:
+    """Rows of a landed file come all at once, and stay; `file_key` names it."""
+
+
+Changes = ByPersonAndTime | ByPerson | ByLandedFile | None
+"""How a table changes, so that the serving copy takes over what changed; None: it is small and written whole."""
+
+
+def no_settings(settings: Settings) -> Mapping[str, object]:
+    """A table whose content no setting decides."""
+    return {}
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table of the working file; DDL, assets, checks, docs, `doctor --verify` and the serving copy derive from it.
+
+    `name` is schema.table. `step` builds it (None: another table's step or staging does), after the steps of the tables
+    it `reads`. `settings`: what of the settings decides its content; a change rebuilds it and what reads it, and so does
+    a change of its columns or of the code and statements of its step. `view`: the statement when it is a view.
+    `whole_each_time`: its step builds it whole in every refresh, so that nothing has to be built anew.
+    """
+
+    name: str
+    meaning: str
+    columns: tuple[Column, ...]
+    reads: tuple[str, ...] = ()
+    step: Step | None = None
+    settings: Callable[[Settings], Mapping[str, object]] = no_settings
+    checks: tuple[Check, ...] = ()
+    chart: Chart | None = None
+    changes: Changes = None
+    served: bool = True
+    view: str | None = None
+    whole_each_time: bool = False
+
+    @property
+    def schema(self) -> str:
+        """The part before the dot."""
+        return self.name.partition(".")[0]
+
+    @property
+    def table(self) -> str:
+        """The part behind the dot."""
+        return self.name.partition(".")[2]
+
+    @property
+    def compared(self) -> str:
+        """The select list by which two copies are compared; empty when they are not."""
+        return ", ".join(
+            column.name if column.digits is None else f"round({column.name}, {column.digits}) AS {column.name}"
+            for column in self.columns
+            if not column.local
+        )
+
+    @property
+    def ddl(self) -> str:
+        """The statement that makes it when it is not there."""
+        if self.view is not None:
+            return f"CREATE VIEW IF NOT EXISTS {self.name} AS\n{self.view}"
+        return f"CREATE TABLE IF NOT EXISTS {self.name} ({self.column_list})"
+
+    @property
+    def column_list(self) -> str:
+        """Names and types, as a CREATE TABLE takes them."""
+        return ", ".join(f"{column.name} {column.type}" for column in self.columns)
+
+
+def none_of(sql: str, what: str) -> Callable[[duckdb.DuckDBPyConnection, BuildContext], CheckResult]:
+    """A check that counts offending rows with `sql` and passes on none; `what` names them."""
+
+    def run(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> CheckResult:
+        offending = int(number(con, sql))
+        return CheckResult(offending == 0, f"{offending} {what}", {"offending": offending})
+
+    return run

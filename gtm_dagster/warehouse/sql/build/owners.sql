@@ -1,0 +1,11 @@
+-- The owner of each anonymous id. Ids of events are read only where two users share the first named moment.
+WITH tie_broken AS (
+  SELECT e.anonymous_no, e.user_no
+  FROM meta.events e
+  JOIN named n ON n.disputed AND n.anonymous_no = e.anonymous_no AND n.named_us = e.event_us
+  WHERE e.user_no IS NOT NULL
+  QUALIFY row_number() OVER (PARTITION BY e.anonymous_no ORDER BY e.event_id, e.write_key) = 1)
+SELECT s.anonymous_no, coalesce(t.user_no, n.user_no) AS user_no, coalesce(t.user_no, n.user_no, s.anonymous_no) AS person_no, s.first_us
+FROM seen s
+LEFT JOIN named n USING (anonymous_no)
+LEFT JOIN tie_broken t USING (anonymous_no)

@@ -1,0 +1,125 @@
+"""The checks of staging: books, recounts and reject rates. Each measures, decides and reports; none changes anything."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import duckdb
+
+from gtm_dagster.warehouse.context import BuildContext
+from gtm_dagster.warehouse.landing import Landing, LandingFile
+from gtm_dagster.warehouse.results import CheckResult, number
+from gtm_dagster.warehouse.staging.books import books, reasons
+
+
+def due_files(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> tuple[list[LandingFile], int]:
+    """The landed files staging must have read by now, and how many rows landed since and wait for the next run.
+
+    An import may land while a run is under way. What was there before the staging before the newest one began cannot
+    have been too late for the newest.
+    """
+    landing = Landing(ctx.settings.landing_dir)
+    known = {row[0] for row in con.execute("SELECT file_key FROM meta.landing_files").fetchall()}
+    stagings = con.execute(
+        "SELECT DISTINCT epoch_us(staged_at) FROM meta.landing_files ORDER BY 1 DESC LIMIT 2"
+    ).fetchall()
+    before = stagings[1][0] if len(stagings) > 1 else 0
+    due, waiting = [], 0
+    for file in landing.files():
+        if file.key in known or landing.landed_us(file.name) < before:
+            due.append(file)
+        else:
+            waiting += file.rows
+    return due, waiting
+
+
+def books_balance(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> CheckResult:
+    rows = books(con)
+    landed: dict[Any, int] = {}
+    due, waiting = due_files(con, ctx)
+    for file in due:
+        landed[file.ingest_date] = landed.get(file.ingest_date, 0) + file.rows
+    bad = [r.ingest_date.isoformat() for r in rows if not r.balanced or landed.get(r.ingest_date) != r.raw]
+    missing = sorted(day.isoformat() for day in set(landed) - {r.ingest_date for r in rows})
+    clean = int(number(con, "SELECT count(*) FROM meta.events"))
+    total = sum(r.clean for r in rows)
+    passed = not bad and not missing and clean == total
+    description = (
+        f"{len(rows)} ingest days balance"
+        if passed
+        else f"days out of balance: {', '.join((bad + missing)[:10]) or 'none by day'}; {clean} clean rows in the table, {total} in the books"
+    )
+    return CheckResult(
+        passed,
+        description,
+        {
+            "days": len(rows),
+            "days_out_of_balance": len(bad),
+            "days_missing": len(missing),
+            "clean_rows": clean,
+            "clean_in_books": total,
+            "rows_landed_meanwhile": waiting,
+        },
+    )
+
+
+def staged_days_recount(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> CheckResult:
+    """Recount the days staged last from Parquet itself and from the tables."""
+    days = [
+        r[0]
+        for r in con.execute(
+            "SELECT DISTINCT ingest_date FROM meta.landing_files WHERE staged_at = (SELECT max(staged_at) FROM meta.landing_files) ORDER BY 1"
+        ).fetchall()
+    ]
+    if not days:
+        return CheckResult(True, "nothing staged yet", {"days": 0})
+    counted_rows: dict[Any, int] = {}
+    for file in due_files(con, ctx)[0]:
+        if file.ingest_date in set(days):
+            counted_rows[file.ingest_date] = counted_rows.get(file.ingest_date, 0) + file.footer_rows()
+    counted = dict(
+        con.execute("SELECT CAST(make_timestamp(received_us) AS DATE), count(*) FROM meta.events GROUP BY 1").fetchall()
+    )
+    bad = [
+        r.ingest_date.isoformat()
+        for r in books(con)
+        if r.ingest_date in counted_rows
+        and (counted_rows[r.ingest_date] != r.raw or counted.get(r.ingest_date, 0) != r.clean)
+    ]
+    return CheckResult(
+        not bad,
+        f"{len(counted_rows)} days recounted from the files"
+        if not bad
+        else f"days that do not recount: {', '.join(bad[:10])}",
+        {"days": len(counted_rows), "days_wrong": len(bad)},
+    )
+
+
+def reject_rate(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> CheckResult:
+    raw, bad = con.execute("SELECT coalesce(sum(raw), 0), coalesce(sum(quarantined), 0) FROM staging.books").fetchall()[
+        0
+    ]
+    rate = bad / raw if raw else 0.0
+    limit = ctx.settings.quarantine.warn_rate
+    listed = "; ".join(f"{code}: {n}" for code, n in reasons(con, 5)) or "no rejected rows"
+    return CheckResult(
+        rate <= limit,
+        f"{rate:.2%} of rows are quarantined (limit {limit:.0%}); {listed}",
+        {"reject_rate": float(rate), "limit": limit, "quarantined": int(bad)},
+    )
+
+
+def reject_limit(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> CheckResult:
+    """The newest ingest day of the books with at least 100 rows: a broken sender shows there first."""
+    row = con.execute(
+        "SELECT ingest_date, raw, quarantined FROM staging.books WHERE raw >= 100 ORDER BY 1 DESC LIMIT 1"
+    ).fetchall()
+    if not row:
+        return CheckResult(True, "no ingest day with 100 rows yet", {})
+    day, raw, bad = row[0]
+    limit = ctx.settings.quarantine.max_rate
+    return CheckResult(
+        bad / raw <= limit,
+        f"{day}: {bad} of {raw} rows quarantined ({bad / raw:.1%}, limit {limit:.0%})",
+        {"reject_rate": bad / raw, "limit": limit},
+    )

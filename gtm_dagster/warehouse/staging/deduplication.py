@@ -1,0 +1,80 @@
+"""Each (write_key, event_id) once: which copy stays, what goes, and what changes with it."""
+
+from __future__ import annotations
+
+import duckdb
+
+from gtm_dagster.warehouse.affected import rebuild_except
+from gtm_dagster.warehouse.context import BuildContext
+from gtm_dagster.warehouse.statements import fragment
+
+_EVENT_COLUMNS = """event_name, event_us, session_id, properties, source, medium, campaign, term, content, device_type, locale,
+  page_url, referrer, click_id, country, region, consent"""
+_CONTENT = f"user_id, anonymous_id, {_EVENT_COLUMNS}"
+
+
+def append_events(con: duckdb.DuckDBPyConnection, ctx: BuildContext, first: bool) -> int:
+    """Append the winners of `batch` to `meta.events` and note what changed; returns copies with another content.
+
+    `first`: nothing was staged before, so every step builds its table whole.
+    """
+    _find_copies(con)
+    _find_duplicates_of_events(con)
+    con.execute(f"CREATE OR REPLACE TEMP TABLE batch_duplicates AS {fragment('batch_duplicates')}")
+    conflicts = con.execute(fragment("conflicting_copies")).fetchall()[0][0]
+    con.execute("INSERT INTO meta.duplicates SELECT ingest_date, n FROM batch_duplicates")
+    con.execute(f"CREATE OR REPLACE TEMP TABLE touched_days AS {fragment('touched_days')}")
+    con.execute(
+        """CREATE OR REPLACE TEMP TABLE losers AS
+        SELECT file_path, file_row FROM copies WHERE NOT wins
+        UNION ALL SELECT file_path, file_row FROM duplicates_of_events WHERE NOT newer_wins"""
+    )
+    _find_new_events(con, ctx)
+    if not first:
+        con.execute(
+            """INSERT INTO meta.changed
+            SELECT person_no, NULL, anonymous_no, event_us FROM duplicates_of_events WHERE newer_wins"""
+        )
+        con.execute(f"INSERT INTO meta.changed {fragment('changed_by_new_events')}")
+    con.execute(
+        """DELETE FROM meta.events USING duplicates_of_events d
+        WHERE d.newer_wins AND meta.events.write_key = d.write_key AND meta.events.event_id = d.event_id"""
+    )
+    con.execute("INSERT INTO meta.events SELECT * EXCLUDE (file_path, file_row) FROM new_events")
+    if first:
+        rebuild_except(con)
+    return int(conflicts)
+
+
+def _find_copies(con: duckdb.DuckDBPyConnection) -> None:
+    con.execute(f"CREATE OR REPLACE TEMP TABLE copies AS {fragment('copies', content=_CONTENT)}")
+
+
+def _find_duplicates_of_events(con: duckdb.DuckDBPyConnection) -> None:
+    """`duplicates_of_events`: the content of both copies is read for these rows alone."""
+    any_copies = con.execute("SELECT 1 FROM copies LIMIT 1").fetchall()
+    but_losers = (
+        "AND NOT EXISTS (SELECT 1 FROM copies c WHERE NOT c.wins AND c.file_path = b.file_path AND c.file_row = b.file_row)"
+        if any_copies
+        else ""
+    )
+    con.execute(f"CREATE OR REPLACE TEMP TABLE known_rows AS {fragment('known_rows', but_losers=but_losers)}")
+    con.execute(f"CREATE OR REPLACE TEMP TABLE known_events AS {fragment('known_events', content=_EVENT_COLUMNS)}")
+    any_known = con.execute("SELECT 1 FROM known_rows LIMIT 1").fetchall()
+    statement = fragment("duplicates_of_events", content=_CONTENT, only_if_any="" if any_known else "WHERE false")
+    con.execute(f"CREATE OR REPLACE TEMP TABLE duplicates_of_events AS {statement}")
+    con.execute("DROP TABLE known_rows")
+    con.execute("DROP TABLE known_events")
+
+
+def _find_new_events(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> None:
+    zone = ctx.settings.report_timezone
+    moment = "make_timestamp(h.event_us)"
+    any_losers = con.execute("SELECT 1 FROM losers LIMIT 1").fetchall()
+    but_losers = "WHERE NOT EXISTS (SELECT 1 FROM losers l WHERE l.file_path = n.file_path AND l.file_row = n.file_row)"
+    statement = fragment(
+        "new_events",
+        local_time=moment if zone == "UTC" else f"timezone('{zone}', timezone('UTC', {moment}))",
+        but_losers=but_losers if any_losers else "",
+    )
+    con.execute(f"CREATE OR REPLACE TEMP VIEW new_events AS {statement}")
