@@ -21,6 +21,7 @@ def tick(settings: Settings) -> None:
     guard_once(settings, build_defs)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_planted_drop_is_found_and_the_flag_is_off_twice_over(tmp_path: Path) -> None:
     """The second drill follows at once: what the first counted is no evidence in it."""

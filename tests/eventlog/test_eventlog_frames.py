@@ -6,8 +6,9 @@ import msgspec
 import pyarrow as pa
 import pytest
 from eventlog_cases import quarantined, record
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from profiles import examples
 
 from gtm_dagster.eventlog import LANDING_COLUMNS, Record
 from gtm_dagster.eventlog.frames import pack, to_arrow
@@ -25,7 +26,7 @@ def rows(records: list[Record], first: int) -> list[dict[str, object]]:
 
 
 @given(st.lists(RECORDS, min_size=1, max_size=5), st.sampled_from([2**31 - 1, 3]))
-@settings(max_examples=100, deadline=None)
+@examples(100, deadline=None)
 def test_frames_read_back_one_after_the_other(parts, most):
     """Whatever shapes meet, and also when an array could hold three bytes of text only."""
     frames, first = [], 1
@@ -40,7 +41,7 @@ def test_frames_read_back_one_after_the_other(parts, most):
 
 
 @given(RECORDS, st.integers(1, 2**40))
-@settings(max_examples=100, deadline=None)
+@examples(100, deadline=None)
 def test_a_frame_reads_back_as_it_was_packed(records, first):
     table = to_arrow([(first, first + len(records) - 1, pack(records))])
     table.validate(full=True)
