@@ -17,7 +17,7 @@ import pyarrow.parquet
 
 from benchmarks.measuring import Cost, Meter, machine, table
 from gtm_dagster.admission.event import Judge
-from gtm_dagster.eventlog.sqlite import SqliteEventLog
+from gtm_dagster.eventlog import open_log
 from gtm_dagster.privacy.pseudonyms import Pseudonymizer, load_or_create_key
 from gtm_dagster.privacy.sealing import Sealer
 from gtm_dagster.settings import load_settings
@@ -35,7 +35,7 @@ def measured(events: int, frame: int, meter: Meter) -> None:
         plan = load_plan()
         key = load_or_create_key(settings.keys_dir)
         judge = Judge(plan, Pseudonymizer(key), Sealer(key), settings.collector.max_event_bytes)
-        log = SqliteEventLog(settings.log_path, dedup_days=settings.dedup_days)
+        log = open_log(settings)
         now_us = time.time_ns() // 1000
         rows = simulate(events, 30, 7).events
         # Judging costs more than appending, so it is done before the clock starts.

@@ -8,35 +8,46 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import Annotated
 
 import typer
 from typer.exceptions import TyperException
 
-from gtm_dagster import __version__
-from gtm_dagster.commands import deployment, guard, history, inspection, keys, plan, reports, sql, streaming
+from gtm_dagster import __version__, commands
+from gtm_dagster.commands.command import Command, Group
 from gtm_dagster.commands.output import Invocation, Problem, say_error
 
-app = typer.Typer(
-    name="gtm",
-    help="Go-to-market analytics and guarded rollout: events in; sessions, attribution, funnels, retention out; broken flows off.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
 
-for command in (
-    deployment.demo, deployment.dev, deployment.collect, streaming.stream, history.simulate, history.import_, history.refresh,
-    reports.query, reports.attribute, sql.sql, inspection.doctor,
-):  # fmt: skip
-    app.command(command.__name__.rstrip("_"))(command)
-app.add_typer(inspection.quarantine, name="quarantine")
-app.add_typer(keys.keys, name="keys")
-app.add_typer(keys.privacy, name="privacy")
-app.add_typer(plan.plan, name="plan")
-app.add_typer(guard.guard, name="guard")
+def declared() -> list[Command | Group]:
+    """Every command and group that a module of `commands/` declares, each in the order of the help, groups before their commands."""
+    modules = [import_module(f"{commands.__name__}.{module.name}") for module in iter_modules(commands.__path__)]
+    found: list[Command | Group] = [each for module in modules for each in getattr(module, "COMMANDS", ())]
+    return sorted(found, key=lambda each: (each.words.count(" "), each.order, each.words))
+
+
+def application() -> typer.Typer:
+    """`gtm` with every declared command."""
+    app = typer.Typer(
+        name="gtm",
+        help="Go-to-market analytics and guarded rollout: events in; sessions, attribution, funnels, retention out; broken flows off.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+    app.callback()(options)
+    groups = {"": app}
+    for each in declared():
+        group, _, name = each.words.rpartition(" ")
+        if isinstance(each, Group):
+            groups[each.words] = typer.Typer(help=each.help, no_args_is_help=True)
+            groups[group].add_typer(groups[each.words], name=name)
+        else:
+            groups[group].command(name)(each.function)
+    return app
 
 
 def _version(wanted: bool) -> None:
@@ -45,7 +56,6 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def options(
     context: typer.Context,
     config: Annotated[
@@ -57,23 +67,22 @@ def options(
 ) -> None:
     """Options of every command."""
     if config is not None:
-        os.environ["GTM_CONFIG"] = str(
-            config.absolute()
-        )  # Dagster's definitions and child processes read the same file
+        # Dagster's definitions and child processes read the same file.
+        os.environ["GTM_CONFIG"] = str(config.absolute())
     context.obj = Invocation(config)
 
 
 def _help_for(arguments: list[str]) -> str:
-    known = {info.name for info in app.registered_commands} | {group.name for group in app.registered_groups}
-    chosen = next((argument for argument in arguments if argument in known), None)
-    return f"gtm {chosen} --help" if chosen else "gtm --help"
+    known = {each.words for each in declared()}
+    first = next((argument for argument in arguments if argument in known), None)
+    return f"gtm {first} --help" if first else "gtm --help"
 
 
 def run(arguments: list[str]) -> int:
     """Run one command line; returns the exit code and never raises for a user's mistake."""
     before = os.environ.get("GTM_CONFIG")
     try:
-        code = app(args=arguments, prog_name="gtm", standalone_mode=False)
+        code = application()(args=arguments, prog_name="gtm", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except typer.Exit as stop:
         return stop.exit_code
@@ -91,7 +100,7 @@ def run(arguments: list[str]) -> int:
         say_error(str(problem))
         return problem.code
     except BrokenPipeError:
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - the reader has gone; nothing more can be said
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - nobody reads any more; what is flushed at exit goes nowhere
         return 1
     except Exception as error:
         if os.environ.get("GTM_TRACEBACK"):

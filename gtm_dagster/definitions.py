@@ -1,4 +1,4 @@
-"""Everything Dagster knows of this deployment: `build_defs(**overrides) -> Definitions`, and `defs`."""
+"""What Dagster loads of a deployment: `build_defs(**overrides) -> Definitions`, and `defs`."""
 
 from __future__ import annotations
 
@@ -28,8 +28,9 @@ except ModuleNotFoundError as error:
 
 def build_defs(*, settings: Settings | None = None, resources: dict[str, Any] | None = None) -> dg.Definitions:
     """The definitions; `settings` and `resources` replace those of the deployment (tests do)."""
-    chosen = settings if settings is not None else load_settings()
-    guards = guard_jobs(chosen)
+    if settings is None:
+        settings = load_settings()
+    guards = guard_jobs(settings)
     return dg.Definitions(
         assets=[
             ingestion.landing_events,
@@ -40,8 +41,8 @@ def build_defs(*, settings: Settings | None = None, resources: dict[str, Any] | 
             serving.warehouse_copy,
         ],
         jobs=[refresh_job, *guards.all],
-        sensors=[event_log_sensor(chosen), conversion_guard(chosen, guards)],
-        schedules=[daily_refresh(chosen)],
+        sensors=[event_log_sensor(settings), conversion_guard(settings, guards)],
+        schedules=[daily_refresh(settings)],
         resources={"warehouse": WarehouseResource(), **(resources or {})},
         executor=dg.in_process_executor,
     )

@@ -1,4 +1,4 @@
-"""The daily refresh: keeps gates, cohorts and the serving copy current on days without news, too."""
+"""The daily refresh: it keeps gates, cohorts and the serving copy current on days without new events."""
 
 import dagster as dg
 

@@ -58,6 +58,13 @@ class Record(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 _KINDS = {"event_us": "int64", "received_us": "int64", "row_no": "int64", "sealed": "bytes"}
 LANDING_COLUMNS: list[tuple[str, str]] = [(name, _KINDS.get(name, "str")) for name in Record.__struct_fields__]
 """Column names of the landing files in order, each with its kind: str, int64 or bytes."""
+DEFAULTS: dict[str, str | int | None] = dict(
+    zip(Record.__struct_fields__[-len(Record.__struct_defaults__) :], Record.__struct_defaults__, strict=True)
+)
+"""The value of a column that a stored row does not have, because its writer did not know it or left NULLs out."""
+REQUIRED_COLUMNS = ("write_key", "event_id", "event_name", "event_us", "received_us", "verdict")
+"""A landing file without one of these is broken: they say which event it is, when it was received, and whether it
+counts. No version wrote files without them, and no default could stand in."""
 
 
 def record_from_event(

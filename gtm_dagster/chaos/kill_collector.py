@@ -15,7 +15,7 @@ from gtm_dagster.chaos.inspect import check_rebuild, check_refresh
 from gtm_dagster.chaos.outcome import ChaosError, Findings, Report, Rounds
 from gtm_dagster.chaos.processes import Child, until
 from gtm_dagster.chaos.throwaway import ThrowAway
-from gtm_dagster.eventlog.sqlite import SqliteEventLog
+from gtm_dagster.eventlog import open_log
 from gtm_dagster.warehouse.serving import query
 
 THREADS = 4
@@ -150,7 +150,7 @@ class StoredIds:
     """The ids in the event log, counted on from where the last look ended."""
 
     def __init__(self, deployment: ThrowAway) -> None:
-        self._log = SqliteEventLog(deployment.settings.log_path)
+        self._log = open_log(deployment.settings)
         self._after = 0
         self.ids: Counter[str] = Counter()
 

@@ -106,7 +106,7 @@ def _result_of(reader: Child, name: str, findings: Findings) -> dict[str, int]:
 def _publish(config: Path, versions: int) -> None:
     """The publisher: `versions` new versions (0: until killed), as a run publishes them, under the writer's lock."""
     settings = load_settings(config, {})
-    with WarehouseLock(settings.state_dir).held("gtm doctor --drill publisher", 30):
+    with WarehouseLock(settings.state_dir).hold("gtm doctor --drill publisher", 30):
         with opened(settings.warehouse_path, settings) as con:
             create(con)
             done = 0

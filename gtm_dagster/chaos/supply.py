@@ -12,7 +12,7 @@ from pyarrow import parquet
 
 from gtm_dagster.admission.event import Judge
 from gtm_dagster.chaos.throwaway import ThrowAway
-from gtm_dagster.eventlog.sqlite import SqliteEventLog
+from gtm_dagster.eventlog import open_log
 from gtm_dagster.importing import import_file
 from gtm_dagster.privacy.pseudonyms import Pseudonymizer, load_or_create_key
 from gtm_dagster.privacy.sealing import Sealer
@@ -69,14 +69,10 @@ class Supply:
 
     def log(self, rows: int) -> None:
         """Append the next rows to the event log, admitted as the collector admits them; duplicates stay at the edge."""
-        settings = self._deployment.settings
-        log = SqliteEventLog(settings.log_path, dedup_days=settings.dedup_days)
-        try:
+        with open_log(self._deployment.settings) as log:
             taken = self.take(rows).to_pylist()
             for start in range(0, len(taken), 500):
                 events = [json.dumps(as_event(row)).encode() for row in taken[start : start + 500]]
                 judged = self._judge(events, write_key="dev", received_us=time.time_ns() // 1000)
                 refused = log.append([one.record for one in judged]).duplicates
                 self.expected += len(events) - refused
-        finally:
-            log.close()

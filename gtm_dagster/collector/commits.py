@@ -9,8 +9,7 @@ from concurrent.futures import Future
 from typing import Protocol, TypeVar
 
 from gtm_dagster.collector.response import Refused
-from gtm_dagster.eventlog import AppendResult, Record
-from gtm_dagster.eventlog.sqlite import EventLogError
+from gtm_dagster.eventlog import AppendResult, EventLogError, Record
 
 COMMIT_SECONDS = 30.0
 """Longest wait for the log's commit; after it the answer is 503, and a resend is a duplicate if the commit came later."""

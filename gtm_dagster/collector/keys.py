@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import os
 import re
 import secrets
 from collections.abc import Iterable, Iterator
@@ -13,6 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
+
+from gtm_dagster.storage.atomic_write import write_whole
+from gtm_dagster.storage.file_lock import FileLock
 
 KEYS_FILE = "keys.json"
 DEV_KEY = "dev"
@@ -103,33 +104,24 @@ class KeyStore:
             ) from error
 
     def _write(self, keys: Iterable[WriteKey]) -> None:
-        draft = self.path.with_name(f".{KEYS_FILE}.{os.getpid()}.{secrets.token_hex(4)}")
+        content = msgspec.json.format(msgspec.json.encode(tuple(keys))) + b"\n"
         try:
-            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(msgspec.json.format(msgspec.json.encode(tuple(keys))) + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(self.path)
+            write_whole(self.path, content, mode=0o600, alone=True)
         except OSError as error:
             raise KeyStoreError(f"{self.path}: cannot be written ({error}); check the state directory") from error
-        finally:
-            draft.unlink(missing_ok=True)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = os.open(self.path.with_name(f".{KEYS_FILE}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+            lock = FileLock(self.path.with_name(f".{KEYS_FILE}.lock"), mode=0o600)
         except OSError as error:
             raise KeyStoreError(
                 f"{self.path.parent}: cannot be written ({error}); check the state directory"
             ) from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with lock:
+            lock.take()
             yield
-        finally:
-            os.close(descriptor)
 
 
 def _hash(secret: str) -> str:

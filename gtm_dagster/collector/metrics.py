@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from gtm_dagster.eventlog.sqlite import MAX_PRODUCERS
+from gtm_dagster.eventlog.group_commit import MAX_PRODUCERS
 
 
 class Metrics(Collector):

@@ -15,7 +15,7 @@ from granian.server.embed import Server
 
 from gtm_dagster.collector.app import Collector, create_app
 from gtm_dagster.collector.keys import KeyStore
-from gtm_dagster.eventlog.sqlite import SqliteEventLog
+from gtm_dagster.eventlog import open_log
 from gtm_dagster.privacy.pseudonyms import Pseudonymizer, load_or_create_key
 from gtm_dagster.privacy.sealing import Sealer
 from gtm_dagster.settings import Settings
@@ -47,8 +47,7 @@ def serve(settings: Settings, host: str, port: int) -> None:
     port = _free(address, port)
     key = load_or_create_key(settings.keys_dir, settings.privacy.pseudonym_key)
     plan = load_plan(settings.plan_file)
-    log = SqliteEventLog(settings.log_path, dedup_days=settings.dedup_days)
-    try:
+    with open_log(settings) as log:
         app = create_app(
             log=log,
             plan=plan,
@@ -58,8 +57,6 @@ def serve(settings: Settings, host: str, port: int) -> None:
             limits=settings.collector,
         )
         asyncio.run(_run(app, address, port))
-    finally:
-        log.close()
 
 
 async def _run(app: Collector, address: str, port: int) -> None:

@@ -1,4 +1,5 @@
-"""The commands of `gtm`, a module a theme: each reads its options, calls the library and prints.
+"""The commands of `gtm`, a module a command: each takes its options, calls the library and prints.
 
-Library modules are imported inside the commands, so that `gtm --help` answers at once.
+Here belongs what a person or a script sees: options, texts, tables, JSON documents, exit codes. Not here: anything that
+is computed. Library modules are imported inside the functions, so that `gtm --help` answers at once.
 """

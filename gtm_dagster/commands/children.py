@@ -1,4 +1,4 @@
-"""Child processes that live and end together: one Ctrl-C, or the end of any, ends all."""
+"""Child processes that end together: one Ctrl-C, or the end of any of them, ends all."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ GRACE_SECONDS = 20.0
 class Children:
     """`with Children(environment) as children:`; on the way out each gets SIGINT, and SIGKILL after the grace.
 
-    Each child leads a process group of its own, so the terminal's Ctrl-C reaches it once, through us, and what it
-    started itself ends with it.
+    Each child leads a process group of its own: the terminal's Ctrl-C reaches it once, through this process, and its own
+    children end with it.
     """
 
     def __init__(self, environment: dict[str, str]) -> None:
@@ -50,7 +50,7 @@ class Children:
         self._wake.set()
 
     def wait(self) -> int:
-        """Until Ctrl-C (0) or until a child ends by itself (1, and which one is told)."""
+        """Wait for Ctrl-C (returns 0) or for the end of a child (returns 1, with a note that names it)."""
         self._wake.wait()
         for name, process in self._running.items():
             if process.poll() is not None and not self._asked:

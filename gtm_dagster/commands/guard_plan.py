@@ -1,4 +1,4 @@
-"""What a guard may promise at its traffic."""
+"""`gtm guard plan`: what a guard can promise at its traffic."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gtm_dagster.commands.guard_options import Budget, Hold, Threshold, checked, declared_for, rule_told
+from gtm_dagster.commands.command import Command
+from gtm_dagster.commands.guard_options import Budget, Hold, Threshold, checked, declared_for, rule_from
 from gtm_dagster.commands.output import Invocation, Json, Problem, invocation, say, say_json, say_table
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def plan(
 ) -> int:
     """What is detectable in 5 minutes, an hour and a day at this traffic. Exit 1: the promise cannot be kept."""
     from gtm_dagster.rollout.guard.planner import Traffic
-    from gtm_dagster.rollout.guard.planner import plan as make
+    from gtm_dagster.rollout.guard.planner import plan as plan_of
 
     here = invocation(context)
     if (promise_drop is None) != (promise_minutes is None):
@@ -45,14 +46,14 @@ def plan(
     if flag and declared is None:
         raise Problem(f"--flag: {flag} has no guard; declare it under [[guards]] in gtm.toml", 2)
     if visitors_per_minute is not None and base_rate is not None:
-        seen = Traffic(visitors_per_minute, 0.5, base_rate)
+        traffic = Traffic(visitors_per_minute, 0.5, base_rate)
     elif declared is not None:
-        seen = _counted(here, declared)
+        traffic = _counted(here, declared)
     else:
         raise Problem("give --visitors-per-minute and --base-rate, or --flag of a guard that has counted some", 2)
-    chosen = (visitors_per_minute, split, base_rate, delay)
-    held = (seen.visitors_per_minute, seen.treated_share, seen.base_rate, seen.delay_minutes)
-    pace, share, rate, late = (old if new is None else new for new, old in zip(chosen, held, strict=True))
+    given = (visitors_per_minute, split, base_rate, delay)
+    counted = (traffic.visitors_per_minute, traffic.treated_share, traffic.base_rate, traffic.delay_minutes)
+    pace, share, rate, late = (old if new is None else new for new, old in zip(given, counted, strict=True))
     checked("--visitors-per-minute", pace, 0 < pace <= 1e6, "a number above 0 and at most 1000000")
     checked("--split", share, 0 <= share <= 1, "a treated share from 0 to 1")
     checked("--base-rate", rate, 0 < rate < 1, "a share between 0 and 1, both excluded")
@@ -62,17 +63,17 @@ def plan(
         checked("--promise-drop", promise_drop, 0 < promise_drop <= 1, "a share above 0 and at most 1")
         checked("--promise-minutes", promise_minutes, 0 < promise_minutes < math.inf, "minutes above 0")
         promise = (promise_drop, promise_minutes)
-    rule = rule_told(declared, threshold, hold, budget_hours)
-    told = make(
+    rule = rule_from(declared, threshold, hold, budget_hours)
+    figures = plan_of(
         Traffic(pace, share, rate, late), threshold=rule.threshold, hold_minutes=rule.hold_minutes,
         budget_hours=rule.budget_hours, promise=promise,
     )  # fmt: skip
     if json:
-        say_json(asdict(told))
-        return 1 if told.refused else 0
-    _say_plan(told)
-    if told.refused:
-        raise Problem(told.refused)
+        say_json(asdict(figures))
+        return 1 if figures.refused else 0
+    _say_plan(figures)
+    if figures.refused:
+        raise Problem(figures.refused)
     return 0
 
 
@@ -82,54 +83,57 @@ def _counted(here: Invocation, declared: Guard) -> Traffic:
     from gtm_dagster.rollout.control.evaluation import counts_of, store_exists
     from gtm_dagster.rollout.guard.planner import observed_traffic
 
-    seen = None
+    traffic = None
     if store_exists(here.settings):
         with OpsStore.of(here.settings) as store:
             row, watermark = store.guard(declared.key), store.watermark_us(declared.flag)
             if row is not None and watermark is not None:
                 counts = counts_of(store, declared.key, row.epoch, watermark)
-                seen = observed_traffic(counts, declared.conversion_window_minutes)
-    if seen is None:
+                traffic = observed_traffic(counts, declared.conversion_window_minutes)
+    if traffic is None:
         raise Problem(
             f"{declared.key}: nothing is counted yet; give --visitors-per-minute, --split and --base-rate, "
             f"or arm it (gtm guard rearm {declared.flag} --reason ...) and wait for traffic"
         )
-    return seen
+    return traffic
 
 
-def _say_plan(told: GuardPlan) -> None:
+def _say_plan(figures: GuardPlan) -> None:
     from gtm_dagster.rollout.guard.planner import duration, percent_up
 
-    here = told.traffic
+    traffic = figures.traffic
     say(
-        f"{here.visitors_per_minute:g} visitors a minute, {_share(here.treated_share)} of them treated, base rate {_share(here.base_rate)}; "
-        f"threshold {told.threshold:.0%}, hold {told.hold_minutes:g} min, one false rollback in {told.budget_hours:g} h"
+        f"{traffic.visitors_per_minute:g} visitors a minute, {_share(traffic.treated_share)} of them treated, base rate {_share(traffic.base_rate)}; "
+        f"threshold {figures.threshold:.0%}, hold {figures.hold_minutes:g} min, one false rollback in {figures.budget_hours:g} h"
     )
 
     def least(drop: float | None) -> str:
         return "nothing" if drop is None else f"{percent_up(drop)} or more"
 
-    for line in told.advice:
+    for line in figures.advice:
         say(line)
-    if not 0 < here.treated_share < 1:
+    if not 0 < traffic.treated_share < 1:
         return
     say_table(
         ("within", "drop proven", "drop rolled back"),
-        [(duration(h.minutes), least(h.provable_drop), least(h.rolled_back_drop)) for h in told.horizons],
+        [(duration(h.minutes), least(h.provable_drop), least(h.rolled_back_drop)) for h in figures.horizons],
     )
     say_table(
         ("drop", "rolled back after", "in 9 of 10 cases", "visitors", "least of any test", "conversions lost"),
         [
             (
                 f"{e.drop:.0%}",
-                "below the threshold" if e.drop < told.threshold else duration(e.median_minutes),
-                "-" if e.drop < told.threshold else duration(e.p90_minutes),
+                "below the threshold" if e.drop < figures.threshold else duration(e.median_minutes),
+                "-" if e.drop < figures.threshold else duration(e.p90_minutes),
                 f"{e.visitors:,}" if e.visitors is not None else "-",
                 f"{e.bound_visitors:,}" if e.bound_visitors is not None else "-",
                 f"{e.lost_conversions:,.0f}" if e.lost_conversions is not None else "-",
             )
-            for e in told.expectations
+            for e in figures.expectations
         ],
     )  # fmt: skip
-    if told.promise is not None and told.promise.kept and told.promise.needed_minutes is not None:
-        say(f"the promise can be kept: 9 of 10 drops of {told.promise.drop:.0%} are rolled back within {duration(told.promise.needed_minutes)}")  # fmt: skip
+    if figures.promise is not None and figures.promise.kept and figures.promise.needed_minutes is not None:
+        say(f"the promise can be kept: 9 of 10 drops of {figures.promise.drop:.0%} are rolled back within {duration(figures.promise.needed_minutes)}")  # fmt: skip
+
+
+COMMANDS = (Command("guard plan", plan, order=10),)

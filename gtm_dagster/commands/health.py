@@ -1,4 +1,4 @@
-"""What `gtm doctor` looks at: each finding names the thing, what it found, and the way out. Nothing is changed."""
+"""The findings of `gtm doctor`: each names the thing, what was found, and the way out. Nothing is changed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Finding:
 
 
 def examine(here: Invocation) -> list[Finding]:
-    """Every finding, in the way of the data."""
+    """Every finding, in the order in which the data passes."""
     settings = here.settings
     found = [
         Finding("settings", True, f"state directory {settings.state_dir}, report time zone {settings.report_timezone}")
@@ -62,20 +62,20 @@ def _keys(folder: Path) -> Finding:
 
 
 def _log(here: Invocation) -> Finding:
-    from gtm_dagster.eventlog.sqlite import EventLogError, SqliteEventLog
-    from gtm_dagster.warehouse.landing import Landing
+    from gtm_dagster.eventlog import EventLogError
+    from gtm_dagster.storage.migrations import NewerFormatError
+    from gtm_dagster.taxonomy.conform import ContractBreak
+    from gtm_dagster.warehouse.landing.from_log import waiting_offsets
 
-    settings = here.settings
-    if not settings.log_path.exists():
-        return Finding("event log", True, "nothing collected yet; gtm collect starts the collector")
     try:
-        log = SqliteEventLog(settings.log_path, dedup_days=settings.dedup_days)
-        last = log.last_seq()
-        log.close()
-    except EventLogError as error:
+        offsets = waiting_offsets(here.settings)
+    except (EventLogError, NewerFormatError, ContractBreak) as error:
         return Finding("event log", False, str(error))
-    waiting = last - Landing(settings.landing_dir).log_end()
-    return Finding("event log", waiting >= 0, f"{last:,} records, {waiting:,} of them not landed yet")
+    if not here.settings.log_path.exists():
+        return Finding("event log", True, "nothing collected yet; gtm collect starts the collector")
+    return Finding(
+        "event log", True, f"{offsets.newest:,} records, {offsets.newest - offsets.landed:,} of them not landed yet"
+    )
 
 
 def _landing(here: Invocation) -> Finding:
@@ -95,7 +95,7 @@ def _lock(here: Invocation) -> Finding:
     if not lock.path.exists():
         return Finding("writer", True, "nobody has written yet")
     try:
-        with lock.held("gtm doctor", 0):
+        with lock.hold("gtm doctor", 0):
             return Finding("writer", True, "nobody is writing")
     except LockHeldError:
         return Finding("writer", True, f"{lock.holder()} is writing now")
@@ -127,7 +127,7 @@ def verify_warehouse(here: Invocation) -> list[Finding]:
     if not settings.warehouse_path.exists():
         return [Finding("rebuild", False, "there is no warehouse to verify; run gtm refresh")]
     try:
-        with WarehouseLock(settings.state_dir).held("gtm doctor --verify", settings.refresh.lock_timeout_seconds):
+        with WarehouseLock(settings.state_dir).hold("gtm doctor --verify", settings.refresh.lock_timeout_seconds):
             result, copy = verify(settings, here.plan), verify_served(settings)
     except LockHeldError as error:
         return [Finding("rebuild", False, str(error))]
@@ -144,5 +144,5 @@ def verify_warehouse(here: Invocation) -> list[Finding]:
 def _verdict(name: str, result: VerifyResult, equal: str, way_out: str) -> Finding:
     if result.ok:
         return Finding(name, True, f"{len(result.differences)} tables {equal}")
-    told = ", ".join(f"{table} ({n} rows)" for table, n in result.differences.items() if n)
-    return Finding(name, False, f"differs in {told}; first: {result.first}; {way_out}")
+    differing = ", ".join(f"{table} ({n} rows)" for table, n in result.differences.items() if n)
+    return Finding(name, False, f"differs in {differing}; first: {result.first}; {way_out}")

@@ -1,4 +1,4 @@
-"""Write keys of the collector, and pseudonyms."""
+"""`gtm keys`: write keys of the collector."""
 
 from __future__ import annotations
 
@@ -6,13 +6,10 @@ from typing import Annotated
 
 import typer
 
-from gtm_dagster.commands.output import Json, Problem, invocation, note, say, say_json, say_table
-
-keys = typer.Typer(help="Write keys of the collector.", no_args_is_help=True)
-privacy = typer.Typer(help="Pseudonyms.", no_args_is_help=True)
+from gtm_dagster.commands.command import Command, Group
+from gtm_dagster.commands.output import Json, invocation, note, say, say_json, say_table
 
 
-@keys.command()
 def add(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="What the events of this key carry as write_key.")],
@@ -29,19 +26,17 @@ def add(
         note("keep it: only its hash is stored, and it cannot be shown again")
 
 
-@keys.command("list")
 def list_(context: typer.Context, json: Json = False) -> None:
     """Names of the keys and when they were made."""
     from gtm_dagster.collector.keys import KeyStore
 
-    held = KeyStore(invocation(context).settings.keys_dir).list()
+    listed = KeyStore(invocation(context).settings.keys_dir).list()
     if json:
-        say_json([{"name": key.name, "created_at": key.created_at} for key in held])
+        say_json([{"name": key.name, "created_at": key.created_at} for key in listed])
     else:
-        say_table(["name", "created_at"], [(key.name, key.created_at) for key in held])
+        say_table(["name", "created_at"], [(key.name, key.created_at) for key in listed])
 
 
-@keys.command()
 def revoke(
     context: typer.Context, name: Annotated[str, typer.Argument(help="Name of the key.")], json: Json = False
 ) -> None:
@@ -55,15 +50,9 @@ def revoke(
         say(f"{name} is revoked")
 
 
-@privacy.command()
-def pseudonym(
-    context: typer.Context, value: Annotated[str, typer.Argument(help="A user or anonymous id.")], json: Json = False
-) -> None:
-    """Print what the tables hold instead of VALUE."""
-    if not value:
-        raise Problem("an empty value has no pseudonym", 2)
-    told = invocation(context).pseudonymize(value)
-    if json:
-        say_json({"pseudonym": told})
-    else:
-        say(told)
+COMMANDS = (
+    Group("keys", "Write keys of the collector.", order=130),
+    Command("keys add", add, order=10),
+    Command("keys list", list_, order=20),
+    Command("keys revoke", revoke, order=30),
+)

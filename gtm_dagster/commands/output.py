@@ -25,7 +25,7 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout 
 
 
 class Problem(Exception):
-    """Something the user has to know; `code` is the exit code (1 found a problem, 2 wrong usage)."""
+    """An error for the user; `code` is the exit code (1 found a problem, 2 wrong usage)."""
 
     def __init__(self, message: str, code: int = 1) -> None:
         super().__init__(message)
@@ -34,7 +34,7 @@ class Problem(Exception):
 
 @dataclass
 class Invocation:
-    """The global options; settings and what follows from them are made when a command asks."""
+    """The global options, and what follows from them; each part is loaded when a command asks for it."""
 
     config: Path | None
 
@@ -57,14 +57,14 @@ class Invocation:
 
     @cached_property
     def key(self) -> bytes:
-        """The deployment's pseudonym key, made on first use."""
+        """The deployment's pseudonym key, created on first use."""
         from gtm_dagster.privacy.pseudonyms import load_or_create_key
 
         return load_or_create_key(self.settings.keys_dir, self.settings.privacy.pseudonym_key)
 
     @cached_property
     def pseudonymize(self) -> Pseudonymizer:
-        """Identifiers to pseudonyms under the deployment's key."""
+        """The function from identifiers to pseudonyms under the deployment's key."""
         from gtm_dagster.privacy.pseudonyms import Pseudonymizer
 
         return Pseudonymizer(self.key)
@@ -72,24 +72,29 @@ class Invocation:
 
 def invocation(context: typer.Context) -> Invocation:
     """The global options of this command line."""
-    held = context.obj
-    assert isinstance(held, Invocation)  # noqa: S101 - the callback of the app always sets it
-    return held
+    global_options = context.obj
+    assert isinstance(global_options, Invocation)  # noqa: S101 - the callback of the app always sets it
+    return global_options
 
 
 def say(text: str) -> None:
-    """A line for the reader."""
+    """A line on stdout."""
     typer.echo(text)
 
 
 def note(text: str) -> None:
-    """A line on stderr, where it does not disturb what is piped on."""
+    """A line on stderr, beside what a pipe takes from stdout."""
     typer.echo(text, err=True)
 
 
 def say_error(text: str) -> None:
-    """One line on stderr."""
+    """An error as one line on stderr."""
     typer.echo("gtm: " + " ".join(text.split()), err=True)
+
+
+def utc_time(us: int | None) -> datetime | None:
+    """Microseconds since 1970 as a time in UTC; None stays None."""
+    return None if us is None else datetime.fromtimestamp(us / 1e6, UTC)
 
 
 def plain(value: Any) -> Any:
@@ -110,9 +115,9 @@ def plain(value: Any) -> Any:
     if isinstance(value, bytes | bytearray | memoryview):
         return bytes(value).hex()
     if isinstance(value, dict):
-        return {str(key): plain(held) for key, held in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [plain(held) for held in value]
+        return [plain(item) for item in value]
     return plain(value.item()) if hasattr(value, "item") else str(value)
 
 
@@ -154,7 +159,7 @@ def say_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str 
 
 @contextmanager
 def progress_bar(title: str) -> Iterator[Callable[..., None] | None]:
-    """A bar on stderr for work over two seconds: yields `tell(done, total)`, or None without a terminal."""
+    """A bar on stderr for work over two seconds: yields `tell(done, total)` or `tell(step)`, None without a terminal."""
     if not sys.stderr.isatty():
         yield None
         return
@@ -165,10 +170,10 @@ def progress_bar(title: str) -> Iterator[Callable[..., None] | None]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
         task = bars.add_task(title, total=None)
 
-        def tell(*told: Any) -> None:
-            if told and isinstance(told[0], str):
-                bars.update(task, description=told[0])
-            elif told:
-                bars.update(task, completed=told[0], total=told[1] if len(told) > 1 else None)
+        def tell(*progress: Any) -> None:
+            if progress and isinstance(progress[0], str):
+                bars.update(task, description=progress[0])
+            elif progress:
+                bars.update(task, completed=progress[0], total=progress[1] if len(progress) > 1 else None)
 
         yield tell

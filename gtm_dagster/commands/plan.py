@@ -1,4 +1,4 @@
-"""The tracking plan: what a change would break, and the plan as documents."""
+"""`gtm plan`: what a change of the tracking plan would break, and the plan as a document."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gtm_dagster.commands.command import Command, Group
 from gtm_dagster.commands.output import Json, Problem, invocation, progress_bar, say, say_json
 
 if TYPE_CHECKING:
@@ -14,10 +15,7 @@ if TYPE_CHECKING:
 
     from gtm_dagster.taxonomy import Plan
 
-plan = typer.Typer(help="The tracking plan.", no_args_is_help=True)
 
-
-@plan.command()
 def check(
     context: typer.Context,
     file: Annotated[Path | None, typer.Argument(help="The changed plan; default: the deployment's own.")] = None,
@@ -63,20 +61,20 @@ def check(
 
 
 def _rejections(landing: Path, new: Plan, tell: Callable[..., None] | None) -> tuple[int, dict[str, int]]:
-    """How many accepted landed events there are, and how many of each name `new` rejects; from the landing files."""
+    """Number of accepted events in the landing files, and how many of each name `new` rejects."""
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     from gtm_dagster.taxonomy.landing_schema import validate_frame
-    from gtm_dagster.warehouse.landing import ARROW_SCHEMA, Landing
+    from gtm_dagster.warehouse.landing import ARROW_SCHEMA, Landing, complete
 
     files = Landing(landing).files()
     rows, done, judged = sum(file.rows for file in files), 0, 0
     rejected: dict[str, int] = {}
     for file in files:
         for batch in pq.ParquetFile(file.path).iter_batches(200_000, columns=ARROW_SCHEMA.names):
-            table = pa.Table.from_batches([batch]).cast(ARROW_SCHEMA)
+            table = complete(batch)
             accepted = table.filter(pc.equal(table.column("verdict"), "accepted"))
             if accepted.num_rows:
                 bad = ~validate_frame(new, accepted.to_pandas()).ok
@@ -89,7 +87,6 @@ def _rejections(landing: Path, new: Plan, tell: Callable[..., None] | None) -> t
     return judged, rejected
 
 
-@plan.command()
 def export(
     context: typer.Context,
     form: Annotated[str, typer.Option("--format", help="jsonschema or markdown.")] = "jsonschema",
@@ -100,11 +97,11 @@ def export(
 
     from gtm_dagster.taxonomy.export import to_markdown
 
-    held = invocation(context).plan
+    plan = invocation(context).plan
     if form == "jsonschema":
-        text = codec.dumps(held.json_schema(), indent=2, ensure_ascii=False)
+        text = codec.dumps(plan.json_schema(), indent=2, ensure_ascii=False)
     elif form == "markdown":
-        text = to_markdown(held)
+        text = to_markdown(plan)
     else:
         raise Problem(f"--format: {form!r} is not known; choose jsonschema or markdown", 2)
     if out is None:
@@ -114,3 +111,10 @@ def export(
         out.write_text(text.rstrip("\n") + "\n", encoding="utf-8")
     except OSError as error:
         raise Problem(f"{out}: cannot be written ({error.strerror})") from None
+
+
+COMMANDS = (
+    Group("plan", "The tracking plan.", order=150),
+    Command("plan check", check, order=10),
+    Command("plan export", export, order=20),
+)

@@ -1,4 +1,4 @@
-"""The statements of the warehouse in the words of any engine, and a bundle another engine can run."""
+"""`gtm sql`: the statements of the warehouse in the dialect of any engine, and a bundle another engine can run."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from gtm_dagster.commands.command import Command
 from gtm_dagster.commands.output import Json, Problem, invocation, say, say_json, say_table
 
 
@@ -44,14 +45,14 @@ def sql(
         _print(context, name, dialect, _numbers(set_ or []), raw, json)
 
 
-def _numbers(told: list[str]) -> dict[str, int]:
+def _numbers(assignments: list[str]) -> dict[str, int]:
     numbers = {}
-    for one in told:
-        key, _, value = one.partition("=")
+    for assignment in assignments:
+        key, _, value = assignment.partition("=")
         try:
             numbers[key] = int(value)
         except ValueError:
-            raise Problem(f"--set {one}: write PARAMETER=NUMBER with a whole number", 2) from None
+            raise Problem(f"--set {assignment}: write PARAMETER=NUMBER with a whole number", 2) from None
     return numbers
 
 
@@ -65,20 +66,20 @@ def _list(json: bool) -> None:
         say_table(("statement", "parameters", "gives"), [(n, ", ".join(params), gives) for n, params, gives in listed])
 
 
-def _print(context: typer.Context, name: str, dialect: str, told: dict[str, int], raw: bool, json: bool) -> None:
+def _print(context: typer.Context, name: str, dialect: str, given: dict[str, int], raw: bool, json: bool) -> None:
     from gtm_dagster.warehouse.engines.dialects import PortabilityError, parameters, parameters_of, render
 
-    values = {**({} if raw else parameters(invocation(context).settings)), **told}
+    values = {**({} if raw else parameters(invocation(context).settings)), **given}
     try:
         known = parameters_of(name)
-        for key in told:
+        for key in given:
             if key not in known:
                 raise Problem(f"--set {key}: {name} has {', '.join(known) or 'no parameters'}", 2)
         text = render(name, dialect, values)
     except PortabilityError as error:
         raise Problem(str(error), 2) from None
     if json:
-        say_json({"name": name, "dialect": dialect, "open": [one for one in known if one not in values], "sql": text})
+        say_json({"name": name, "dialect": dialect, "open": [key for key in known if key not in values], "sql": text})
     else:
         say(text)
 
@@ -98,7 +99,7 @@ def _export(context: typer.Context, folder: Path, dialect: str, json: bool) -> N
     if not settings.warehouse_path.exists():
         raise Problem(f"{settings.warehouse_path} is not there yet: run `gtm refresh` first")
     try:
-        with WarehouseLock(settings.state_dir).held("gtm sql --bundle", settings.refresh.lock_timeout_seconds):
+        with WarehouseLock(settings.state_dir).hold("gtm sql --bundle", settings.refresh.lock_timeout_seconds):
             with opened(settings.warehouse_path, settings, read_only=True) as con:
                 written = export(con, BuildContext(settings, here.plan), folder, dialect)
     except LockHeldError as error:
@@ -114,3 +115,6 @@ def _export(context: typer.Context, folder: Path, dialect: str, json: bool) -> N
         say(f"run it with: spark-submit {folder / 'run.py'}")
     else:
         say(f"run {folder}/*.sql in order; plan.json names the results")
+
+
+COMMANDS = (Command("sql", sql, order=100),)

@@ -23,8 +23,8 @@ from gtm_dagster.demo.visitors import MINUTE_US, Visitors, rfc3339
 from gtm_dagster.gate.controller import RolloutController
 from gtm_dagster.opsstore import OpsStore, RollbackRow
 from gtm_dagster.rollout.control.arming import Refused, rearm
-from gtm_dagster.rollout.control.context import Post
-from gtm_dagster.rollout.control.evaluation import judge
+from gtm_dagster.rollout.control.context import GuardContext
+from gtm_dagster.rollout.control.evaluation import evaluate
 from gtm_dagster.rollout.providers import ProviderError
 from gtm_dagster.rollout.providers.flagd import set_split
 from gtm_dagster.settings import DRILL_FLAG, Guard, Settings
@@ -189,7 +189,7 @@ class _Drill:
         row = self.store.rollback(guard_row.episode) if guard_row.episode else None
         if row is not None:
             return True, row
-        return judge(self.store, self.settings, self.guard, guard_row, time.time_ns() // 1000).decision.act, None
+        return evaluate(self.store, self.settings, self.guard, guard_row, time.time_ns() // 1000).decision.act, None
 
     def _served_new_after(self) -> int:
         """How many of 200 fresh visitors the gate still gives the new flow."""
@@ -205,7 +205,7 @@ class _Drill:
             )
         if row is None:
             return "the guard has no row"
-        decision = judge(self.store, self.settings, self.guard, row, time.time_ns() // 1000).decision
+        decision = evaluate(self.store, self.settings, self.guard, row, time.time_ns() // 1000).decision
         return f"no decision within {WAIT_SECONDS:g} s: {decision.state}, {decision.reason}"
 
 
@@ -217,7 +217,7 @@ def _arm(settings: Settings, store: OpsStore, guard: Guard, file: Path, start_us
     since_us = max(start_us, (row.epoch_since_us or 0) + 1)
     try:
         set_split(file, DRILL_FLAG, 0.5, epoch=row.epoch + 1)
-        return rearm(Post.of(settings, store, guard, os.environ), "drill", "gtm guard drill", since_us)
+        return rearm(GuardContext.of(settings, store, guard, os.environ), "drill", "gtm guard drill", since_us)
     except (ProviderError, Refused) as error:
         raise DrillError(str(error)) from None
 

@@ -27,12 +27,13 @@ from gtm_dagster.demo.canary import DrillError, drill_lines, run_drill
 from gtm_dagster.demo.comparison import compare
 from gtm_dagster.demo.live import WRITE_KEY, DemoError, collector, live_rows, send_live
 from gtm_dagster.demo.report import Refreshed, print_checks, print_report
-from gtm_dagster.eventlog.sqlite import SqliteEventLog
+from gtm_dagster.eventlog import open_log
 from gtm_dagster.importing import import_file
 from gtm_dagster.privacy.pseudonyms import Pseudonymizer, load_or_create_key
 from gtm_dagster.privacy.sealing import Sealer
 from gtm_dagster.settings import Attribution, Settings, Window
 from gtm_dagster.simulator.traffic import Traffic, simulate
+from gtm_dagster.storage.atomic_write import write_whole
 from gtm_dagster.taxonomy import load_plan
 from gtm_dagster.warehouse.landing import Landing
 
@@ -114,9 +115,7 @@ def remember(folder: Path, events: int, days: int, seed: int) -> Memory:
 
 def save(folder: Path, memory: Memory) -> None:
     """Write demo.json so that a crash leaves the old one or the new one."""
-    part = folder / "demo.json.part"
-    part.write_bytes(msgspec.json.format(msgspec.json.encode(memory)) + b"\n")
-    part.replace(folder / "demo.json")
+    write_whole(folder / "demo.json", msgspec.json.format(msgspec.json.encode(memory)) + b"\n")
 
 
 def run_demo(
@@ -224,8 +223,5 @@ def import_history(settings: Settings, folder: Path, steps: Steps) -> None:
 
 def duplicates_at_the_edge(settings: Settings) -> int:
     """Events the collector answered `duplicate` to; they are counted and not stored."""
-    log = SqliteEventLog(settings.log_path, settings.dedup_days)
-    try:
+    with open_log(settings) as log:
         return sum(statuses.get("duplicate", 0) for statuses in log.edge_counts().values())
-    finally:
-        log.close()

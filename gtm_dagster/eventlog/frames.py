@@ -1,6 +1,8 @@
 """A frame: the records of one commit, column by column in Arrow's own memory layout, deflated.
 
-The collector writes it without pyarrow; the loader hands the buffers to Arrow as they are, so reading costs a copy.
+Format 2 is the byte 2 and then the deflated columns by name; a column that is NULL in all rows is left out. Format 1 has
+no prefix (zlib begins with 0x78) and its columns have no names: they stand in the order of FORMAT_1_COLUMNS. The collector
+writes frames without pyarrow; the loader hands the buffers to Arrow as they are, so reading costs a copy.
 """
 
 from __future__ import annotations
@@ -8,17 +10,35 @@ from __future__ import annotations
 import sys
 import zlib
 from array import array
-from functools import cache
+from functools import cache, partial
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec.structs import astuple
 
-from gtm_dagster.admission.record import LANDING_COLUMNS, Record
+from gtm_dagster.admission.record import DEFAULTS, LANDING_COLUMNS, Record
+from gtm_dagster.eventlog import EventLogError
+from gtm_dagster.storage.migrations import NEWER, NewerFormatError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     import pyarrow as pa
+
+FORMAT = 2
+FORMAT_1_COLUMNS = (
+    "write_key", "event_id", "event_name", "event_us", "received_us", "user_id", "anonymous_id", "session_id",
+    "properties", "source", "medium", "campaign", "term", "content", "device_type", "locale", "page_url", "referrer",
+    "click_id", "country", "region", "consent", "plan_version", "verdict", "reason_codes", "errors", "raw", "sealed",
+    "origin", "row_no",
+)  # fmt: skip
+"""The columns of a frame without names, in their order; frozen."""
+_ZLIB = 0x78
+"""The first byte of zlib's header, and so of a frame of format 1."""
+_MOST_BYTES = 2**31 - 1
+"""What the offsets of an Arrow array of text reach."""
 
 
 class _Column(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -30,11 +50,12 @@ class _Column(msgspec.Struct, frozen=True, array_like=True, gc=False):
     valid: bytes | None = None
 
 
-_MOST_BYTES = 2**31 - 1
-"""What the offsets of an Arrow array of text reach."""
-
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(list[_Column]).decode
+_by_name = msgspec.msgpack.Decoder(dict[str, _Column]).decode
+_by_position = msgspec.msgpack.Decoder(list[_Column]).decode
+_PREFIX = bytes([FORMAT])
+_COLUMNS = [(name, kind, DEFAULTS.get(name) is None) for name, kind in LANDING_COLUMNS]
+"""Name, kind, and whether a reader fills NULL in where the column is left out."""
 
 
 def _little(values: array[int]) -> bytes:
@@ -43,39 +64,69 @@ def _little(values: array[int]) -> bytes:
     return values.tobytes()
 
 
-def _bitmap(values: list[Any]) -> bytes | None:
+def _bitmap(values: Sequence[Any]) -> bytes | None:
     if None not in values:
         return None
     bits = int("".join("0" if value is None else "1" for value in reversed(values)), 2)
     return bits.to_bytes((len(values) + 7) // 8, "little")
 
 
-def _packed(values: list[Any], kind: str) -> _Column:
-    first = values[0]
-    if values.count(first) == len(values):
-        return _Column(same=first)
+def _packed(values: Sequence[Any], kind: str) -> tuple[Any, ...]:
+    """The fields of a _Column of different values, those at the end left out that are None."""
     valid = _bitmap(values)
     if kind == "int64":
-        return _Column(data=_little(array("q", [value or 0 for value in values])), valid=valid)
+        data = _little(array("q", values if valid is None else [value or 0 for value in values]))
+        return (None, data) if valid is None else (None, data, None, valid)
     if kind == "str":
-        parts = [b"" if value is None else value.encode() for value in values]
+        parts = [value.encode() for value in values] if valid is None else [(value or "").encode() for value in values]
     else:
         parts = [value or b"" for value in values]
-    offsets = array("i", accumulate(map(len, parts), initial=0))
-    return _Column(data=b"".join(parts), offsets=_little(offsets), valid=valid)
+    offsets = _little(array("i", accumulate(map(len, parts), initial=0)))
+    data = b"".join(parts)
+    return (None, data, offsets) if valid is None else (None, data, offsets, valid)
 
 
 def pack(records: list[Record]) -> bytes:
     """The frame of at least one record."""
-    columns = [_packed([getattr(record, name) for record in records], kind) for name, kind in LANDING_COLUMNS]
-    return zlib.compress(_encode(columns), 1)
+    columns: dict[str, tuple[Any, ...]] = {}
+    n = len(records)
+    for (name, kind, nullable), values in zip(_COLUMNS, zip(*map(astuple, records), strict=True), strict=True):
+        first = values[0]
+        if values.count(first) != n:
+            columns[name] = _packed(values, kind)
+        elif not (first is None and nullable):
+            columns[name] = (first,)
+    del columns["row_no"]  # the offset, which the frame's bounds say
+    return _PREFIX + zlib.compress(_encode(columns), 1)
+
+
+def _opened(first_seq: int, payload: bytes) -> dict[str, _Column]:
+    """The columns of the frame at `first_seq` by name.
+
+    Raises NewerFormatError for a later format, EventLogError for bytes that are no frame.
+    """
+    format_byte = payload[0] if payload else 0
+    if format_byte != _ZLIB and format_byte > FORMAT:
+        raise NewerFormatError(
+            f"event log, offset {first_seq}: its frame has format {format_byte}; {NEWER} or a later one"
+        )
+    try:
+        if format_byte == FORMAT:
+            return _by_name(zlib.decompress(memoryview(payload)[1:]))
+        columns = _by_position(zlib.decompress(payload))
+        return dict(zip(FORMAT_1_COLUMNS, columns, strict=True))
+    except (zlib.error, msgspec.DecodeError, ValueError) as error:
+        raise EventLogError(
+            f"event log, offset {first_seq}: its frame is damaged ({error}); restore the log from a backup"
+        ) from error
 
 
 def to_arrow(frames: list[tuple[int, int, bytes]]) -> pa.Table:
-    """Frames (first_seq, last_seq, payload) as one table of the landing columns; `row_no` is the offset.
+    """Frames (first_seq, last_seq, payload) of any format as one table of the landing columns; `row_no` is the offset.
 
     Column by column over all frames: a frame holds a request, often some ten rows, and one array for each column of
-    each frame would cost more than the rows.
+    each frame would cost more than the rows. A column that a frame lacks has the Record's default, NULL for most.
+    Raises NewerFormatError when a frame is of a later format or names a column that is not known here.
     """
     import numpy as np
     import pyarrow as pa
@@ -85,14 +136,31 @@ def to_arrow(frames: list[tuple[int, int, bytes]]) -> pa.Table:
     if not frames:
         return schema.empty_table()
     sizes = np.array([last - first + 1 for first, last, _ in frames])
-    opened = [_decode(zlib.decompress(payload)) for _, _, payload in frames]
+    opened = [_opened(first, payload) for first, _, payload in frames]
+    present = set().union(*opened)
+    if not present <= {name for name, _ in LANDING_COLUMNS}:
+        raise _unknown(frames, opened)
+    rows = int(sizes.sum())
     columns: list[Any] = []
-    for (name, kind), parts in zip(LANDING_COLUMNS, zip(*opened, strict=True), strict=True):
+    for name, kind in LANDING_COLUMNS:
         if name == "row_no":
             columns.append(_running(np.array([first for first, _, _ in frames]), sizes))
-        else:
-            columns.append(pa.chunked_array(_arrays(list(parts), sizes, types[kind]), types[kind]))
+            continue
+        absent = _Column(same=DEFAULTS.get(name))
+        if name not in present:
+            columns.append(pa.repeat(pa.scalar(absent.same, types[kind]), rows))
+            continue
+        parts = [frame.get(name, absent) for frame in opened]
+        columns.append(pa.chunked_array(_arrays(parts, sizes, types[kind]), types[kind]))
     return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _unknown(frames: list[tuple[int, int, bytes]], opened: list[dict[str, _Column]]) -> NewerFormatError:
+    known = {name for name, _ in LANDING_COLUMNS}
+    first, names = next((f[0], o.keys() - known) for f, o in zip(frames, opened, strict=True) if o.keys() - known)
+    return NewerFormatError(
+        f"event log, offset {first}: its frame has the column {', '.join(sorted(names))}; {NEWER} or a later one"
+    )
 
 
 def _running(starts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
@@ -111,10 +179,9 @@ def _arrays(parts: list[_Column], sizes: np.ndarray, kind: pa.DataType) -> list[
     first = parts[0]
     if all(part.data is None and part.same == first.same for part in parts):
         return [pa.repeat(pa.scalar(first.same, kind), int(sizes.sum()))]
-    spread = cache(_spread)  # many frames hold the same
+    spread = cache(partial(_spread, kind))  # many frames have the same value
     parts = [
-        spread(part.same, rows, kind) if part.data is None else part
-        for part, rows in zip(parts, sizes.tolist(), strict=True)
+        spread(part.same, rows) if part.data is None else part for part, rows in zip(parts, sizes.tolist(), strict=True)
     ]
     data = [part.data or b"" for part in parts]
     lengths = np.array([len(each) for each in data])
@@ -131,8 +198,8 @@ def _arrays(parts: list[_Column], sizes: np.ndarray, kind: pa.DataType) -> list[
     return [pa.Array.from_buffers(kind, int(sizes.sum()), buffers)]
 
 
-def _spread(value: Any, rows: int, kind: pa.DataType) -> _Column:
-    """The column of a frame that says only once what all its rows hold."""
+def _spread(kind: pa.DataType, value: Any, rows: int) -> _Column:
+    """The column of `rows` rows that all have one value."""
     import numpy as np
     import pyarrow as pa
 

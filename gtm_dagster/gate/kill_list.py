@@ -1,16 +1,14 @@
 """The local kill list: flags that serve the old flow whatever their provider says. A JSON file every gate watches.
 
-`{"flags": {"checkout-v2": {"since": "2026-11-24T12:00:00Z", "reason": "..."}}}`; written when the provider cannot be
-told, by hand or by the rollback run, and honoured by every gate of the machine within a second.
+`{"format": 1, "flags": {"checkout-v2": {"since": "2026-11-24T12:00:00Z", "reason": "..."}}}` (a file without `format` has
+1); written when the provider cannot be reached, by hand or by the rollback run, and honoured by every gate of the machine
+within a second.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
-import os
-import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,8 +16,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from gtm_dagster.storage.atomic_write import write_whole
+from gtm_dagster.storage.file_lock import FileLock
+
 logger = logging.getLogger("gtm_dagster.rollout")
 
+FORMAT = 1
 CHECK_SECONDS = 0.5
 """A gate looks at the file at most this often."""
 
@@ -115,39 +117,28 @@ def _parse(data: bytes) -> dict[str, Killed]:
     flags = document.get("flags") if isinstance(document, dict) else None
     if not isinstance(flags, dict):
         raise ValueError('no object under "flags"')
+    if document.get("format", FORMAT) != FORMAT:
+        raise ValueError(f"format {document['format']}, written by a newer gtm-dagster; install that version")
     entries = {flag: entry if isinstance(entry, dict) else {} for flag, entry in flags.items()}
     return {flag: Killed(str(entry.get("since", "")), str(entry.get("reason", ""))) for flag, entry in entries.items()}
 
 
 def _write(path: Path, flags: dict[str, Killed]) -> None:
-    document = {"flags": {flag: {"since": flags[flag].since, "reason": flags[flag].reason} for flag in sorted(flags)}}
-    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    entries = {flag: {"since": flags[flag].since, "reason": flags[flag].reason} for flag in sorted(flags)}
+    document = {"format": FORMAT, "flags": entries}
     try:
-        with draft.open("w", encoding="utf-8") as file:
-            file.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        write_whole(path, (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode(), alone=True)
     except OSError as error:
         raise KillListError(f"{path}: cannot be written ({error}); check its directory") from error
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        lock = FileLock(path.with_name(f".{path.name}.lock"), mode=0o600)
     except OSError as error:
         raise KillListError(f"{path}: cannot be written ({error}); check its directory") from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with lock:
+        lock.take()
         yield
-    finally:
-        os.close(descriptor)

@@ -1,11 +1,14 @@
-"""Operational state: counts and states of guards, rollbacks, notifications, in SQLite (default) or PostgreSQL.
+"""Operational state in SQLite (default) or PostgreSQL: positions of the stream worker, counts and states of guards,
+rollbacks, notifications.
 
-Here belongs what must be exact, small and transactional. Not here: events (log, warehouse), and what a state means.
+Here belongs what must be exact, small and transactional, and the migrations of its tables. Not here: events (eventlog,
+warehouse), and what a state or a count means (rollout).
 """
 
-from gtm_dagster.opsstore.connection import OpsStoreError
+from gtm_dagster.opsstore.database import OpsStoreError
 from gtm_dagster.opsstore.rows import (
     FlagRow,
+    GuardProgress,
     GuardRow,
     HistoryRow,
     NotificationRow,
@@ -17,6 +20,7 @@ from gtm_dagster.opsstore.store import OpsStore
 
 __all__ = [
     "FlagRow",
+    "GuardProgress",
     "GuardRow",
     "HistoryRow",
     "NotificationRow",

@@ -1,4 +1,4 @@
-"""Guards: the state that moves by compare-and-swap, and the history that shows every move."""
+"""Guards: the state that moves by compare-and-swap, the epochs they were armed for, and the history of every move."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from sqlalchemy import Connection, insert, select, update
 
 from gtm_dagster.opsstore import tables
 from gtm_dagster.opsstore.connection import Store
-from gtm_dagster.opsstore.rows import FlagRow, GuardRow, HistoryRow
+from gtm_dagster.opsstore.rows import GuardRow, HistoryRow
 
 _guards, _history, _epochs = tables.guards, tables.guard_history, tables.guard_epochs
 _MOVABLE = {"epoch", "epoch_since_us", "episode", "fingerprint"}
 
 
 class Guards(Store):
-    """States, epochs, history, and what providers say about the flags."""
+    """States, epochs and history."""
 
     def guard(self, key: str) -> GuardRow | None:
         """The guard, None when nothing has named it yet."""
@@ -35,7 +35,7 @@ class Guards(Store):
         if self.guard(guard) is not None:
             return
         with self.transaction() as con:
-            self._keep(
+            self._insert_new(
                 con,
                 _guards,
                 guard=guard,
@@ -88,10 +88,10 @@ class Guards(Store):
         False when somebody was first. ValueError when the epoch would not start after the one before it.
         """
         with self.transaction() as con:
-            held = con.execute(select(_guards.c.epoch, _guards.c.epoch_since_us).where(_guards.c.guard == key)).first()
-            if held is None:
+            row = con.execute(select(_guards.c.epoch, _guards.c.epoch_since_us).where(_guards.c.guard == key)).first()
+            if row is None:
                 return False
-            epoch, before = held
+            epoch, before = row
             if before is not None and since_us <= before:
                 raise ValueError(
                     f"{key}: an epoch from {since_us} us would not start after the one before it, {before} us"
@@ -114,8 +114,8 @@ class Guards(Store):
         detail: dict[str, Any] | None,
         columns: dict[str, Any],
     ) -> bool:
-        held = con.execute(select(_guards.c.state, _guards.c.version).where(_guards.c.guard == key)).first()
-        if held is None or held.version != from_version:
+        existing = con.execute(select(_guards.c.state, _guards.c.version).where(_guards.c.guard == key)).first()
+        if existing is None or existing.version != from_version:
             return False
         moved = con.execute(
             update(_guards)
@@ -127,18 +127,26 @@ class Guards(Store):
         before = con.execute(
             select(_history.c.digest).where(_history.c.guard == key).order_by(_history.c.version.desc()).limit(1)
         ).scalar()
-        told = {
+        move = {
             "guard": key,
             "version": from_version + 1,
-            "from_state": held.state,
+            "from_state": existing.state,
             "to_state": to_state,
             "at_us": at_us,
             "actor": actor,
             "reason": reason,
             "detail": None if detail is None else _canonical(detail),
         }
-        con.execute(insert(_history).values(**told, digest=_digest(before, told)))
+        con.execute(insert(_history).values(**move, digest=_digest(before, move)))
         return True
+
+    def epochs(self) -> dict[str, list[tuple[int, int]]]:
+        """(epoch, since_us) of every guard that was ever armed, by epoch."""
+        found: dict[str, list[tuple[int, int]]] = {}
+        with self.reading() as con:
+            for guard, epoch, since_us in con.execute(select(_epochs).order_by(_epochs.c.guard, _epochs.c.epoch)):
+                found.setdefault(guard, []).append((epoch, since_us))
+        return found
 
     def history(self, key: str) -> list[HistoryRow]:
         """The guard's moves, oldest first."""
@@ -160,53 +168,16 @@ class Guards(Store):
             version = con.execute(select(_guards.c.version).where(_guards.c.guard == key)).scalar()
         before = None
         for row in rows:
-            told = {name: value for name, value in row.items() if name not in ("id", "digest")}
-            if row["digest"] != _digest(before, told):
+            move = {name: value for name, value in row.items() if name not in ("id", "digest")}
+            if row["digest"] != _digest(before, move):
                 return False
             before = row["digest"]
         return [row["version"] for row in rows] == list(range(1, (version or 0) + 1))
-
-    # What the provider says
-
-    def flag_state(self, key: str) -> FlagRow | None:
-        """The guard's flag as last seen, None before the first look."""
-        flags = tables.guard_flags
-        with self.reading() as con:
-            row = con.execute(select(flags).where(flags.c.guard == key)).mappings().first()
-        return FlagRow(**row) if row else None
-
-    def see_flag(self, key: str, enabled: bool, share: float | None, fingerprint: str, at_us: int) -> None:
-        """Store what the provider says; a share that differs from the last one starts a new planned share."""
-        flags, shares = tables.guard_flags, tables.guard_shares
-        with self.transaction() as con:
-            held = con.execute(select(flags).where(flags.c.guard == key)).first()
-            same = held is not None and held.fingerprint == fingerprint and held.enabled == enabled
-            changed_us = held.changed_us if held is not None and same else at_us
-            self._put(
-                con, flags, guard=key, enabled=enabled, share=share, fingerprint=fingerprint, seen_us=at_us,
-                changed_us=changed_us,
-            )  # fmt: skip
-            if share is None:
-                return
-            last = con.execute(
-                select(shares.c.share).where(shares.c.guard == key).order_by(shares.c.since_us.desc()).limit(1)
-            ).scalar()
-            if last != share:
-                self._put(con, shares, guard=key, since_us=at_us, share=share)
-
-    def shares(self, key: str) -> list[tuple[int, float]]:
-        """(since_us, planned treated share), oldest first."""
-        shares = tables.guard_shares
-        with self.reading() as con:
-            rows = con.execute(
-                select(shares.c.since_us, shares.c.share).where(shares.c.guard == key).order_by(shares.c.since_us)
-            )
-            return [(since_us, share) for since_us, share in rows]
 
 
 def _canonical(document: dict[str, Any]) -> str:
     return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
-def _digest(before: str | None, told: dict[str, Any]) -> str:
-    return hashlib.sha256(f"{before or ''}\n{_canonical(told)}".encode()).hexdigest()
+def _digest(before: str | None, move: dict[str, Any]) -> str:
+    return hashlib.sha256(f"{before or ''}\n{_canonical(move)}".encode()).hexdigest()

@@ -17,23 +17,25 @@ class Notifications(Store):
     def enqueue(self, id: str, episode: str, sink: str, payload: str, at_us: int) -> bool:
         """Store a message that is due at once; False when its id is there already."""
         with self.transaction() as con:
-            return self._keep(
+            return self._insert_new(
                 con, _notes, id=id, episode=episode, sink=sink, payload=payload, status="pending", attempts=0,
                 next_us=at_us, created_us=at_us,
             )  # fmt: skip
 
     def due(self, now_us: int) -> list[NotificationRow]:
         """Pending messages whose time has come, longest waiting first."""
-        chosen = select(_notes).where(_notes.c.status == "pending", _notes.c.next_us <= now_us)
+        statement = select(_notes).where(_notes.c.status == "pending", _notes.c.next_us <= now_us)
         with self.reading() as con:
-            rows = con.execute(chosen.order_by(_notes.c.next_us, _notes.c.id)).mappings()
+            rows = con.execute(statement.order_by(_notes.c.next_us, _notes.c.id)).mappings()
             return [NotificationRow(**row) for row in rows]
 
     def notifications(self, episode: str | None = None) -> list[NotificationRow]:
         """Every message, or those of one episode, oldest first."""
-        chosen = select(_notes).order_by(_notes.c.created_us, _notes.c.id)
+        statement = select(_notes).order_by(_notes.c.created_us, _notes.c.id)
         with self.reading() as con:
-            rows = con.execute(chosen if episode is None else chosen.where(_notes.c.episode == episode)).mappings()
+            rows = con.execute(
+                statement if episode is None else statement.where(_notes.c.episode == episode)
+            ).mappings()
             return [NotificationRow(**row) for row in rows]
 
     def delivered(self, id: str, at_us: int) -> None:

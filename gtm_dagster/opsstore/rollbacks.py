@@ -30,9 +30,9 @@ class Rollbacks(Store):
 
     def insert_rollback(self, **columns: Any) -> bool:
         """Write the episode unless it is there; False when somebody was first."""
-        told = {"attempt": 1, "verified": False, "dry_run": False} | columns
+        values = {"attempt": 1, "verified": False, "dry_run": False} | columns
         with self.transaction() as con:
-            return self._keep(con, _rollbacks, **told)
+            return self._insert_new(con, _rollbacks, **values)
 
     def update_rollback(self, episode: str, **columns: Any) -> None:
         """Set columns of the episode. KeyError when there is none."""

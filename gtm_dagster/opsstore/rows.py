@@ -45,7 +45,7 @@ class HistoryRow(Struct, frozen=True):
 
 
 class ProducerRow(Struct, frozen=True):
-    """A source of events: it has delivered what happened up to `ts_us`, and said so at `received_us`."""
+    """A source of events: it has delivered what happened up to `ts_us`, as it reported at `received_us`."""
 
     name: str
     ts_us: int
@@ -62,8 +62,15 @@ class UnitRow(Struct, frozen=True):
     converted_us: int | None
 
 
+class GuardProgress(Struct, frozen=True):
+    """What a guard's counts follow: the epochs up to `epoch`, and `rule`, which changes with the conversion window."""
+
+    epoch: int
+    rule: int
+
+
 class FlagRow(Struct, frozen=True):
-    """What the provider said about a guard's flag when last asked; `share` is the planned treated share, share of 1."""
+    """A guard's flag as its provider last reported it; `share` is the planned treated share, share of 1."""
 
     guard: str
     enabled: bool

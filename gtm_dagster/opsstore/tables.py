@@ -1,4 +1,4 @@
-"""The tables of the ops store. Columns named `*_us` are microseconds UTC."""
+"""The tables of the ops store as the newest migration leaves them. Columns named `*_us` are microseconds UTC."""
 
 from __future__ import annotations
 
@@ -14,9 +14,6 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
 )
-
-VERSION = 1
-"""Of these tables; counts up when a column changes."""
 
 metadata = MetaData()
 
@@ -35,7 +32,16 @@ def _real(name: str) -> Column[float]:
 
 meta = Table("meta", metadata, _text("key", key=True), _text("value"))
 
-stream_offsets = Table("stream_offsets", metadata, _text("consumer", key=True), _int("seq"))
+migrations = Table("migrations", metadata, _text("name", key=True), _text("applied_at"))
+
+stream_offsets = Table(
+    "stream_offsets",
+    metadata,
+    _text("consumer", key=True),
+    _int("seq"),
+    Column("log_id", Text, nullable=False, server_default=""),
+    _int("received_us", null=True),
+)
 
 producers = Table("producers", metadata, _text("name", key=True), _int("ts_us"), _int("received_us"))
 
@@ -58,6 +64,8 @@ guards = Table(
 )
 
 guard_epochs = Table("guard_epochs", metadata, _text("guard", key=True), _int("epoch", key=True), _int("since_us"))
+
+guard_progress = Table("guard_progress", metadata, _text("guard", key=True), _int("epoch"), _int("rule"))
 
 guard_units = Table(
     "guard_units",

@@ -1,3 +1,5 @@
-"""The only room besides `definitions.py` that knows Dagster: the warehouse resource, checks and pictures as Dagster
-values, and running the `refresh` job in this process. What is computed lives in the library.
+"""What the library needs of Dagster: resources, checks and metadata, the instance, the loop of the guard, runs in process.
+
+This package and `definitions.py` are the only modules of the library that import dagster. Not here: what is computed
+(the library), which assets, sensors and schedules there are (`assets/`, `sensors/`).
 """

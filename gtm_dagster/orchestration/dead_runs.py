@@ -1,4 +1,4 @@
-"""Runs whose process is gone. Dagster's default launcher has no health check, so they would block the queue for hours."""
+"""Runs whose process is gone. Dagster's default launcher has no health check: such a run blocks the queue for hours."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from pathlib import Path
 import dagster as dg
 
 NEVER_SUBMITTED = timedelta(minutes=5)
-"""A run is only so long between its record and the queue when whoever made it died there (Dagster: "a brief window")."""
+"""A run stays longer than this between its record and the queue only when its creator died (Dagster: "a brief window")."""
 _UNFINISHED = [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
 
 
 def process_tags(run_id: str) -> dict[str, str]:
-    """Tags that say which process carries out a run, and of which run they are: a retry inherits those of its parent."""
+    """Tags that name the process of a run, and the run itself: a retry inherits the tags of its parent."""
     return {"gtm/pid": str(os.getpid()), "gtm/born": _born(os.getpid()), "gtm/run": run_id}
 
 
 def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
-    """Mark runs failed whose process is gone, and those that were never submitted; returns their ids."""
+    """Mark runs failed whose process is gone or that were never submitted; returns their ids."""
     dead = []
     for record in instance.get_run_records(dg.RunsFilter(statuses=_UNFINISHED)):
         run = record.dagster_run
@@ -35,20 +35,20 @@ def _death(instance: dg.DagsterInstance, run: dg.DagsterRun, age: timedelta) -> 
     if pid is not None:
         return None if _alive(pid, born) else f"its process {pid} is gone"
     if run.status == dg.DagsterRunStatus.NOT_STARTED and age > NEVER_SUBMITTED:
-        return "it was never submitted: who asked for it was gone before"
+        return "it was never submitted: the process that created it is gone"
     return None
 
 
 def _process(instance: dg.DagsterInstance, run: dg.DagsterRun) -> tuple[int | None, str]:
-    """The process that carries out the run, and when it was born: by its tags, else by what Dagster logged at its start.
+    """Process id and birth of the run's process, from its tags, else from what Dagster logged at its start.
 
-    A run killed in between never came to tag itself. Other launchers than the default one start it on another machine.
+    A run killed before it could tag itself has the log alone. Only the default launcher starts runs on this machine.
     """
     if "gtm/pid" in run.tags and run.tags.get("gtm/run", run.run_id) == run.run_id:
         return int(run.tags["gtm/pid"]), run.tags.get("gtm/born", "")
     if isinstance(instance.run_launcher, dg.DefaultRunLauncher):
-        telling = {dg.DagsterEventType.ENGINE_EVENT, dg.DagsterEventType.PIPELINE_START}
-        for entry in instance.all_logs(run.run_id, telling):
+        with_pid = {dg.DagsterEventType.ENGINE_EVENT, dg.DagsterEventType.PIPELINE_START}
+        for entry in instance.all_logs(run.run_id, with_pid):
             event = entry.get_dagster_event()
             if event.pid is not None:
                 return event.pid, ""
@@ -58,7 +58,7 @@ def _process(instance: dg.DagsterInstance, run: dg.DagsterRun) -> tuple[int | No
 
 
 def _stat(pid: int) -> list[str]:
-    """What Linux tells of a process, from its state on (proc(5), fields 3 and later); nothing where there is no /proc."""
+    """Fields 3 and later of /proc/PID/stat (proc(5)), the process state first; empty where there is no /proc."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -66,10 +66,10 @@ def _stat(pid: int) -> list[str]:
 
 
 def _born(pid: int) -> str:
-    """Boot and clock tick at which the process began, so that a later one of the same number is told from it."""
-    told = _stat(pid)
+    """Boot id and clock tick at which the process began: a later process of the same number has another."""
+    fields = _stat(pid)
     try:
-        return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()}/{told[19]}" if told else ""
+        return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()}/{fields[19]}" if fields else ""
     except OSError:
         return ""
 
@@ -82,6 +82,6 @@ def _alive(pid: int, born: str) -> bool:
     except PermissionError:
         pass
     if _stat(pid)[:1] == ["Z"]:
-        return False  # killed, and its parent has not looked yet
+        return False  # a zombie: killed, and its parent has not waited for it yet
     now = _born(pid)
     return not (born and now) or born == now

@@ -9,13 +9,13 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from gtm_dagster.delivery import deliver_due
 from gtm_dagster.opsstore import OpsStore, RollbackRow
 from gtm_dagster.orchestration.dead_runs import process_tags
+from gtm_dagster.orchestration.rollback_metadata import rollback_metadata
 from gtm_dagster.rollout.control import acting, arming
-from gtm_dagster.rollout.control import evidence as bundle
-from gtm_dagster.rollout.control import messages as notify
-from gtm_dagster.rollout.control.chart import curves, inline, picture
-from gtm_dagster.rollout.control.context import ActionFailed, Post, Step
+from gtm_dagster.rollout.control.context import ActionFailed, GuardContext, StepResult
+from gtm_dagster.rollout.control.messages import Message, enqueue, moment
 from gtm_dagster.settings import Settings
 
 ROLLBACK, MANUAL, REARM, PAGE = "rollback_flag", "manual_rollback", "rearm_guard", "page_guard"
@@ -69,29 +69,29 @@ class GuardJobs:
 
 
 @contextmanager
-def _posted(settings: Settings, name: str) -> Iterator[Post]:
-    """The post of a guard. What a person asked wrongly, and what could not be proven off, fails the run with its words."""
+def _guarded(settings: Settings, name: str) -> Iterator[GuardContext]:
+    """The context of a guard. What a person asked wrongly, and what could not be proven off, fails the run with its words."""
     with OpsStore.of(settings) as store:
         try:
-            yield Post.of(settings, store, arming.named(settings, name), os.environ)
+            yield GuardContext.of(settings, store, arming.find_guard(settings, name), os.environ)
         except (arming.Refused, ActionFailed) as error:
             raise dg.Failure(description=str(error), allow_retries=False) from error
 
 
 def guard_jobs(settings: Settings) -> GuardJobs:
-    """The jobs; each op is one step of `rollout.acting`, and may be run again."""
+    """The jobs; each op is one step of `rollout.control.acting`, and may be run again."""
 
-    def tagged(context: dg.OpExecutionContext, post: Post, episode: str = "") -> None:
+    def tag(context: dg.OpExecutionContext, guarded: GuardContext, episode: str = "") -> None:
         # The process that really runs: a run whose process is gone is marked failed by the next tick.
-        told = {**process_tags(context.run_id), "gtm/guard": post.guard.key, "gtm/flag": post.guard.flag}
-        context.instance.add_run_tags(context.run_id, told | ({"gtm/episode": episode} if episode else {}))
+        tags = {**process_tags(context.run_id), "gtm/guard": guarded.guard.key, "gtm/flag": guarded.guard.flag}
+        context.instance.add_run_tags(context.run_id, tags | ({"gtm/episode": episode} if episode else {}))
 
-    def went(context: dg.OpExecutionContext, post: Post, step: Step) -> Iterator[dg.Output]:
-        context.log.info(f"{post.guard.key}: {step.outcome}: {step.reason}")
-        if step.go_on:
-            yield dg.Output({"guard": post.guard.key, "episode": step.episode})
+    def outputs(context: dg.OpExecutionContext, guarded: GuardContext, step: StepResult) -> Iterator[dg.Output]:
+        context.log.info(f"{guarded.guard.key}: {step.outcome}: {step.reason}")
+        if step.proceed:
+            yield dg.Output({"guard": guarded.guard.key, "episode": step.episode})
         elif step.episode:
-            _deliver(context, post, step.episode)
+            _deliver(context, guarded, step.episode)
 
     step_out = dg.Out(
         dict, is_required=False, description="Guard and episode; absent when there is nothing more to do."
@@ -100,66 +100,68 @@ def guard_jobs(settings: Settings) -> GuardJobs:
     @dg.op(name="claim", out=step_out)
     def claim(context: dg.OpExecutionContext, config: Claim) -> Iterator[dg.Output]:
         """Counts again, asks the provider, and takes the episode by compare-and-swap; ends the run when it may not."""
-        with _posted(settings, config.guard) as post:
-            tagged(context, post, config.episode)
-            step = acting.claim(post, config.episode, config.attempt, config.decided_us, context.run_id)
-            yield from went(context, post, step)
+        with _guarded(settings, config.guard) as guarded:
+            tag(context, guarded, config.episode)
+            step = acting.claim(guarded, config.episode, config.attempt, config.decided_us, context.run_id)
+            yield from outputs(context, guarded, step)
 
     @dg.op(name="claim_by_hand", out=step_out)
     def claim_by_hand(context: dg.OpExecutionContext, config: Person) -> Iterator[dg.Output]:
         """Takes an episode because a person says so; no evidence is needed."""
-        with _posted(settings, config.guard) as post:
-            tagged(context, post)
-            step = arming.manual(post, config.actor, config.reason, context.run_id)
-            tagged(context, post, step.episode)
-            yield from went(context, post, step)
+        with _guarded(settings, config.guard) as guarded:
+            tag(context, guarded)
+            step = arming.claim_by_hand(guarded, config.actor, config.reason, context.run_id)
+            tag(context, guarded, step.episode)
+            yield from outputs(context, guarded, step)
 
     @dg.op(name="turn_off", out=step_out)
-    def turn_off(context: dg.OpExecutionContext, held: dict[str, Any]) -> Iterator[dg.Output]:
+    def turn_off(context: dg.OpExecutionContext, claimed: dict[str, Any]) -> Iterator[dg.Output]:
         """Turns the flag off at its provider; retries for 30 s, then the kill list holds the old flow."""
-        with _posted(settings, held["guard"]) as post:
-            with _told(context, post, held["episode"]):
-                step = acting.turn_off(post, held["episode"])
-            yield from went(context, post, step)
+        with _guarded(settings, claimed["guard"]) as guarded:
+            with _failure_delivered(context, guarded, claimed["episode"]):
+                step = acting.turn_off(guarded, claimed["episode"])
+            yield from outputs(context, guarded, step)
 
     @dg.op(name="verify", out=step_out)
-    def verify(context: dg.OpExecutionContext, held: dict[str, Any]) -> Iterator[dg.Output]:
+    def verify(context: dg.OpExecutionContext, claimed: dict[str, Any]) -> Iterator[dg.Output]:
         """Reads the flag back and evaluates sampled units until all are served the old flow; latches the guard."""
-        with _posted(settings, held["guard"]) as post:
-            with _told(context, post, held["episode"]):
-                step = acting.verify(post, held["episode"], context.run_id)
-            yield from went(context, post, step)
+        with _guarded(settings, claimed["guard"]) as guarded:
+            with _failure_delivered(context, guarded, claimed["episode"]):
+                step = acting.verify(guarded, claimed["episode"], context.run_id)
+            yield from outputs(context, guarded, step)
 
     @dg.op(name="record", out=dg.Out(dg.Nothing))
-    def record(context: dg.OpExecutionContext, held: dict[str, Any]) -> None:
+    def record(context: dg.OpExecutionContext, claimed: dict[str, Any]) -> None:
         """Tells people, then materialises `ops/rollbacks` with evidence and pictures."""
-        with _posted(settings, held["guard"]) as post:
-            _deliver(context, post, held["episode"])
-            row = post.store.rollback(held["episode"])
+        with _guarded(settings, claimed["guard"]) as guarded:
+            _deliver(context, guarded, claimed["episode"])
+            row = guarded.store.rollback(claimed["episode"])
             if row is not None and _mine(context, row):
-                context.log_event(dg.AssetMaterialization(asset_key=ROLLBACKS, metadata=metadata(context, row)))
+                context.log_event(
+                    dg.AssetMaterialization(asset_key=ROLLBACKS, metadata=rollback_metadata(context, row))
+                )
 
     @dg.op(name="rearm", out=dg.Out(dg.Nothing))
     def rearm(context: dg.OpExecutionContext, config: Person) -> None:
         """Arms the guard with a new epoch; the flag stays as it is."""
-        with _posted(settings, config.guard) as post:
-            tagged(context, post)
-            epoch = arming.rearm(post, config.actor, config.reason)
+        with _guarded(settings, config.guard) as guarded:
+            tag(context, guarded)
+            epoch = arming.rearm(guarded, config.actor, config.reason)
             context.log.info(
-                f"{post.guard.key}: armed, epoch {epoch}; the flag stays as it is at {post.guard.provider}"
+                f"{guarded.guard.key}: armed, epoch {epoch}; the flag stays as it is at {guarded.guard.provider}"
             )
 
     @dg.op(name="page", out=dg.Out(dg.Nothing))
     def page(context: dg.OpExecutionContext, config: Page) -> None:
         """Tells people, once an occurrence."""
-        with _posted(settings, config.guard) as post:
-            tagged(context, post)
+        with _guarded(settings, config.guard) as guarded:
+            tag(context, guarded)
             occurrence = f"{config.guard}:{config.state}:{config.since_us}"
-            text = f"the guard {config.guard} is {config.state} since {notify.moment(config.since_us)}: {config.reason}"
-            figures = {"flag": post.guard.flag, "since": notify.moment(config.since_us)}
-            message = notify.Message(config.state.lower(), config.guard, text, figures)
-            notify.enqueue(post.store, settings, occurrence, config.state.lower(), message, post.now_us())
-            _deliver(context, post, occurrence)
+            text = f"the guard {config.guard} is {config.state} since {moment(config.since_us)}: {config.reason}"
+            figures = {"flag": guarded.guard.flag, "since": moment(config.since_us)}
+            message = Message(config.state.lower(), config.guard, text, figures)
+            enqueue(guarded.store, settings, occurrence, config.state.lower(), message, guarded.now_us())
+            _deliver(context, guarded, occurrence)
 
     def job(name: str, description: str) -> Any:
         return dg.job(name=name, description=description, tags=URGENT, executor_def=dg.in_process_executor)
@@ -176,7 +178,7 @@ def guard_jobs(settings: Settings) -> GuardJobs:
     def rearm_guard() -> None:
         rearm()
 
-    @job(PAGE, "Tell people that a guard has been blind, or held by a broken split, for two minutes.")
+    @job(PAGE, "Tell people that a guard has been blind, or stopped by a broken split, for two minutes.")
     def page_guard() -> None:
         page()
 
@@ -184,23 +186,22 @@ def guard_jobs(settings: Settings) -> GuardJobs:
 
 
 @contextmanager
-def _told(context: dg.OpExecutionContext, post: Post, episode: str) -> Iterator[None]:
-    """People hear of a failure before the run ends."""
+def _failure_delivered(context: dg.OpExecutionContext, guarded: GuardContext, episode: str) -> Iterator[None]:
+    """Messages about a failure are sent before the run ends."""
     try:
         yield
     except ActionFailed:
-        _deliver(context, post, episode)
+        _deliver(context, guarded, episode)
         raise
 
 
-def _deliver(context: dg.OpExecutionContext, post: Post, episode: str) -> None:
+def _deliver(context: dg.OpExecutionContext, guarded: GuardContext, episode: str) -> None:
     """Try the outbox now; what is not taken is tried again by the stream worker."""
-    told = notify.deliver_due(post.store, post.settings, post.now_us(), os.environ, only=episode)
-    for each in told:
+    for each in deliver_due(guarded.store, guarded.settings, guarded.now_us(), os.environ, only=episode):
         outcome = "delivered" if each.error is None else f"not delivered yet: {each.error}"
         context.log.info(f"message to {each.sink}: {outcome}")
-    if not post.settings.notify:
-        context.log.warning("nobody is told: there is no [[notify]] in gtm.toml")
+    if not guarded.settings.notify:
+        context.log.warning("no message is sent: there is no [[notify]] in gtm.toml")
 
 
 def _mine(context: dg.OpExecutionContext, row: RollbackRow) -> bool:
@@ -212,49 +213,3 @@ def _mine(context: dg.OpExecutionContext, row: RollbackRow) -> bool:
         return True
     context.log.info(f"recorded by run {row.run_id}")
     return False
-
-
-def metadata(context: dg.OpExecutionContext, row: RollbackRow) -> dict[str, Any]:
-    """Figures of an episode as the UI shows them; a picture that cannot be drawn is left out and told."""
-    told: dict[str, Any] = {
-        "flag": row.flag,
-        "guard": row.guard,
-        "episode": row.episode,
-        "outcome": row.outcome or "",
-        "verified": row.verified,
-        "decided_at": notify.moment(row.decided_us) or "",
-        "actor": row.actor or "",
-        "reason": row.reason or "",
-        **_seconds(row),
-    }
-    if row.estimate is not None:
-        told["estimate"] = row.estimate
-        told["loss"] = notify.loss_text(row)
-    if row.log_e is not None:
-        told["log_e"] = row.log_e
-    if row.last_exposure_us is not None:
-        told["last_new_exposure_at"] = notify.moment(row.last_exposure_us)
-    if row.bundle:
-        told["bundle_sha256"] = bundle.digest(row.bundle)
-        told["replay"] = f"gtm guard replay {row.episode}"
-        try:
-            held = bundle.from_json(row.bundle)
-            drawn = curves(held.counts, held.rule, held.verdict.log_budget)
-            title = f"{row.flag}: conversion and evidence"
-            told["above_threshold_minutes"] = held.verdict.above_minutes
-            told["chart"] = dg.MetadataValue.md(inline(title, drawn))
-            told["picture"] = dg.MetadataValue.md(picture(title, drawn))
-        except Exception as error:  # noqa: BLE001 - the flag is off already; a picture must not fail its run
-            context.log.warning(f"no picture: {type(error).__name__}: {error}")
-    return told
-
-
-def _seconds(row: RollbackRow) -> dict[str, float]:
-    """Seconds per stage, where both ends are known."""
-    stages = {
-        "seconds_decision_to_intent": (row.decided_us, row.intent_us),
-        "seconds_intent_to_off": (row.intent_us, row.acked_us),
-        "seconds_off_to_verified": (row.acked_us, row.effective_us),
-        "seconds_decision_to_verified": (row.decided_us, row.effective_us),
-    }
-    return {name: (end - start) / 1e6 for name, (start, end) in stages.items() if start is not None and end is not None}

@@ -1,4 +1,4 @@
-"""The guard without a daemon: one tick of its sensor, and the runs it asks for, in this process and on the instance."""
+"""The guard without a daemon: one tick of its sensor and the runs it asks for, in this process on the same instance."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from collections.abc import Callable
 import dagster as dg
 
 from gtm_dagster.orchestration.guard_jobs import ROLLBACK
-from gtm_dagster.orchestration.refresh_run import fixed, instance_of
+from gtm_dagster.orchestration.instance import instance_of
+from gtm_dagster.orchestration.refresh_run import fixed
 from gtm_dagster.settings import Settings
 
 SENSOR = "conversion_guard"
@@ -20,9 +21,7 @@ def guard_once(settings: Settings, build_defs: Callable[..., dg.Definitions]) ->
     quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
     with instance_of(settings) as instance:
         sensor = definitions.resolve_sensor_def(SENSOR)
-        logging.disable(
-            logging.INFO
-        )  # the tick's own words are in what it requests; outside a daemon they go to stderr
+        logging.disable(logging.INFO)  # outside a daemon the log of a tick goes to stderr; the runs say the same
         try:
             with dg.build_sensor_context(instance=instance, definitions=definitions) as context:
                 tick = sensor.evaluate_tick(context)

@@ -1,4 +1,4 @@
-"""`python -m gtm_dagster.orchestration.list_runs`: every run of the deployment as JSON, for programs that do not know Dagster."""
+"""`python -m gtm_dagster.orchestration.list_runs`: every run of the deployment as JSON, for programs without Dagster."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import sys
 from datetime import UTC
 
-from gtm_dagster.orchestration.refresh_run import instance_of
+from gtm_dagster.orchestration.instance import instance_of
 from gtm_dagster.settings import load_settings
 
 

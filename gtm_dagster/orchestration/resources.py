@@ -1,4 +1,4 @@
-"""The warehouse as a Dagster resource: one writer for the length of a run, connections closed whatever happens."""
+"""The warehouse as a Dagster resource: one writer for the length of a run, every connection closed at its end."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from gtm_dagster.warehouse.writer_lock import WarehouseLock
 
 
 class WarehouseResource(DuckDBResource):
-    """Holds the writer's lock from the first asset of a run to its end, and one connection for the assets of a process.
+    """Keeps the writer's lock from the first asset of a run to its end, and one connection for the assets of a process.
 
-    `config_file` names the gtm.toml (empty: GTM_CONFIG or the working directory). A run that finds other settings than
+    `config_file` names the gtm.toml (empty: GTM_CONFIG or the working directory). A run whose settings differ from those
     the warehouse was built with fails unless `allow_rebuild`; `full` rebuilds everything from the landing files.
     """
 
@@ -50,11 +50,11 @@ class WarehouseResource(DuckDBResource):
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[WarehouseResource]:
-        """Take the lock for the run; who waits too long fails with the holder's name."""
+        """Take the lock for the run. Raises LockHeldError, which names the holder, when the wait is over."""
         run_id = context.run.run_id if context.run else "none"
         if context.run and context.instance:
-            # The process that really runs: the daemon and the sensor only asked for it. Said before it waits for the
-            # lock, else a run killed while it waits would look alive.
+            # This process carries out the run; the daemon or a sensor asked for it. Tagged before the wait for the lock:
+            # a run killed while it waits would otherwise look alive.
             context.instance.add_run_tags(run_id, run_tags(run_id))
         with self._writers_lock(f"run {run_id}"):
             try:
@@ -63,11 +63,11 @@ class WarehouseResource(DuckDBResource):
                 self._close()
 
     def _writers_lock(self, owner: str) -> AbstractContextManager[None]:
-        return WarehouseLock(self.settings.state_dir).held(owner, self.settings.refresh.lock_timeout_seconds)
+        return WarehouseLock(self.settings.state_dir).hold(owner, self.settings.refresh.lock_timeout_seconds)
 
     @contextmanager
     def writing(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """The read-write connection to the working file: the next asset finds in memory what this one read and wrote.
+        """The read-write connection to the working file, one for all assets: what one reads the next finds in memory.
 
         It is closed when the run ends, and at once when the body raises.
         """
@@ -93,5 +93,5 @@ class WarehouseResource(DuckDBResource):
 
 
 def run_tags(run_id: str) -> dict[str, str]:
-    """Tags of a run that writes the warehouse: its process, so that a dead one can be told, and the queue's limit."""
+    """Tags of a run that writes the warehouse: its process, by which a dead run is found, and the queue's limit."""
     return {**process_tags(run_id), "gtm/writes": "warehouse"}

@@ -8,6 +8,8 @@ import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
+from gtm_dagster.storage.atomic_write import write_once
+
 KEY_FILE = "pseudonym.key"
 KEY_BYTES = 32
 MIN_SETTING = 16
@@ -59,21 +61,11 @@ def load_or_create_key(keys_dir: Path, setting: str | None = None) -> bytes:
 
 def _create(path: Path) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     try:
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_hex(KEY_BYTES) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(draft, path)  # fails when another process was first: a rename would replace its key
-        except FileExistsError:
-            pass
+        # Of processes that start at once one is first; its key stays.
+        write_once(path, f"{secrets.token_hex(KEY_BYTES)}\n".encode(), mode=0o600)
     except OSError as error:
         raise PseudonymKeyError(f"{path}: cannot be created ({error}); check the state directory") from error
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> bytes:

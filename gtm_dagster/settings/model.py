@@ -7,12 +7,13 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from gtm_dagster.settings.choices import CreditModel, ProviderKind, SinkKind
+
 Positive = Annotated[float, Meta(gt=0, le=1_000_000)]
 NotNegative = Annotated[float, Meta(ge=0, le=1_000_000)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Count = Annotated[int, Meta(ge=1)]
 Name = Annotated[str, Meta(min_length=1)]
-Model = Literal["first_touch", "last_touch", "linear", "position_based", "time_decay", "inverse_age", "last_non_direct"]
 
 
 class Sessions(Struct, frozen=True, forbid_unknown_fields=True):
@@ -33,7 +34,7 @@ class Conversion(Struct, frozen=True, forbid_unknown_fields=True):
 class Window(Struct, frozen=True, forbid_unknown_fields=True):
     """One attribution result: a model and how many hours back a touch may lie."""
 
-    model: Model
+    model: CreditModel
     lookback_hours: Positive
 
 
@@ -147,7 +148,7 @@ class FlagProvider(Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     name: Name
-    kind: Literal["flagd", "unleash", "goff", "launchdarkly", "growthbook", "posthog", "flagsmith"]
+    kind: ProviderKind
     url: str | None = None
     project: Name = "default"
     token_env: str | None = None
@@ -156,9 +157,9 @@ class FlagProvider(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Notify(Struct, frozen=True, forbid_unknown_fields=True):
-    """Who is told of a rollback: an address, or the variable that holds it."""
+    """A sink of messages: an address, or the variable that holds it."""
 
-    kind: Literal["webhook", "slack"] = "webhook"
+    kind: SinkKind = "webhook"
     url: str | None = None
     url_env: str | None = None
 
@@ -225,6 +226,11 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
             if provider.name == guard.provider:
                 return provider
         return FlagProvider("flagd", "flagd", file=self.flags_path)
+
+    @property
+    def sinks(self) -> dict[str, Notify]:
+        """The declared sinks by the name the outbox keeps: kind and place in gtm.toml, never the address."""
+        return {f"{sink.kind}[{index}]": sink for index, sink in enumerate(self.notify)}
 
     @property
     def log_path(self) -> Path:

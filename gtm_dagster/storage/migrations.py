@@ -12,6 +12,9 @@ from typing import Generic, TypeVar
 
 Connection = TypeVar("Connection")
 
+NEWER = "written by a newer gtm-dagster; install that version"
+"""What a file or database of a later version answers, also to a program that cannot know why."""
+
 
 class NewerFormatError(Exception):
     """A file or database was written by a newer version; the message names it and says which program to use."""

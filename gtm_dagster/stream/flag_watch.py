@@ -1,4 +1,4 @@
-"""What the providers say about the guarded flags."""
+"""The flags of the guards, as their providers report them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class FlagState(Protocol):
 
     @property
     def share(self) -> float | None:
-        """The planned treated share, share of 1, where the provider tells it."""
+        """The planned treated share, share of 1, where the provider reports it."""
         ...
 
     @property
@@ -34,13 +34,13 @@ class FlagState(Protocol):
 
 
 class Watcher:
-    """Stores what `watch` says about the flag of every guard that was armed."""
+    """Stores the state that `watch` returns for the flag of every guard that was armed."""
 
     def __init__(self, store: OpsStore, guards: Sequence[Guard], watch: Callable[[Guard], FlagState]) -> None:
         self._store = store
         self._guards = guards
         self._watch = watch
-        self._said: dict[str, str] = {}
+        self._errors: dict[str, str] = {}
 
     def look(self) -> None:
         """Ask once about every guard that is not disarmed. A flag that cannot be read stays as it was last seen."""
@@ -51,11 +51,11 @@ class Watcher:
             try:
                 state = self._watch(guard)
             except Exception as error:  # noqa: BLE001 - one provider's fault is not another's
-                told = f"{type(error).__name__}: {error}"
-                if self._said.get(guard.key) != told:  # one line a fault, not one every look
-                    _log.warning("%s: its flag cannot be read (%s)", guard.key, told)
-                self._said[guard.key] = told
+                message = f"{type(error).__name__}: {error}"
+                if self._errors.get(guard.key) != message:  # one line a fault, not one every look
+                    _log.warning("%s: its flag cannot be read (%s)", guard.key, message)
+                self._errors[guard.key] = message
                 continue
             at_us = time.time_ns() // 1000
             self._store.see_flag(guard.key, state.enabled, state.share, state.fingerprint, at_us)
-            self._said.pop(guard.key, None)
+            self._errors.pop(guard.key, None)

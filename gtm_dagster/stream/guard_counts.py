@@ -1,4 +1,4 @@
-"""The reducer of one guard: sightings in, units and cells corrected. The order of the sightings does not matter.
+"""Counting for one guard: exposures and conversions in, units and cells corrected. Their order does not matter.
 
 A unit counts once an epoch, in the arm of its first exposure (a tie: control); its outcome is its first conversion
 within the window. What arrives late moves the unit's cells; what arrives again changes nothing.
@@ -14,10 +14,10 @@ from itertools import pairwise
 from sqlalchemy import Connection
 
 from gtm_dagster.opsstore import OpsStore, UnitRow
-from gtm_dagster.opsstore.counted import Cell
+from gtm_dagster.opsstore.unit_counts import Cell
 from gtm_dagster.rollout.guard.counts import EXPOSURES, SLOT_US, age_in_slots
 from gtm_dagster.settings import Guard
-from gtm_dagster.stream.guard_events import Sightings
+from gtm_dagster.stream.guard_events import GuardEvents
 
 Epochs = Sequence[tuple[int, int]]
 """(epoch, since_us), in order."""
@@ -34,7 +34,7 @@ def epoch_of(epochs: Epochs, event_us: int) -> int | None:
     return epochs[at - 1][0] if at else None
 
 
-def settle(unit: str, epoch: int, arm: str, exposed_us: int, times: Sequence[int], window_us: int) -> UnitRow:
+def with_outcome(unit: str, epoch: int, arm: str, exposed_us: int, times: Sequence[int], window_us: int) -> UnitRow:
     """The unit with its outcome among `times` of conversion events, in order."""
     at = bisect_left(times, exposed_us)
     converted = at < len(times) and times[at] - exposed_us <= window_us
@@ -44,40 +44,40 @@ def settle(unit: str, epoch: int, arm: str, exposed_us: int, times: Sequence[int
 def cells(unit: UnitRow, window_us: int) -> list[Cell]:
     """The cells that count the unit: one of exposures, and one of conversions when it converted."""
     slot = unit.exposed_us // SLOT_US
-    told: list[Cell] = [(unit.epoch, slot, unit.arm, EXPOSURES)]
+    found: list[Cell] = [(unit.epoch, slot, unit.arm, EXPOSURES)]
     if unit.converted_us is not None:
         age = age_in_slots(unit.exposed_us, unit.converted_us, window_us)
         if age is not None:
-            told.append((unit.epoch, slot, unit.arm, age))
-    return told
+            found.append((unit.epoch, slot, unit.arm, age))
+    return found
 
 
-def count(store: OpsStore, con: Connection, guard: Guard, epochs: Epochs, seen: Sightings) -> int:
-    """Take the sightings into units and cells of the guard; returns the units that changed."""
+def count(store: OpsStore, con: Connection, guard: Guard, epochs: Epochs, events: GuardEvents) -> int:
+    """Count the events into units and cells of the guard; returns the units that changed."""
     key, window = guard.key, window_us(guard)
     first: dict[tuple[str, int], tuple[int, str]] = {}
-    for unit, at_us, arm, declared in seen.exposures:
+    for unit, at_us, arm, declared in events.exposures:
         epoch = epoch_of(epochs, at_us)
         if epoch is not None and declared in (None, epoch):
             first[unit, epoch] = min(first.get((unit, epoch), (at_us, arm)), (at_us, arm))
-    converted = {each for each in seen.conversions if epoch_of(epochs, each[1]) is not None}
+    converted = {each for each in events.conversions if epoch_of(epochs, each[1]) is not None}
     names = {unit for unit, _ in first} | {unit for unit, _ in converted}
-    held = {(row.unit, row.epoch): row for row in store.units(con, key, names)}
+    stored = {(row.unit, row.epoch): row for row in store.units(con, key, names)}
     store.add_conversions(con, key, sorted(converted))
-    heard = {unit for unit, _ in converted}
-    touched = set(first) | {(unit, epoch) for unit, epoch in held if unit in heard}
+    converters = {unit for unit, _ in converted}
+    touched = set(first) | {(unit, epoch) for unit, epoch in stored if unit in converters}
     times = store.conversions(con, key, {unit for unit, _ in touched})
     before, after = [], []
     for unit, epoch in sorted(touched):
-        old = held.get((unit, epoch))
+        old = stored.get((unit, epoch))
         known = times.get(unit, [])
-        shown = first.get((unit, epoch))
+        exposure = first.get((unit, epoch))
         if old is not None:
-            shown = min(shown or (old.exposed_us, old.arm), (old.exposed_us, old.arm))
+            exposure = min(exposure or (old.exposed_us, old.arm), (old.exposed_us, old.arm))
             if old.converted_us is not None:  # its event may have been pruned
                 known = sorted({*known, old.converted_us})
-        assert shown is not None  # noqa: S101 - a touched unit is held, or in `first`
-        new = settle(unit, epoch, shown[1], shown[0], known, window)
+        assert exposure is not None  # noqa: S101 - a touched unit is stored, or in `first`
+        new = with_outcome(unit, epoch, exposure[1], exposure[0], known, window)
         if new != old:
             after.append(new)
             if old is not None:

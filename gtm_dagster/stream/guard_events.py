@@ -1,26 +1,25 @@
-"""From log records to what a guard counts: who saw which arm when, and who converted when."""
+"""From the events of a batch to what each guard counts: who saw which arm when, and who converted when."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from gtm_dagster.gate.exposures import EXPOSED, drawn_by_lot
-from gtm_dagster.settings import DRILL_FLAG, DRILL_REASON, Guard
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from gtm_dagster.settings import DRILL_FLAG, Guard
+from gtm_dagster.stream.reducer import Rows
 
 LATE_US = 86_400_000_000
 """An event that arrives later than this after it happened (24 h) is not counted, neither exposure nor conversion."""
+COLUMNS = ("event_name", "event_us", "received_us", "user_id", "anonymous_id", "properties")
+"""Of the rows that `events_by_guard` takes."""
 
 
-class Sightings(msgspec.Struct, frozen=True):
+class GuardEvents(msgspec.Struct, frozen=True):
     """`exposures` are (unit, event_us, arm, epoch), `conversions` (unit, event_us); in any order, with repetitions.
 
-    The epoch is told for a drill's alone: drills follow each other within minutes, and their times overlap.
+    The epoch is given for a drill's alone: drills follow each other within minutes, and their times overlap.
     """
 
     exposures: list[tuple[str, int, str, int | None]]
@@ -32,42 +31,28 @@ def counted_us(event_us: int, received_us: int) -> int | None:
     return None if received_us - event_us > LATE_US else min(event_us, received_us)
 
 
-def sightings(table: pa.Table, guards: Sequence[Guard]) -> dict[str, Sightings]:
-    """What each guard counts among the records of `table` (landing columns), by guard key.
+def events_by_guard(rows: Rows, guards: Sequence[Guard]) -> dict[str, GuardEvents]:
+    """What each guard counts among `rows` of COLUMNS, by guard key.
 
-    Only accepted records, and those of a drill. An exposure's unit is its user id, else its anonymous id; a conversion is one of both ids.
+    An exposure's unit is its user id, else its anonymous id; a conversion is one of both ids.
     """
-    found = {guard.key: Sightings([], []) for guard in guards}
-    by_flag: dict[str, list[Sightings]] = {}
-    by_event: dict[str, list[Sightings]] = {}
+    found = {guard.key: GuardEvents([], []) for guard in guards}
+    by_flag: dict[str, list[GuardEvents]] = {}
+    by_event: dict[str, list[GuardEvents]] = {}
     for guard in guards:
         by_flag.setdefault(guard.flag, []).append(found[guard.key])
         by_event.setdefault(guard.conversion, []).append(found[guard.key])
-    for name, event_us, received_us, user, anonymous, properties in _rows(table, {EXPOSED, *by_event}):
+    for name, event_us, received_us, user, anonymous, properties in rows:
         at_us = counted_us(event_us, received_us)
         if at_us is None:
             continue
         if name == EXPOSED:
-            shown = drawn_by_lot(properties)
+            exposure = drawn_by_lot(properties)
             unit = user or anonymous
-            if shown is not None and unit:
-                drill = shown.flag == DRILL_FLAG
-                for seen in by_flag.get(shown.flag, ()):
-                    seen.exposures.append((unit, at_us, shown.variant, shown.epoch if drill else None))
-        for seen in by_event.get(name, ()):
-            seen.conversions.extend((unit, at_us) for unit in (user, anonymous) if unit)
+            if exposure is not None and unit:
+                epoch = exposure.epoch if exposure.flag == DRILL_FLAG else None
+                for events in by_flag.get(exposure.flag, ()):
+                    events.exposures.append((unit, at_us, exposure.variant, epoch))
+        for events in by_event.get(name, ()):
+            events.conversions.extend((unit, at_us) for unit in (user, anonymous) if unit)
     return found
-
-
-def _rows(table: pa.Table, names: set[str]) -> list[tuple[Any, ...]]:
-    """The few columns and rows that matter; the rest never becomes Python objects."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    named = pc.is_in(table["event_name"], value_set=pa.array(sorted(names), pa.string()))
-    drill = pc.and_(pc.equal(table["verdict"], "suppressed"), pc.equal(table["reason_codes"], DRILL_REASON))
-    held = pc.or_kleene(pc.equal(table["verdict"], "accepted"), drill)
-    wanted = pc.and_(named, pc.and_(held, pc.is_valid(table["event_us"])))
-    columns = ("event_name", "event_us", "received_us", "user_id", "anonymous_id", "properties")
-    chosen = table.select(columns).filter(wanted)
-    return list(zip(*(chosen[name].to_pylist() for name in columns), strict=True))

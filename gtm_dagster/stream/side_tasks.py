@@ -1,4 +1,4 @@
-"""Work beside the counting, each in a thread of its own: a call that hangs holds up nobody else."""
+"""Tasks beside the counting, each in a thread of its own: a call that hangs holds up nobody else."""
 
 from __future__ import annotations
 
@@ -9,34 +9,34 @@ from collections.abc import Callable
 _log = logging.getLogger("gtm_dagster.stream")
 
 
-class Beside:
-    """`with Beside({"flags": (10.0, watcher.look)}):` does each work at once and then every so many seconds.
+class SideTasks:
+    """`with SideTasks({"flags": (10.0, watcher.look)}):` does each task at once and then every so many seconds.
 
-    A work that raises is logged, once while it raises the same, and done again at its next time. What hangs at the end
+    A task that raises is logged, once while it raises the same, and done again at its next time. What hangs at the end
     is left behind after 3 s.
     """
 
-    def __init__(self, works: dict[str, tuple[float, Callable[[], object]]]) -> None:
+    def __init__(self, tasks: dict[str, tuple[float, Callable[[], object]]]) -> None:
         self._stop = threading.Event()
         self._threads = [
-            threading.Thread(target=self._repeat, args=(name, seconds, work), name=f"gtm-{name}", daemon=True)
-            for name, (seconds, work) in works.items()
+            threading.Thread(target=self._repeat, args=(name, seconds, task), name=f"gtm-{name}", daemon=True)
+            for name, (seconds, task) in tasks.items()
         ]
 
-    def _repeat(self, name: str, seconds: float, work: Callable[[], object]) -> None:
-        said = ""
+    def _repeat(self, name: str, seconds: float, task: Callable[[], object]) -> None:
+        last = ""
         while not self._stop.is_set():
             try:
-                work()
-                said = ""
+                task()
+                last = ""
             except Exception as error:  # noqa: BLE001 - the thread outlives a fault
-                told = f"{type(error).__name__}: {error}"
-                if told != said:
-                    _log.error("%s: %s; again every %g s", name, told, seconds)
-                said = told
+                message = f"{type(error).__name__}: {error}"
+                if message != last:
+                    _log.error("%s: %s; again every %g s", name, message, seconds)
+                last = message
             self._stop.wait(seconds)
 
-    def __enter__(self) -> Beside:
+    def __enter__(self) -> SideTasks:
         for thread in self._threads:
             thread.start()
         return self

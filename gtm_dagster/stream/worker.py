@@ -1,7 +1,8 @@
-"""Tails the event log: counts, offset and watermark go into the ops store in one transaction.
+"""Follows the event log for reducers: what they make of a batch and their positions are stored in one transaction.
 
-A guard has a place of its own in the log: one whose counting fails, or that starts a new epoch, falls behind and
-catches up while the others go on. Reading records again changes nothing, so a place may go back at any time.
+The worker has a position of its own, where all stand that are not behind: they share a batch. A part that failed, or
+begins further back, has batches of its own until it has caught up. The producers' heartbeats are stored where the log's
+end is reached, so they are true of what the reducers hold.
 """
 
 from __future__ import annotations
@@ -9,92 +10,65 @@ from __future__ import annotations
 import logging
 import threading
 import time
-import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
-import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 from sqlalchemy import Connection
-from sqlalchemy.exc import OperationalError
 
-from gtm_dagster.eventlog import EventLog
-from gtm_dagster.eventlog.sqlite import EventLogError
+from gtm_dagster.eventlog import EventLog, EventLogError, LogChangedError, Position
 from gtm_dagster.opsstore import OpsStore, OpsStoreError, ProducerRow
-from gtm_dagster.rollout.guard.counts import SLOT_US
-from gtm_dagster.settings import Guard
-from gtm_dagster.stream.guard_counts import Epochs, count, end_epochs, window_us
-from gtm_dagster.stream.guard_events import LATE_US, Sightings, sightings
+from gtm_dagster.stream.cursor import MAX_PAUSE, Cursor, Pause, is_of_one, shares_of
+from gtm_dagster.stream.log_tail import CONSUMER, LogEnd, LogTail
+from gtm_dagster.stream.reducer import Batch, Reducer
 
-CONSUMER = "stream"
-GUARD, EPOCH, RULE = "guard:", "epoch:", "rule:"
-"""Before a guard's key, among the offsets: its place, the last epoch taken in, and the rule it was counted by."""
 BATCH_RECORDS = 50_000
 IDLE_SECONDS = 0.2
-BEATS_SECONDS = 1.0
+LOOK_SECONDS = 1.0
 COMMIT_SECONDS = 60.0
-_SLACK_US = 600_000_000
-"""Records stand in the log in order of receipt, up to the time a commit may take (10 min is far beyond it)."""
-_PRUNE_US = 600_000_000
-_MAX_PAUSE = 60.0
-_HOUR_US = 3_600_000_000
 _log = logging.getLogger("gtm_dagster.stream")
 
 
-class _Tide(msgspec.Struct, frozen=True):
-    """What the producers had said when the log ended at `seq`: true of the counts once they reach `seq`."""
-
-    seq: int
-    producers: list[ProducerRow]
-
-
-class _Place(msgspec.Struct):
-    """Where one guard stands in the log; `pause` and `again_at` (monotonic seconds) after a fault."""
-
-    guard: Guard
-    epochs: Epochs
-    seq: int
-    pause: float = 0.0
-    again_at: float = 0.0
-    pruned_us: int = 0
-
-
 class Worker:
-    """Counts for `guards` from `log` into `store`. One at a time: hold the StreamLock.
+    """Feeds `reducers` from `log` and keeps their positions in `store`. One at a time: hold the StreamLock.
 
-    `changed` counts the units whose counts changed.
+    `changed` adds up what the reducers report of their batches. A log that does not go on from the stored position is a
+    LogChangedError, and nothing moves before a person restored the log or accepted it.
     """
 
-    def __init__(self, log: EventLog, store: OpsStore, guards: Sequence[Guard], batch: int = BATCH_RECORDS) -> None:
+    def __init__(self, log: EventLog, store: OpsStore, reducers: Sequence[Reducer], batch: int = BATCH_RECORDS) -> None:
         self.changed = 0
-        self._log = log
+        self._tail = LogTail(log, batch)
         self._store = store
-        self._guards = {guard.key: guard for guard in guards}
-        self._batch = batch
+        self._reducers = reducers
         self._committed_at = time.monotonic()
         self._load()
 
     def _load(self) -> None:
-        """Take up the places the store holds."""
-        for guard in self._guards.values():
-            self._store.ensure(guard.key, guard.flag, guard.conversion, guard.environment)
-        self._offsets = self._store.offsets()
-        if CONSUMER not in self._offsets:
-            with self._store.transaction() as con:
-                self._store.set_offset(con, CONSUMER, 0)
-        self.place = self._offsets.get(CONSUMER, 0)
-        """The offset up to which all guards but those behind have counted."""
-        self._places: dict[str, _Place] = {}
-        self._tide: _Tide | None = None
-        self._told: list[ProducerRow] | None = None
-        self._looked_at = 0.0
+        """Take up what the store holds."""
+        for reducer in self._reducers:
+            reducer.load()
+        self._stored = self._store.positions()
+        self._at = self._stored.get(CONSUMER)
+        self._cursors: dict[str, Cursor] = {}
+        self._pauses = {reducer.name: Pause() for reducer in self._reducers}
+        self._end: LogEnd | None = None
+        self._producers: list[ProducerRow] | None = None
+        self._looked_at: float | None = None
+
+    @property
+    def offset(self) -> int:
+        """The offset up to which all have had the log but those behind."""
+        return 0 if self._at is None else self._at.seq
 
     def behind(self) -> list[str]:
-        """Keys of guards whose counts have not come as far as the others'."""
-        return sorted(key for key, place in self._places.items() if place.seq < self.place)
+        """Parts that have not come as far as the others (for guards, their keys), and reducers that cannot begin."""
+        parts = [cursor.part for cursor in self._cursors.values() if cursor.behind(self.offset)]
+        return sorted([*parts, *(name for name, pause in self._pauses.items() if pause.seconds)])
 
     def run(self, stop: threading.Event) -> None:
-        """Count until `stop` is set. A store or log that fails is tried again, from what is stored."""
+        """Follow the log until `stop` is set. A store or log that fails is tried again, from what is stored."""
         pause = 0.0
         while not stop.is_set():
             try:
@@ -103,26 +77,29 @@ class Worker:
                 busy = self.step()
                 pause = 0.0
             except (OpsStoreError, EventLogError) as error:
-                pause = min(_MAX_PAUSE / 2, 2 * pause or 1.0)
+                pause = min(MAX_PAUSE / 2, 2 * pause or 1.0)
                 _log.error("%s; trying again in %g s", error, pause)
                 stop.wait(pause)
                 continue
             if not busy:
                 stop.wait(IDLE_SECONDS)
-        self._commit()
+        if not pause:
+            self._commit()
 
     def once(self) -> None:
-        """Count what the log holds now and return. Raises OpsStoreError and EventLogError."""
+        """Take what the log holds now and return. Raises OpsStoreError and EventLogError, LogChangedError among them."""
         self._look_again()
-        while self._tide is not None or any(self.place > p.seq and not p.pause for p in self._places.values()):
+        while self._end is not None or any(
+            cursor.behind(self.offset) and not cursor.pause.seconds for cursor in self._cursors.values()
+        ):
             self.step(look=False)
         self._commit()
 
     def step(self, look: bool = True) -> bool:
-        """One round: new epochs, a batch for the guards behind, a batch for the rest. True when anything was read."""
-        self._take_epochs()
-        if look and self._tide is None:
+        """One round: parts that begin, a batch for those behind, a batch for the rest. True when anything was read."""
+        if look and self._end is None:
             self._look()
+        self._begin()
         caught = self._catch_up()
         moved = self._forward()
         if time.monotonic() - self._committed_at >= COMMIT_SECONDS:
@@ -130,161 +107,165 @@ class Worker:
         return caught or moved
 
     def _commit(self) -> None:
-        """Tell the log what nobody here needs any more; only trimming reads it."""
         self._committed_at = time.monotonic()
-        self._log.commit(CONSUMER, min([self.place, *(place.seq for place in self._places.values())]))
+        placed = [cursor.position.seq for cursor in self._cursors.values() if cursor.placed and cursor.position]
+        self._tail.commit(min([self.offset, *placed]))
 
     def _look(self) -> None:
-        if time.monotonic() - self._looked_at >= BEATS_SECONDS or self._log.last_seq() != self.place:
+        due = self._looked_at is None or time.monotonic() - self._looked_at >= LOOK_SECONDS
+        if due or not self._tail.ends_at(self.offset):
             self._look_again()
 
     def _look_again(self) -> None:
-        """The producers' word first and the log's end after it: so it holds all that they said they had sent."""
         self._looked_at = time.monotonic()
-        rows = [ProducerRow(beat.producer, beat.ts_us, beat.received_us) for beat in self._log.heartbeats()]
-        seq = self._log.last_seq()
-        if seq < self.place:
-            _log.warning("the log ends at %d, before the offset %d: another log; counting all of it", seq, self.place)
-            with self._store.transaction() as con:
-                for consumer in (CONSUMER, *(GUARD + key for key in self._places)):
-                    self._store.set_offset(con, consumer, 0)
-            self.place = 0
-            for place in self._places.values():
-                place.seq = 0
-        self._tide = _Tide(seq, rows)
+        end = self._tail.end()
+        self._resume()  # after it: so the end is of the log that goes on from here
+        self._end = end
 
-    # Epochs
+    def _resume(self) -> None:
+        """Take up the log where it goes on from the worker's position; with a new position, the parts begin again too."""
+        at = self._tail.resumed(self._at)
+        if at == self._at:
+            return
+        with self._transaction() as con:
+            self._store.set_position(con, CONSUMER, at)
+        self._at = self._stored[CONSUMER] = at
+        for cursor in self._cursors.values():
+            cursor.placed = False
 
-    def _take_epochs(self) -> None:
-        """Guards that were armed since the last round go back in the log to where their epoch begins."""
-        told = self._store.epochs()
-        for key, guard in self._guards.items():
-            epochs = told.get(key)
-            if epochs and (key not in self._places or self._places[key].epochs != epochs):
-                self._places[key] = self._resumed(guard, epochs) or self._started(guard, epochs)
+    def _begin(self) -> None:
+        for reducer in self._reducers:
+            pause = self._pauses[reducer.name]
+            if pause.over():
+                try:
+                    for start in reducer.starts():
+                        cursor = Cursor(reducer, start, self._stored)
+                        self._cursors[cursor.name] = cursor
+                    pause.end()
+                except Exception as error:
+                    if not is_of_one(error):
+                        raise
+                    _report(reducer.name, pause, error)
+        for cursor in self._cursors.values():
+            if not cursor.placed and cursor.pause.over():
+                self._place(cursor)
 
-    def _resumed(self, guard: Guard, epochs: Epochs) -> _Place | None:
-        """The stored place, when it knows these epochs and was counted by the same rule."""
-        seq = self._offsets.get(GUARD + guard.key)
-        taken = (self._offsets.get(EPOCH + guard.key), self._offsets.get(RULE + guard.key))
-        if seq is None or taken != (epochs[-1][0], _rule(guard)):
-            return None
-        if seq < self.place:  # it failed, or was left out of the settings for a while
-            with self._store.transaction() as con:
-                self._store.hold(con, guard.key, epochs[-1][1], _now_us())
-        return _Place(guard, epochs, seq)
-
-    def _started(self, guard: Guard, epochs: Epochs) -> _Place:
-        """Put the guard where its new epochs begin; with another window or slot, where its first epoch began."""
-        key, store = guard.key, self._store
-        known, rule = self._offsets.get(EPOCH + key, 0), self._offsets.get(RULE + key)
-        anew = rule != _rule(guard)
-        if anew and rule is not None:
-            _log.warning("%s: counted by another conversion window; counting again what the log still holds", key)
-        since_us = min(since for epoch, since in epochs if anew or epoch > known)
-        # What happened at `since_us` was received then or later: events count no later than their receipt.
-        seq = min(self._log.offset_before(since_us - _SLACK_US), self._offsets.get(GUARD + key, self.place), self.place)
-        fresh = {GUARD + key: seq, EPOCH + key: epochs[-1][0], RULE + key: _rule(guard)}
-        with store.transaction() as con:
-            self._lock(con)
-            if anew:
-                store.forget_counts(con, key)
-            else:
-                end_epochs(store, con, guard, epochs)
-            for consumer, value in fresh.items():
-                store.set_offset(con, consumer, value)
-            if seq < self.place:
-                store.hold(con, key, since_us, _now_us())
-        self._offsets.update(fresh)
-        return _Place(guard, epochs, seq)
-
-    # Counting
+    def _place(self, cursor: Cursor) -> None:
+        """Put the part where it begins."""
+        assert self._at is not None  # noqa: S101 - the log was looked at
+        try:
+            at = self._tail.beginning(cursor.start, cursor.position, self._at)
+            with self._transaction() as con:
+                cursor.reducer.begin(con, cursor.start, at.seq < self._at.seq)
+                self._store.set_position(con, cursor.name, at)
+        except Exception as error:
+            if not is_of_one(error):
+                raise
+            self._hold_back([cursor], error)
+        else:
+            self._stored[cursor.name] = at
+            cursor.stands_at(at)
 
     def _catch_up(self) -> bool:
-        """One batch for the guards that stand furthest back."""
-        now = time.monotonic()
-        behind = [place for place in self._places.values() if place.seq < self.place and place.again_at <= now]
+        """One batch for the parts that stand furthest back, up to where the others stand."""
+        behind = [
+            (cursor.position, cursor)
+            for cursor in self._cursors.values()
+            if cursor.placed and cursor.position and cursor.behind(self.offset) and cursor.pause.over()
+        ]
         if not behind:
             return False
-        after = min(place.seq for place in behind)
-        table, last = self._log.read_arrow(after, self._batch)
-        last = last if last > after else self.place
-        self._count([place for place in behind if place.seq == after], table, last, None)
+        after = min((position for position, _ in behind), key=lambda position: position.seq)
+        cursors = [cursor for position, cursor in behind if position.seq == after.seq]
+        try:
+            table, last = self._tail.read(after, self.offset)
+        except LogChangedError as error:
+            for cursor in cursors:
+                cursor.placed = False
+            self._hold_back(cursors, error)
+        else:
+            self._apply(cursors, table, after, last, None)
         return True
 
     def _forward(self) -> bool:
-        """One batch for all that are not behind; where the tide is reached, its producers' word is stored with it."""
-        tide = self._tide
-        if tide is None:
+        """One batch for all that are not behind; where the log's end is reached, the producers are stored with it."""
+        end, at = self._end, self._at
+        if end is None or at is None:
             return False
-        moved = self.place < tide.seq
-        abreast = [place for place in self._places.values() if place.seq >= self.place]
+        moved = at.seq < end.seq
+        abreast = [cursor for cursor in self._cursors.values() if not cursor.behind(at.seq)]
         if moved and abreast:
-            table, last = self._log.read_arrow(self.place, self._batch)
-            self._count(abreast, table, last if last > self.place else tide.seq, tide)
-        elif moved or tide.producers != self._told:
-            self._count([], None, max(tide.seq, self.place), tide)
-        if self.place >= tide.seq:
-            self._told, self._tide = tide.producers, None
+            table, last = self._tail.read(at)
+            self._apply(abreast, table, at, last, end)
+        elif moved:
+            self._apply([], None, at, self._tail.at(at, end.seq), end)
+        elif end.producers != self._producers:
+            self._apply([], None, at, at, end)
+        if self.offset >= end.seq:
+            self._producers, self._end = end.producers, None
         return moved
 
-    def _count(self, places: Sequence[_Place], table: pa.Table | None, last: int, tide: _Tide | None) -> None:
-        """Count `table` for the places and put them at `last`; with a tide, the common place too."""
-        store = self._store
-        seen = {} if table is None else sightings(table, [place.guard for place in places])
-        clock_us = pc.max(table["received_us"]).as_py() or 0 if table is not None else 0
-        common = self.place if tide is None else last
-        done: list[_Place] = []
-        with store.transaction() as con:
-            self._lock(con)
-            for place in places:
+    def _apply(
+        self, cursors: Sequence[Cursor], table: pa.Table | None, after: Position, last: Position, end: LogEnd | None
+    ) -> None:
+        """Apply `table` for the cursors and put them at `last`; with the log's end, the worker too."""
+        shares = {} if table is None else shares_of(cursors, table)
+        batch = Batch(after.seq, last.seq, 0 if table is None else pc.max(table["received_us"]).as_py() or 0)
+        abreast = end is not None or last.seq >= self.offset
+        changed: dict[str, int] = {}
+        with self._transaction() as con:
+            for cursor in cursors:
                 try:
                     with con.begin_nested():
-                        self._count_one(con, place, seen[place.guard.key], clock_us, last)
-                        if last >= common:
-                            store.release(con, place.guard.key)
-                    done.append(place)
-                except (OperationalError, OpsStoreError):  # the store itself
-                    raise
-                except Exception as error:  # noqa: BLE001 - one guard's fault is not another's
-                    self._fault(con, place, error)
-            if tide is not None:
-                store.set_offset(con, CONSUMER, last)
-                if last >= tide.seq and tide.producers != self._told:
-                    store.set_producers(con, tide.producers)
-        self.place = common
-        for place in done:
-            place.seq = max(place.seq, last)
-            self._offsets[GUARD + place.guard.key] = place.seq
-            place.pause = place.again_at = 0.0
+                        n = cursor.apply(con, shares, batch)
+                        self._store.set_position(con, cursor.name, last)
+                        if abreast:
+                            cursor.reducer.caught_up(con, cursor.part)
+                    changed[cursor.name] = n
+                except Exception as error:
+                    if not is_of_one(error):
+                        raise
+                    self._fault(con, cursor, error)
+            if end is not None:
+                self._store.set_position(con, CONSUMER, last)
+                if last.seq >= end.seq and end.producers != self._producers:
+                    self._store.set_producers(con, end.producers)
+        self.changed += sum(changed.values())
+        for cursor in cursors:
+            if cursor.name in changed:
+                self._stored[cursor.name] = last
+                cursor.stands_at(last)
+        if end is not None:
+            self._at = self._stored[CONSUMER] = last
 
-    def _lock(self, con: Connection) -> None:
-        """Keep other workers out of this transaction; OpsStoreError when one has worked since ours began."""
-        if self._store.lock_offset(con, CONSUMER) != self.place:
-            raise OpsStoreError(f"{self._store.address}: another stream worker moved the offset; run only one")
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        """Without other workers; OpsStoreError when one has worked since ours began."""
+        with self._store.transaction() as con:
+            if self._store.lock_position(con, CONSUMER) != self._at:
+                raise OpsStoreError(f"{self._store.address}: another stream worker moved the offset; run only one")
+            yield con
 
-    def _count_one(self, con: Connection, place: _Place, seen: Sightings, clock_us: int, last: int) -> None:
-        key = place.guard.key
-        self.changed += count(self._store, con, place.guard, place.epochs, seen)
-        self._store.set_offset(con, GUARD + key, max(place.seq, last))
-        if clock_us - place.pruned_us > _PRUNE_US:
-            # An exposure before the conversion has arrived by LATE_US after it; an hour more than is needed.
-            self._store.prune_conversions(con, key, clock_us - LATE_US - _HOUR_US)
-            place.pruned_us = clock_us
+    def _hold_back(self, cursors: Iterable[Cursor], error: Exception) -> None:
+        with self._transaction() as con:
+            for cursor in cursors:
+                self._fault(con, cursor, error)
 
-    def _fault(self, con: Connection, place: _Place, error: Exception) -> None:
-        """The guard stays where it is, its flag's watermark too; it is tried again later."""
-        key = place.guard.key
-        place.pause = min(_MAX_PAUSE, 2 * place.pause or 1.0)
-        place.again_at = time.monotonic() + place.pause
-        self._store.hold(con, key, self._store.watermark_us(place.guard.flag) or 0, _now_us())
-        _log.error("%s: cannot be counted, again in %g s: %r", key, place.pause, error, exc_info=error)
-
-
-def _rule(guard: Guard) -> int:
-    """Changes with what makes counts incomparable: the window and the length of a slot."""
-    return zlib.crc32(f"{SLOT_US} {window_us(guard)}".encode())
+    def _fault(self, con: Connection, cursor: Cursor, error: Exception) -> None:
+        """The part stays where it is and is tried again later."""
+        try:
+            with con.begin_nested():
+                cursor.reducer.failed(con, cursor.part)
+        except Exception as further:
+            if not is_of_one(further):
+                raise
+            error.add_note(f"and then: {further!r}")
+        _report(cursor.name, cursor.pause, error)
 
 
-def _now_us() -> int:
-    return time.time_ns() // 1000
+def _report(name: str, pause: Pause, error: Exception) -> None:
+    known = isinstance(error, LogChangedError)  # its message says all
+    _log.error(
+        "%s: cannot go on, again in %g s: %s", name, pause.longer(), error if known else repr(error),
+        exc_info=None if known else error,
+    )  # fmt: skip

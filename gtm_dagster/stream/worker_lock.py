@@ -12,7 +12,7 @@ class WorkerRunningError(Exception):
 
 
 class StreamLock(KernelLock):
-    """`with StreamLock(state_dir).held("gtm stream", timeout_s=2): ...` raises WorkerRunningError."""
+    """`with StreamLock(state_dir).hold("gtm stream", timeout_s=2): ...` raises WorkerRunningError."""
 
     def __init__(self, state_dir: Path) -> None:
         super().__init__(Path(state_dir) / "stream.lock")

@@ -13,6 +13,9 @@ from pathlib import Path
 
 import msgspec
 
+from gtm_dagster.storage.atomic_write import Drafts
+from gtm_dagster.storage.file_lock import FileLock
+
 logger = logging.getLogger("gtm_dagster.tracking")
 
 
@@ -28,18 +31,14 @@ class Spool:
     """
 
     def __init__(self, path: Path) -> None:
-        import fcntl  # here: the SDK without a spool also runs where there is none
-
         self._path = path
         self.stale = 0
         self._torn = False
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(self._lock)
-            raise ValueError(f"spool {path} is in use by another tracker; give every process its own file") from None
+        self._lock = FileLock(path.with_name(path.name + ".lock"), mode=0o600)
+        if not self._lock.take(0):
+            self._lock.close()
+            raise ValueError(f"spool {path} is in use by another tracker; give every process its own file")
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
 
     def load(self) -> list[tuple[str, bytes, int]]:
@@ -80,21 +79,21 @@ class Spool:
         if not lines:
             os.ftruncate(self._file, 0)
             return
-        fresh = self._path.with_name(self._path.name + ".new")
-        file = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
-        try:
-            _write(file, b"".join(line + b"\n" for line in lines))
-            fresh.replace(self._path)
-        except OSError:
-            os.close(file)
-            raise
+        with Drafts(durable=False, alone=True) as drafts:
+            file = os.open(drafts.of(self._path), os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+            try:
+                _write(file, b"".join(line + b"\n" for line in lines))
+                drafts.rename()
+            except OSError:
+                os.close(file)
+                raise
         os.close(self._file)
         self._file = file
 
     def close(self) -> None:
         """Closes the file; the next tracker loads its events."""
         os.close(self._file)
-        os.close(self._lock)
+        self._lock.close()
 
 
 def _write(file: int, data: bytes) -> None:

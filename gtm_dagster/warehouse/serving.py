@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 WORK_WAIT_SECONDS = 2.0
 """How long a query of the working file waits for its writer."""
-_MADE_BY = {
+_COMMAND_FOR = {
     "staging.events": "it is not in the serving copy: use `gtm query --work`",
     "staging": "run `gtm refresh`",
     "core": "run `gtm refresh`",
@@ -37,7 +37,7 @@ def query(settings: Settings, sql: str, *, work: bool = False) -> tuple[list[str
     path = settings.warehouse_path if work else settings.serving_path
     if not path.exists():
         raise QueryError(f"{path} is not there yet: run `gtm refresh` first (or `gtm demo` for sample data)")
-    lock = WarehouseLock(settings.state_dir).held("gtm query --work", WORK_WAIT_SECONDS) if work else nullcontext()
+    lock = WarehouseLock(settings.state_dir).hold("gtm query --work", WORK_WAIT_SECONDS) if work else nullcontext()
     try:
         with lock, opened(path, settings, read_only=True) as con:
             cursor = con.execute(sql)
@@ -63,7 +63,7 @@ def _first_line(error: Exception) -> str:
 
 def _way_out(sql: str) -> str:
     lowered = sql.lower()
-    for name, hint in _MADE_BY.items():
+    for name, hint in _COMMAND_FOR.items():
         if f"{name}." in lowered or (name == "staging.events" and name in lowered):
             return hint
     return "tables are named schema.table, e.g. core.sessions, marts.funnel; run `gtm refresh` if it is new"

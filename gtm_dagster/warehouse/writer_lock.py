@@ -12,7 +12,7 @@ class LockHeldError(Exception):
 
 
 class WarehouseLock(KernelLock):
-    """`with WarehouseLock(state_dir).held("gtm refresh", timeout_s=30): ...` raises LockHeldError."""
+    """`with WarehouseLock(state_dir).hold("gtm refresh", timeout_s=30): ...` raises LockHeldError."""
 
     def __init__(self, state_dir: Path) -> None:
         super().__init__(Path(state_dir) / "warehouse.lock")

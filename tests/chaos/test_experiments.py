@@ -16,7 +16,7 @@ from gtm_dagster.chaos.running import EXPERIMENTS
 from gtm_dagster.chaos.small_disk import namespace_command
 from gtm_dagster.chaos.throwaway import CommandResult, throw_away
 from gtm_dagster.cli import run
-from gtm_dagster.commands.drills import run_drills_here
+from gtm_dagster.commands.doctor_chaos import run_chaos
 from gtm_dagster.commands.output import Problem
 from gtm_dagster.settings import Settings
 
@@ -57,7 +57,7 @@ def test_an_experiment_finds_nothing(name: str, rounds: int, counts: str):
 
 def test_a_name_that_is_no_drill_is_wrong_usage():
     with pytest.raises(Problem, match=r"earthquake.*publisher") as problem:
-        run_drills_here(Settings(), ["earthquake"], rounds=1, minutes=1, json=False)
+        run_chaos(Settings(), ["earthquake"], rounds=1, minutes=1, json=False)
     assert problem.value.code == 2
 
 
@@ -78,7 +78,7 @@ def test_options_that_do_not_go_together_are_wrong_usage(arguments: list[str], c
 
 def test_a_drill_asked_for_that_cannot_run_is_no_pass(monkeypatch, capsys):
     monkeypatch.setattr("gtm_dagster.chaos.fill_disk.namespace_command", lambda: None)
-    assert run_drills_here(Settings(), ["disk-full"], rounds=1, minutes=1, json=False) == 1
+    assert run_chaos(Settings(), ["disk-full"], rounds=1, minutes=1, json=False) == 1
     assert "SKIPPED disk-full: no small disk can be mounted here" in capsys.readouterr().out
 
 

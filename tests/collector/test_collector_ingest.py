@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from collector_harness import Edge, call
 
-from gtm_dagster.eventlog.sqlite import EventLogError
+from gtm_dagster.eventlog import EventLogError
 from gtm_dagster.taxonomy import load_plan
 
 

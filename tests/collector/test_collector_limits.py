@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from collector_harness import Edge, call
 
-from gtm_dagster.eventlog.sqlite import EventLogError
+from gtm_dagster.eventlog import EventLogError
 
 KEY = {"X-Write-Key": "dev"}
 

@@ -13,7 +13,7 @@ from collector_harness import Edge
 
 from gtm_dagster.collector import KeyStore, KeyStoreError
 from gtm_dagster.collector.serve import ServeError, serve
-from gtm_dagster.eventlog.sqlite import EventLogError
+from gtm_dagster.eventlog import EventLogError
 from gtm_dagster.settings import Settings
 from gtm_dagster.taxonomy import load_plan
 
@@ -75,7 +75,7 @@ def test_a_heartbeat_that_cannot_be_stored_is_answered_with_503(edge: Edge) -> N
 
 
 def test_too_many_producers_are_refused(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gtm_dagster.eventlog.sqlite.MAX_PRODUCERS", 1)
+    monkeypatch.setattr("gtm_dagster.eventlog.group_commit.MAX_PRODUCERS", 1)
     assert [edge.post({"producer": name}, "/heartbeat").status for name in ("a", "b", "a")] == [200, 429, 200]
 
 

@@ -14,7 +14,7 @@ from gtm_dagster.commands.output import plain, records
 
 
 class Answer(NamedTuple):
-    """What one command line gave."""
+    """Exit code, stdout and stderr of one command line."""
 
     code: int
     out: str
@@ -44,7 +44,7 @@ def gtm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["nonsense"], "No such command 'nonsense'. (see `gtm --help`)"),
         (["refresh", "--nope"], "No such option: --nope (see `gtm refresh --help`)"),
@@ -57,16 +57,16 @@ def gtm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         (["--config", "missing.toml", "doctor"], "missing.toml: there is no such settings file"),
     ],
 )
-def test_wrong_usage_is_exit_code_2_and_one_line(gtm: Gtm, arguments: list[str], told: str) -> None:
+def test_wrong_usage_is_exit_code_2_and_one_line(gtm: Gtm, arguments: list[str], message: str) -> None:
     answer = gtm(*arguments)
     assert answer.code == 2
-    assert told in answer.err
+    assert message in answer.err
     assert answer.err.count("\n") == 1
     assert answer.out == ""
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["query", "SELECT 1"], "serving.duckdb is not there yet: run `gtm refresh` first"),
         (["quarantine", "list"], "run `gtm refresh` first"),
@@ -77,12 +77,12 @@ def test_wrong_usage_is_exit_code_2_and_one_line(gtm: Gtm, arguments: list[str],
         (["doctor", "--verify"], None),
     ],
 )
-def test_a_problem_is_exit_code_1_and_one_line(gtm: Gtm, arguments: list[str], told: str | None) -> None:
+def test_a_problem_is_exit_code_1_and_one_line(gtm: Gtm, arguments: list[str], message: str | None) -> None:
     answer = gtm(*arguments)
     assert answer.code == 1
     assert "Traceback" not in answer.err
-    if told:
-        assert told in answer.err
+    if message:
+        assert message in answer.err
         assert answer.err.count("\n") == 1
 
 
@@ -138,11 +138,11 @@ def test_a_pseudonym_is_stable_and_not_the_value(gtm: Gtm) -> None:
     assert first != gtm("privacy", "pseudonym", "someone.else@example.org").out.strip()
 
 
-def test_a_key_is_made_listed_and_revoked(gtm: Gtm) -> None:
-    made = gtm("keys", "add", "web", "--json").document
-    assert made["name"] == "web" and len(made["secret"]) > 20
+def test_a_key_is_added_listed_and_revoked(gtm: Gtm) -> None:
+    added = gtm("keys", "add", "web", "--json").document
+    assert added["name"] == "web" and len(added["secret"]) > 20
     assert [key["name"] for key in gtm("keys", "list", "--json").document] == ["web"]
-    assert made["secret"] not in gtm("keys", "list").out
+    assert added["secret"] not in gtm("keys", "list").out
     assert gtm("keys", "add", "web").code == 1
     assert gtm("keys", "revoke", "web").code == 0
     assert gtm("keys", "list", "--json").document == []
@@ -196,7 +196,7 @@ def test_simulate_import_refresh_query(gtm: Gtm) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "expected"),
     [
         (float("nan"), None),
         (float("inf"), None),
@@ -210,9 +210,9 @@ def test_simulate_import_refresh_query(gtm: Gtm) -> None:
         ({"a": (1, True, None)}, {"a": [1, True, None]}),
     ],
 )
-def test_values_as_json_takes_them(value: object, told: object) -> None:
-    assert plain(value) == told
+def test_values_as_json_takes_them(value: object, expected: object) -> None:
+    assert plain(value) == expected
 
 
-def test_columns_of_one_name_are_told_apart() -> None:
+def test_columns_of_one_name_get_a_number() -> None:
     assert records(["n", "n", "n_2"], [(1, 2, 3)]) == [{"n": 1, "n_2": 2, "n_2_2": 3}]

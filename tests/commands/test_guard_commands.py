@@ -21,11 +21,11 @@ def gtm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     monkeypatch.setenv("GTM_STATE_DIR", str(tmp_path / ".gtm"))
     (tmp_path / "gtm.toml").write_text(GUARDS + '[[guards]]\nflag = "other"\nconversion = "x"\nthreshold = 7\n')
 
-    def told(*arguments: str) -> tuple[int, str, str]:
+    def call(*arguments: str) -> tuple[int, str, str]:
         capsys.readouterr()
         return (run(["guard", *arguments]), *capsys.readouterr())
 
-    return told
+    return call
 
 
 def test_arm_turn_off_by_hand_replay_and_arm_again(gtm: Any, tmp_path: Path) -> None:
@@ -36,10 +36,9 @@ def test_arm_turn_off_by_hand_replay_and_arm_again(gtm: Any, tmp_path: Path) -> 
     rule = json.loads(flags.read_text())["flags"]["checkout-v2"]
     assert rule["defaultVariant"] == "off" and not rule.get("targeting")
     code, out, _ = gtm("status", "--json")
-    told = json.loads(out)
-    (guard,) = told["guards"]
+    (guard,) = json.loads(out)["guards"]
     assert (guard["state"], guard["epoch"]) == ("ROLLED_BACK", 1)
-    assert code == 1 and "guards[1].threshold: 7" in out, "the bad guard is told, and the good one is there"
+    assert code == 1 and "guards[1].threshold: 7" in out, "the bad guard is named, and the good one is there"
     episode = guard["last_rollback"]["episode"]
     assert gtm("replay", episode)[0] == 0
     set_split(flags, "checkout-v2", 0.1)
@@ -62,18 +61,18 @@ def test_arm_turn_off_by_hand_replay_and_arm_again(gtm: Any, tmp_path: Path) -> 
         (("simulate", "--visitors-per-minute", "10", "--ramp", "x"), 2, "x"),
     ],
 )
-def test_what_is_refused_is_told_in_a_line(gtm: Any, arguments: tuple[str, ...], code: int | None, words: str) -> None:
-    told, out, error = gtm(*arguments)
-    assert told in ((code,) if code is not None else (1, 2))
+def test_a_refusal_is_one_line(gtm: Any, arguments: tuple[str, ...], code: int | None, words: str) -> None:
+    ended, out, error = gtm(*arguments)
+    assert ended in ((code,) if code is not None else (1, 2))
     assert not out and words in error and "Traceback" not in error
 
 
 def test_a_simulation_says_what_scripts_read(gtm: Any) -> None:
     asked = ("simulate", "--visitors-per-minute", "100", "--drop", "0.9", "--hours", "1", "--runs", "5", "--seed", "7")
     code, out, _ = gtm(*asked, "--json")
-    told = json.loads(out)
-    assert code == 0 and told["runs"] == 5 and told["rolled_back_share"] == 1.0
-    assert 5 <= told["median_minutes"] <= 10 and told["median_visitors"] > 500
-    assert json.loads(gtm(*asked, "--json")[1]) == told, "the same seed"
+    document = json.loads(out)
+    assert code == 0 and document["runs"] == 5 and document["rolled_back_share"] == 1.0
+    assert 5 <= document["median_minutes"] <= 10 and document["median_visitors"] > 500
+    assert json.loads(gtm(*asked, "--json")[1]) == document, "the same seed"
     quiet = json.loads(gtm("simulate", "--visitors-per-minute", "10", "--drop", "0", "--runs", "3", "--json")[1])
     assert quiet["rolled_back_share"] == 0.0 and quiet["median_minutes"] is quiet["median_visitors"] is None

@@ -146,7 +146,7 @@ def test_exporting_a_bundle(
     for key, value in {**environ(state), "GTM_REFRESH__LOCK_TIMEOUT_SECONDS": "0"}.items():
         monkeypatch.setenv(key, value)
     monkeypatch.chdir(tmp_path)
-    with WarehouseLock(state).held("somebody", 0):
+    with WarehouseLock(state).hold("somebody", 0):
         assert gtm(["sql", "--bundle", "b"]) == 1
     assert "somebody" in capsys.readouterr().err
     assert gtm(["sql", "--bundle", "b"]) == 0

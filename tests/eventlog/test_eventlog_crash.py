@@ -81,11 +81,11 @@ def test_every_acknowledged_record_is_there_once_after_kills(tmp_path):
 
 
 def test_a_full_disk_refuses_the_append_keeps_the_rest_and_heals(tmp_path):
-    told = subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-c", FULL, str(tmp_path / "events.db")],
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
-    assert told.returncode == 0, told.stderr
-    acked, last = map(int, told.stdout.split())
+    assert done.returncode == 0, done.stderr
+    acked, last = map(int, done.stdout.split())
     assert acked > 0
     assert last == acked + 50

@@ -6,7 +6,8 @@ import pytest
 from eventlog_cases import DAY_US, MARCH_1, record
 
 from gtm_dagster.eventlog import Heartbeat
-from gtm_dagster.eventlog.sqlite import FORGOTTEN_US, MAX_PRODUCERS, REPLACED_US, SqliteEventLog
+from gtm_dagster.eventlog.group_commit import FORGOTTEN_US, MAX_PRODUCERS, REPLACED_US
+from gtm_dagster.eventlog.sqlite import SqliteEventLog
 
 SECOND = 1_000_000
 NOW = MARCH_1
@@ -14,9 +15,9 @@ NOW = MARCH_1
 
 @pytest.fixture
 def log(tmp_path):
-    made = SqliteEventLog(tmp_path / "events.db")
-    yield made
-    made.close()
+    opened = SqliteEventLog(tmp_path / "events.db")
+    yield opened
+    opened.close()
 
 
 @pytest.mark.parametrize(

@@ -10,15 +10,16 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from eventlog_cases import DAY_US, MARCH_1, quarantined, record
 
-from gtm_dagster.eventlog import AppendResult
-from gtm_dagster.eventlog.sqlite import EventLogError, SqliteEventLog
+from gtm_dagster.eventlog import AppendResult, EventLogError
+from gtm_dagster.eventlog.log_file import reading
+from gtm_dagster.eventlog.sqlite import SqliteEventLog
 
 
 @pytest.fixture
 def log(tmp_path):
-    made = SqliteEventLog(tmp_path / "events.db")
-    yield made
-    made.close()
+    opened = SqliteEventLog(tmp_path / "events.db")
+    yield opened
+    opened.close()
 
 
 def ids(log: SqliteEventLog) -> list[str | None]:
@@ -71,8 +72,8 @@ def test_offsets_have_no_gaps_whatever_threads_append(log):
     table, last = log.read_arrow(0, 1_000)
     assert table["row_no"].to_pylist() == list(range(1, last + 1))
     for batch, result in zip(batches, results, strict=True):
-        told = table["event_id"].to_pylist()[result.first_seq - 1 : result.last_seq]
-        assert told == [r.event_id for r, s in zip(batch, result.statuses, strict=True) if s == "accepted"]
+        ids_of_batch = table["event_id"].to_pylist()[result.first_seq - 1 : result.last_seq]
+        assert ids_of_batch == [r.event_id for r, s in zip(batch, result.statuses, strict=True) if s == "accepted"]
 
 
 @pytest.mark.parametrize(
@@ -99,8 +100,8 @@ def test_reading_after_an_offset(log, after, limit, expected):
 def test_records_come_back_as_they_were_stored(log):
     stored = [record("a", properties='{"ü":1}', consent="{}"), quarantined(None, raw="{}")]
     log.append(stored)
-    told, last = log.read_records(0)
-    assert ([(r.event_id, r.event_us, r.properties, r.sealed) for r in told], last) == (
+    stored_records, last = log.read_records(0)
+    assert ([(r.event_id, r.event_us, r.properties, r.sealed) for r in stored_records], last) == (
         [(r.event_id, r.event_us, r.properties, r.sealed) for r in stored], 2,
     )  # fmt: skip
 
@@ -111,8 +112,8 @@ def test_another_process_reads_what_was_acknowledged(log):
         "import sys; from pathlib import Path; from gtm_dagster.eventlog.sqlite import SqliteEventLog\n"
         "table, last = SqliteEventLog(Path(sys.argv[1])).read_arrow(2, 100); print(table['event_id'].to_pylist(), last)"
     )
-    told = subprocess.run([sys.executable, "-c", script, str(log.path)], capture_output=True, text=True, check=True)
-    assert told.stdout.strip() == "['2', '3', '4'] 5"
+    done = subprocess.run([sys.executable, "-c", script, str(log.path)], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "['2', '3', '4'] 5"
 
 
 def test_a_reopened_log_goes_on_where_it_stopped(tmp_path):
@@ -172,14 +173,16 @@ def test_every_commit_waits_for_the_disk(log):
     with sqlite3.connect(log.path) as con:
         assert con.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     con.close()
-    with log._reading() as own:
+    with reading(log.path) as own:
         assert own.execute("PRAGMA synchronous").fetchone() == (2,)
 
 
 def test_an_empty_append_asks_whether_there_is_room_for_events(log, monkeypatch):
     """SQLite finds room for a probe in its own log when the disk has none left; /readyz has to say so."""
     log.append([])
-    monkeypatch.setattr("gtm_dagster.eventlog.sqlite.full_disk", lambda _: "; no space left on its disk (0 bytes free)")
+    monkeypatch.setattr(
+        "gtm_dagster.eventlog.group_commit.full_disk", lambda _: "; no space left on its disk (0 bytes free)"
+    )
     with pytest.raises(EventLogError, match="no space left"):
         log.append([])
     monkeypatch.undo()

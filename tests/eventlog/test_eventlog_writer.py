@@ -3,7 +3,8 @@
 import pytest
 
 from gtm_dagster.admission.record import Record
-from gtm_dagster.eventlog.sqlite import EventLogError, SqliteEventLog
+from gtm_dagster.eventlog import EventLogError
+from gtm_dagster.eventlog.sqlite import SqliteEventLog
 
 
 def record(event_id: str, event_us: int) -> Record:

@@ -42,7 +42,7 @@ def test_two_writers_lose_nothing(tmp_path: Path) -> None:
     assert len(killlist.read(path)) == 40
 
 
-UNREADABLE = ["", "{", "[]", '{"flags": []}', "\xff"]
+UNREADABLE = ["", "{", "[]", '{"flags": []}', '{"format": 2, "flags": {}}', "\xff"]
 
 
 @pytest.mark.parametrize("text", UNREADABLE, ids=repr)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, text, update
+from sqlalchemy import update
 
-from gtm_dagster.opsstore import OpsStore, OpsStoreError, tables
+from gtm_dagster.eventlog import Position
+from gtm_dagster.opsstore import OpsStore, OpsStoreError, ProducerRow, tables
 
 KEY = "checkout:payment_completed:production"
 
@@ -172,10 +171,10 @@ def test_scenario_32_a_message_stays_due_until_it_arrives_or_is_given_up(store):
 
 def test_a_transaction_is_whole_or_nothing(store):
     with pytest.raises(RuntimeError), store.transaction() as con:
-        store.set_offset(con, "stream", 7)
+        store.set_position(con, "stream", Position("", 7))
         store.add_cells(con, KEY, {(1, 2, "control", -1): 3})
         raise RuntimeError
-    assert store.offsets() == {}
+    assert store.positions() == {}
     assert store.counts(KEY, 1) == []
 
 
@@ -209,8 +208,6 @@ BEATS = {"collector": (900, 1_000), "shop": (700, 990), "drill/canary": (50, 1_0
     ],
 )
 def test_the_watermark_of_a_flag(store, flag, watermark, reason):
-    from gtm_dagster.opsstore import ProducerRow
-
     with store.transaction() as con:
         store.set_producers(con, [ProducerRow(name, *told) for name, told in BEATS.items()])
         store.hold(con, "held:signup_completed:production", 300, 1_000)
@@ -219,8 +216,6 @@ def test_the_watermark_of_a_flag(store, flag, watermark, reason):
 
 
 def test_scenario_9_a_silent_producer_is_missing_after_two_minutes(store):
-    from gtm_dagster.opsstore import ProducerRow
-
     assert store.watermark_us("checkout") is None
     assert store.missing_producers("checkout", 10**15) == ()
     with store.transaction() as con:
@@ -236,45 +231,10 @@ def test_scenario_9_a_silent_producer_is_missing_after_two_minutes(store):
     assert store.watermark_us("checkout") == 9
 
 
-OPEN = """
-import sys
-from gtm_dagster.opsstore import OpsStore
-sys.stdin.readline()
-with OpsStore(sys.argv[1]) as store:
-    store.ensure(f"f:c:{sys.argv[2]}", "f", "c", sys.argv[2])
-"""
-
-
-def test_processes_that_start_at_once_make_the_tables_together(url):
-    started = [
-        subprocess.Popen([sys.executable, "-c", OPEN, url, str(n)], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for n in range(6)
-    ]  # fmt: skip
-    for process in started:
-        process.stdin.write("\n")
-        process.stdin.flush()
-    for process in started:
-        _, said = process.communicate(timeout=60)
-        assert process.returncode == 0, said
-    with OpsStore(url) as store:
-        assert len(store.guards()) == 6
-
-
-@pytest.mark.parametrize("version", ["2", "0"])
-def test_tables_of_another_version_are_refused(url, version):
-    OpsStore(url).close()
-    engine = create_engine(url)
-    with engine.begin() as con:
-        con.execute(text("UPDATE meta SET value = :v WHERE key = 'version'"), {"v": version})
-    engine.dispose()
-    with pytest.raises(OpsStoreError, match=f"version {version}, this gtm-dagster knows 1"):
-        OpsStore(url)
-
-
 @pytest.mark.parametrize(
     ("url", "told"),
     [
-        ("nonsense", "no database address"),
+        ("nonsense", "not a database address"),
         ("mysql://host/x", "not in mysql"),
         ("sqlite://", "names no file"),
         ("postgresql+psycopg://user:hidden@127.0.0.1:1/x", "refused"),

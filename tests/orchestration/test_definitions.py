@@ -1,10 +1,9 @@
-"""The Dagster layer as a user meets it: every asset told, every law a check, refresh a run the instance knows."""
+"""The Dagster layer as a user meets it: every asset described, every law a check, refresh a run the instance knows."""
 
 import json
 import random
 import subprocess
 import sys
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -13,12 +12,12 @@ from warehouse_cases import START, event, land, random_events, settings_for
 
 from gtm_dagster.definitions import build_defs
 from gtm_dagster.orchestration.dead_runs import fail_dead_runs
+from gtm_dagster.orchestration.instance import instance_of
 from gtm_dagster.orchestration.metadata import INLINE_LIMIT, bars
-from gtm_dagster.orchestration.refresh_run import fixed, instance_of, run_refresh
+from gtm_dagster.orchestration.refresh_run import fixed, run_refresh
 from gtm_dagster.warehouse.build import all_checks
 from gtm_dagster.warehouse.schema import built
 from gtm_dagster.warehouse.writer_lock import LockHeldError, WarehouseLock
-from sensors.event_log import decide
 
 ROOT = Path(__file__).parents[2]
 TABLES = {table.name.replace(".", "/") for table in built()} | {
@@ -26,7 +25,7 @@ TABLES = {table.name.replace(".", "/") for table in built()} | {
 }  # fmt: skip
 
 
-def test_every_asset_is_told(tmp_path):
+def test_every_asset_is_described(tmp_path):
     defs = build_defs(settings=settings_for(tmp_path))
     specs = {"/".join(spec.key.path): spec for spec in defs.resolve_all_asset_specs()}
     assert set(specs) == TABLES
@@ -61,8 +60,8 @@ def test_a_broken_contract_is_a_failed_check_without_a_materialisation(tmp_path)
     settings = settings_for(tmp_path)
     land(settings, [event("a", START, anonymous_id="x")], "import-1")
     manifest = settings.landing_dir / "_batches" / "import-1.json"
-    told = json.loads(manifest.read_text())
-    manifest.write_text(json.dumps({**told, "days": dict.fromkeys(told["days"], 5)}))
+    batch = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps({**batch, "rows": dict.fromkeys(batch["rows"], 5)}))
     result = run_refresh(settings, build_defs)
     assert not result.ok
     contract = next(check for check in result.checks if check.check == "contract")
@@ -88,7 +87,7 @@ def test_a_plain_run_refuses_changed_settings_and_refresh_says_what_it_rebuilt(t
 def test_a_busy_warehouse_is_named(tmp_path):
     settings = settings_for(tmp_path, GTM_REFRESH__LOCK_TIMEOUT_SECONDS="0.2")
     with (
-        WarehouseLock(settings.state_dir).held("somebody's erasure", 1),
+        WarehouseLock(settings.state_dir).hold("somebody's erasure", 1),
         pytest.raises(LockHeldError, match="somebody's erasure"),
     ):
         run_refresh(settings, build_defs)
@@ -148,24 +147,12 @@ def test_event_log_sensor(tmp_path, logged, running, expected):
         if running:
             instance.create_run_for_job(defs.resolve_job_def("refresh"), status=dg.DagsterRunStatus.STARTED)
         context = dg.build_sensor_context(instance=instance, definitions=defs)
-        told = defs.resolve_sensor_def("event_log_sensor").evaluate_tick(context)
+        tick = defs.resolve_sensor_def("event_log_sensor").evaluate_tick(context)
     if expected == "request":
-        assert [request.run_key for request in told.run_requests] == ["log-3"]
+        assert [request.run_key for request in tick.run_requests] == [f"log-{log.log_id}-3"]
     else:
-        assert expected in told.skip_message
-        assert told.run_requests == []
-
-
-@pytest.mark.parametrize(
-    ("failed_minutes_ago", "expected"),
-    [([], "nothing new"), ([1], "log-3-after-run0"), ([1, 2, 3], "asking again"), ([16, 17, 18], "log-3-after-run0")],
-    ids=["all landed", "a failed run may owe staging", "three failures in a row pause", "the pause ends"],
-)
-def test_event_log_sensor_after_failures(failed_minutes_ago, expected):
-    now = datetime(2026, 1, 1, tzinfo=UTC)
-    failed = [(f"run{i}", now - timedelta(minutes=m)) for i, m in enumerate(failed_minutes_ago)]
-    told = decide(3, 3, None, failed, now)
-    assert expected in (told.run_key if isinstance(told, dg.RunRequest) else told.skip_message)
+        assert expected in tick.skip_message
+        assert tick.run_requests == []
 
 
 def test_the_inline_picture_stays_below_the_limit_of_the_ui():

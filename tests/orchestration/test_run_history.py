@@ -8,27 +8,28 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from gtm_dagster.definitions import build_defs
-from gtm_dagster.orchestration import refresh_run as refresh
-from gtm_dagster.orchestration.refresh_run import HistoryError, dagster_home
+from gtm_dagster.orchestration import instance as instances
+from gtm_dagster.orchestration.instance import HistoryError, OpeningLock, dagster_home, instance_of, run_history
+from gtm_dagster.orchestration.refresh_run import run_refresh
 from gtm_dagster.settings import load_settings
 
 Usage = namedtuple("Usage", "total used free")
 
 
 @pytest.mark.parametrize(
-    ("free", "said"),
+    ("free", "expected"),
     [
         pytest.param(4_096, True, id="SQLite calls a full disk an I/O error"),
         pytest.param(50_000_000_000, False, id="an I/O error on a disk with room is one"),
     ],
 )
-def test_a_history_that_cannot_be_written_says_why(tmp_path, monkeypatch, free, said):
+def test_a_history_that_cannot_be_written_says_why(tmp_path, monkeypatch, free, expected):
     settings = load_settings(None, {"GTM_STATE_DIR": str(tmp_path)})
     monkeypatch.setattr("gtm_dagster.storage.disk_space.shutil.disk_usage", lambda _: Usage(100, 100, free))
-    with pytest.raises(HistoryError, match=r"run history cannot be written \(disk I/O error\)") as told:
-        with refresh._history(settings):
+    with pytest.raises(HistoryError, match=r"run history cannot be written \(disk I/O error\)") as raised:
+        with run_history(settings):
             raise OperationalError("INSERT", {}, sqlite3.OperationalError("disk I/O error"))
-    assert ("no space left" in str(told.value)) is said
+    assert ("no space left" in str(raised.value)) is expected
 
 
 def test_dagsters_settings_are_replaced_only_when_they_changed(tmp_path):
@@ -44,26 +45,26 @@ def test_dagsters_settings_are_replaced_only_when_they_changed(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("file", "said"),
+    ("file", "expected"),
     [
         pytest.param("events.db", r"^ingestion__landing_events: .*events\.db: cannot open the event log", id="the log"),
         pytest.param("warehouse.duckdb", r"^staging: .*warehouse\.duckdb", id="the working file, books included"),
     ],
 )
-def test_a_refresh_says_which_file_and_in_which_step(tmp_path, file, said):
+def test_a_refresh_says_which_file_and_in_which_step(tmp_path, file, expected):
     settings = load_settings(None, {"GTM_STATE_DIR": str(tmp_path)})
     (tmp_path / file).mkdir()
-    result = refresh.run_refresh(settings, build_defs)
+    result = run_refresh(settings, build_defs)
     assert not result.ok
-    assert re.search(said, result.error), result.error
+    assert re.search(expected, result.error), result.error
 
 
 def test_one_process_at_a_time_opens_the_history(tmp_path, monkeypatch):
     settings = load_settings(None, {"GTM_STATE_DIR": str(tmp_path)})
-    monkeypatch.setattr(refresh, "OPENING_SECONDS", 0.0)
-    with refresh.OpeningLock(dagster_home(settings)).held("opening", 1):
+    monkeypatch.setattr(instances, "OPENING_SECONDS", 0.0)
+    with OpeningLock(dagster_home(settings)).hold("opening", 1):
         with pytest.raises(HistoryError, match=r"is being opened by pid \d+ \(opening\)"):
-            with refresh.instance_of(settings):
+            with instance_of(settings):
                 pass
-    with refresh.instance_of(settings) as instance:
+    with instance_of(settings) as instance:
         assert instance.get_runs() == []

@@ -12,7 +12,7 @@ from traffic_cases import drawn, steady
 
 from gtm_dagster.opsstore import OpsStore, ProducerRow
 from gtm_dagster.rollout.control.arming import rearm
-from gtm_dagster.rollout.control.context import Post
+from gtm_dagster.rollout.control.context import GuardContext
 from gtm_dagster.rollout.guard.counts import SLOT_US, Counts
 from gtm_dagster.rollout.providers import Capabilities, FlagState, ProviderError
 from gtm_dagster.rollout.providers.flagd import Flagd, set_split
@@ -61,16 +61,18 @@ def heard(store: OpsStore, watermark_us: int, silent: Sequence[str] = ()) -> Non
         )
 
 
-def armed(settings: Settings, store: OpsStore, counts: Counts, guard: Guard = GUARD, **more: Any) -> tuple[Post, int]:
+def armed(
+    settings: Settings, store: OpsStore, counts: Counts, guard: Guard = GUARD, **more: Any
+) -> tuple[GuardContext, int]:
     """A guard armed at the start of planted counts, and the watermark at their end. Half of the units are treated."""
     writer = more.pop("writer", None)
     if writer is None:
         set_split(settings.flags_path, guard.flag, 0.5)
         writer = Flagd(settings.flags_path)
-    post = Post(store, settings, guard, writer, **more)
+    context = GuardContext(store, settings, guard, writer, **more)
     start_us = start_of(counts)
-    rearm(post, "ana", "release 12", since_us=start_us)
-    return post, plant(store, guard, counts, start_us)
+    rearm(context, "ana", "release 12", since_us=start_us)
+    return context, plant(store, guard, counts, start_us)
 
 
 class Clock:

@@ -91,9 +91,12 @@ def test_the_commented_file_names_every_setting() -> None:
         ("[attribution]\nwindows = [\n  # two\n  {model = 'linear', lookback_hours = 1},\n  {model = 'linear', lookback_hours = -3},\n]",
          "attribution.windows[1].lookback_hours: -3 is not a number above 0 (gtm.toml line 5)"),
         ("[[attribution.windows]]\nmodel = 'linear'\nlookback_hours = 1\n\n[[attribution.windows]]\nmodel = 'best'\nlookback_hours = 1",
-         "attribution.windows[1].model: 'best' is not one of first_touch, last_touch, linear, position_based, time_decay, inverse_age, last_non_direct (gtm.toml line 6)"),
+         "attribution.windows[1].model: 'best' is not one of first_touch, inverse_age, last_non_direct, last_touch, linear, position_based, time_decay (gtm.toml line 6)"),
         ("[[attribution.windows]]\nmodel = 'linear'\nlookback_hours = 1\n[[attribution.windows]]\nmodel = 'linear'\nlookback_hours = 1.0",
          "attribution.windows[1]: ('linear', 1.0) is already entry 0; name it once (gtm.toml line 4)"),
+        ("[[providers]]\nname = 'main'\nkind = 'optimizely'",
+         "providers[0].kind: 'optimizely' is not one of flagd, flagsmith, goff, growthbook, launchdarkly, posthog, unleash (gtm.toml line 3)"),
+        ("[[notify]]\nkind = 'pager'", "notify[0].kind: 'pager' is not one of slack, webhook (gtm.toml line 2)"),
         ("[[conversions]]\nvalue = 'amount'", "conversions[0].event: is missing (gtm.toml line 1)"),
         ("[funnel]\nsteps = []", "funnel.steps: the list is empty; it needs at least one entry (gtm.toml line 2)"),
         ("[funnel]\nsteps = [{stage = 'a', events = []}]", "funnel.steps[0].events: the list is empty"),
@@ -116,6 +119,7 @@ def test_a_bad_file_is_told_with_key_value_and_line(tmp_path: Path, text: str, m
         ("GTM_SESSIONS__TIMEOUT_MINUTES", "ten", "sessions.timeout_minutes: 'ten' is not a number above 0 (GTM_SESSIONS__TIMEOUT_MINUTES, read as JSON)"),
         ("GTM_SESSIONS__TIMEOUT_MINUTES", "0", "sessions.timeout_minutes: 0 is not a number above 0 (GTM_SESSIONS__TIMEOUT_MINUTES)"),
         ("GTM_ATTRIBUTION__WINDOWS", '[{"model":"linear","lookback_hours":1,"days":2}]', "attribution.windows[0].days: there is no such setting"),
+        ("GTM_PROVIDERS", '[{"name":"main","kind":3}]', "providers[0].kind: 3 is not one of flagd, flagsmith, goff,"),
         ("GTM_ATTRIBUTION__WINDOWS", "linear", "attribution.windows: 'linear' is not a list (GTM_ATTRIBUTION__WINDOWS, read as JSON)"),
     ],
 )  # fmt: skip
@@ -207,3 +211,8 @@ def test_a_guards_provider_is_the_embedded_file_unless_declared(tmp_path: Path) 
     )
     assert [settings.provider_of(guard).kind for guard in settings.guards] == ["unleash", "flagd"]
     assert settings.provider_of(settings.guards[1]).file == tmp_path / ".gtm" / "flags.json"
+
+
+def test_sinks_are_named_by_kind_and_place_never_by_address(tmp_path: Path) -> None:
+    text = '[[notify]]\nurl = "http://h/secret"\n[[notify]]\nkind = "slack"\nurl_env = "HOOK"\n'
+    assert list(told(tmp_path, text).sinks) == ["webhook[0]", "slack[1]"]

@@ -12,12 +12,12 @@ from typing import Any
 
 import msgspec
 
-from gtm_dagster.eventlog import Record
+from gtm_dagster.eventlog import Position, Record
 from gtm_dagster.eventlog.sqlite import SqliteEventLog
 from gtm_dagster.opsstore import OpsStore
 from gtm_dagster.rollout.guard.counts import SLOT_US
 from gtm_dagster.settings import Guard
-from gtm_dagster.stream import Worker
+from gtm_dagster.stream import GuardReducer, Worker
 
 NOON = 1_772_366_400_000_000
 """2026-03-01T12:00:00Z in microseconds; the start of a slot."""
@@ -95,7 +95,7 @@ class Deployment:
         self.log.append(list(records))
 
     def worker(self, batch: int = 50_000) -> Worker:
-        return Worker(self.log, self.store, self.guards, batch)
+        return Worker(self.log, self.store, [GuardReducer(self.store, self.guards)], batch)
 
     def count(self, records: Iterable[Record] = (), batch: int = 50_000) -> list[tuple[int, str, int, int]]:
         """Append and count with a new worker; the counts of the newest epoch."""
@@ -108,6 +108,13 @@ class Deployment:
     def counts(self, epoch: int | None = None, guard: Guard = GUARD) -> list[tuple[int, str, int, int]]:
         held = self.store.guard(guard.key)
         return self.store.counts(guard.key, held.epoch if epoch is None else epoch)
+
+    def rewind(self, positions: dict[str, int]) -> None:
+        """Set positions of the worker, by consumer, as after losing the transactions behind them."""
+        log_id = self.log.log_id
+        with self.store.transaction() as con:
+            for consumer, seq in positions.items():
+                self.store.set_position(con, consumer, Position(log_id, seq))
 
     def tables(self) -> dict[str, list[tuple[Any, ...]]]:
         """Everything that was counted."""

@@ -176,9 +176,12 @@ def test_any_order_split_repetition_and_restart_counts_the_same(records, data):
             here.worker(batch=data.draw(st.sampled_from((1, 3, 100)))).once()
             at += size
             if data.draw(st.booleans()):  # as after losing the last transactions: everything is read again
-                with here.store.transaction() as con:
-                    for consumer in ("stream", f"guard:{KEY}"):
-                        here.store.set_offset(con, consumer, data.draw(st.integers(0, 3)))
+                here.rewind(
+                    {
+                        name: data.draw(st.integers(0, min(3, here.log.last_seq())))
+                        for name in ("stream", f"guard:{KEY}")
+                    }
+                )
         if rearmed_after == len(parts):
             here.arm(second)
         here.append(order[at:])

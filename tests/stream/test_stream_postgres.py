@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from postgres_server import start_postgres
-from stream_cases import NOON, Deployment, exposure, reference, traffic
+from stream_cases import KEY, NOON, Deployment, exposure, reference, traffic
 
 from gtm_dagster.opsstore import OpsStore, OpsStoreError
 
@@ -29,9 +29,7 @@ def test_counts_on_postgresql(here):
     records = traffic(11)[::-1]
     for at in range(0, len(records), 30):
         here.count(records[at : at + 30], batch=7)
-    with here.store.transaction() as con:
-        here.store.set_offset(con, "stream", 3)
-        here.store.set_offset(con, "guard:" + here.guards[0].key, 3)
+    here.rewind({"stream": 3, f"guard:{KEY}": 3})
     assert here.count() == reference(records, NOON)
     here.append([exposure("one more", "control", NOON)])
     first, second = here.worker(), here.worker()

@@ -18,11 +18,13 @@ from types import SimpleNamespace
 import pytest
 from stream_cases import GUARD, HOUR, KEY, MINUTE, NOON, C, Deployment, T, cell, changed, conversion, exposure, traffic
 
+from gtm_dagster.eventlog import Position
 from gtm_dagster.opsstore import ProducerRow
 from gtm_dagster.settings import Guard
-from gtm_dagster.stream import Beside, StreamLock, Watcher, WorkerRunningError, worker
+from gtm_dagster.stream import SideTasks, StreamLock, Watcher, WorkerRunningError, guard_reducer
 
 BEAT = NOON + HOUR
+START = Position("", 0)
 
 
 def until(holds: Callable[[], object], seconds: float = 30.0) -> None:
@@ -39,7 +41,7 @@ def test_the_watermark_is_stored_with_the_counts_it_is_true_of(here):
     tail = here.worker(batch=2)
     seen = []
     while tail.step():
-        seen.append((here.store.offsets()["stream"], here.store.watermark_us("checkout")))
+        seen.append((here.store.positions()["stream"].seq, here.store.watermark_us("checkout")))
     assert seen == [(2, None), (4, None), (6, BEAT)]
     assert here.counts() == [cell(NOON, T, n=6)]
 
@@ -67,7 +69,7 @@ def test_records_nobody_counts_are_passed_over(tmp_path):
     here.append(traffic(1))
     tail = here.worker()
     tail.once()
-    assert (tail.place, tail.changed, here.tables()) == (
+    assert (tail.offset, tail.changed, here.tables()) == (
         here.log.last_seq(),
         0,
         {"guard_units": [], "guard_counts": []},
@@ -94,12 +96,12 @@ def test_a_guard_armed_later_counts_from_where_its_epoch_begins(tmp_path):
 
 def test_a_restart_goes_on_where_it_stopped(here):
     here.count([exposure(f"u{n}", T, NOON) for n in range(5)])
-    stored = here.store.offsets()
-    assert (stored["stream"], stored[f"guard:{KEY}"]) == (5, 5)
+    stored = here.store.positions()
+    assert (stored["stream"].seq, stored[f"guard:{KEY}"].seq) == (5, 5)
     here.append([exposure("v", C, NOON)])
     again = here.worker()
     again.once()
-    assert (again.place, again.changed) == (6, 1)
+    assert (again.offset, again.changed) == (6, 1)
 
 
 def test_another_window_counts_again_what_the_log_holds(here, caplog):
@@ -111,26 +113,15 @@ def test_another_window_counts_again_what_the_log_holds(here, caplog):
     assert here.count() == [cell(NOON, T), cell(NOON, T, 5 * MINUTE)]
 
 
-def test_another_log_is_counted_from_its_start(here, tmp_path, caplog):
-    here.count([exposure("u", T, NOON), exposure("v", T, NOON)])
-    here.log.close()
-    for path in tmp_path.glob("events.db*"):
-        path.unlink()
-    again = Deployment(tmp_path, armed_us=None)
-    assert again.count([exposure("w", C, NOON)]) == sorted([cell(NOON, T, n=2), cell(NOON, C)])
-    assert "another log" in caplog.text
-    again.close()
-
-
 OTHER = Guard("pricing", "signup_completed")
 
 
 def test_scenario_28_a_guard_that_cannot_be_counted_stops_no_other(tmp_path, monkeypatch, caplog):
     here = Deployment(tmp_path, GUARD, OTHER)
-    real = worker.count
+    real = guard_reducer.count
 
-    def fails_for_checkout(store, con, guard, epochs, seen):
-        counted = real(store, con, guard, epochs, seen)
+    def fails_for_checkout(store, con, guard, epochs, events):
+        counted = real(store, con, guard, epochs, events)
         if guard.key == KEY:
             raise KeyError("planted")
         return counted
@@ -139,12 +130,12 @@ def test_scenario_28_a_guard_that_cannot_be_counted_stops_no_other(tmp_path, mon
     here.worker().once()
     records = [exposure("u", T, NOON), exposure("u", C, NOON, flag="pricing")]
     with monkeypatch.context() as patched:
-        patched.setattr(worker, "count", fails_for_checkout)
+        patched.setattr(guard_reducer, "count", fails_for_checkout)
         here.log.beat("shop", BEAT, BEAT)
         tail = here.worker()
         here.append(records)
         tail.once()
-    assert f"{KEY}: cannot be counted" in caplog.text
+    assert f"{KEY}: cannot go on" in caplog.text
     assert tail.behind() == [KEY]
     assert (here.counts(), here.counts(guard=OTHER)) == ([], [cell(NOON, C)]), "half a batch is nothing"
     assert here.store.watermark_us("pricing") == BEAT
@@ -180,9 +171,9 @@ def test_a_store_that_fails_is_tried_again(here, monkeypatch, caplog):
 
 def test_scenario_17_two_workers_at_once(here, tmp_path):
     """The lock keeps them apart on one machine; the offset does where two machines share a PostgreSQL."""
-    with StreamLock(tmp_path).held("gtm stream", timeout_s=2):
+    with StreamLock(tmp_path).hold("gtm stream", timeout_s=2):
         with pytest.raises(WorkerRunningError, match=rf"pid {os.getpid()} \(gtm stream\)"):
-            with StreamLock(tmp_path).held("gtm stream", timeout_s=0):
+            with StreamLock(tmp_path).hold("gtm stream", timeout_s=0):
                 pass
     here.append([exposure("u", T, NOON)])
     first, second = here.worker(), here.worker()
@@ -227,7 +218,7 @@ def test_work_beside_goes_on_after_a_fault_and_apart_from_what_hangs(caplog):
         done.append(1)
         raise ValueError("planted")
 
-    with Beside({"hangs": (0.01, hang.wait), "fails": (0.01, fails)}):
+    with SideTasks({"hangs": (0.01, hang.wait), "fails": (0.01, fails)}):
         until(lambda: len(done) >= 3)
         hang.set()
     assert caplog.text.count("fails: ValueError: planted") == 1
@@ -267,12 +258,16 @@ def test_scenario_26_a_worker_killed_again_and_again_counts_as_a_clean_replay(tm
     rounds = 4
     for number in range(rounds):
         mine = parts[number::rounds]
-        before = here.store.offsets().get("stream", 0)
+        before = here.store.positions().get("stream", START).seq
         with gtm_stream(tmp_path / "killed") as process:
             for n, part in enumerate(mine):
                 here.append(part)
                 if n == len(mine) // 2:  # it counts, and there is more to come
-                    until(lambda at=before: here.store.offsets().get("stream", 0) > at or process.poll() is not None)
+                    until(
+                        lambda at=before: (
+                            here.store.positions().get("stream", START).seq > at or process.poll() is not None
+                        )
+                    )
                     here.append(mine[n + 1] if n + 1 < len(mine) else [])
                     process.send_signal(signal.SIGKILL)
             process.wait()

@@ -18,7 +18,7 @@ from pathlib import Path
 from warehouse_cases import refresh, settings_for
 from gtm_dagster.warehouse.writer_lock import WarehouseLock
 settings = settings_for(Path(sys.argv[1]))
-with WarehouseLock(settings.state_dir).held("a refresh to be killed", 5):
+with WarehouseLock(settings.state_dir).hold("a refresh to be killed", 5):
     print("started", flush=True)
     refresh(settings)
 """
@@ -45,7 +45,7 @@ def test_a_killed_refresh_leaves_nothing_to_clean(tmp_path):
             killed += 1
         child.communicate()
     assert killed >= 2
-    with WarehouseLock(settings.state_dir).held("the next refresh", 5):
+    with WarehouseLock(settings.state_dir).hold("the next refresh", 5):
         refresh(settings)
         result = verify(settings, PLAN)
     assert result.ok, result.first

@@ -28,10 +28,10 @@ def landed_and_staged(tmp_path, batches):
 def test_a_batch_that_lands_after_staging_waits_for_the_next_run(tmp_path):
     settings = landed_and_staged(tmp_path, 2)
     land(settings, [event("late", START, anonymous_id="x")], "import-late")
-    told = looked(settings)
-    assert len(told) == 2
-    assert all(result.passed for result in told.values())
-    assert told["books_balance"].metadata["rows_landed_meanwhile"] == 1
+    results = looked(settings)
+    assert len(results) == 2
+    assert all(result.passed for result in results.values())
+    assert results["books_balance"].metadata["rows_landed_meanwhile"] == 1
     assert refresh(settings).clean == 1
 
 

@@ -78,7 +78,7 @@ def test_a_batch_the_disk_refuses_leaves_nothing(tmp_path, monkeypatch):
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("gtm_dagster.warehouse.landing.files._fsync", full)
+    monkeypatch.setattr("gtm_dagster.storage.atomic_write.fsync", full)
     with pytest.raises(OSError, match="No space left"):
         land(settings, [event("e1", START, anonymous_id="a1")], "import-1")
     assert [path.name for path in settings.landing_dir.rglob("*") if path.is_file()] == [".writers"]

@@ -13,7 +13,7 @@ def test_while_a_run_writes_the_query_names_it_and_the_serving_copy_answers(tmp_
     land(settings, [event("e1", START, anonymous_id="a1")], "import-1")
     refresh(settings)
     monkeypatch.setattr(serving, "WORK_WAIT_SECONDS", 0.0)
-    with WarehouseLock(settings.state_dir).held("run 1234", 1):
+    with WarehouseLock(settings.state_dir).hold("run 1234", 1):
         with pytest.raises(QueryError, match=r"is being written by pid \d+ \(run 1234\); query the serving copy"):
             query(settings, "SELECT count(*) FROM staging.events", work=True)
         assert query(settings, "SELECT count(*) FROM core.sessions")[1] == [(1,)]
@@ -26,7 +26,7 @@ def test_while_the_working_file_is_queried_a_writer_waits_and_is_told(tmp_path, 
 
     def asked(*_: object, **__: object):
         with pytest.raises(LockHeldError, match=r"gtm query --work") as told:
-            with WarehouseLock(settings.state_dir).held("run 1234", 0):
+            with WarehouseLock(settings.state_dir).hold("run 1234", 0):
                 pass
         seen.append(told)
         raise serving.duckdb.IOException("stop here")

@@ -18,11 +18,12 @@ from gtm_dagster.warehouse.state import set_state
 from gtm_dagster.warehouse.verify import verify
 from gtm_dagster.warehouse.writer_lock import LockHeldError, WarehouseLock
 
+LOG_ID = "0123456789abcdef"
 HOLD = """
 import sys
 from gtm_dagster.warehouse.writer_lock import WarehouseLock
 from pathlib import Path
-with WarehouseLock(Path(sys.argv[1])).held("a test", 1):
+with WarehouseLock(Path(sys.argv[1])).hold("a test", 1):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -35,11 +36,11 @@ def test_the_lock_names_its_holder_and_dies_with_it(tmp_path):
     try:
         assert holder.stdout.readline().strip() == "held"
         with pytest.raises(LockHeldError, match=rf"pid {holder.pid} \(a test\)"):
-            with WarehouseLock(tmp_path).held("us", timeout_s=0.2):
+            with WarehouseLock(tmp_path).hold("us", timeout_s=0.2):
                 pass
         os.kill(holder.pid, signal.SIGKILL)
         holder.wait()
-        with WarehouseLock(tmp_path).held("us", timeout_s=5):
+        with WarehouseLock(tmp_path).hold("us", timeout_s=5):
             assert "us" in WarehouseLock(tmp_path).holder()
     finally:
         holder.kill()
@@ -48,11 +49,11 @@ def test_the_lock_names_its_holder_and_dies_with_it(tmp_path):
 
 def test_a_batch_without_its_manifest_does_not_count(tmp_path):
     settings = settings_for(tmp_path)
-    land(settings, [event("a", START, anonymous_id="x")], log_name(1, 1))
-    (settings.landing_dir / "_batches" / f"{log_name(1, 1)}.json").unlink()
+    land(settings, [event("a", START, anonymous_id="x")], log_name(LOG_ID, 1, 1))
+    (settings.landing_dir / "_batches" / f"{log_name(LOG_ID, 1, 1)}.json").unlink()
     assert Landing(settings.landing_dir).files() == []
-    assert Landing(settings.landing_dir).log_end() == 0
-    land(settings, [event("a", START, anonymous_id="x"), event("b", START, anonymous_id="x")], log_name(1, 2))
+    assert Landing(settings.landing_dir).log_positions() == []
+    land(settings, [event("a", START, anonymous_id="x"), event("b", START, anonymous_id="x")], log_name(LOG_ID, 1, 2))
     assert refresh(settings).clean == 2
 
 
@@ -72,7 +73,7 @@ def test_a_row_count_that_is_not_the_writers_stops_before_the_write(tmp_path):
     land(settings, [event("b", START, anonymous_id="x")], "import-2")
     manifest = settings.landing_dir / "_batches" / "import-2.json"
     told = json.loads(manifest.read_text())
-    manifest.write_text(json.dumps({**told, "days": {day: rows + 1 for day, rows in told["days"].items()}}))
+    manifest.write_text(json.dumps({**told, "rows": {day: rows + 1 for day, rows in told["rows"].items()}}))
     with pytest.raises(ContractBreak, match="its manifest says 2 rows, the file holds 1"):
         refresh(settings)
     assert rows_of(settings, "SELECT count(*) FROM staging.events") == [(1,)]

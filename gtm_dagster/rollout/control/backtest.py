@@ -108,22 +108,23 @@ def read_past(
 
 
 def _tables(settings: Settings, progress: Tell | None) -> Iterator[pa.Table]:
-    """Landed files, then the log past them. Its end is read first: what lands meanwhile is read twice, never missed."""
+    """Landed files, then the log past them. Their end is read first: what lands meanwhile is read twice, never missed."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from gtm_dagster.eventlog.sqlite import SqliteEventLog
-    from gtm_dagster.warehouse.landing import Landing
+    from gtm_dagster.eventlog import open_log
+    from gtm_dagster.warehouse.landing import Landing, complete
+    from gtm_dagster.warehouse.landing.from_log import waiting_offsets
 
     landing = Landing(settings.landing_dir)
-    after = landing.log_end()
+    after = waiting_offsets(settings).landed if settings.log_path.exists() else 0
     columns = [*_COLUMNS, "verdict"]
     files = landing.files()
     rows, done = sum(file.rows for file in files), 0
     for file in files:
         try:
             for batch in pq.ParquetFile(file.path).iter_batches(_CHUNK_ROWS, columns=columns):
-                yield _as_table(batch, columns)
+                yield complete(batch, columns)
                 done += batch.num_rows
                 if progress:
                     progress(done, rows)
@@ -131,25 +132,13 @@ def _tables(settings: Settings, progress: Tell | None) -> Iterator[pa.Table]:
             raise BacktestError(f"{file.path}: cannot be read ({error}); restore it from a backup") from error
     if not settings.log_path.exists():
         return
-    log = SqliteEventLog(settings.log_path, dedup_days=settings.dedup_days)
-    try:
+    with open_log(settings) as log:
         while True:
             table, last = log.read_arrow(after, _CHUNK_ROWS)
             if last <= after:
                 return
             yield table.select(columns)
             after = last
-    finally:
-        log.close()
-
-
-def _as_table(batch: pa.RecordBatch, columns: list[str]) -> pa.Table:
-    import pyarrow as pa
-
-    from gtm_dagster.warehouse.landing import ARROW_SCHEMA
-
-    schema = pa.schema([ARROW_SCHEMA.field(name) for name in columns])
-    return pa.Table.from_batches([batch]).select(columns).cast(schema)
 
 
 def _once(events: pa.Table) -> pa.Table:

@@ -1,8 +1,7 @@
-"""What an action on a flag needs, and what its steps answer."""
+"""What an action on a flag needs, and what its steps come to."""
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from gtm_dagster.rollout.providers import FlagState, FlagWriter, ProviderError, writer_for
+from gtm_dagster.storage.file_lock import FileLock
 
 if TYPE_CHECKING:
     from gtm_dagster.opsstore import GuardRow, OpsStore
@@ -24,18 +24,18 @@ class ActionFailed(Exception):
 
 
 @dataclass(frozen=True)
-class Step:
-    """What a step came to. `go_on`: the next step has something to do; `reason` says why not, with figures."""
+class StepResult:
+    """What a step came to. `proceed`: the next step has something to do; `reason` says why not, with figures."""
 
-    go_on: bool
+    proceed: bool
     outcome: str
     reason: str
     episode: str = ""
 
 
 @dataclass(frozen=True)
-class Post:
-    """What an action needs: store, settings, guard, its flag's provider, and the clock (microseconds UTC)."""
+class GuardContext:
+    """What an action on a guard needs: store, settings, guard, its flag's provider, and the clock (microseconds UTC)."""
 
     store: OpsStore
     settings: Settings
@@ -45,8 +45,8 @@ class Post:
     sleep: Callable[[float], None] = time.sleep
 
     @classmethod
-    def of(cls, settings: Settings, store: OpsStore, guard: Guard, environ: Mapping[str, str]) -> Post:
-        """The post of a declared guard. A provider that cannot be set up answers every call with the reason."""
+    def of(cls, settings: Settings, store: OpsStore, guard: Guard, environ: Mapping[str, str]) -> GuardContext:
+        """The context of a declared guard. A provider that cannot be set up answers every call with the reason."""
         try:
             writer = writer_for(settings.provider_of(guard), environ)
         except ProviderError as error:
@@ -55,10 +55,10 @@ class Post:
 
     @property
     def row(self) -> GuardRow:
-        """The guard's stored state; made (DISARMED) when nothing has named it yet."""
+        """The guard's stored state; created (DISARMED) when there is none yet."""
         self.store.ensure(self.guard.key, self.guard.flag, self.guard.conversion, self.guard.environment)
         row = self.store.guard(self.guard.key)
-        assert row is not None  # noqa: S101 - made above
+        assert row is not None  # noqa: S101 - `ensure` has written it
         return row
 
     def read_back(self) -> FlagState:
@@ -67,10 +67,10 @@ class Post:
 
     def last_seen(self) -> FlagState | None:
         """What the stream worker last read of the flag; None before its first look."""
-        held = self.store.flag_state(self.guard.key)
-        if held is None:
+        seen = self.store.flag_state(self.guard.key)
+        if seen is None:
             return None
-        return FlagState(held.enabled, held.share, held.fingerprint, f"as seen at {held.seen_us} us")
+        return FlagState(seen.enabled, seen.share, seen.fingerprint, f"as seen at {seen.seen_us} us")
 
     def move(self, row: GuardRow, state: str, reason: str, actor: str = GUARD_ACTOR, **detail: object) -> bool:
         """Compare-and-swap; an episode in `detail` becomes the row's."""
@@ -85,8 +85,8 @@ class Post:
         """One action a guard at a time on this machine; the kernel drops the lock of a killed process."""
         folder = self.settings.state_dir / "locks"
         folder.mkdir(parents=True, exist_ok=True)
-        with (folder / f"guard-{hashlib.sha256(self.guard.key.encode()).hexdigest()[:16]}.lock").open("a") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        with FileLock(folder / f"guard-{hashlib.sha256(self.guard.key.encode()).hexdigest()[:16]}.lock") as lock:
+            lock.take()
             yield
 
 

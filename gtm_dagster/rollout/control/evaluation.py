@@ -1,4 +1,4 @@
-"""From the ops store to a judgement: the one way counts, rule and sight of a guard are read. Writes nothing."""
+"""Evaluating a guard: the one way its counts, rule and signals are read from the ops store. Writes nothing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gtm_dagster.rollout.guard.counts import SLOT_US, Counts
-from gtm_dagster.rollout.guard.decide import ARMED, Decision, Sight, decide
+from gtm_dagster.rollout.guard.decide import ARMED, Decision, Signals, decide
 from gtm_dagster.rollout.guard.detector import Rule, Verdict, detect
 
 if TYPE_CHECKING:
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Judged:
+class Evaluation:
     """A guard at a moment: what is stored, what was counted, and what follows."""
 
     row: GuardRow
     rule: Rule
     counts: Counts
     verdict: Verdict
-    sight: Sight
+    signals: Signals
     decision: Decision
 
 
@@ -40,26 +40,26 @@ def counts_of(store: OpsStore, key: str, epoch: int, watermark_us: int) -> Count
     return Counts.from_rows(rows, watermark_us)
 
 
-def judge(
+def evaluate(
     store: OpsStore, settings: Settings, guard: Guard, row: GuardRow, now_us: int, until_us: int | None = None
-) -> Judged:
-    """Judge an armed guard now, or as of the watermark `until_us` (what a claim does)."""
+) -> Evaluation:
+    """Evaluate an armed guard now, or as of the watermark `until_us` (what a claim does)."""
     rule = rule_of(store, settings, guard)
     if until_us is None:
         flag = store.flag_state(guard.key)
-        sight = Sight(
+        signals = Signals(
             watermark_us=store.watermark_us(guard.flag),
             missing=store.missing_producers(guard.flag, now_us),
             flag_enabled=flag.enabled if flag else None,
         )
     else:
-        sight = Sight(watermark_us=until_us)
-    counts = counts_of(store, guard.key, row.epoch, sight.watermark_us or 0)
+        signals = Signals(watermark_us=until_us)
+    counts = counts_of(store, guard.key, row.epoch, signals.watermark_us or 0)
     verdict = detect(counts, rule)
-    return Judged(row, rule, counts, verdict, sight, decide(ARMED, verdict, sight, rule))
+    return Evaluation(row, rule, counts, verdict, signals, decide(ARMED, verdict, signals, rule))
 
 
 def store_exists(settings: Settings) -> bool:
-    """Whether the ops store was made already: asking must not make it."""
+    """Whether there is an ops store already: asking must not create one."""
     address = settings.ops_address
     return not address.startswith("sqlite:///") or Path(address.removeprefix("sqlite:///")).exists()

@@ -1,30 +1,44 @@
-"""The evidence of a rollback as one JSON document: whoever holds it recomputes the decision offline."""
+"""The evidence of a rollback as one JSON document: whoever has it recomputes the decision offline.
+
+A document names its format for ever. A format that adds a field raises FORMAT and gives the field a default, so that
+every older document is read; a field nobody knows is an error, because a decision might rest on it.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any, TypeVar
 
 import msgspec
 
 from gtm_dagster.rollout.guard.counts import Counts
-from gtm_dagster.rollout.guard.decide import ARMED, Decision, Sight, decide
+from gtm_dagster.rollout.guard.decide import ARMED, Decision, Signals, decide
 from gtm_dagster.rollout.guard.detector import Rule, Verdict, detect
 from gtm_dagster.rollout.providers import FlagState
 from gtm_dagster.settings import Guard
 
 FORMAT = 1
+"""The format that `to_json` writes, and the newest that `from_json` reads."""
+_KEYS = frozenset(
+    {
+        "format", "product_version", "guard", "rule", "counts", "verdict", "provider_before", "episode", "epoch",
+        "decided_us", "actor", "reason",
+    }
+)  # fmt: skip
+
+Part = TypeVar("Part")
 
 
-class BundleError(ValueError):
-    """A document that is not a bundle of this version; the message says what is wrong."""
+class EvidenceError(ValueError):
+    """A document that is no evidence this version reads; the message says what is wrong and the way out."""
 
 
 @dataclass(frozen=True)
-class Bundle:
-    """Guard, rule (planned shares included), counts and verdict of one episode, and what the provider told before."""
+class Evidence:
+    """Guard, rule (planned shares included), counts and verdict of one episode, and the flag before the action."""
 
     guard: Guard
     rule: Rule
@@ -51,59 +65,95 @@ def product_version() -> str:
         return "unknown"
 
 
-def to_json(bundle: Bundle) -> str:
+def to_json(evidence: Evidence) -> str:
     """The canonical text: sorted keys, no spaces, floats exact. `digest` is taken of it."""
     document = {
         "format": FORMAT,
         "product_version": product_version(),
-        "guard": msgspec.to_builtins(bundle.guard),
-        "rule": asdict(bundle.rule),
-        "counts": bundle.counts.to_json(),
-        "verdict": asdict(bundle.verdict),
-        "provider_before": None if bundle.before is None else asdict(bundle.before),
-        "episode": bundle.episode,
-        "epoch": bundle.epoch,
-        "decided_us": bundle.decided_us,
-        "actor": bundle.actor,
-        "reason": bundle.reason,
+        "guard": msgspec.to_builtins(evidence.guard),
+        "rule": asdict(evidence.rule),
+        "counts": evidence.counts.to_json(),
+        "verdict": asdict(evidence.verdict),
+        "provider_before": None if evidence.before is None else asdict(evidence.before),
+        "episode": evidence.episode,
+        "epoch": evidence.epoch,
+        "decided_us": evidence.decided_us,
+        "actor": evidence.actor,
+        "reason": evidence.reason,
     }
     return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
-def from_json(text: str) -> Bundle:
-    """The bundle of a document. Raises BundleError."""
+def from_json(text: str) -> Evidence:
+    """The evidence in a document of this format or an older one.
+
+    Raises EvidenceError for a newer format (naming the version to install), an unknown field, and anything else.
+    """
+    document = _document(text)
     try:
-        document = json.loads(text)
-        if document["format"] != FORMAT:
-            raise BundleError(f"format: {document['format']!r} is not {FORMAT}; use the version that wrote it")
-        return Bundle(
-            guard=msgspec.convert(document["guard"], Guard),
-            rule=Rule(**{**document["rule"], "shares": tuple((us, part) for us, part in document["rule"]["shares"])}),
+        before = document["provider_before"]
+        return Evidence(
+            guard=_part(Guard, document["guard"], "guard"),
+            rule=_part(Rule, document["rule"], "rule"),
             counts=Counts.from_json(document["counts"]),
-            verdict=Verdict(**document["verdict"]),
+            verdict=_part(Verdict, document["verdict"], "verdict"),
             episode=document["episode"],
             epoch=document["epoch"],
             decided_us=document["decided_us"],
-            before=None if (before := document["provider_before"]) is None else FlagState(**before),
+            before=None if before is None else _part(FlagState, before, "provider_before"),
             actor=document["actor"],
             reason=document["reason"],
         )
-    except BundleError:
+    except EvidenceError:
         raise
     except (KeyError, TypeError, ValueError) as error:
-        raise BundleError(f"not an evidence bundle: {type(error).__name__} {error}") from error
+        raise EvidenceError(f"not an evidence document: {type(error).__name__} {error}") from error
+
+
+def _document(text: str) -> dict[str, Any]:
+    """The document's keys and values, once its format is known to be readable."""
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        raise EvidenceError(f"not an evidence document: {error}") from error
+    number = document.get("format") if isinstance(document, dict) else None
+    if type(number) is not int or number < 1:
+        raise EvidenceError("not an evidence document: it names no format")
+    if number > FORMAT:
+        writer = document.get("product_version")
+        install = f"gtm-dagster {writer}, which wrote it" if writer not in (None, "unknown") else "a newer gtm-dagster"
+        raise EvidenceError(f"format {number} is newer than {FORMAT}, the newest this version reads; install {install}")
+    _refuse_unknown(document, _KEYS, "")
+    return document
+
+
+def _part(kind: type[Part], document: Any, name: str) -> Part:
+    """A part of the document as the dataclass or Struct it was written from."""
+    if not isinstance(document, dict):
+        raise EvidenceError(f"{name}: {document!r} is not an object")
+    if not issubclass(kind, msgspec.Struct):
+        _refuse_unknown(document, {field.name for field in fields(kind)}, f"{name}.")  # type: ignore[arg-type]
+    try:
+        return msgspec.convert(document, kind)
+    except msgspec.ValidationError as error:
+        raise EvidenceError(f"{name}: {error}") from error
+
+
+def _refuse_unknown(document: dict[str, Any], known: frozenset[str] | set[str], prefix: str) -> None:
+    for name in sorted(document.keys() - known):
+        raise EvidenceError(f"{prefix}{name}: there is no such field in format {document.get('format', FORMAT)}")
 
 
 def digest(text: str) -> str:
-    """SHA-256 of a bundle's text, 64 hex characters."""
+    """SHA-256 of a document's text, 64 hex characters."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def replay(bundle: Bundle) -> Verdict:
+def replay(evidence: Evidence) -> Verdict:
     """The verdict recomputed from the counts: equal in decision, log_e to 1e-9."""
-    return detect(bundle.counts, bundle.rule)
+    return detect(evidence.counts, evidence.rule)
 
 
-def replayed_decision(bundle: Bundle) -> Decision:
+def replayed_decision(evidence: Evidence) -> Decision:
     """What the guard decides on the recomputed verdict, as of the moment of the decision."""
-    return decide(ARMED, replay(bundle), Sight(watermark_us=bundle.decided_us), bundle.rule)
+    return decide(ARMED, replay(evidence), Signals(watermark_us=evidence.decided_us), evidence.rule)

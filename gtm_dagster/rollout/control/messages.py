@@ -1,28 +1,20 @@
-"""Telling people: messages go through the outbox of the ops store, so that a sink that is down delays and never loses one."""
+"""What people are told of an episode, put into the outbox of the ops store; `delivery` sends it from there."""
 
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import requests
-
 if TYPE_CHECKING:
-    from gtm_dagster.opsstore import NotificationRow, OpsStore, RollbackRow
-    from gtm_dagster.settings import Notify, Settings
-
-TIMEOUT_SECONDS = 3.0
-FIRST_WAIT_US = 5_000_000
-LONGEST_WAIT_US = 600_000_000
+    from gtm_dagster.opsstore import OpsStore, RollbackRow
+    from gtm_dagster.settings import Settings
 
 
 @dataclass(frozen=True)
 class Message:
-    """What is told: `event` (rolled_back, would_roll_back, rollback_failed, superseded, srm_hold, blind), one text, figures."""
+    """A message: `event` (rolled_back, would_roll_back, rollback_failed, superseded, srm_hold, blind), one text, figures."""
 
     event: str
     guard: str
@@ -30,74 +22,12 @@ class Message:
     figures: dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Delivery:
-    """One attempt: `error` is None when the sink took it."""
-
-    id: str
-    sink: str
-    error: str | None
-
-
-def sinks(settings: Settings) -> dict[str, Notify]:
-    """The declared sinks by the name the outbox keeps: kind and place in gtm.toml, never the address."""
-    return {f"{sink.kind}[{index}]": sink for index, sink in enumerate(settings.notify)}
-
-
 def enqueue(store: OpsStore, settings: Settings, episode: str, occurrence: str, message: Message, at_us: int) -> int:
     """Put the message into the outbox, once a sink and occurrence; returns to how many sinks it is new."""
     payload = json.dumps(asdict(message), sort_keys=True, ensure_ascii=False)
     return sum(
-        store.enqueue(f"{episode}:{occurrence}:{name}", episode, name, payload, at_us) for name in sinks(settings)
+        store.enqueue(f"{episode}:{occurrence}:{name}", episode, name, payload, at_us) for name in settings.sinks
     )
-
-
-def deliver_due(
-    store: OpsStore, settings: Settings, now_us: int, environ: Mapping[str, str] | None = None, only: str | None = None
-) -> list[Delivery]:
-    """Send what is due (`only` an episode's); what a sink refuses is due again after 5, 10, 20 ... at most 600 s."""
-    declared = sinks(settings)
-    environ = os.environ if environ is None else environ
-    told = []
-    for note in store.due(now_us):
-        if only is not None and note.episode != only:
-            continue
-        sink = declared.get(note.sink)
-        error = f"{note.sink} is no longer declared in gtm.toml" if sink is None else _post(sink, note, environ)
-        if error is None:
-            store.delivered(note.id, now_us)
-        else:
-            wait = min(FIRST_WAIT_US * 2 ** min(note.attempts, 20), LONGEST_WAIT_US)
-            store.failed(note.id, error, now_us + wait)
-        told.append(Delivery(note.id, note.sink, error))
-    return told
-
-
-def _post(sink: Notify, note: NotificationRow, environ: Mapping[str, str]) -> str | None:
-    """The reason it was not taken, None when it was. An address may be a secret: it never stands in the reason."""
-    url = sink.url or environ.get(sink.url_env or "")
-    if not url:
-        return f"no address: set {sink.url_env}" if sink.url_env else "no address: give url or url_env under [[notify]]"
-    message = json.loads(note.payload)
-    body = {"text": message["text"]} if sink.kind == "slack" else {"id": note.id, "episode": note.episode, **message}
-    try:
-        answer = requests.post(url, json=body, timeout=TIMEOUT_SECONDS, allow_redirects=False)
-    except requests.RequestException as error:
-        return f"not reached ({type(error).__name__})"
-    return None if answer.status_code // 100 == 2 else f"answered {answer.status_code}"
-
-
-def not_delivered(store: OpsStore) -> list[NotificationRow]:
-    """Messages that were tried and have not arrived."""
-    return [note for note in store.notifications() if note.status != "delivered" and note.attempts]
-
-
-def undelivered_line(notes: Sequence[NotificationRow]) -> str:
-    """One line for states and skip reasons; empty when everything arrived."""
-    if not notes:
-        return ""
-    last = notes[-1]
-    return f"not delivered: {len(notes)} message(s), {last.sink} {last.last_error} after {last.attempts} attempt(s)"
 
 
 def rollback_message(row: RollbackRow, event: str, detail: str = "") -> Message:

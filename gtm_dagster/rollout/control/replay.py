@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gtm_dagster.rollout.control.evidence import Bundle, replay, replayed_decision
+from gtm_dagster.rollout.control.evidence import Evidence, replay, replayed_decision
 
 TOLERANCE = 1e-9
 
@@ -25,26 +25,26 @@ class Comparison:
     estimate: float | None
 
 
-def compare(bundle: Bundle, intact: bool | None = None) -> Comparison:
+def compare(evidence: Evidence, intact: bool | None = None) -> Comparison:
     """Recompute and compare: decision equal, log e and estimate within 1e-9.
 
-    `intact`: whether the bundle is the one of the guard's history, None when there is none to ask.
+    `intact`: whether the evidence is the one of the guard's history, None when there is none to ask.
     """
-    told, recorded = replay(bundle), bundle.verdict
+    recomputed, recorded = replay(evidence), evidence.verdict
     wrong = []
     if intact is False:
         wrong.append("the bundle is not the one whose digest stands in the guard's history")
-    if told.fires != recorded.fires:
-        wrong.append(f"recorded fires={recorded.fires}, recomputed fires={told.fires}")
-    if bundle.by_evidence and not replayed_decision(bundle).act:
+    if recomputed.fires != recorded.fires:
+        wrong.append(f"recorded fires={recorded.fires}, recomputed fires={recomputed.fires}")
+    if evidence.by_evidence and not replayed_decision(evidence).act:
         wrong.append("the guard would not act on it")
-    if abs(told.log_e - recorded.log_e) > TOLERANCE:
-        wrong.append(f"log e differs by {told.log_e - recorded.log_e:.3g}")
-    if not _equal(told.estimate, recorded.estimate):
-        wrong.append(f"estimate {told.estimate} instead of {recorded.estimate}")
+    if abs(recomputed.log_e - recorded.log_e) > TOLERANCE:
+        wrong.append(f"log e differs by {recomputed.log_e - recorded.log_e:.3g}")
+    if not _equal(recomputed.estimate, recorded.estimate):
+        wrong.append(f"estimate {recomputed.estimate} instead of {recorded.estimate}")
     return Comparison(
-        bundle.guard.key, bundle.episode, bundle.epoch, not wrong, "; ".join(wrong), told.fires, recorded.log_e,
-        told.log_e, recorded.estimate, told.estimate,
+        evidence.guard.key, evidence.episode, evidence.epoch, not wrong, "; ".join(wrong), recomputed.fires, recorded.log_e,
+        recomputed.log_e, recorded.estimate, recomputed.estimate,
     )  # fmt: skip
 
 

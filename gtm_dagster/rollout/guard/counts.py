@@ -68,7 +68,9 @@ class Counts:
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> Counts:
-        """The counts of a document. ValueError when its slots are of another length."""
+        """The counts of a document. ValueError for an unknown field, and when its slots are of another length."""
+        for name in sorted(document.keys() - {"slot_us", "watermark_us", "rows"}):
+            raise ValueError(f"counts.{name}: there is no such field")
         if document["slot_us"] != SLOT_US:
             raise ValueError(f"slot_us: {document['slot_us']} is not {SLOT_US}; the counts are of another version")
         return cls.from_rows((tuple(row) for row in document["rows"]), int(document["watermark_us"]))

@@ -1,4 +1,4 @@
-"""From verdict and sight to what the guard is in and whether it acts. Pure; the only clock is the stream's watermark."""
+"""From verdict and signals to the guard's state and whether it acts. Pure; the only clock is the stream's watermark."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ UNFINISHED = frozenset({ROLLING_BACK, VERIFYING, ROLLBACK_FAILED})
 
 
 @dataclass(frozen=True)
-class Sight:
-    """What the guard can see.
+class Signals:
+    """What reaches the guard besides its counts.
 
-    `watermark_us`: all producers have sent everything up to it. `missing`: producers that have not been heard of for two
+    `watermark_us`: all producers have sent everything up to it. `missing`: producers without a heartbeat for two
     minutes. `flag_enabled`: as the stream worker last read it at the provider.
     """
 
@@ -41,17 +41,17 @@ class Decision:
     decided_us: int | None
 
 
-def decide(stored: str, verdict: Verdict | None, sight: Sight, rule: Rule) -> Decision:
-    """What follows. `verdict` may be None when there is nothing to judge; a blind or held guard never acts."""
-    at = sight.watermark_us
+def decide(stored: str, verdict: Verdict | None, signals: Signals, rule: Rule) -> Decision:
+    """What follows. `verdict` may be None when there is nothing to evaluate; a guard in BLIND or SRM_HOLD never acts."""
+    at = signals.watermark_us
     if stored in UNFINISHED:
         return Decision(stored, True, "the rollback is not finished; it is asked again", at)
     if stored != ARMED:
         return Decision(stored, False, _LATCHED.get(stored, ""), at)
-    blind = _blind(sight)
+    blind = _blind(signals)
     if blind:
         return Decision(BLIND, False, f"{blind}; timers stand still, the evidence is kept", at)
-    if sight.flag_enabled is False:
+    if signals.flag_enabled is False:
         return Decision(ARMED, False, "the flag is off at its provider; nothing to guard", at)
     if verdict is None or verdict.blocks == 0 or verdict.supported_since_us is None:
         return Decision(WARMUP, False, verdict.reason if verdict else "no counts yet", at)
@@ -78,11 +78,11 @@ _LATCHED = {
 }
 
 
-def _blind(sight: Sight) -> str:
-    if sight.watermark_us is None:
+def _blind(signals: Signals) -> str:
+    if signals.watermark_us is None:
         return "no producer has sent a heartbeat: what has not arrived cannot be told from what has not happened"
-    if sight.missing:
-        return f"no heartbeat for two minutes from {', '.join(sight.missing)}"
+    if signals.missing:
+        return f"no heartbeat for two minutes from {', '.join(signals.missing)}"
     return ""
 
 

@@ -1,169 +1,49 @@
-"""Where flags live: one small protocol over every provider, for the guard alone.
+"""Where flags live: one file a provider behind one small protocol, for the guard alone.
 
-A guard can read a flag, turn it off and see what a client is served; nothing here turns a flag on. Every call sets an
-absolute state, so a repeated call does no harm.
+A guard reads a flag, turns it off and asks what a client is served; nothing here turns a flag on. Every call sets an
+absolute state, so a repeated call does no harm. Belongs here: files that declare one `PROVIDER` each, named as the kind
+in `[[providers]]`, and the registry. Does not belong here: what two providers share (`base`), or when a flag is turned
+off (`control`).
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Mapping
+from importlib import import_module
 
+from gtm_dagster.rollout.providers.base.writer import (
+    Capabilities,
+    Conflict,
+    FlagState,
+    FlagWriter,
+    Provider,
+    ProviderError,
+)
 from gtm_dagster.settings import FlagProvider
+from gtm_dagster.settings.choices import module_names
+
+__all__ = ["Capabilities", "Conflict", "FlagState", "FlagWriter", "ProviderError", "kinds", "provider", "writer_for"]
 
 
-@dataclass(frozen=True)
-class FlagState:
-    """A flag in one environment as its provider tells it.
+def kinds() -> tuple[str, ...]:
+    """The kinds of providers, as `[[providers]]` spells them; none of them is imported."""
+    return module_names("rollout/providers")
 
-    `enabled`: somebody may be served the new flow. `share`: the planned treated share of units (1.0: everybody), None
-    where the flag is off or the provider does not tell one number. `fingerprint` changes with anything that decides who
-    is served what. `detail`: the deciding part, compact, for the audit record.
+
+def provider(kind: str) -> Provider:
+    """The class of a kind, imported on first use. Raises ProviderError for an unknown kind.
+
+    Raises ValueError for a file that declares no provider of its name.
     """
-
-    enabled: bool
-    share: float | None
-    fingerprint: str
-    detail: str
-
-
-@dataclass(frozen=True)
-class Capabilities:
-    """What a provider can do. `propagation_seconds`: until clients with default settings see a change.
-
-    `optimistic_lock`: the provider itself refuses to overwrite somebody's change; elsewhere `expected` is compared
-    just before the call. `may_need_approval`: a policy of the provider may refuse the change until somebody agrees.
-    """
-
-    percentage: bool
-    comment: bool
-    optimistic_lock: bool
-    dry_run: bool
-    propagation_seconds: float
-    may_need_approval: bool
+    if kind not in kinds():
+        raise ProviderError(f"{kind!r} is not a kind of flag provider; choose one of {', '.join(kinds())}")
+    module = import_module(f"{__name__}.{kind}")
+    declared: Provider | None = getattr(module, "PROVIDER", None)
+    if declared is None or declared.kind != kind:
+        raise ValueError(f"{module.__file__}: declares no PROVIDER of kind {kind!r}; a file here is one provider")
+    return declared
 
 
-class ProviderError(Exception):
-    """A call failed. `retry`: the same call may work later (429, 5xx, timeout, no connection).
-
-    `status` is the HTTP status, `retry_after` the seconds the provider asked to wait; None where there is none.
-    """
-
-    def __init__(
-        self, message: str, *, retry: bool = False, status: int | None = None, retry_after: float | None = None
-    ) -> None:
-        super().__init__(message)
-        self.retry = retry
-        self.status = status
-        self.retry_after = retry_after
-
-
-class Conflict(ProviderError):
-    """Somebody changed the flag meanwhile; nothing was written."""
-
-
-class FlagWriter(Protocol):
-    """One provider. Units are targeting keys. Every method raises ProviderError."""
-
-    @property
-    def kind(self) -> str:
-        """The provider's kind as in `[[providers]]`."""
-        ...
-
-    @property
-    def capabilities(self) -> Capabilities:
-        """What it can do."""
-        ...
-
-    def preflight(self, flag: str, environment: str) -> list[str]:
-        """What would keep a rollback from working, each with the way out; [] when nothing does. Writes nothing."""
-        ...
-
-    def read_back(self, flag: str, environment: str) -> FlagState:
-        """The flag now, never from a cache."""
-        ...
-
-    def turn_off(self, flag: str, environment: str, *, comment: str, expected: FlagState | None) -> None:
-        """Serve everybody the old flow; nothing happens when the flag is off already.
-
-        With `expected`, raises Conflict instead of overwriting a flag that has changed since.
-        """
-        ...
-
-    def evaluate(self, flag: str, environment: str, units: Sequence[str]) -> list[bool]:
-        """Whether a client that asks now is served the new flow, for each unit."""
-        ...
-
-
-def fingerprint(deciding: Any) -> str:
-    """16 hex digits of whatever decides who is served what."""
-    text = json.dumps(deciding, sort_keys=True, separators=(",", ":"), default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def compact(deciding: Any) -> str:
-    """JSON of the deciding part, at most 2,000 characters."""
-    text = json.dumps(deciding, sort_keys=True, separators=(",", ":"), default=str)
-    return text if len(text) <= 2_000 else text[:1_999] + "…"
-
-
-def nothing_to_do(state: FlagState, expected: FlagState | None, what: str) -> bool:
-    """True when the flag is off already; raises Conflict when it is on and not as expected."""
-    if not state.enabled:
-        return True
-    if expected is not None and state.fingerprint != expected.fingerprint:
-        raise Conflict(
-            f"{what}: somebody changed the flag ({expected.fingerprint} became {state.fingerprint}); left as it is. "
-            "Look at its history in the provider, then turn it off there or re-arm the guard."
-        )
-    return False
-
-
-def token_of(provider: FlagProvider, environ: Mapping[str, str]) -> str:
-    """The secret that `token_env` names; raises ProviderError when there is none."""
-    if provider.token_env is None:
-        raise ProviderError(
-            f'provider {provider.name}: kind {provider.kind} needs a token; set token_env = "NAME" under [[providers]] '
-            "and the secret in that variable"
-        )
-    token = environ.get(provider.token_env, "").strip()
-    if not token:
-        raise ProviderError(
-            f"provider {provider.name}: the variable {provider.token_env} is not set; it holds the provider's token "
-            "(docs/providers.md says which)"
-        )
-    return token
-
-
-def writer_for(provider: FlagProvider, environ: Mapping[str, str]) -> FlagWriter:
-    """The writer of a declared provider; raises ProviderError when its settings do not suffice. Calls nothing yet."""
-    if provider.kind == "flagd":
-        from gtm_dagster.rollout.providers.flagd import Flagd
-
-        return Flagd.of(provider)
-    if provider.kind == "unleash":
-        from gtm_dagster.rollout.providers.unleash import Unleash
-
-        return Unleash.of(provider, environ)
-    if provider.kind == "goff":
-        from gtm_dagster.rollout.providers.goff import GoFeatureFlag
-
-        return GoFeatureFlag.of(provider, environ)
-    if provider.kind == "launchdarkly":
-        from gtm_dagster.rollout.providers.launchdarkly import LaunchDarkly
-
-        return LaunchDarkly.of(provider, environ)
-    if provider.kind == "growthbook":
-        from gtm_dagster.rollout.providers.growthbook import GrowthBook
-
-        return GrowthBook.of(provider, environ)
-    if provider.kind == "posthog":
-        from gtm_dagster.rollout.providers.posthog import PostHog
-
-        return PostHog.of(provider, environ)
-    from gtm_dagster.rollout.providers.flagsmith import Flagsmith
-
-    return Flagsmith.of(provider, environ)
+def writer_for(declared: FlagProvider, environ: Mapping[str, str]) -> FlagWriter:
+    """The writer of a provider in gtm.toml; calls nothing yet. Raises ProviderError when its settings do not suffice."""
+    return provider(declared.kind).of(declared, environ)

@@ -8,12 +8,19 @@ environment, so `environment` chooses nothing here.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gtm_dagster.rollout.providers import Capabilities, FlagState, ProviderError, compact, fingerprint, nothing_to_do
-from gtm_dagster.rollout.providers.flagfile import Document, FlagFile, Held
+from gtm_dagster.rollout.providers.base.flag_file import Document, FlagFile, Snapshot
+from gtm_dagster.rollout.providers.base.writer import (
+    Capabilities,
+    FlagState,
+    ProviderError,
+    compact,
+    fingerprint,
+    nothing_to_do,
+)
 from gtm_dagster.settings import FlagProvider
 
 SCHEMA = "https://flagd.dev/schema/v0/flags.json"
@@ -38,7 +45,7 @@ class Flagd:
         self._file = FlagFile(path)
 
     @classmethod
-    def of(cls, provider: FlagProvider) -> Flagd:
+    def of(cls, provider: FlagProvider, environ: Mapping[str, str]) -> Flagd:
         """The writer of the declared provider. JSON only: of a YAML file the Python clients of flagd read the variants
         on and off as true and false, its server does not."""
         if provider.file is None or provider.file.suffix in (".yaml", ".yml"):
@@ -50,14 +57,14 @@ class Flagd:
     def preflight(self, flag: str, environment: str) -> list[str]:
         """Problems with the file, the flag, or this process's right to write."""
         try:
-            held = self._file.read()
-            rule = _rule(held.document, flag, self._file.path)
+            snapshot = self._file.read()
+            rule = _rule(snapshot.document, flag, self._file.path)
             _off_variant(rule, flag, self._file.path)
-            self._served(held.document, flag, ["preflight"])
+            self._served(snapshot.document, flag, ["preflight"])
         except ProviderError as error:
             return [str(error)]
         problems = self._file.unwritable()
-        if held.stale:
+        if snapshot.stale:
             problems.append(
                 f"flag file {self._file.path}: its mtime is older than the one written last, so running clients ignore "
                 "it; touch it"
@@ -71,16 +78,16 @@ class Flagd:
     def turn_off(self, flag: str, environment: str, *, comment: str, expected: FlagState | None) -> None:
         """Serves the variant whose value is false to everybody; the flag's other keys and other flags stay."""
 
-        def change(held: Held) -> Document | None:
-            rule = _rule(held.document, flag, self._file.path)
+        def change(snapshot: Snapshot) -> Document | None:
+            rule = _rule(snapshot.document, flag, self._file.path)
             off = _off_variant(rule, flag, self._file.path)
-            done = nothing_to_do(_state(held.document, flag, self._file.path), expected, f"flagd, flag {flag}")
+            done = nothing_to_do(_state(snapshot.document, flag, self._file.path), expected, f"flagd, flag {flag}")
             # An off file with an old mtime is off on disk only.
-            if done and rule.get("state") == "ENABLED" and not held.stale:
+            if done and rule.get("state") == "ENABLED" and not snapshot.stale:
                 return None
             rule["state"], rule["defaultVariant"] = "ENABLED", off
             rule.pop("targeting", None)
-            return held.document
+            return snapshot.document
 
         self._file.rewrite(change)
 
@@ -119,18 +126,18 @@ def set_split(path: Path, flag: str, treated_share: float, epoch: int | None = N
     Raises ProviderError for a share outside 0 to 1 and for what FlagFile raises.
     """
     if not 0 <= treated_share <= 1:
-        raise ProviderError(f"flagd, flag {flag}: {treated_share} is no share; give one from 0 to 1")
+        raise ProviderError(f"flagd, flag {flag}: {treated_share} is not a share; give one from 0 to 1")
     weight = round(treated_share * WEIGHTS)
 
-    def change(held: Held) -> Document:
-        flags = held.document.setdefault("flags", {})
+    def change(snapshot: Snapshot) -> Document:
+        flags = snapshot.document.setdefault("flags", {})
         rule = flags.setdefault(flag, {"variants": {"on": True, "off": False}})
         on, off = _variant(rule, True, flag, path), _off_variant(rule, flag, path)
         rule["state"], rule["defaultVariant"] = "ENABLED", off
         rule["targeting"] = {"fractional": [[on, weight], [off, WEIGHTS - weight]]}
         if epoch is not None:
             rule.setdefault("metadata", {})["epoch"] = epoch
-        return held.document
+        return snapshot.document
 
     FlagFile(path).rewrite(change, create={"$schema": SCHEMA, "flags": {}})
 
@@ -188,3 +195,6 @@ def _share(targeting: Any, variants: dict[str, Any]) -> float | None:
         total += weight
         on += weight if variants.get(part[0]) is True else 0
     return on / total if total else None
+
+
+PROVIDER = Flagd

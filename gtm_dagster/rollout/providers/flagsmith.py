@@ -7,7 +7,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from gtm_dagster.rollout.providers import (
+from gtm_dagster.rollout.providers.base.api import Api, each, segment
+from gtm_dagster.rollout.providers.base.writer import (
     Capabilities,
     FlagState,
     ProviderError,
@@ -16,7 +17,6 @@ from gtm_dagster.rollout.providers import (
     nothing_to_do,
     token_of,
 )
-from gtm_dagster.rollout.providers.http import Api, each, segment
 from gtm_dagster.settings import FlagProvider
 
 CLOUD, CLOUD_EDGE = "https://api.flagsmith.com", "https://edge.api.flagsmith.com"
@@ -111,15 +111,15 @@ class Flagsmith:
 
     def read_back(self, flag: str, environment: str) -> FlagState:
         """The feature's default in this environment; it is on for everybody or for nobody."""
-        return _state(self._read(flag, environment))
+        return _flag_state(self._read(flag, environment))
 
     def turn_off(self, flag: str, environment: str, *, comment: str, expected: FlagState | None) -> None:
         """Disables the environment's feature state."""
         what = _what(flag, environment)
-        told = self._read(flag, environment)
-        if nothing_to_do(_state(told), expected, f"flagsmith, {what}"):
+        state = self._read(flag, environment)
+        if nothing_to_do(_flag_state(state), expected, f"flagsmith, {what}"):
             return
-        path = f"/api/v1/environments/{segment(environment)}/featurestates/{told.id}/"
+        path = f"/api/v1/environments/{segment(environment)}/featurestates/{state.id}/"
         self._admin.send("PATCH", path, what=what, body={"enabled": False})
 
     def evaluate(self, flag: str, environment: str, units: Sequence[str]) -> list[bool]:
@@ -128,18 +128,18 @@ class Flagsmith:
 
         def served(unit: str) -> bool:
             body = {"identifier": unit, "traits": [], "transient": True}
-            told = self._sdk.ask("POST", "/api/v1/identities/", _Identity, what=what, body=body, headers=headers)
-            states = [one for one in told.flags if one.feature.name == flag]
-            return bool(states) and states[0].enabled
+            identity = self._sdk.ask("POST", "/api/v1/identities/", _Identity, what=what, body=body, headers=headers)
+            found = [served for served in identity.flags if served.feature.name == flag]
+            return bool(found) and found[0].enabled
 
         return each(units, served)
 
     def _read(self, flag: str, environment: str) -> _State:
         what = _what(flag, environment)
         path = f"/api/v1/environments/{segment(environment)}/featurestates/?feature_name={segment(flag)}"
-        for one in self._admin.ask("GET", path, _States, what=what).results:
-            if one.identity is None and one.feature_segment is None:
-                return one
+        for state in self._admin.ask("GET", path, _States, what=what).results:
+            if state.identity is None and state.feature_segment is None:
+                return state
         raise ProviderError(f"{self._admin.name}, {what}: no such feature here; check the guard's flag", status=404)
 
 
@@ -147,6 +147,9 @@ def _what(flag: str, environment: str) -> str:
     return f"flag {flag} in {environment}"
 
 
-def _state(told: _State) -> FlagState:
-    deciding = [told.enabled, told.feature_state_value, told.multivariate_feature_state_values]
-    return FlagState(told.enabled, 1.0 if told.enabled else None, fingerprint(deciding), compact(deciding))
+def _flag_state(state: _State) -> FlagState:
+    deciding = [state.enabled, state.feature_state_value, state.multivariate_feature_state_values]
+    return FlagState(state.enabled, 1.0 if state.enabled else None, fingerprint(deciding), compact(deciding))
+
+
+PROVIDER = Flagsmith

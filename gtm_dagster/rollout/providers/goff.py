@@ -1,4 +1,4 @@
-"""GO Feature Flag: the file its relay proxy retrieves is rewritten, then the relay is told to fetch it.
+"""GO Feature Flag: the file its relay proxy retrieves is rewritten, then the relay is asked to fetch it.
 
 The relay has no API that writes flags. It is asked over OFREP what it serves now. Where the file is only a copy of what
 a repository or a bucket holds, rewriting it here changes nothing for long: declare the file the relay reads.
@@ -12,7 +12,9 @@ from typing import Any
 
 from msgspec import Struct
 
-from gtm_dagster.rollout.providers import (
+from gtm_dagster.rollout.providers.base.api import Api, each, segment
+from gtm_dagster.rollout.providers.base.flag_file import Document, FlagFile, Snapshot
+from gtm_dagster.rollout.providers.base.writer import (
     Capabilities,
     FlagState,
     ProviderError,
@@ -21,8 +23,6 @@ from gtm_dagster.rollout.providers import (
     nothing_to_do,
     token_of,
 )
-from gtm_dagster.rollout.providers.flagfile import Document, FlagFile, Held
-from gtm_dagster.rollout.providers.http import Api, each, segment
 from gtm_dagster.settings import FlagProvider
 
 _DECIDING = ("variations", "targeting", "defaultRule", "scheduledRollout", "experimentation", "disable")
@@ -58,7 +58,7 @@ class GoFeatureFlag:
 
     @classmethod
     def of(cls, provider: FlagProvider, environ: Mapping[str, str]) -> GoFeatureFlag:
-        """`url` is the relay that clients ask, `refresh_url` the one told to refresh (default: the same)."""
+        """`url` is the relay that clients ask, `refresh_url` the one asked to refresh (default: the same)."""
         name = f"provider {provider.name}"
         if provider.file is None:
             raise ProviderError(f"{name}: kind goff needs file = the flag file that the relay retrieves")
@@ -97,16 +97,16 @@ class GoFeatureFlag:
         """Makes the variation whose value is false the only rule, then refreshes the relay (also when the file is off
         already: an earlier refresh may have failed)."""
 
-        def change(held: Held) -> Document | None:
-            rule = _rule(held.document, flag, self._path)
+        def change(snapshot: Snapshot) -> Document | None:
+            rule = _rule(snapshot.document, flag, self._path)
             off = _off_variation(rule, flag, self._path)
-            done = nothing_to_do(_state(held.document, flag, self._path), expected, f"goff, flag {flag}")
+            done = nothing_to_do(_state(snapshot.document, flag, self._path), expected, f"goff, flag {flag}")
             if done and not rule.get("disable"):
                 return None
             for name in _DROPPED:
                 rule.pop(name, None)
             rule["defaultRule"] = {"variation": off}
-            return held.document
+            return snapshot.document
 
         self._file.rewrite(change)
         self._refresh_now(flag)
@@ -122,8 +122,8 @@ class GoFeatureFlag:
         return each(units, served)
 
     def _refresh_now(self, flag: str) -> None:
-        told = self._refresh.ask("POST", "/admin/v1/retriever/refresh", _Refreshed, what=f"flag {flag}")
-        if not told.refreshed:
+        answer = self._refresh.ask("POST", "/admin/v1/retriever/refresh", _Refreshed, what=f"flag {flag}")
+        if not answer.refreshed:
             raise ProviderError(
                 f"{self._refresh.name}, flag {flag}: the relay could not fetch its flag file; its log says why",
                 retry=True,
@@ -166,3 +166,6 @@ def _share(rule: dict[str, Any]) -> float | None:
         return float(sum(weights[name] for name in weights if variations[name] is True) / sum(weights.values()))
     except (KeyError, TypeError, AttributeError, ArithmeticError):
         return None
+
+
+PROVIDER = GoFeatureFlag

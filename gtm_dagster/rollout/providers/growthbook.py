@@ -7,7 +7,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from gtm_dagster.rollout.providers import (
+from gtm_dagster.rollout.providers.base.api import Api, each, segment
+from gtm_dagster.rollout.providers.base.writer import (
     Capabilities,
     FlagState,
     ProviderError,
@@ -16,7 +17,6 @@ from gtm_dagster.rollout.providers import (
     nothing_to_do,
     token_of,
 )
-from gtm_dagster.rollout.providers.http import Api, each, segment
 from gtm_dagster.settings import FlagProvider
 
 
@@ -87,18 +87,18 @@ class GrowthBook:
 
     def read_back(self, flag: str, environment: str) -> FlagState:
         """The feature in this environment; `share` where one rule without condition decides."""
-        told, here = self._read(flag, environment)
-        rules = [one for one in told.rules if _applies(one, environment)]
-        default = told.default_value if here.default_value is None else here.default_value
+        feature, here = self._read(flag, environment)
+        rules = [rule for rule in feature.rules if _applies(rule, environment)]
+        default = feature.default_value if here.default_value is None else here.default_value
         deciding = {
             "enabled": here.enabled,
-            "archived": told.archived,
+            "archived": feature.archived,
             "defaultValue": default,
             "rules": rules,
-            "prerequisites": told.prerequisites,
+            "prerequisites": feature.prerequisites,
         }
         share = _share(rules, default)
-        enabled = here.enabled and not told.archived and share != 0
+        enabled = here.enabled and not feature.archived and share != 0
         return FlagState(enabled, share if enabled else None, fingerprint(deciding), compact(deciding))
 
     def turn_off(self, flag: str, environment: str, *, comment: str, expected: FlagState | None) -> None:
@@ -115,21 +115,21 @@ class GrowthBook:
 
         def served(unit: str) -> bool:
             body = {"attributes": {"id": unit}, "environments": [environment]}
-            told = self._api.ask("POST", f"{_path(flag)}/evaluate", _Results, what=what, body=body)
-            here = [one for one in told.results if one.environment == environment]
+            answer = self._api.ask("POST", f"{_path(flag)}/evaluate", _Results, what=what, body=body)
+            here = [result for result in answer.results if result.environment == environment]
             return bool(here) and here[0].enabled and here[0].value in (True, "true")
 
         return each(units, served)
 
     def _read(self, flag: str, environment: str) -> tuple[_Feature, _Environment]:
         what = _what(flag, environment)
-        told = self._api.ask("GET", _path(flag), _Answer, what=what).feature
-        if environment not in told.environments:
+        feature = self._api.ask("GET", _path(flag), _Answer, what=what).feature
+        if environment not in feature.environments:
             raise ProviderError(
-                f"{self._api.name}, {what}: no such environment (there are: {', '.join(sorted(told.environments))}); "
+                f"{self._api.name}, {what}: no such environment (there are: {', '.join(sorted(feature.environments))}); "
                 "correct the guard's environment"
             )
-        return told, told.environments[environment]
+        return feature, feature.environments[environment]
 
 
 def _what(flag: str, environment: str) -> str:
@@ -145,7 +145,7 @@ def _applies(rule: dict[str, Any], environment: str) -> bool:
 
 
 def _share(rules: list[dict[str, Any]], default: Any) -> float | None:
-    live = [one for one in rules if one.get("enabled", True)]
+    live = [rule for rule in rules if rule.get("enabled", True)]
     if not live:
         return float(default in (True, "true"))
     if len(live) > 1 or live[0].get("condition") not in (None, "", "{}") or default not in (False, "false"):
@@ -156,3 +156,6 @@ def _share(rules: list[dict[str, Any]], default: Any) -> float | None:
         return 1.0
     coverage = live[0].get("coverage")
     return float(coverage) if live[0].get("type") == "rollout" and isinstance(coverage, int | float) else None
+
+
+PROVIDER = GrowthBook

@@ -7,7 +7,8 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from gtm_dagster.rollout.providers import (
+from gtm_dagster.rollout.providers.base.api import Api, each, segment
+from gtm_dagster.rollout.providers.base.writer import (
     Capabilities,
     FlagState,
     ProviderError,
@@ -16,7 +17,6 @@ from gtm_dagster.rollout.providers import (
     nothing_to_do,
     token_of,
 )
-from gtm_dagster.rollout.providers.http import Api, each, segment
 from gtm_dagster.settings import FlagProvider
 
 SEMANTIC_PATCH = {"Content-Type": "application/json; domain-model=launchdarkly.semanticpatch"}
@@ -111,8 +111,8 @@ class LaunchDarkly:
         )
 
         def served(unit: str) -> bool:
-            told = self._api.ask("POST", path, _Evaluations, what=what, body={"kind": "user", "key": unit})
-            values = [one.value for one in told.items if one.key == flag]
+            answer = self._api.ask("POST", path, _Evaluations, what=what, body={"kind": "user", "key": unit})
+            values = [evaluated.value for evaluated in answer.items if evaluated.key == flag]
             if not values:
                 raise ProviderError(f"{self._api.name}, {what}: not among the evaluated flags; check flag and project")
             return values[0] is True
@@ -122,12 +122,12 @@ class LaunchDarkly:
     def _read(self, flag: str, environment: str) -> tuple[list[Any], dict[str, Any]]:
         """The values of the flag's variations, and its settings in the environment."""
         path = f"/api/v2/flags/{segment(self._project)}/{segment(flag)}?env={segment(environment)}"
-        told = self._api.ask("GET", path, _Flag, what=_what(flag, environment))
-        if environment not in told.environments:
+        found = self._api.ask("GET", path, _Flag, what=_what(flag, environment))
+        if environment not in found.environments:
             raise ProviderError(
                 f"{self._api.name}, {_what(flag, environment)}: no such environment; correct the guard's environment"
             )
-        return [one.value for one in told.variations], told.environments[environment]
+        return [variation.value for variation in found.variations], found.environments[environment]
 
     def _patch(self, flag: str, environment: str, comment: str, *, dry_run: bool = False) -> None:
         query = f"{_IGNORE}&dryRun=true" if dry_run else _IGNORE
@@ -147,7 +147,7 @@ def _what(flag: str, environment: str) -> str:
 
 
 def _value(values: list[Any], index: Any) -> Any:
-    """A variation's value; None where no variation is chosen (clients then get their own default)."""
+    """A variation's value; None where no variation is set (clients then get their own default)."""
     return values[index] if isinstance(index, int) and 0 <= index < len(values) else None
 
 
@@ -159,6 +159,9 @@ def _share(here: dict[str, Any], values: list[Any]) -> float | None:
         if "rollout" not in default:
             return float(_value(values, default["variation"]) is True)
         parts = default["rollout"]["variations"]
-        return float(sum(one["weight"] for one in parts if _value(values, one["variation"]) is True) / _FULL)
+        return float(sum(part["weight"] for part in parts if _value(values, part["variation"]) is True) / _FULL)
     except (KeyError, TypeError):
         return None
+
+
+PROVIDER = LaunchDarkly

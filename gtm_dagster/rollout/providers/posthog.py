@@ -7,7 +7,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from gtm_dagster.rollout.providers import (
+from gtm_dagster.rollout.providers.base.api import Api, each, segment
+from gtm_dagster.rollout.providers.base.writer import (
     Capabilities,
     FlagState,
     ProviderError,
@@ -16,7 +17,6 @@ from gtm_dagster.rollout.providers import (
     nothing_to_do,
     token_of,
 )
-from gtm_dagster.rollout.providers.http import Api, each, segment
 from gtm_dagster.settings import FlagProvider
 
 WRITE_SCOPES = {"*", "feature_flag:write"}
@@ -66,7 +66,7 @@ class PostHog:
         token = token_of(provider, environ)
         if not provider.project.isdigit():
             raise ProviderError(
-                f"provider {provider.name}: project {provider.project!r} is no project number; PostHog shows it in the "
+                f"provider {provider.name}: project {provider.project!r} is not a project number; PostHog shows it in the "
                 "address /project/NUMBER"
             )
         api = Api(
@@ -82,12 +82,12 @@ class PostHog:
         """Problems with key, its scopes, and the flag."""
         try:
             self._read(flag)
-            told = self._api.ask("GET", "/api/personal_api_keys/@current/", _Key, what=f"flag {flag}")
+            key = self._api.ask("GET", "/api/personal_api_keys/@current/", _Key, what=f"flag {flag}")
         except ProviderError as error:
             return [str(error)]
-        if WRITE_SCOPES.isdisjoint(told.scopes or []):
+        if WRITE_SCOPES.isdisjoint(key.scopes or []):
             return [
-                f"{self._api.name}: the key's scopes are {', '.join(told.scopes or []) or 'none'}; turning off "
+                f"{self._api.name}: the key's scopes are {', '.join(key.scopes or []) or 'none'}; turning off "
                 "needs feature_flag:write"
             ]
         return []
@@ -98,30 +98,30 @@ class PostHog:
 
     def turn_off(self, flag: str, environment: str, *, comment: str, expected: FlagState | None) -> None:
         """Makes the flag inactive, for the version just read: PostHog answers 409 when somebody was faster."""
-        told = self._read(flag)
-        if nothing_to_do(_state(told), expected, f"posthog, flag {flag}"):
+        found = self._read(flag)
+        if nothing_to_do(_state(found), expected, f"posthog, flag {flag}"):
             return
         body: dict[str, Any] = {"active": False}
-        if told.version is not None:
-            body |= {"version": told.version, "original_flag": {"active": True}}
-        self._api.send("PATCH", f"{self._path()}{told.id}/", what=f"flag {flag}", body=body)
+        if found.version is not None:
+            body |= {"version": found.version, "original_flag": {"active": True}}
+        self._api.send("PATCH", f"{self._path()}{found.id}/", what=f"flag {flag}", body=body)
 
     def evaluate(self, flag: str, environment: str, units: Sequence[str]) -> list[bool]:
         """What PostHog evaluates for these distinct ids; any variant counts as the new flow."""
 
         def served(unit: str) -> bool:
             path = f"{self._path()}evaluation_reasons?distinct_id={segment(unit)}"
-            told = self._api.ask("GET", path, dict[str, _Evaluation], what=f"flag {flag}")
-            return flag in told and bool(told[flag].value)
+            evaluations = self._api.ask("GET", path, dict[str, _Evaluation], what=f"flag {flag}")
+            return flag in evaluations and bool(evaluations[flag].value)
 
         return each(units, served)
 
     def _read(self, flag: str) -> _Flag:
         """The flag with this key; the API finds by number only, so it is searched for."""
         path = f"{self._path()}?search={segment(flag)}&limit=500"
-        for one in self._api.ask("GET", path, _Flags, what=f"flag {flag}").results:
-            if one.key == flag and not one.deleted:
-                return one
+        for found in self._api.ask("GET", path, _Flags, what=f"flag {flag}").results:
+            if found.key == flag and not found.deleted:
+                return found
         raise ProviderError(
             f"{self._api.name}, flag {flag}: project {self._project} has no such flag; check the guard's flag",
             status=404,
@@ -131,10 +131,10 @@ class PostHog:
         return f"/api/projects/{self._project}/feature_flags/"
 
 
-def _state(told: _Flag) -> FlagState:
-    deciding = {"active": told.active, "filters": told.filters}
-    share = _share(told.filters)
-    enabled = told.active and share != 0
+def _state(found: _Flag) -> FlagState:
+    deciding = {"active": found.active, "filters": found.filters}
+    share = _share(found.filters)
+    enabled = found.active and share != 0
     return FlagState(enabled, share if enabled else None, fingerprint(deciding), compact(deciding))
 
 
@@ -148,3 +148,6 @@ def _share(filters: dict[str, Any]) -> float | None:
         return 1.0 if percentage is None else float(percentage) / 100
     except (KeyError, TypeError, ValueError, AttributeError):
         return None
+
+
+PROVIDER = PostHog

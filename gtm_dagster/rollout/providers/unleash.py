@@ -13,7 +13,8 @@ from typing import Any
 
 from msgspec import Struct, to_builtins
 
-from gtm_dagster.rollout.providers import (
+from gtm_dagster.rollout.providers.base.api import Api, segment
+from gtm_dagster.rollout.providers.base.writer import (
     Capabilities,
     FlagState,
     ProviderError,
@@ -22,7 +23,6 @@ from gtm_dagster.rollout.providers import (
     nothing_to_do,
     token_of,
 )
-from gtm_dagster.rollout.providers.http import Api, segment
 from gtm_dagster.settings import FlagProvider
 
 BACKEND_TOKEN_SUFFIX = "_BACKEND"  # noqa: S105 - the end of a variable's name
@@ -150,8 +150,8 @@ class Unleash:
 
     def read_back(self, flag: str, environment: str) -> FlagState:
         """The flag in this environment; `share` where its one strategy is a plain percentage."""
-        told, here = self._here(flag, environment)
-        deciding = {**to_builtins(here), "dependencies": told.dependencies}
+        feature, here = self._here(flag, environment)
+        deciding = {**to_builtins(here), "dependencies": feature.dependencies}
         share = _share(here.strategies) if here.enabled else None
         return FlagState(here.enabled, share, fingerprint(deciding), compact(deciding))
 
@@ -176,41 +176,40 @@ class Unleash:
             return []
         context = {"appName": "gtm-guard", "userId": ",".join(units)}
         body = {"environments": [environment], "projects": [self._project], "context": context}
-        told = self._admin.ask("POST", "/api/admin/playground/advanced", _Playground, what=what, body=body)
-        here = [
-            one
-            for feature in told.features
+        answer = self._admin.ask("POST", "/api/admin/playground/advanced", _Playground, what=what, body=body)
+        served = {
+            played.context.user_id: played.is_enabled
+            for feature in answer.features
             if feature.name == flag
-            for one in feature.environments.get(environment, [])
-        ]
-        served = {one.context.user_id: one.is_enabled for one in here}
+            for played in feature.environments.get(environment, [])
+        }
         if missing := [unit for unit in units if unit not in served]:
             raise ProviderError(f"unleash, {what}: the playground did not evaluate {len(missing)} of {len(units)} ids")
         return [served[unit] for unit in units]
 
     def _here(self, flag: str, environment: str) -> tuple[_Feature, _Environment]:
         what = _what(flag, environment)
-        told = self._admin.ask("GET", self._path(flag), _Feature, what=what)
-        if told.archived:
+        feature = self._admin.ask("GET", self._path(flag), _Feature, what=what)
+        if feature.archived:
             raise ProviderError(f"{self._admin.name}, {what}: the flag is archived; revive it or remove its guard")
-        for one in told.environments:
-            if one.name == environment:
-                return told, one
-        there = ", ".join(sorted(one.name for one in told.environments))
+        for here in feature.environments:
+            if here.name == environment:
+                return feature, here
+        there = ", ".join(sorted(other.name for other in feature.environments))
         raise ProviderError(
             f"{self._admin.name}, {what}: no such environment for this flag (there are: {there}); correct the guard's "
             "environment"
         )
 
     def _permission(self, what: str, environment: str) -> list[str]:
-        """Whether the token's permissions, as Unleash tells them, include turning the flag off."""
-        for one in self._admin.ask("GET", "/api/admin/user", _User, what=what).permissions:
-            if one.permission == "ADMIN":
+        """Whether the token's permissions, as Unleash lists them, include turning the flag off."""
+        for granted in self._admin.ask("GET", "/api/admin/user", _User, what=what).permissions:
+            if granted.permission == "ADMIN":
                 return []
             if (
-                one.permission == "UPDATE_FEATURE_ENVIRONMENT"
-                and one.project in (None, "*", self._project)
-                and one.environment in (None, "", "*", environment)
+                granted.permission == "UPDATE_FEATURE_ENVIRONMENT"
+                and granted.project in (None, "*", self._project)
+                and granted.environment in (None, "", "*", environment)
             ):
                 return []
         return [
@@ -222,12 +221,12 @@ class Unleash:
         """Whether change requests (Unleash Enterprise) would hold the rollback up."""
         path = f"/api/admin/projects/{segment(self._project)}/change-requests/config"
         try:
-            told = self._admin.ask("GET", path, list[_ChangeRequests], what=what)
+            configured = self._admin.ask("GET", path, list[_ChangeRequests], what=what)
         except ProviderError as error:
             if error.status == 404:
                 return []
             raise
-        if any(one.environment == environment and one.change_request_enabled for one in told):
+        if any(each.environment == environment and each.change_request_enabled for each in configured):
             return [
                 f"{self._admin.name}, {what}: change requests are on in this environment, so turning off waits for an "
                 "approval; give the guard's token the permission to skip them"
@@ -254,7 +253,7 @@ def _environment_of(features: dict[str, Any]) -> str | None:
 
 def _share(strategies: list[_Strategy]) -> float | None:
     """The percentage of the one strategy without constraints; None for several, or for other kinds."""
-    live = [one for one in strategies if not one.disabled]
+    live = [strategy for strategy in strategies if not strategy.disabled]
     if len(live) != 1 or live[0].constraints or live[0].segments:
         return None
     if live[0].name == "default":
@@ -275,7 +274,12 @@ def _by_engine(features: dict[str, Any], flag: str, units: Sequence[str]) -> lis
     engine = UnleashEngine()
     try:
         engine.take_state(json.dumps(features))
-        told = [engine.is_enabled(flag, {"userId": unit}) for unit in units]
+        answers = [engine.is_enabled(flag, {"userId": unit}) for unit in units]
     except YggdrasilError as error:
         raise ProviderError(f"unleash, flag {flag}: the SDK's engine cannot evaluate it ({error})") from error
-    return [bool(getattr(one, "is_enabled", one)) for one in told]  # engines before 2.0 answer with the bool itself
+    return [
+        bool(getattr(answer, "is_enabled", answer)) for answer in answers
+    ]  # engines before 2.0 answer with the bool itself
+
+
+PROVIDER = Unleash

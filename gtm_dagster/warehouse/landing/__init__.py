@@ -1,5 +1,10 @@
-"""The landing zone: immutable Parquet files by ingest date, written by imports and by what follows the event log."""
+"""The landing zone: immutable Parquet files by ingest date, written by imports and by what follows the event log.
 
-from gtm_dagster.warehouse.landing.files import ARROW_SCHEMA, DAY_US, Landing, LandingFile, log_name
+Here belongs what a file and its manifest say. Not here: what its rows mean (staging).
+"""
 
-__all__ = ["ARROW_SCHEMA", "DAY_US", "Landing", "LandingFile", "log_name"]
+from gtm_dagster.warehouse.landing.columns import ARROW_SCHEMA, complete
+from gtm_dagster.warehouse.landing.files import DAY_US, Landing, LandingFile
+from gtm_dagster.warehouse.landing.manifests import log_name
+
+__all__ = ["ARROW_SCHEMA", "DAY_US", "Landing", "LandingFile", "complete", "log_name"]

@@ -1,15 +1,11 @@
 """The landing zone: immutable Parquet files by ingest date (UTC date of `received_us`), written once by rename.
 
-A file's name says what it holds (an offset range of the log, or the content of an imported file), so writing the same
+A file's name says what it holds (an offset range of a log, or the content of an imported file), so writing the same
 batch again is a no-op and a crash between two files is healed by writing the batch again.
 """
 
 from __future__ import annotations
 
-import fcntl
-import json
-import os
-import re
 import shutil
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -21,12 +17,21 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gtm_dagster.admission.record import LANDING_COLUMNS
+from gtm_dagster.eventlog import Position
+from gtm_dagster.storage.atomic_write import Drafts
+from gtm_dagster.storage.file_lock import FileLock
+from gtm_dagster.warehouse.landing.columns import complete
+from gtm_dagster.warehouse.landing.manifests import (
+    FILE_METADATA,
+    LogRange,
+    encoded,
+    log_name,
+    log_range,
+    manifest_of,
+    read_manifest,
+)
 
-_ARROW_TYPES = {"str": pa.string(), "int64": pa.int64(), "bytes": pa.binary()}
-ARROW_SCHEMA = pa.schema([pa.field(name, _ARROW_TYPES[kind]) for name, kind in LANDING_COLUMNS])
 DAY_US = 86_400_000_000
-_LOG_NAME = re.compile(r"^log-(\d+)-(\d+)$")
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,8 @@ class Landing:
 
     A batch is one file an ingest date and, written last, a manifest: a file without a manifest does not count, so a
     writer killed half-way leaves nothing that anybody reads, and the next one removes it. `write` raises OSError when
-    the disk refuses.
+    the disk refuses; what reads manifests raises NewerFormatError when a later version wrote one, ContractBreak when
+    one is torn.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -81,22 +87,22 @@ class Landing:
         """Land `table` (the LANDING columns) as batch `name`; returns its paths. A landed name is left as it is."""
         if self.has(name) or table.num_rows == 0:
             return [self._path(day, name) for day in self._days(name)]
-        table = table.select(ARROW_SCHEMA.names).cast(ARROW_SCHEMA)
+        table = complete(table)
         day_numbers = table.column("received_us").to_numpy() // DAY_US
         manifest = self._manifest(name)
         manifest.parent.mkdir(parents=True, exist_ok=True)
-        with self._writing(), _Parts() as parts:
+        with self._writing(), Drafts() as drafts:
             rows: dict[str, int] = {}
             for day_no in np.unique(day_numbers):
                 day = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=int(day_no))).date().isoformat()
                 path = self._path(day, name)
                 path.parent.mkdir(parents=True, exist_ok=True)
-                chosen = table.filter(pa.array(day_numbers == day_no))
-                pq.write_table(chosen, parts.of(path), compression="zstd", row_group_size=122_880)
-                rows[day] = chosen.num_rows
-            parts.rename()
-            parts.of(manifest).write_text(json.dumps({"name": name, "days": rows}))
-            parts.rename()
+                part = table.filter(pa.array(day_numbers == day_no)).replace_schema_metadata(FILE_METADATA)
+                pq.write_table(part, drafts.of(path), compression="zstd", row_group_size=122_880)
+                rows[day] = part.num_rows
+            drafts.rename()
+            drafts.of(manifest).write_bytes(encoded(manifest_of(name, rows, table)))
+            drafts.rename()
         return [self._path(day, name) for day in rows]
 
     @contextmanager
@@ -107,41 +113,35 @@ class Landing:
         lands again, perhaps with another end and so under another name. An import's file without a manifest stays,
         importing the same file again completes it.
         """
-        with (self.folder / "_batches" / ".writers").open("a") as handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                pass
-            else:
+        with FileLock(self.folder / "_batches" / ".writers") as lock:
+            if lock.take(0):
                 self._remove_leftovers()
-            fcntl.flock(handle, fcntl.LOCK_SH)
+            lock.take(shared=True)
             yield
 
     def _remove_leftovers(self) -> None:
         for pattern in ("ingest_date=*/.*.part", "_batches/.*.part"):
             for part in self.folder.glob(pattern):
                 part.unlink(missing_ok=True)
-        end = self.log_end()
+        ends = {log_id: last.last_seq for log_id, last in self._last_ranges().items()}
         for path in self.folder.glob("ingest_date=*/log-*.parquet"):
-            match = _LOG_NAME.match(path.stem)
-            if match and int(match.group(1)) > end:
+            batch = log_range(path.stem)
+            if batch is not None and batch.first_seq > ends.get(batch.log_id, 0):
                 path.unlink(missing_ok=True)
 
     def _days(self, name: str) -> dict[str, int]:
-        try:
-            return dict(json.loads(self._manifest(name).read_text())["days"])
-        except FileNotFoundError:
-            return {}
+        manifest = read_manifest(self._manifest(name))
+        return manifest.rows if manifest else {}
 
     def files(self) -> list[LandingFile]:
         """Every file of every whole batch, oldest ingest date first."""
-        found = [
-            LandingFile(self._path(day, manifest.stem), date.fromisoformat(day), manifest.stem, rows)
-            for manifest in (self.folder / "_batches").glob("*.json")
-            if not manifest.name.startswith(".")
-            for day, rows in self._days(manifest.stem).items()
+        files = [
+            LandingFile(self._path(day, path.stem), date.fromisoformat(day), path.stem, rows)
+            for path in (self.folder / "_batches").glob("*.json")
+            if not path.name.startswith(".")
+            for day, rows in self._days(path.stem).items()
         ]
-        return sorted(found, key=lambda file: (file.ingest_date, file.name))
+        return sorted(files, key=lambda file: (file.ingest_date, file.name))
 
     def lend(self, folder: Path, names: Collection[str]) -> None:
         """Make at `folder` a landing zone of these batches alone; their files stay where they are."""
@@ -155,48 +155,25 @@ class Landing:
             if self.has(name):
                 shutil.copyfile(self._manifest(name), manifests / f"{name}.json")
 
-    def log_end(self) -> int:
-        """The last log offset that has landed, 0 before the first. The loader goes on behind it."""
-        names = [_LOG_NAME.match(path.stem) for path in (self.folder / "_batches").glob("log-*.json")]
-        return max((int(match.group(2)) for match in names if match), default=0)
+    def _last_ranges(self) -> dict[str, LogRange]:
+        """Of each log the range that ends last, from the names of the batches."""
+        ends: dict[str, LogRange] = {}
+        for path in (self.folder / "_batches").glob("log-*.json"):
+            batch = log_range(path.stem)
+            if batch is not None and (batch.log_id not in ends or batch.last_seq > ends[batch.log_id].last_seq):
+                ends[batch.log_id] = batch
+        return ends
 
+    def log_positions(self) -> list[Position]:
+        """How far each log has landed that the batches name, by log id; none before the first.
 
-def log_name(first_seq: int, last_seq: int) -> str:
-    """The landing name of a range of log offsets, both included."""
-    return f"log-{first_seq:015d}-{last_seq:015d}"
-
-
-class _Parts:
-    """Files under temporary names: `rename` makes all of them durable and puts them in place; else they go away."""
-
-    def __init__(self) -> None:
-        self._held: dict[Path, Path] = {}
-
-    def __enter__(self) -> _Parts:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for part in self._held.values():
-            part.unlink(missing_ok=True)
-
-    def of(self, path: Path) -> Path:
-        """The temporary name of `path`."""
-        return self._held.setdefault(path, path.with_name(f".{path.name}.{os.getpid()}.part"))
-
-    def rename(self) -> None:
-        """Every file so far in place, and its folder's entry on disk."""
-        for part in self._held.values():
-            _fsync(part)
-        for path, part in self._held.items():
-            part.replace(path)
-        for folder in {path.parent for path in self._held}:
-            _fsync(folder)
-        self._held = {}
-
-
-def _fsync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        A log from before logs had an identity has the id "".
+        """
+        positions = []
+        for log_id, last in sorted(self._last_ranges().items()):
+            manifest = (
+                read_manifest(self._manifest(log_name(log_id, last.first_seq, last.last_seq))) if log_id else None
+            )
+            received_us = manifest.log.received_us if manifest and manifest.log else None
+            positions.append(Position(log_id, last.last_seq, received_us))
+        return positions

@@ -1,12 +1,16 @@
-"""Event log -> landing: what lies past the last landed offset becomes files named by their offsets."""
+"""Event log -> landing: what lies past the last landed offset becomes files named by the log and its offsets."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
-from gtm_dagster.eventlog.sqlite import SqliteEventLog
+import pyarrow as pa
+
+from gtm_dagster.eventlog import EventLog, LogChangedError, Position, open_log
+from gtm_dagster.settings import Settings
 from gtm_dagster.taxonomy.conform import ContractBreak
 from gtm_dagster.warehouse.context import BuildContext
 from gtm_dagster.warehouse.landing import Landing, log_name
@@ -32,28 +36,79 @@ class LandResult:
         return asdict(self)
 
 
+def landed_positions(landing: Landing, log: EventLog) -> list[Position]:
+    """The positions that decide where landing goes on.
+
+    Those in logs that `log` does not continue; when there are none its own, and while it has none those it continues.
+    """
+    positions = landing.log_positions()
+    foreign = [position for position in positions if not log.continues(position.log_id)]
+    own = [position for position in positions if position.log_id == log.log_id]
+    return foreign or own or positions
+
+
+def landed_end(landing: Landing, log: EventLog) -> int:
+    """The offset of `log` up to which everything has landed.
+
+    Raises LogChangedError when the landing zone has read records that this log does not have, or never read what is
+    gone from it.
+    """
+    positions: Sequence[Position | None] = landed_positions(landing, log) or [None]
+    return min(log.resume(position, from_start=True) for position in positions)
+
+
+def missing_log(settings: Settings) -> LogChangedError | None:
+    """What to say when there is no log; None when none has landed either."""
+    positions = Landing(settings.landing_dir).log_positions()
+    if settings.log_path.exists() or not positions:
+        return None
+    return LogChangedError(
+        f"{settings.log_path}: there is no event log, but offsets up to {positions[-1].seq} of one have landed; restore "
+        "it or, when it is gone for good, run `gtm log accept --reason TEXT`",
+        "other",
+    )
+
+
+class LogOffsets(NamedTuple):
+    """Up to where log `log_id` has landed, and its newest offset; 0, 0 and "" before the first event."""
+
+    landed: int
+    newest: int
+    log_id: str
+
+
+def waiting_offsets(settings: Settings) -> LogOffsets:
+    """What of the event log waits to be landed. Never opens DuckDB.
+
+    Raises LogChangedError as `landed_end`, and when the log is gone.
+    """
+    if not settings.log_path.exists():
+        if gone := missing_log(settings):
+            raise gone
+        return LogOffsets(0, 0, "")
+    with open_log(settings) as log:
+        return LogOffsets(landed_end(Landing(settings.landing_dir), log), log.last_seq(), log.log_id)
+
+
 def land_log(ctx: BuildContext, progress: Callable[[int, int], None] | None = None) -> LandResult:
-    """Land everything the event log holds past the last landed offset, then tell the log how far this consumer is."""
+    """Land everything the event log holds past the last landed offset, then commit this consumer to the log.
+
+    Raises LogChangedError when the log does not continue what has landed, ContractBreak when records are missing in it.
+    """
     settings = ctx.settings
     landing = Landing(settings.landing_dir)
-    start = after = landing.log_end()
-    rows = counted = files = 0
     if not settings.log_path.exists():
-        return LandResult(0, 0, 0, start, start)
-    log = SqliteEventLog(settings.log_path, dedup_days=settings.dedup_days)
-    try:
-        end = log.last_seq()
+        if gone := missing_log(settings):
+            raise gone
+        return LandResult(0, 0, 0, 0, 0)
+    rows = counted = files = 0
+    with open_log(settings) as log:
+        log_id, start, end = log.log_id, landed_end(landing, log), log.last_seq()
+        after = start
         while after < end:
             table, last = log.read_arrow(after, _CHUNK_ROWS)
-            if last <= after:
-                break
-            counted += log.count(after, last)
-            if table.num_rows != counted - rows:
-                raise ContractBreak(
-                    f"event log offsets {after + 1} to {last}: the log counts {counted - rows} records, "
-                    f"{table.num_rows} were read; nothing of this range was landed"
-                )
-            files += len(landing.write(table, log_name(after + 1, last)))
+            counted += _checked(log, table, after, last)
+            files += len(landing.write(table, log_name(log_id, after + 1, last)))
             rows += table.num_rows
             after = last
             if progress:
@@ -61,6 +116,16 @@ def land_log(ctx: BuildContext, progress: Callable[[int, int], None] | None = No
         if after > start:
             log.commit(CONSUMER, after)
         log.trim((datetime.now(UTC) - LOG_KEPT).date().isoformat())
-    finally:
-        log.close()
     return LandResult(rows, counted, files, start + 1 if after > start else start, after)
+
+
+def _checked(log: EventLog, table: pa.Table, after: int, last: int) -> int:
+    """The records the log counts in the range; raises ContractBreak unless exactly those were read, without a gap."""
+    counted = log.count(after, last)
+    first = table.column("row_no")[0].as_py() if table.num_rows else 0
+    if not table.num_rows == counted == last - after > 0 or first != after + 1:
+        raise ContractBreak(
+            f"event log offsets {after + 1} to {last}: the log counts {counted} records, {table.num_rows} were read, "
+            f"the first at offset {first}; nothing of this range was landed. Restore the log from a backup"
+        )
+    return counted

@@ -13,11 +13,14 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from gtm_dagster.admission.record import DEFAULTS, REQUIRED_COLUMNS
+from gtm_dagster.storage.migrations import NEWER, NewerFormatError
 from gtm_dagster.taxonomy.conform import ContractBreak
 from gtm_dagster.warehouse.affected import drop_tables, drop_views
 from gtm_dagster.warehouse.context import BuildContext
 from gtm_dagster.warehouse.engine import compact, transaction
 from gtm_dagster.warehouse.landing import ARROW_SCHEMA, Landing, LandingFile
+from gtm_dagster.warehouse.landing.manifests import FORMAT
 from gtm_dagster.warehouse.staging.books import write_books
 from gtm_dagster.warehouse.staging.contract import judge
 from gtm_dagster.warehouse.staging.deduplication import append_events
@@ -48,13 +51,16 @@ class StageResult:
 
 
 def fresh_files(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> list[LandingFile]:
-    """Landed files that staging has not read; raises ContractBreak when one is not what its writer said."""
+    """Landed files that staging has not read.
+
+    Raises ContractBreak when one is not what its writer said, NewerFormatError when a later version wrote it.
+    """
     known = {row[0] for row in con.execute("SELECT file_key FROM meta.landing_files").fetchall()}
     fresh = [file for file in Landing(ctx.settings.landing_dir).files() if file.key not in known]
     for file in fresh:
         try:
             with pq.ParquetFile(file.path) as opened:
-                rows, found = opened.metadata.num_rows, opened.schema_arrow
+                rows, found, notes = opened.metadata.num_rows, opened.schema_arrow, opened.metadata.metadata or {}
         except (OSError, pa.ArrowInvalid) as error:
             raise ContractBreak(
                 f"{file.path}: cannot be read ({error}); restore it from a backup or remove its batch"
@@ -63,11 +69,14 @@ def fresh_files(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> list[Landi
             raise ContractBreak(
                 f"{file.path}: its manifest says {file.rows} rows, the file holds {rows}; nothing was staged"
             )
-        missing = [name for name in ARROW_SCHEMA.names if name not in found.names]
+        number = int(notes.get(b"gtm_dagster.format", b"1"))
+        if number > FORMAT:
+            raise NewerFormatError(f"{file.path}: has format {number}; {NEWER} or a later one")
+        missing = [name for name in REQUIRED_COLUMNS if name not in found.names]
         if missing:
             raise ContractBreak(f"{file.path}: column {', '.join(missing)} is missing; nothing was staged")
         for column in ARROW_SCHEMA:
-            if not _same_kind(found.field(column.name).type, column.type):
+            if column.name in found.names and not _same_kind(found.field(column.name).type, column.type):
                 raise ContractBreak(
                     f"{file.path}: column {column.name} holds {found.field(column.name).type}, not {column.type}; nothing was staged"
                 )
@@ -92,18 +101,33 @@ _REFUSED = {"verdict": "'quarantined'", "reason_codes": "f.reason_codes", "error
 
 
 def _read_landed(con: duckdb.DuckDBPyConnection, files: list[LandingFile]) -> None:
-    """`landed`: the rows of `files` where they lie, named by file_path and file_row; `batch_files`: their file keys."""
+    """`landed`: the rows of `files` where they lie, named by file_path and file_row; `batch_files`: their file keys.
+
+    A column that a file lacks has its default, NULL for most.
+    """
     paths = ", ".join("'" + str(file.path).replace("'", "''") + "'" for file in files)
-    columns = ", ".join(f"CAST({column.name} AS {_SQL_TYPES[column.type]}) AS {column.name}" for column in ARROW_SCHEMA)
+    source = f"read_parquet([{paths}], filename = true, file_row_number = true, hive_partitioning = false, union_by_name = true)"
+    present: set[str] = set()
+    for file in files:  # the first has them all, unless it is of a version that did not know some
+        present.update(pq.read_schema(file.path).names)
+        if present.issuperset(ARROW_SCHEMA.names):
+            break
+    columns = ", ".join(_column(column, column.name in present) for column in ARROW_SCHEMA)
     con.execute(
-        f"""CREATE OR REPLACE TEMP VIEW landed AS SELECT {columns}, filename AS file_path, file_row_number AS file_row
-        FROM read_parquet([{paths}], filename = true, file_row_number = true, hive_partitioning = false, union_by_name = true)"""
+        f"CREATE OR REPLACE TEMP VIEW landed AS SELECT {columns}, filename AS file_path, file_row_number AS file_row FROM {source}"
     )
     con.execute("CREATE OR REPLACE TEMP TABLE batch_files (file_path VARCHAR, file_key VARCHAR)")
     keys = pa.table({"file_path": [str(file.path) for file in files], "file_key": [file.key for file in files]})
     con.register("keys", keys)
     con.execute("INSERT INTO batch_files SELECT * FROM keys")
     con.unregister("keys")
+
+
+def _column(column: pa.Field, present: bool) -> str:
+    """SQL for one landing column; one that is required is never filled in."""
+    value = f"CAST({column.name if present else 'NULL'} AS {_SQL_TYPES[column.type]})"
+    default = None if column.name in REQUIRED_COLUMNS else DEFAULTS.get(column.name)
+    return f"{value if default is None else f'coalesce({value}, {default!r})'} AS {column.name}"
 
 
 def _apply_verdicts(con: duckdb.DuckDBPyConnection, refused: int) -> None:

@@ -43,7 +43,7 @@ class Case:
             path.write_text(json.dumps(goff_file(True)))
         provider = FlagProvider(
             name="main",
-            kind=self.kind,  # type: ignore[arg-type]
+            kind=self.kind,
             url=url,
             project=self.project,
             token_env="FLAG_TOKEN",

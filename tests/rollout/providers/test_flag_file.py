@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from gtm_dagster.rollout.providers import Conflict, FlagState, ProviderError, flagfile, writer_for
+from gtm_dagster.rollout.providers import Conflict, FlagState, ProviderError, writer_for
+from gtm_dagster.rollout.providers.base.flag_file import Document, FlagFile, Snapshot
 from gtm_dagster.rollout.providers.flagd import Flagd, set_split
-from gtm_dagster.rollout.providers.flagfile import FlagFile
 from gtm_dagster.settings import FlagProvider
 
 FLAG = "checkout-v2"
@@ -73,7 +73,7 @@ def test_a_growing_share_keeps_every_treated_unit_treated(path: Path) -> None:
 
 @pytest.mark.parametrize("share", [-0.1, 1.01, float("nan")])
 def test_a_share_outside_0_to_1_is_refused(path: Path, share: float) -> None:
-    with pytest.raises(ProviderError, match="is no share"):
+    with pytest.raises(ProviderError, match="is not a share"):
         set_split(path, FLAG, share)
     assert not path.exists()
 
@@ -270,13 +270,13 @@ def test_an_edit_by_hand_in_the_middle_is_kept(path: Path) -> None:
     set_split(path, FLAG, 0.5)
     edits = ["b", "a"]
 
-    def change(held: flagfile.Held) -> flagfile.Document:
+    def change(snapshot: Snapshot) -> Document:
         if edits:  # an editor that knows no lock saves between our reading and our renaming
             document = json.loads(path.read_text())
             document["flags"][edits.pop()] = {}
             path.write_text(json.dumps(document))
-        held.document["flags"]["ours"] = {}
-        return held.document
+        snapshot.document["flags"]["ours"] = {}
+        return snapshot.document
 
     assert FlagFile(path).rewrite(change)
     assert set(json.loads(path.read_text())["flags"]) == {FLAG, "a", "b", "ours"}
@@ -285,14 +285,14 @@ def test_an_edit_by_hand_in_the_middle_is_kept(path: Path) -> None:
 def test_a_file_that_never_rests_is_a_conflict_to_try_again(path: Path) -> None:
     set_split(path, FLAG, 0.5)
 
-    def change(held: flagfile.Held) -> flagfile.Document:
+    def change(snapshot: Snapshot) -> Document:
         path.write_text(path.read_text() + " ")
-        return held.document
+        return snapshot.document
 
     with pytest.raises(Conflict, match="changed 5 times") as caught:
         FlagFile(path).rewrite(change)
     assert caught.value.retry
-    assert not path.with_name(".flags.json.new").exists()
+    assert not list(path.parent.glob(".flags.json.*.part"))
 
 
 def test_a_held_lock_is_told_after_two_seconds(path: Path) -> None:
@@ -343,10 +343,10 @@ def test_yaml_keeps_variations_named_on_and_off(tmp_path: Path) -> None:
     path = tmp_path / "flags.yaml"
     text = "checkout-v2:\n  variations: {on: true, off: false}\n  defaultRule: {variation: on}  # everybody\n"
     path.write_text(text)
-    held = FlagFile(path).read()
+    snapshot = FlagFile(path).read()
     rule = {"variations": BOTH, "defaultRule": {"variation": "on"}}
-    assert held.document == {FLAG: rule}
-    assert FlagFile(path).rewrite(lambda held: {**held.document, "other": {"disable": True}})
+    assert snapshot.document == {FLAG: rule}
+    assert FlagFile(path).rewrite(lambda before: {**before.document, "other": {"disable": True}})
     assert FlagFile(path).read().document == {FLAG: rule, "other": {"disable": True}}
 
 
@@ -399,7 +399,7 @@ def test_two_processes_lose_nothing_of_each_other(path: Path) -> None:
 DYING = """
 import os, signal, sys
 from pathlib import Path
-from gtm_dagster.rollout.providers import flagfile
+from gtm_dagster.rollout.providers.base import flag_file
 from gtm_dagster.rollout.providers.flagd import Flagd
 path, moment = Path(sys.argv[1]), sys.argv[2]
 def die(*_):
@@ -408,7 +408,7 @@ if moment == "half written":
     def half(descriptor, before_ns):
         os.ftruncate(descriptor, 20)
         die()
-    flagfile._make_newer = half
+    flag_file._make_newer = half
 elif moment == "before the rename":
     Path.replace = die
 else:

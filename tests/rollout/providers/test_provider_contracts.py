@@ -13,7 +13,8 @@ import pytest
 from loopback import HUNG, Answer, Loopback, serve
 from provider_cases import CASES, FLAG, TOKEN, Case, goff_file, routes
 
-from gtm_dagster.rollout.providers import Conflict, FlagState, FlagWriter, ProviderError, http, writer_for
+from gtm_dagster.rollout.providers import Conflict, FlagState, FlagWriter, ProviderError, writer_for
+from gtm_dagster.rollout.providers.base import api
 from gtm_dagster.settings import FlagProvider
 
 pytestmark = pytest.mark.usefixtures("quick")
@@ -25,9 +26,9 @@ COMMENT = "drop of 60 %"
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorter waits; their real lengths are measured in test_provider_http.py."""
-    monkeypatch.setattr(http, "PAUSES", (0.01, 0.02))
-    monkeypatch.setattr(http, "ATTEMPT_SECONDS", 0.3)
-    monkeypatch.setattr(http, "BUDGET_SECONDS", 2.0)
+    monkeypatch.setattr(api, "PAUSES", (0.01, 0.02))
+    monkeypatch.setattr(api, "ATTEMPT_SECONDS", 0.3)
+    monkeypatch.setattr(api, "BUDGET_SECONDS", 2.0)
 
 
 @dataclass
@@ -298,7 +299,7 @@ DECLARED: list[tuple[str, FlagProvider, dict[str, str], str]] = [
     ("no token_env", FlagProvider("main", "unleash", url="http://x"), {}, "needs a token; set token_env"),
     ("token unset", FlagProvider("main", "posthog", project="7", token_env="T"), {}, "the variable T is not set"),
     ("token empty", FlagProvider("main", "launchdarkly", token_env="T"), {"T": " "}, "the variable T is not set"),
-    ("no address", FlagProvider("main", "unleash", token_env="T"), {"T": "t"}, "is no address; give url"),
+    ("no address", FlagProvider("main", "unleash", token_env="T"), {"T": "t"}, "is not an address; give url"),
     ("no file of flagd", FlagProvider("main", "flagd"), {}, "needs file"),
     ("flagd in YAML", FlagProvider("main", "flagd", file=Path("flags.yaml")), {}, "needs file = a JSON file"),
     ("no file of goff", FlagProvider("main", "goff", url="http://x"), {}, "needs file"),

@@ -12,8 +12,10 @@ from email.utils import format_datetime
 import pytest
 from loopback import HUNG, Answer, serve
 
-from gtm_dagster.rollout.providers import ProviderError, http
-from gtm_dagster.rollout.providers.http import Api, retry_after
+from gtm_dagster.rollout.providers import ProviderError
+from gtm_dagster.rollout.providers.base import api as provider_api
+from gtm_dagster.rollout.providers.base import exchange
+from gtm_dagster.rollout.providers.base.api import Api, retry_after
 
 
 def api(url: str) -> Api:
@@ -64,15 +66,15 @@ def dripping() -> Iterator[str]:
 
 
 def test_a_dripping_provider_is_cut_off_too(dripping: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "ATTEMPT_SECONDS", 0.2)
-    monkeypatch.setattr(http, "PAUSES", (0.01, 0.01))
+    monkeypatch.setattr(provider_api, "ATTEMPT_SECONDS", 0.2)
+    monkeypatch.setattr(provider_api, "PAUSES", (0.01, 0.01))
     slow = api(dripping)
     began = time.monotonic()
     for _ in range(4):
         with pytest.raises(ProviderError, match="no answer within"):
             slow.send("POST", "/off", what="flag f")
     assert time.monotonic() - began < 8
-    assert len(slow._abandoned) == http.MAX_ABANDONED, "attempts that hang are bounded"
+    assert slow._exchanges.abandoned == exchange.MAX_ABANDONED, "attempts that hang are bounded"
 
 
 def test_retry_after_is_waited_for_within_the_budget() -> None:
@@ -121,7 +123,7 @@ def test_a_retry_after_that_says_nothing(header: str | None) -> None:
 
 @pytest.mark.parametrize("url", ["", "flags.example.com", "ftp://flags", "http://"])
 def test_an_address_that_is_none(url: str) -> None:
-    with pytest.raises(ProviderError, match="is no address"):
+    with pytest.raises(ProviderError, match="is not an address"):
         api(url)
 
 
@@ -133,8 +135,8 @@ def test_a_secret_in_an_answer_is_not_repeated() -> None:
 
 
 def test_an_endless_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "MAX_ANSWER_BYTES", 1_000)
-    monkeypatch.setattr(http, "PAUSES", ())
+    monkeypatch.setattr(exchange, "MAX_ANSWER_BYTES", 1_000)
+    monkeypatch.setattr(provider_api, "PAUSES", ())
     with serve({("GET", "/flag"): Answer(200, b"x" * 200_000)}) as server:
         with pytest.raises(ProviderError, match="no answer within"):
             api(server.url).ask("GET", "/flag", object, what="flag f")

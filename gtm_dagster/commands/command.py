@@ -1,0 +1,28 @@
+"""How a module declares a command of `gtm`: a `COMMANDS` tuple, which `cli.py` finds by listing the package."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command: the words after `gtm` ("refresh", or "keys add" in the group `keys`) and the function behind them.
+
+    `order` is its place in the help of `gtm` or of its group: smaller comes first.
+    """
+
+    words: str
+    function: Callable[..., Any]
+    order: int
+
+
+@dataclass(frozen=True)
+class Group:
+    """A word that other commands follow (`gtm keys ...`), and what its help says; `order` as in `Command`."""
+
+    words: str
+    help: str
+    order: int

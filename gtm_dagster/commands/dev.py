@@ -1,0 +1,69 @@
+"""`gtm dev`: collector, stream worker and Dagster as one development set."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gtm_dagster.commands.command import Command
+from gtm_dagster.commands.output import Problem, invocation, note
+
+
+def dev(
+    context: typer.Context,
+    host: Annotated[str, typer.Option(help="Address of the web UI; it has no login.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the web UI.")] = 3000,
+    collector_port: Annotated[int | None, typer.Option(min=1, max=65535, help="Default: collector.port.")] = None,
+) -> int:
+    """Collector, stream worker, Dagster's daemon and web UI together; Ctrl-C ends all."""
+    import msgspec
+
+    import gtm_dagster
+    from gtm_dagster.commands.children import Children
+    from gtm_dagster.orchestration.dead_runs import fail_dead_runs
+    from gtm_dagster.orchestration.instance import instance_of
+
+    here = invocation(context)
+    settings = here.settings
+    root = Path(gtm_dagster.__file__).parents[1]
+    workspace = next((p for p in (Path("workspace.yaml"), root / "workspace.yaml") if p.exists()), None)
+    if workspace is None:
+        raise Problem("there is no workspace.yaml here; run gtm dev in a checkout of gtm-dagster")
+    if collector_port is not None:
+        settings = msgspec.structs.replace(
+            settings, collector=msgspec.structs.replace(settings.collector, port=collector_port)
+        )
+    # One process makes the instance's tables: two that do it at once fail on a unique constraint.
+    with instance_of(settings) as instance:
+        for run_id in fail_dead_runs(instance):
+            note(f"run {run_id} was left by a process that is gone; marked as failed")
+    environment = {
+        **os.environ,
+        "DAGSTER_HOME": str(settings.dagster_home),
+        "GTM_STATE_DIR": str(settings.state_dir),
+        "GTM_COLLECTOR__PORT": str(settings.collector.port),
+        # `dg dev`, which the warning recommends, does not read workspace.yaml
+        "PYTHONWARNINGS": "ignore:Function `dev_command` is superseded",
+    }
+    config = here.config or (Path(os.environ["GTM_CONFIG"]) if os.environ.get("GTM_CONFIG") else Path("gtm.toml"))
+    if config.exists():
+        environment["GTM_CONFIG"] = str(config.absolute())
+    with Children(environment) as children:
+        children.start("collector", ["-m", "gtm_dagster.cli", "collect"], Path.cwd())
+        children.start("stream", ["-m", "gtm_dagster.cli", "stream"], Path.cwd())
+        # In its own home: Dagster warns of the dagster.yaml of a folder that is not its home.
+        children.start(
+            "dagster",
+            ["-m", "dagster", "dev", "-w", str(workspace.absolute()), "-h", host, "-p", str(port)],
+            settings.dagster_home,
+        )
+        note(
+            f"web UI http://{host}:{port}, collector http://{settings.collector.host}:{settings.collector.port}; Ctrl-C ends all"
+        )
+        return children.wait()
+
+
+COMMANDS = (Command("dev", dev, order=20),)

@@ -1,0 +1,102 @@
+"""`gtm guard backtest`: the guard's detector on past traffic."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gtm_dagster.commands.command import Command
+from gtm_dagster.commands.guard_options import Budget, Hold, Threshold, declared_for, rule_from
+from gtm_dagster.commands.output import Json, Problem, invocation, progress_bar, say, say_json, say_table, utc_time
+
+if TYPE_CHECKING:
+    from gtm_dagster.rollout.control.backtest import Backtest
+
+
+def _microseconds(name: str, text: str | None) -> int | None:
+    """Microseconds UTC of an RFC 3339 time, or of the UTC midnight of a date."""
+    if text is None:
+        return None
+    try:
+        day = date.fromisoformat(text) if len(text) == 10 else None
+        moment = datetime(day.year, day.month, day.day, tzinfo=UTC) if day else datetime.fromisoformat(text)
+        if moment.tzinfo is None:
+            raise ValueError
+    except ValueError:
+        raise Problem(f"{name}: {text!r} is not a time; give a date, or RFC 3339 with its offset as 2026-03-01T09:30:00Z", 2) from None  # fmt: skip
+    return round((moment - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1e6)
+
+
+def backtest(
+    context: typer.Context,
+    flag: Annotated[str, typer.Option(help="The flag whose past is judged; it needs no guard yet.")],
+    conversion: Annotated[str | None, typer.Option(help="Conversion event. Default: the guard's, else the first of conversions.")] = None,
+    since: Annotated[str | None, typer.Option(help="As if armed at this time (RFC 3339 or a date).")] = None,
+    until: Annotated[str | None, typer.Option(help="Events before this time.")] = None,
+    window: Annotated[float | None, typer.Option(help="Conversion window in minutes. Default: the guard's, else 60.")] = None,
+    threshold: Threshold = None,
+    hold: Hold = None,
+    budget_hours: Budget = None,
+    table: Annotated[bool, typer.Option("--table", help="Also evidence and estimate at every moment.")] = False,
+    json: Json = False,
+) -> None:  # fmt: skip
+    """The same detector over past events, imported ones too: would it have rolled back, and when?"""
+    from gtm_dagster.rollout.control.backtest import backtest as judge
+    from gtm_dagster.rollout.control.backtest import read_past
+
+    here = invocation(context)
+    declared = declared_for(here, flag, conversion)
+    event = conversion or (declared.conversion if declared else here.settings.conversions[0].event)
+    rule = rule_from(declared, threshold, hold, budget_hours, window)
+    begin, end = _microseconds("--since", since), _microseconds("--until", until)
+    if begin is not None and end is not None and begin >= end:
+        raise Problem(f"--until: {until} is not after --since {since}", 2)
+    with progress_bar("reading landed events") as tell:
+        past = read_past(here.settings, flag, event, rule.window_minutes, begin, end, tell)
+    with progress_bar("judging") as tell:
+        result = judge(past, rule, tell)
+    if json:
+        say_json(_document(result, flag, event, table))
+    else:
+        _say_backtest(result, flag, event, table)
+
+
+def _ticks(result: Backtest) -> list[dict[str, Any]]:
+    from gtm_dagster.rollout.control.backtest import ticks
+
+    return [{"at": utc_time(int(row.pop("at_us") or 0)), **row} for row in ticks(result.trace)]
+
+
+def _document(result: Backtest, flag: str, event: str, table: bool) -> dict[str, Any]:
+    document = {
+        "flag": flag, "conversion": event, "would_roll_back": result.would_roll_back, "decided_at": utc_time(result.decided_us),
+        "estimate": result.estimate, "peak_log_e": result.peak_log_e, "log_budget": result.log_budget,
+        "control_exposed": result.control_exposed, "control_converted": result.control_converted,
+        "treated_exposed": result.treated_exposed, "treated_converted": result.treated_converted,
+        "first_event_at": utc_time(result.first_us), "last_event_at": utc_time(result.last_us), "reason": result.reason,
+    }  # fmt: skip
+    return {**document, "ticks": _ticks(result)} if table else document
+
+
+def _say_backtest(result: Backtest, flag: str, event: str, table: bool) -> None:
+    if table:
+        rows = [
+            (f"{row['at']:%Y-%m-%dT%H:%M:%SZ}", f"{row['log_e']:.2f}", "" if row["estimate"] is None else f"{row['estimate']:.1%}",
+             "above" if row["above"] else "")
+            for row in _ticks(result)
+        ]  # fmt: skip
+        say_table(("at", "log e", "drop", ""), rows)
+    if result.decided_us is not None:
+        say(f"{flag} would have been rolled back at {utc_time(result.decided_us):%Y-%m-%dT%H:%M:%SZ}: {result.reason}")
+    else:
+        say(f"{flag} would not have been rolled back: {result.reason}")
+    say(
+        f"{event}: control {result.control_converted:,} of {result.control_exposed:,}, treated {result.treated_converted:,} of "
+        f"{result.treated_exposed:,}, events from {utc_time(result.first_us):%Y-%m-%dT%H:%M:%SZ} to {utc_time(result.last_us):%Y-%m-%dT%H:%M:%SZ}"
+        + ("" if result.estimate is None else f", drop {result.estimate:.0%}")
+    )
+
+
+COMMANDS = (Command("guard backtest", backtest, order=40),)

@@ -1,0 +1,106 @@
+"""`gtm guard simulate`: the guard's detector on drawn traffic."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gtm_dagster.commands.command import Command
+from gtm_dagster.commands.guard_options import Budget, Hold, Threshold, rule_from
+from gtm_dagster.commands.output import Json, Problem, invocation, progress_bar, say_json, say_table
+
+if TYPE_CHECKING:
+    from gtm_dagster.rollout.guard.simulate import Outcomes, Simulation
+
+
+def _ramp(text: str) -> tuple[tuple[float, float], ...]:
+    steps = []
+    for part in text.split(","):
+        hour, _, share = part.partition(":")
+        try:
+            steps.append((float(hour), float(share)))
+        except ValueError:
+            raise Problem(f"--ramp: {part!r} is not HOUR:SHARE; write 0:0.02,8:0.10,12:0.5", 2) from None
+    return tuple(steps)
+
+
+def simulate(
+    context: typer.Context,
+    visitors_per_minute: Annotated[float, typer.Option(help="Visitors of both arms.")],
+    split: Annotated[float, typer.Option(help="Treated share of the visitors.")] = 0.5,
+    base_rate: Annotated[float, typer.Option(help="Share of the control that converts.")] = 0.2,
+    drop: Annotated[float, typer.Option(help="Planted relative drop of the treated arm, share of 1.")] = 0.0,
+    hours: Annotated[float, typer.Option(help="Length of a run.")] = 24.0,
+    runs: Annotated[int, typer.Option(help="Histories to draw.")] = 200,
+    seed: Annotated[int, typer.Option(help="The same seed draws the same traffic.")] = 7,
+    ramp: Annotated[str | None, typer.Option(help="Steps HOUR:TREATED_SHARE, as 0:0.02,8:0.10,12:0.5.")] = None,
+    season: Annotated[float, typer.Option(help="The base rate swings by this share over a day.")] = 0.0,
+    delay: Annotated[float, typer.Option(help="Mean minutes from exposure to conversion; 0 is at once.")] = 0.0,
+    drop_at: Annotated[float, typer.Option(help="Hour at which the flow breaks.")] = 0.0,
+    window: Annotated[float | None, typer.Option(help="Conversion window in minutes; default 60.")] = None,
+    threshold: Threshold = None,
+    hold: Hold = None,
+    budget_hours: Budget = None,
+    naive: Annotated[bool, typer.Option("--naive", help="Also the rule of rolling 5-minute windows.")] = False,
+    json: Json = False,
+) -> None:
+    """This guard's own detector on drawn traffic: how often it rolls back, and how soon."""
+    from gtm_dagster.rollout.guard.simulate import Scenario
+    from gtm_dagster.rollout.guard.simulate import simulate as draw_and_judge
+
+    invocation(context)
+    rule = rule_from(None, threshold, hold, budget_hours, window)
+    steps = _ramp(ramp) if ramp else ()
+    try:
+        scenario = Scenario(visitors_per_minute, split, base_rate, drop, hours, drop_at, steps, season, delay)
+        with progress_bar("simulating") as tell:
+            result = draw_and_judge(scenario, rule, runs, seed, naive=naive, progress=tell)
+    except ValueError as error:
+        raise Problem(str(error), 2) from None
+    if json:
+        say_json(
+            {"runs": result.runs, **_document(result.rollbacks), "evidence": _document(result.evidence),
+             "naive": result.naive and _document(result.naive), "naive_min_30": result.naive_30 and _document(result.naive_30),
+             "scenario": asdict(scenario), "rule": asdict(rule), "seed": seed}
+        )  # fmt: skip
+    else:
+        _say_simulation(result, drop_at)
+
+
+def _document(outcomes: Outcomes) -> dict[str, Any]:
+    return {
+        "rolled_back_share": outcomes.share,
+        "median_minutes": outcomes.median_minutes,
+        "median_visitors": outcomes.median_visitors,
+        "p90_minutes": outcomes.p90_minutes,
+        "before_drop_share": outcomes.before_share,
+    }
+
+
+def _say_simulation(result: Simulation, drop_at: float) -> None:
+    from gtm_dagster.rollout.guard.planner import duration
+
+    rules = [
+        ("guard", result.rollbacks), ("its evidence alone", result.evidence), ("5-minute windows", result.naive),
+        ("the same, 30 an arm", result.naive_30),
+    ]  # fmt: skip
+
+    def cell(minutes: float | None) -> str:
+        return "-" if minutes is None else duration(minutes)
+
+    say_table(
+        ("rule", "rolled back", "before the drop", "median", "90 % within", "visitors"),
+        [
+            (
+                name, f"{o.share:.1%} of {result.runs}", f"{o.before_share:.1%}" if drop_at else "-",
+                cell(o.median_minutes), cell(o.p90_minutes), "-" if o.median_visitors is None else f"{o.median_visitors:,.0f}",
+            )
+            for name, o in rules
+            if o is not None
+        ],
+    )  # fmt: skip
+
+
+COMMANDS = (Command("guard simulate", simulate, order=30),)

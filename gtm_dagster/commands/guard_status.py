@@ -1,0 +1,194 @@
+"""`gtm guard status`: the guards as they stand."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from gtm_dagster.commands.command import Command
+from gtm_dagster.commands.output import Json, invocation, note, say, say_json, say_table, utc_time
+
+if TYPE_CHECKING:
+    from gtm_dagster.opsstore import OpsStore
+    from gtm_dagster.rollout.guard.detector import Verdict
+    from gtm_dagster.settings import Guard, Settings
+
+_TROUBLE = ("ROLLBACK_FAILED", "BLIND")
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One guard as it stands. Times microseconds UTC; drops a share of 1."""
+
+    guard: Guard
+    state: str
+    reason: str
+    epoch: int
+    epoch_since_us: int | None
+    verdict: Verdict | None
+    watermark_us: int | None
+    lag_seconds: float | None
+    missing: tuple[str, ...]
+    flag_enabled: bool | None
+    history_ok: bool
+    last_rollback: dict[str, Any] | None
+
+    @property
+    def ok(self) -> bool:
+        """Whether no person has to look after it."""
+        return self.state not in _TROUBLE and self.history_ok
+
+
+def status(context: typer.Context, json: Json = False) -> int:
+    """Every guard: state, evidence, watermark, last rollback. Exit 1: one is blind, failed or wrongly declared."""
+    here = invocation(context)
+    settings = here.settings
+    standings = _standings(settings)
+    ok = all(standing.ok for standing in standings) and not settings.guard_errors
+    if json:
+        say_json({"ok": ok, "guards": [_document(s) for s in standings], "errors": list(settings.guard_errors)})
+        return 0 if ok else 1
+    if not standings:
+        say("no guard is declared; add [[guards]] to gtm.toml")
+    else:
+        say_table(("guard", "state", "drop", "log e", "control", "treated", "lag"), [_cells(s) for s in standings])
+        for standing in standings:
+            for line in _lines(standing):
+                say(line)
+    for error in settings.guard_errors:
+        note(f"PROBLEM {error}")
+    return 0 if ok else 1
+
+
+def _standings(settings: Settings) -> list[Standing]:
+    from gtm_dagster.opsstore import OpsStore
+    from gtm_dagster.rollout.control.evaluation import store_exists
+    from gtm_dagster.settings import DRILL_GUARD
+
+    if not store_exists(settings):
+        return [_never(guard) for guard in settings.guards]
+    now_us = time.time_ns() // 1000
+    with OpsStore.of(settings) as store:
+        drilled = store.guard(DRILL_GUARD.key) is not None
+        guards = [g for g in settings.watched if g in settings.guards or drilled]
+        return [_standing(store, settings, guard, now_us) for guard in guards]
+
+
+def _never(guard: Guard) -> Standing:
+    from gtm_dagster.rollout.guard.decide import DISARMED
+
+    reason = f"never armed: gtm guard rearm {guard.flag} --reason ..."
+    return Standing(guard, DISARMED, reason, 0, None, None, None, None, (), None, True, None)
+
+
+def _standing(store: OpsStore, settings: Settings, guard: Guard, now_us: int) -> Standing:
+    from gtm_dagster.rollout.control.evaluation import evaluate
+    from gtm_dagster.rollout.guard.decide import decide
+
+    row = store.guard(guard.key)
+    if row is None:
+        return _never(guard)
+    evaluation = evaluate(store, settings, guard, row, now_us)
+    decision = decide(row.state, evaluation.verdict, evaluation.signals, evaluation.rule)
+    watermark = evaluation.signals.watermark_us
+    flag = store.flag_state(guard.key)
+    return Standing(
+        guard=guard,
+        state=decision.state,
+        reason=decision.reason or row.reason,
+        epoch=row.epoch,
+        epoch_since_us=row.epoch_since_us,
+        verdict=evaluation.verdict if row.epoch else None,
+        watermark_us=watermark,
+        lag_seconds=None if watermark is None else (now_us - watermark) / 1e6,
+        missing=evaluation.signals.missing,
+        flag_enabled=flag.enabled if flag else None,
+        history_ok=store.check_chain(guard.key),
+        last_rollback=_last_rollback(store, guard),
+    )
+
+
+def _last_rollback(store: OpsStore, guard: Guard) -> dict[str, Any] | None:
+    """The newest episode of a guard, and whether its messages were delivered."""
+    rows = [row for row in store.rollbacks() if row.guard == guard.key]
+    if not rows:
+        return None
+    row = max(rows, key=lambda each: (each.intent_us or 0, each.decided_us or 0))
+    notifications = [
+        {"sink": n.sink, "status": "delivered" if n.status == "delivered" else "not delivered", "attempts": n.attempts,
+         "last_error": n.last_error, "delivered_at": utc_time(n.delivered_us)}
+        for n in store.notifications(row.episode)
+    ]  # fmt: skip
+    return {
+        "episode": row.episode, "outcome": row.outcome, "dry_run": row.dry_run, "verified": row.verified,
+        "decided_at": utc_time(row.decided_us), "effective_at": utc_time(row.effective_us), "estimate": row.estimate,
+        "actor": row.actor, "reason": row.reason, "notifications": notifications,
+    }  # fmt: skip
+
+
+def _document(standing: Standing) -> dict[str, Any]:
+    guard, verdict = standing.guard, standing.verdict
+    names = (
+        "control_exposed", "control_converted", "treated_exposed", "treated_converted", "estimate", "low", "high",
+        "log_e", "log_budget", "peak_log_e", "above_minutes", "srm_log_e",
+    )  # fmt: skip
+    return {
+        "guard": guard.key, "flag": guard.flag, "conversion": guard.conversion, "environment": guard.environment,
+        "provider": guard.provider, "dry_run": guard.dry_run, "state": standing.state, "reason": standing.reason,
+        "epoch": standing.epoch, "epoch_since": utc_time(standing.epoch_since_us),
+        **{name: getattr(verdict, name) if verdict else None for name in names},
+        "watermark_at": utc_time(standing.watermark_us), "watermark_lag_seconds": standing.lag_seconds,
+        "missing_producers": list(standing.missing), "flag_enabled": standing.flag_enabled, "history_ok": standing.history_ok,
+        "last_rollback": standing.last_rollback,
+    }  # fmt: skip
+
+
+def _cells(standing: Standing) -> tuple[str, ...]:
+    verdict, state = standing.verdict, standing.state + (" (dry run)" if standing.guard.dry_run else "")
+    lag = "-" if standing.lag_seconds is None else _lag(standing.lag_seconds)
+    if verdict is None:
+        return (standing.guard.key, state, "-", "-", "-", "-", lag)
+    drop = "-" if verdict.estimate is None else f"{verdict.estimate:.0%}"
+    return (
+        standing.guard.key, state, drop, f"{verdict.log_e:.1f} of {verdict.log_budget:.1f}",
+        f"{verdict.control_converted}/{verdict.control_exposed}",
+        f"{verdict.treated_converted}/{verdict.treated_exposed}", lag,
+    )  # fmt: skip
+
+
+def _lag(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
+
+
+def _lines(standing: Standing) -> list[str]:
+    since = (
+        ""
+        if standing.epoch_since_us is None
+        else f", epoch {standing.epoch} since {utc_time(standing.epoch_since_us):%Y-%m-%dT%H:%M:%SZ}"
+    )
+    lines = [f"{standing.guard.flag}: {standing.state}{since}", f"  {standing.reason}"]
+    if standing.missing and standing.missing[0] not in standing.reason:
+        lines.append(f"  no heartbeat from {', '.join(standing.missing)}")
+    if not standing.history_ok:
+        lines.append("  PROBLEM its history was changed: the chain of digests does not hold")
+    if standing.last_rollback is not None:
+        lines += _rollback_lines(standing.last_rollback)
+    return lines
+
+
+def _rollback_lines(last: dict[str, Any]) -> list[str]:
+    when = "" if last["decided_at"] is None else f", decided {last['decided_at']:%Y-%m-%dT%H:%M:%SZ}"
+    proof = ", verified off" if last["verified"] else ""
+    lines = [f"  last rollback {last['episode']}: {last['outcome']}{when}{proof}, by {last['actor']}"]
+    for message in last["notifications"]:
+        error = f" ({message['last_error']})" if message["last_error"] else ""
+        lines.append(f"  {message['sink']}: {message['status']}{error}")
+    return lines
+
+
+COMMANDS = (Command("guard status", status, order=20),)

@@ -1,0 +1,35 @@
+"""`gtm query`: one read-only query on the tables."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from gtm_dagster.commands.command import Command
+from gtm_dagster.commands.output import Json, Problem, invocation, records, say_json, say_table
+
+
+def query(
+    context: typer.Context,
+    sql: Annotated[str, typer.Argument(help='One SELECT, or "-" to read it from stdin.')],
+    work: Annotated[
+        bool, typer.Option("--work", help="Read the working file (staging.events too) while nothing writes.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Run one read-only query on the serving copy."""
+    from gtm_dagster.warehouse.serving import query as ask
+
+    text = sys.stdin.read() if sql == "-" else sql
+    if not text.strip():
+        raise Problem('the query is empty; try gtm query "SELECT * FROM marts.funnel"', 2)
+    columns, rows = ask(invocation(context).settings, text, work=work)
+    if json:
+        say_json(records(columns, rows))
+    else:
+        say_table(columns, rows)
+
+
+COMMANDS = (Command("query", query, order=80),)

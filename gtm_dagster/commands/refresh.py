@@ -1,0 +1,61 @@
+"""`gtm refresh`: the job the web UI runs, in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from gtm_dagster.commands.command import Command
+from gtm_dagster.commands.output import Json, Problem, invocation, note, progress_bar, say, say_json
+
+
+@contextmanager
+def quiet_interrupt() -> Iterator[None]:
+    """Ctrl-C during a run says what it left: nothing to clean."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Problem("stopped; what was committed stays, the next refresh goes on from there", 130) from None
+
+
+def refresh(
+    context: typer.Context,
+    full: Annotated[bool, typer.Option("--full", help="Rebuild everything from the landing files.")] = False,
+    json: Json = False,
+) -> int:
+    """Run the Dagster job `refresh` here: land, validate, rebuild what changed, check, publish. Exit 1: a check failed."""
+    from gtm_dagster.definitions import build_defs
+    from gtm_dagster.orchestration.refresh_run import run_refresh
+
+    settings = invocation(context).settings
+    with quiet_interrupt(), progress_bar("refreshing"):
+        result = run_refresh(settings, build_defs, full=full)
+    if json:
+        checks = [asdict(check) for check in result.checks]
+        say_json(
+            {"run_id": result.run_id, "ok": result.ok, "books": [asdict(row) for row in result.books], "checks": checks,
+             "rebuilt": list(result.rebuilt), "error": result.error}
+        )  # fmt: skip
+        return 0 if result.ok else 1
+    for line in result.rebuilt:
+        say(f"rebuilt: {line}")
+    columns = ("raw", "clean", "duplicates", "quarantined", "suppressed")
+    totals = {name: sum(getattr(row, name) for row in result.books) for name in columns}
+    say(
+        "books: " + ", ".join(f"{totals[name]:,} {name}" for name in columns) + f" over {len(result.books)} ingest days"
+    )
+    passed = sum(1 for check in result.checks if check.passed)
+    say(f"checks: {passed} of {len(result.checks)} passed (run {result.run_id})")
+    for check in result.checks:
+        if not check.passed:
+            note(f"{check.severity} {check.asset} {check.check}: {check.description}")
+    if result.error:
+        raise Problem(result.error)
+    return 0 if result.ok else 1
+
+
+COMMANDS = (Command("refresh", refresh, order=70),)

@@ -1,0 +1,110 @@
+"""`gtm stream`: the stream worker in this process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gtm_dagster.commands.command import Command
+from gtm_dagster.commands.output import Json, invocation, note, say, say_json
+
+if TYPE_CHECKING:
+    from gtm_dagster.opsstore import OpsStore
+    from gtm_dagster.rollout.providers import FlagState, FlagWriter
+    from gtm_dagster.settings import Guard, Settings
+    from gtm_dagster.stream import Worker
+
+WATCH_SECONDS = 10.0
+OUTBOX_SECONDS = 5.0
+
+
+def stream(
+    context: typer.Context,
+    once: Annotated[bool, typer.Option("--once", help="Count what the log holds now, then end.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Count exposures and conversions of the guarded flags from the event log until Ctrl-C. Exit 1: a guard is behind."""
+    from gtm_dagster.eventlog import open_log
+    from gtm_dagster.opsstore import OpsStore
+    from gtm_dagster.stream import GuardReducer, SideTasks, StreamLock, Watcher, Worker
+
+    settings = invocation(context).settings
+    for error in settings.guard_errors:
+        note(f"left out: {error}")
+    with (
+        StreamLock(settings.state_dir).hold("gtm stream", 2.0),
+        OpsStore.of(settings) as store,
+        open_log(settings) as log,
+    ):
+        worker = Worker(log, store, [GuardReducer(store, settings.watched)])
+        watcher = Watcher(store, settings.watched, _watch(settings))
+        if once:
+            watcher.look()
+            worker.once()
+        else:
+            note(f"stream: {len(settings.watched)} guards, from offset {worker.offset} of {settings.log_path}")
+            works = {"flags": (WATCH_SECONDS, watcher.look), "outbox": (OUTBOX_SECONDS, _deliver(store, settings))}
+            with _asked_to_stop() as stop, SideTasks(works):
+                worker.run(stop)
+        return _tell(worker, settings, as_json)
+
+
+@contextmanager
+def _asked_to_stop() -> Iterator[threading.Event]:
+    stop = threading.Event()
+    before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _deliver(store: OpsStore, settings: Settings) -> Callable[[], object]:
+    """The side task that sends the notifications that are due."""
+    from gtm_dagster.delivery import deliver_due
+
+    return lambda: deliver_due(store, settings, time.time_ns() // 1000)
+
+
+def _watch(settings: Settings) -> Callable[[Guard], FlagState]:
+    """The side task's reading of a guard's flag; the client of each provider is created on first use."""
+    from gtm_dagster.rollout.providers import writer_for
+
+    writers: dict[str, FlagWriter] = {}
+
+    def watch(guard: Guard) -> FlagState:
+        if guard.provider not in writers:
+            writers[guard.provider] = writer_for(settings.provider_of(guard), os.environ)
+        return writers[guard.provider].read_back(guard.flag, guard.environment)
+
+    return watch
+
+
+def _tell(worker: Worker, settings: Settings, as_json: bool) -> int:
+    behind = worker.behind()
+    document = {
+        "offset": worker.offset,
+        "changed_units": worker.changed,
+        "guards": len(settings.watched),
+        "behind": behind,
+    }
+    if as_json:
+        say_json(document)
+    else:
+        say(f"offset {worker.offset}, {worker.changed} units counted or corrected, {len(settings.watched)} guards")
+    for key in behind:
+        note(f"behind: {key}; its flag's watermark stands still until it is counted")
+    sys.stdout.flush()
+    return 1 if behind else 0
+
+
+COMMANDS = (Command("stream", stream, order=40),)

@@ -1,0 +1,79 @@
+"""events.db as a file: its connections, its identity and range, and what a person accepted."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from gtm_dagster.eventlog import Acceptance, EventLogError
+from gtm_dagster.eventlog.frames import to_arrow
+from gtm_dagster.eventlog.identity import LogState
+from gtm_dagster.storage.disk_space import full_disk
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """A connection that commits durably. EventLogError when the file cannot be opened."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        con = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
+        con.execute("PRAGMA journal_mode = WAL")
+        con.execute("PRAGMA synchronous = FULL")
+        con.execute("PRAGMA journal_size_limit = 67108864")
+    except sqlite3.Error as error:
+        raise EventLogError(f"{path}: cannot open the event log ({error}){full_disk(path.parent)}") from error
+    return con
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection that is closed afterwards; what SQLite refuses is raised as EventLogError."""
+    con = connect(path)
+    try:
+        yield con
+    except sqlite3.Error as error:
+        raise EventLogError(f"{path}: {error}{full_disk(path.parent)}") from error
+    finally:
+        con.close()
+
+
+def state_of(con: sqlite3.Connection, path: Path) -> LogState:
+    """The log's identity and range, read in one statement: the writer goes on meanwhile."""
+    log_id, seq, unnamed, gap, first, continued = con.execute(
+        """SELECT log_id, seq, unnamed_seq, gap_seq, coalesce((SELECT min(first_seq) FROM frames), seq + 1),
+          (SELECT group_concat(DISTINCT log_id) FROM accepted WHERE kind <> 'trimmed') FROM log"""
+    ).fetchone()
+    ids = frozenset() if continued is None else frozenset(continued.split(","))
+    return LogState(str(path), log_id, first, seq, unnamed, gap, ids)
+
+
+def receipt_of(con: sqlite3.Connection, seq: int) -> int | None:
+    """When the record at `seq` was received, None when it is not kept."""
+    row = con.execute(
+        "SELECT first_seq, last_seq, payload FROM frames WHERE first_seq <= ? ORDER BY first_seq DESC LIMIT 1", (seq,)
+    ).fetchone()
+    if row is None or row[1] < seq:
+        return None
+    return int(to_arrow([row])["received_us"][seq - row[0]].as_py())
+
+
+def record_acceptance(con: sqlite3.Connection, found: Acceptance, reason: str, actor: str) -> None:
+    """One row for each log superseded, one for a gap; consumers of a superseded log read this one from its beginning."""
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    kind = "restored" if found.renamed_from else "other"
+    rows = [(at, actor, reason, kind, log_id, found.gap_seq) for log_id in found.continues]
+    if "trimmed" in found.kinds:
+        rows.append((at, actor, reason, "trimmed", found.log_id, found.gap_seq))
+    con.executemany("INSERT INTO accepted (at, actor, reason, kind, log_id, seq) VALUES (?, ?, ?, ?, ?, ?)", rows)
+    con.execute("UPDATE log SET log_id = ?, gap_seq = ?", (found.log_id, found.gap_seq))
+    if found.renamed_from:
+        con.execute("UPDATE log SET unnamed_seq = NULL")
+    if found.continues:
+        con.execute("UPDATE consumers SET seq = min(seq, ?)", (found.gap_seq,))
+
+
+def day_of(us: int) -> str:
+    """The UTC day of a moment, ISO."""
+    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=us)).date().isoformat()

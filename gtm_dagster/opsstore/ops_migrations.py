@@ -1,0 +1,123 @@
+"""The migrations of the ops store, in order, on SQLite and PostgreSQL; `tables.py` declares what they come to.
+
+A migration that has been released is never edited: a new store runs all of them, an older one those it has not seen.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection, inspect, select, update
+
+from gtm_dagster.opsstore import tables
+from gtm_dagster.opsstore.database import OpsStoreError
+from gtm_dagster.storage.migrations import Migration, migrate
+
+# A store from before migrations were recorded: meta.version is 1, and its tables are these.
+_INITIAL = (
+    """CREATE TABLE meta ("key" TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY ("key"))""",
+    """CREATE TABLE stream_offsets (consumer TEXT NOT NULL, seq BIGINT NOT NULL, PRIMARY KEY (consumer))""",
+    """CREATE TABLE producers (name TEXT NOT NULL, ts_us BIGINT NOT NULL, received_us BIGINT NOT NULL, PRIMARY KEY (name))""",
+    """CREATE TABLE guards (guard TEXT NOT NULL, flag TEXT NOT NULL, conversion TEXT NOT NULL, environment TEXT NOT NULL,
+      state TEXT NOT NULL, version BIGINT NOT NULL, epoch BIGINT NOT NULL, epoch_since_us BIGINT, episode TEXT,
+      fingerprint TEXT, changed_us BIGINT NOT NULL, actor TEXT NOT NULL, reason TEXT NOT NULL, PRIMARY KEY (guard))""",
+    """CREATE TABLE guard_epochs (guard TEXT NOT NULL, epoch BIGINT NOT NULL, since_us BIGINT NOT NULL,
+      PRIMARY KEY (guard, epoch))""",
+    """CREATE TABLE guard_units (guard TEXT NOT NULL, unit TEXT NOT NULL, epoch BIGINT NOT NULL, arm TEXT NOT NULL,
+      exposed_us BIGINT NOT NULL, converted_us BIGINT, PRIMARY KEY (guard, unit, epoch)) {without_rowid}""",
+    """CREATE TABLE guard_conversions (guard TEXT NOT NULL, unit TEXT NOT NULL, event_us BIGINT NOT NULL,
+      PRIMARY KEY (guard, unit, event_us)) {without_rowid}""",
+    """CREATE INDEX guard_conversions_age ON guard_conversions (guard, event_us)""",
+    """CREATE TABLE guard_counts (guard TEXT NOT NULL, epoch BIGINT NOT NULL, slot BIGINT NOT NULL, arm TEXT NOT NULL,
+      age BIGINT NOT NULL, n BIGINT NOT NULL, PRIMARY KEY (guard, epoch, slot, arm, age)) {without_rowid}""",
+    """CREATE TABLE guard_flags (guard TEXT NOT NULL, enabled BOOLEAN NOT NULL, share FLOAT, fingerprint TEXT NOT NULL,
+      seen_us BIGINT NOT NULL, changed_us BIGINT NOT NULL, PRIMARY KEY (guard))""",
+    """CREATE TABLE guard_shares (guard TEXT NOT NULL, since_us BIGINT NOT NULL, share FLOAT NOT NULL,
+      PRIMARY KEY (guard, since_us))""",
+    """CREATE TABLE guard_history (id {serial} NOT NULL, guard TEXT NOT NULL, version BIGINT NOT NULL,
+      from_state TEXT NOT NULL, to_state TEXT NOT NULL, at_us BIGINT NOT NULL, actor TEXT NOT NULL, reason TEXT NOT NULL,
+      detail TEXT, digest TEXT NOT NULL, PRIMARY KEY (id), UNIQUE (guard, version))""",
+    """CREATE TABLE rollbacks (episode TEXT NOT NULL, guard TEXT NOT NULL, flag TEXT NOT NULL, environment TEXT NOT NULL,
+      provider TEXT NOT NULL, epoch BIGINT NOT NULL, attempt BIGINT NOT NULL, decided_us BIGINT, intent_us BIGINT,
+      acked_us BIGINT, effective_us BIGINT, last_exposure_us BIGINT, estimate FLOAT, low FLOAT, high FLOAT, log_e FLOAT,
+      log_budget FLOAT, verified BOOLEAN NOT NULL, dry_run BOOLEAN NOT NULL, outcome TEXT, actor TEXT, reason TEXT,
+      run_id TEXT, bundle TEXT, PRIMARY KEY (episode))""",
+    """CREATE TABLE notifications (id TEXT NOT NULL, episode TEXT NOT NULL, sink TEXT NOT NULL, payload TEXT NOT NULL,
+      status TEXT NOT NULL, attempts BIGINT NOT NULL, next_us BIGINT NOT NULL, last_error TEXT, created_us BIGINT NOT NULL,
+      delivered_us BIGINT, PRIMARY KEY (id))""",
+    """CREATE INDEX notifications_due ON notifications (status, next_us)""",
+    """INSERT INTO meta VALUES ('version', '1')""",
+)
+
+# A position says which log it is in, and when the record there was received; "" is a log from before logs had an identity.
+_LOG_OF_POSITIONS = (
+    """ALTER TABLE stream_offsets ADD COLUMN log_id TEXT NOT NULL DEFAULT ''""",
+    """ALTER TABLE stream_offsets ADD COLUMN received_us BIGINT""",
+)
+
+# What a guard was counted by stood among the positions, as `epoch:KEY` and `rule:KEY`.
+_GUARD_PROGRESS = (
+    """CREATE TABLE guard_progress (guard TEXT NOT NULL, epoch BIGINT NOT NULL, rule BIGINT NOT NULL, PRIMARY KEY (guard))""",
+    """INSERT INTO guard_progress SELECT substr(e.consumer, 7), e.seq, r.seq FROM stream_offsets e
+      JOIN stream_offsets r ON r.consumer = 'rule:' || substr(e.consumer, 7) WHERE substr(e.consumer, 1, 6) = 'epoch:'""",
+    """DELETE FROM stream_offsets WHERE substr(consumer, 1, 6) = 'epoch:' OR substr(consumer, 1, 5) = 'rule:'""",
+)
+
+
+def _step(name: str, statements: tuple[str, ...]) -> Migration[Connection]:
+    def apply(con: Connection) -> None:
+        sqlite = con.dialect.name == "sqlite"
+        for statement in statements:
+            con.exec_driver_sql(
+                statement.replace("{serial}", "INTEGER" if sqlite else "BIGSERIAL").replace(
+                    "{without_rowid}", "WITHOUT ROWID" if sqlite else ""
+                )
+            )
+
+    return Migration(name, apply)
+
+
+MIGRATIONS = (
+    _step("0001_initial", _INITIAL),
+    _step("0002_log_of_positions", _LOG_OF_POSITIONS),
+    _step("0003_guard_progress", _GUARD_PROGRESS),
+)
+
+
+def applied(con: Connection, address: object) -> list[str]:
+    """Names of the migrations the store at `address` has seen; one from before they were recorded has seen the first.
+
+    Raises OpsStoreError when its tables are of no version that was ever released.
+    """
+    if inspect(con).has_table(tables.migrations.name):
+        return list(con.execute(select(tables.migrations.c.name).order_by(tables.migrations.c.name)).scalars())
+    if not inspect(con).has_table(tables.meta.name):
+        return []
+    version = con.execute(select(tables.meta.c.value).where(tables.meta.c.key == "version")).scalar()
+    if version != "1":
+        raise OpsStoreError(
+            f"{address}: its tables are of version {version} without a record of migrations, which no gtm-dagster writes; "
+            "restore the store from a backup, or name another ops_url"
+        )
+    return [MIGRATIONS[0].name]
+
+
+def bring_up(con: Connection, address: object) -> list[str]:
+    """Apply the migrations the store has not seen; returns their names.
+
+    `con` is in a transaction that keeps other programs out. Raises NewerFormatError and OpsStoreError.
+    """
+    seen = applied(con, address)
+    con.exec_driver_sql(
+        "CREATE TABLE IF NOT EXISTS migrations (name TEXT NOT NULL, applied_at TEXT NOT NULL, PRIMARY KEY (name))"
+    )
+    for name in set(seen) - set(applied(con, address)):
+        _record(con, name)
+    return migrate(con, MIGRATIONS, address, lambda con: applied(con, address), _record)
+
+
+def _record(con: Connection, name: str) -> None:
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    con.execute(tables.migrations.insert().values(name=name, applied_at=at))
+    # Programs from before migrations compare this value alone, and refuse any but 1.
+    con.execute(update(tables.meta).where(tables.meta.c.key == "version").values(value=str(int(name[:4]))))

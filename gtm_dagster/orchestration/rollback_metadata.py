@@ -1,0 +1,56 @@
+"""A rollback as the Dagster UI shows it: figures, seconds per stage, and the pictures of its evidence."""
+
+from typing import Any
+
+import dagster as dg
+
+from gtm_dagster.opsstore import RollbackRow
+from gtm_dagster.rollout.control import evidence
+from gtm_dagster.rollout.control.chart import curves, inline, picture
+from gtm_dagster.rollout.control.messages import loss_text, moment
+
+
+def rollback_metadata(context: dg.OpExecutionContext, row: RollbackRow) -> dict[str, Any]:
+    """Figures of an episode as the UI shows them; a picture that cannot be drawn is left out and logged."""
+    shown: dict[str, Any] = {
+        "flag": row.flag,
+        "guard": row.guard,
+        "episode": row.episode,
+        "outcome": row.outcome or "",
+        "verified": row.verified,
+        "decided_at": moment(row.decided_us) or "",
+        "actor": row.actor or "",
+        "reason": row.reason or "",
+        **_seconds(row),
+    }
+    if row.estimate is not None:
+        shown["estimate"] = row.estimate
+        shown["loss"] = loss_text(row)
+    if row.log_e is not None:
+        shown["log_e"] = row.log_e
+    if row.last_exposure_us is not None:
+        shown["last_new_exposure_at"] = moment(row.last_exposure_us)
+    if row.bundle:
+        shown["bundle_sha256"] = evidence.digest(row.bundle)
+        shown["replay"] = f"gtm guard replay {row.episode}"
+        try:
+            recorded = evidence.from_json(row.bundle)
+            drawn = curves(recorded.counts, recorded.rule, recorded.verdict.log_budget)
+            title = f"{row.flag}: conversion and evidence"
+            shown["above_threshold_minutes"] = recorded.verdict.above_minutes
+            shown["chart"] = dg.MetadataValue.md(inline(title, drawn))
+            shown["picture"] = dg.MetadataValue.md(picture(title, drawn))
+        except Exception as error:  # noqa: BLE001 - the flag is off already; a picture must not fail its run
+            context.log.warning(f"no picture: {type(error).__name__}: {error}")
+    return shown
+
+
+def _seconds(row: RollbackRow) -> dict[str, float]:
+    """Seconds per stage, where both ends are known."""
+    stages = {
+        "seconds_decision_to_intent": (row.decided_us, row.intent_us),
+        "seconds_intent_to_off": (row.intent_us, row.acked_us),
+        "seconds_off_to_verified": (row.acked_us, row.effective_us),
+        "seconds_decision_to_verified": (row.decided_us, row.effective_us),
+    }
+    return {name: (end - start) / 1e6 for name, (start, end) in stages.items() if start is not None and end is not None}

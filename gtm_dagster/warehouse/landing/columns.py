@@ -1,0 +1,30 @@
+"""The columns of a landing file, and what a file that lacks some of them is read as."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from gtm_dagster.admission.record import DEFAULTS, LANDING_COLUMNS, REQUIRED_COLUMNS
+from gtm_dagster.taxonomy.conform import ContractBreak
+
+_ARROW_TYPES = {"str": pa.string(), "int64": pa.int64(), "bytes": pa.binary()}
+ARROW_SCHEMA = pa.schema([pa.field(name, _ARROW_TYPES[kind]) for name, kind in LANDING_COLUMNS])
+
+
+def complete(rows: pa.Table | pa.RecordBatch, names: Sequence[str] = ARROW_SCHEMA.names) -> pa.Table:
+    """`rows` of a landing file as the columns `names` in their types; an absent one has its default, NULL for most.
+
+    Raises ContractBreak when a required one is absent.
+    """
+    table = pa.Table.from_batches([rows]) if isinstance(rows, pa.RecordBatch) else rows
+    columns = []
+    for field in (ARROW_SCHEMA.field(name) for name in names):
+        if field.name in table.schema.names:
+            columns.append(table.column(field.name).cast(field.type))
+        elif field.name in REQUIRED_COLUMNS:
+            raise ContractBreak(f"landing column {field.name} is missing; land the batch again")
+        else:
+            columns.append(pa.repeat(pa.scalar(DEFAULTS.get(field.name), field.type), table.num_rows))
+    return pa.Table.from_arrays(columns, names=list(names))

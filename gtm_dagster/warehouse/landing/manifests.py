@@ -1,0 +1,98 @@
+"""The manifest of a batch: what it holds, under which format, and from which offsets of which log.
+
+Format 2 names its columns, the log and its offsets, and the rows a day. A program from before reads the rows of a batch
+under `days`; it finds a sentence there that it takes for a date, and refuses with it. Format 1 is `name` and `days` alone.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+
+from gtm_dagster import __version__
+from gtm_dagster.admission.record import LANDING_COLUMNS
+from gtm_dagster.storage.migrations import NEWER, NewerFormatError
+from gtm_dagster.taxonomy.conform import ContractBreak
+
+FORMAT = 2
+FILE_METADATA = {"gtm_dagster.format": str(FORMAT), "gtm_dagster.version": __version__}
+"""Key-value metadata of every Parquet file of a batch."""
+_LOG_NAME = re.compile(r"log-(?:([0-9a-f]{16})-)?(\d+)-(\d+)\Z")
+_KNOWN = {name for name, _ in LANDING_COLUMNS}
+
+
+class LogRange(msgspec.Struct, frozen=True):
+    """The offsets of log `log_id` that a batch holds, both included; `log_id` "" is a log from before logs had an identity.
+
+    `received_us`: receipt of the last record, None where the batch does not say.
+    """
+
+    log_id: str
+    first_seq: int
+    last_seq: int
+    received_us: int | None = None
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """One whole batch: its rows by ISO ingest date, its columns (empty: not named), and its range of the log, if any."""
+
+    name: str
+    rows: dict[str, int]
+    format: int = FORMAT
+    columns: list[str] = []
+    log: LogRange | None = None
+    version: str = __version__
+
+
+def log_name(log_id: str, first_seq: int, last_seq: int) -> str:
+    """The name of the batch of a range of log offsets, both included."""
+    if not re.fullmatch("[0-9a-f]{16}", log_id):
+        raise ValueError(f"log id {log_id!r} is not 16 hex characters")
+    return f"log-{log_id}-{first_seq:015d}-{last_seq:015d}"
+
+
+def log_range(name: str) -> LogRange | None:
+    """The range of the log a batch of this name holds, None for an import."""
+    match = _LOG_NAME.match(name)
+    return LogRange(match.group(1) or "", int(match.group(2)), int(match.group(3))) if match else None
+
+
+def manifest_of(name: str, rows: dict[str, int], table: pa.Table) -> Manifest:
+    """The manifest of batch `name` over the landing columns of `table`."""
+    log = log_range(name)
+    if log is not None and table.column("row_no")[-1].as_py() == log.last_seq:
+        log = msgspec.structs.replace(log, received_us=table.column("received_us")[-1].as_py())
+    return Manifest(name, rows, columns=table.schema.names, log=log)
+
+
+def encoded(manifest: Manifest) -> bytes:
+    """The manifest as it is stored."""
+    return msgspec.json.encode({**msgspec.to_builtins(manifest), "days": {NEWER: None}})
+
+
+def read_manifest(path: Path) -> Manifest | None:
+    """The manifest at `path`, None when there is none.
+
+    Raises NewerFormatError when a later version wrote it, ContractBreak when it is not a manifest.
+    """
+    try:
+        document: Any = json.loads(path.read_bytes())
+        number = int(document.get("format", 1))
+        if number > FORMAT:
+            raise NewerFormatError(f"{path}: has format {number}; {NEWER} or a later one")
+        if number < FORMAT:
+            return msgspec.convert({"name": path.stem, "rows": document["days"], "format": 1, "version": ""}, Manifest)
+        manifest = msgspec.convert(document, Manifest)
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        raise ContractBreak(f"{path}: not a manifest ({error}); restore it from a backup, or remove it and land its batch again") from error  # fmt: skip
+    unknown = [name for name in manifest.columns if name not in _KNOWN]
+    if unknown:
+        raise NewerFormatError(f"{path}: has the column {', '.join(unknown)}; {NEWER} or a later one")
+    return manifest

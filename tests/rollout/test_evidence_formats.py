@@ -1,0 +1,113 @@
+"""Evidence outlives versions: every format that was written is read and replays to its figures; nothing is ignored."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import tarfile
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gtm_dagster.rollout.control.evidence import FORMAT, EvidenceError, digest, from_json, to_json
+from gtm_dagster.rollout.control.replay import compare
+
+WRITTEN = Path(__file__).parents[1] / "formats" / "unversioned"
+"""A state directory of version 0.1.0, which wrote evidence of format 1."""
+EXPECTED = json.loads((WRITTEN / "expected.json").read_text())
+BY_EVIDENCE, BY_HAND = (row["episode"] for row in EXPECTED["rollbacks"])
+
+
+@pytest.fixture(scope="module")
+def documents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Episode to document, as they lie in that version's ops.db."""
+    folder = tmp_path_factory.mktemp("unversioned")
+    with tarfile.open(WRITTEN / "state.tar.xz") as archive:
+        archive.extract("./ops.db", folder, filter="data")
+    connection = sqlite3.connect(folder / "ops.db")
+    try:
+        return dict(connection.execute("SELECT episode, bundle FROM rollbacks"))
+    finally:
+        connection.close()
+
+
+def test_every_rollback_of_the_older_version_has_its_document(documents: dict[str, str]) -> None:
+    assert set(documents) == set(EXPECTED["replays"]) == {BY_EVIDENCE, BY_HAND}
+
+
+@pytest.mark.parametrize("episode", [BY_EVIDENCE, BY_HAND], ids=["on evidence", "by hand"])
+def test_an_older_document_replays_to_the_figures_of_the_version_that_wrote_it(
+    documents: dict[str, str], episode: str
+) -> None:
+    text = documents[episode]
+    assert asdict(compare(from_json(text))) | {"sha256": digest(text)} == EXPECTED["replays"][episode]
+    (recorded,) = (row for row in EXPECTED["rollbacks"] if row["episode"] == episode)
+    assert digest(text) == recorded["bundle_sha256"]
+
+
+@pytest.mark.parametrize("episode", [BY_EVIDENCE, BY_HAND], ids=["on evidence", "by hand"])
+def test_nothing_of_an_older_document_is_lost_in_reading(documents: dict[str, str], episode: str) -> None:
+    before, after = json.loads(documents[episode]), json.loads(to_json(from_json(documents[episode])))
+    assert (before["format"], after["format"]) == (1, FORMAT)
+    for versioned in ("format", "product_version"):
+        del before[versioned], after[versioned]
+    assert after == before
+
+
+def _in(part: str, name: str, value: Any) -> Callable[[dict[str, Any]], None]:
+    return lambda document: (document[part] if part else document).update({name: value})
+
+
+UNREADABLE: list[tuple[str, Callable[[dict[str, Any]], None], str]] = [
+    (
+        "a newer format names the version that wrote it",
+        lambda document: document.update(format=2, product_version="0.4.0"),
+        "format 2 is newer than 1, the newest this version reads; install gtm-dagster 0.4.0, which wrote it",
+    ),
+    (
+        "a newer format of an unknown version",
+        lambda document: document.update(format=2, product_version="unknown"),
+        "format 2 is newer than 1, the newest this version reads; install a newer gtm-dagster",
+    ),
+    ("no format", lambda document: document.pop("format"), "it names no format"),
+    ("a format that is no number", lambda document: document.update(format="1"), "it names no format"),
+    ("a format before the first", lambda document: document.update(format=0), "it names no format"),
+    ("a field of the document", _in("", "salt", 1), "salt: there is no such field in format 1"),
+    ("a field of the rule", _in("rule", "grace_minutes", 1), "rule.grace_minutes: there is no such field in format 1"),
+    ("a field of the verdict", _in("verdict", "p_value", 1), "verdict.p_value: there is no such field in format 1"),
+    ("a field of the flag", _in("provider_before", "owner", "x"), "provider_before.owner: there is no such field"),
+    ("a field of the counts", _in("counts", "arms", 3), "counts.arms: there is no such field"),
+    ("a field of the guard", _in("guard", "owner", "x"), "guard: Object contains unknown field `owner`"),
+    (
+        "a field that is missing",
+        lambda document: document["verdict"].pop("log_e"),
+        "verdict: Object missing required field `log_e`",
+    ),
+    (
+        "a field of another type",
+        _in("rule", "threshold", "much"),
+        "rule: Expected `float`, got `str` - at `$.threshold`",
+    ),
+    ("slots of another length", _in("counts", "slot_us", 1), "the counts are of another version"),
+    ("a part that is no object", lambda document: document.update(rule=[]), "rule: [] is not an object"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), [row[1:] for row in UNREADABLE], ids=[row[0] for row in UNREADABLE])
+def test_what_this_version_cannot_read_whole_is_refused_in_one_line(
+    documents: dict[str, str], change: Callable[[dict[str, Any]], None], message: str
+) -> None:
+    document = json.loads(documents[BY_EVIDENCE])
+    change(document)
+    with pytest.raises(EvidenceError) as raised:
+        from_json(json.dumps(document))
+    assert message in str(raised.value) and "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"format": 99}', '{"format": 1}', "[1]", "null", '{"format": true}'])
+def test_what_is_no_evidence_is_refused(text: str) -> None:
+    with pytest.raises(EvidenceError):
+        from_json(text)
