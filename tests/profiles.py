@@ -19,10 +19,8 @@ def examples(full: int, **more: Any) -> settings:
 
 def slow_but(fast: int, *cases: Any) -> list[Any]:
     """The cases of a parametrised test, all but the first `fast` of them marked slow."""
-    return [
-        *cases[:fast],
-        *(
-            pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=pytest.mark.slow)
-            for case in cases[fast:]
-        ),
-    ]
+    return [*cases[:fast], *(_slow(case) for case in cases[fast:])]
+
+
+def _slow(case: Any) -> Any:
+    return pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=pytest.mark.slow)

@@ -21,8 +21,9 @@ from gtm_dagster.commands.output import Problem
 from gtm_dagster.settings import Settings
 
 
+@pytest.mark.slow
 def test_readers_never_notice_a_killed_publisher():
-    """The smallest experiment, in the fast suite; the others take a refresh or more."""
+    """The smallest experiment; the others take a refresh or more and are `real`."""
     outcome = outcome_of("publisher", rounds=1)
     assert outcome.found == ()
     assert outcome.figures["reader_queries"] > 0

@@ -68,7 +68,8 @@ def test_a_full_tie_is_decided_by_content_alone(tmp_path: Path, runs: str) -> No
         land(settings, rows, f"import-{n}")
         if runs == "a run for each copy":
             refresh(settings)
-    refresh(settings)
+    if runs == "one batch":
+        refresh(settings)
     winners = rows_of(settings, WINNERS)
     assert len(winners) == len(orders) and len({person for _, person in winners}) == 1, winners
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from loopback import Answer, serve
 
+from gtm_dagster.delivery import deliver_due
 from gtm_dagster.opsstore import OpsStore
-from gtm_dagster.rollout.control.messages import deliver_due
 from gtm_dagster.settings import Notify, Settings
 
 PAYLOAD = json.dumps({"event": "rolled_back", "guard": "g", "text": "checkout-v2 was rolled back", "figures": {}})
