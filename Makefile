@@ -27,12 +27,13 @@ demo: setup ## 30 days of planted traffic through everything, a report, and a dr
 dev: setup ## collector, stream worker, Dagster and its web UI; Ctrl-C ends all
 	$(VENV)/bin/gtm dev
 
-test: setup ## every test that needs Python alone
-	$(PY) -m pytest -q -m "not real and not simulation"
+WORKERS ?= auto
+test: setup ## every behaviour that needs Python alone, in under 2 minutes on two cores; WORKERS=auto
+	$(PY) -m pytest -q -n $(WORKERS) --dist worksteal -m "not real and not simulation and not slow"
 
-test-real: setup install-unleash install-engines ## tests against real components (installs Chromium, PostgreSQL, Unleash, Spark, DuckDB 1.5), and the guard's simulations
+test-real: setup install-unleash install-engines ## the other tests: slow ones, all examples of the property tests, the guard's simulations, real components (installs Chromium, PostgreSQL, Unleash, Spark, DuckDB 1.5)
 	scripts/install-chromium
-	$(PY) -m pytest -q -m "real or simulation"
+	$(PY) -m pytest -q --hypothesis-profile=full -m "real or simulation or slow or hypothesis"
 
 install-unleash: ## PostgreSQL and Unleash for the tests of real components
 	scripts/install-unleash

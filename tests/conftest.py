@@ -1,8 +1,12 @@
-"""What every test shares: programs that tests start find the same modules as the tests do."""
+"""What every test shares: the profiles of property tests, and that programs a test starts find the same modules."""
 
 import os
 
+import profiles  # noqa: F401 - registers the profiles, which `--hypothesis-profile` chooses from
 import pytest
+from hypothesis import settings
+
+settings.load_profile("fast")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -1,4 +1,4 @@
-"""Unjudged events into landing rows: the plan's verdict, pseudonyms, scrubbed texts, sealed originals."""
+"""Admission of a batch of events as landing rows: verdict by the plan, pseudonyms, scrubbed texts, sealed originals."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
 class Seals(Protocol):
-    """What hides an original."""
+    """What seals an original event."""
 
     def seal(self, plain: bytes) -> bytes: ...
 
 
 class Judge:
-    """Judges the events of one import. `pseudonymize` maps an identifier to its pseudonym."""
+    """The form of admission for the batches of one import. `pseudonymize` maps an identifier to its pseudonym."""
 
     def __init__(self, plan: Plan, pseudonymize: Callable[[str], str], sealer: Seals, write_key: str) -> None:
         self.plan = plan
@@ -51,7 +51,7 @@ class Judge:
         return pa.concat_tables([good, to_table(records)])
 
     def broken(self, row_no: int, text: str, errors: tuple[FieldError, ...], received_us: int) -> Record:
-        """The quarantined record of a row that could not be read as an event at all."""
+        """The quarantined record of a row that is not readable as an event."""
         document = {"row": text}
         return self.refuse(document, errors, None, None, received_us, row_no)
 
@@ -64,10 +64,12 @@ class Judge:
         if "consent" in context:
             context["consent"] = _loads(context["consent"])
         if row["event_us"] is None and row[WRITTEN_TIME] is not None:
-            told = explain_document(self.plan, {"timestamp": row[WRITTEN_TIME]})
-            why = [error for error in told if error.path == "timestamp"]
-            why = why or [FieldError("timestamp", "bad_timestamp", "not a time in the format the mapping names")]
-            errors = tuple(why) + tuple(e for e in errors if e.path != "timestamp")
+            found = explain_document(self.plan, {"timestamp": row[WRITTEN_TIME]})
+            reasons = [error for error in found if error.path == "timestamp"]
+            reasons = reasons or [
+                FieldError("timestamp", "bad_timestamp", "not a time in the format the mapping names")
+            ]
+            errors = tuple(reasons) + tuple(e for e in errors if e.path != "timestamp")
         return self.refuse(document, errors, row["event_id"], row["event_name"], row["received_us"], row["row_no"])
 
     def refuse(
@@ -123,8 +125,8 @@ class Judge:
             return pc.if_else(pc.equal(array, ""), pa.scalar(None, pa.string()), array)
 
         def cleaned(text: str) -> str | None:
-            told: dict[str, Any] = {field: text}
-            event = Event(event_id="-", event_name=some_name, event_us=0, **told)
+            value: dict[str, Any] = {field: text}
+            event = Event(event_id="-", event_name=some_name, event_us=0, **value)
             return getattr(scrub(event, self.plan, self.pseudonymize), field) or None
 
         return each_distinct(array, cleaned)
@@ -137,13 +139,13 @@ class Judge:
         decode = msgspec.json.decode
         for name in names.unique().to_pylist():
             known: dict[str, str] = {}
-            for place in np.flatnonzero(kinds == name):
-                text = result[place]
-                done = known.get(text)
-                if done is None:
+            for row in np.flatnonzero(kinds == name):
+                text = result[row]
+                clean = known.get(text)
+                if clean is None:
                     event = Event(event_id="-", event_name=name, event_us=0, properties=decode(text) or {})
-                    done = known[text] = _encode(scrub(event, self.plan, self.pseudonymize).properties).decode()
-                result[place] = done
+                    clean = known[text] = _encode(scrub(event, self.plan, self.pseudonymize).properties).decode()
+                result[row] = clean
         return pa.array(result, pa.string())
 
 

@@ -1,4 +1,4 @@
-"""Whole columns of a batch: in one piece, and each distinct text once."""
+"""Columns of a batch: in one piece, and a function applied once to each distinct text."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pyarrow as pa
 
 WRITTEN_TIME = "written_time"
-"""The column of unjudged events that holds the time as the file wrote it."""
+"""The column with the time as the file wrote it; events before admission have it."""
 
 
 def one_array(column: pa.ChunkedArray | pa.Array) -> pa.Array:

@@ -1,4 +1,4 @@
-"""The verdict on each event of a request: the record that is stored and what the sender is told."""
+"""Admission of single events: the record that is stored, and the verdict and reasons that the sender sees."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _NO_CONSENT = FieldError(
     "context.consent.analytics", "consent", "sent without consent to analytics; nothing of it is kept"
 )
 
-_DRILL = FieldError("properties.flag", DRILL_REASON, "traffic of a drill: counted by the guard, kept in no table")
-_OF_A_DRILL = frozenset({"flag_exposed", DRILL_EVENT})
+_DRILL = FieldError("properties.flag", DRILL_REASON, "drill traffic: the guard counts it, no table keeps it")
+_DRILL_EVENTS = frozenset({"flag_exposed", DRILL_EVENT})
 
 
 class _Purposes(msgspec.Struct):
@@ -44,7 +44,7 @@ _named = msgspec.json.Decoder(_Named).decode
 
 
 class Judged(msgspec.Struct, frozen=True):
-    """A record to store, the id the sender knows it by (None when unreadable), and the reasons as the answer shows them."""
+    """A record to store, the event's id as sent (None when unreadable), and the reasons as the answer shows them."""
 
     record: Record
     event_id: str | None
@@ -52,7 +52,7 @@ class Judged(msgspec.Struct, frozen=True):
 
 
 class Judge:
-    """Judges events one by one: an event never changes the verdict on its neighbour."""
+    """The form of admission for single events: an event never changes the verdict on its neighbour."""
 
     def __init__(self, plan: Plan, pseudonymize: Callable[[str], str], sealer: Sealer, max_event_bytes: int) -> None:
         self.plan = plan
@@ -70,7 +70,7 @@ class Judge:
             return self._too_large(raw, write_key, received_us)
         verdict = self._validate(raw, live=True, now_us=received_us)
         if isinstance(verdict, Rejected):
-            # Refused or not, without consent nothing is kept, the sealed original least of all.
+            # Without consent nothing of a refused event is kept either, the sealed original least of all.
             if _refuses_analytics(raw):
                 return self._suppressed(verdict.event_id, verdict.event_name, write_key, received_us)
             masked = mask_event(self.plan, raw)
@@ -88,8 +88,8 @@ class Judge:
             plan_version=self.plan.version,
             pseudonymize=self._pseudonymize,
         )
-        if event.event_name in _OF_A_DRILL and event.properties.get("flag") == DRILL_FLAG:
-            # Synthetic traffic: the guard counts it, the books count it, and no table holds it.
+        if event.event_name in _DRILL_EVENTS and event.properties.get("flag") == DRILL_FLAG:
+            # Synthetic traffic: the guard and the books count it, and no table keeps it.
             record = msgspec.structs.replace(record, verdict="suppressed", reason_codes=DRILL_REASON)
             return Judged(record, event.event_id, [_shown(_DRILL)])
         return Judged(record, event.event_id, [])
@@ -141,10 +141,10 @@ def _refuses_analytics(raw: bytes) -> bool:
     if b"analytics" not in raw:
         return False
     try:
-        told = _consent(raw)
+        event = _consent(raw)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return False
-    return bool(told.context and told.context.consent and told.context.consent.analytics is False)
+    return bool(event.context and event.context.consent and event.context.consent.analytics is False)
 
 
 def _shown(error: FieldError) -> dict[str, str]:

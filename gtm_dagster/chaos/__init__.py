@@ -1,5 +1,5 @@
-"""`gtm doctor --drill`: kills, crowds and fills a throw-away deployment, and looks whether every promise was kept.
+"""Chaos: experiments that kill, crowd and fill a throw-away deployment and check every promise (`gtm doctor --drill`).
 
-Here belongs what breaks things on purpose. Not here: what the pipeline does about it. Nothing of the deployment is
+Here belongs what breaks a deployment on purpose. Not here: how the pipeline recovers. The user's own deployment is not
 touched, and only processes started here are signalled.
 """

@@ -1,5 +1,5 @@
-"""A really full disk while events are appended, landed, refreshed and published: clear errors, nothing lost, and all
-goes on by itself when there is room again.
+"""A full disk while events are appended, landed, refreshed and published: clear errors, nothing lost, and recovery
+without a hand when there is room again.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from gtm_dagster.chaos.inspect import left_lying, look_at_rebuild, look_at_refresh, unfinished_runs
-from gtm_dagster.chaos.kill_collector import Edge, Load, Log
-from gtm_dagster.chaos.load import Supply
-from gtm_dagster.chaos.outcome import DrillError, Findings, Outcome, Rounds, Tell
+from gtm_dagster.chaos.inspect import check_rebuild, check_refresh, leftovers, unfinished_runs
+from gtm_dagster.chaos.kill_collector import CollectorProcess, LoadGenerator, StoredIds
+from gtm_dagster.chaos.outcome import ChaosError, Findings, Outcome, Report, Rounds
 from gtm_dagster.chaos.processes import until
 from gtm_dagster.chaos.small_disk import Disk, namespace_command, small_disk
-from gtm_dagster.chaos.throwaway import LIMIT_SECONDS, Ground, Ran, throw_away
+from gtm_dagster.chaos.supply import Supply
+from gtm_dagster.chaos.throwaway import LIMIT_SECONDS, CommandResult, ThrowAway, throw_away
 from gtm_dagster.settings import Settings
 from gtm_dagster.warehouse.serving import QueryError, query
 from gtm_dagster.warehouse.writer_lock import WarehouseLock
@@ -35,36 +35,38 @@ REFUSALS = 20
 TRIES = 5
 """Refreshes to start until the disk was full at the wanted moment."""
 CLEAR = re.compile(r"no space left|disk (is |may be )?full|not enough (disk )?space|out of (disk )?space", re.I)
-"""What a message has to say to be clear: that the disk has no room."""
+"""A clear message says that the disk has no room."""
+_PROGRESS = "progress: "
+"""Begins the lines of stderr that the outer process reports."""
 Figures = dict[str, int | float]
 
 
-def drill_disk_full(settings: Settings, rounds: Rounds, seed: int, tell: Tell) -> Outcome:
-    """Run the drill in a process that may mount a small disk; skipped where the system does not allow that."""
+def fill_disks(settings: Settings, rounds: Rounds, seed: int, report: Report) -> Outcome:
+    """Run the experiment in a process that may mount a small disk; skipped where the system does not allow that."""
     began = time.monotonic()
     before = namespace_command()
     if before is None:
         reason = "no small disk can be mounted here: it takes Linux, unshare, and root or unprivileged user namespaces"
         return Outcome(NAME, 0, 0.0, {}, (), reason)
-    told = json.dumps(
+    arguments = json.dumps(
         [settings.warehouse.memory_limit, settings.warehouse.threads, rounds.wanted, rounds.minutes, seed]
     )
     with tempfile.TemporaryFile("w+") as out:
         with subprocess.Popen(  # noqa: S603 - our own module
-            [*before, sys.executable, "-m", __name__, told], stdout=out, stderr=subprocess.PIPE, text=True
+            [*before, sys.executable, "-m", __name__, arguments], stdout=out, stderr=subprocess.PIPE, text=True
         ) as child:
             assert child.stderr is not None  # noqa: S101 - asked for above
-            said = ""
+            last_line = ""
             for line in child.stderr:
-                said = line.strip() or said
-                if line.startswith("drill: "):
-                    tell(line.removeprefix("drill: ").rstrip())
+                last_line = line.strip() or last_line
+                if line.startswith(_PROGRESS):
+                    report(line.removeprefix(_PROGRESS).rstrip())
         out.seek(0)
         text = out.read()
     try:
         document = json.loads(text)
     except ValueError:
-        raise DrillError(f"{NAME} ended with {child.returncode}: {said}") from None
+        raise ChaosError(f"{NAME} ended with {child.returncode}: {last_line}") from None
     return Outcome(NAME, document["rounds"], time.monotonic() - began, document["figures"], tuple(document["found"]))
 
 
@@ -73,84 +75,84 @@ def _inside(
 ) -> dict[str, Any]:
     rounds = Rounds(wanted, minutes)
 
-    def tell(text: str) -> None:
-        sys.stderr.write(f"drill: {text}\n")
+    def report(text: str) -> None:
+        sys.stderr.write(f"{_PROGRESS}{text}\n")
         sys.stderr.flush()
 
-    findings = Findings(tell)
+    findings = Findings(report)
     with tempfile.TemporaryDirectory(prefix="gtm-disk-") as folder:
         with small_disk(Path(folder) / "disk") as disk:
-            with throw_away(memory_limit, threads, disk.folder / "state") as ground:
-                figures = _Full(ground, disk, findings, tell).run(rounds, seed)
-    return {"rounds": rounds.done, "figures": figures, "found": findings.told()}
+            with throw_away(memory_limit, threads, disk.folder / "state") as deployment:
+                figures = _FullDisk(deployment, disk, findings, report).run(rounds, seed)
+    return {"rounds": rounds.done, "figures": figures, "found": findings.lines()}
 
 
-class _Full:
-    """One deployment on a small disk, and what fills it at a moment."""
+class _FullDisk:
+    """One deployment on a small disk that is filled at given moments."""
 
-    def __init__(self, ground: Ground, disk: Disk, findings: Findings, tell: Tell) -> None:
-        self.ground, self.disk, self.findings, self.tell = ground, disk, findings, tell
+    def __init__(self, deployment: ThrowAway, disk: Disk, findings: Findings, report: Report) -> None:
+        self.deployment, self.disk, self.findings, self.report = deployment, disk, findings, report
 
     def run(self, rounds: Rounds, seed: int) -> Figures:
-        """Full at each place of the pipeline, then in each of `rounds` at a random moment of a refresh."""
+        """The disk is full at each place of the pipeline, then in each of `rounds` at a random moment of a refresh."""
         stored, figures = self._append(seed)
-        self.supply = Supply(self.ground, (4 * TRIES + 2 + rounds.wanted) * ROUND_ROWS, seed)
+        self.supply = Supply(self.deployment, (4 * TRIES + 2 + rounds.wanted) * ROUND_ROWS, seed)
         self.supply.expected += stored
-        first = self.ground.run("refresh", "--json")
-        look_at_refresh(first, self.supply.expected, self.findings, "before the disk is full")
+        first = self.deployment.run("refresh", "--json")
+        check_refresh(first, self.supply.expected, self.findings, "before the disk is full")
         figures["import_refused"] = self._import()
-        figures["history_refused"] = self._place("history", lambda _: lambda: True, "")
+        figures["history_refused"] = self._fill_at("history", lambda _: lambda: True, "")
         with self._history_elsewhere():
             for place, (moment, step) in _PLACES.items():
-                figures[f"{place}_refused"] = self._place(place, moment, step)
+                figures[f"{place}_refused"] = self._fill_at(place, moment, step)
         rng = random.Random(seed)  # noqa: S311 - moments to fill at, not a secret
         refused = 0
         for number in rounds.numbers():
             seconds = rng.uniform(0.2, 1.0) * first.seconds
             message = self._refresh(f"round {number}", _after(seconds))
             refused += message is not None
-            self.tell(
+            self.report(
                 f"round {number} of {rounds.wanted}: full {seconds:.1f} s after the start: {message or 'not needed any more'}"
             )
-        look_at_rebuild(self.ground, self.findings, "at the end")
-        stuck = unfinished_runs(self.ground)
-        self.findings.expect(not stuck, f"Dagster takes {', '.join(stuck)} for under way, and nothing runs")
-        lying = left_lying(self.ground)
-        self.findings.expect(
-            not lying, f"left lying in the state directory: {', '.join(lying[:5])} ({len(lying)} in all)"
-        )
-        return {**figures, "random_refused": refused, "rows": self.supply.expected, "left_lying": len(lying)}
+        check_rebuild(self.deployment, self.findings, "at the end")
+        stuck = unfinished_runs(self.deployment)
+        self.findings.expect(not stuck, f"Dagster shows {', '.join(stuck)} as under way, and nothing runs")
+        left = leftovers(self.deployment)
+        self.findings.expect(not left, f"left in the state directory: {', '.join(left[:5])} ({len(left)} in all)")
+        return {**figures, "random_refused": refused, "rows": self.supply.expected, "left_lying": len(left)}
 
     def _append(self, seed: int) -> tuple[int, Figures]:
-        """The collector on a full disk: 503 and never a lost event; the same process goes on when there is room."""
+        """The collector on a full disk: 503 and no lost event; the same process goes on when there is room."""
         expect = self.findings.expect
-        with Edge(self.ground) as edge:
-            load = Load(edge.url, "full", [], seed)
+        with CollectorProcess(self.deployment) as collector:
+            load = LoadGenerator(collector.url, "full", [], seed)
             until(lambda: len(load.acked) > 200, 30)
             self.disk.fill()
             refused = until(lambda: load.answers[503] >= REFUSALS, 60)
             expect(refused, f"append: a full disk gave {dict(load.answers)} and not 503")
-            expect(not edge.ready(), "append: /readyz says that the collector is ready while the disk is full")
+            expect(not collector.ready(), "append: /readyz answers ready while the disk is full")
             before = len(load.acked)
             self.disk.empty()
             began = time.monotonic()
             again = until(lambda: len(load.acked) > before, 30)
-            expect(again and edge.child.running(), "append: the collector takes no events though there is room again")
+            expect(
+                again and collector.child.running(), "append: the collector takes no events though there is room again"
+            )
             seconds = time.monotonic() - began
             load.stop()
-            rest = Load(edge.url, "rest", load.unanswered, seed, new=False)
+            rest = LoadGenerator(collector.url, "rest", load.unanswered, seed, new=False)
             rest.finish()
             expect(not rest.unanswered, "append: events refused before were not taken when sent again")
             for wrong in [*load.wrong, *rest.wrong][:3]:
                 self.findings.add(f"append: {wrong}")
-            expect(edge.child.stop() == 0, "append: the collector did not end well")
-        stored = Log(self.ground).look()
+            expect(collector.child.stop() == 0, "append: the collector did not end well")
+        stored = StoredIds(self.deployment).look()
         acked = {*load.acked, *rest.acked}
         missing = sum(1 for each in acked if not stored[each])
         twice = sum(1 for times in stored.values() if times > 1)
         expect(missing == 0, f"append: {missing} answered events are not in the log")
         expect(twice == 0, f"append: {twice} events are in the log more than once")
-        self.tell(
+        self.report(
             f"append: {load.answers[503]} requests refused with 503 ({load.refusal}), the next taken {seconds:.1f} s after there was room"
         )
         figures: Figures = {
@@ -163,19 +165,19 @@ class _Full:
         file = self.supply.file(ROUND_ROWS)
         self.disk.fill()
         try:
-            ran = self.ground.run("import", str(file), "--json")
+            result = self.deployment.run("import", str(file), "--json")
         finally:
             self.disk.empty()
-        self._clear("import", ran)
-        self.tell(f"import: {ran.message}")
-        again = self.ground.run("import", str(file), "--json")
+        self._expect_clear("import", result)
+        self.report(f"import: {result.message}")
+        again = self.deployment.run("import", str(file), "--json")
         self.findings.expect(again.code == 0, f"import: with room again it ended with {again.code}: {again.message}")
-        return int(ran.code != 0)
+        return int(result.code != 0)
 
     @contextmanager
     def _history_elsewhere(self) -> Iterator[None]:
-        """Dagster's history on another disk, as with PostgreSQL: else its failure hides what the step itself says."""
-        home, away = self.ground.settings.dagster_home, self.ground.folder / "dagster_home"
+        """Dagster's history on another disk, as with PostgreSQL: else its own failure hides the message of the step."""
+        home, away = self.deployment.settings.dagster_home, self.deployment.folder / "dagster_home"
         shutil.move(home, away)
         home.symlink_to(away, target_is_directory=True)
         try:
@@ -184,23 +186,23 @@ class _Full:
             home.unlink()
             shutil.move(away, home)
 
-    def _place(self, place: str, moment: Callable[[Path], Callable[[], bool]], step: str) -> int:
+    def _fill_at(self, place: str, moment: Callable[[Path], Callable[[], bool]], step: str) -> int:
         """Fill the disk at this moment until the refresh fails in `step` (its message begins with it)."""
         for _ in range(TRIES):
-            message = self._refresh(place, moment(self.ground.state))
+            message = self._refresh(place, moment(self.deployment.state))
             if message is not None and message.startswith(step):
-                self.tell(f"{place}: {message}")
+                self.report(f"{place}: {message}")
                 return 1
-        self.findings.add(f"{place}: in {TRIES} refreshes the disk was never full in time; this place was not tried")
+        self.findings.add(f"{place}: in {TRIES} refreshes the disk was never full in time; this place was not tested")
         return 0
 
     def _refresh(self, when: str, full_now: Callable[[], bool]) -> str | None:
-        """A refresh whose disk becomes full; what it said, None when it needed no more room. Then one with room."""
+        """A refresh whose disk becomes full, then one with room; the message of the first, None when it succeeded."""
         self.supply.land(ROUND_ROWS // 2)
         self.supply.log(ROUND_ROWS // 2)
         filled = False
         try:
-            with self.ground.start("refresh", "--json") as child:
+            with self.deployment.start("refresh", "--json") as child:
                 while child.running() and child.seconds() < LIMIT_SECONDS:
                     if full_now():
                         self.disk.fill()
@@ -209,25 +211,26 @@ class _Full:
                     time.sleep(0.0005)
                 code = child.wait(LIMIT_SECONDS)
                 if filled:
-                    self._still_read(when)
+                    self._expect_readable(when)
         finally:
             self.disk.empty()
-        ran = Ran(code, child.out, child.err, child.seconds())
+        result = CommandResult(code, child.out, child.err, child.seconds())
         if code != 0:
-            self._clear(when, ran)
-        healing = self.ground.run("refresh", "--json")
-        look_at_refresh(healing, self.supply.expected, self.findings, f"{when}, with room again")
-        return ran.message if code != 0 else None
+            self._expect_clear(when, result)
+        healing = self.deployment.run("refresh", "--json")
+        check_refresh(healing, self.supply.expected, self.findings, f"{when}, with room again")
+        return result.message if code != 0 else None
 
-    def _clear(self, when: str, ran: Ran) -> None:
-        self.findings.expect(ran.code == 1, f"{when}: on a full disk it ended with {ran.code}")
+    def _expect_clear(self, when: str, result: CommandResult) -> None:
+        self.findings.expect(result.code == 1, f"{when}: on a full disk it ended with {result.code}")
         self.findings.expect(
-            bool(CLEAR.search(ran.message)), f"{when}: the message does not say that the disk is full: {ran.message!r}"
+            bool(CLEAR.search(result.message)),
+            f"{when}: the message does not say that the disk is full: {result.message!r}",
         )
 
-    def _still_read(self, when: str) -> None:
+    def _expect_readable(self, when: str) -> None:
         try:
-            query(self.ground.settings, "SELECT count(*) FROM core.sessions")
+            query(self.deployment.settings, "SELECT count(*) FROM core.sessions")
         except QueryError as error:
             self.findings.add(f"{when}: the serving copy cannot be read on a full disk: {error}")
 
@@ -238,7 +241,7 @@ def _after(seconds: float) -> Callable[[], bool]:
 
 
 def _appears(pattern: str) -> Callable[[Path], Callable[[], bool]]:
-    """The moment a file of this pattern is there that was not before."""
+    """The moment a new file of this pattern appears."""
 
     def of(state: Path) -> Callable[[], bool]:
         before = set(state.glob(pattern))
@@ -263,7 +266,7 @@ _PLACES: dict[str, tuple[Callable[[Path], Callable[[], bool]], str]] = {
     "refresh": (_appears("landing/_batches/log-*.json"), ""),
     "publish": (_appears(".serving.duckdb.*.part"), "serving__warehouse_copy: "),
 }
-"""When the disk becomes full, and the step that has to say so."""
+"""When the disk becomes full, and the step whose message has to name it."""
 
 
 if __name__ == "__main__":

@@ -11,10 +11,10 @@ from typing import Any
 
 import requests
 
-from gtm_dagster.chaos.inspect import look_at_rebuild, look_at_refresh
-from gtm_dagster.chaos.outcome import DrillError, Findings, Rounds, Tell
+from gtm_dagster.chaos.inspect import check_rebuild, check_refresh
+from gtm_dagster.chaos.outcome import ChaosError, Findings, Report, Rounds
 from gtm_dagster.chaos.processes import Child, until
-from gtm_dagster.chaos.throwaway import Ground
+from gtm_dagster.chaos.throwaway import ThrowAway
 from gtm_dagster.eventlog import open_log
 from gtm_dagster.warehouse.serving import query
 
@@ -26,39 +26,39 @@ _ADDRESS = re.compile(r"listening on (http://\S+)")
 Batch = list[dict[str, Any]]
 
 
-class Edge:
-    """A collector in a process of its own; `url` answers once this is made."""
+class CollectorProcess:
+    """A collector in a process of its own; `url` answers once the constructor returns."""
 
-    def __init__(self, ground: Ground) -> None:
-        self.child: Child = ground.start("collect", "--host", "127.0.0.1", "--port", "0")
+    def __init__(self, deployment: ThrowAway) -> None:
+        self.child: Child = deployment.start("collect", "--host", "127.0.0.1", "--port", "0")
         try:
             found = until(lambda: bool(_ADDRESS.search(self.child.err)) or not self.child.running(), READY_SECONDS)
             address = _ADDRESS.search(self.child.err)
             if not found or address is None:
-                raise DrillError(f"the collector did not start: {self.child.err.strip() or 'it says nothing'}")
+                raise ChaosError(f"the collector did not start: {self.child.err.strip() or 'it printed nothing'}")
             self.url = address.group(1)
             if not until(self.ready, READY_SECONDS):
-                raise DrillError(f"the collector was not ready within {READY_SECONDS:g} s")
+                raise ChaosError(f"the collector was not ready within {READY_SECONDS:g} s")
         except BaseException:
             self.child.kill()
             raise
 
     def ready(self) -> bool:
-        """Whether /readyz says so."""
+        """Whether /readyz answers 200."""
         try:
             return requests.get(f"{self.url}/readyz", timeout=10).status_code == 200
         except requests.RequestException:
             return False
 
-    def __enter__(self) -> Edge:
+    def __enter__(self) -> CollectorProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.child.kill()
 
 
-class Load:
-    """Threads that post batches until told to stop or until the collector is gone.
+class LoadGenerator:
+    """Threads that post batches until `stop` or until the collector is gone.
 
     `acked`: ids of answered events; `unanswered`: batches cut off or refused, to be sent again; `answers` by HTTP
     status; `refusal`: the last 503; `wrong`: answers that are neither 200 nor 503 with Retry-After.
@@ -99,12 +99,12 @@ class Load:
             self._number += 1
             amount = self._rng.randint(1, BATCH)
         moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        visitor = f"drill-{self._number % 500}"
+        visitor = f"chaos-{self._number % 500}"
         return [
             {
                 "event_id": f"{self._name}-{self._number}-{n}", "event_name": "page_viewed", "timestamp": moment,
                 "anonymous_id": visitor, "properties": {"path": f"/{'p' * 200}/{n}"},
-                "context": {"device_type": "web", "page_url": "https://drill.example/"},
+                "context": {"device_type": "web", "page_url": "https://chaos.example/"},
             }
             for n in range(amount)
         ]  # fmt: skip
@@ -129,12 +129,12 @@ class Load:
         with self._lock:
             self.answers[answer.status_code] += 1
             if answer.status_code == 200:
-                told = answer.json()
+                counts = answer.json()
                 self.acked += [each["event_id"] for each in batch]
-                self.duplicates += told["duplicates"]
-                if told["accepted"] + told["duplicates"] != len(batch):
+                self.duplicates += counts["duplicates"]
+                if counts["accepted"] + counts["duplicates"] != len(batch):
                     self.wrong.append(
-                        f"{len(batch)} events answered with {told['accepted']} accepted, {told['duplicates']} duplicates"
+                        f"{len(batch)} events answered with {counts['accepted']} accepted, {counts['duplicates']} duplicates"
                     )
                 return True
             self.unanswered.append(batch)
@@ -146,11 +146,11 @@ class Load:
         return True
 
 
-class Log:
-    """The ids in the event log, read on from where the last look ended."""
+class StoredIds:
+    """The ids in the event log, counted on from where the last look ended."""
 
-    def __init__(self, ground: Ground) -> None:
-        self._log = open_log(ground.settings)
+    def __init__(self, deployment: ThrowAway) -> None:
+        self._log = open_log(deployment.settings)
         self._after = 0
         self.ids: Counter[str] = Counter()
 
@@ -164,21 +164,21 @@ class Log:
             self._after = last
 
 
-def drill_collector(
-    ground: Ground, rounds: Rounds, seed: int, findings: Findings, tell: Tell
+def kill_collectors(
+    deployment: ThrowAway, rounds: Rounds, seed: int, findings: Findings, report: Report
 ) -> dict[str, int | float]:
-    """Start, load, kill; what got no answer is sent again to the next one, as an SDK does."""
+    """Start, load, kill; what was not answered is sent again to the next collector, as an SDK does."""
     rng = random.Random(seed)  # noqa: S311 - moments to kill at, not a secret
     acked: set[str] = set()
     again: list[Batch] = []
     cut = duplicates = 0
     for number in rounds.numbers():
-        with Edge(ground) as edge:
-            load = Load(edge.url, f"r{number}", again, seed + number)
+        with CollectorProcess(deployment) as collector:
+            load = LoadGenerator(collector.url, f"r{number}", again, seed + number)
             if not until(lambda load=load: bool(load.acked), READY_SECONDS):  # type: ignore[misc]
-                raise DrillError(f"round {number}: the collector answered nothing for {READY_SECONDS:g} s")
+                raise ChaosError(f"round {number}: the collector answered nothing for {READY_SECONDS:g} s")
             time.sleep(rng.uniform(0.0, 0.8))
-            edge.child.kill()
+            collector.child.kill()
             load.finish()
         acked |= set(load.acked)
         again = load.unanswered
@@ -186,35 +186,35 @@ def drill_collector(
         duplicates += load.duplicates
         for wrong in load.wrong[:3]:
             findings.add(f"round {number}: {wrong}")
-        tell(f"round {number} of {rounds.wanted}: {len(load.acked)} events answered, {len(again)} requests cut off")
-    with Edge(ground) as edge:
-        load = Load(edge.url, "last", again, seed, new=False)
+        report(f"round {number} of {rounds.wanted}: {len(load.acked)} events answered, {len(again)} requests cut off")
+    with CollectorProcess(deployment) as collector:
+        load = LoadGenerator(collector.url, "last", again, seed, new=False)
         load.finish()
         acked |= set(load.acked)
         duplicates += load.duplicates
         findings.expect(not load.unanswered, "requests cut off were not taken when sent again")
-        code = edge.child.stop()
+        code = collector.child.stop()
         findings.expect(code == 0, f"the last collector ended with {code} on SIGTERM")
-    stored = Log(ground).look()
+    stored = StoredIds(deployment).look()
     missing = [each for each in acked if not stored[each]]
     twice = [each for each, times in stored.items() if times > 1]
     findings.expect(not missing, f"{len(missing)} answered events are not in the log, the first {missing[:1]}")
     findings.expect(not twice, f"{len(twice)} events are in the log more than once, the first {twice[:1]}")
     return {
         "acked": len(acked), "requests_cut_off": cut, "resent_and_known": duplicates, "stored": sum(stored.values()),
-        "missing": len(missing), "twice": len(twice), **_tables(ground, acked, stored, findings),
+        "missing": len(missing), "twice": len(twice), **_tables(deployment, acked, stored, findings),
     }  # fmt: skip
 
 
-def _tables(ground: Ground, acked: set[str], stored: Counter[str], findings: Findings) -> dict[str, int | float]:
-    """The same questions to `staging.events`, after a refresh."""
-    ran = ground.run("refresh", "--json")
-    look_at_refresh(ran, sum(stored.values()), findings, "after the last round")
-    look_at_rebuild(ground, findings, "after the last round")
-    _, rows = query(ground.settings, "SELECT event_id, count(*) FROM staging.events GROUP BY 1", work=True)
-    held = Counter(dict(rows))
-    missing = sum(1 for each in acked if not held[each])
-    twice = sum(1 for times in held.values() if times > 1)
+def _tables(deployment: ThrowAway, acked: set[str], stored: Counter[str], findings: Findings) -> dict[str, int | float]:
+    """The same counts from `staging.events`, after a refresh."""
+    result = deployment.run("refresh", "--json")
+    check_refresh(result, sum(stored.values()), findings, "after the last round")
+    check_rebuild(deployment, findings, "after the last round")
+    _, rows = query(deployment.settings, "SELECT event_id, count(*) FROM staging.events GROUP BY 1", work=True)
+    in_tables = Counter(dict(rows))
+    missing = sum(1 for each in acked if not in_tables[each])
+    twice = sum(1 for times in in_tables.values() if times > 1)
     findings.expect(missing == 0, f"{missing} answered events are not in staging.events")
     findings.expect(twice == 0, f"{twice} events are in staging.events more than once")
     return {"missing_in_tables": missing, "twice_in_tables": twice}

@@ -12,22 +12,22 @@ from typing import Any
 import requests
 
 from gtm_dagster.chaos.inspect import (
-    left_lying,
-    look_at_rebuild,
-    look_at_refresh,
+    check_rebuild,
+    check_refresh,
+    leftovers,
     run_states,
     succeeded_since,
     unfinished_runs,
 )
-from gtm_dagster.chaos.load import Supply
-from gtm_dagster.chaos.outcome import DrillError, Findings, Rounds, Tell
+from gtm_dagster.chaos.outcome import ChaosError, Findings, Report, Rounds
 from gtm_dagster.chaos.processes import Child, descendants, until
-from gtm_dagster.chaos.throwaway import Ground
+from gtm_dagster.chaos.supply import Supply
+from gtm_dagster.chaos.throwaway import ThrowAway
 
 BASE_ROWS = 2_000
 ROUND_ROWS = 200
 READY_SECONDS = 120.0
-SETTLED_SECONDS = 400.0
+IDLE_SECONDS = 400.0
 """Longest until every run is over; a run whose start was cut off is given up by Dagster after its own timeout."""
 ALL_EVERY = 5
 """Every fifth round, and the last, kills all of `dagster dev`, as a machine that loses power does."""
@@ -41,76 +41,80 @@ _STATUS = "query($id: ID!) { runOrError(runId: $id) { __typename ... on Run { st
 _OVER = ("SUCCESS", "FAILURE", "CANCELED")
 
 
-class Dev:
-    """`dagster dev` on a free port of loopback; answers once this is made."""
+class DagsterDev:
+    """`dagster dev` on a free port of loopback; it answers once the constructor returns."""
 
-    def __init__(self, ground: Ground) -> None:
+    def __init__(self, deployment: ThrowAway) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         self._url = f"http://127.0.0.1:{port}/graphql"
-        home = str(ground.settings.dagster_home)
-        workspace = str(ground.checkout / "workspace.yaml")
-        self.child: Child = ground.start(
+        home = str(deployment.settings.dagster_home)
+        workspace = str(deployment.checkout / "workspace.yaml")
+        self.child: Child = deployment.start(
             "dev", "-w", workspace, "-h", "127.0.0.1", "-p", str(port),
             module="dagster", DAGSTER_HOME=home, PYTHONWARNINGS="ignore:Function `dev_command` is superseded",
         )  # fmt: skip
         if not until(lambda: self.loaded() or not self.child.running(), READY_SECONDS, 0.2) or not self.child.running():
             self.child.kill()
-            raise DrillError(f"dagster dev was not ready within {READY_SECONDS:g} s: {self.child.err.strip()[-500:]}")
+            raise ChaosError(f"dagster dev was not ready within {READY_SECONDS:g} s: {self.child.err.strip()[-500:]}")
 
-    def __enter__(self) -> Dev:
+    def __enter__(self) -> DagsterDev:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.child.kill()
 
-    def _ask(self, text: str, **variables: Any) -> dict[str, Any]:
+    def _query(self, text: str, **variables: Any) -> dict[str, Any]:
         answer = requests.post(self._url, json={"query": text, "variables": variables}, timeout=60)
         answer.raise_for_status()
-        told = answer.json()
-        if "errors" in told:
-            raise DrillError(f"Dagster answered: {told['errors'][0].get('message')}")
-        return dict(told["data"])
+        document = answer.json()
+        if "errors" in document:
+            raise ChaosError(f"Dagster answered: {document['errors'][0].get('message')}")
+        return dict(document["data"])
 
     def loaded(self) -> bool:
         """Whether the web server has loaded the code location."""
         try:
-            told = self._ask("{ repositoriesOrError { ... on RepositoryConnection { nodes { name } } } }")
-        except (requests.RequestException, DrillError, ValueError):
+            data = self._query("{ repositoriesOrError { ... on RepositoryConnection { nodes { name } } } }")
+        except (requests.RequestException, ChaosError, ValueError):
             return False
-        return bool(told["repositoriesOrError"].get("nodes"))
+        return bool(data["repositoriesOrError"].get("nodes"))
 
     def launch(self) -> str:
         """Launch the job `refresh` as the button in the web UI does; returns the run's id."""
-        told = self._ask(_LAUNCH, params={"selector": _SELECTOR, "runConfigData": {}, "mode": "default"})["launchRun"]
-        if told["__typename"] != "LaunchRunSuccess":
-            raise DrillError(f"the run could not be launched: {told.get('message', told['__typename'])}")
-        return str(told["run"]["runId"])
+        launched = self._query(_LAUNCH, params={"selector": _SELECTOR, "runConfigData": {}, "mode": "default"})[
+            "launchRun"
+        ]
+        if launched["__typename"] != "LaunchRunSuccess":
+            raise ChaosError(f"the run could not be launched: {launched.get('message', launched['__typename'])}")
+        return str(launched["run"]["runId"])
 
     def status(self, run_id: str) -> str:
         """The run's status as Dagster knows it."""
-        return str(self._ask(_STATUS, id=run_id)["runOrError"].get("status", "UNKNOWN"))
+        return str(self._query(_STATUS, id=run_id)["runOrError"].get("status", "UNKNOWN"))
 
     def workers(self) -> set[int]:
         """Processes that carry out runs: Dagster's code server starts one for each."""
         return {pid for pid, line in descendants(self.child.pid).items() if "spawn_main" in line}
 
 
-def drill_dagster(ground: Ground, rounds: Rounds, seed: int, findings: Findings, tell: Tell) -> dict[str, int | float]:
-    """Launch a run and kill it at a random moment, all of Dagster every fifth time; then everything has to settle."""
+def kill_dagster_runs(
+    deployment: ThrowAway, rounds: Rounds, seed: int, findings: Findings, report: Report
+) -> dict[str, int | float]:
+    """Launch a run and kill it at a random moment, all of Dagster every fifth time; then no run may stay under way."""
     rng = random.Random(seed)  # noqa: S311 - moments to kill at, not a secret
-    supply = Supply(ground, BASE_ROWS + ((1 + MISSES) * rounds.wanted + 2) * ROUND_ROWS, seed)
+    supply = Supply(deployment, BASE_ROWS + ((1 + MISSES) * rounds.wanted + 2) * ROUND_ROWS, seed)
     supply.land(BASE_ROWS // 2)
     supply.log(BASE_ROWS // 2)
-    look_at_refresh(ground.run("refresh", "--json"), supply.expected, findings, "before the first round")
-    dev = Dev(ground)
+    check_refresh(deployment.run("refresh", "--json"), supply.expected, findings, "before the first round")
+    dev = DagsterDev(deployment)
     kills = {"of_the_run": 0, "of_all": 0}
     ended_first = 0
     slowest = 0.0
     try:
         took = _undisturbed(dev, findings)
-        tell(f"an undisturbed run takes {took:.1f} s from the button to its end")
+        report(f"an undisturbed run takes {took:.1f} s from the button to its end")
         while rounds.more():
             supply.land(ROUND_ROWS // 2)
             supply.log(ROUND_ROWS // 2)
@@ -119,54 +123,54 @@ def drill_dagster(ground: Ground, rounds: Rounds, seed: int, findings: Findings,
             if not hit:
                 ended_first += 1
                 if ended_first > MISSES * rounds.wanted:
-                    raise DrillError(f"{ended_first} runs ended before they were killed")
+                    raise ChaosError(f"{ended_first} runs ended before they were killed")
                 continue
             rounds.done += 1
             kills["of_all" if everything else "of_the_run"] += 1
             killed = time.time()
             if everything:
                 dev.child.kill()
-                dev = Dev(ground)
-            seconds = _settle(ground, dev, findings, f"round {rounds.done}", killed)
+                dev = DagsterDev(deployment)
+            seconds = _wait_until_idle(deployment, dev, findings, f"round {rounds.done}", killed)
             slowest = max(slowest, seconds)
-            tell(
+            report(
                 f"round {rounds.done} of {rounds.wanted}: {'all' if everything else 'the run'} killed, settled after {seconds:.0f} s"
             )
     finally:
         dev.child.kill()
-    stuck = _picked_up(ground)
+    stuck = _runs_of_the_next_start(deployment)
     findings.expect(not stuck, f"at the end: still under way: {', '.join(stuck)}")
-    look_at_refresh(ground.run("refresh", "--json"), supply.expected, findings, "at the end")
-    look_at_rebuild(ground, findings, "at the end")
-    lying = left_lying(ground)
-    findings.expect(not lying, f"left lying in the state directory: {', '.join(lying[:5])} ({len(lying)} in all)")
-    states = run_states(ground)
+    check_refresh(deployment.run("refresh", "--json"), supply.expected, findings, "at the end")
+    check_rebuild(deployment, findings, "at the end")
+    left = leftovers(deployment)
+    findings.expect(not left, f"left in the state directory: {', '.join(left[:5])} ({len(left)} in all)")
+    states = run_states(deployment)
     return {
         **{f"kills_{key}": value for key, value in kills.items()}, "ended_before_the_kill": ended_first,
         "runs_succeeded": states["SUCCESS"], "runs_failed": states["FAILURE"], "stuck": len(stuck),
-        "rows": supply.expected, "left_lying": len(lying), "slowest_to_settle_seconds": round(slowest, 1),
+        "rows": supply.expected, "left_lying": len(left), "slowest_to_settle_seconds": round(slowest, 1),
     }  # fmt: skip
 
 
-def _picked_up(ground: Ground) -> list[str]:
-    """Runs still under way after the next `dagster dev` had its time; each kill of it may leave one just asked for."""
+def _runs_of_the_next_start(deployment: ThrowAway) -> list[str]:
+    """Runs still under way after the next `dagster dev` had its time; each kill of it may leave one just created."""
     for _ in range(LAST_LOOKS):
-        with Dev(ground):
-            until(lambda: not unfinished_runs(ground), SETTLED_SECONDS, 0.5)
-        if not unfinished_runs(ground):
+        with DagsterDev(deployment):
+            until(lambda: not unfinished_runs(deployment), IDLE_SECONDS, 0.5)
+        if not unfinished_runs(deployment):
             break
-    return unfinished_runs(ground)
+    return unfinished_runs(deployment)
 
 
-def _undisturbed(dev: Dev, findings: Findings) -> float:
+def _undisturbed(dev: DagsterDev, findings: Findings) -> float:
     began = time.monotonic()
     run_id = dev.launch()
-    until(lambda: dev.status(run_id) in _OVER, SETTLED_SECONDS, 0.2)
+    until(lambda: dev.status(run_id) in _OVER, IDLE_SECONDS, 0.2)
     findings.expect(dev.status(run_id) == "SUCCESS", f"an undisturbed run ended as {dev.status(run_id)}")
     return time.monotonic() - began
 
 
-def _round(dev: Dev, rng: random.Random, took: float, everything: bool) -> bool:
+def _round(dev: DagsterDev, rng: random.Random, took: float, everything: bool) -> bool:
     """Launch and kill; whether something was there to be killed."""
     run_id = dev.launch()
     end = time.monotonic() + rng.uniform(0.0, took)
@@ -190,19 +194,19 @@ def _round(dev: Dev, rng: random.Random, took: float, everything: bool) -> bool:
     return hit
 
 
-def _settle(ground: Ground, dev: Dev, findings: Findings, when: str, killed: float) -> float:
-    """Wait until no run is under way; one asked for since, by Dagster's own retry or else by us, has to succeed.
+def _wait_until_idle(deployment: ThrowAway, dev: DagsterDev, findings: Findings, when: str, killed: float) -> float:
+    """Wait until no run is under way; one created since, by Dagster's own retry or else by us, has to succeed.
 
     `killed` is in seconds UTC; returns seconds from then until nothing was under way.
     """
-    if not until(lambda: not unfinished_runs(ground), SETTLED_SECONDS, 0.5):
-        findings.add(f"{when}: still under way after {SETTLED_SECONDS:g} s: {', '.join(unfinished_runs(ground))}")
+    if not until(lambda: not unfinished_runs(deployment), IDLE_SECONDS, 0.5):
+        findings.add(f"{when}: still under way after {IDLE_SECONDS:g} s: {', '.join(unfinished_runs(deployment))}")
         return time.time() - killed
     seconds = time.time() - killed
-    if succeeded_since(ground, killed):
+    if succeeded_since(deployment, killed):
         return seconds
     run_id = dev.launch()
-    over = until(lambda: dev.status(run_id) in _OVER, SETTLED_SECONDS, 0.2)
+    over = until(lambda: dev.status(run_id) in _OVER, IDLE_SECONDS, 0.2)
     status = dev.status(run_id)
     findings.expect(over and status == "SUCCESS", f"{when}: the next run, {run_id[:8]}, is {status}")
     return seconds

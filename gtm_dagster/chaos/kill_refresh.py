@@ -4,36 +4,38 @@ from __future__ import annotations
 
 import random
 
-from gtm_dagster.chaos.inspect import left_lying, look_at_rebuild, look_at_refresh, run_states, unfinished_runs
-from gtm_dagster.chaos.load import Supply
-from gtm_dagster.chaos.outcome import DrillError, Findings, Rounds, Tell
+from gtm_dagster.chaos.inspect import check_rebuild, check_refresh, leftovers, run_states, unfinished_runs
+from gtm_dagster.chaos.outcome import ChaosError, Findings, Report, Rounds
 from gtm_dagster.chaos.processes import Child, until
-from gtm_dagster.chaos.throwaway import Ground, throw_away
+from gtm_dagster.chaos.supply import Supply
+from gtm_dagster.chaos.throwaway import ThrowAway, throw_away
 from gtm_dagster.warehouse.writer_lock import WarehouseLock
 
 BASE_ROWS = 3_000
 ROUND_ROWS = 300
 VERIFY_EVERY = 10
 FRESH_EVERY = 10
-"""One more kill for so many rounds hits the very first refresh, while Dagster's tables are being made."""
+"""One more kill for so many rounds hits the very first refresh, while Dagster creates its tables."""
 TRIES = 3
 """Refreshes started for each round at most: one that ends before its kill does not count."""
 EARLY_SHARE = 0.15
-"""Rounds that are killed before the run begins, while Python and Dagster are being loaded."""
+"""Rounds that are killed before the run begins, while Python and Dagster load."""
 
 
-def drill_refresh(ground: Ground, rounds: Rounds, seed: int, findings: Findings, tell: Tell) -> dict[str, int | float]:
-    """Land a little, refresh and kill; then a refresh that nobody disturbs has to put everything right."""
+def kill_refreshes(
+    deployment: ThrowAway, rounds: Rounds, seed: int, findings: Findings, report: Report
+) -> dict[str, int | float]:
+    """Land a little, refresh and kill; then an undisturbed refresh has to bring every table up to date."""
     rng = random.Random(seed)  # noqa: S311 - moments to kill at, not a secret
-    supply = Supply(ground, BASE_ROWS + (rounds.wanted * TRIES + 2) * ROUND_ROWS, seed)
+    supply = Supply(deployment, BASE_ROWS + (rounds.wanted * TRIES + 2) * ROUND_ROWS, seed)
     supply.land(BASE_ROWS // 2)
     supply.log(BASE_ROWS // 2)
-    look_at_refresh(ground.run("refresh", "--json"), supply.expected, findings, "before the first round")
-    lead, total = _measure(ground, supply, findings)
-    tell(f"an undisturbed refresh takes {total:.1f} s, the run in it begins after {lead:.1f} s")
+    check_refresh(deployment.run("refresh", "--json"), supply.expected, findings, "before the first round")
+    lead, total = _measure(deployment, supply, findings)
+    report(f"an undisturbed refresh takes {total:.1f} s, the run in it begins after {lead:.1f} s")
     fresh = max(1, rounds.wanted // FRESH_EVERY)
     for number in range(1, fresh + 1):
-        _first_ever(ground, rng.uniform(0.4 * lead, total), findings, f"first refresh {number} of {fresh}", tell)
+        _first_ever(deployment, rng.uniform(0.4 * lead, total), findings, f"first refresh {number} of {fresh}", report)
     kills = {"before_the_run": 0, "in_the_run": 0}
     ended_first = healed = 0
     slowest = 0.0
@@ -41,13 +43,13 @@ def drill_refresh(ground: Ground, rounds: Rounds, seed: int, findings: Findings,
         supply.land(ROUND_ROWS * 2 // 3)
         supply.log(ROUND_ROWS // 3)
         early = rng.random() < EARLY_SHARE
-        with ground.start("refresh", "--json") as child:
+        with deployment.start("refresh", "--json") as child:
             if early:
                 child.wait(rng.uniform(0.0, lead))
             else:
-                until(lambda child=child: _in_the_run(ground, child) or not child.running(), total * 5)  # type: ignore[misc]
+                until(lambda child=child: _in_the_run(deployment, child) or not child.running(), total * 5)  # type: ignore[misc]
                 child.wait(rng.uniform(0.0, max(total - lead, 0.2)))
-            began, lived = _in_the_run(ground, child), child.seconds()
+            began, lived = _in_the_run(deployment, child), child.seconds()
             if not child.kill():
                 ended_first += 1
                 total = max(lead + 0.5, child.seconds() if total > child.seconds() else total * 0.9)
@@ -55,56 +57,56 @@ def drill_refresh(ground: Ground, rounds: Rounds, seed: int, findings: Findings,
         kills["in_the_run" if began else "before_the_run"] += 1
         rounds.done += 1
         number = rounds.done
-        ran = ground.run("refresh", "--json")
-        healed += look_at_refresh(ran, supply.expected, findings, f"round {number}")
-        slowest = max(slowest, ran.seconds)
-        lead, total = lead * ran.seconds / total, ran.seconds  # the machine may be slower or faster by now
-        stuck = unfinished_runs(ground)
-        findings.expect(not stuck, f"round {number}: Dagster takes {', '.join(stuck)} for under way, and nothing runs")
+        result = deployment.run("refresh", "--json")
+        healed += check_refresh(result, supply.expected, findings, f"round {number}")
+        slowest = max(slowest, result.seconds)
+        lead, total = lead * result.seconds / total, result.seconds  # the machine may be slower or faster by now
+        stuck = unfinished_runs(deployment)
+        findings.expect(not stuck, f"round {number}: Dagster shows {', '.join(stuck)} as under way, and nothing runs")
         if number % VERIFY_EVERY == 0 and rounds.more():
-            look_at_rebuild(ground, findings, f"round {number}")
-        tell(f"round {number} of {rounds.wanted}: killed after {lived:.1f} s, the next took {ran.seconds:.1f} s")
+            check_rebuild(deployment, findings, f"round {number}")
+        report(f"round {number} of {rounds.wanted}: killed after {lived:.1f} s, the next took {result.seconds:.1f} s")
     if rounds.more():
-        raise DrillError(f"{ended_first} refreshes ended before they were killed; only {rounds.done} were hit")
-    look_at_rebuild(ground, findings, "at the end")
-    lying = left_lying(ground)
-    findings.expect(not lying, f"left lying in the state directory: {', '.join(lying[:5])} ({len(lying)} in all)")
-    states = run_states(ground)
+        raise ChaosError(f"{ended_first} refreshes ended before they were killed; only {rounds.done} were hit")
+    check_rebuild(deployment, findings, "at the end")
+    left = leftovers(deployment)
+    findings.expect(not left, f"left in the state directory: {', '.join(left[:5])} ({len(left)} in all)")
+    states = run_states(deployment)
     return {
         **kills, "ended_before_the_kill": ended_first, "healed_by_the_next": healed, "rows": supply.expected,
         "runs_failed": states["FAILURE"], "runs_succeeded": states["SUCCESS"],
         "runs_unfinished": sum(states.values()) - states["FAILURE"] - states["SUCCESS"] - states["CANCELED"],
-        "left_lying": len(lying), "slowest_next_seconds": round(slowest, 1),
+        "left_lying": len(left), "slowest_next_seconds": round(slowest, 1),
     }  # fmt: skip
 
 
-def _first_ever(like: Ground, at: float, findings: Findings, when: str, tell: Tell) -> None:
-    """Kill the first refresh of another state directory after `at` seconds; the second has to come through."""
+def _first_ever(like: ThrowAway, at: float, findings: Findings, when: str, report: Report) -> None:
+    """Kill the first refresh of another state directory after `at` seconds; the second has to succeed."""
     warehouse = like.settings.warehouse
-    with throw_away(warehouse.memory_limit, warehouse.threads) as ground:
-        supply = Supply(ground, 200, 1)
+    with throw_away(warehouse.memory_limit, warehouse.threads) as deployment:
+        supply = Supply(deployment, 200, 1)
         supply.land(200)
-        with ground.start("refresh", "--json") as child:
+        with deployment.start("refresh", "--json") as child:
             child.wait(at)
             alive = child.kill()
-        look_at_refresh(ground.run("refresh", "--json"), supply.expected, findings, when)
-        stuck = unfinished_runs(ground)
-        findings.expect(not stuck, f"{when}: Dagster takes {', '.join(stuck)} for under way, and nothing runs")
-    tell(f"{when}: {'killed' if alive else 'ended'} after {at:.1f} s")
+        check_refresh(deployment.run("refresh", "--json"), supply.expected, findings, when)
+        stuck = unfinished_runs(deployment)
+        findings.expect(not stuck, f"{when}: Dagster shows {', '.join(stuck)} as under way, and nothing runs")
+    report(f"{when}: {'killed' if alive else 'ended'} after {at:.1f} s")
 
 
-def _in_the_run(ground: Ground, child: Child) -> bool:
-    """Whether the child holds the lock for its run."""
-    holder = WarehouseLock(ground.state).holder()
+def _in_the_run(deployment: ThrowAway, child: Child) -> bool:
+    """Whether the child has the lock for its run."""
+    holder = WarehouseLock(deployment.state).holder()
     return holder.startswith(f"pid {child.pid} (run ")
 
 
-def _measure(ground: Ground, supply: Supply, findings: Findings) -> tuple[float, float]:
+def _measure(deployment: ThrowAway, supply: Supply, findings: Findings) -> tuple[float, float]:
     """Seconds of an undisturbed refresh until its run begins, and to its end."""
     supply.land(ROUND_ROWS // 2)
     supply.log(ROUND_ROWS // 2)
-    with ground.start("refresh", "--json") as child:
-        until(lambda: _in_the_run(ground, child) or not child.running(), 300)
+    with deployment.start("refresh", "--json") as child:
+        until(lambda: _in_the_run(deployment, child) or not child.running(), 300)
         lead = child.seconds()
         code = child.wait(300)
         total = child.seconds()

@@ -1,21 +1,22 @@
-"""What a drill hands back: figures, and whatever was not as promised."""
+"""The outcome of an experiment: figures, and every broken promise in words."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
-Tell = Callable[[str], None]
+Report = Callable[[str], None]
 SHOWN = 20
 """Findings kept in words; further ones are counted."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """`figures` are what was counted; `found` says in words what broke a promise; `skipped` why it could not run."""
+    """`figures` are counts and seconds; `found` names each broken promise; `skipped` is the reason it could not run."""
 
-    drill: str
+    experiment: str
     rounds: int
     seconds: float
     figures: dict[str, int | float]
@@ -24,8 +25,13 @@ class Outcome:
 
     @property
     def ok(self) -> bool:
-        """Every promise held, and the drill ran."""
+        """It ran, and no promise was broken."""
         return not self.found and self.skipped is None
+
+    def document(self) -> dict[str, Any]:
+        """The outcome as `gtm doctor --drill --json` prints it."""
+        fields = asdict(self)
+        return {"drill": fields.pop("experiment"), **fields}
 
 
 @dataclass
@@ -49,29 +55,29 @@ class Rounds:
             yield self.done
 
 
-class DrillError(Exception):
-    """A drill could not go on, which is not the same as a promise broken; the message says why."""
+class ChaosError(Exception):
+    """An experiment could not go on, which is not a broken promise; the message says why."""
 
 
-class UnknownDrillError(DrillError):
-    """No drill has this name; the message lists those there are."""
+class UnknownExperimentError(ChaosError):
+    """No experiment has this name; the message lists the names."""
 
 
 @dataclass
 class Findings:
-    """Collects what was not as promised; says each one at once."""
+    """Collects broken promises and reports each one at once."""
 
-    tell: Tell
-    said: list[str] = field(default_factory=list)
-    more: int = 0
+    report: Report
+    texts: list[str] = field(default_factory=list)
+    unlisted: int = 0
 
     def add(self, text: str) -> None:
         """Note one finding."""
-        if len(self.said) < SHOWN:
-            self.said.append(text)
-            self.tell(f"FOUND {text}")
+        if len(self.texts) < SHOWN:
+            self.texts.append(text)
+            self.report(f"FOUND {text}")
         else:
-            self.more += 1
+            self.unlisted += 1
 
     def expect(self, kept: bool, text: str) -> bool:
         """Note `text` unless `kept`; returns `kept`."""
@@ -79,6 +85,6 @@ class Findings:
             self.add(text)
         return kept
 
-    def told(self) -> tuple[str, ...]:
-        """All findings; the last line counts those beyond SHOWN."""
-        return (*self.said, f"and {self.more} more") if self.more else tuple(self.said)
+    def lines(self) -> tuple[str, ...]:
+        """The findings in words; the last line counts those beyond SHOWN."""
+        return (*self.texts, f"and {self.unlisted} more") if self.unlisted else tuple(self.texts)

@@ -1,4 +1,4 @@
-"""Processes a drill starts and ends: each leads a group of its own, and only these groups are ever signalled."""
+"""Processes an experiment starts and ends: each leads a group of its own, and only these groups are signalled."""
 
 from __future__ import annotations
 
@@ -122,8 +122,8 @@ def _from_proc() -> dict[int, tuple[int, str]]:
 
 def _from_ps() -> dict[int, tuple[int, str]]:
     try:
-        told = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,command="], capture_output=True, text=True, check=True)  # noqa: S607
+        listing = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,command="], capture_output=True, text=True, check=True)  # noqa: S607
     except (OSError, subprocess.CalledProcessError):
         return {}
-    rows = [line.split(None, 2) for line in told.stdout.splitlines()]
+    rows = [line.split(None, 2) for line in listing.stdout.splitlines()]
     return {int(row[0]): (int(row[1]), row[2] if len(row) > 2 else "") for row in rows}

@@ -1,4 +1,4 @@
-"""Running drills by name, one after the other, and their results as lines."""
+"""Running experiments by name, one after the other, and their outcomes as lines."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gtm_dagster.chaos.outcome import Findings, Outcome, Rounds, Tell, UnknownDrillError
+from gtm_dagster.chaos.outcome import Findings, Outcome, Report, Rounds, UnknownExperimentError
 
 if TYPE_CHECKING:
     from gtm_dagster.settings import Settings
@@ -17,10 +17,10 @@ MINUTES = 1.0
 
 
 @dataclass(frozen=True)
-class Asked:
-    """How much of it: rounds of each drill, and the seed of the random moments.
+class ChaosOptions:
+    """Rounds of each experiment, and the seed of the random moments.
 
-    `minutes`: how long the crowd lasts (MINUTES when None), and after how long no other drill begins another round.
+    `minutes`: how long `concurrency` lasts (MINUTES when None), and after how long no other experiment begins another round.
     """
 
     rounds: int = ROUNDS
@@ -28,7 +28,7 @@ class Asked:
     seed: int = 7
 
 
-DRILLS = {
+EXPERIMENTS = {
     "collector": "kill -9 of the collector under load: every answered event is stored once",
     "refresh": "kill -9 of `gtm refresh` at random moments: the next one needs no hand, tables equal a rebuild",
     "dagster": "kill -9 of runs of `dagster dev`, and of all of it: nothing stays in the queue, the next run succeeds",
@@ -36,65 +36,67 @@ DRILLS = {
     "concurrency": "two refreshes, imports and queries at once: each succeeds or names the holder of the lock",
     "disk-full": "a full disk during append, import, landing, refresh and publish: clear errors, nothing lost",
 }
-"""Each drill and the promise it tries."""
+"""Each experiment by its name on the command line, and the promise it tests."""
 
 
-def run_drills(names: Sequence[str], settings: Settings, asked: Asked, tell: Tell) -> Iterator[Outcome]:
-    """Run the named drills (all of DRILLS when none is named); each one's outcome when it is over.
+def run_experiments(
+    names: Sequence[str], settings: Settings, options: ChaosOptions, report: Report
+) -> Iterator[Outcome]:
+    """Run the named experiments (all of EXPERIMENTS when none is named); each one's outcome when it is over.
 
-    Raises UnknownDrillError before the first when a name is not known, DrillError when a drill cannot go on.
+    Raises UnknownExperimentError before the first when a name is not known, ChaosError when an experiment cannot go on.
     """
-    unknown = [name for name in names if name not in DRILLS]
+    unknown = [name for name in names if name not in EXPERIMENTS]
     if unknown:
-        raise UnknownDrillError(f"{unknown[0]}: there is no such drill; there are {', '.join(DRILLS)}")
-    for name in names or DRILLS:
-        tell(f"{name}: {DRILLS[name]}")
-        yield _one(name, settings, asked, lambda text, name=name: tell(f"{name}: {text}"))  # type: ignore[misc]
+        raise UnknownExperimentError(f"{unknown[0]}: there is no such drill; there are {', '.join(EXPERIMENTS)}")
+    for name in names or EXPERIMENTS:
+        report(f"{name}: {EXPERIMENTS[name]}")
+        yield _one(name, settings, options, lambda text, name=name: report(f"{name}: {text}"))  # type: ignore[misc]
 
 
-def _one(name: str, settings: Settings, asked: Asked, tell: Tell) -> Outcome:
+def _one(name: str, settings: Settings, options: ChaosOptions, report: Report) -> Outcome:
     from gtm_dagster.chaos.throwaway import throw_away
 
     if name == "disk-full":
-        from gtm_dagster.chaos.fill_disk import drill_disk_full
+        from gtm_dagster.chaos.fill_disk import fill_disks
 
-        return drill_disk_full(settings, Rounds(asked.rounds, asked.minutes), asked.seed, tell)
+        return fill_disks(settings, Rounds(options.rounds, options.minutes), options.seed, report)
     began = time.monotonic()
-    findings = Findings(tell)
-    rounds = Rounds(asked.rounds, asked.minutes)
-    drill = _drill(name, asked, rounds)
-    with throw_away(settings.warehouse.memory_limit, settings.warehouse.threads) as ground:
-        figures = drill(ground, findings, tell)
-    return Outcome(name, rounds.done, time.monotonic() - began, figures, findings.told())
+    findings = Findings(report)
+    rounds = Rounds(options.rounds, options.minutes)
+    experiment = _experiment(name, options, rounds)
+    with throw_away(settings.warehouse.memory_limit, settings.warehouse.threads) as deployment:
+        figures = experiment(deployment, findings, report)
+    return Outcome(name, rounds.done, time.monotonic() - began, figures, findings.lines())
 
 
-def _drill(name: str, asked: Asked, rounds: Rounds) -> Callable[..., dict[str, int | float]]:
+def _experiment(name: str, options: ChaosOptions, rounds: Rounds) -> Callable[..., dict[str, int | float]]:
     if name == "concurrency":
-        from gtm_dagster.chaos.crowd import drill_concurrency
+        from gtm_dagster.chaos.crowd import crowd_deployment
 
-        return lambda ground, findings, tell: drill_concurrency(
-            ground, asked.minutes or MINUTES, asked.seed, findings, tell
+        return lambda deployment, findings, report: crowd_deployment(
+            deployment, options.minutes or MINUTES, options.seed, findings, report
         )
-    from gtm_dagster.chaos.kill_collector import drill_collector
-    from gtm_dagster.chaos.kill_dagster import drill_dagster
-    from gtm_dagster.chaos.kill_publisher import drill_publisher
-    from gtm_dagster.chaos.kill_refresh import drill_refresh
+    from gtm_dagster.chaos.kill_collector import kill_collectors
+    from gtm_dagster.chaos.kill_dagster import kill_dagster_runs
+    from gtm_dagster.chaos.kill_publisher import kill_publishers
+    from gtm_dagster.chaos.kill_refresh import kill_refreshes
 
-    chosen = {
-        "collector": drill_collector, "refresh": drill_refresh, "dagster": drill_dagster, "publisher": drill_publisher,
+    experiment = {
+        "collector": kill_collectors, "refresh": kill_refreshes, "dagster": kill_dagster_runs, "publisher": kill_publishers,
     }[name]  # fmt: skip
-    return lambda ground, findings, tell: chosen(ground, rounds, asked.seed, findings, tell)
+    return lambda deployment, findings, report: experiment(deployment, rounds, options.seed, findings, report)
 
 
 def outcome_lines(outcome: Outcome) -> list[str]:
     """The outcome in words: a verdict, the figures, and each finding."""
     if outcome.skipped is not None:
-        return [f"SKIPPED {outcome.drill}: {outcome.skipped}"]
+        return [f"SKIPPED {outcome.experiment}: {outcome.skipped}"]
     amount = f"{outcome.rounds} rounds, " if outcome.rounds else ""
     verdict = "ok     " if outcome.ok else "PROBLEM"
     figures = ", ".join(f"{name.replace('_', ' ')} {value:,}" for name, value in outcome.figures.items())
     return [
-        f"{verdict} {outcome.drill}: {amount}{outcome.seconds:,.0f} s",
+        f"{verdict} {outcome.experiment}: {amount}{outcome.seconds:,.0f} s",
         f"        {figures}",
         *(f"        found: {text}" for text in outcome.found),
     ]

@@ -1,4 +1,4 @@
-"""A small disk of its own for the disk-full drill: a tmpfs in a private mount namespace, gone with its last process."""
+"""A small disk for `fill_disk`: a tmpfs in a private mount namespace, gone with its last process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 MEGABYTES = 96
-"""Of memory the disk takes at most; everything of the drill but its output lies on it."""
+"""Of memory the disk takes at most; everything of the experiment but its output is on it."""
 
 
 def namespace_command() -> list[str] | None:
@@ -72,8 +72,8 @@ class Disk:
 
     def free(self) -> int:
         """Bytes that can still be written."""
-        told = os.statvfs(self.folder)
-        return told.f_bavail * told.f_frsize
+        usage = os.statvfs(self.folder)
+        return usage.f_bavail * usage.f_frsize
 
     def _keep_full(self) -> None:
         while not self._enough.wait(0.001):

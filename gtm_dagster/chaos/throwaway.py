@@ -1,4 +1,4 @@
-"""The ground of a drill: a throw-away folder with its own settings and state directory, and `gtm` run in it."""
+"""A throw-away deployment: a folder with its own settings and state directory, and `gtm` run in it."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from gtm_dagster.settings import Settings, load_settings
 from gtm_dagster.taxonomy import Plan, load_plan
 
 LIMIT_SECONDS = 600.0
-"""Longest a command of a drill may take."""
+"""Longest a command may take."""
 
 
 @dataclass(frozen=True)
-class Ran:
+class CommandResult:
     """How one `gtm` command ended: exit code (None: it had to be killed), both outputs, seconds."""
 
     code: int | None
@@ -41,7 +41,7 @@ class Ran:
 
     @property
     def message(self) -> str:
-        """What the command says went wrong, in one line: its error, else the checks that failed; empty when nothing."""
+        """What went wrong, in one line: the command's error, else the checks that failed; empty when nothing did."""
         document = self.document
         if isinstance(document, dict):
             if document.get("error"):
@@ -55,7 +55,7 @@ class Ran:
         return lines[-1] if lines else ""
 
 
-class Ground:
+class ThrowAway:
     """`settings` and `environment` of the throw-away deployment; `start` and `run` are `gtm` in it."""
 
     def __init__(self, folder: Path, memory_limit: str | None, threads: int | None, state: Path | None = None) -> None:
@@ -79,12 +79,12 @@ class Ground:
         output = self.folder / "output" / f"{next(self._numbers):05d}-{arguments[0] if arguments else module}"
         return Child(["-m", module, *arguments], {**self.environment, **variables}, self.checkout, output)
 
-    def run(self, *arguments: str, **variables: str) -> Ran:
+    def run(self, *arguments: str, **variables: str) -> CommandResult:
         """Run `gtm ARGUMENTS` to its end, LIMIT_SECONDS at the longest."""
         with self.start(*arguments, **variables) as child:
             code = child.wait(LIMIT_SECONDS)
             took = child.seconds()
-        return Ran(code, child.out, child.err, took)
+        return CommandResult(code, child.out, child.err, took)
 
 
 def _config(state: Path, memory_limit: str | None, threads: int | None) -> str:
@@ -110,13 +110,13 @@ def _checkout() -> Path:
 
 
 @contextmanager
-def throw_away(memory_limit: str | None, threads: int | None, state: Path | None = None) -> Iterator[Ground]:
-    """A ground that is removed at the end, its state directory in it unless `state` says where.
+def throw_away(memory_limit: str | None, threads: int | None, state: Path | None = None) -> Iterator[ThrowAway]:
+    """A deployment that is removed at the end, its state directory in it unless `state` says where.
 
     `memory_limit` and `threads` are the deployment's for DuckDB; every other setting is the default.
     """
-    folder = Path(tempfile.mkdtemp(prefix="gtm-drill-"))
+    folder = Path(tempfile.mkdtemp(prefix="gtm-chaos-"))
     try:
-        yield Ground(folder, memory_limit, threads, state)
+        yield ThrowAway(folder, memory_limit, threads, state)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,6 +1,7 @@
-"""The HTTP edge: takes events, judges each one, and answers success only after the log's commit.
+"""The HTTP edge: takes requests of events and answers success only after the event log's commit.
 
-Here belongs HTTP, write keys, limits and the verdict on an event. Not here: what happens to an event after the log.
+Here belong HTTP, write keys, limits, heartbeats and the protocols of senders. Not here: the verdict on an event
+(admission) and what happens to it after the log.
 """
 
 from gtm_dagster.collector.app import Collector, create_app

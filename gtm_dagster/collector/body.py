@@ -11,6 +11,8 @@ from typing import Any
 
 import msgspec
 
+from gtm_dagster.collector.response import Refused
+
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -20,17 +22,6 @@ _TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{},]', re.DOTALL)
 _CLOSER = {b"[": b"]", b"{": b"}"}
 _events = msgspec.json.Decoder(list[msgspec.Raw])
 _event = msgspec.json.Decoder(msgspec.Raw)
-
-
-class Refused(Exception):
-    """The request is answered with `status` and a body of `code` and `message`; `retry_after` in whole seconds."""
-
-    def __init__(self, status: int, code: str, message: str, retry_after: int | None = None) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
-        self.message = message
-        self.retry_after = retry_after
 
 
 class Disconnected(Exception):

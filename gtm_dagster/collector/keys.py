@@ -1,4 +1,4 @@
-"""Write keys: who may send events. Only hashes are kept; a secret is shown once, when it is made."""
+"""Write keys: who may send events. Only hashes are kept; a secret is shown once, when its key is added."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gtm_dagster.storage.file_lock import FileLock
 
 KEYS_FILE = "keys.json"
 DEV_KEY = "dev"
-"""The key of a laptop: always there, good on a loopback address only."""
+"""The key of a laptop: always there, valid on a loopback address only."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
 
@@ -27,7 +27,7 @@ class KeyStoreError(ValueError):
 
 
 class WriteKey(msgspec.Struct, frozen=True):
-    """One key: the `name` its events carry as write_key, the secret's SHA-256, and when it was made (RFC 3339)."""
+    """One key: the `name` its events carry as write_key, the secret's SHA-256, and when it was added (RFC 3339)."""
 
     name: str
     sha256: str
@@ -47,7 +47,7 @@ class KeyStore:
         self._names: dict[str, str] = {}
 
     def add(self, name: str) -> str:
-        """Make a key and return its secret, which cannot be shown again. Raises KeyStoreError for a name in use."""
+        """Add a key and return its secret, which cannot be shown again. Raises KeyStoreError for a name in use."""
         if not _NAME.match(name):
             raise KeyStoreError(f"key name {name!r}: use 1 to 64 letters, digits, dots, dashes or underscores")
         if name == DEV_KEY:
@@ -57,8 +57,8 @@ class KeyStore:
             keys = self._read()
             if any(key.name == name for key in keys):
                 raise KeyStoreError(f"key {name!r} exists; revoke it first, or choose another name")
-            created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-            self._write([*keys, WriteKey(name, _hash(secret), created)])
+            created_at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            self._write([*keys, WriteKey(name, _hash(secret), created_at)])
         return secret
 
     def list(self) -> tuple[WriteKey, ...]:
@@ -76,7 +76,7 @@ class KeyStore:
             self._write(kept)
 
     def name_of(self, secret: str) -> str | None:
-        """The name of the key with this secret, None when it opens nothing."""
+        """The name of the key with this secret, None when no key has it."""
         if secret == DEV_KEY:
             return DEV_KEY if self.allow_dev else None
         self._refresh()

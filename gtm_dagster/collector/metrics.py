@@ -1,4 +1,4 @@
-"""What the collector tells Prometheus, in a registry of its own."""
+"""The metrics of a collector process for Prometheus, in a registry of their own."""
 
 from __future__ import annotations
 
@@ -13,16 +13,14 @@ from gtm_dagster.eventlog.group_commit import MAX_PRODUCERS
 
 
 class Metrics(Collector):
-    """Counters of one collector process. `waiting` tells how many events wait for the log."""
+    """Counters of one collector process. `waiting` returns how many events wait for the log."""
 
     def __init__(self, waiting: Callable[[], int]) -> None:
         self.registry = CollectorRegistry()
         self.requests = Counter(
             "gtm_collector_requests", "Requests by path and status.", ("path", "status"), registry=self.registry
         )
-        self.events = Counter(
-            "gtm_collector_events", "Events by what became of them.", ("status",), registry=self.registry
-        )
+        self.events = Counter("gtm_collector_events", "Events by verdict.", ("status",), registry=self.registry)
         self.reasons = Counter(
             "gtm_collector_reasons", "Reasons of quarantined and suppressed events.", ("code",), registry=self.registry
         )
@@ -36,7 +34,7 @@ class Metrics(Collector):
         self.registry.register(self)
 
     def beat(self, producer: str, closing: bool = False) -> None:
-        """Note a heartbeat; `closing` forgets the producer. Of too many producers the longest silent is forgotten."""
+        """Note a heartbeat; `closing` forgets the producer. Beyond MAX_PRODUCERS the one silent for longest is forgotten."""
         self._beats.pop(producer, None)
         if not closing:
             self._beats[producer] = time.monotonic()
@@ -49,6 +47,6 @@ class Metrics(Collector):
             "gtm_collector_heartbeat_age_seconds", "Seconds since a producer's heartbeat.", labels=("producer",)
         )
         now = time.monotonic()
-        for producer, beaten in list(self._beats.items()):
-            family.add_metric((producer,), now - beaten)
+        for producer, beat_at in list(self._beats.items()):
+            family.add_metric((producer,), now - beat_at)
         yield family

@@ -31,7 +31,7 @@ class ServeError(Exception):
 
 
 def serve(settings: Settings, host: str, port: int) -> None:
-    """Take events at `host`:`port` until SIGTERM or SIGINT; then finish what was begun and return.
+    """Take events at `host`:`port` until SIGTERM or SIGINT; then finish the requests in flight and return.
 
     `port` 0 takes a free one; the address is written to stderr. Raises ServeError, also when another address than
     loopback is asked for and there is no write key but `dev`.
@@ -42,7 +42,7 @@ def serve(settings: Settings, host: str, port: int) -> None:
     if not loopback and not keys.list():
         raise ServeError(
             f"{host} can be reached from other machines and there is no write key but `dev`; "
-            "make one with `gtm keys add NAME`, or listen on 127.0.0.1"
+            "add one with `gtm keys add NAME`, or listen on 127.0.0.1"
         )
     port = _free(address, port)
     key = load_or_create_key(settings.keys_dir, settings.privacy.pseudonym_key)
@@ -71,23 +71,23 @@ async def _run(app: Collector, address: str, port: int) -> None:
         http1_settings=HTTP1Settings(header_read_timeout=HEADER_MILLISECONDS),
         log_enabled=False,
     )
-    asked = asyncio.Event()
+    stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, asked.set)
+        loop.add_signal_handler(number, stop.set)
     serving = asyncio.create_task(server.serve())
-    asking = asyncio.create_task(asked.wait())
+    stopping = asyncio.create_task(stop.wait())
     beating = asyncio.create_task(app.keep_beating())
     shown = f"[{address}]" if ":" in address else address
     sys.stderr.write(f"collector: listening on http://{shown}:{port}\n")
     sys.stderr.flush()
-    await asyncio.wait((serving, asking), return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
     beating.cancel()
     if serving.done():
-        asking.cancel()
+        stopping.cancel()
         await serving
         raise ServeError(f"the HTTP server at {shown}:{port} stopped by itself; start the collector again")
-    app.draining = True
+    app.drain()
     deadline = time.monotonic() + DRAIN_SECONDS
     while app.in_flight and time.monotonic() < deadline:
         await asyncio.sleep(0.01)

@@ -1,12 +1,11 @@
-"""A drill: synthetic traffic on a canary flag through the whole real path, until the guard has turned the flag off.
+"""The drill of a guard: synthetic traffic on a canary flag through the whole real path until the flag is off.
 
 The traffic starts half an hour ago and ends now at the latest, many times faster than real: the guard's clock is the
-watermark, so the rule stays as it is. Its events are counted by the guard and kept in no table.
+watermark, so its rule is unchanged. The guard counts the drill's events and no table keeps them.
 """
 
 from __future__ import annotations
 
-import heapq
 import os
 import random
 import subprocess
@@ -14,14 +13,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import requests
 
 from gtm_dagster.demo.live import WRITE_KEY, collector, same_deployment, stop
+from gtm_dagster.demo.visitors import MINUTE_US, Visitors, rfc3339
 from gtm_dagster.gate.controller import RolloutController
 from gtm_dagster.opsstore import OpsStore, RollbackRow
 from gtm_dagster.rollout.control.arming import Refused, rearm
@@ -29,18 +27,14 @@ from gtm_dagster.rollout.control.evaluation import evaluate
 from gtm_dagster.rollout.control.guard_context import GuardContext
 from gtm_dagster.rollout.providers import ProviderError
 from gtm_dagster.rollout.providers.flagd import set_split
-from gtm_dagster.settings import DRILL_EVENT, DRILL_FLAG, Guard, Settings
+from gtm_dagster.settings import DRILL_FLAG, Guard, Settings
 from gtm_dagster.stream.worker_lock import StreamLock
-from gtm_dagster.tracking.tracker import uuid7
 
 SLICE_US = 15_000_000
-MINUTE_US = 60_000_000
 PRODUCER = f"drill/{DRILL_FLAG}"
 WAIT_SECONDS = 180.0
 BROKEN_SLICE_SECONDS = 0.25
 """Pace after the break, a minute a second: the worker and the guard look several times a second, as in real time."""
-BASE_RATE = 0.3
-CONVERTS_WITHIN_SECONDS = 20.0
 
 
 class DrillError(Exception):
@@ -48,8 +42,8 @@ class DrillError(Exception):
 
 
 @dataclass(frozen=True)
-class Drill:
-    """What came out. Seconds are wall clock; `detected_after_minutes` is stream time from the planted break.
+class DrillResult:
+    """The result of a drill. Seconds are wall clock; `detected_after_minutes` is stream time from the planted break.
 
     `decided_seconds`: from the last event sent to the guard's decision; the others count from that decision.
     """
@@ -68,64 +62,6 @@ class Drill:
     seconds: float
 
 
-@dataclass
-class _Visitors:
-    """Synthetic visitors in simulated time, and the events they make. Also the gate's tracker: it stamps exposures."""
-
-    gate_of: Callable[[_Visitors], RolloutController]
-    rng: random.Random
-    per_minute: float
-    drop: float
-    break_us: int
-    name: str
-    now_us: int = 0
-    count: int = 0
-    events: list[dict[str, Any]] = field(default_factory=list)
-    waiting: list[tuple[int, str]] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.gate = self.gate_of(self)
-
-    def track(self, event_name: str, /, **told: Any) -> str:
-        """What the gate calls for an exposure."""
-        event = {"event_id": uuid7(), "event_name": event_name, "timestamp": _moment(self.now_us), **told}
-        self.events.append({key: value for key, value in event.items() if value is not None})
-        return str(event["event_id"])
-
-    def pass_time(self, until_us: int) -> list[dict[str, Any]]:
-        """Arrivals and conversions until a moment; returns the events made, conversions in their own time."""
-        while True:
-            arrival = self.now_us + round(self.rng.expovariate(self.per_minute / MINUTE_US))
-            if arrival > until_us:
-                break
-            self.now_us = arrival
-            self._arrive()
-        self.now_us = until_us
-        while self.waiting and self.waiting[0][0] <= until_us:
-            moment, unit = heapq.heappop(self.waiting)
-            self.events.append(
-                {
-                    "event_id": uuid7(),
-                    "event_name": DRILL_EVENT,
-                    "timestamp": _moment(moment),
-                    "user_id": unit,
-                    "properties": {"flag": DRILL_FLAG},
-                    "context": {"device_type": "api"},
-                }
-            )
-        made, self.events = self.events, []
-        return made
-
-    def _arrive(self) -> None:
-        self.count += 1
-        unit = f"{self.name}-{self.count}"
-        new = self.gate.is_feature_enabled(unit, DRILL_FLAG)
-        broken = new and self.now_us >= self.break_us
-        if self.rng.random() < BASE_RATE * (1.0 - self.drop if broken else 1.0):
-            later = self.now_us + round(self.rng.expovariate(1 / CONVERTS_WITHIN_SECONDS) * 1_000_000)
-            heapq.heappush(self.waiting, (later, unit))
-
-
 def run_drill(
     settings: Settings,
     tick: Callable[[Settings], object],
@@ -136,7 +72,7 @@ def run_drill(
     broken_minutes: float = 20.0,
     seed: int = 7,
     tell: Callable[[str], None] = lambda _: None,
-) -> Drill:
+) -> DrillResult:
     """Plant a relative `drop` on the treated arm of the canary and wait until its flag is verified off.
 
     With a running deployment (`gtm dev`, or `gtm collect`, `gtm stream` and Dagster) its own collector, worker and
@@ -148,7 +84,7 @@ def run_drill(
     file = provider.file
     if provider.kind != "flagd" or file is None:
         raise DrillError(
-            f"the drill's flag lives at {provider.kind}; it needs a flag file: leave the guard of {DRILL_FLAG} to the provider flagd"
+            f"the drill needs its flag in a flag file, and {DRILL_FLAG} is at {provider.kind}; leave its guard to the provider flagd"
         )
     with ExitStack() as stack:
         store = stack.enter_context(OpsStore.of(settings))
@@ -158,7 +94,7 @@ def run_drill(
         start_us = now_us - round((healthy_minutes + broken_minutes) * MINUTE_US)
         epoch = _arm(settings, store, guard, file, start_us)
         tell(f"armed {guard.key}, epoch {epoch}; {per_minute:g} visitors a minute, half of them on the new flow")
-        visitors = _Visitors(
+        visitors = Visitors(
             lambda tracker: _gate(file, tracker, settings, stack),
             random.Random(seed),  # noqa: S311 - traffic, not a secret
             per_minute,
@@ -167,12 +103,11 @@ def run_drill(
             f"drill-{epoch}-{now_us}",
             start_us,
         )
-        under_way = _UnderWay(settings, store, guard, endpoint, running, visitors, tell, tick)
-        return under_way.run(began)
+        return _Drill(settings, store, guard, endpoint, running, visitors, tell, tick).run(began)
 
 
-class _UnderWay:
-    """The drill under way: sends, watches, and (without a running deployment) acts as the sensor would."""
+class _Drill:
+    """A drill under way: sends, watches, and (without a running deployment) acts as the sensor would."""
 
     def __init__(
         self,
@@ -181,45 +116,45 @@ class _UnderWay:
         guard: Guard,
         endpoint: str,
         running: bool,
-        visitors: _Visitors,
+        visitors: Visitors,
         tell: Callable[[str], None],
         tick: Callable[[Settings], object],
     ) -> None:
         self.settings, self.store, self.guard, self.endpoint = settings, store, guard, endpoint
         self.running, self.visitors, self.tell, self.tick = running, visitors, tell, tick
 
-    def run(self, began: float) -> Drill:
+    def run(self, began: float) -> DrillResult:
         until = time.monotonic() + WAIT_SECONDS
         decided: float | None = None
         row: RollbackRow | None = None
-        said_break = False
+        break_reported = False
         while row is None or not row.verified:
             if time.monotonic() > until:
                 raise DrillError(self._why_not(decided))
             if decided is None:
                 self._send()
-            if not said_break and self.visitors.now_us >= self.visitors.break_us:
-                said_break = True
+            if not break_reported and self.visitors.now_us >= self.visitors.break_us:
+                break_reported = True
                 self.tell(
-                    f"planted: the new flow loses {self.visitors.drop:.0%} of its conversions from {_moment(self.visitors.break_us)} on"
+                    f"planted: the new flow loses {self.visitors.drop:.0%} of its conversions from {rfc3339(self.visitors.break_us)} on"
                 )
             act, row = self._look()
             if row is None and not act:
                 decided = None  # a breach that broke off before anybody acted on it; the hold begins again
             elif decided is None and act:
-                # From here on seconds count, not minutes: traffic that ran on many times too fast could be over the
-                # decision before the sensor's next look at it.
+                # From here on seconds count, not minutes: traffic at many times its real pace could end the breach
+                # before the sensor looks again.
                 decided = time.time()
                 until = time.monotonic() + WAIT_SECONDS
                 self.tell("the guard has decided")
                 if not self.running:
                     self.tick(self.settings)
                     continue
-            if said_break:
+            if break_reported:
                 time.sleep(BROKEN_SLICE_SECONDS)
         decided = decided if decided is not None else (row.intent_us or 0) / 1_000_000
         after = self._served_new_after()
-        return Drill(
+        return DrillResult(
             episode=row.episode,
             drop=self.visitors.drop,
             visitors=self.visitors.count,
@@ -242,19 +177,19 @@ class _UnderWay:
         try:
             if events:
                 requests.post(f"{self.endpoint}/ingest", json=events, headers=headers, timeout=30).raise_for_status()
-            beat = {"producer": PRODUCER, "ts": _moment(until_us)}
+            beat = {"producer": PRODUCER, "ts": rfc3339(until_us)}
             requests.post(f"{self.endpoint}/heartbeat", json=beat, headers=headers, timeout=30).raise_for_status()
         except requests.RequestException as error:
             raise DrillError(f"the collector did not take the drill's events: {error}") from None
 
     def _look(self) -> tuple[bool, RollbackRow | None]:
         """Whether the guard has decided, and the rollback of this epoch when there is one."""
-        held = self.store.guard(self.guard.key)
-        assert held is not None  # noqa: S101 - armed above
-        row = self.store.rollback(held.episode) if held.episode else None
+        guard_row = self.store.guard(self.guard.key)
+        assert guard_row is not None  # noqa: S101 - armed above
+        row = self.store.rollback(guard_row.episode) if guard_row.episode else None
         if row is not None:
             return True, row
-        return evaluate(self.store, self.settings, self.guard, held, time.time_ns() // 1000).decision.act, None
+        return evaluate(self.store, self.settings, self.guard, guard_row, time.time_ns() // 1000).decision.act, None
 
     def _served_new_after(self) -> int:
         """How many of 200 fresh visitors the gate still gives the new flow."""
@@ -262,30 +197,32 @@ class _UnderWay:
         return sum(gate.is_feature_enabled(f"{self.visitors.name}-after-{n}", DRILL_FLAG) for n in range(200))
 
     def _why_not(self, decided: float | None) -> str:
-        held = self.store.guard(self.guard.key)
+        row = self.store.guard(self.guard.key)
         if decided is not None:
             return (
-                f"decided, but not verified off within {WAIT_SECONDS:g} s (state {held.state if held else 'unknown'}): "
+                f"decided, but not verified off within {WAIT_SECONDS:g} s (state {row.state if row else 'unknown'}): "
                 "is the sensor conversion_guard on, and does the queue take runs?"
             )
-        told = evaluate(self.store, self.settings, self.guard, held, time.time_ns() // 1000).decision if held else None
-        return f"no decision within {WAIT_SECONDS:g} s: {told.state}, {told.reason}" if told else "the guard has no row"
+        if row is None:
+            return "the guard has no row"
+        decision = evaluate(self.store, self.settings, self.guard, row, time.time_ns() // 1000).decision
+        return f"no decision within {WAIT_SECONDS:g} s: {decision.state}, {decision.reason}"
 
 
 def _arm(settings: Settings, store: OpsStore, guard: Guard, file: Path, start_us: int) -> int:
     """A fresh epoch of the canary, its flag on for half of the visitors."""
     store.ensure(guard.key, guard.flag, guard.conversion, guard.environment)
-    held = store.guard(guard.key)
-    assert held is not None  # noqa: S101 - made above
-    since_us = max(start_us, (held.epoch_since_us or 0) + 1)
+    row = store.guard(guard.key)
+    assert row is not None  # noqa: S101 - ensured above
+    since_us = max(start_us, (row.epoch_since_us or 0) + 1)
     try:
-        set_split(file, DRILL_FLAG, 0.5, epoch=held.epoch + 1)
+        set_split(file, DRILL_FLAG, 0.5, epoch=row.epoch + 1)
         return rearm(GuardContext.of(settings, store, guard, os.environ), "drill", "gtm guard drill", since_us)
     except (ProviderError, Refused) as error:
         raise DrillError(str(error)) from None
 
 
-def _gate(file: Path, tracker: _Visitors, settings: Settings, stack: ExitStack) -> RolloutController:
+def _gate(file: Path, tracker: Visitors, settings: Settings, stack: ExitStack) -> RolloutController:
     from openfeature.contrib.provider.flagd import FlagdProvider
     from openfeature.contrib.provider.flagd.config import ResolverType
 
@@ -316,17 +253,13 @@ def _pipeline(settings: Settings, running: bool) -> Iterator[str]:
         yield endpoint
 
 
-def _moment(us: int) -> str:
-    return datetime.fromtimestamp(us / 1_000_000, UTC).isoformat().replace("+00:00", "Z")
-
-
-def drill_lines(told: Drill) -> list[str]:
-    """The drill in words, one line a stage."""
+def drill_lines(result: DrillResult) -> list[str]:
+    """The result in words, one line a stage."""
     return [
-        f"episode {told.episode}: {told.visitors} visitors, planted drop {told.drop:.0%}, estimated {told.estimate:.0%}, log e {told.log_e:.1f}",
-        f"  break -> decision       {told.detected_after_minutes:6.1f} min on the stream's clock, the 5 min hold included",
-        f"  decision -> run begins  {told.requested_seconds:6.1f} s",
-        f"  decision -> flag off    {told.off_seconds:6.1f} s",
-        f"  decision -> verified    {told.verified_seconds:6.1f} s",
-        f"  fresh visitors still on the new flow: {told.served_new_after} of 200",
+        f"episode {result.episode}: {result.visitors} visitors, planted drop {result.drop:.0%}, estimated {result.estimate:.0%}, log e {result.log_e:.1f}",
+        f"  break -> decision       {result.detected_after_minutes:6.1f} min on the stream's clock, the 5 min hold included",
+        f"  decision -> run begins  {result.requested_seconds:6.1f} s",
+        f"  decision -> flag off    {result.off_seconds:6.1f} s",
+        f"  decision -> verified    {result.verified_seconds:6.1f} s",
+        f"  fresh visitors still on the new flow: {result.served_new_after} of 200",
     ]

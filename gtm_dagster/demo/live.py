@@ -99,15 +99,15 @@ def collector(settings: Settings, starting: AbstractContextManager[Any]) -> Iter
 
 
 def same_deployment(settings: Settings) -> dict[str, str]:
-    """Variables that make another process write what this one would: same place, same plan, same pseudonyms."""
-    told = {"GTM_STATE_DIR": str(settings.state_dir)}
+    """Variables that give another process the same state directory, plan, pseudonyms and ops store."""
+    variables = {"GTM_STATE_DIR": str(settings.state_dir)}
     if settings.plan_file is not None:
-        told["GTM_PLAN_FILE"] = str(settings.plan_file)
+        variables["GTM_PLAN_FILE"] = str(settings.plan_file)
     if settings.privacy.pseudonym_key is not None:
-        told["GTM_PRIVACY__PSEUDONYM_KEY"] = settings.privacy.pseudonym_key
+        variables["GTM_PRIVACY__PSEUDONYM_KEY"] = settings.privacy.pseudonym_key
     if settings.ops_url is not None:
-        told["GTM_OPS_URL"] = settings.ops_url
-    return told
+        variables["GTM_OPS_URL"] = settings.ops_url
+    return variables
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], endpoint: str, output: Path) -> None:
@@ -125,7 +125,7 @@ def _wait_until_ready(process: subprocess.Popen[bytes], endpoint: str, output: P
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
-    """End a child: asked for 15 s, then killed."""
+    """End a child with SIGTERM, and with SIGKILL after 15 s."""
     process.terminate()
     try:
         process.wait(timeout=15)

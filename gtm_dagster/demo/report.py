@@ -1,10 +1,9 @@
-"""What `gtm demo` prints: the results as the serving copy has them, beside the truth that was planted."""
+"""The report of `gtm demo`: books, credit, funnel, retention, planted against found, and the time of each step."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from rich.console import Console
@@ -12,10 +11,18 @@ from rich.panel import Panel
 from rich.table import Table
 
 from gtm_dagster.attribution import largest_remainder
+from gtm_dagster.demo.comparison import (
+    Comparison,
+    credits_found,
+    credits_planted,
+    funnel_found,
+    gated,
+    other_definitions,
+    retention_found,
+    served,
+)
 from gtm_dagster.settings import Settings
-from gtm_dagster.warehouse.serving import query
 
-TOLERANCE = 1e-6
 UNATTRIBUTED = "(unattributed)"
 OK, BAD = "[green]equal[/green]", "[red]DIFFERENT[/red]"
 
@@ -46,139 +53,6 @@ class Refreshed(Protocol):
     def checks(self) -> Sequence[Check]: ...
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """One figure of the results beside the planted one; `difference` is the largest over its rows."""
-
-    name: str
-    planted: str
-    found: str
-    difference: float
-
-    @property
-    def ok(self) -> bool:
-        """Equal to 1e-6."""
-        return self.difference <= TOLERANCE
-
-
-def _rows(settings: Settings, sql: str) -> list[tuple[Any, ...]]:
-    return query(settings, sql)[1]
-
-
-def _furthest(planted: Mapping[Any, float], found: Mapping[Any, float]) -> float:
-    return max((abs(planted.get(key, 0.0) - found.get(key, 0.0)) for key in planted.keys() | found.keys()), default=0.0)
-
-
-def credits_found(settings: Settings) -> dict[tuple[Any, ...], tuple[float, float]]:
-    """(conversion type, currency, model, window hours, channel) -> (conversions, value)."""
-    rows = _rows(
-        settings,
-        "SELECT conversion_type, currency, model, window_hours, channel, sum(conversions), coalesce(sum(value), 0) "
-        "FROM marts.channel_attribution GROUP BY ALL",
-    )
-    return {tuple(row[:5]): (row[5], row[6]) for row in rows}
-
-
-def credits_planted(truth: Mapping[str, Any]) -> dict[tuple[Any, ...], tuple[float, float]]:
-    """The same shape as `credits_found`, from the truth."""
-    keys = ("conversion_type", "currency", "model", "window_hours", "channel")
-    return {tuple(row[key] for key in keys): (row["conversions"], row["value"] or 0.0) for row in truth["credit"]}
-
-
-def funnel_found(settings: Settings) -> dict[tuple[str, str], float]:
-    """(channel, stage) -> persons."""
-    rows = _rows(settings, "SELECT channel, stage, sum(persons) FROM marts.funnel GROUP BY ALL")
-    return {(channel, stage): float(persons) for channel, stage, persons in rows}
-
-
-def retention_found(settings: Settings) -> dict[tuple[str, int], tuple[float, float]]:
-    """(cohort, period) -> (persons, retained), over all channels."""
-    rows = _rows(
-        settings, "SELECT cohort, period, sum(persons), sum(retained) FROM marts.retention GROUP BY ALL ORDER BY ALL"
-    )
-    return {
-        (cohort.isoformat(), period): (float(persons), float(retained)) for cohort, period, persons, retained in rows
-    }
-
-
-def other_definitions(settings: Settings) -> list[str]:
-    """Settings that define sessions, conversions, funnel or retention otherwise than the planted truth does."""
-    usual = Settings()
-    names = ("report_timezone", "plan_file", "sessions", "conversions", "funnel", "retention")
-    changed = [name for name in names if getattr(settings, name) != getattr(usual, name)]
-    if settings.attribution.half_life_hours != usual.attribution.half_life_hours:
-        changed.append("attribution.half_life_hours")
-    return changed
-
-
-def compare(settings: Settings, truth: Mapping[str, Any], edge_duplicates: int) -> list[Comparison]:
-    """Every planted figure beside the one that came out. `edge_duplicates`: events the collector did not store twice.
-
-    Windows that the history gate holds back are left out; with `other_definitions` only the books are compared.
-    """
-    clean, duplicates = _rows(settings, "SELECT sum(clean), sum(duplicates) FROM staging.books")[0]
-    refused = _rows(settings, "SELECT count(DISTINCT event_id) FROM staging.quarantine")[0][0]
-    result = [
-        _number("unique valid events", truth["unique_valid"], clean or 0),
-        _at_least("duplicates (at the edge and in staging)", truth["duplicates"], (duplicates or 0) + edge_duplicates),
-        _number("malformed events in quarantine", sum(truth["malformed"].values()), refused),
-    ]
-    if other_definitions(settings):
-        return result
-    persons, sessions = _rows(settings, "SELECT count(DISTINCT person_id), count(*) FROM core.sessions")[0]
-    result += [_number("persons", truth["persons"], persons), _number("sessions", truth["sessions"], sessions)]
-    planted, found = credits_planted(truth), credits_found(settings)
-    gated = {(model, hours) for model, hours, _ in _gated(settings)}
-    for model, hours in sorted({(key[2], key[3]) for key in planted | found} - gated):
-        for column, what, unit in ((0, "conversions", 0), (1, "value", 1)):
-            a, b = (
-                {key: row[column] for key, row in rows.items() if (key[2], key[3]) == (model, hours)}
-                for rows in (planted, found)
-            )
-            told = (_told_apart(a, unit), _told_apart(b, unit))
-            result.append(Comparison(f"{model} {hours:g} h, {what} by channel", *told, _furthest(a, b)))
-    people = {(row["channel"], row["stage"]): float(row["persons"]) for row in truth["funnel"]}
-    reached = funnel_found(settings)
-    result.append(
-        Comparison(
-            "funnel, persons by channel and stage",
-            _told(people.values()),
-            _told(reached.values()),
-            _furthest(people, reached),
-        )
-    )
-    weeks = {(row["cohort"], row["period"]): float(row["retained"]) for row in truth["retention"]}
-    back = {key: retained for key, (_, retained) in retention_found(settings).items()}
-    result.append(
-        Comparison(
-            "retention, persons by cohort and week", _told(weeks.values()), _told(back.values()), _furthest(weeks, back)
-        )
-    )
-    return result
-
-
-def _number(name: str, planted: float, found: float) -> Comparison:
-    return Comparison(name, f"{planted:,}", f"{found:,}", abs(float(planted) - float(found)))
-
-
-def _at_least(name: str, planted: int, found: int) -> Comparison:
-    # A demo that was interrupted while it sent live events sends them again, and the edge counts those copies too.
-    return Comparison(name, f"{planted:,}", f"{found:,}", float(max(0, planted - found)))
-
-
-def _told(numbers: Iterable[float]) -> str:
-    return f"{sum(numbers):,.2f}".removesuffix(".00")
-
-
-def _told_apart(rows: Mapping[tuple[Any, ...], float], unit: int) -> str:
-    """Totals by conversion type (`unit` 0) or currency (1): unlike ones are never added."""
-    total: dict[str, float] = defaultdict(float)
-    for key, number in rows.items():
-        if key[unit] is not None:
-            total[key[unit]] += number
-    return ", ".join(f"{_told([number])} {name.removesuffix('_completed')}" for name, number in sorted(total.items()))
-
-
 def print_report(
     console: Console,
     settings: Settings,
@@ -195,7 +69,7 @@ def print_report(
     console.print(_books(settings))
     for table in _credit_tables(settings, truth, channels):
         console.print(table)
-    for model, hours, reason in _gated(settings):
+    for model, hours, reason in gated(settings):
         console.print(f"[yellow]not computed[/yellow] {model} {hours:g} h: {reason}", soft_wrap=True)
     console.print(_funnel(settings, truth, channels))
     console.print(_retention(settings))
@@ -239,7 +113,7 @@ def _table(title: str, *columns: str) -> Table:
 
 def _books(settings: Settings, last: int = 5) -> Table:
     names = ("log_rows", "raw", "clean", "duplicates", "quarantined", "suppressed")
-    days = _rows(settings, f"SELECT ingest_date, {', '.join(names)} FROM staging.books ORDER BY 1")
+    days = served(settings, f"SELECT ingest_date, {', '.join(names)} FROM staging.books ORDER BY 1")
     balanced = [day[2] == sum(day[3:7]) == day[1] for day in days]
     table = _table(
         "Books by day of arrival: raw = clean + duplicates + quarantined + suppressed", "day", *names, "balanced"
@@ -261,9 +135,9 @@ def _books(settings: Settings, last: int = 5) -> Table:
 
 def _credit_tables(settings: Settings, truth: Mapping[str, Any], channels: Sequence[str]) -> list[Table]:
     found, planted = credits_found(settings), credits_planted(truth)
-    held_back = {(model, hours) for model, hours, _ in _gated(settings)}
+    not_computed = {(model, hours) for model, hours, _ in gated(settings)}
     windows = [(window.model, window.lookback_hours) for window in settings.attribution.windows]
-    windows = [window for window in windows if window not in held_back]
+    windows = [window for window in windows if window not in not_computed]
     currencies = sorted({key[1] for key in found if key[1] is not None})
     kinds: list[tuple[str, str, str | None, int, int]] = [("Sign-ups", "signup_completed", None, 0, 1)]
     kinds += [(f"Payments in {currency}", "payment_completed", currency, 0, 1) for currency in currencies]
@@ -288,12 +162,6 @@ def _credit_tables(settings: Settings, truth: Mapping[str, Any], channels: Seque
         table.add_row("all", *(cell[-1] for cell in cells))
         tables.append(table)
     return tables
-
-
-def _gated(settings: Settings) -> list[tuple[Any, ...]]:
-    return _rows(
-        settings, "SELECT model, window_hours, reason FROM marts.attribution_status WHERE NOT computed ORDER BY ALL"
-    )
 
 
 def _funnel(settings: Settings, truth: Mapping[str, Any], channels: Sequence[str]) -> Table:

@@ -1,8 +1,8 @@
-"""`gtm demo`: planted traffic through the whole pipeline, most as history and the last part live, and what came out;
-then a drill of the guard.
+"""`gtm demo`: planted traffic through the whole pipeline, most as history and the last part live, with a report; then
+a drill of the guard.
 
-The state directory remembers in demo/demo.json what was simulated and how far the demo came, so that running it again
-sends nothing twice and shows the same figures.
+demo/demo.json in the state directory records what was simulated and sent, so that running the demo again sends nothing
+twice and shows the same figures.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from gtm_dagster.demo.canary import DrillError, drill_lines, run_drill
+from gtm_dagster.demo.comparison import compare
 from gtm_dagster.demo.live import WRITE_KEY, DemoError, collector, live_rows, send_live
-from gtm_dagster.demo.report import Refreshed, compare, print_checks, print_report
+from gtm_dagster.demo.report import Refreshed, print_checks, print_report
 from gtm_dagster.eventlog import open_log
 from gtm_dagster.importing import import_file
 from gtm_dagster.privacy.pseudonyms import Pseudonymizer, load_or_create_key
@@ -46,7 +47,7 @@ WINDOWS = (
 
 
 class OtherDemoError(DemoError):
-    """The state directory holds a demo made with other arguments."""
+    """The state directory has a demo of other arguments."""
 
 
 @dataclass
@@ -58,7 +59,7 @@ class Steps:
 
     @contextmanager
     def step(self, title: str, total: float | None = None) -> Iterator[Any]:
-        """Time a step; yields a function that tells the progress (done, and of how much)."""
+        """Time a step; yields a function that shows the progress (done, and of how much)."""
         task = self.progress.add_task(title, total=total)
         begin = time.perf_counter()
 
@@ -71,7 +72,7 @@ class Steps:
 
 
 class Memory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What demo.json holds: the arguments, the moment the traffic ends, and whether the live part was sent."""
+    """The content of demo.json: the arguments, the moment the traffic ends, and whether the live part was sent."""
 
     events: int
     days: int
@@ -81,16 +82,16 @@ class Memory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def demo_settings(settings: Settings) -> Settings:
-    """The settings with the windows of the report, unless the deployment has chosen its own."""
+    """The settings with the windows of the report, unless the deployment has its own."""
     if settings.attribution.windows != Attribution().windows:
         return settings
     return replace(settings, attribution=replace(settings.attribution, windows=WINDOWS))
 
 
 def remember(folder: Path, events: int, days: int, seed: int) -> Memory:
-    """The memory of the demo in `folder`, made now (with the present second as the end of the traffic) if there is none.
+    """The memory of the demo in `folder`; a new one, whose traffic ends at the present second, if there is none.
 
-    Raises OtherDemoError if the folder holds a demo with other arguments, DemoError for a file that is not one of ours.
+    Raises OtherDemoError for a demo of other arguments, DemoError for a file that is not a demo's memory.
     """
     file = folder / "demo.json"
     if not file.exists():
@@ -174,22 +175,22 @@ def run_demo(
 
 
 def drill_the_guard(settings: Settings, folder: Path, console: Console, tick: Callable[[Settings], object]) -> bool:
-    """A drill of the guard in a state directory of its own; prints it and tells whether the flag is off."""
+    """A drill of the guard in a state directory of its own; prints it and returns whether the flag is off."""
     shutil.rmtree(folder, ignore_errors=True)
     alone = replace(settings, state_dir=folder, guards=(), providers=(), notify=(), ops_url=None)
     console.print()
     try:
         with console.status("guard drill: synthetic visitors on a canary flag, a planted drop of 60 %"):
-            told = run_drill(alone, tick)
+            drill = run_drill(alone, tick)
     except DrillError as error:
         console.print(f"[red]the guard drill failed:[/red] {error}", soft_wrap=True)
         return False
     console.print(
         "Guard drill: a broken flow is found and its flag turned off, through the whole real path", style="bold"
     )
-    for line in drill_lines(told):
+    for line in drill_lines(drill):
         console.print(line, highlight=False, soft_wrap=True)
-    return told.verified and told.served_new_after == 0
+    return drill.verified and drill.served_new_after == 0
 
 
 def make_traffic(settings: Settings, folder: Path, memory: Memory, steps: Steps) -> Traffic:

@@ -1,6 +1,7 @@
-"""The SDK a product runs in its own process: events are judged here, queued, and delivered in the background.
+"""The SDK that runs inside a product: events are validated here, queued, and delivered to a collector in the background.
 
-Imports only msgspec, requests, PyYAML, the standard library and the light half of `taxonomy`.
+Here belongs what leaves the product's process. Not here: anything heavy; it imports only msgspec, requests, PyYAML, the
+standard library and the light half of `taxonomy`.
 """
 
 from gtm_dagster.tracking.buffer import TrackerStats

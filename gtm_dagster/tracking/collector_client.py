@@ -1,4 +1,4 @@
-"""One request to the collector and what its answer means. Knows HTTP, nothing of queues or threads."""
+"""One request to the collector and what its answer means. HTTP only: queues and threads are the sender's."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class _Body(msgspec.Struct):
 
 
 class Transport:
-    """Posts to one collector. For one thread; a forked child makes its own.
+    """Posts to one collector. For one thread; a forked child opens its own.
 
     `timeout` is the seconds a request may take, waiting for the connection and reading the answer included.
     """
@@ -71,8 +71,8 @@ class Transport:
 
     def beat(self, producer: str, instance: str, ts: str, sent_at: str, closing: bool) -> bool:
         """Posts a heartbeat: everything up to `ts` is delivered; True when the collector took it."""
-        said: dict[str, Any] = {"producer": producer, "instance": instance, "ts": ts, "sent_at": sent_at}
-        body = msgspec.json.encode(said | {"closing": True} if closing else said)
+        beat: dict[str, Any] = {"producer": producer, "instance": instance, "ts": ts, "sent_at": sent_at}
+        body = msgspec.json.encode(beat | {"closing": True} if closing else beat)
         try:
             status, _, _ = self._post("/heartbeat", body, min(3.0, self._timeout))
         except self._requests.RequestException:
@@ -108,10 +108,10 @@ class Transport:
 
 
 def base_url(endpoint: str) -> str:
-    """The collector's URL without a trailing `/ingest`; ValueError when it is none."""
+    """The collector's URL without a trailing `/ingest`; ValueError when it is not a URL."""
     parts = urlsplit(endpoint)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"endpoint {endpoint!r} is no URL of a collector; give one like http://127.0.0.1:8377")
+        raise ValueError(f"{endpoint!r} is not a collector URL; give one like http://127.0.0.1:8377")
     return endpoint.rstrip("/").removesuffix("/ingest").rstrip("/")
 
 
@@ -123,15 +123,15 @@ def read_answer(status: int, retry_after: str | None, body: bytes) -> Answer:
     """
     if status == 200:
         try:
-            said = msgspec.json.decode(body, type=_Body)
+            counts = msgspec.json.decode(body, type=_Body)
         except (msgspec.DecodeError, UnicodeDecodeError):
             return Answer(verdict=Verdict.LATER, reason="200 without the counts of a collector")
         return Answer(
             verdict=Verdict.DONE,
-            accepted=said.accepted,
-            duplicates=said.duplicates,
-            quarantined=said.quarantined,
-            suppressed=said.suppressed,
+            accepted=counts.accepted,
+            duplicates=counts.duplicates,
+            quarantined=counts.quarantined,
+            suppressed=counts.suppressed,
         )
     reason = f"{status} {_message(body)}".strip()
     if status == 413:
@@ -146,9 +146,9 @@ def read_answer(status: int, retry_after: str | None, body: bytes) -> Answer:
 
 def _message(body: bytes) -> str:
     try:
-        said = msgspec.json.decode(body)
+        document = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return ""
-    if not isinstance(said, dict):
+    if not isinstance(document, dict):
         return ""
-    return ": ".join(str(said[key])[:200] for key in ("code", "message") if key in said)
+    return ": ".join(str(document[key])[:200] for key in ("code", "message") if key in document)

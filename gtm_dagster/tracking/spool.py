@@ -1,4 +1,4 @@
-"""A file of the events that wait: one JSON line each, written before the event is queued.
+"""A file of the waiting events: one JSON line each, written before the event is queued.
 
 It outlives a crash of the process, not of the machine (no fsync). An event can come back after it was sent;
 the collector knows its id and counts it as a duplicate.
@@ -19,15 +19,15 @@ from gtm_dagster.storage.file_lock import FileLock
 logger = logging.getLogger("gtm_dagster.tracking")
 
 
-class _Kept(msgspec.Struct):
+class _Line(msgspec.Struct):
     event_id: str
     timestamp: datetime
 
 
 class Spool:
-    """Owned by one tracker, locked against others; its callers have the tracker's lock.
+    """Owned by one tracker, locked against others; its callers hold the buffer's lock.
 
-    `stale` counts lines of events that need no more work. ValueError when another tracker holds the file.
+    `stale` counts lines of events that need no more work. ValueError when another tracker has the file open.
     """
 
     def __init__(self, path: Path) -> None:
@@ -43,19 +43,19 @@ class Spool:
 
     def load(self) -> list[tuple[str, bytes, int]]:
         """(event id, line, event time) of what an earlier process left; a line cut off by its crash is left out."""
-        waiting, torn = [], 0
+        events, torn = [], 0
         for line in self._path.read_bytes().split(b"\n"):
             if not line:
                 continue
             try:
-                event = msgspec.json.decode(line, type=_Kept)
-                waiting.append((event.event_id, line, int(event.timestamp.timestamp() * 1_000_000)))
+                event = msgspec.json.decode(line, type=_Line)
+                events.append((event.event_id, line, int(event.timestamp.timestamp() * 1_000_000)))
             except (msgspec.DecodeError, UnicodeDecodeError):
                 torn += 1
         if torn:
-            logger.warning("spool %s: left out %d lines that are no events", self._path, torn)
-        self.rewrite([line for _, line, _ in waiting])
-        return waiting
+            logger.warning("spool %s: left out %d lines that are not events", self._path, torn)
+        self.rewrite([line for _, line, _ in events])
+        return events
 
     def append(self, line: bytes) -> None:
         """Keeps one event. A disk that does not take it is logged: the event is sent all the same."""
@@ -68,7 +68,7 @@ class Spool:
             self._torn = True  # the file may end in half a line
 
     def rewrite(self, lines: list[bytes]) -> None:
-        """Makes `lines` all the file holds, in one step; when the disk refuses, the longer file stays."""
+        """Replaces the content by `lines`, in one step; when the disk refuses, the longer file stays."""
         self.stale = 0
         try:
             self._replace(lines)
@@ -91,7 +91,7 @@ class Spool:
         self._file = file
 
     def close(self) -> None:
-        """Lets go of the file; what it holds is loaded by the next tracker."""
+        """Closes the file; the next tracker loads its events."""
         os.close(self._file)
         self._lock.close()
 

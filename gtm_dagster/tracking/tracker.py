@@ -1,4 +1,4 @@
-"""`GtmTracker`: what a product calls. Judges events by the plan and hands them to the outbox."""
+"""`GtmTracker`: what a product calls. Validates events by the plan and queues them for delivery."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from typing import Any, Self
 import msgspec
 
 from gtm_dagster.taxonomy import EventValidator, FieldError, Plan, Rejected, load_plan
-from gtm_dagster.tracking.buffer import EXIT_TIMEOUT, OnDrop, Outbox, TrackerStats
-from gtm_dagster.tracking.collector_client import Transport
+from gtm_dagster.tracking.buffer import Buffer, OnDrop, TrackerStats
+from gtm_dagster.tracking.collector_client import Transport, base_url
+from gtm_dagster.tracking.sender import EXIT_TIMEOUT, Sender
 
 
 class InvalidEvent(ValueError):
@@ -28,7 +29,7 @@ class InvalidEvent(ValueError):
 
 
 class GtmTracker:
-    """Sends events to a collector from a background thread; thread safe, made once per process.
+    """Sends events to a collector from a background thread; thread safe, one per process.
 
     `endpoint` is the collector's URL, with or without `/ingest`. A batch leaves when `batch_size` events wait or the
     oldest has waited `flush_interval` seconds. A batch that fails is tried `retries` more times (full jitter, at least
@@ -37,14 +38,13 @@ class GtmTracker:
     `spool` names a file, one per process, that keeps unsent events across a crash of the process.
     `producer` names this program in heartbeats (default: the host's name); processes of one name count as one
     producer. A heartbeat leaves every 30 s, and with batches at most every 5 s: it says up to when everything was
-    delivered (just before the oldest event that waits), and guards judge no later than that. A close that delivered
-    all says so, and the producer is forgotten; one that crashed or left events behind is missed for 24 h or until it
-    is back.
+    delivered (just before the oldest event that waits), and guards are evaluated no later than that. A close that delivered
+    everything forgets the producer; one that crashed or left events behind is missed for 24 h or until it is back.
 
     Call `close()` at the end, or use it as a context manager. At a normal exit what waits is sent for at most
     `EXIT_TIMEOUT` seconds. SIGTERM is not hooked, and processes that end by `os._exit` (children of
     `multiprocessing`) run no exit hooks: both must call `close()`. A forked child starts with an empty queue and its
-    own thread, without spool. ValueError for an endpoint or number that makes no sense.
+    own thread, without spool. ValueError for an endpoint or number out of range.
     """
 
     def __init__(
@@ -67,15 +67,19 @@ class GtmTracker:
         if not flush_interval > 0:
             raise ValueError(f"flush_interval={flush_interval!r} must be seconds above 0")
         self._validator = EventValidator(plan if plan is not None else load_plan())
-        self._outbox = Outbox(
-            lambda: Transport(endpoint, write_key),
+        url = base_url(endpoint)  # before the spool is opened and locked
+        self._buffer = Buffer(
             batch_size=batch_size,
             flush_interval=flush_interval,
-            retries=retries,
-            spool=None if spool is None else Path(spool),
             max_queue=max_queue,
-            producer=producer or socket.gethostname(),
+            spool=None if spool is None else Path(spool),
             on_drop=on_drop,
+        )
+        self._sender = Sender(
+            self._buffer,
+            lambda: Transport(url, write_key),
+            retries=retries,
+            producer=producer or socket.gethostname(),
         )
 
     def track(
@@ -111,7 +115,7 @@ class GtmTracker:
         verdict = self._validator.validate(event, live=True)
         if isinstance(verdict, Rejected):
             raise InvalidEvent(event_name, verdict.errors)
-        self._outbox.put(event_id, msgspec.json.encode(event), verdict.event.event_us)
+        self._buffer.put(event_id, msgspec.json.encode(event), verdict.event.event_us)
         return event_id
 
     def identify(self, user_id: str, anonymous_id: str) -> str:
@@ -124,18 +128,18 @@ class GtmTracker:
         False when `timeout` seconds passed, when a batch failed after its retries (it stays queued), or when events
         were dropped. Without a timeout it waits for the first of these.
         """
-        return self._outbox.flush(timeout)
+        return self._sender.flush(timeout)
 
     def close(self, timeout: float = EXIT_TIMEOUT) -> None:
         """Sends what waits for at most `timeout` seconds and stops the thread; further `track` raises RuntimeError.
 
         What could not be sent stays in the spool when there is one; else it is lost and a warning says how much.
         """
-        self._outbox.close(timeout)
+        self._sender.close(timeout)
 
     def stats(self) -> TrackerStats:
         """The counts so far, at one instant."""
-        return self._outbox.stats()
+        return self._buffer.stats()
 
     def __enter__(self) -> Self:
         return self

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from profiles import examples
 
 from gtm_dagster.attribution import MODELS, PathsError, attribute, weights
 from gtm_dagster.attribution.models import AGE_MODELS
@@ -43,7 +44,7 @@ def test_credit_by_channel(model, direct, email, search):
 touches = st.lists(st.tuples(st.sampled_from("abcd"), st.floats(0, 2000)), min_size=1, max_size=8)
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(st.sampled_from(MODELS), st.lists(st.tuples(touches, st.integers(0, 50)), min_size=1, max_size=15))
 def test_vectorised_credit_is_the_models_credit(model, rows):
     expected = dict.fromkeys("abcd", 0.0)

@@ -276,7 +276,7 @@ def test_a_full_queue_is_503_and_a_cancelled_request_harms_nobody(edge: Edge) ->
 
 
 def test_a_stopping_collector_takes_no_events(edge: Edge) -> None:
-    edge.app.draining = True
+    edge.app.drain()
     assert edge.post(event()).status == 503
     assert edge.get("/readyz").status == 503
     assert edge.get("/livez").status == 200

@@ -80,7 +80,7 @@ def test_too_many_producers_are_refused(edge: Edge, monkeypatch: pytest.MonkeyPa
 
 
 def test_the_collector_beats_for_itself_and_goes_on_after_a_fault(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gtm_dagster.collector.app.BEAT_SECONDS", 0.001)
+    monkeypatch.setattr("gtm_dagster.collector.heartbeats.BEAT_SECONDS", 0.001)
     failing = [EventLogError("disk full"), EventLogError("disk full")]
     real = edge.log.submit_beat
 

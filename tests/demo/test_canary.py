@@ -21,6 +21,7 @@ def tick(settings: Settings) -> None:
     guard_once(settings, build_defs)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_planted_drop_is_found_and_the_flag_is_off_twice_over(tmp_path: Path) -> None:
     """The second drill follows at once: what the first counted is no evidence in it."""
@@ -51,7 +52,7 @@ def test_a_drill_needs_a_flag_it_may_switch_on(tmp_path: Path) -> None:
         providers=(FlagProvider("u", "unleash", url="http://127.0.0.1:9"),),
         guards=(Guard(DRILL_FLAG, "guard_drill_converted", provider="u"),),
     )
-    with pytest.raises(DrillError, match="lives at unleash; it needs a flag file"):
+    with pytest.raises(DrillError, match="needs its flag in a flag file, and guard-drill is at unleash"):
         run_drill(settings, tick)
 
 

@@ -9,8 +9,9 @@ import msgspec
 import pyarrow as pa
 import pytest
 from eventlog_cases import pack_format_1, quarantined, record
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from profiles import examples
 
 from gtm_dagster.eventlog import LANDING_COLUMNS, EventLogError, Record, frames
 from gtm_dagster.eventlog.frames import FORMAT, FORMAT_1_COLUMNS, pack, to_arrow
@@ -32,7 +33,7 @@ PARTS = st.lists(st.tuples(RECORDS, st.sampled_from([pack, pack_format_1])), min
 
 
 @given(PARTS, st.sampled_from([2**31 - 1, 3]))
-@settings(max_examples=100, deadline=None)
+@examples(100, deadline=None)
 def test_frames_read_back_one_after_the_other(parts, most):
     """Whatever shapes and formats meet, and also when an array could hold three bytes of text only."""
     packed, first = [], 1
@@ -47,7 +48,7 @@ def test_frames_read_back_one_after_the_other(parts, most):
 
 
 @given(RECORDS, st.integers(1, 2**40))
-@settings(max_examples=100, deadline=None)
+@examples(100, deadline=None)
 def test_a_frame_reads_back_as_it_was_packed(records, first):
     table = to_arrow([(first, first + len(records) - 1, pack(records))])
     table.validate(full=True)

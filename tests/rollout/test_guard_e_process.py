@@ -4,8 +4,9 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from profiles import examples
 
 from gtm_dagster.rollout.guard.e_process import closest_null, log_e_values, srm_log_e_value
 
@@ -13,7 +14,7 @@ MARGINS = st.sampled_from([0.0, 0.05, 0.075, 0.15, 0.3])
 
 
 @given(MARGINS, st.integers(1, 12), st.integers(1, 40), st.floats(0.005, 0.95), st.floats(0.01, 0.99))
-@settings(max_examples=300, deadline=None)
+@examples(300, deadline=None)
 def test_no_null_gives_a_bet_an_expectation_above_one(
     margin: float, nt: int, nc: int, control: float, part: float
 ) -> None:

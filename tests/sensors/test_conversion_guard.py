@@ -127,7 +127,7 @@ def ticks(deployment: Deployment, store: OpsStore, counts: Any, start_us: int, e
 @pytest.mark.parametrize(
     "shape",
     [
-        {"treated": between(0.5, 30), "control": between(0.5, 30)},
+        pytest.param({"treated": between(0.5, 30), "control": between(0.5, 30)}, marks=pytest.mark.slow),
         {"treated": between(0.1, 30, 34)},
     ],
     ids=["scenario 14: both arms lose half at once", "scenario 15: the loss is over after 4 minutes"],

@@ -11,7 +11,7 @@ import pytest
 
 from gtm_dagster.admission.record import record_from_event, record_from_rejection
 from gtm_dagster.attribution import MODELS
-from gtm_dagster.demo.report import compare
+from gtm_dagster.demo.comparison import compare
 from gtm_dagster.privacy.pseudonyms import Pseudonymizer
 from gtm_dagster.settings import Settings, load_settings
 from gtm_dagster.simulator import Traffic, simulate
@@ -60,7 +60,9 @@ def refresh(settings: Settings) -> None:
         publish(con, settings)
 
 
-@pytest.mark.parametrize("cuts", [(), (0.6, 0.95)], ids=["whole", "three-batches"])
+@pytest.mark.parametrize(
+    "cuts", [(), pytest.param((0.6, 0.95), marks=pytest.mark.slow)], ids=["whole", "three-batches"]
+)
 def test_every_planted_figure_is_found_again(tmp_path: Path, cuts):
     settings = load_settings(None, {"GTM_STATE_DIR": str(tmp_path), "GTM_ATTRIBUTION__WINDOWS": WINDOWS})
     windows = [(window.model, window.lookback_hours) for window in settings.attribution.windows]

@@ -7,8 +7,9 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from profiles import examples
 from stream_cases import (
     DAY,
     GUARD,
@@ -157,7 +158,7 @@ def histories(draw):
     return records
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60, deadline=None)
 @given(records=histories(), data=st.data())
 def test_any_order_split_repetition_and_restart_counts_the_same(records, data):
     order = data.draw(st.permutations(records))
@@ -190,7 +191,7 @@ def test_any_order_split_repetition_and_restart_counts_the_same(records, data):
         here.close()
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25, deadline=None)
 @given(records=histories())
 def test_counts_are_those_of_the_whole_history_at_once(records):
     """`count_units` counts a history in memory (backtests); the worker counts it as it comes."""

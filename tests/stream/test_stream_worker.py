@@ -250,6 +250,7 @@ def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     return process.returncode, out, err
 
 
+@pytest.mark.slow
 def test_scenario_26_a_worker_killed_again_and_again_counts_as_a_clean_replay(tmp_path):
     here, clean = Deployment(tmp_path / "killed"), Deployment(tmp_path / "clean")
     records = traffic(5, units=1_500)

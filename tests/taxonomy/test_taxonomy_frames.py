@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from profiles import examples
 
 from gtm_dagster.privacy.masking import scrub
 from gtm_dagster.privacy.pseudonyms import Pseudonymizer
@@ -192,7 +193,7 @@ MOMENT = st.sampled_from(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25, deadline=None)
 @given(st.lists(st.tuples(EVENT, MOMENT), min_size=1, max_size=24))
 def test_frame_and_validator_give_one_verdict_and_the_same_reasons(cases):
     rows = [landed(event, event_us) for event, (_, event_us) in cases]
@@ -208,7 +209,7 @@ PERSONAL = st.sampled_from(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40, deadline=None)
 @given(
     st.sampled_from(sorted(PLAN.events)),
     st.dictionaries(

@@ -66,20 +66,22 @@ class Recorder:
 
 @pytest.fixture
 def recorder() -> Iterator[Recorder]:
-    held = Recorder()
+    recorder = Recorder()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            status, headers, said = held.take(Request(self.path, dict(self.headers), body, time.monotonic()))
-            data = said if isinstance(said, bytes) else json.dumps(said).encode()
+            body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", "0"))) or "[]")
+            status, headers, answer = recorder.take(Request(self.path, dict(self.headers), body, time.monotonic()))
+            data = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
             self.send_response(status)
             for name, value in {"Content-Length": str(len(data)), **headers}.items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(data)
+
+        do_GET = do_POST
 
         def log_message(self, *_: object) -> None:
             pass
@@ -88,8 +90,8 @@ def recorder() -> Iterator[Recorder]:
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
-    held.url = f"http://127.0.0.1:{server.server_port}"
-    yield held
+    recorder.url = f"http://127.0.0.1:{server.server_port}"
+    yield recorder
     server.shutdown()
     server.server_close()
     thread.join()
@@ -98,16 +100,16 @@ def recorder() -> Iterator[Recorder]:
 @pytest.fixture
 def make(recorder: Recorder) -> Iterator[Callable[..., GtmTracker]]:
     """Makes trackers of the recorder with quick pauses; closes them at the end."""
-    made: list[GtmTracker] = []
+    trackers: list[GtmTracker] = []
     plan = load_plan()
 
     def build(**options: Any) -> GtmTracker:
         options = {"flush_interval": 60.0, "plan": plan, "endpoint": recorder.url, **options}
         tracker = GtmTracker(write_key="key-1", **options)
-        tracker._outbox.backoff = 0.01
-        made.append(tracker)
+        tracker._sender.backoff = 0.01
+        trackers.append(tracker)
         return tracker
 
     yield build
-    for tracker in made:
+    for tracker in trackers:
         tracker.close(0.5)

@@ -40,23 +40,36 @@ def test_every_model_equals_its_plain_definition(tmp_path):
     assert found == expected
 
 
-@pytest.mark.parametrize(
-    ("age", "channel"),
-    [(24 * HOUR, "Paid Search"), (24 * HOUR + 1, "(unattributed)"), (-1, "(unattributed)"), (0, "Paid Search")],
-    ids=[
-        "exactly the window counts",
-        "a microsecond older does not",
-        "a touch after the conversion never counts",
-        "at the conversion counts",
-    ],
-)
-def test_window_boundary(tmp_path, age, channel):
-    settings = settings_for(tmp_path, GTM_ATTRIBUTION__WINDOWS='[{"model": "last_touch", "lookback_hours": 24}]')
-    paid = event("p", START + 5 * DAY, user_id="u", event_name="payment_completed", device_type="api")
-    touch = event("t", START + 5 * DAY - age, user_id="u", source="google", medium="cpc")
-    land(settings, [paid, touch], "import-1")
+# The age of the touch at the conversion, and the channel that is credited; a person each.
+EDGES = {
+    "exactly the window counts": (24 * HOUR, "Paid Search"),
+    "a microsecond older does not": (24 * HOUR + 1, "(unattributed)"),
+    "a touch after the conversion never counts": (-1, "(unattributed)"),
+    "at the conversion counts": (0, "Paid Search"),
+}
+
+
+@pytest.fixture(scope="module")
+def credits_at_the_edges(tmp_path_factory):
+    settings = settings_for(
+        tmp_path_factory.mktemp("edges"), GTM_ATTRIBUTION__WINDOWS='[{"model": "last_touch", "lookback_hours": 24}]'
+    )
+    at = START + 5 * DAY
+    rows = []
+    for name, (age, _) in EDGES.items():
+        rows.append(event(f"paid {name}", at, user_id=name, event_name="payment_completed", device_type="api"))
+        rows.append(event(f"touch {name}", at - age, user_id=name, source="google", medium="cpc"))
+    land(settings, rows, "import-1")
     refresh(settings)
-    assert rows_of(settings, "SELECT channel, credit, value FROM marts.attribution_credits") == [(channel, 1.0, 10.0)]
+    sql = """SELECT c.person_id, a.channel, a.credit, a.value
+        FROM marts.attribution_credits a JOIN core.conversions c USING (conversion_id)"""
+    return rows_of(settings, sql)
+
+
+@pytest.mark.parametrize("name", EDGES)
+def test_window_boundary(credits_at_the_edges, name):
+    _, channel = EDGES[name]
+    assert [row[1:] for row in credits_at_the_edges if row[0] == name] == [(channel, 1.0, 10.0)]
 
 
 @pytest.mark.parametrize(
@@ -123,25 +136,28 @@ def test_funnel_is_ordered_and_retention_counts_periods(tmp_path):
     ]
 
 
-@pytest.mark.parametrize(
-    ("columns", "source", "channel"),
-    [
-        ({"referrer": "https://www.google.com/"}, "google", "Organic Search"),
-        ({"referrer": "https://www.example.com/a", "page_url": "https://shop.example.com/b"}, "direct", "Direct"),
-        ({"click_id": "gclid=abc"}, "google", "Paid Search"),
-        ({"source": "direct"}, "direct", "Direct"),
-        ({}, "direct", "Direct"),
-    ],
-    ids=[
-        "a search engine refers",
-        "the own site is navigation",
-        "a click id names its network",
-        "direct said is direct",
-        "nothing",
-    ],
-)
-def test_source_of_a_session(tmp_path, columns, source, channel):
-    settings = settings_for(tmp_path)
-    land(settings, [event("a", START, anonymous_id="x", **columns)], "import-1")
+# What the first event of a session names, and the session's source and channel; a person each.
+SOURCES = {
+    "a search engine refers": ({"referrer": "https://www.google.com/"}, "google", "Organic Search"),
+    "the own site is navigation": (
+        {"referrer": "https://www.example.com/a", "page_url": "https://shop.example.com/b"}, "direct", "Direct",
+    ),
+    "a click id names its network": ({"click_id": "gclid=abc"}, "google", "Paid Search"),
+    "direct named is direct": ({"source": "direct"}, "direct", "Direct"),
+    "nothing": ({}, "direct", "Direct"),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def sources_of_sessions(tmp_path_factory):
+    settings = settings_for(tmp_path_factory.mktemp("sources"))
+    rows = [event(name, START, anonymous_id=name, **columns) for name, (columns, _, _) in SOURCES.items()]
+    land(settings, rows, "import-1")
     refresh(settings)
-    assert rows_of(settings, "SELECT source, channel FROM core.sessions") == [(source, channel)]
+    return rows_of(settings, "SELECT person_id, source, channel FROM core.sessions")
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_source_of_a_session(sources_of_sessions, name):
+    _, source, channel = SOURCES[name]
+    assert [row[1:] for row in sources_of_sessions if row[0] == name] == [(source, channel)]

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 
+import pytest
 from warehouse_cases import PLAN, land, random_events, refresh, settings_for, with_copies
 
 from gtm_dagster.warehouse.verify import verify
@@ -23,6 +24,7 @@ with WarehouseLock(settings.state_dir).hold("a refresh to be killed", 5):
 """
 
 
+@pytest.mark.slow
 def test_a_killed_refresh_leaves_nothing_to_clean(tmp_path):
     rng = random.Random(11)
     settings = settings_for(tmp_path)

@@ -7,6 +7,7 @@ import duckdb
 import pandera.pandas as pandera
 import pyarrow as pa
 import pytest
+from profiles import slow_but
 from warehouse_cases import MINUTE, PLAN, START, event, landing_table
 
 from gtm_dagster.taxonomy.envelope import MAX_US
@@ -54,7 +55,7 @@ def test_one_odd_row_gets_the_verdict_of_pandera(odd):
     assert [(row, codes) for row, codes, _, _ in judged(rows)] == refused_by_pandera(rows)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", slow_but(1, *range(3)))
 def test_random_bad_rows_get_the_verdict_of_pandera(seed):
     rng = random.Random(seed)
     rows = []
@@ -83,7 +84,7 @@ def test_a_check_without_sql_is_an_error_not_a_skip(monkeypatch):
         judging.envelope_sql(PLAN)
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", slow_but(3, *range(8)))
 def test_sessions_without_splits_are_those_of_the_statement_that_can_split(seed):
     rng = random.Random(seed)
     con = duckdb.connect()

@@ -1,4 +1,4 @@
-"""The drills themselves, with few rounds: each one runs, hits something, and finds nothing."""
+"""The experiments themselves, with few rounds: each one runs, hits something, and finds nothing."""
 
 import json
 import os
@@ -7,30 +7,31 @@ import sys
 from pathlib import Path
 
 import pytest
-from drill_cases import drilled
+from chaos_cases import outcome_of
 
-from gtm_dagster.chaos.inspect import left_lying, look_at_refresh
+from gtm_dagster.chaos.inspect import check_refresh, leftovers
 from gtm_dagster.chaos.outcome import SHOWN, Findings, Rounds
 from gtm_dagster.chaos.processes import Child, descendants, until
-from gtm_dagster.chaos.running import DRILLS
+from gtm_dagster.chaos.running import EXPERIMENTS
 from gtm_dagster.chaos.small_disk import namespace_command
-from gtm_dagster.chaos.throwaway import Ran, throw_away
+from gtm_dagster.chaos.throwaway import CommandResult, throw_away
 from gtm_dagster.cli import run
 from gtm_dagster.commands.doctor_chaos import run_chaos
 from gtm_dagster.commands.output import Problem
 from gtm_dagster.settings import Settings
 
 
+@pytest.mark.slow
 def test_readers_never_notice_a_killed_publisher():
-    """The smallest drill, in the fast suite; the others take a refresh or more."""
-    outcome = drilled("publisher", rounds=1)
+    """The smallest experiment; the others take a refresh or more and are `real`."""
+    outcome = outcome_of("publisher", rounds=1)
     assert outcome.found == ()
     assert outcome.figures["reader_queries"] > 0
 
 
 @pytest.mark.real
 def test_the_collector_keeps_what_it_answered():
-    outcome = drilled("collector", rounds=2)
+    outcome = outcome_of("collector", rounds=2)
     assert outcome.found == ()
     assert outcome.figures["acked"] > 0
     assert (outcome.figures["missing"], outcome.figures["twice"], outcome.figures["missing_in_tables"]) == (0, 0, 0)
@@ -46,8 +47,8 @@ def test_the_collector_keeps_what_it_answered():
         ("disk-full", 1, "append_503"),
     ],
 )
-def test_a_drill_finds_nothing(name: str, rounds: int, counts: str):
-    outcome = drilled(name, rounds=rounds, minutes=0.3 if name == "concurrency" else None)
+def test_an_experiment_finds_nothing(name: str, rounds: int, counts: str):
+    outcome = outcome_of(name, rounds=rounds, minutes=0.3 if name == "concurrency" else None)
     if outcome.skipped and namespace_command() is None:
         pytest.skip(outcome.skipped)
     assert outcome.found == ()
@@ -56,9 +57,9 @@ def test_a_drill_finds_nothing(name: str, rounds: int, counts: str):
 
 
 def test_a_name_that_is_no_drill_is_wrong_usage():
-    with pytest.raises(Problem, match=r"earthquake.*publisher") as told:
+    with pytest.raises(Problem, match=r"earthquake.*publisher") as problem:
         run_chaos(Settings(), ["earthquake"], rounds=1, minutes=1, json=False)
-    assert told.value.code == 2
+    assert problem.value.code == 2
 
 
 @pytest.mark.parametrize(
@@ -82,8 +83,8 @@ def test_a_drill_asked_for_that_cannot_run_is_no_pass(monkeypatch, capsys):
     assert "SKIPPED disk-full: no small disk can be mounted here" in capsys.readouterr().out
 
 
-def test_every_drill_tells_its_promise():
-    assert all(":" in promise for promise in DRILLS.values())
+def test_every_experiment_names_its_promise():
+    assert all(":" in promise for promise in EXPERIMENTS.values())
 
 
 def book(**counts: int) -> dict:
@@ -100,12 +101,12 @@ def book(**counts: int) -> dict:
         pytest.param(1, [book()], "gtm refresh ended with 1: it broke", id="a refresh that failed"),
     ],
 )
-def test_looking_at_a_refresh(code: int, books: list[dict], found: str):
+def test_checking_a_refresh(code: int, books: list[dict], found: str):
     findings = Findings(lambda _: None)
-    ran = Ran(code, json.dumps({"books": books, "error": "it broke" if code else None}), "", 1.0)
-    assert look_at_refresh(ran, 10, findings, "then") is not bool(found)
-    assert found in " ".join(findings.told())
-    assert bool(findings.told()) is bool(found)
+    result = CommandResult(code, json.dumps({"books": books, "error": "it broke" if code else None}), "", 1.0)
+    assert check_refresh(result, 10, findings, "then") is not bool(found)
+    assert found in " ".join(findings.lines())
+    assert bool(findings.lines()) is bool(found)
 
 
 @pytest.mark.parametrize(
@@ -126,26 +127,28 @@ def test_findings_beyond_the_shown_are_counted():
     findings = Findings(lambda _: None)
     for number in range(SHOWN + 3):
         findings.expect(False, f"finding {number}")
-    assert len(findings.told()) == SHOWN + 1
-    assert findings.told()[-1] == "and 3 more"
+    assert len(findings.lines()) == SHOWN + 1
+    assert findings.lines()[-1] == "and 3 more"
 
 
-def test_the_ground_is_apart_from_the_deployment_and_goes_away(monkeypatch):
+def test_a_throw_away_deployment_is_apart_from_the_deployment_and_goes_away(monkeypatch):
     monkeypatch.setenv("GTM_STATE_DIR", "/somewhere/else")
     monkeypatch.setenv("GTM_OPS_URL", "postgresql+psycopg://elsewhere")
-    with throw_away(None, None) as ground:
-        folder = ground.folder
-        assert ground.state.parent == folder
-        assert not {"GTM_STATE_DIR", "GTM_OPS_URL"} & set(ground.environment)
-        assert ground.settings.ops_url is None
+    with throw_away(None, None) as deployment:
+        folder = deployment.folder
+        assert deployment.state.parent == folder
+        assert not {"GTM_STATE_DIR", "GTM_OPS_URL"} & set(deployment.environment)
+        assert deployment.settings.ops_url is None
         for name in (".serving.duckdb.1.part", "dagster_home/x.part"):
-            path = ground.state / name
+            path = deployment.state / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
-        file = ground.settings.landing_dir / "ingest_date=2026-01-01" / "log-000000000000001-000000000000002.parquet"
+        file = (
+            deployment.settings.landing_dir / "ingest_date=2026-01-01" / "log-000000000000001-000000000000002.parquet"
+        )
         file.parent.mkdir(parents=True)
         file.touch()
-        assert left_lying(ground) == [".serving.duckdb.1.part", str(file.relative_to(ground.state))]
+        assert leftovers(deployment) == [".serving.duckdb.1.part", str(file.relative_to(deployment.state))]
     assert not folder.exists()
 
 

@@ -1,4 +1,4 @@
-"""Traffic of a drill: simulated rows handed out in slices, as a file for the import and as records of the log."""
+"""Traffic of an experiment: simulated rows in slices, as files for the import and as records of the log."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from gtm_dagster.admission.event import Judge
-from gtm_dagster.chaos.throwaway import Ground
+from gtm_dagster.chaos.throwaway import ThrowAway
 from gtm_dagster.eventlog import open_log
 from gtm_dagster.importing import import_file
 from gtm_dagster.privacy.pseudonyms import Pseudonymizer, load_or_create_key
@@ -23,51 +23,53 @@ DAYS = 20
 
 
 class Supply:
-    """Rows in order of arrival; what was handed out is never handed out again.
+    """Rows in order of arrival, each used once.
 
-    `taken` counts rows handed out, `expected` the rows the books must show for them: all but those whose id the log
-    held already.
+    `taken` counts rows used, `expected` the rows the books must show for them: all but those whose id the log had
+    already.
     """
 
-    def __init__(self, ground: Ground, rows: int, seed: int) -> None:
-        self._ground = ground
+    def __init__(self, deployment: ThrowAway, rows: int, seed: int) -> None:
+        self._deployment = deployment
         self._table: pa.Table = simulate(rows, DAYS, seed).events
         self._numbers = itertools.count(1)
         self.taken = self.expected = 0
-        key = load_or_create_key(ground.settings.keys_dir, None)
+        key = load_or_create_key(deployment.settings.keys_dir, None)
         self._pseudonymize, self._sealer = Pseudonymizer(key), Sealer(key)
-        self._judge = Judge(ground.plan, self._pseudonymize, self._sealer, ground.settings.collector.max_event_bytes)
+        self._judge = Judge(
+            deployment.plan, self._pseudonymize, self._sealer, deployment.settings.collector.max_event_bytes
+        )
 
     @property
     def left(self) -> int:
-        """Rows not handed out yet."""
+        """Rows not used yet."""
         return self._table.num_rows - self.taken
 
     def take(self, rows: int) -> pa.Table:
         """The next rows."""
-        chosen = self._table.slice(self.taken, rows)
-        self.taken += chosen.num_rows
-        return chosen
+        rows_taken = self._table.slice(self.taken, rows)
+        self.taken += rows_taken.num_rows
+        return rows_taken
 
     def file(self, rows: int) -> Path:
         """The next rows as a Parquet file for `gtm import`; a whole import of it is expected."""
-        path = self._ground.folder / "files" / f"{next(self._numbers):05d}.parquet"
+        path = self._deployment.folder / "files" / f"{next(self._numbers):05d}.parquet"
         path.parent.mkdir(exist_ok=True)
-        chosen = self.take(rows)
-        parquet.write_table(chosen, path)
-        self.expected += chosen.num_rows
+        table = self.take(rows)
+        parquet.write_table(table, path)
+        self.expected += table.num_rows
         return path
 
     def land(self, rows: int) -> None:
         """Import the next rows."""
         import_file(
-            self.file(rows), landing=Landing(self._ground.settings.landing_dir), plan=self._ground.plan,
+            self.file(rows), landing=Landing(self._deployment.settings.landing_dir), plan=self._deployment.plan,
             pseudonymize=self._pseudonymize, sealer=self._sealer, write_key="import",
         )  # fmt: skip
 
     def log(self, rows: int) -> None:
-        """Append the next rows to the event log, judged as the collector judges them; duplicates stay at the edge."""
-        with open_log(self._ground.settings) as log:
+        """Append the next rows to the event log, admitted as the collector admits them; duplicates stay at the edge."""
+        with open_log(self._deployment.settings) as log:
             taken = self.take(rows).to_pylist()
             for start in range(0, len(taken), 500):
                 events = [json.dumps(as_event(row)).encode() for row in taken[start : start + 500]]

@@ -1,0 +1,111 @@
+"""Heartbeats: up to when each producer has delivered its events; the collector is a producer too."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import datetime
+
+import msgspec
+
+from gtm_dagster.collector.body import Receive, read_body
+from gtm_dagster.collector.commits import Appender, committed
+from gtm_dagster.collector.headers import Scope, authorized, header
+from gtm_dagster.collector.keys import KeyStore
+from gtm_dagster.collector.metrics import Metrics
+from gtm_dagster.collector.response import Refused, Response
+
+BEAT_SECONDS = 10.0
+"""Between the collector's own heartbeats."""
+PRODUCER = "collector"
+"""The collector's own name among the producers; nobody else may beat under it."""
+_RESERVED = ("stream/",)
+_MAX_BODY_BYTES = 4096
+
+
+class Heartbeat(msgspec.Struct):
+    """A producer has delivered everything that happened up to `ts`; `sent_at` is its own clock at that moment.
+
+    Both are RFC 3339 texts or seconds since 1970. Without `ts`: everything until now. `instance` tells apart the
+    processes of one producer; `closing` is the last heartbeat of one that ends cleanly, with nothing left to deliver.
+    """
+
+    producer: str
+    ts: str | int | float | None = None
+    sent_at: str | int | float | None = None
+    instance: str = ""
+    closing: bool = False
+
+
+class Heartbeats:
+    """Stores the producers' heartbeats, and the collector's own."""
+
+    def __init__(self, log: Appender, keys: KeyStore, metrics: Metrics, body_timeout_seconds: float) -> None:
+        self._log = log
+        self._keys = keys
+        self._metrics = metrics
+        self._body_timeout_seconds = body_timeout_seconds
+
+    async def __call__(self, scope: Scope, receive: Receive) -> Response:
+        """The response to POST /heartbeat, after its commit. Raises Refused."""
+        authorized(scope, self._keys)
+        declared = header(scope, b"content-length")
+        body = await read_body(receive, declared, _MAX_BODY_BYTES, self._body_timeout_seconds)
+        try:
+            beat = msgspec.json.decode(body, type=Heartbeat)
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+            raise Refused(400, "unparseable", f"send {{producer, ts}} as JSON: {error}") from None
+        if not 0 < len(beat.producer) <= 128 or len(beat.instance) > 128:
+            raise Refused(400, "bad_producer", "producer is a name of 1 to 128 characters, instance of at most 128")
+        if beat.producer == PRODUCER or beat.producer.startswith(_RESERVED):
+            raise Refused(400, "bad_producer", f"producer {beat.producer!r} is a name of this deployment; take another")
+        received_us = time.time_ns() // 1000
+        if not await self._store(beat, _delivered_us(beat, received_us), received_us):
+            raise Refused(429, "too_many_producers", "too many producers send heartbeats; use stable names", 60)
+        self._metrics.beat(beat.producer, closing=beat.closing)
+        return Response(200, b'{"status":"ok"}')
+
+    async def keep_beating(self) -> None:
+        """Store the collector's own heartbeat every BEAT_SECONDS: without it a quiet source looks like a dead one."""
+        own = Heartbeat(PRODUCER)
+        while True:
+            now_us = time.time_ns() // 1000
+            try:
+                await self._store(own, now_us, now_us)
+                self._metrics.beat(PRODUCER)
+            except Refused:
+                pass  # logged; the watermark stands still until the log takes a beat again
+            await asyncio.sleep(BEAT_SECONDS)
+
+    async def _store(self, beat: Heartbeat, ts_us: int, received_us: int) -> bool:
+        return await committed(
+            lambda: self._log.submit_beat(beat.producer, ts_us, received_us, beat.closing, beat.instance)
+        )
+
+
+def _delivered_us(beat: Heartbeat, received_us: int) -> int:
+    """Up to when the producer has delivered, not after now. A clock that runs ahead hides no event that still waits."""
+    if beat.ts is None:
+        return received_us
+    ts_us = _moment_us("ts", beat.ts)
+    behind_us = 0 if beat.sent_at is None else max(0, _moment_us("sent_at", beat.sent_at) - ts_us)
+    return min(ts_us, received_us - behind_us)
+
+
+def _moment_us(field: str, value: str | int | float) -> int:
+    """Microseconds UTC of a RFC 3339 text or of seconds since 1970."""
+    try:
+        if isinstance(value, str):
+            moment = datetime.fromisoformat(value)
+            if moment.tzinfo is None:
+                raise ValueError("it has no offset")
+            seconds = moment.timestamp()
+        else:
+            seconds = float(value)
+        if not 0 <= seconds < 4_102_444_800:
+            raise ValueError("it is not between 1970 and 2099")
+    except (ValueError, OverflowError) as error:
+        raise Refused(
+            400, "bad_ts", f"{field} is a time like 2026-03-01T10:00:00Z or seconds since 1970: {error}"
+        ) from None
+    return round(seconds * 1_000_000)

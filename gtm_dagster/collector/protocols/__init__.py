@@ -1,0 +1,13 @@
+"""How a sender's SDK words a request and expects its answer: one file a protocol, listed in `PROTOCOLS`.
+
+Here belongs the way from a request's bytes to events and from verdicts to an answer. Not here: keys, limits on the body,
+admission and the log, which are the same for every sender.
+"""
+
+from gtm_dagster.collector.protocols import native
+from gtm_dagster.collector.protocols.sender_protocol import EventResult, IngestRequest, IngestResult, SenderProtocol
+
+PROTOCOLS: tuple[SenderProtocol, ...] = (native.PROTOCOL,)
+"""Every protocol the collector speaks; each one names its own paths."""
+
+__all__ = ["PROTOCOLS", "EventResult", "IngestRequest", "IngestResult", "SenderProtocol"]

@@ -1,0 +1,53 @@
+"""What the collector asks of a protocol: the events of a request, and the response for their verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+
+from gtm_dagster.collector.response import Response
+
+
+class IngestRequest(msgspec.Struct, frozen=True):
+    """A request whose key and size were accepted: its path without a trailing slash, its unpacked body, and the most
+    events it may hold.
+    """
+
+    path: str
+    body: bytes
+    max_events: int
+
+
+class EventResult(msgspec.Struct, frozen=True):
+    """The verdict on one event as its sender sees it: accepted, duplicate, quarantined or suppressed, and the reasons.
+
+    `event_id` is the id as sent, None when it was unreadable; each of `errors` has path, code and message.
+    """
+
+    event_id: str | None
+    status: str
+    errors: list[dict[str, str]]
+
+
+class IngestResult(msgspec.Struct, frozen=True):
+    """The results of a request after the log's commit, in the order of its events; `offset` is opaque to the sender."""
+
+    results: list[EventResult]
+    plan_version: str
+    offset: str
+
+
+@dataclass(frozen=True)
+class SenderProtocol:
+    """One way of sending events: the `paths` of its POST requests, and what a request and a response look like.
+
+    `events` returns the JSON text of each event of a request and raises Refused for a request that holds none;
+    `response` words the result.
+    """
+
+    name: str
+    paths: tuple[str, ...]
+    events: Callable[[IngestRequest], list[bytes]]
+    response: Callable[[IngestResult], Response]

@@ -1,0 +1,26 @@
+"""How much of its cases a test draws: all in `make test-real`; a part, and always the same, in `make test`."""
+
+from typing import Any
+
+import pytest
+from hypothesis import settings
+
+FULL, FAST = 100, 20
+
+# Without a deadline where tests share their cores: a time says nothing there.
+settings.register_profile("fast", max_examples=FAST, derandomize=True, deadline=None)
+settings.register_profile("full", max_examples=FULL, print_blob=True)
+
+
+def examples(full: int, **more: Any) -> settings:
+    """The settings of a test that draws `full` examples under the profile `full`, and its share of them under `fast`."""
+    return settings(max_examples=max(1, full * settings.default.max_examples // FULL), **more)
+
+
+def slow_but(fast: int, *cases: Any) -> list[Any]:
+    """The cases of a parametrised test, all but the first `fast` of them marked slow."""
+    return [*cases[:fast], *(_slow(case) for case in cases[fast:])]
+
+
+def _slow(case: Any) -> Any:
+    return pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=pytest.mark.slow)
