@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from benchmarks.measuring import Cost, Meter, machine, table
-from gtm_dagster.admission.event import Judge
+from gtm_dagster.admission.single_event import Judge
 from gtm_dagster.eventlog import open_log
 from gtm_dagster.privacy.pseudonyms import Pseudonymizer, load_or_create_key
 from gtm_dagster.privacy.sealing import Sealer
