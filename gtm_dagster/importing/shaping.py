@@ -15,9 +15,6 @@ from gtm_dagster.importing.reading import ImportFailed, Rows
 from gtm_dagster.importing.texts import as_text, json_object, json_text, row_ids
 from gtm_dagster.importing.time_columns import to_us, within_years
 
-NATIVE = (*FIELDS, "timestamp", "properties", "consent", "received_at")
-"""Columns of a file that is imported without a mapping."""
-
 
 def native_mapping(path: Path, names: list[str]) -> Mapping:
     """The mapping of a file in native columns. Raises ImportFailed when a required one is missing."""

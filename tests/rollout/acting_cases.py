@@ -16,7 +16,7 @@ from gtm_dagster.rollout.control.arming import rearm
 from gtm_dagster.rollout.control.guard_context import GuardContext, StepResult
 from gtm_dagster.rollout.guard.counts import SLOT_US, Counts
 from gtm_dagster.rollout.guard.decide import episode_id
-from gtm_dagster.rollout.providers import Capabilities, FlagState, ProviderError
+from gtm_dagster.rollout.providers import FlagState, ProviderError
 from gtm_dagster.rollout.providers.flagd import Flagd, set_split
 from gtm_dagster.settings import Guard, Notify, Settings
 
@@ -101,7 +101,6 @@ class Scripted:
     """
 
     kind = "scripted"
-    capabilities = Capabilities(True, True, True, False, 1.0, False)
 
     def __init__(self, **faults: list[ProviderError]) -> None:
         self.faults = faults

@@ -13,8 +13,6 @@ ROLLING_BACK, VERIFYING, ROLLED_BACK = "ROLLING_BACK", "VERIFYING", "ROLLED_BACK
 ROLLBACK_FAILED, SUPERSEDED = "ROLLBACK_FAILED", "SUPERSEDED"
 WARMUP, SUSPECT, BREACH, BLIND, SRM_HOLD = "WARMUP", "SUSPECT", "BREACH", "BLIND", "SRM_HOLD"
 
-STORED = frozenset({DISARMED, ARMED, ROLLING_BACK, VERIFYING, ROLLED_BACK, ROLLBACK_FAILED, SUPERSEDED})
-"""States kept in the ops store; the others are read off the counts while a guard is armed."""
 UNFINISHED = frozenset({ROLLING_BACK, VERIFYING, ROLLBACK_FAILED})
 """A rollback was begun and its end is not recorded: asked again until it is."""
 

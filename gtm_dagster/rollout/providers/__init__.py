@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from importlib import import_module
 
 from gtm_dagster.rollout.providers.base.writer import (
-    Capabilities,
     Conflict,
     FlagState,
     FlagWriter,
@@ -22,7 +21,7 @@ from gtm_dagster.rollout.providers.base.writer import (
 from gtm_dagster.settings import FlagProvider
 from gtm_dagster.settings.choices import module_names
 
-__all__ = ["Capabilities", "Conflict", "FlagState", "FlagWriter", "ProviderError", "kinds", "provider", "writer_for"]
+__all__ = ["Conflict", "FlagState", "FlagWriter", "ProviderError", "kinds", "provider", "writer_for"]
 
 
 def kinds() -> tuple[str, ...]:

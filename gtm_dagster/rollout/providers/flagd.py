@@ -14,7 +14,6 @@ from typing import Any
 
 from gtm_dagster.rollout.providers.base.flag_file import Document, FlagFile, Snapshot
 from gtm_dagster.rollout.providers.base.writer import (
-    Capabilities,
     FlagState,
     ProviderError,
     compact,
@@ -32,14 +31,6 @@ class Flagd:
     """Flags of one file."""
 
     kind = "flagd"
-    capabilities = Capabilities(
-        percentage=True,
-        comment=False,
-        optimistic_lock=True,
-        dry_run=False,
-        propagation_seconds=1.0,
-        may_need_approval=False,
-    )
 
     def __init__(self, path: Path) -> None:
         self._file = FlagFile(path)

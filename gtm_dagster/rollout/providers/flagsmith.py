@@ -9,7 +9,6 @@ from msgspec import Struct
 
 from gtm_dagster.rollout.providers.base.api import Api, each, segment
 from gtm_dagster.rollout.providers.base.writer import (
-    Capabilities,
     FlagState,
     ProviderError,
     compact,
@@ -62,14 +61,6 @@ class Flagsmith:
     """Features of one environment. Segment and identity overrides are separate in Flagsmith and stay as they are."""
 
     kind = "flagsmith"
-    capabilities = Capabilities(
-        percentage=False,
-        comment=False,
-        optimistic_lock=False,
-        dry_run=False,
-        propagation_seconds=60.0,
-        may_need_approval=True,
-    )
 
     def __init__(self, admin: Api, sdk: Api) -> None:
         self._admin = admin

@@ -15,7 +15,6 @@ from msgspec import Struct
 from gtm_dagster.rollout.providers.base.api import Api, each, segment
 from gtm_dagster.rollout.providers.base.flag_file import Document, FlagFile, Snapshot
 from gtm_dagster.rollout.providers.base.writer import (
-    Capabilities,
     FlagState,
     ProviderError,
     compact,
@@ -41,14 +40,6 @@ class GoFeatureFlag:
     """Flags of one retriever file behind one relay proxy. `environment` chooses nothing: a relay serves one."""
 
     kind = "goff"
-    capabilities = Capabilities(
-        percentage=True,
-        comment=False,
-        optimistic_lock=True,
-        dry_run=False,
-        propagation_seconds=60.0,
-        may_need_approval=False,
-    )
 
     def __init__(self, path: Path, relay: Api, refresh: Api) -> None:
         self._path = path

@@ -9,7 +9,6 @@ from msgspec import Struct
 
 from gtm_dagster.rollout.providers.base.api import Api, each, segment
 from gtm_dagster.rollout.providers.base.writer import (
-    Capabilities,
     FlagState,
     ProviderError,
     compact,
@@ -51,14 +50,6 @@ class GrowthBook:
     """Features of one organisation. A disabled environment serves null, which the gate reads as the old flow."""
 
     kind = "growthbook"
-    capabilities = Capabilities(
-        percentage=True,
-        comment=True,
-        optimistic_lock=False,
-        dry_run=False,
-        propagation_seconds=60.0,
-        may_need_approval=True,
-    )
 
     def __init__(self, api: Api) -> None:
         self._api = api

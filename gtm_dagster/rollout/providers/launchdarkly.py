@@ -9,7 +9,6 @@ from msgspec import Struct, field
 
 from gtm_dagster.rollout.providers.base.api import Api, each, segment
 from gtm_dagster.rollout.providers.base.writer import (
-    Capabilities,
     FlagState,
     ProviderError,
     compact,
@@ -48,14 +47,6 @@ class LaunchDarkly:
     """Flags of one project."""
 
     kind = "launchdarkly"
-    capabilities = Capabilities(
-        percentage=True,
-        comment=True,
-        optimistic_lock=False,
-        dry_run=True,
-        propagation_seconds=1.0,
-        may_need_approval=True,
-    )
 
     def __init__(self, api: Api, project: str) -> None:
         self._api = api

@@ -9,7 +9,6 @@ from msgspec import Struct
 
 from gtm_dagster.rollout.providers.base.api import Api, each, segment
 from gtm_dagster.rollout.providers.base.writer import (
-    Capabilities,
     FlagState,
     ProviderError,
     compact,
@@ -47,14 +46,6 @@ class PostHog:
     """Flags of one project; `project` is its number."""
 
     kind = "posthog"
-    capabilities = Capabilities(
-        percentage=True,
-        comment=False,
-        optimistic_lock=True,
-        dry_run=False,
-        propagation_seconds=30.0,
-        may_need_approval=True,
-    )
 
     def __init__(self, api: Api, project: str) -> None:
         self._api = api

@@ -15,7 +15,6 @@ from msgspec import Struct, to_builtins
 
 from gtm_dagster.rollout.providers.base.api import Api, segment
 from gtm_dagster.rollout.providers.base.writer import (
-    Capabilities,
     FlagState,
     ProviderError,
     compact,
@@ -87,14 +86,6 @@ class Unleash:
     """Flags of one project of an Unleash server."""
 
     kind = "unleash"
-    capabilities = Capabilities(
-        percentage=True,
-        comment=False,
-        optimistic_lock=False,
-        dry_run=False,
-        propagation_seconds=15.0,
-        may_need_approval=True,
-    )
 
     def __init__(self, admin: Api, project: str, backend: Api | None = None) -> None:
         self._admin = admin

@@ -26,22 +26,6 @@ class FlagState:
     detail: str
 
 
-@dataclass(frozen=True)
-class Capabilities:
-    """What a provider can do. `propagation_seconds`: until clients with default settings see a change.
-
-    `optimistic_lock`: the provider itself refuses to overwrite somebody's change; elsewhere `expected` is compared
-    just before the call. `may_need_approval`: a policy of the provider may refuse the change until somebody agrees.
-    """
-
-    percentage: bool
-    comment: bool
-    optimistic_lock: bool
-    dry_run: bool
-    propagation_seconds: float
-    may_need_approval: bool
-
-
 class ProviderError(Exception):
     """A call failed. `retry`: the same call may work later (429, 5xx, timeout, no connection).
 
@@ -67,11 +51,6 @@ class FlagWriter(Protocol):
     @property
     def kind(self) -> str:
         """The provider's kind as in `[[providers]]`."""
-        ...
-
-    @property
-    def capabilities(self) -> Capabilities:
-        """What it can do."""
         ...
 
     def preflight(self, flag: str, environment: str) -> list[str]:
