@@ -33,7 +33,9 @@ def text(name: str) -> str:
 
 
 def statement(name: str, **params: int) -> str:
-    """The statement with whole numbers for its parameters; KeyError when one is missing."""
+    """The portable statement with whole numbers for its parameters; KeyError when one is missing, or for DuckDB's own."""
+    if _files()[name][0] not in PORTABLE:
+        raise KeyError(f"{name} is one of DuckDB's own statements; use fragment()")
     return _PARAMETER.sub(lambda match: str(int(params[match.group(1)])), text(name))
 
 

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 
 TOLERANCE = 1e-9
-MEASURES = {"credit", "value", "conversions", "credited_value", "age_hours"}
-"""Columns that are sums or quotients of doubles; windows in hours are keys, whole settings and not computed."""
+SETTINGS = {"window_hours"}
+"""Doubles that are keys: whole settings and not computed. Every other double is a sum or a quotient of doubles."""
 KEYS = {
     "sessions": ("person_id", "start_us", "session_id"),
     "touchpoints": ("conversion_id", "session_key"),
@@ -33,6 +33,11 @@ def read(path: Path) -> pa.Table:
     return ds.dataset(str(path), format="parquet").to_table()
 
 
+def measures_of(table: pa.Table) -> set[str]:
+    """The columns that are compared to TOLERANCE."""
+    return {field.name for field in table.schema if pa.types.is_floating(field.type)} - SETTINGS
+
+
 def same(left: object, right: object, measure: bool) -> bool:
     """Equal; a measure may differ by TOLERANCE relative to its size, and by TOLERANCE below 1."""
     if not measure or left is None or right is None:
@@ -49,8 +54,9 @@ def differences(what: str, expected: pa.Table, found: pa.Table) -> list[str]:
     if set(expected.column_names) != set(found.column_names):
         return [f"{what}: columns {sorted(expected.column_names)} expected, {sorted(found.column_names)} found"]
     names = expected.column_names
+    measures = measures_of(expected) | measures_of(found)
     key = KEYS.get("sessions" if what.startswith("sessions_") else what) or tuple(
-        name for name in names if name not in MEASURES
+        name for name in names if name not in measures
     )
     rest = [name for name in names if name not in key]
     grouped = [_by_key(table, key, rest) for table in (expected, found)]
@@ -65,7 +71,7 @@ def differences(what: str, expected: pa.Table, found: pa.Table) -> list[str]:
             wrong = [
                 f"{name} {x!r} expected, {y!r} found"
                 for name, x, y in zip(rest, a, b, strict=True)
-                if not same(x, y, name in MEASURES)
+                if not same(x, y, name in measures)
             ]
             if wrong:
                 lines.append(f"{label}: " + "; ".join(wrong))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import duckdb
 import sqlglot
-from conformance_differences import MEASURES
+from conformance_differences import SETTINGS
 from sqlglot import exp
 
 from gtm_dagster.warehouse import statements
@@ -78,8 +78,10 @@ def loaded(recording: dict) -> Iterator[duckdb.DuckDBPyConnection]:
 
 def differs(con: duckdb.DuckDBPyConnection, sql: str) -> bool:
     """Whether `sql` gives another result than the recorded one; an error counts as one."""
-    names = [row[0] for row in con.execute("DESCRIBE expected").fetchall()]
-    columns = ", ".join(f"round({name}, 9)" if name in MEASURES else name for name in names)
+    described = [(row[0], row[1]) for row in con.execute("DESCRIBE expected").fetchall()]
+    columns = ", ".join(
+        f"round({name}, 9)" if kind == "DOUBLE" and name not in SETTINGS else name for name, kind in described
+    )
     try:
         con.execute(f"CREATE OR REPLACE TABLE found AS {sql}")
     except duckdb.Error:

@@ -43,7 +43,7 @@ def build_sessions(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepRes
                 )
             else:
                 con.execute(
-                    f"CREATE OR REPLACE TEMP TABLE affected AS {statement('visits_of_changes', timeout_us=timeout_us)}"
+                    f"CREATE OR REPLACE TEMP TABLE affected AS {fragment('visits_of_changes', timeout_us=str(timeout_us))}"
                 )
         _browsing_events(con, whole)
         delete_affected(con, "core.sessions", "start_us", whole)

@@ -1,18 +1,14 @@
 -- The day at a glance. Visitors, sessions and sign-ups stand in the row without a conversion type, conversions and their
 -- value in a row for each type and currency, so that every column adds up over rows and days.
 -- A conversion is unattributed when no session within the longest lookback came before it, whatever the model.
-WITH visits AS (
-  SELECT day, COUNT(DISTINCT person_id) AS n_visitors, COUNT(*) AS n_sessions
+WITH activity AS (
+  SELECT day, COUNT(DISTINCT person_id) AS n_visitors, COUNT(*) AS n_sessions, 0 AS n_sign_ups
   FROM day_sessions
   GROUP BY day
-), registrations AS (
-  SELECT day, COUNT(DISTINCT person_id) AS n_persons
+  UNION ALL
+  SELECT day, 0 AS n_visitors, 0 AS n_sessions, COUNT(DISTINCT person_id) AS n_sign_ups
   FROM day_sign_ups
   GROUP BY day
-), days AS (
-  SELECT day FROM visits
-  UNION
-  SELECT day FROM registrations
 ), reached AS (
   SELECT DISTINCT conversion_id
   FROM touchpoints
@@ -25,13 +21,12 @@ WITH visits AS (
   GROUP BY c.day, c.conversion_type, c.currency
 )
 SELECT
-  d.day, CAST(NULL AS VARCHAR) AS type_name, CAST(NULL AS VARCHAR) AS currency_code,
-  COALESCE(v.n_visitors, 0) AS visitors, COALESCE(v.n_sessions, 0) AS sessions, COALESCE(g.n_persons, 0) AS sign_ups,
-  CAST(NULL AS BIGINT) AS conversions, CAST(NULL AS DOUBLE) AS total_value,
+  day, CAST(NULL AS VARCHAR) AS type_name, CAST(NULL AS VARCHAR) AS currency_code,
+  CAST(SUM(n_visitors) AS BIGINT) AS visitors, CAST(SUM(n_sessions) AS BIGINT) AS sessions,
+  CAST(SUM(n_sign_ups) AS BIGINT) AS sign_ups, CAST(NULL AS BIGINT) AS conversions, CAST(NULL AS DOUBLE) AS total_value,
   CAST(NULL AS BIGINT) AS unattributed, CAST(NULL AS DOUBLE) AS unattributed_share
-FROM days AS d
-LEFT JOIN visits AS v ON v.day = d.day
-LEFT JOIN registrations AS g ON g.day = d.day
+FROM activity
+GROUP BY day
 UNION ALL
 SELECT
   day, conversion_type, currency, CAST(NULL AS BIGINT), CAST(NULL AS BIGINT), CAST(NULL AS BIGINT),
