@@ -128,7 +128,7 @@ def ticks(deployment: Deployment, store: OpsStore, counts: Any, start_us: int, e
     "shape",
     [
         pytest.param({"treated": between(0.5, 30), "control": between(0.5, 30)}, marks=pytest.mark.slow),
-        {"treated": between(0.1, 30, 34)},
+        pytest.param({"treated": between(0.1, 30, 34)}, marks=pytest.mark.slow),
     ],
     ids=["scenario 14: both arms lose half at once", "scenario 15: the loss is over after 4 minutes"],
 )
