@@ -24,7 +24,7 @@ from openfeature.contrib.provider.flagd.config import ResolverType
 from openfeature.evaluation_context import EvaluationContext
 from openfeature.flag_evaluation import FlagResolutionDetails, Reason
 
-from gtm_dagster.gate import kill_list as killlist
+from gtm_dagster.gate import kill_list
 from gtm_dagster.rollout import RolloutController
 from gtm_dagster.tracking import GtmTracker
 
@@ -99,8 +99,8 @@ def flag_file(folder: Path, calls: int) -> None:
         for thread in threads:
             thread.join()
         report("flagd file, 4 threads that only ask", "", [each for part in took for each in part])
-        killlist.add(kills, FLAG, "benchmark", datetime.now(UTC))
-        time.sleep(killlist.CHECK_SECONDS)
+        kill_list.add(kills, FLAG, "benchmark", datetime.now(UTC))
+        time.sleep(kill_list.CHECK_SECONDS)
         measure("on the kill list", "p99 < 1", ask, known)
 
 

@@ -15,8 +15,11 @@ import numpy as np
 from gtm_dagster.rollout.guard.bounds import visitors_needed
 from gtm_dagster.rollout.guard.cells import cells_of
 from gtm_dagster.rollout.guard.counts import SLOT_US
-from gtm_dagster.rollout.guard.detector import BET_WEIGHTS, Rule, detect, evidence_path, trace
-from gtm_dagster.rollout.guard.simulate import Scenario, draw, first_at, simulate
+from gtm_dagster.rollout.guard.detector import trace
+from gtm_dagster.rollout.guard.log_e_path import BET_WEIGHTS, log_e_path
+from gtm_dagster.rollout.guard.rule import Rule
+from gtm_dagster.rollout.guard.simulation import Scenario, draw, first_at, simulate
+from gtm_dagster.rollout.guard.verdict import detect
 
 PACE, BASE = 10.0, 0.2
 
@@ -41,7 +44,7 @@ def delays(runs: int) -> None:
             seen = np.append(0, np.cumsum(counts.exposed.sum(axis=0)))
             told = trace(counts, rule)
             # One e-process from the first exposure on: a promise a rollout, not an hour.
-            path = evidence_path(cells_of(counts, rule.window_minutes), rule.margin)
+            path = log_e_path(cells_of(counts, rule.window_minutes), rule.margin)
             alone = np.logaddexp.reduce(path.bets[:, 1:] + np.log(BET_WEIGHTS)[:, None], axis=0)
             for held, at in (
                 (fixed, first_at(path.slots * SLOT_US, alone, log_100)),

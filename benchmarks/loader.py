@@ -16,14 +16,14 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from benchmarks.measuring import Cost, Meter, machine, table
-from gtm_dagster.admission.event import Judge
+from gtm_dagster.admission.single_event import Judge
 from gtm_dagster.eventlog import open_log
 from gtm_dagster.privacy.pseudonyms import Pseudonymizer, load_or_create_key
 from gtm_dagster.privacy.sealing import Sealer
 from gtm_dagster.settings import load_settings
 from gtm_dagster.simulator.traffic import as_event, simulate
 from gtm_dagster.taxonomy import load_plan
-from gtm_dagster.warehouse.context import BuildContext
+from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.landing import Landing
 from gtm_dagster.warehouse.landing.from_log import land_log
 

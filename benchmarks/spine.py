@@ -111,7 +111,7 @@ def step_build(folder: Path, meter: Meter, title: str, fresh: bool) -> None:
     """The library's steps without Dagster; then its checks and the serving copy, each measured apart."""
     from gtm_dagster.taxonomy import load_plan
     from gtm_dagster.warehouse.build import all_checks
-    from gtm_dagster.warehouse.context import BuildContext
+    from gtm_dagster.warehouse.build_context import BuildContext
     from gtm_dagster.warehouse.engine import opened
     from gtm_dagster.warehouse.fingerprints import check_settings
     from gtm_dagster.warehouse.publishing import publish

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gtm_dagster.admission.columns import WRITTEN_TIME, each_distinct, one_array
+from gtm_dagster.admission.batch_columns import WRITTEN_TIME, each_distinct, one_array
 from gtm_dagster.admission.record import LANDING_COLUMNS, Record, record_from_rejection
 from gtm_dagster.privacy.masking import mask_event, scrub
 from gtm_dagster.taxonomy import Event, Plan

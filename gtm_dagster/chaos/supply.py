@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow import parquet
 
-from gtm_dagster.admission.event import Judge
+from gtm_dagster.admission.single_event import Judge
 from gtm_dagster.chaos.throwaway import ThrowAway
 from gtm_dagster.eventlog import open_log
 from gtm_dagster.importing import import_file

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from gtm_dagster.admission.event import Judge
+from gtm_dagster.admission.single_event import Judge
 from gtm_dagster.collector.body import Disconnected, Receive
 from gtm_dagster.collector.commits import Appender, committed
 from gtm_dagster.collector.headers import Scope

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from gtm_dagster.admission.event import Judge, Judged
+from gtm_dagster.admission.single_event import Judge, Judged
 from gtm_dagster.collector.body import Receive, read_body, unpack
 from gtm_dagster.collector.commits import Appender, committed
 from gtm_dagster.collector.headers import Scope, authorized, header

@@ -44,7 +44,7 @@ def backtest(
 ) -> None:  # fmt: skip
     """The same detector over past events, imported ones too: would it have rolled back, and when?"""
     from gtm_dagster.rollout.control.backtest import backtest as judge
-    from gtm_dagster.rollout.control.backtest import read_past
+    from gtm_dagster.rollout.control.past_counts import read_past_counts
 
     here = invocation(context)
     declared = declared_for(here, flag, conversion)
@@ -54,7 +54,7 @@ def backtest(
     if begin is not None and end is not None and begin >= end:
         raise Problem(f"--until: {until} is not after --since {since}", 2)
     with progress_bar("reading landed events") as tell:
-        past = read_past(here.settings, flag, event, rule.window_minutes, begin, end, tell)
+        past = read_past_counts(here.settings, flag, event, rule.window_minutes, begin, end, tell)
     with progress_bar("judging") as tell:
         result = judge(past, rule, tell)
     if json:

@@ -10,7 +10,7 @@ import typer
 from gtm_dagster.commands.output import Invocation, Problem
 
 if TYPE_CHECKING:
-    from gtm_dagster.rollout.guard.detector import Rule
+    from gtm_dagster.rollout.guard.rule import Rule
     from gtm_dagster.settings import Guard
 
 Threshold = Annotated[float | None, typer.Option(help="Relative drop, share of 1. Default: the guard's, else 0.15.")]
@@ -37,7 +37,7 @@ def rule_from(
     window: float | None = None,
 ) -> Rule:
     """The rule of a declared guard (without one: the defaults), each given number replacing that of the guard."""
-    from gtm_dagster.rollout.guard.detector import Rule
+    from gtm_dagster.rollout.guard.rule import Rule
     from gtm_dagster.settings import Guard
 
     base = declared or Guard("", "")

@@ -13,7 +13,8 @@ from gtm_dagster.commands.guard_options import Budget, Hold, Threshold, checked,
 from gtm_dagster.commands.output import Invocation, Json, Problem, invocation, say, say_json, say_table
 
 if TYPE_CHECKING:
-    from gtm_dagster.rollout.guard.planner import GuardPlan, Traffic
+    from gtm_dagster.rollout.guard.guarded_traffic import Traffic
+    from gtm_dagster.rollout.guard.planner import GuardPlan
     from gtm_dagster.settings import Guard
 
 
@@ -36,7 +37,7 @@ def plan(
     json: Json = False,
 ) -> int:
     """What is detectable in 5 minutes, an hour and a day at this traffic. Exit 1: the promise cannot be kept."""
-    from gtm_dagster.rollout.guard.planner import Traffic
+    from gtm_dagster.rollout.guard.guarded_traffic import Traffic
     from gtm_dagster.rollout.guard.planner import plan as plan_of
 
     here = invocation(context)
@@ -81,7 +82,7 @@ def _counted(here: Invocation, declared: Guard) -> Traffic:
     """The traffic of a guard's epoch."""
     from gtm_dagster.opsstore import OpsStore
     from gtm_dagster.rollout.control.evaluation import counts_of, store_exists
-    from gtm_dagster.rollout.guard.planner import observed_traffic
+    from gtm_dagster.rollout.guard.guarded_traffic import observed_traffic
 
     traffic = None
     if store_exists(here.settings):

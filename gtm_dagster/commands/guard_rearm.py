@@ -16,7 +16,7 @@ def rearm(context: typer.Context, flag: GuardName, reason: Reason, actor: Actor 
     from gtm_dagster.opsstore import OpsStore
     from gtm_dagster.rollout.control.arming import Refused
     from gtm_dagster.rollout.control.arming import rearm as arm
-    from gtm_dagster.rollout.control.context import GuardContext
+    from gtm_dagster.rollout.control.guard_context import GuardContext
 
     here = invocation(context)
     guard, who, why = guard_named(here, flag), actor_name(actor), reason_given(reason)

@@ -18,7 +18,7 @@ def rollback(context: typer.Context, flag: GuardName, reason: Reason, actor: Act
     from gtm_dagster.opsstore import OpsStore
     from gtm_dagster.rollout.control.acting import turn_off, verify
     from gtm_dagster.rollout.control.arming import Refused, claim_by_hand
-    from gtm_dagster.rollout.control.context import ActionFailed, GuardContext
+    from gtm_dagster.rollout.control.guard_context import ActionFailed, GuardContext
 
     here = invocation(context)
     guard, who, why = guard_named(here, flag), actor_name(actor), reason_given(reason)

@@ -12,7 +12,7 @@ from gtm_dagster.commands.guard_options import Budget, Hold, Threshold, rule_fro
 from gtm_dagster.commands.output import Json, Problem, invocation, progress_bar, say_json, say_table
 
 if TYPE_CHECKING:
-    from gtm_dagster.rollout.guard.simulate import Outcomes, Simulation
+    from gtm_dagster.rollout.guard.simulation import Outcomes, Simulation
 
 
 def _ramp(text: str) -> tuple[tuple[float, float], ...]:
@@ -47,8 +47,8 @@ def simulate(
     json: Json = False,
 ) -> None:
     """This guard's own detector on drawn traffic: how often it rolls back, and how soon."""
-    from gtm_dagster.rollout.guard.simulate import Scenario
-    from gtm_dagster.rollout.guard.simulate import simulate as draw_and_judge
+    from gtm_dagster.rollout.guard.simulation import Scenario
+    from gtm_dagster.rollout.guard.simulation import simulate as draw_and_judge
 
     invocation(context)
     rule = rule_from(None, threshold, hold, budget_hours, window)

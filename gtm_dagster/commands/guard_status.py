@@ -13,7 +13,7 @@ from gtm_dagster.commands.output import Json, invocation, note, say, say_json, s
 
 if TYPE_CHECKING:
     from gtm_dagster.opsstore import OpsStore
-    from gtm_dagster.rollout.guard.detector import Verdict
+    from gtm_dagster.rollout.guard.verdict import Verdict
     from gtm_dagster.settings import Guard, Settings
 
 _TROUBLE = ("ROLLBACK_FAILED", "BLIND")

@@ -95,7 +95,7 @@ def export(
     """The plan as JSON Schema for other tools, or as documentation."""
     import json as codec
 
-    from gtm_dagster.taxonomy.export import to_markdown
+    from gtm_dagster.taxonomy.plan_page import to_markdown
 
     plan = invocation(context).plan
     if form == "jsonschema":

@@ -85,7 +85,7 @@ def _print(context: typer.Context, name: str, dialect: str, given: dict[str, int
 
 
 def _export(context: typer.Context, folder: Path, dialect: str, json: bool) -> None:
-    from gtm_dagster.warehouse.context import BuildContext
+    from gtm_dagster.warehouse.build_context import BuildContext
     from gtm_dagster.warehouse.engine import opened
     from gtm_dagster.warehouse.engines.export import export
     from gtm_dagster.warehouse.writer_lock import LockHeldError, WarehouseLock

@@ -23,8 +23,8 @@ from gtm_dagster.demo.visitors import MINUTE_US, Visitors, rfc3339
 from gtm_dagster.gate.controller import RolloutController
 from gtm_dagster.opsstore import OpsStore, RollbackRow
 from gtm_dagster.rollout.control.arming import Refused, rearm
-from gtm_dagster.rollout.control.context import GuardContext
 from gtm_dagster.rollout.control.evaluation import evaluate
+from gtm_dagster.rollout.control.guard_context import GuardContext
 from gtm_dagster.rollout.providers import ProviderError
 from gtm_dagster.rollout.providers.flagd import set_split
 from gtm_dagster.settings import DRILL_FLAG, Guard, Settings

@@ -1,7 +1,7 @@
 """What a product asks for a flag's value, inside its own process: one call, a deadline, the old flow on any doubt.
 
-Here belongs the answer, the exposure it emits, and the local kill list. Not here: who decides about a flag (rollout) and
-where flags live (providers). Importing it stays light.
+Belongs here: the answer, the exposure it emits, and the local kill list. Does not belong here: who decides about a flag
+(rollout) and where flags live (rollout.providers). Importing it loads no data library and takes under 100 ms.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A circuit breaker: after some failures in a row nobody asks any more, but for one probe a pause."""
+"""A circuit breaker: after some failures in a row nobody asks any more, except for one probe a pause."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from enum import Enum
 
 
-class Admission(Enum):
+class Permit(Enum):
     """What a caller may do: ask, be the one who probes, or go without."""
 
     ASK = "ask"
@@ -17,9 +17,9 @@ class Admission(Enum):
 
 
 class Breaker:
-    """Opens after `failures` in a row and admits one probe every `pause()` seconds until one succeeds. Thread safe.
+    """Opens after `failures` in a row and permits one probe every `pause()` seconds until one succeeds. Thread safe.
 
-    A probe that never comes back counts as one that failed: the next is admitted after the next pause.
+    A probe that never comes back counts as one that failed: the next is permitted after the next pause.
     """
 
     def __init__(self, failures: int, pause: Callable[[], float], clock: Callable[[], float] = time.monotonic) -> None:
@@ -35,18 +35,18 @@ class Breaker:
         """Whether nobody may ask."""
         return self._probe_at is not None
 
-    def admit(self) -> Admission:
-        """What this caller may do now; PROBE is said to one caller a pause."""
+    def permit(self) -> Permit:
+        """What this caller may do now; PROBE is for one caller a pause."""
         if self._probe_at is None:
-            return Admission.ASK
+            return Permit.ASK
         with self._lock:
             if self._probe_at is None:
-                return Admission.ASK
+                return Permit.ASK
             now = self._clock()
             if now < self._probe_at:
-                return Admission.REFUSED
+                return Permit.REFUSED
             self._probe_at = now + self._pause()
-            return Admission.PROBE
+            return Permit.PROBE
 
     def failed(self) -> bool:
         """Note a failed call; True when it opened the breaker. While open, it changes nothing."""

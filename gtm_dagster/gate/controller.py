@@ -7,13 +7,13 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
-from gtm_dagster.gate.breaker import Admission, Breaker
+from gtm_dagster.gate.answers import BREAKER, ERROR, KILLED, STALE, STATIC, TIMEOUT, GateStats, is_failure
+from gtm_dagster.gate.breaker import Breaker, Permit
 from gtm_dagster.gate.exposures import SPLIT, Exposures, Tracker
 from gtm_dagster.gate.freshness import Freshness
 from gtm_dagster.gate.identity import Identity, Unit, UserIdentity, Visitor
@@ -23,15 +23,6 @@ from gtm_dagster.gate.resolver import Resolver
 from gtm_dagster.gate.workers import DeadlineExceeded, Workers
 
 logger = logging.getLogger("gtm_dagster.rollout")
-
-STATIC = "STATIC"
-TIMEOUT = "TIMEOUT"
-ERROR = "ERROR"
-STALE = "STALE"
-KILLED = "KILLED"
-BREAKER = "BREAKER"
-FALLBACKS = (TIMEOUT, ERROR, STALE, KILLED, BREAKER)
-"""Reasons for which the old flow is served without the provider's answer."""
 
 FAILURES = 3
 """Timeouts (or errors of one flag) in a row after which nobody asks any more."""
@@ -47,44 +38,22 @@ _FLAGS = 1000
 """Flags remembered; of names beyond that nothing is."""
 
 
-@dataclass(frozen=True, slots=True)
-class GateStats:
-    """Counts since the controller was made (in a forked child: since the fork).
-
-    `answers` counts by reason, `treated` those with the new flow; `emitted` exposures reached the tracker, `untracked`
-    were refused by it. `stuck` threads hang in the provider.
-    """
-
-    answers: Mapping[str, int]
-    treated: int
-    emitted: int
-    untracked: int
-    stuck: int
-    breaker_open: bool
-    stale: bool
-
-    @property
-    def fallbacks(self) -> int:
-        """Answers without the provider's."""
-        return sum(self.answers.get(reason, 0) for reason in FALLBACKS)
-
-
 class RolloutController:
-    """Decides per unit whether a flag's new flow is shown, and says each decision once as `flag_exposed`.
+    """Decides per unit whether a flag's new flow is shown, and emits each decision once as `flag_exposed`.
 
-    `provider` is an OpenFeature provider (or anything with `resolve_boolean_details`), or a function that makes one:
-    then a forked child makes its own; without it the child serves the old flow, because the threads that keep the
+    `provider` is an OpenFeature provider (or anything with `resolve_boolean_details`), or a function that returns one:
+    then a forked child starts its own; without it the child serves the old flow, because the threads that keep the
     provider up to date do not survive a fork. `tracker` is a GtmTracker.
 
     An answer takes at most `deadline_ms` and what the tracker needs. The old flow is served when the provider is late,
     fails, answers anything but True or False, has no healthy state for `staleness_seconds`, or when the flag is on
-    `kill_list` (a file, see `killlist`); there is no default to choose. `identity` turns what the product passes into
+    `kill_list` (a file, see `gate.kill_list`); there is no default to set. `identity` turns what the product passes into
     the unit that is assigned and counted (default: the user id). `synced_at` returns the Unix seconds of the
     provider's last successful fetch, None for never; a provider with a method of that name needs none.
     `split_reasons` are the provider's reasons that mean a random split beside OpenFeature's, `remember` is how many
     exposures are known to be emitted, `start_seconds` how long the constructor waits for the provider's first state.
 
-    Make one per process and `close()` it, or use it as a context manager. ValueError for arguments that make no sense;
+    Create one per process and `close()` it, or use it as a context manager. ValueError for arguments out of range;
     `is_feature_enabled` raises nothing.
     """
 
@@ -119,11 +88,14 @@ class RolloutController:
         if isinstance(split_reasons, str):
             raise ValueError(f"split_reasons={split_reasons!r} must be a collection of reasons")
         self.checkout_flag = checkout_flag
-        makes = isinstance(provider, type) or not hasattr(provider, "resolve_boolean_details")
-        self._make = provider if makes and callable(provider) else None
-        made = self._make() if self._make is not None else provider
-        if not callable(getattr(made, "resolve_boolean_details", None)):
-            raise ValueError(f"provider={made!r} has no method resolve_boolean_details(); pass an OpenFeature provider")
+        is_factory = isinstance(provider, type) or not hasattr(provider, "resolve_boolean_details")
+        self._factory = provider if is_factory and callable(provider) else None
+        if self._factory is not None:
+            provider = self._factory()
+        if not callable(getattr(provider, "resolve_boolean_details", None)):
+            raise ValueError(
+                f"provider={provider!r} has no method resolve_boolean_details(); pass an OpenFeature provider"
+            )
         self._deadline = deadline_ms / 1000
         self._staleness = staleness_seconds
         self._synced_at = synced_at
@@ -133,7 +105,7 @@ class RolloutController:
         self._exposures = Exposures(tracker, remember)
         self._closed = False
         self._forked: threading.Lock | None = None
-        self._begin(made)
+        self._begin(provider)
         self._resolver.wait(start_seconds)
         os.register_at_fork(after_in_child=partial(_after_fork, weakref.ref(self)))
 
@@ -203,10 +175,10 @@ class RolloutController:
         if self._freshness.stale():
             return self._old_flow(flag, memory, unit, STALE)
         for breaker in (self._late, memory.breaker):
-            admission = breaker.admit()
-            if admission is Admission.PROBE:
+            permit = breaker.permit()
+            if permit is Permit.PROBE:
                 self._workers.start(partial(self._probe, flag, memory, unit.key))
-            if admission is not Admission.ASK:
+            if permit is not Permit.ASK:
                 return self._old_flow(flag, memory, unit, BREAKER)
         try:
             details = self._workers.call(partial(self._resolver.resolve, flag, unit.key), self._deadline)
@@ -216,7 +188,7 @@ class RolloutController:
             return self._old_flow(flag, memory, unit, TIMEOUT)
         except Exception as error:  # noqa: BLE001 - whatever the provider raises, the product goes on
             return self._failed(flag, memory, unit, error)
-        if _is_failure(details):
+        if is_failure(details):
             message = getattr(details, "error_message", None)
             value = getattr(details, "value", details)
             return self._failed(flag, memory, unit, message or f"not True or False: {value!r}")
@@ -234,8 +206,8 @@ class RolloutController:
         self._late.succeeded()
         memory.breaker.succeeded()
         metadata = getattr(details, "flag_metadata", None)
-        told = str(getattr(details, "reason", None))
-        if told in self._split_reasons or told.endswith(SPLIT):
+        reason = str(getattr(details, "reason", None))
+        if reason in self._split_reasons or reason.endswith(SPLIT):
             memory.split(metadata)
             self._exposures.note(flag, memory, unit, SPLIT, details.value)
         else:
@@ -259,7 +231,7 @@ class RolloutController:
         """Ask once while a breaker is open; an answer in time closes it. Runs on a worker."""
         begin = time.monotonic()
         try:
-            failed = _is_failure(self._resolver.resolve(flag, key))
+            failed = is_failure(self._resolver.resolve(flag, key))
         except Exception:  # noqa: BLE001 - an error is an answer of the provider, not of the flag
             failed = True
         if time.monotonic() - begin > self._deadline:
@@ -274,12 +246,12 @@ class RolloutController:
         self._exposures.renew()
 
     def _revive(self, forked: threading.Lock) -> None:
-        """In a forked child, at its first question: threads of its own, and a provider when one can be made."""
+        """In a forked child, at its first question: threads of its own, and a provider when there is a function that returns one."""
         with forked:
             if self._forked is None:
                 return
-            if self._make is not None:
-                self._begin(self._make())
+            if self._factory is not None:
+                self._begin(self._factory())
             else:
                 self._go_on_alone()
             self._forked = None
@@ -291,23 +263,17 @@ class RolloutController:
         if self._resolver.has_threads:
             logger.error(
                 "forked: the flag provider's threads are gone, the old flow is served; "
-                "make the RolloutController in the child, or pass a function that makes the provider"
+                "create the RolloutController in the child, or pass a function that returns the provider"
             )
         else:
             self._freshness.healthy()
 
 
-def _after_fork(held: weakref.ref[RolloutController]) -> None:
-    controller = held()
+def _after_fork(reference: weakref.ref[RolloutController]) -> None:
+    controller = reference()
     if controller is not None:
         controller._after_fork()
 
 
 def _is_name(flag: object) -> bool:
     return isinstance(flag, str) and bool(flag.strip())
-
-
-def _is_failure(details: Any) -> bool:
-    """Whether the provider said that it failed, or something that is no answer."""
-    failed = getattr(details, "error_code", None) is not None or str(getattr(details, "reason", None)) == ERROR
-    return failed or not isinstance(getattr(details, "value", None), bool)

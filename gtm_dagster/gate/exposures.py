@@ -1,4 +1,4 @@
-"""What the gate tells: each exposure once as `flag_exposed`, and the counts of every answer; and what of it counts."""
+"""What the gate emits: each exposure once as `flag_exposed`, and the counts of every answer; and what of it counts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ logger = logging.getLogger("gtm_dagster.rollout")
 
 EXPOSED = "flag_exposed"
 SPLIT = "SPLIT"
-"""The reason of an exposure that the provider drew by lot; any other served the old flow for a reason of its own."""
+"""The reason of a randomised exposure; any other was served for a reason of its own."""
 ARMS = ("control", "treatment")
 
 
@@ -32,13 +32,13 @@ class Exposure(msgspec.Struct, frozen=True):
 _decode = msgspec.json.Decoder(Exposure).decode
 
 
-def drawn_by_lot(properties: str | None) -> Exposure | None:
-    """The exposure in a record's properties (JSON); None when it tells nothing about the arms."""
+def randomised_exposure(properties: str | None) -> Exposure | None:
+    """The exposure in a record's properties (JSON); None unless the unit was randomised into one of the arms."""
     try:
-        told = _decode(properties or "")
+        exposure = _decode(properties or "")
     except (msgspec.DecodeError, UnicodeError):
         return None
-    return told if told.variant in ARMS and (told.reason or SPLIT) == SPLIT else None
+    return exposure if exposure.variant in ARMS and (exposure.reason or SPLIT) == SPLIT else None
 
 
 class Tracker(Protocol):
@@ -79,7 +79,7 @@ class Exposures:
             self._emit(key, flag, epoch, unit, reason, "treatment" if treated else "control")
 
     def unknown(self, reason: str) -> None:
-        """Count an answer to nobody known: there is no unit to emit."""
+        """Count an answer without a unit: there is nothing to emit."""
         with self._lock:
             self._answers[reason] += 1
 
@@ -96,9 +96,9 @@ class Exposures:
 
     def _emit(self, key: tuple[object, ...], flag: str, epoch: int, unit: Unit, reason: str, variant: str) -> None:
         who = {"anonymous_id" if unit.anonymous else "user_id": unit.key}
-        told = {"flag": flag, "variant": variant, "served": variant, "reason": reason, "epoch": epoch}
+        properties = {"flag": flag, "variant": variant, "served": variant, "reason": reason, "epoch": epoch}
         try:
-            self._tracker.track(EXPOSED, **who, properties=told)
+            self._tracker.track(EXPOSED, **who, properties=properties)
         except Exception as error:  # noqa: BLE001 - measuring must not break what is measured
             with self._lock:
                 self._failed += 1

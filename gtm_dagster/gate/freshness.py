@@ -1,4 +1,4 @@
-"""How old the provider's knowledge is: from its events and, where it tells, from its last successful fetch."""
+"""How old the provider's state is: from its events and, where it reports one, from its last successful fetch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Freshness:
     """Stale before the first healthy state, and `limit` seconds after the last one.
 
     `synced_at` returns the Unix seconds of the last successful fetch, None for never; a time more than `limit` seconds
-    in the future is not believed. Providers that do not tell are judged by their events alone.
+    in the future is not believed. Without it the provider's events alone decide.
     """
 
     def __init__(
@@ -67,6 +67,6 @@ class Freshness:
             return False
         try:
             at = self._synced_at()
-        except Exception:  # noqa: BLE001 - a hook that fails tells nothing, and nothing known is stale
+        except Exception:  # noqa: BLE001 - a hook that fails says nothing, and nothing known is stale
             return True
         return at is None or not abs(self._wall() - at) <= self._limit

@@ -13,7 +13,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """The ids a product holds of one visitor; each may be missing.
+    """The ids a product has of one visitor; each may be missing.
 
     `first_party_id` is the product's own cookie or device id, `fingerprint_id` a Fingerprint `visitorId`.
     """

@@ -14,10 +14,10 @@ INTERRUPTED = 10.0
 
 
 class FlagMemory:
-    """One flag, as far as its answers tell.
+    """One flag, as far as its answers show.
 
     `epoch` is the one its metadata named last, 0 when it named none. Providers without metadata (Unleash) never do:
-    for them `run` counts the splits that came back after an off or a kill, so that units are told again.
+    for them `run` counts the splits that came back after an off or a kill, so that units are emitted again.
     """
 
     def __init__(self, breaker: Breaker, clock: Callable[[], float] = time.monotonic) -> None:
@@ -53,9 +53,9 @@ class FlagMemory:
 
 def _epoch(metadata: object) -> int | None:
     """The epoch a flag's metadata carries; None when it has none that is a whole number from 0."""
-    told = metadata.get("epoch") if isinstance(metadata, Mapping) else None
-    if isinstance(told, str) and told.isdecimal():
-        return int(told)
-    if isinstance(told, float) and told.is_integer():
-        told = int(told)
-    return told if isinstance(told, int) and not isinstance(told, bool) and told >= 0 else None
+    epoch = metadata.get("epoch") if isinstance(metadata, Mapping) else None
+    if isinstance(epoch, str) and epoch.isdecimal():
+        return int(epoch)
+    if isinstance(epoch, float) and epoch.is_integer():
+        epoch = int(epoch)
+    return epoch if isinstance(epoch, int) and not isinstance(epoch, bool) and epoch >= 0 else None

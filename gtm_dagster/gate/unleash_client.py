@@ -89,7 +89,7 @@ class UnleashFlags(UnleashProvider):
 
 
 def splits(state: str | None) -> dict[str, bool]:
-    """Per feature of a `/client/features` document: whether some of its units are on and some are off, as far as told."""
+    """Per feature of a `/client/features` document: whether some of its units are on and some are off, as far as it says."""
     try:
         features = json.loads(state or "{}").get("features", [])
     except ValueError:
@@ -116,5 +116,5 @@ def _share(strategy: Mapping[str, Any]) -> float | None:
             share = float(percent) / 100
         except ValueError:
             return None
-    chosen = bool(strategy.get("constraints") or strategy.get("segments"))
-    return None if chosen and share != 0 else share
+    targeted = bool(strategy.get("constraints") or strategy.get("segments"))
+    return None if targeted and share != 0 else share

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gtm_dagster.admission.columns import WRITTEN_TIME, each_distinct, one_array
+from gtm_dagster.admission.batch_columns import WRITTEN_TIME, each_distinct, one_array
 from gtm_dagster.importing.mapping import FIELDS, EventRule, Mapping, TimeColumn, template_parts, used_columns
 from gtm_dagster.importing.reading import ImportFailed, Rows
 from gtm_dagster.importing.texts import as_text, json_object, json_text, row_ids

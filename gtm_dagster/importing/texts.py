@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gtm_dagster.admission.columns import each_distinct, one_array
+from gtm_dagster.admission.batch_columns import each_distinct, one_array
 
 _NAMESPACE = uuid.UUID("6e1f3c0a-7d0b-5b5e-9a53-0f2a4f6d9c11")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?\Z")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from sqlalchemy import select
 
-from gtm_dagster.opsstore import tables
+from gtm_dagster.opsstore import ops_tables
 from gtm_dagster.opsstore.connection import Store
 from gtm_dagster.opsstore.rows import FlagRow
 
-_flags, _shares = tables.guard_flags, tables.guard_shares
+_flags, _shares = ops_tables.guard_flags, ops_tables.guard_shares
 
 
 class FlagStates(Store):

@@ -8,11 +8,11 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
-from gtm_dagster.opsstore import tables
+from gtm_dagster.opsstore import ops_tables
 from gtm_dagster.opsstore.connection import Store
 from gtm_dagster.opsstore.rows import GuardRow, HistoryRow
 
-_guards, _history, _epochs = tables.guards, tables.guard_history, tables.guard_epochs
+_guards, _history, _epochs = ops_tables.guards, ops_tables.guard_history, ops_tables.guard_epochs
 _MOVABLE = {"epoch", "epoch_since_us", "episode", "fingerprint"}
 
 

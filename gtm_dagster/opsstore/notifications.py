@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from sqlalchemy import select, update
 
-from gtm_dagster.opsstore import tables
+from gtm_dagster.opsstore import ops_tables
 from gtm_dagster.opsstore.connection import Store
 from gtm_dagster.opsstore.rows import NotificationRow
 
-_notes = tables.notifications
+_notes = ops_tables.notifications
 
 
 class Notifications(Store):

@@ -1,4 +1,4 @@
-"""The migrations of the ops store, in order, on SQLite and PostgreSQL; `tables.py` declares what they come to.
+"""The migrations of the ops store, in order, on SQLite and PostgreSQL; `ops_tables.py` declares what they come to.
 
 A migration that has been released is never edited: a new store runs all of them, an older one those it has not seen.
 """
@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Connection, inspect, select, update
 
-from gtm_dagster.opsstore import tables
+from gtm_dagster.opsstore import ops_tables
 from gtm_dagster.opsstore.database import OpsStoreError
 from gtm_dagster.storage.migrations import Migration, migrate
 
@@ -89,11 +89,11 @@ def applied(con: Connection, address: object) -> list[str]:
 
     Raises OpsStoreError when its tables are of no version that was ever released.
     """
-    if inspect(con).has_table(tables.migrations.name):
-        return list(con.execute(select(tables.migrations.c.name).order_by(tables.migrations.c.name)).scalars())
-    if not inspect(con).has_table(tables.meta.name):
+    if inspect(con).has_table(ops_tables.migrations.name):
+        return list(con.execute(select(ops_tables.migrations.c.name).order_by(ops_tables.migrations.c.name)).scalars())
+    if not inspect(con).has_table(ops_tables.meta.name):
         return []
-    version = con.execute(select(tables.meta.c.value).where(tables.meta.c.key == "version")).scalar()
+    version = con.execute(select(ops_tables.meta.c.value).where(ops_tables.meta.c.key == "version")).scalar()
     if version != "1":
         raise OpsStoreError(
             f"{address}: its tables are of version {version} without a record of migrations, which no gtm-dagster writes; "
@@ -118,6 +118,6 @@ def bring_up(con: Connection, address: object) -> list[str]:
 
 def _record(con: Connection, name: str) -> None:
     at = datetime.now(UTC).isoformat(timespec="seconds")
-    con.execute(tables.migrations.insert().values(name=name, applied_at=at))
+    con.execute(ops_tables.migrations.insert().values(name=name, applied_at=at))
     # Programs from before migrations compare this value alone, and refuse any but 1.
-    con.execute(update(tables.meta).where(tables.meta.c.key == "version").values(value=str(int(name[:4]))))
+    con.execute(update(ops_tables.meta).where(ops_tables.meta.c.key == "version").values(value=str(int(name[:4]))))

@@ -6,11 +6,11 @@ from typing import Any
 
 from sqlalchemy import select, update
 
-from gtm_dagster.opsstore import tables
+from gtm_dagster.opsstore import ops_tables
 from gtm_dagster.opsstore.connection import Store
 from gtm_dagster.opsstore.rows import RollbackRow
 
-_rollbacks = tables.rollbacks
+_rollbacks = ops_tables.rollbacks
 
 
 class Rollbacks(Store):

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, delete, select
 
 from gtm_dagster.eventlog import Position
-from gtm_dagster.opsstore import tables
+from gtm_dagster.opsstore import ops_tables
 from gtm_dagster.opsstore.connection import Store
 from gtm_dagster.opsstore.rows import ProducerRow
 
@@ -22,7 +22,7 @@ BEHIND = "stream/"
 DRILL = "drill/"
 """Before a flag: producers that count for that flag alone; while there are any, only they count for it."""
 
-_offsets, _producers = tables.stream_offsets, tables.producers
+_offsets, _producers = ops_tables.stream_offsets, ops_tables.producers
 
 
 class StreamPositions(Store):

@@ -10,17 +10,17 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, func, select
 
-from gtm_dagster.opsstore import tables
+from gtm_dagster.opsstore import ops_tables
 from gtm_dagster.opsstore.connection import Store
 from gtm_dagster.opsstore.rows import GuardProgress, UnitRow
 
 _CHUNK = 900
 
 _units, _conversions, _counts, _progress = (
-    tables.guard_units,
-    tables.guard_conversions,
-    tables.guard_counts,
-    tables.guard_progress,
+    ops_tables.guard_units,
+    ops_tables.guard_conversions,
+    ops_tables.guard_counts,
+    ops_tables.guard_progress,
 )
 _unit_columns = (_units.c.unit, _units.c.epoch, _units.c.arm, _units.c.exposed_us, _units.c.converted_us)
 

@@ -14,7 +14,7 @@ from gtm_dagster.opsstore import OpsStore, RollbackRow
 from gtm_dagster.orchestration.dead_runs import process_tags
 from gtm_dagster.orchestration.rollback_metadata import rollback_metadata
 from gtm_dagster.rollout.control import acting, arming
-from gtm_dagster.rollout.control.context import ActionFailed, GuardContext, StepResult
+from gtm_dagster.rollout.control.guard_context import ActionFailed, GuardContext, StepResult
 from gtm_dagster.rollout.control.messages import Message, enqueue, moment
 from gtm_dagster.settings import Settings
 
@@ -22,6 +22,7 @@ ROLLBACK, MANUAL, REARM, PAGE = "rollback_flag", "manual_rollback", "rearm_guard
 ROLLBACKS = dg.AssetKey(["ops", "rollbacks"])
 URGENT = {"dagster/priority": "100", "dagster/max_retries": "0"}
 """Before anything else in the queue; a failed run is asked again by the sensor, which counts the attempts."""
+_STEP_OUT = dg.Out(dict, is_required=False, description="Guard and episode; absent when there is nothing more to do.")
 _ENDED = (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 
 
@@ -80,93 +81,14 @@ def _guarded(settings: Settings, name: str) -> Iterator[GuardContext]:
 
 def guard_jobs(settings: Settings) -> GuardJobs:
     """The jobs; each op is one step of `rollout.control.acting`, and may be run again."""
-
-    def tag(context: dg.OpExecutionContext, guarded: GuardContext, episode: str = "") -> None:
-        # The process that really runs: a run whose process is gone is marked failed by the next tick.
-        tags = {**process_tags(context.run_id), "gtm/guard": guarded.guard.key, "gtm/flag": guarded.guard.flag}
-        context.instance.add_run_tags(context.run_id, tags | ({"gtm/episode": episode} if episode else {}))
-
-    def outputs(context: dg.OpExecutionContext, guarded: GuardContext, step: StepResult) -> Iterator[dg.Output]:
-        context.log.info(f"{guarded.guard.key}: {step.outcome}: {step.reason}")
-        if step.proceed:
-            yield dg.Output({"guard": guarded.guard.key, "episode": step.episode})
-        elif step.episode:
-            _deliver(context, guarded, step.episode)
-
-    step_out = dg.Out(
-        dict, is_required=False, description="Guard and episode; absent when there is nothing more to do."
-    )
-
-    @dg.op(name="claim", out=step_out)
-    def claim(context: dg.OpExecutionContext, config: Claim) -> Iterator[dg.Output]:
-        """Counts again, asks the provider, and takes the episode by compare-and-swap; ends the run when it may not."""
-        with _guarded(settings, config.guard) as guarded:
-            tag(context, guarded, config.episode)
-            step = acting.claim(guarded, config.episode, config.attempt, config.decided_us, context.run_id)
-            yield from outputs(context, guarded, step)
-
-    @dg.op(name="claim_by_hand", out=step_out)
-    def claim_by_hand(context: dg.OpExecutionContext, config: Person) -> Iterator[dg.Output]:
-        """Takes an episode because a person says so; no evidence is needed."""
-        with _guarded(settings, config.guard) as guarded:
-            tag(context, guarded)
-            step = arming.claim_by_hand(guarded, config.actor, config.reason, context.run_id)
-            tag(context, guarded, step.episode)
-            yield from outputs(context, guarded, step)
-
-    @dg.op(name="turn_off", out=step_out)
-    def turn_off(context: dg.OpExecutionContext, claimed: dict[str, Any]) -> Iterator[dg.Output]:
-        """Turns the flag off at its provider; retries for 30 s, then the kill list holds the old flow."""
-        with _guarded(settings, claimed["guard"]) as guarded:
-            with _failure_delivered(context, guarded, claimed["episode"]):
-                step = acting.turn_off(guarded, claimed["episode"])
-            yield from outputs(context, guarded, step)
-
-    @dg.op(name="verify", out=step_out)
-    def verify(context: dg.OpExecutionContext, claimed: dict[str, Any]) -> Iterator[dg.Output]:
-        """Reads the flag back and evaluates sampled units until all are served the old flow; latches the guard."""
-        with _guarded(settings, claimed["guard"]) as guarded:
-            with _failure_delivered(context, guarded, claimed["episode"]):
-                step = acting.verify(guarded, claimed["episode"], context.run_id)
-            yield from outputs(context, guarded, step)
-
-    @dg.op(name="record", out=dg.Out(dg.Nothing))
-    def record(context: dg.OpExecutionContext, claimed: dict[str, Any]) -> None:
-        """Tells people, then materialises `ops/rollbacks` with evidence and pictures."""
-        with _guarded(settings, claimed["guard"]) as guarded:
-            _deliver(context, guarded, claimed["episode"])
-            row = guarded.store.rollback(claimed["episode"])
-            if row is not None and _mine(context, row):
-                context.log_event(
-                    dg.AssetMaterialization(asset_key=ROLLBACKS, metadata=rollback_metadata(context, row))
-                )
-
-    @dg.op(name="rearm", out=dg.Out(dg.Nothing))
-    def rearm(context: dg.OpExecutionContext, config: Person) -> None:
-        """Arms the guard with a new epoch; the flag stays as it is."""
-        with _guarded(settings, config.guard) as guarded:
-            tag(context, guarded)
-            epoch = arming.rearm(guarded, config.actor, config.reason)
-            context.log.info(
-                f"{guarded.guard.key}: armed, epoch {epoch}; the flag stays as it is at {guarded.guard.provider}"
-            )
-
-    @dg.op(name="page", out=dg.Out(dg.Nothing))
-    def page(context: dg.OpExecutionContext, config: Page) -> None:
-        """Tells people, once an occurrence."""
-        with _guarded(settings, config.guard) as guarded:
-            tag(context, guarded)
-            occurrence = f"{config.guard}:{config.state}:{config.since_us}"
-            text = f"the guard {config.guard} is {config.state} since {moment(config.since_us)}: {config.reason}"
-            figures = {"flag": guarded.guard.flag, "since": moment(config.since_us)}
-            message = Message(config.state.lower(), config.guard, text, figures)
-            enqueue(guarded.store, settings, occurrence, config.state.lower(), message, guarded.now_us())
-            _deliver(context, guarded, occurrence)
+    claim, claim_by_hand = _claim_ops(settings)
+    turn_off, verify, record = _rollback_ops(settings)
+    rearm, page = _guard_ops(settings)
 
     def job(name: str, description: str) -> Any:
         return dg.job(name=name, description=description, tags=URGENT, executor_def=dg.in_process_executor)
 
-    @job(ROLLBACK, "Turn a flag off on the guard's evidence, prove it, tell people. Asked for by `conversion_guard`.")
+    @job(ROLLBACK, "Turn a flag off on the guard's evidence, prove it, notify people. Asked for by `conversion_guard`.")
     def rollback_flag() -> None:
         record(verify(turn_off(claim())))
 
@@ -178,11 +100,110 @@ def guard_jobs(settings: Settings) -> GuardJobs:
     def rearm_guard() -> None:
         rearm()
 
-    @job(PAGE, "Tell people that a guard has been blind, or stopped by a broken split, for two minutes.")
+    @job(PAGE, "Notify people that a guard has been blind, or stopped by a broken split, for two minutes.")
     def page_guard() -> None:
         page()
 
     return GuardJobs(rollback_flag, manual_rollback, rearm_guard, page_guard)
+
+
+def _claim_ops(settings: Settings) -> tuple[dg.OpDefinition, dg.OpDefinition]:
+    """What begins an episode: the guard's evidence, or a person."""
+
+    @dg.op(name="claim", out=_STEP_OUT)
+    def claim(context: dg.OpExecutionContext, config: Claim) -> Iterator[dg.Output]:
+        """Counts again, asks the provider, and takes the episode by compare-and-swap; ends the run when it may not."""
+        with _guarded(settings, config.guard) as guarded:
+            _tag(context, guarded, config.episode)
+            step = acting.claim(guarded, config.episode, config.attempt, config.decided_us, context.run_id)
+            yield from _outputs(context, guarded, step)
+
+    @dg.op(name="claim_by_hand", out=_STEP_OUT)
+    def claim_by_hand(context: dg.OpExecutionContext, config: Person) -> Iterator[dg.Output]:
+        """Takes an episode because a person says so; no evidence is needed."""
+        with _guarded(settings, config.guard) as guarded:
+            _tag(context, guarded)
+            step = arming.claim_by_hand(guarded, config.actor, config.reason, context.run_id)
+            _tag(context, guarded, step.episode)
+            yield from _outputs(context, guarded, step)
+
+    return claim, claim_by_hand
+
+
+def _rollback_ops(settings: Settings) -> tuple[dg.OpDefinition, dg.OpDefinition, dg.OpDefinition]:
+    """What follows on a claim: off, proven, recorded."""
+
+    @dg.op(name="turn_off", out=_STEP_OUT)
+    def turn_off(context: dg.OpExecutionContext, claimed: dict[str, Any]) -> Iterator[dg.Output]:
+        """Turns the flag off at its provider; retries for 30 s, then the kill list holds the old flow."""
+        with _guarded(settings, claimed["guard"]) as guarded:
+            with _failure_delivered(context, guarded, claimed["episode"]):
+                step = acting.turn_off(guarded, claimed["episode"])
+            yield from _outputs(context, guarded, step)
+
+    @dg.op(name="verify", out=_STEP_OUT)
+    def verify(context: dg.OpExecutionContext, claimed: dict[str, Any]) -> Iterator[dg.Output]:
+        """Reads the flag back and evaluates sampled units until all are served the old flow; latches the guard."""
+        with _guarded(settings, claimed["guard"]) as guarded:
+            with _failure_delivered(context, guarded, claimed["episode"]):
+                step = acting.verify(guarded, claimed["episode"], context.run_id)
+            yield from _outputs(context, guarded, step)
+
+    @dg.op(name="record", out=dg.Out(dg.Nothing))
+    def record(context: dg.OpExecutionContext, claimed: dict[str, Any]) -> None:
+        """Sends the messages, then materialises `ops/rollbacks` with evidence and pictures."""
+        with _guarded(settings, claimed["guard"]) as guarded:
+            _deliver(context, guarded, claimed["episode"])
+            row = guarded.store.rollback(claimed["episode"])
+            if row is not None and _mine(context, row):
+                context.log_event(
+                    dg.AssetMaterialization(asset_key=ROLLBACKS, metadata=rollback_metadata(context, row))
+                )
+
+    return turn_off, verify, record
+
+
+def _guard_ops(settings: Settings) -> tuple[dg.OpDefinition, dg.OpDefinition]:
+    """What does not touch the flag: arming a guard, and paging people about one."""
+
+    @dg.op(name="rearm", out=dg.Out(dg.Nothing))
+    def rearm(context: dg.OpExecutionContext, config: Person) -> None:
+        """Arms the guard with a new epoch; the flag stays as it is."""
+        with _guarded(settings, config.guard) as guarded:
+            _tag(context, guarded)
+            epoch = arming.rearm(guarded, config.actor, config.reason)
+            context.log.info(
+                f"{guarded.guard.key}: armed, epoch {epoch}; the flag stays as it is at {guarded.guard.provider}"
+            )
+
+    @dg.op(name="page", out=dg.Out(dg.Nothing))
+    def page(context: dg.OpExecutionContext, config: Page) -> None:
+        """Sends a message, once an occurrence."""
+        with _guarded(settings, config.guard) as guarded:
+            _tag(context, guarded)
+            occurrence = f"{config.guard}:{config.state}:{config.since_us}"
+            text = f"the guard {config.guard} is {config.state} since {moment(config.since_us)}: {config.reason}"
+            figures = {"flag": guarded.guard.flag, "since": moment(config.since_us)}
+            message = Message(config.state.lower(), config.guard, text, figures)
+            enqueue(guarded.store, settings, occurrence, config.state.lower(), message, guarded.now_us())
+            _deliver(context, guarded, occurrence)
+
+    return rearm, page
+
+
+def _tag(context: dg.OpExecutionContext, guarded: GuardContext, episode: str = "") -> None:
+    """Name the process that really runs: a run whose process is gone is marked failed by the next tick."""
+    tags = {**process_tags(context.run_id), "gtm/guard": guarded.guard.key, "gtm/flag": guarded.guard.flag}
+    context.instance.add_run_tags(context.run_id, tags | ({"gtm/episode": episode} if episode else {}))
+
+
+def _outputs(context: dg.OpExecutionContext, guarded: GuardContext, step: StepResult) -> Iterator[dg.Output]:
+    """The episode for the next op, while there is something to do; its messages otherwise."""
+    context.log.info(f"{guarded.guard.key}: {step.outcome}: {step.reason}")
+    if step.proceed:
+        yield dg.Output({"guard": guarded.guard.key, "episode": step.episode})
+    elif step.episode:
+        _deliver(context, guarded, step.episode)
 
 
 @contextmanager

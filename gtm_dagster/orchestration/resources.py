@@ -14,7 +14,7 @@ from pydantic import PrivateAttr
 from gtm_dagster.orchestration.dead_runs import process_tags
 from gtm_dagster.settings import Settings, load_settings
 from gtm_dagster.taxonomy import Plan, load_plan
-from gtm_dagster.warehouse.context import BuildContext
+from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.engine import connect
 from gtm_dagster.warehouse.writer_lock import WarehouseLock
 

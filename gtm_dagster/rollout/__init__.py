@@ -1,7 +1,7 @@
-"""Guarded rollout: the providers that hold flags, the guard's statistics, and the control that turns a flag off.
+"""Guarded rollout: the providers of flags, the guard's statistics, and the control that turns a flag off.
 
-Here belongs everything between a flag and its evidence. Not here: what a product asks (gate), taking counts (stream),
-keeping them (opsstore), telling people (delivery). Importing this package stays light: a product's process does it.
+Belongs here: everything between a flag and its evidence. Does not belong here: what a product asks (gate), taking counts
+(stream), keeping them (opsstore), sending messages (delivery). Importing it stays light: a product's process does it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Every setting of a deployment as frozen values, and where each value came from.
 
-Here belongs what a setting means, what is allowed, and how gtm.toml and GTM_* variables are read. Not here: what a
-setting does. Nothing reads the environment at import; `cli.py` and `definitions.py` call `load_settings` once.
+Belongs here: what a setting means, what is allowed, and how gtm.toml and GTM_* variables are read. Does not belong here:
+what a setting does. Nothing reads the environment at import; `cli.py` and `definitions.py` call `load_settings` once.
 """
 
 from gtm_dagster.settings.loading import load_settings

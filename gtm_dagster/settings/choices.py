@@ -15,10 +15,11 @@ import gtm_dagster
 def module_names(folder: str) -> tuple[str, ...]:
     """Names of the modules in a folder of this package, such as `rollout/providers`, in alphabetical order.
 
-    Packages inside it are left out: a folder of its own holds what its modules share.
+    Packages and underscored modules are left out: they hold what the others share.
     """
     places = [f"{root}/{folder}" for root in gtm_dagster.__path__]
-    return tuple(sorted(module.name for module in iter_modules(places) if not module.ispkg))
+    names = (module.name for module in iter_modules(places) if not module.ispkg)
+    return tuple(sorted(name for name in names if not name.startswith("_")))
 
 
 if TYPE_CHECKING:

@@ -28,10 +28,10 @@ def load_settings(config: Path | None = None, environ: Mapping[str, str] | None 
     if named or path.exists():
         values, origin = read_toml(path)
     _absolute_paths(values, path.absolute().parent)
-    told = read_environment(environ, Settings)
-    _absolute_paths(told.values, Path.cwd())
-    _merge(values, told.values)
-    origin.variables.update(told.variables)
+    environment = read_environment(environ, Settings)
+    _absolute_paths(environment.values, Path.cwd())
+    _merge(values, environment.values)
+    origin.variables.update(environment.variables)
     steps = values.get("funnel", {}).get("steps") if isinstance(values.get("funnel"), dict) else None
     if isinstance(steps, list):
         values["funnel"]["steps"] = [{"stage": s, "events": [s]} if isinstance(s, str) else s for s in steps]
@@ -51,14 +51,14 @@ def load_settings(config: Path | None = None, environ: Mapping[str, str] | None 
     return settings
 
 
-def _with_guards(settings: Settings, told: Any, origin: Origin) -> Settings:
-    """Each guard on its own: a bad one is kept as a message, and the others guard on."""
-    if not isinstance(told, list):
-        raise SettingsError(f"guards: {told!r} is not a list of guards{origin.place('guards')}")
+def _with_guards(settings: Settings, entries: Any, origin: Origin) -> Settings:
+    """Each guard on its own: a bad one becomes a message, and the others stay."""
+    if not isinstance(entries, list):
+        raise SettingsError(f"guards: {entries!r} is not a list of guards{origin.place('guards')}")
     good: list[Guard] = []
     errors: list[str] = []
     known = {provider.name for provider in settings.providers} | {"flagd"}
-    for index, entry in enumerate(told):
+    for index, entry in enumerate(entries):
         key = f"guards[{index}]"
         try:
             guard = to_struct(entry, Guard, origin, key)
@@ -108,7 +108,7 @@ def _check_zone(settings: Settings, origin: Origin) -> None:
 
 
 def _check_distinct(key: str, names: Sequence[Any], origin: Origin) -> None:
-    """An entry told twice would be counted twice."""
+    """An entry given twice would be counted twice."""
     for index, name in enumerate(names):
         if name in names[:index]:
             raise SettingsError(

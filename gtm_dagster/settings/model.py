@@ -113,7 +113,7 @@ class Guard(Struct, frozen=True, forbid_unknown_fields=True):
     """A flag whose flow is watched: it is turned off when the treated arm loses more than `threshold` of conversion.
 
     `threshold`: relative drop, share of 1. `budget_hours`: mean time between false rollbacks, shared by all guards of
-    the flag. `treated_share`: the planned share of the treated arm where the provider does not tell it.
+    the flag. `treated_share`: the planned share of the treated arm where the provider does not report it.
     """
 
     flag: Name
@@ -136,7 +136,7 @@ class Guard(Struct, frozen=True, forbid_unknown_fields=True):
 DRILL_FLAG = "guard-drill"
 DRILL_EVENT = "guard_drill_converted"
 DRILL_REASON = "drill"
-"""Records suppressed for this reason are synthetic: no table holds them, the guard counts them."""
+"""Records suppressed for this reason are synthetic: they are in no table, and the guard counts them."""
 DRILL_GUARD = Guard(DRILL_FLAG, DRILL_EVENT, conversion_window_minutes=10.0)
 """The canary of `gtm guard drill`, watched without being declared; declare a guard of this flag to give it another provider."""
 
@@ -165,7 +165,7 @@ class Notify(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Privacy(Struct, frozen=True, forbid_unknown_fields=True):
-    """`pseudonym_key`: None makes and keeps a 0600 file in the state directory. Set it where several machines write."""
+    """`pseudonym_key`: None creates a 0600 file in the state directory. Set it where several machines write."""
 
     pseudonym_key: str | None = None
 

@@ -24,7 +24,7 @@ class SettingsError(ValueError):
 
 @dataclass
 class Origin:
-    """The places of the settings that were told: lines of one file, and variables."""
+    """Where each given setting stands: lines of one file, and variables."""
 
     file: str = ""
     lines: dict[str, int] = field(default_factory=dict)
@@ -43,8 +43,8 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class Told:
-    """What the environment says: nested values, and the variable behind each key."""
+class EnvironmentValues:
+    """What the GTM_* variables say: nested values, and the variable behind each key."""
 
     values: dict[str, Any]
     variables: dict[str, str]
@@ -98,7 +98,7 @@ def _line_numbers(text: str) -> dict[str, int]:
     return found
 
 
-def read_environment(environ: Mapping[str, str], root: type) -> Told:
+def read_environment(environ: Mapping[str, str], root: type) -> EnvironmentValues:
     """The GTM_* variables as nested values: `__` between levels, JSON where the setting is not plain text."""
     values: dict[str, Any] = {}
     variables: dict[str, str] = {}
@@ -117,7 +117,7 @@ def read_environment(environ: Mapping[str, str], root: type) -> Told:
             into = into.setdefault(name, {})
         into[names[-1]] = _from_text(environ[variable], wanted, ".".join(names), variable)
         variables[".".join(names)] = variable
-    return Told(values, variables)
+    return EnvironmentValues(values, variables)
 
 
 def _from_text(text: str, wanted: Any, key: str, variable: str) -> Any:
@@ -138,16 +138,16 @@ def to_struct(value: Any, wanted: Any, origin: Origin, key: str = "") -> Any:
         if not isinstance(value, dict):
             raise SettingsError(f"{key}: {value!r} is not a table{origin.place(key)}")
         known = get_type_hints(wanted, include_extras=True)
-        told = {}
+        parts = {}
         for name, part in value.items():
             inner = f"{key}.{name}" if key else name
             if name not in known:
                 raise SettingsError(_unknown(inner, name, known, origin.place(inner)))
-            told[name] = to_struct(part, known[name], origin, inner)
-        missing = [f.name for f in msgspec.structs.fields(wanted) if f.required and f.name not in told]
+            parts[name] = to_struct(part, known[name], origin, inner)
+        missing = [f.name for f in msgspec.structs.fields(wanted) if f.required and f.name not in parts]
         if missing:
             raise SettingsError(f"{key}.{missing[0]}: is missing{origin.place(key)}")
-        return wanted(**told)
+        return wanted(**parts)
     options = _options(wanted)
     if len(options) == 1 and get_origin(options[0]) is tuple:
         if not isinstance(value, list):
@@ -158,7 +158,7 @@ def to_struct(value: Any, wanted: Any, origin: Origin, key: str = "") -> Any:
             raise SettingsError(f"{key}: the list is empty; it needs at least one entry{origin.place(key)}")
         return items
     try:
-        return msgspec.convert(value, wanted, strict=True, dec_hook=lambda kind, told: kind(told))
+        return msgspec.convert(value, wanted, strict=True, dec_hook=lambda kind, text: kind(text))
     except (msgspec.ValidationError, TypeError, OverflowError):
         raise SettingsError(f"{key}: {value!r} is not {_allowed(wanted)}{origin.place(key)}") from None
 
@@ -186,8 +186,8 @@ def _allowed(wanted: Any) -> str:
     limits = []
     for note in get_args(wanted)[1:] if get_origin(wanted) is Annotated else ():
         limits += [
-            f"{told} {bound:g}"
-            for bound, told in ((note.gt, "above"), (note.ge, "of at least"), (note.le, "of at most"))
+            f"{limit} {bound:g}"
+            for bound, limit in ((note.gt, "above"), (note.ge, "of at least"), (note.le, "of at most"))
             if bound is not None and bound < _BEYOND_SENSE
         ]
         if note.min_length:
@@ -197,5 +197,5 @@ def _allowed(wanted: Any) -> str:
 
 def _unknown(key: str, name: str, known: Mapping[str, Any], place: str) -> str:
     near = sorted(known, key=lambda other: (-len(set(other) & set(name)), other))
-    told = ", ".join(sorted(known)) if len(known) <= 16 else ", ".join(near[:16])
-    return f"{key}: there is no such setting; known here: {told or 'none'}{place}"
+    shown = ", ".join(sorted(known)) if len(known) <= 16 else ", ".join(near[:16])
+    return f"{key}: there is no such setting; known here: {shown or 'none'}{place}"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from gtm_dagster.gate.exposures import EXPOSED, drawn_by_lot
+from gtm_dagster.gate.exposures import EXPOSED, randomised_exposure
 from gtm_dagster.settings import DRILL_FLAG, Guard
 from gtm_dagster.stream.reducer import Rows
 
@@ -47,7 +47,7 @@ def events_by_guard(rows: Rows, guards: Sequence[Guard]) -> dict[str, GuardEvent
         if at_us is None:
             continue
         if name == EXPOSED:
-            exposure = drawn_by_lot(properties)
+            exposure = randomised_exposure(properties)
             unit = user or anonymous
             if exposure is not None and unit:
                 epoch = exposure.epoch if exposure.flag == DRILL_FLAG else None

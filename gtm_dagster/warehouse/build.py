@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import duckdb
 
-from gtm_dagster.warehouse.context import BuildContext
+from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.results import Result
 from gtm_dagster.warehouse.schema import built, tables
 from gtm_dagster.warehouse.schema.table import Check

@@ -17,7 +17,7 @@ import msgspec
 
 from gtm_dagster.warehouse import source_code
 from gtm_dagster.warehouse.affected import rebuild
-from gtm_dagster.warehouse.context import BuildContext
+from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.engine import transaction
 from gtm_dagster.warehouse.schema import Table, built, readers_of, tables
 from gtm_dagster.warehouse.schema.ddl import create, drop_all, replace_table

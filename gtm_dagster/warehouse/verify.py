@@ -11,7 +11,7 @@ import duckdb
 import msgspec
 
 from gtm_dagster.warehouse.build import build_all
-from gtm_dagster.warehouse.context import BuildContext
+from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.engine import connect, opened
 from gtm_dagster.warehouse.fingerprints import check_settings
 from gtm_dagster.warehouse.landing import Landing

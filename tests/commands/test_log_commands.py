@@ -14,7 +14,7 @@ from gtm_dagster.cli import run
 from gtm_dagster.eventlog import EventLog, Position, open_log
 from gtm_dagster.opsstore import OpsStore
 from gtm_dagster.settings import Settings, load_settings
-from gtm_dagster.warehouse.context import BuildContext
+from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.landing.from_log import land_log
 
 NOW_US = time.time_ns() // 1000

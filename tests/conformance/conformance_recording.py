@@ -164,7 +164,7 @@ def build_scenario(scenario: Any, folder: Path, kept: int) -> list[Recording]:
     from gtm_dagster.settings import load_settings
     from gtm_dagster.taxonomy import load_plan
     from gtm_dagster.warehouse.build import build_all
-    from gtm_dagster.warehouse.context import BuildContext
+    from gtm_dagster.warehouse.build_context import BuildContext
     from gtm_dagster.warehouse.engine import opened
     from gtm_dagster.warehouse.engines.export import export
     from gtm_dagster.warehouse.fingerprints import check_settings

@@ -18,7 +18,7 @@ from gtm_dagster.settings import Settings, load_settings
 from gtm_dagster.taxonomy import load_plan
 from gtm_dagster.warehouse import statements
 from gtm_dagster.warehouse.build import build_all
-from gtm_dagster.warehouse.context import BuildContext
+from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.engine import opened
 from gtm_dagster.warehouse.engines import dialects as portable
 from gtm_dagster.warehouse.engines.export import Bundle, export, steps

@@ -6,7 +6,7 @@ import pytest
 from eventlog_cases import DAY_US, MARCH_1, old_log, record
 
 from gtm_dagster.eventlog import LogChangedError, Position
-from gtm_dagster.eventlog.identity import LogState, acceptance, resume
+from gtm_dagster.eventlog.log_identity import LogState, acceptance, resume
 from gtm_dagster.eventlog.sqlite import SqliteEventLog
 
 OWN, OTHER, EARLIER, FRESH = "a" * 16, "b" * 16, "e" * 16, "f" * 16

@@ -30,7 +30,7 @@ def eventually(holds: Callable[[], bool], seconds: float = 8.0) -> None:
 
 @dataclass
 class Recorder:
-    """A tracker that keeps what it was told, and fails when it is told to."""
+    """A tracker that keeps what it is given, and fails when asked to."""
 
     events: list[dict[str, Any]] = field(default_factory=list)
     error: Exception | None = None
@@ -41,7 +41,7 @@ class Recorder:
         self.events.append({"event_name": event_name, **fields})
         return "id"
 
-    def told(self) -> list[tuple[str, str, int]]:
+    def emitted(self) -> list[tuple[str, str, int]]:
         """(variant, reason, epoch) of each exposure."""
         return [(e["properties"]["variant"], e["properties"]["reason"], e["properties"]["epoch"]) for e in self.events]
 
@@ -61,10 +61,10 @@ class Says:
     def resolve_boolean_details(self, flag_key: str, default_value: bool, evaluation_context: Any = None) -> Any:
         assert default_value is False
         self.asked += 1
-        told = self.answer(flag_key, evaluation_context.targeting_key)
-        if isinstance(told, Exception):
-            raise told
-        return told
+        answer = self.answer(flag_key, evaluation_context.targeting_key)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
 
 class Hangs(Says):
@@ -95,8 +95,13 @@ def off(reason: str | None = Reason.SPLIT, **more: Any) -> FlagResolutionDetails
 def split_flags(share: int = 50, *, epoch: int | None = 3, flag: str = FLAG) -> dict[str, Any]:
     """A flagd document that turns `flag` on for `share` percent."""
     rule = {"fractional": [{"var": "targetingKey"}, ["on", share], ["off", 100 - share]]}
-    told = {"state": "ENABLED", "variants": {"on": True, "off": False}, "defaultVariant": "off", "targeting": rule}
-    return {"flags": {flag: told | ({} if epoch is None else {"metadata": {"epoch": epoch}})}}
+    rule_document = {
+        "state": "ENABLED",
+        "variants": {"on": True, "off": False},
+        "defaultVariant": "off",
+        "targeting": rule,
+    }
+    return {"flags": {flag: rule_document | ({} if epoch is None else {"metadata": {"epoch": epoch}})}}
 
 
 def write(path: Path, text: str | dict[str, Any], newer_than: float = 0.0) -> None:

@@ -17,8 +17,8 @@ from openfeature.flag_evaluation import FlagResolutionDetails, Reason
 from openfeature.provider import AbstractProvider, Metadata
 from openfeature.provider.in_memory_provider import InMemoryFlag, InMemoryProvider
 
+from gtm_dagster.gate.answers import FALLBACKS
 from gtm_dagster.gate.breaker import Breaker
-from gtm_dagster.gate.controller import FALLBACKS
 from gtm_dagster.gate.exposures import Exposures
 from gtm_dagster.gate.identity import FirstPartyIdentity, Unit, Visitor
 from gtm_dagster.gate.memory import INTERRUPTED, FlagMemory
@@ -54,12 +54,12 @@ ANSWERS = [
 ]
 
 
-@pytest.mark.parametrize(("told", "answer", "exposure"), [case[1:] for case in ANSWERS], ids=[c[0] for c in ANSWERS])
-def test_an_answer_and_its_exposure(told: Any, answer: bool, exposure: tuple[str, str, int]) -> None:
+@pytest.mark.parametrize(("details", "answer", "exposure"), [case[1:] for case in ANSWERS], ids=[c[0] for c in ANSWERS])
+def test_an_answer_and_its_exposure(details: Any, answer: bool, exposure: tuple[str, str, int]) -> None:
     tracker = Recorder()
-    with patient(Says(lambda flag, key: told), tracker) as gate:
+    with patient(Says(lambda flag, key: details), tracker) as gate:
         assert gate.is_feature_enabled("u1", FLAG) is answer
-        assert tracker.told() == [exposure]
+        assert tracker.emitted() == [exposure]
         assert gate.stats().answers == {exposure[1]: 1}
 
 
@@ -76,9 +76,9 @@ def test_the_exposure_passes_the_tracking_plan(reason: str) -> None:
     assert not isinstance(EventValidator(load_plan()).validate(judged), Rejected)
 
 
-def sent(told: Any) -> dict[str, Any]:
+def sent(details: Any) -> dict[str, Any]:
     tracker = Recorder()
-    with patient(Says(lambda flag, key: told), tracker) as gate:
+    with patient(Says(lambda flag, key: details), tracker) as gate:
         gate.is_feature_enabled("u1", FLAG)
     (event,) = tracker.events
     assert event == {"event_name": "flag_exposed", "user_id": "u1", "properties": event["properties"]}
@@ -177,22 +177,22 @@ def test_each_exposure_is_emitted_once_under_many_threads() -> None:
 
 
 def test_a_static_answer_does_not_hide_the_split_that_follows() -> None:
-    told = iter([on(Reason.STATIC), on(Reason.STATIC), off(), on(), off()])
+    answers = iter([on(Reason.STATIC), on(Reason.STATIC), off(), on(), off()])
     tracker = Recorder()
-    with patient(Says(lambda flag, key: next(told)), tracker) as gate:
+    with patient(Says(lambda flag, key: next(answers)), tracker) as gate:
         for _ in range(5):
             gate.is_feature_enabled("u1", FLAG)
-    # the assignment changed twice within the epoch: the first one counts, nothing more is said
-    assert tracker.told() == [("treatment", "STATIC", 0), ("control", "SPLIT", 0)]
+    # the assignment changed twice within the epoch: the first one counts, nothing more is emitted
+    assert tracker.emitted() == [("treatment", "STATIC", 0), ("control", "SPLIT", 0)]
 
 
 def test_a_new_epoch_emits_again_and_fallbacks_carry_the_last_one() -> None:
-    told = iter([on(flag_metadata={"epoch": 1}), on(flag_metadata={"epoch": 2}), RuntimeError(), RuntimeError()])
+    answers = iter([on(flag_metadata={"epoch": 1}), on(flag_metadata={"epoch": 2}), RuntimeError(), RuntimeError()])
     tracker = Recorder()
-    with patient(Says(lambda flag, key: next(told)), tracker) as gate:
+    with patient(Says(lambda flag, key: next(answers)), tracker) as gate:
         for _ in range(4):
             gate.is_feature_enabled("u1", FLAG)
-    assert tracker.told() == [("treatment", "SPLIT", 1), ("treatment", "SPLIT", 2), ("control", "ERROR", 2)]
+    assert tracker.emitted() == [("treatment", "SPLIT", 1), ("treatment", "SPLIT", 2), ("control", "ERROR", 2)]
 
 
 RUNS = [
@@ -207,7 +207,7 @@ RUNS = [
 
 
 @pytest.mark.parametrize(("steps", "metadata", "run"), [case[1:] for case in RUNS], ids=[case[0] for case in RUNS])
-def test_a_split_that_comes_back_is_a_new_one_where_no_epoch_is_told(steps: str, metadata: Any, run: int) -> None:
+def test_a_split_that_comes_back_is_a_new_one_where_no_epoch_is_given(steps: str, metadata: Any, run: int) -> None:
     now = [0.0]
     flag = memory(lambda: now[0])
     for step in steps.split():
@@ -250,7 +250,7 @@ def test_split_reasons_are_the_providers_own_words() -> None:
     provider = Says(lambda flag, key: on("FALLTHROUGH"))
     with patient(provider, tracker, split_reasons={"FALLTHROUGH", "RULE_MATCH"}) as gate:
         gate.is_feature_enabled("u1", FLAG)
-    assert tracker.told() == [("treatment", "SPLIT", 0)]
+    assert tracker.emitted() == [("treatment", "SPLIT", 0)]
 
 
 def test_after_close_the_answer_is_the_old_flow() -> None:
@@ -301,7 +301,7 @@ def test_provider_events_decide_staleness(emit: Any, served: bool) -> None:
     with patient(provider, tracker) as gate:
         emit(provider)
         assert gate.is_feature_enabled("u1", FLAG) is served
-        assert [reason for _, reason, _ in tracker.told()] == ["SPLIT" if served else "STALE"]
+        assert [reason for _, reason, _ in tracker.emitted()] == ["SPLIT" if served else "STALE"]
     assert (provider.begun, provider.ended) == (1, 1)
 
 
@@ -311,9 +311,9 @@ def test_provider_events_decide_staleness(emit: Any, served: bool) -> None:
     ids=["now", "within", "too old", "in the future", "never"],
 )
 def test_the_time_of_the_last_fetch_decides_staleness(age: float | None, served: bool) -> None:
-    told = None if age is None else time.time() - age
+    synced = None if age is None else time.time() - age
     tracker = Recorder()
-    with patient(Says(lambda flag, key: on()), tracker, synced_at=lambda: told) as gate:
+    with patient(Says(lambda flag, key: on()), tracker, synced_at=lambda: synced) as gate:
         assert gate.is_feature_enabled("u1", FLAG) is served
         assert gate.stats().stale is not served
 
@@ -363,4 +363,4 @@ def test_openfeatures_own_provider_and_its_hooks() -> None:
     with patient(InMemoryProvider(flags), tracker) as gate:
         assert gate.is_feature_enabled("u1", FLAG) is True
         assert gate.is_feature_enabled("u1", "other") is False
-    assert tracker.told() == [("treatment", "STATIC", 6), ("control", "ERROR", 0)]
+    assert tracker.emitted() == [("treatment", "STATIC", 6), ("control", "ERROR", 0)]

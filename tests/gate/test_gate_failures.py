@@ -11,7 +11,7 @@ import pytest
 from gate_doubles import FLAG, Hangs, Recorder, Says, eventually, off, on, patient
 
 from gtm_dagster.gate import controller as gate
-from gtm_dagster.gate.breaker import Admission, Breaker
+from gtm_dagster.gate.breaker import Breaker, Permit
 from gtm_dagster.gate.freshness import Freshness
 from gtm_dagster.gate.workers import DeadlineExceeded, Workers
 from gtm_dagster.rollout import RolloutController
@@ -55,7 +55,7 @@ def test_scenario_21_hung_evaluation_serves_the_old_flow_and_recovers(hangs: Han
         assert time.monotonic() - healed <= 5.0
         assert hangs.waiting == asked.stats().stuck >= 3
         assert asked.stats().answers["TIMEOUT"] == 3
-    reasons = [reason for _, reason, _ in tracker.told()]
+    reasons = [reason for _, reason, _ in tracker.emitted()]
     assert (reasons.count("TIMEOUT"), reasons.count("SPLIT")) == (3, 1)
     assert reasons.count("BREAKER") == 101, "once for each unit, however often it asked"
 
@@ -116,7 +116,7 @@ def test_errors_of_one_flag_open_its_own_breaker_only(monkeypatch: pytest.Monkey
         assert not asked.stats().breaker_open
         broken.clear()
         eventually(lambda: asked.is_feature_enabled("u1", "torn"))
-    reasons = [reason for _, reason, _ in tracker.told()]
+    reasons = [reason for _, reason, _ in tracker.emitted()]
     assert reasons == ["ERROR", "SPLIT", "BREAKER", "SPLIT"]
 
 
@@ -158,7 +158,7 @@ class Threaded(Says):
 
 
 FORKS = [
-    ("made in the parent: nobody refreshes it", lambda: Threaded(), False),
+    ("started in the parent: nobody refreshes it", lambda: Threaded(), False),
     ("a function that makes one", lambda: Threaded, True),
     ("nothing to start", lambda: Says(lambda flag, key: on()), True),
 ]
@@ -185,15 +185,15 @@ def test_breaker_states() -> None:
     assert [breaker.failed(), breaker.failed()] == [False, False]
     breaker.succeeded()
     assert [breaker.failed(), breaker.failed(), breaker.failed()] == [False, False, True]
-    assert breaker.admit() is Admission.REFUSED
+    assert breaker.permit() is Permit.REFUSED
     breaker.succeeded()
     assert breaker.is_open, "an answer that was under way does not close it"
     clock.now += 4
-    assert [breaker.admit(), breaker.admit()] == [Admission.PROBE, Admission.REFUSED]
+    assert [breaker.permit(), breaker.permit()] == [Permit.PROBE, Permit.REFUSED]
     clock.now += 4
-    assert breaker.admit() is Admission.PROBE, "the probe before never came back"
+    assert breaker.permit() is Permit.PROBE, "the probe before never came back"
     assert [breaker.probed(), breaker.probed()] == [True, False]
-    assert breaker.admit() is Admission.ASK
+    assert breaker.permit() is Permit.ASK
 
 
 def test_freshness_over_time() -> None:

@@ -54,7 +54,7 @@ def test_half_of_the_units_are_treated_and_stay_so(flags: Path) -> None:
     with gate_over(flags, Recorder()) as gate:  # another process would say the same
         assert served(gate, range(0, 20_000, 20)) == first[::20]
     assert len(tracker.events) == 20_000
-    assert set(tracker.told()) == {("treatment", "SPLIT", 3), ("control", "SPLIT", 3)}
+    assert set(tracker.emitted()) == {("treatment", "SPLIT", 3), ("control", "SPLIT", 3)}
 
 
 def test_a_larger_share_moves_nobody_out_of_the_treatment(flags: Path) -> None:
@@ -65,10 +65,10 @@ def test_a_larger_share_moves_nobody_out_of_the_treatment(flags: Path) -> None:
         eventually(lambda: sum(served(gate)) > sum(before))
         after = served(gate)
     assert all(late for early, late in zip(before, after, strict=True) if early)
-    assert len(tracker.events) == 40, "the same epoch: who was told is not told again"
+    assert len(tracker.events) == 40, "the same epoch: whose exposure was emitted is not emitted again"
 
 
-def test_turned_off_is_static_and_a_new_epoch_is_told_again(flags: Path) -> None:
+def test_turned_off_is_static_and_a_new_epoch_is_emitted_again(flags: Path) -> None:
     tracker = Recorder()
     with gate_over(flags, tracker) as gate:
         assert any(served(gate))
@@ -79,7 +79,7 @@ def test_turned_off_is_static_and_a_new_epoch_is_told_again(flags: Path) -> None
         write(flags, split_flags(epoch=4))
         eventually(lambda: any(served(gate)))
         served(gate)
-    reasons = [(reason, epoch) for _, reason, epoch in tracker.told()]
+    reasons = [(reason, epoch) for _, reason, epoch in tracker.emitted()]
     assert [reasons.count(each) for each in (("SPLIT", 3), ("STATIC", 3), ("SPLIT", 4))] == [40, 40, 40]
 
 
@@ -106,7 +106,7 @@ def test_a_broken_file_is_served_until_the_staleness_limit(flags: Path, break_it
         assert gate.stats().stale
         write(flags, split_flags(100), newer_than=newest + 1)
         eventually(lambda: all(served(gate)))
-    reasons = [reason for _, reason, _ in tracker.told()]
+    reasons = [reason for _, reason, _ in tracker.emitted()]
     assert (reasons.count("SPLIT"), reasons.count("STALE")) == (40, 40)
 
 

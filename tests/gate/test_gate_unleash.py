@@ -52,12 +52,12 @@ class Server:
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    held = Server()
+    fake = Server()
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            status, headers, body = held.answer(self.headers.get("If-None-Match"))
-            held.answers.append(status)
+            status, headers, body = fake.answer(self.headers.get("If-None-Match"))
+            fake.answers.append(status)
             self.reply(status, headers, body)
 
         def do_POST(self) -> None:
@@ -75,10 +75,10 @@ def server() -> Iterator[Server]:
             pass
 
     listening = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    held.url = f"http://127.0.0.1:{listening.server_address[1]}/api"
+    fake.url = f"http://127.0.0.1:{listening.server_address[1]}/api"
     thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
-    yield held
+    yield fake
     listening.shutdown()
     listening.server_close()
     thread.join()
@@ -115,13 +115,13 @@ def cached(folder: Path, age: float | None) -> None:
         cache.set(SYNCED, time.time() - age)
 
 
-def test_both_arms_of_a_split_are_told_as_such(server: Server, tmp_path: Path) -> None:
+def test_both_arms_of_a_split_are_emitted_as_such(server: Server, tmp_path: Path) -> None:
     tracker = Recorder()
     with gate_over(server.url, tmp_path, tracker) as gate:
         first = served(gate, range(2000))
         assert served(gate, range(2000)) == first
     assert 0.45 < sum(first) / len(first) < 0.55
-    assert set(tracker.told()) == {("treatment", "SPLIT", 0), ("control", "SPLIT", 0)}
+    assert set(tracker.emitted()) == {("treatment", "SPLIT", 0), ("control", "SPLIT", 0)}
 
 
 def test_turned_off_is_seen_and_is_no_split(server: Server, tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_turned_off_is_seen_and_is_no_split(server: Server, tmp_path: Path) -> N
         assert any(served(gate))
         server.state = state(feature(enabled=False))
         eventually(lambda: not any(served(gate)))
-    assert tracker.told()[-1] == ("control", "STATIC", 0)
+    assert tracker.emitted()[-1] == ("control", "STATIC", 0)
 
 
 def test_an_unchanged_flag_stays_fresh(server: Server, tmp_path: Path) -> None:
@@ -193,9 +193,9 @@ DIVIDED = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("told", "divided"), [case[1:] for case in DIVIDED], ids=[case[0] for case in DIVIDED])
-def test_which_features_divide_their_units(told: dict[str, Any], divided: bool) -> None:
-    assert splits(json.dumps(state(told))) == {FLAG: divided}
+@pytest.mark.parametrize(("feature", "divided"), [case[1:] for case in DIVIDED], ids=[case[0] for case in DIVIDED])
+def test_which_features_divide_their_units(feature: dict[str, Any], divided: bool) -> None:
+    assert splits(json.dumps(state(feature))) == {FLAG: divided}
 
 
 @pytest.mark.parametrize("text", [None, "", "{", "{}"], ids=repr)

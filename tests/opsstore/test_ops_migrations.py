@@ -13,7 +13,7 @@ import pytest
 from profiles import slow_but
 from sqlalchemy import create_engine, inspect, text
 
-from gtm_dagster.opsstore import GuardProgress, OpsStore, OpsStoreError, tables
+from gtm_dagster.opsstore import GuardProgress, OpsStore, OpsStoreError, ops_tables
 from gtm_dagster.opsstore.ops_migrations import MIGRATIONS
 
 NAMES = [migration.name for migration in MIGRATIONS]
@@ -115,7 +115,7 @@ def test_the_tables_queries_use_are_the_tables_migrations_make(url, tmp_path):
     OpsStore(url).close()
     declared = f"sqlite:///{tmp_path / 'declared.db'}" if url.startswith("sqlite") else another_database(url)
     engine = create_engine(declared)
-    tables.metadata.create_all(engine)
+    ops_tables.metadata.create_all(engine)
     engine.dispose()
     by_migrations, by_declaration = schema(url), schema(declared)
     for found in (by_migrations, by_declaration):

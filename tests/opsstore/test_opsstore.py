@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import update
 
 from gtm_dagster.eventlog import Position
-from gtm_dagster.opsstore import OpsStore, OpsStoreError, ProducerRow, tables
+from gtm_dagster.opsstore import OpsStore, OpsStoreError, ProducerRow, ops_tables
 
 KEY = "checkout:payment_completed:production"
 
@@ -97,12 +97,12 @@ def test_a_history_that_was_changed_is_found(store, harm, reason):
     for version in range(1, 4):
         assert store.move(KEY, version, "ARMED", actor="a", reason="r", at_us=9, detail={"log_e": 1.5})
     assert store.check_chain(KEY)
-    chosen = (tables.guard_history.c.guard == KEY, tables.guard_history.c.version == 3)
+    chosen = (ops_tables.guard_history.c.guard == KEY, ops_tables.guard_history.c.version == 3)
     with store.transaction() as con:
         con.execute(
-            update(tables.guard_history).where(*chosen).values(**harm)
+            update(ops_tables.guard_history).where(*chosen).values(**harm)
             if harm
-            else tables.guard_history.delete().where(*chosen)
+            else ops_tables.guard_history.delete().where(*chosen)
         )
     assert not store.check_chain(KEY), reason
 

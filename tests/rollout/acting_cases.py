@@ -1,4 +1,4 @@
-"""A guard with planted counts, a flag in a file or with a scripted provider, and a clock that only moves when told."""
+"""A guard with planted counts, a flag in a file or with a scripted provider, and a clock that only moves when asked."""
 
 from __future__ import annotations
 
@@ -11,14 +11,18 @@ import msgspec
 from traffic_cases import drawn, steady
 
 from gtm_dagster.opsstore import OpsStore, ProducerRow
+from gtm_dagster.rollout.control.acting import claim, turn_off, verify
 from gtm_dagster.rollout.control.arming import rearm
-from gtm_dagster.rollout.control.context import GuardContext
+from gtm_dagster.rollout.control.guard_context import GuardContext, StepResult
 from gtm_dagster.rollout.guard.counts import SLOT_US, Counts
+from gtm_dagster.rollout.guard.decide import episode_id
 from gtm_dagster.rollout.providers import Capabilities, FlagState, ProviderError
 from gtm_dagster.rollout.providers.flagd import Flagd, set_split
-from gtm_dagster.settings import Guard, Settings
+from gtm_dagster.settings import Guard, Notify, Settings
 
 GUARD = Guard("checkout-v2", "payment_completed")
+EPISODE = episode_id(GUARD.key, 1)
+SINK = (Notify("webhook", url="http://127.0.0.1:9/hook"),)
 MINUTE = 60_000_000
 
 
@@ -130,3 +134,37 @@ class Scripted:
     def evaluate(self, flag: str, environment: str, units: Sequence[str]) -> list[bool]:
         self._fault("evaluate")
         return [self.state.enabled or self.serves_new for _ in units]
+
+
+def down(times: int, retry: bool = True) -> list[ProviderError]:
+    """Errors of the next calls."""
+    return [ProviderError("scripted: 500", retry=retry) for _ in range(times)]
+
+
+def through(context: GuardContext, watermark_us: int, attempt: int = 1) -> StepResult:
+    """The whole run; the step it ended at."""
+    for step in (
+        lambda: claim(context, EPISODE, attempt, watermark_us, f"run-{attempt}"),
+        lambda: turn_off(context, EPISODE),
+        lambda: verify(context, EPISODE, f"run-{attempt}"),
+    ):
+        step_result = step()
+        if not step_result.proceed:
+            break
+    return step_result
+
+
+def states(store: OpsStore) -> list[str]:
+    """The states the guard was moved to, oldest first."""
+    return [move.to_state for move in store.history(GUARD.key)]
+
+
+def scripted(
+    folder: Path, store: OpsStore, writer: Scripted | None = None, **more: Any
+) -> tuple[GuardContext, int, Scripted, Clock]:
+    """An armed guard at a scripted provider, with the watermark of its breach and the clock."""
+    clock = Clock()
+    settings = settings_for(folder, notify=SINK)
+    writer = writer or Scripted()
+    context, watermark = armed(settings, store, broken(), writer=writer, now_us=clock, sleep=clock.sleep, **more)
+    return context, watermark, writer, clock

@@ -42,8 +42,8 @@ def visits(path: Path, drop: float, begin: datetime = BEGIN, name: str = "") -> 
 
 
 def event(event_id: str, name: str, at: datetime, user: str, properties: dict[str, Any]) -> str:
-    told = {"event_id": event_id, "event_name": name, "timestamp": at.isoformat(), "user_id": user}
-    return json.dumps({**told, "properties": properties, "context": {"device_type": "api"}})
+    document = {"event_id": event_id, "event_name": name, "timestamp": at.isoformat(), "user_id": user}
+    return json.dumps({**document, "properties": properties, "context": {"device_type": "api"}})
 
 
 @pytest.fixture
@@ -52,28 +52,28 @@ def gtm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GTM_STATE_DIR", str(tmp_path / ".gtm"))
 
-    def told(*arguments: str) -> tuple[int, Any]:
+    def run_json(*arguments: str) -> tuple[int, Any]:
         capsys.readouterr()
         code = run(list(arguments))
         out, err = capsys.readouterr()
         return code, json.loads(out) if out else err
 
-    return told
+    return run_json
 
 
 @pytest.mark.parametrize(("drop", "rolled_back"), [(0.6, True), (1.0, True), (0.0, False)])
 def test_a_known_past_is_judged_as_it_was(gtm: Any, tmp_path: Path, drop: float, rolled_back: bool) -> None:
     counted = visits(tmp_path / "past.ndjson", drop)
     assert gtm("import", "past.ndjson", "--json")[0] == 0
-    code, told = gtm("guard", "backtest", "--flag", "checkout-v2", "--json")
-    assert code == 0 and told["would_roll_back"] is rolled_back
-    assert {name: told[name] for name in counted} == counted
+    code, result = gtm("guard", "backtest", "--flag", "checkout-v2", "--json")
+    assert code == 0 and result["would_roll_back"] is rolled_back
+    assert {name: result[name] for name in counted} == counted
     if rolled_back:
-        decided = datetime.fromisoformat(told["decided_at"])
+        decided = datetime.fromisoformat(result["decided_at"])
         assert BEGIN + timedelta(minutes=5) < decided <= BEGIN + timedelta(minutes=20)
-        assert abs(told["estimate"] - drop) <= 0.2 and told["peak_log_e"] > 9
+        assert abs(result["estimate"] - drop) <= 0.2 and result["peak_log_e"] > 9
     else:
-        assert told["decided_at"] is None and told["peak_log_e"] < 9
+        assert result["decided_at"] is None and result["peak_log_e"] < 9
 
 
 def test_importing_it_again_changes_nothing(gtm: Any, tmp_path: Path) -> None:
@@ -103,12 +103,12 @@ def test_a_part_of_the_past(gtm: Any, tmp_path: Path) -> None:
 def test_the_table_tells_every_moment(gtm: Any, tmp_path: Path) -> None:
     visits(tmp_path / "past.ndjson", 0.6)
     gtm("import", "past.ndjson", "--json")
-    told = gtm("guard", "backtest", "--flag", "checkout-v2", "--table", "--json")[1]
-    rows = told["ticks"]
+    result = gtm("guard", "backtest", "--flag", "checkout-v2", "--table", "--json")[1]
+    rows = result["ticks"]
     assert len(rows) > 100 and any(row["above"] for row in rows)
-    assert max(row["log_e"] for row in rows) == pytest.approx(told["peak_log_e"])
+    assert max(row["log_e"] for row in rows) == pytest.approx(result["peak_log_e"])
 
 
-def test_a_flag_nobody_was_exposed_to_is_told(gtm: Any) -> None:
+def test_a_flag_nobody_was_exposed_to_is_named(gtm: Any) -> None:
     code, error = gtm("guard", "backtest", "--flag", "nothing", "--json")
     assert code == 1 and "nothing: no exposure by a split has landed" in error

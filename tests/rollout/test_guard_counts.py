@@ -46,12 +46,12 @@ moments = st.integers(0, 90 * 60).map(lambda second: second * 1_000_000)
 
 @given(st.lists(st.tuples(units, st.integers(0, 1), moments)), st.lists(st.tuples(units, moments)), st.randoms())
 def test_order_and_duplicates_change_nothing(exposures: list, conversions: list, chance: random.Random) -> None:
-    told = count_units(exposures, conversions, WINDOW, MINUTE).rows()
+    rows = count_units(exposures, conversions, WINDOW, MINUTE).rows()
     again = exposures + exposures[:3], conversions + conversions[:3]
     for part in again:
         chance.shuffle(part)
-    assert count_units(*again, WINDOW, MINUTE).rows() == told
-    assert sum(n for _, _, age, n in told if age < 0) == len({unit for unit, _, _ in exposures})
+    assert count_units(*again, WINDOW, MINUTE).rows() == rows
+    assert sum(n for _, _, age, n in rows if age < 0) == len({unit for unit, _, _ in exposures})
 
 
 def test_rows_and_json_keep_everything() -> None:

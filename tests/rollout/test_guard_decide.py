@@ -6,7 +6,8 @@ import pytest
 
 from gtm_dagster.rollout.guard.counts import Counts
 from gtm_dagster.rollout.guard.decide import Signals, decide, episode_id
-from gtm_dagster.rollout.guard.detector import Rule, Verdict, detect
+from gtm_dagster.rollout.guard.rule import Rule
+from gtm_dagster.rollout.guard.verdict import Verdict, detect
 
 RULE = Rule()
 EMPTY = detect(Counts.from_rows([], 0), RULE)

@@ -10,7 +10,9 @@ from traffic_cases import PER_MINUTE, between, drawn, steady, until
 
 from gtm_dagster.rollout.guard.cells import age_edges, cells_of
 from gtm_dagster.rollout.guard.counts import SLOT_US, Counts
-from gtm_dagster.rollout.guard.detector import Rule, decided_us, detect, trace
+from gtm_dagster.rollout.guard.detector import decided_us, trace
+from gtm_dagster.rollout.guard.rule import Rule
+from gtm_dagster.rollout.guard.verdict import detect
 from gtm_dagster.settings import Guard
 
 RULE = Rule()
@@ -32,7 +34,7 @@ def rows(control: int, treated: int, control_hits: int = 0, treated_hits: int = 
 
 
 @pytest.mark.parametrize(
-    ("told", "reason"),
+    ("counted", "reason"),
     [
         ([], "no exposures counted yet"),
         (rows(100, 0, 20, 0), "no treated units yet"),
@@ -42,8 +44,8 @@ def rows(control: int, treated: int, control_hits: int = 0, treated_hits: int = 
         (rows(100, 100, 0, 20), "no control conversion"),
     ],
 )
-def test_nothing_to_compare_is_told_and_never_fires(told: list, reason: str) -> None:
-    verdict = detect(Counts.from_rows(told, 60 * MINUTE), RULE)
+def test_nothing_to_compare_has_a_reason_and_never_fires(counted: list, reason: str) -> None:
+    verdict = detect(Counts.from_rows(counted, 60 * MINUTE), RULE)
     assert verdict.estimate is None and not verdict.fires and reason in verdict.reason
     assert verdict.log_e <= verdict.log_budget
 
@@ -83,19 +85,19 @@ def test_the_past_is_never_judged_anew(delay: float) -> None:
 
 def test_the_verdict_is_the_end_of_the_trace() -> None:
     counts = drawn(5, per_minute=50, rate=0.2, minutes=45, treated=steady(0.5))
-    verdict, told = detect(counts, RULE), trace(counts, RULE)
-    assert verdict.log_e == told.log_e[-1] and verdict.estimate == told.estimate[-1]
-    assert verdict.peak_log_e == told.log_e.max() and verdict.fires == told.fires[-1]
+    verdict, history = detect(counts, RULE), trace(counts, RULE)
+    assert verdict.log_e == history.log_e[-1] and verdict.estimate == history.estimate[-1]
+    assert verdict.peak_log_e == history.log_e.max() and verdict.fires == history.fires[-1]
 
 
 def test_a_small_block_is_the_weighted_mean_of_its_bets() -> None:
     """One block, one age, one restart: the statistic by hand."""
-    from gtm_dagster.rollout.guard.detector import BET_WEIGHTS, BETS
-    from gtm_dagster.rollout.guard.e_process import log_e
+    from gtm_dagster.rollout.guard.e_process import log_e_values
+    from gtm_dagster.rollout.guard.log_e_path import BET_WEIGHTS, BETS
 
     counts = Counts.from_rows(rows(10, 8, 4, 1), SLOT_US * 2)
     one, rate = np.ones(1), np.full(1, 0.05)
-    bets = [log_e(8 * one, one, 10 * one, 4 * one, rate, 1 - b * 0.925, 0.075)[0] for b in BETS]
+    bets = [log_e_values(8 * one, one, 10 * one, 4 * one, rate, 1 - b * 0.925, 0.075)[0] for b in BETS]
     assert sum(BET_WEIGHTS) == pytest.approx(1.0), "more than one stake would break the budget"
     weight = 1.0 + 0.5 + 0.5 / 12
     assert detect(counts, RULE).log_e == pytest.approx(np.log(weight * np.dot(BET_WEIGHTS, np.exp(bets))), abs=1e-12)
@@ -118,8 +120,8 @@ def test_scenario_15_a_drop_of_four_minutes_is_over_before_it_counts(seed: int) 
 @pytest.mark.parametrize("seed", range(5))
 def test_scenarios_6_and_10_no_treated_conversion_at_all(seed: int) -> None:
     counts = drawn(seed, per_minute=100, rate=0.2, minutes=30, treated=steady(0.0))
-    told = minutes_to(counts)
-    assert told is not None and told <= 9
+    minutes = minutes_to(counts)
+    assert minutes is not None and minutes <= 9
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -138,8 +140,8 @@ def test_scenario_9_no_treated_exposures_are_no_drop(seed: int) -> None:
 def test_the_hold_is_counted_on_the_stream() -> None:
     """A watermark that stands still holds every timer; one that moves on carries them."""
     counts = drawn(2, per_minute=100, rate=0.2, minutes=60, treated=steady(0.1))
-    told = trace(counts, RULE)
-    begun = int(told.times_us[np.flatnonzero(told.above)[0]])
+    history = trace(counts, RULE)
+    begun = int(history.times_us[np.flatnonzero(history.above)[0]])
     early = until(counts, begun // SLOT_US)
     assert detect(early, RULE).above_minutes == 0.0 and not detect(early, RULE).fires
     assert detect(replace(early, watermark_us=begun + 5 * MINUTE), RULE).above_minutes >= 4.9
@@ -148,20 +150,20 @@ def test_the_hold_is_counted_on_the_stream() -> None:
 @pytest.mark.parametrize(("hold", "later"), [(0.0, 0.0), (5.0, 5.0), (20.0, 20.0)])
 def test_hold_minutes_delay_the_decision_by_themselves(hold: float, later: float) -> None:
     counts = drawn(2, per_minute=100, rate=0.2, minutes=60, treated=steady(0.05))
-    at_once, held = (
+    at_once, after_hold = (
         minutes_to(counts, replace(RULE, hold_minutes=0)),
         minutes_to(counts, replace(RULE, hold_minutes=hold)),
     )
-    assert at_once is not None and held == pytest.approx(at_once + later, abs=0.3)
+    assert at_once is not None and after_hold == pytest.approx(at_once + later, abs=0.3)
 
 
 @pytest.mark.parametrize(
-    ("share", "actual", "held"), [(0.5, 0.5, False), (0.5, 0.45, True), (0.1, 0.1, False), (None, 0.3, False)]
+    ("share", "actual", "broken"), [(0.5, 0.5, False), (0.5, 0.45, True), (0.1, 0.1, False), (None, 0.3, False)]
 )
-def test_scenario_25_a_split_that_is_not_the_planned_one(share: float | None, actual: float, held: bool) -> None:
+def test_scenario_25_a_split_that_is_not_the_planned_one(share: float | None, actual: float, broken: bool) -> None:
     counts = drawn(1, per_minute=100, rate=0.2, minutes=60, treated=steady(0.8), share=actual)
     rule = Rule.of(Guard("f", "c", treated_share=share))
-    assert (detect(counts, rule).srm_log_e > np.log(1000)) == held
+    assert (detect(counts, rule).srm_log_e > np.log(1000)) == broken
 
 
 def test_a_ramp_is_no_broken_split_when_the_plan_tells_its_steps() -> None:
@@ -194,8 +196,8 @@ def test_age_bins_end_with_the_window(window: float, edges: list[int]) -> None:
 def blocks_of(exposed: list[tuple[int, int]]) -> list[tuple[int, int, int]]:
     """(slot of completion, control, treated) of each block of these (control, treated) units a slot."""
     arms = ("control", "treatment")
-    told = [(slot, arm, -1, n) for slot, units in enumerate(exposed) for arm, n in zip(arms, units, strict=True)]
-    cells = cells_of(Counts.from_rows(told, 400 * SLOT_US), 0.25)
+    counted = [(slot, arm, -1, n) for slot, units in enumerate(exposed) for arm, n in zip(arms, units, strict=True)]
+    cells = cells_of(Counts.from_rows(counted, 400 * SLOT_US), 0.25)
     return list(zip(cells.end_slot, cells.control, cells.treated, strict=True))
 
 
@@ -228,5 +230,5 @@ def test_blocks_are_cut_without_a_look_ahead(exposed: list, until_slot: int) -> 
 
 def test_cohorts_older_than_a_week_are_left_out() -> None:
     week = 7 * 24 * 60 * 60 * 1_000_000
-    told = rows(50, 50, 20, 0) + rows(50, 50, 10, 10, slot=week // SLOT_US + 100)
-    assert detect(Counts.from_rows(told, week + 200 * SLOT_US), RULE).estimate == pytest.approx(0.0)
+    counted = rows(50, 50, 20, 0) + rows(50, 50, 10, 10, slot=week // SLOT_US + 100)
+    assert detect(Counts.from_rows(counted, week + 200 * SLOT_US), RULE).estimate == pytest.approx(0.0)

@@ -1,4 +1,4 @@
-"""What a guard may promise: the information bounds are facts, the detector's own delays are held to simulation."""
+"""What a guard may promise: the information bounds are facts, the detector's own delays are compared with simulation."""
 
 import math
 
@@ -8,16 +8,17 @@ from profiles import slow_but
 from traffic_cases import drawn, steady
 
 from gtm_dagster.rollout.guard.bounds import (
-    mde,
-    minutes_to_evidence,
+    minimum_detectable_effect,
+    minutes_to_proof,
     smallest_drop,
     treated_visitors_needed,
     visitors_needed,
-    visitors_to_evidence,
+    visitors_to_proof,
 )
-from gtm_dagster.rollout.guard.detector import Rule
-from gtm_dagster.rollout.guard.planner import Traffic, duration, observed_traffic, percent_up, plan
-from gtm_dagster.rollout.guard.simulate import Scenario, simulate
+from gtm_dagster.rollout.guard.guarded_traffic import Traffic, observed_traffic
+from gtm_dagster.rollout.guard.planner import duration, percent_up, plan
+from gtm_dagster.rollout.guard.rule import Rule
+from gtm_dagster.rollout.guard.simulation import Scenario, simulate
 
 ONE_PERCENT = math.log(100)
 YEAR = 8760.0
@@ -63,17 +64,17 @@ def test_a_drop_within_the_margin_is_never_proven() -> None:
 
 
 @pytest.mark.parametrize(
-    ("base", "pace", "minutes", "told"),
+    ("base", "pace", "minutes", "least"),
     [
         (0.1, 10, 15, None), (0.1, 10, 60, 0.83), (0.1, 10, 240, 0.49), (0.1, 10, 1440, 0.22),
         (0.1, 100, 5, 0.88), (0.1, 100, 60, 0.33), (0.2, 1, 240, 0.88), (0.2, 100, 5, 0.68),
         (0.5, 10, 15, 0.69), (0.5, 100, 5, 0.40), (0.5, 100, 1440, 0.02),
     ],
 )  # fmt: skip
-def test_the_smallest_drop_a_perfect_test_sees(base: float, pace: float, minutes: float, told: float | None) -> None:
+def test_the_smallest_drop_a_perfect_test_sees(base: float, pace: float, minutes: float, least: float | None) -> None:
     """One false alarm a year, 15 % more evidence than the bound, no margin."""
     found = smallest_drop(base, pace * minutes, 0.5, 1.15 * math.log(YEAR))
-    assert found == (None if told is None else pytest.approx(told, abs=0.006))
+    assert found == (None if least is None else pytest.approx(least, abs=0.006))
 
 
 DELAYS = [
@@ -82,12 +83,12 @@ DELAYS = [
 ]  # fmt: skip
 
 
-def held_to_simulation(case: tuple[float, ...], runs: int, within: float) -> None:
+def compare_with_simulation(case: tuple[float, ...], runs: int, within: float) -> None:
     pace, base, drop, share, delay = case
-    told = [
-        minutes_to_evidence(base, pace, share, drop, YEAR, 0.15, delay_minutes=delay, quantile=q) for q in (0.5, 0.9)
+    delays = [
+        minutes_to_proof(base, pace, share, drop, YEAR, 0.15, delay_minutes=delay, quantile=q) for q in (0.5, 0.9)
     ]
-    median, p90 = told
+    median, p90 = delays
     assert median is not None and p90 is not None
     hours = min(3 * p90 / 60, 160)
     found = simulate(Scenario(pace, share, base, drop, hours, delay_minutes=delay), Rule(), runs, 3).evidence
@@ -97,22 +98,22 @@ def held_to_simulation(case: tuple[float, ...], runs: int, within: float) -> Non
 
 @pytest.mark.parametrize("case", [DELAYS[1], DELAYS[2], DELAYS[6]], ids=str)
 def test_the_planned_delay_is_the_simulated_one_roughly(case: tuple[float, ...]) -> None:
-    held_to_simulation(case, 40, 0.35)
+    compare_with_simulation(case, 40, 0.35)
 
 
 @pytest.mark.simulation
 @pytest.mark.parametrize("case", DELAYS, ids=str)
 def test_the_planned_delay_is_the_simulated_one(case: tuple[float, ...]) -> None:
-    held_to_simulation(case, 300, 0.20)
+    compare_with_simulation(case, 300, 0.20)
 
 
 def test_more_traffic_drop_or_evidence_changes_the_delay_the_right_way() -> None:
     def minutes(
         pace: float = 100, share: float = 0.5, drop: float = 0.3, budget: float = YEAR, q: float = 0.5
     ) -> float:
-        told = minutes_to_evidence(0.2, pace, share, drop, budget, 0.15, quantile=q)
-        assert told is not None
-        return told
+        needed = minutes_to_proof(0.2, pace, share, drop, budget, 0.15, quantile=q)
+        assert needed is not None
+        return needed
 
     assert minutes(pace=200) < minutes() < minutes(pace=50)
     assert minutes(drop=0.5) < minutes() < minutes(drop=0.2)
@@ -122,19 +123,19 @@ def test_more_traffic_drop_or_evidence_changes_the_delay_the_right_way() -> None
 
 
 def test_late_conversions_delay_the_proof_by_about_their_delay() -> None:
-    at_once, late = (minutes_to_evidence(0.2, 100, 0.5, 0.3, YEAR, 0.15, delay_minutes=d) for d in (0.0, 10.0))
+    at_once, late = (minutes_to_proof(0.2, 100, 0.5, 0.3, YEAR, 0.15, delay_minutes=d) for d in (0.0, 10.0))
     assert at_once is not None and late is not None and late - at_once == pytest.approx(10.0, abs=1.0)
 
 
 def test_the_least_drop_falls_with_time_and_never_below_the_threshold() -> None:
-    told = [mde(0.2, 100, 0.5, minutes, YEAR, 0.15) for minutes in (1, 5, 60, 1440, 100_000)]
-    assert told[0] is None, "one minute proves nothing"
-    least = [drop for drop in told if drop is not None]
+    effects = [minimum_detectable_effect(0.2, 100, 0.5, minutes, YEAR, 0.15) for minutes in (1, 5, 60, 1440, 100_000)]
+    assert effects[0] is None, "one minute proves nothing"
+    least = [drop for drop in effects if drop is not None]
     assert least == sorted(least, reverse=True) and least[-1] == 0.15
 
 
 @pytest.mark.parametrize(
-    ("drop", "minutes", "pace", "kept", "told"),
+    ("drop", "minutes", "pace", "kept", "words"),
     [
         (0.9, 10, 100, True, ""),
         (0.15, 5, 10, False, "a breach is held for 5 minutes"),
@@ -146,12 +147,12 @@ def test_the_least_drop_falls_with_time_and_never_below_the_threshold() -> None:
     ],
 )  # fmt: skip
 def test_a_promise_is_one_that_nine_of_ten_drops_keep(
-    drop: float, minutes: float, pace: float, kept: bool, told: str
+    drop: float, minutes: float, pace: float, kept: bool, words: str
 ) -> None:
-    made = plan(Traffic(pace, 0.5, 0.2), **DEFAULTS, promise=(drop, minutes))
-    assert made.promise is not None and made.promise.kept == kept
-    assert (made.refused is None) == kept
-    assert told in (made.refused or "")
+    planned = plan(Traffic(pace, 0.5, 0.2), **DEFAULTS, promise=(drop, minutes))
+    assert planned.promise is not None and planned.promise.kept == kept
+    assert (planned.refused is None) == kept
+    assert words in (planned.refused or "")
 
 
 @pytest.mark.parametrize(("drop", "minutes"), slow_but(1, (0.9, 10.0), (0.5, 30.0), (0.3, 60.0)))
@@ -160,23 +161,23 @@ def test_the_traffic_a_promise_needs_keeps_it(drop: float, minutes: float) -> No
     assert needed is not None and needed.needed_visitors_per_minute is not None
     for factor, kept in ((1.01, True), (0.99, False)):
         pace = needed.needed_visitors_per_minute * factor
-        told = plan(Traffic(pace, 0.5, 0.2), **DEFAULTS, promise=(drop, minutes)).promise
-        assert told is not None and told.kept == kept
+        promise = plan(Traffic(pace, 0.5, 0.2), **DEFAULTS, promise=(drop, minutes)).promise
+        assert promise is not None and promise.kept == kept
 
 
 @pytest.mark.parametrize(("share", "missing"), [(1.0, "control"), (0.0, "treated")])
 def test_without_one_of_the_arms_nothing_is_promised(share: float, missing: str) -> None:
-    told = plan(Traffic(100, share, 0.2), **DEFAULTS)
-    assert told.refused is not None and f"no {missing} arm" in told.refused
-    assert all(e.median_minutes is None for e in told.expectations)
+    planned = plan(Traffic(100, share, 0.2), **DEFAULTS)
+    assert planned.refused is not None and f"no {missing} arm" in planned.refused
+    assert all(e.median_minutes is None for e in planned.expectations)
 
 
-def test_a_flow_given_to_everybody_is_told_what_to_hold_back() -> None:
+def test_a_flow_given_to_everybody_is_advised_to_hold_visitors_back() -> None:
     (advice,) = plan(Traffic(100, 1.0, 0.2), **DEFAULTS).advice
     assert "5% held back" in advice and "50% held back" in advice
 
 
-def test_a_thin_treated_arm_is_told_its_price_and_an_even_one_nothing() -> None:
+def test_a_thin_treated_arm_learns_its_price_and_an_even_one_nothing() -> None:
     (advice,) = plan(Traffic(100, 0.02, 0.2), **DEFAULTS).advice
     assert "at an even split" in advice
     assert plan(Traffic(100, 0.5, 0.2), **DEFAULTS).advice == ()
@@ -184,9 +185,13 @@ def test_a_thin_treated_arm_is_told_its_price_and_an_even_one_nothing() -> None:
 
 def test_scenario_7_thin_traffic_needs_more_than_a_day_and_says_so() -> None:
     """30 % at a visitor a minute."""
-    told = {e.drop: e for e in plan(Traffic(1, 0.5, 0.2), **DEFAULTS).expectations}[0.30]
-    assert told.median_minutes is not None and told.median_minutes > 24 * 60
-    assert told.bound_visitors == 2_834 and told.visitors is not None and told.visitors > told.bound_visitors
+    expected = {e.drop: e for e in plan(Traffic(1, 0.5, 0.2), **DEFAULTS).expectations}[0.30]
+    assert expected.median_minutes is not None and expected.median_minutes > 24 * 60
+    assert (
+        expected.bound_visitors == 2_834
+        and expected.visitors is not None
+        and expected.visitors > expected.bound_visitors
+    )
 
 
 def test_the_hold_is_in_the_rollback_and_not_in_the_proof() -> None:
@@ -222,16 +227,16 @@ def test_traffic_without_a_control_or_a_conversion_is_unknown() -> None:
         (10_000, "6.9 days"),
     ],
 )
-def test_a_duration_is_said_as_a_person_says_it(minutes: float | None, text: str) -> None:
+def test_a_duration_in_words(minutes: float | None, text: str) -> None:
     assert duration(minutes) == text
 
 
 def test_a_split_without_an_arm_has_no_delay() -> None:
-    assert visitors_to_evidence(0.2, 1.0, 0.5, YEAR, 0.15, 0.5) is None
+    assert visitors_to_proof(0.2, 1.0, 0.5, YEAR, 0.15, 0.5) is None
 
 
 @pytest.mark.parametrize(
-    ("drop", "told", "why"),
+    ("drop", "text", "why"),
     [
         (0.1541, "16%", "15 % is not reached by then"),
         (0.15, "15%", "a whole percent stays"),
@@ -239,5 +244,5 @@ def test_a_split_without_an_arm_has_no_delay() -> None:
         (1.0, "100%", "a dead flow"),
     ],
 )
-def test_a_least_drop_is_rounded_up(drop: float, told: str, why: str) -> None:
-    assert percent_up(drop) == told, why
+def test_a_least_drop_is_rounded_up(drop: float, text: str, why: str) -> None:
+    assert percent_up(drop) == text, why

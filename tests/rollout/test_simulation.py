@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import pytest
 from profiles import slow_but
 
-from gtm_dagster.rollout.guard.detector import Rule
-from gtm_dagster.rollout.guard.simulate import Scenario, Simulation, simulate
+from gtm_dagster.rollout.guard.rule import Rule
+from gtm_dagster.rollout.guard.simulation import Scenario, Simulation, simulate
 
 RULE = Rule()
 RUNS, FEW = 200, 20
@@ -62,20 +62,20 @@ def run(case: Case, runs: int, **options: bool) -> Simulation:
     return simulate(case.scenario, case.rule, runs, seed=20_261_124, **options)
 
 
-def within(case: Case, told: Simulation) -> bool:
+def within(case: Case, simulated: Simulation) -> bool:
     """Whether the outcome keeps the case's bounds."""
     if case.most is not None:
-        return told.rollbacks.share <= case.most
-    bounds = ((case.median, told.rollbacks.median_minutes), (case.p90, told.rollbacks.p90_minutes))
+        return simulated.rollbacks.share <= case.most
+    bounds = ((case.median, simulated.rollbacks.median_minutes), (case.p90, simulated.rollbacks.p90_minutes))
     kept = all(bound is None or (found is not None and found <= bound) for bound, found in bounds)
-    return kept and told.rollbacks.before_share == 0.0
+    return kept and simulated.rollbacks.before_share == 0.0
 
 
 @pytest.mark.simulation
 @pytest.mark.parametrize("case", QUIET + BROKEN, ids=lambda case: f"scenario_{case.name}")
 def test_scenario_by_simulation(case: Case) -> None:
-    told = run(case, RUNS)
-    assert within(case, told), told.rollbacks
+    simulated = run(case, RUNS)
+    assert within(case, simulated), simulated.rollbacks
 
 
 @pytest.mark.parametrize("case", slow_but(3, *QUIET), ids=lambda case: f"scenario_{case.name}")
@@ -85,11 +85,11 @@ def test_no_false_rollback_in_a_few_runs(case: Case) -> None:
 
 @pytest.mark.parametrize("case", slow_but(3, *BROKEN), ids=lambda case: f"scenario_{case.name}")
 def test_a_broken_flow_is_rolled_back_in_a_few_runs(case: Case) -> None:
-    told = run(case, FEW)
-    assert told.rollbacks.share == 1.0 and told.rollbacks.before_share == 0.0
+    simulated = run(case, FEW)
+    assert simulated.rollbacks.share == 1.0 and simulated.rollbacks.before_share == 0.0
     bound = case.median or case.p90
-    assert bound is not None and told.rollbacks.median_minutes is not None
-    assert told.rollbacks.median_minutes <= 1.25 * bound
+    assert bound is not None and simulated.rollbacks.median_minutes is not None
+    assert simulated.rollbacks.median_minutes <= 1.25 * bound
 
 
 @pytest.mark.simulation
@@ -97,15 +97,15 @@ def test_a_broken_flow_is_rolled_back_in_a_few_runs(case: Case) -> None:
     ("pace", "rate", "least"), [(1, 0.1, 0.9), (1, 0.5, 0.9), (10, 0.1, 0.9), (10, 0.2, 0.9), (10, 0.5, 0.9), (100, 0.1, 0.9)]
 )  # fmt: skip
 def test_the_naive_rule_rolls_back_what_never_changed(pace: float, rate: float, least: float) -> None:
-    """The rule of rolling windows in the same harness: why the guard is not made that way."""
-    told = simulate(flow(pace, base_rate=rate), RULE, 50, seed=1, naive=True)
-    assert told.naive is not None and told.naive.share >= least and told.rollbacks.share == 0.0
+    """The rule of rolling windows in the same harness: why the guard does not use it."""
+    simulated = simulate(flow(pace, base_rate=rate), RULE, 50, seed=1, naive=True)
+    assert simulated.naive is not None and simulated.naive.share >= least and simulated.rollbacks.share == 0.0
 
 
 def test_scenario_7_nothing_is_claimed_that_thin_traffic_cannot_carry() -> None:
     """30 % at a visitor a minute: not within hours, and no false claim either."""
-    told = simulate(flow(1, drop=0.3, hours=6.0), RULE, 40, seed=1)
-    assert told.rollbacks.share <= 0.05
+    simulated = simulate(flow(1, drop=0.3, hours=6.0), RULE, 40, seed=1)
+    assert simulated.rollbacks.share <= 0.05
 
 
 def test_the_same_seed_gives_the_same_result() -> None:

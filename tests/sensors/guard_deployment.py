@@ -79,6 +79,6 @@ def served_new(settings: Settings) -> int:
 
 def act_through(monkeypatch: pytest.MonkeyPatch, writer: Scripted) -> None:
     """Every action of the test reaches the scripted provider, and gives up on it soon."""
-    monkeypatch.setattr("gtm_dagster.rollout.control.context.writer_for", lambda provider, environ: writer)
+    monkeypatch.setattr("gtm_dagster.rollout.control.guard_context.writer_for", lambda provider, environ: writer)
     monkeypatch.setattr("gtm_dagster.rollout.control.acting.GIVE_UP_SECONDS", 0.4)
     monkeypatch.setattr("gtm_dagster.rollout.control.acting.VERIFY_SECONDS", 0.4)

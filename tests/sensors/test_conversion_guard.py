@@ -16,9 +16,9 @@ from guard_deployment import EPISODE, STEPS, Deployment, act_through, later, ran
 from sqlalchemy import insert
 from traffic_cases import between, drawn, steady
 
-from gtm_dagster.opsstore import OpsStore, tables
-from gtm_dagster.rollout.control.context import GuardContext
+from gtm_dagster.opsstore import OpsStore, ops_tables
 from gtm_dagster.rollout.control.evidence import digest
+from gtm_dagster.rollout.control.guard_context import GuardContext
 from gtm_dagster.rollout.providers import FlagState
 from gtm_dagster.rollout.providers.flagd import set_split
 from gtm_dagster.settings import Notify
@@ -233,7 +233,7 @@ def test_scenario_28_a_guard_that_cannot_be_judged_stops_no_other(tmp_path, inst
     armed(settings, store, counts)
     armed(settings, store, counts, bad)
     with store.transaction() as con:
-        con.execute(insert(tables.guard_counts).values(guard=bad.key, epoch=1, slot=1, arm="beta", age=-1, n=1))
+        con.execute(insert(ops_tables.guard_counts).values(guard=bad.key, epoch=1, slot=1, arm="beta", age=-1, n=1))
     deployment = Deployment(settings, instance)
     (request,), _ = deployment.tick()
     assert request.tags["gtm/flag"] == GUARD.flag

@@ -7,7 +7,7 @@ from eventlog_cases import record
 
 from gtm_dagster.eventlog import open_log
 from gtm_dagster.settings import load_settings
-from gtm_dagster.warehouse.context import BuildContext
+from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.landing import Landing
 from gtm_dagster.warehouse.landing.from_log import land_log, landed_positions
 from sensors.event_log import event_log_sensor

@@ -20,8 +20,8 @@ def test_the_names_are_those_of_the_files() -> None:
         assert set(module_names(folder)) == files
 
 
-def test_modules_are_named_and_packages_are_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for file in ("b.py", "a.py", "__init__.py", "base/__init__.py", "notes.txt"):
+def test_modules_are_named_and_what_they_share_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for file in ("b.py", "a.py", "_shared.py", "__init__.py", "base/__init__.py", "notes.txt"):
         place = tmp_path / "kinds" / file
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text("raise AssertionError('imported')")

@@ -11,7 +11,7 @@ from gtm_dagster.settings import FlagProvider, Guard, Notify, Settings, Settings
 ROOT = Path(__file__).parents[2]
 
 
-def told(folder: Path, text: str, **environ: str) -> Settings:
+def settings_of(folder: Path, text: str, **environ: str) -> Settings:
     """Settings of a gtm.toml with this text."""
     file = folder / "gtm.toml"
     file.write_text(text)
@@ -19,7 +19,7 @@ def told(folder: Path, text: str, **environ: str) -> Settings:
 
 
 def test_defaults_are_those_of_the_design(tmp_path: Path) -> None:
-    settings = told(tmp_path, "")
+    settings = settings_of(tmp_path, "")
     assert settings.state_dir == tmp_path / ".gtm"
     assert settings.attribution.windows == (Window("first_touch", 72.0), Window("last_touch", 24.0))
     assert [step.stage for step in settings.funnel.steps] == [
@@ -48,9 +48,9 @@ def test_every_setting_of_the_commented_file_is_the_default(tmp_path: Path) -> N
         assert example in shown
         shown = re.sub(rf"^{re.escape(example)}.*$", "", shown, flags=re.M)
     # The checkout's own choice, uncommented: more models than the default, for the demo and the web UI alike.
-    chosen = re.search(r"^windows = \[.*?^\]\n", text, flags=re.M | re.S)
-    assert chosen and "# Left out: first_touch 72 h and last_touch 24 h." in text
-    assert told(tmp_path, shown.replace(chosen.group(), "")) == told(tmp_path, "")
+    uncommented = re.search(r"^windows = \[.*?^\]\n", text, flags=re.M | re.S)
+    assert uncommented and "# Left out: first_touch 72 h and last_touch 24 h." in text
+    assert settings_of(tmp_path, shown.replace(uncommented.group(), "")) == settings_of(tmp_path, "")
 
 
 def test_the_commented_file_names_every_setting() -> None:
@@ -104,9 +104,9 @@ def test_the_commented_file_names_every_setting() -> None:
         ("x =", "gtm.toml: not valid TOML:"),
     ],
 )  # fmt: skip
-def test_a_bad_file_is_told_with_key_value_and_line(tmp_path: Path, text: str, message: str) -> None:
+def test_a_bad_file_is_named_with_key_value_and_line(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(SettingsError) as raised:
-        told(tmp_path, text)
+        settings_of(tmp_path, text)
     assert message in str(raised.value)
 
 
@@ -123,14 +123,14 @@ def test_a_bad_file_is_told_with_key_value_and_line(tmp_path: Path, text: str, m
         ("GTM_ATTRIBUTION__WINDOWS", "linear", "attribution.windows: 'linear' is not a list (GTM_ATTRIBUTION__WINDOWS, read as JSON)"),
     ],
 )  # fmt: skip
-def test_a_bad_variable_is_told_by_name(tmp_path: Path, variable: str, value: str, message: str) -> None:
+def test_a_bad_variable_is_named(tmp_path: Path, variable: str, value: str, message: str) -> None:
     with pytest.raises(SettingsError) as raised:
-        told(tmp_path, "", **{variable: value})
+        settings_of(tmp_path, "", **{variable: value})
     assert message in str(raised.value)
 
 
 def test_a_variable_wins_over_the_file(tmp_path: Path) -> None:
-    settings = told(
+    settings = settings_of(
         tmp_path,
         "[sessions]\ntimeout_minutes = 20\ndefinition = 'ua'",
         GTM_SESSIONS__TIMEOUT_MINUTES="10",
@@ -149,9 +149,9 @@ def test_paths_of_the_file_are_relative_to_it_and_those_of_variables_to_the_work
     deployment.mkdir()
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
-    assert told(deployment, "state_dir = 'state'\nplan_file = 'plan.yaml'").plan_file == deployment / "plan.yaml"
-    assert told(deployment, "state_dir = 'state'").state_dir == deployment / "state"
-    assert told(deployment, "state_dir = 'state'", GTM_STATE_DIR="mine").state_dir == elsewhere / "mine"
+    assert settings_of(deployment, "state_dir = 'state'\nplan_file = 'plan.yaml'").plan_file == deployment / "plan.yaml"
+    assert settings_of(deployment, "state_dir = 'state'").state_dir == deployment / "state"
+    assert settings_of(deployment, "state_dir = 'state'", GTM_STATE_DIR="mine").state_dir == elsewhere / "mine"
     assert load_settings(None, {}).state_dir == elsewhere / ".gtm"
 
 
@@ -168,7 +168,7 @@ def test_the_file_is_found_by_option_then_variable_then_folder(tmp_path: Path, m
 
 
 def test_a_plain_text_step_is_a_stage_of_that_event(tmp_path: Path) -> None:
-    steps = told(
+    steps = settings_of(
         tmp_path, "[funnel]\nsteps = ['page_viewed', {stage = 'paid', events = ['payment_completed']}]"
     ).funnel.steps
     assert [(step.stage, step.events) for step in steps] == [
@@ -178,10 +178,12 @@ def test_a_plain_text_step_is_a_stage_of_that_event(tmp_path: Path) -> None:
 
 
 def test_the_pseudonym_key_is_not_in_the_printed_settings(tmp_path: Path) -> None:
-    assert "hush" not in repr(told(tmp_path, "", GTM_PRIVACY__PSEUDONYM_KEY="hush-hush-hush-hush-hush-hush-hush"))
+    assert "hush" not in repr(
+        settings_of(tmp_path, "", GTM_PRIVACY__PSEUDONYM_KEY="hush-hush-hush-hush-hush-hush-hush")
+    )
 
 
-def test_a_bad_guard_is_told_with_its_line_and_the_others_stay(tmp_path: Path) -> None:
+def test_a_bad_guard_is_named_with_its_line_and_the_others_stay(tmp_path: Path) -> None:
     text = (
         '[[guards]]\nflag = "a"\nconversion = "payment_completed"\n'
         '[[guards]]\nflag = "b"\nconversion = "payment_completed"\nthreshold = 3\n'
@@ -190,7 +192,7 @@ def test_a_bad_guard_is_told_with_its_line_and_the_others_stay(tmp_path: Path) -
         '[[guards]]\nflag = "d"\n'
         '[[guards]]\nflag = "e"\nconversion = "signup_completed"\n'
     )
-    settings = told(tmp_path, text)
+    settings = settings_of(tmp_path, text)
     assert [guard.key for guard in settings.guards] == [
         "a:payment_completed:production",
         "e:signup_completed:production",
@@ -204,7 +206,7 @@ def test_a_bad_guard_is_told_with_its_line_and_the_others_stay(tmp_path: Path) -
 
 
 def test_a_guards_provider_is_the_embedded_file_unless_declared(tmp_path: Path) -> None:
-    settings = told(
+    settings = settings_of(
         tmp_path,
         '[[providers]]\nname = "u"\nkind = "unleash"\nurl = "http://127.0.0.1:4242"\ntoken_env = "T"\n'
         '[[guards]]\nflag = "a"\nconversion = "x"\nprovider = "u"\n[[guards]]\nflag = "b"\nconversion = "x"\n',
@@ -215,4 +217,4 @@ def test_a_guards_provider_is_the_embedded_file_unless_declared(tmp_path: Path) 
 
 def test_sinks_are_named_by_kind_and_place_never_by_address(tmp_path: Path) -> None:
     text = '[[notify]]\nurl = "http://h/secret"\n[[notify]]\nkind = "slack"\nurl_env = "HOOK"\n'
-    assert list(told(tmp_path, text).sinks) == ["webhook[0]", "slack[1]"]
+    assert list(settings_of(tmp_path, text).sinks) == ["webhook[0]", "slack[1]"]

@@ -19,7 +19,7 @@ from gtm_dagster.simulator.traffic import as_event
 from gtm_dagster.taxonomy import EventValidator, load_plan
 from gtm_dagster.taxonomy.validator import Accepted
 from gtm_dagster.warehouse.build import build_all
-from gtm_dagster.warehouse.context import BuildContext
+from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.engine import opened
 from gtm_dagster.warehouse.fingerprints import check_settings
 from gtm_dagster.warehouse.landing import ARROW_SCHEMA, Landing

@@ -118,12 +118,12 @@ class Deployment:
 
     def tables(self) -> dict[str, list[tuple[Any, ...]]]:
         """Everything that was counted."""
-        from gtm_dagster.opsstore import tables
+        from gtm_dagster.opsstore import ops_tables
 
         with self.store.reading() as con:
             return {
                 table.name: sorted(tuple(row) for row in con.execute(table.select()))
-                for table in (tables.guard_units, tables.guard_counts)
+                for table in (ops_tables.guard_units, ops_tables.guard_counts)
             }
 
     def close(self) -> None:

@@ -5,8 +5,8 @@ import pytest
 
 from gtm_dagster.taxonomy import PlanError, load_plan
 from gtm_dagster.taxonomy.compat import compare
-from gtm_dagster.taxonomy.export import to_markdown
 from gtm_dagster.taxonomy.plan import parse_plan
+from gtm_dagster.taxonomy.plan_page import to_markdown
 
 EVENTS = (
     "page_viewed campaign_clicked signup_started signup_completed onboarding_started onboarding_completed first_value_reached "

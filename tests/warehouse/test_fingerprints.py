@@ -19,7 +19,7 @@ import json, sys
 from pathlib import Path
 from warehouse_cases import PLAN, settings_for
 from gtm_dagster.warehouse.build import all_checks, build_all
-from gtm_dagster.warehouse.context import BuildContext
+from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.engine import opened
 from gtm_dagster.warehouse.fingerprints import SettingsChangedError, check_settings
 from gtm_dagster.warehouse.verify import verify

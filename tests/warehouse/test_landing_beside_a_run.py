@@ -5,7 +5,7 @@ import os
 from warehouse_cases import PLAN, START, event, land, refresh, settings_for
 
 from gtm_dagster.warehouse.build import all_checks
-from gtm_dagster.warehouse.context import BuildContext
+from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.engine import opened
 from gtm_dagster.warehouse.verify import verify
 

@@ -17,7 +17,7 @@ from warehouse_cases import DAY, START, refresh, rows_of, settings_for
 from gtm_dagster.eventlog import LogChangedError, open_log
 from gtm_dagster.settings import Settings
 from gtm_dagster.taxonomy.conform import ContractBreak
-from gtm_dagster.warehouse.context import BuildContext
+from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.landing import Landing
 from gtm_dagster.warehouse.landing.from_log import land_log, landed_positions, waiting_offsets
 
@@ -119,6 +119,21 @@ def restored_of_another_log(settings: Settings) -> list[int]:
     return [*range(8), *range(100, 105)]
 
 
+def restored_from_before_an_acceptance(settings: Settings) -> list[int]:
+    """The same backup comes back once more: it lacks what its successor landed, and ends before what it landed itself."""
+    append(settings, 0, 5)
+    back_up(settings)
+    append(settings, 5, 5)
+    land(settings)
+    restore(settings)
+    append(settings, 100, 2)
+    accept(settings)
+    land(settings)
+    restore(settings)
+    append(settings, 200, 1)
+    return [*range(10), 100, 101, 200]
+
+
 def trimmed_past(settings: Settings) -> list[int]:
     """The landing zone is an older backup, and what landed after it has left the log."""
     append(settings, 0, 4, LONG_AGO)
@@ -148,6 +163,7 @@ CHANGES = [
     pytest.param(restored_and_as_long, "has grown since: an older copy was restored", id="restored, as long by now"),
     pytest.param(restored_and_longer, "has grown since: an older copy was restored", id="restored, longer by now"),
     pytest.param(restored_of_another_log, "another log took its place", id="a log that was given up"),
+    pytest.param(restored_from_before_an_acceptance, "another log took its place", id="restored a second time"),
     pytest.param(trimmed_past, r"begins at offset 9: offsets 5 to 8 left it before they were read", id="trimmed past"),
     pytest.param(landing_lost, r"begins at offset 5: offsets 1 to 4 left it", id="landing zone lost"),
 ]

@@ -6,7 +6,7 @@ from warehouse_cases import DAY, START, refresh, rows_of, settings_for
 
 from gtm_dagster.admission.record import Record
 from gtm_dagster.eventlog.sqlite import SqliteEventLog
-from gtm_dagster.warehouse.context import BuildContext
+from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.landing import Landing
 from gtm_dagster.warehouse.landing.from_log import land_log
 

@@ -9,7 +9,7 @@ from warehouse_cases import DAY, PLAN, START, event, land, random_events, settin
 
 from gtm_dagster.warehouse import publishing
 from gtm_dagster.warehouse.affected import rebuild
-from gtm_dagster.warehouse.context import BuildContext
+from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.core.identities import build_identities
 from gtm_dagster.warehouse.core.sessions import build_sessions
 from gtm_dagster.warehouse.engine import opened

@@ -11,7 +11,7 @@ import pyarrow as pa
 from gtm_dagster.settings import Settings, load_settings
 from gtm_dagster.taxonomy import load_plan
 from gtm_dagster.warehouse.build import all_checks, build_all
-from gtm_dagster.warehouse.context import BuildContext
+from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.engine import opened
 from gtm_dagster.warehouse.fingerprints import check_settings
 from gtm_dagster.warehouse.landing import ARROW_SCHEMA, Landing

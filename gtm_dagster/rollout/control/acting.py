@@ -2,7 +2,7 @@
 
 The state in the ops store moves by compare-and-swap, the episode's id names the one record, a kernel lock a guard keeps
 two processes of a machine apart, and the provider is asked what it serves before it is called. Whatever cannot be proven
-off is on the kill list, and people are told.
+off is on the kill list, and people are notified.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from gtm_dagster.gate import kill_list
-from gtm_dagster.rollout.control.context import GUARD_ACTOR, ActionFailed, GuardContext, StepResult
 from gtm_dagster.rollout.control.episodes import EpisodeStart, announce, begin, resume, supersede
 from gtm_dagster.rollout.control.evaluation import evaluate
 from gtm_dagster.rollout.control.evidence import digest, from_json
+from gtm_dagster.rollout.control.guard_context import GUARD_ACTOR, ActionFailed, GuardContext, StepResult
 from gtm_dagster.rollout.control.messages import loss_text
 from gtm_dagster.rollout.guard.decide import (
     ARMED,
@@ -27,7 +27,7 @@ from gtm_dagster.rollout.guard.decide import (
     VERIFYING,
     episode_id,
 )
-from gtm_dagster.rollout.guard.detector import Verdict
+from gtm_dagster.rollout.guard.verdict import Verdict
 from gtm_dagster.rollout.providers import Conflict, FlagState, ProviderError
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def _off(context: GuardContext, row: GuardRow, record: RollbackRow) -> str:
 
 
 def _failed(context: GuardContext, row: GuardRow, record: RollbackRow, problem: str) -> ActionFailed:
-    """Serve the old flow by the kill list, latch ROLLBACK_FAILED, tell people."""
+    """Serve the old flow by the kill list, latch ROLLBACK_FAILED, notify people."""
     fallback = "the kill list holds the old flow"
     try:
         at = datetime.fromtimestamp(context.now_us() / 1e6, UTC)

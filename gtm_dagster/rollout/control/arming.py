@@ -6,11 +6,11 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from gtm_dagster.gate import kill_list
-from gtm_dagster.rollout.control.context import GuardContext, StepResult
 from gtm_dagster.rollout.control.episodes import EpisodeStart, begin, resume
 from gtm_dagster.rollout.control.evaluation import counts_of, rule_of
+from gtm_dagster.rollout.control.guard_context import GuardContext, StepResult
 from gtm_dagster.rollout.guard.decide import ROLLBACK_FAILED, ROLLED_BACK, ROLLING_BACK, VERIFYING
-from gtm_dagster.rollout.guard.detector import detect
+from gtm_dagster.rollout.guard.verdict import detect
 from gtm_dagster.rollout.providers import FlagState, ProviderError
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gtm_dagster.rollout.guard.counts import SLOT_US, Counts
-from gtm_dagster.rollout.guard.detector import Rule, trace
+from gtm_dagster.rollout.guard.detector import trace
+from gtm_dagster.rollout.guard.rule import Rule
 
 Floats = NDArray[np.float64]
 INLINE_CHARACTERS = 999
@@ -41,20 +42,21 @@ def curves(counts: Counts, rule: Rule, log_budget: float, points: int = 40) -> C
     width = max(-(-slots // points), 1)
     bins = -(-slots // width) if slots else 0
     shown = np.zeros((2, bins))
-    turned = np.zeros((2, bins))
+    converted = np.zeros((2, bins))
     for arm in (0, 1):
         np.add.at(shown[arm], np.arange(slots) // width, counts.exposed[arm])
-    np.add.at(turned, (counts.conv_arm, (counts.conv_slot - counts.slot0) // width), counts.conv_n)
-    rates = np.divide(turned, shown, out=np.full_like(shown, np.nan), where=shown > 0)
-    told = trace(counts, rule)
+    np.add.at(converted, (counts.conv_arm, (counts.conv_slot - counts.slot0) // width), counts.conv_n)
+    rates = np.divide(converted, shown, out=np.full_like(shown, np.nan), where=shown > 0)
+    history = trace(counts, rule)
     # The last moment is the decision: it must be a point of the drawing.
-    chosen = np.unique(np.linspace(0, max(len(told.times_us) - 1, 0), points).astype(int))[: len(told.times_us)]
+    moments = len(history.times_us)
+    indexes = np.unique(np.linspace(0, max(moments - 1, 0), points).astype(int))[:moments]
     return Curves(
         rate_us=(counts.slot0 + np.arange(bins) * width).astype(float) * SLOT_US,
         control=rates[0],
         treatment=rates[1],
-        evidence_us=np.asarray(told.times_us, dtype=float)[chosen],
-        log_e=np.asarray(told.log_e, dtype=float)[chosen],
+        evidence_us=np.asarray(history.times_us, dtype=float)[indexes],
+        log_e=np.asarray(history.log_e, dtype=float)[indexes],
         log_budget=log_budget,
     )
 
@@ -126,11 +128,11 @@ def png(title: str, drawn: Curves) -> bytes:
         for axes in (above, below):
             axes.spines[["top", "right"]].set_visible(False)
         figure.tight_layout()
-        held = io.BytesIO()
-        figure.savefig(held, format="png", pil_kwargs={"optimize": True})
-        if len(held.getvalue()) <= PNG_BYTES:
+        image = io.BytesIO()
+        figure.savefig(image, format="png", pil_kwargs={"optimize": True})
+        if len(image.getvalue()) <= PNG_BYTES:
             break
-    return held.getvalue()
+    return image.getvalue()
 
 
 def picture(title: str, drawn: Curves) -> str:

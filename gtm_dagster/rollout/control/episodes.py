@@ -8,13 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gtm_dagster.rollout.control.context import GuardContext, StepResult
 from gtm_dagster.rollout.control.evaluation import counts_of, rule_of
 from gtm_dagster.rollout.control.evidence import Evidence, digest, to_json
+from gtm_dagster.rollout.control.guard_context import GuardContext, StepResult
 from gtm_dagster.rollout.control.messages import enqueue, rollback_message
 from gtm_dagster.rollout.guard.counts import Counts
 from gtm_dagster.rollout.guard.decide import ROLLBACK_FAILED, ROLLED_BACK, ROLLING_BACK, SUPERSEDED
-from gtm_dagster.rollout.guard.detector import Rule, Verdict, detect
+from gtm_dagster.rollout.guard.rule import Rule
+from gtm_dagster.rollout.guard.verdict import Verdict, detect
 from gtm_dagster.rollout.providers import FlagState
 
 if TYPE_CHECKING:

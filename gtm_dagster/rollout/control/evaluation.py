@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from gtm_dagster.rollout.guard.counts import SLOT_US, Counts
 from gtm_dagster.rollout.guard.decide import ARMED, Decision, Signals, decide
-from gtm_dagster.rollout.guard.detector import Rule, Verdict, detect
+from gtm_dagster.rollout.guard.rule import Rule
+from gtm_dagster.rollout.guard.verdict import Verdict, detect
 
 if TYPE_CHECKING:
     from gtm_dagster.opsstore import GuardRow, OpsStore

@@ -16,7 +16,8 @@ import msgspec
 
 from gtm_dagster.rollout.guard.counts import Counts
 from gtm_dagster.rollout.guard.decide import ARMED, Decision, Signals, decide
-from gtm_dagster.rollout.guard.detector import Rule, Verdict, detect
+from gtm_dagster.rollout.guard.rule import Rule
+from gtm_dagster.rollout.guard.verdict import Verdict, detect
 from gtm_dagster.rollout.providers import FlagState
 from gtm_dagster.settings import Guard
 

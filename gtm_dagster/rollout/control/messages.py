@@ -1,4 +1,4 @@
-"""What people are told of an episode, put into the outbox of the ops store; `delivery` sends it from there."""
+"""Messages about an episode, put into the outbox of the ops store; `delivery` sends them from there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The guard's judgement: counts in, frozen verdict out. Pure numpy, no I/O, no clock, no settings file.
+"""The statistics of a guard: counts in, frozen verdict out. Pure numpy, no I/O, no clock, no settings file.
 
-Here belongs what the evidence says and what follows from it. Not here: taking counts or turning a flag off.
+Belongs here: what the evidence says, what follows from it, and what traffic can prove. Does not belong here: taking
+counts (stream), keeping them (opsstore), or turning a flag off (control).
 """

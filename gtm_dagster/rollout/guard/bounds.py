@@ -1,7 +1,7 @@
 """What traffic can prove: the bounds of information theory, and the visitors and minutes this detector takes.
 
-A visitor tells at most KL(what happens || the nearest unharmed flow) of evidence. No rule, however clever, can do with
-fewer visitors than log(budget) over that rate.
+A visitor brings at most KL(what happens || the nearest unharmed flow) nats of evidence. No rule, however clever, can do
+with fewer visitors than log(budget) over that rate.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from functools import lru_cache
 import numpy as np
 
 from gtm_dagster.rollout.guard.counts import SLOT_US
-from gtm_dagster.rollout.guard.detector import BET_WEIGHTS, BETS
 from gtm_dagster.rollout.guard.e_process import closest_null
+from gtm_dagster.rollout.guard.log_e_path import BET_WEIGHTS, BETS
 
 _SPARED = 0.5
 """Nats the best bet is spared: the other bets and the first hour's weight add more than learning the rate costs."""
@@ -33,17 +33,17 @@ def divergence(p: float, q: float) -> float:
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """Nats of evidence a visitor (of either arm) brings: `mean`, and the mean of its square `square`."""
+class LogEMoments:
+    """The log e-value a visitor (of either arm) adds, in nats: its mean, and the mean of its square."""
 
     mean: float
-    square: float
+    mean_square: float
 
 
-def evidence_per_visitor(
+def log_e_per_visitor(
     base_rate: float, drop: float, treated_share: float, margin: float = 0.0, bet: float | None = None
-) -> Evidence:
-    """What a bet on a drop of `bet` (default: on the drop itself, the best there is) earns per visitor.
+) -> LogEMoments:
+    """The log e-value of a bet on a drop of `bet` (default: on the drop itself, the best there is) per visitor.
 
     Two arms, baseline unknown; the treated arm converts at p1 = (1 - drop) p0. The best bet earns
     w KL(p1||t0) + (1-w) KL(p0||c0), with (t0, c0) the closest point of the null hypothesis "treated >= (1 - margin)
@@ -52,34 +52,34 @@ def evidence_per_visitor(
     """
     w = treated_share
     if drop <= margin or not 0.0 < w < 1.0:
-        return Evidence(0.0, 0.0)
+        return LogEMoments(0.0, 0.0)
     treated, backed = base_rate * (1.0 - drop), base_rate * (1.0 - (drop if bet is None else bet))
     t0, c0 = (float(value) for value in closest_null(w, 1.0 - w, backed, base_rate, margin))
     mean = square = 0.0
     for share, p, q, q0 in ((w, treated, backed, t0), (1.0 - w, base_rate, base_rate, c0)):
-        for chance, told, null in ((p, q, q0), (1.0 - p, 1.0 - q, 1.0 - q0)):
+        for chance, predicted, null in ((p, q, q0), (1.0 - p, 1.0 - q, 1.0 - q0)):
             if chance > 0:
-                earned = math.log(told / null)
-                mean += share * chance * earned
-                square += share * chance * earned**2
-    return Evidence(mean, square)
+                log_e = math.log(predicted / null)
+                mean += share * chance * log_e
+                square += share * chance * log_e**2
+    return LogEMoments(mean, square)
 
 
 def best_bet(
     base_rate: float, drop: float, treated_share: float, margin: float, log_level: float
-) -> tuple[Evidence, float]:
-    """What the quickest of this detector's own bets earns per visitor, and the evidence it has to earn.
+) -> tuple[LogEMoments, float]:
+    """The log e-value per visitor of the quickest of this detector's own bets, and the level it has to reach.
 
-    A bet with a share of the stake has to earn more than the level, by the logarithm of the share's inverse.
+    A bet with a share of the stake has to reach more than the level, by the logarithm of the share's inverse.
     """
-    told = [
+    bets = [
         (
-            evidence_per_visitor(base_rate, drop, treated_share, margin, 1.0 - bet * (1.0 - margin)),
+            log_e_per_visitor(base_rate, drop, treated_share, margin, 1.0 - bet * (1.0 - margin)),
             log_level - math.log(stake),
         )
         for bet, stake in zip(BETS, BET_WEIGHTS, strict=True)
     ]
-    return max(told, key=lambda one: one[0].mean / one[1])
+    return max(bets, key=lambda bet: bet[0].mean / bet[1])
 
 
 def visitors_needed(
@@ -90,7 +90,7 @@ def visitors_needed(
     Wald, "Sequential tests of statistical hypotheses" (1945), and for a break at an unknown time Lorden (1971):
     E[N] >= log(1/alpha) / rate, mean delay >= log(mean time between false alarms) / rate.
     """
-    mean = evidence_per_visitor(base_rate, drop, treated_share, margin).mean
+    mean = log_e_per_visitor(base_rate, drop, treated_share, margin).mean
     return log_level / mean if mean > 0 else math.inf
 
 
@@ -120,13 +120,13 @@ def smallest_drop(
     """The smallest relative drop (share of 1) that `visitors` of both arms prove on average; None: not even a dead flow."""
 
     def proven(drop: float) -> bool:
-        return visitors * evidence_per_visitor(base_rate, drop, treated_share, margin).mean >= log_level
+        return visitors * log_e_per_visitor(base_rate, drop, treated_share, margin).mean >= log_level
 
     return smallest_where(proven, margin, 1.0)
 
 
 @lru_cache(maxsize=4096)
-def visitors_to_evidence(
+def visitors_to_proof(
     base_rate: float, treated_share: float, drop: float, budget_hours: float, threshold: float, quantile: float
 ) -> float | None:
     """Visitors of both arms after whom this detector's evidence is at its level in `quantile` of the cases.
@@ -137,16 +137,16 @@ def visitors_to_evidence(
     for then the estimate is below the threshold half of the time.
     """
     level = math.log(budget_hours + 1.0) - _SPARED
-    told, to_earn = best_bet(base_rate, drop, treated_share, threshold / 2, level)
-    if told.square <= 0:
+    step, bet_level = best_bet(base_rate, drop, treated_share, threshold / 2, level)
+    if step.mean_square <= 0:
         return None
-    return _passage(told, to_earn, quantile)
+    return _passage(step, bet_level, quantile)
 
 
-def _passage(step: Evidence, level: float, quantile: float) -> float:
+def _passage(step: LogEMoments, level: float, quantile: float) -> float:
     """Visitors until the chain has passed the level in `quantile` of the cases."""
     width = (level + _FLOOR) / _GRID
-    spread = step.square / (2 * width * width)
+    spread = step.mean_square / (2 * width * width)
     up = spread + step.mean / (2 * width)
     down = max(spread - step.mean / (2 * width), 1e-9 * spread)
     rates = np.full(_GRID, -(up + down))
@@ -167,7 +167,7 @@ def _passage(step: Evidence, level: float, quantile: float) -> float:
     return far if found is None else found
 
 
-def minutes_to_evidence(
+def minutes_to_proof(
     base_rate: float,
     visitors_per_minute: float,
     treated_share: float,
@@ -179,7 +179,7 @@ def minutes_to_evidence(
     quantile: float = 0.5,
 ) -> float | None:
     """Minutes from a break to the proof of it in `quantile` of the cases, without the hold; None: not within ten years."""
-    visitors = visitors_to_evidence(base_rate, treated_share, drop, budget_hours, threshold, quantile)
+    visitors = visitors_to_proof(base_rate, treated_share, drop, budget_hours, threshold, quantile)
     if visitors is None or visitors > visitors_per_minute * _FAR_MINUTES:
         return None
     traffic = visitors / visitors_per_minute
@@ -194,7 +194,7 @@ def matured_minutes(minutes: float, delay_minutes: float) -> float:
     return minutes + delay_minutes * math.expm1(-minutes / delay_minutes)
 
 
-def mde(
+def minimum_detectable_effect(
     base_rate: float,
     visitors_per_minute: float,
     treated_share: float,
@@ -206,13 +206,13 @@ def mde(
 ) -> float | None:
     """Smallest drop this guard proves within `minutes` of a break (median; share of 1, never below `threshold`).
 
-    Without the minutes the breach is then held. None: not even a dead flow can be proven.
+    Without the minutes of the hold. None: not even a dead flow can be proven.
     """
 
     def proven(drop: float) -> bool:
-        told = minutes_to_evidence(
+        needed = minutes_to_proof(
             base_rate, visitors_per_minute, treated_share, drop, budget_hours, threshold, delay_minutes=delay_minutes
         )
-        return told is not None and told <= minutes
+        return needed is not None and needed <= minutes
 
     return smallest_where(proven, threshold, 1.0)

@@ -27,16 +27,16 @@ Floats = NDArray[np.float64]
 class Cells:
     """Complete cells in order of completion.
 
-    `end_slot`: the slot at whose start the cell is complete. `treated`, `control`: units at risk; `*_hits`: those that
-    converted at this age. `rate`: the control's rate at this age as earlier blocks tell it.
+    `end_slot`: the slot at whose start the cell is complete. `treated`, `control`: units at risk; `*_converted`: those
+    that converted at this age. `control_rate`: the control's rate at this age, estimated from earlier blocks.
     """
 
     end_slot: Ints
     treated: Floats
-    treated_hits: Floats
+    treated_converted: Floats
     control: Floats
-    control_hits: Floats
-    rate: Floats
+    control_converted: Floats
+    control_rate: Floats
     blocks: int
 
 
@@ -52,7 +52,7 @@ def age_edges(window_minutes: float) -> Ints:
 def _block_ends(exposed: Ints) -> list[int]:
     """Index of the last slot of each block: a rule on exposures alone, so the bets stay valid.
 
-    A unit in a block of treated share w tells about in proportion to w (1 - w). That is concave: blocks that scatter
+    A unit in a block of treated share w brings information in proportion to w (1 - w). That is concave: blocks that scatter
     around the share s of the traffic lose (w - s)^2 / (s (1 - s)) of it. Small blocks scatter most, large ones wait longest.
     """
     ends: list[int] = []
@@ -60,8 +60,8 @@ def _block_ends(exposed: Ints) -> list[int]:
     filled = np.flatnonzero(exposed.any(axis=0))
     controls = np.cumsum(exposed[0, filled]) + _PRIOR_ARM
     shares = 1.0 - controls / (controls + np.cumsum(exposed[1, filled]) + _PRIOR_ARM)
-    told = zip(filled.tolist(), exposed[0, filled].tolist(), exposed[1, filled].tolist(), shares.tolist(), strict=True)
-    for slot, c, t, share in told:
+    columns = (filled, exposed[0, filled], exposed[1, filled], shares)
+    for slot, c, t, share in zip(*(column.tolist() for column in columns), strict=True):
         control += c
         treated += t
         smaller = min(control, treated)
@@ -85,29 +85,29 @@ def cells_of(counts: Counts, window_minutes: float) -> Cells:
         empty = np.zeros(0)
         return Cells(np.zeros(0, np.int64), empty, empty, empty, empty, empty, 0)
     units = np.add.reduceat(exposed[:, : ends[-1] + 1], np.append(0, ends[:-1] + 1), axis=1).astype(np.float64)
-    hits = np.zeros((2, len(ends), len(edges) - 1))
+    converted = np.zeros((2, len(ends), len(edges) - 1))
     slot = counts.conv_slot - slot0
     block = np.searchsorted(ends, slot)
     inside = (slot >= 0) & (block < len(ends))
     bin_ = np.clip(np.searchsorted(edges, counts.conv_age, side="right") - 1, 0, len(edges) - 2)
-    np.add.at(hits, (counts.conv_arm[inside], block[inside], bin_[inside]), counts.conv_n[inside])
-    before = np.cumsum(hits, axis=2) - hits
-    at_risk = np.maximum(units[:, :, None] - before, hits)
-    # What earlier blocks of the control told about this age; a prior worth eight units keeps the first bets sane. Most
+    np.add.at(converted, (counts.conv_arm[inside], block[inside], bin_[inside]), counts.conv_n[inside])
+    before = np.cumsum(converted, axis=2) - converted
+    at_risk = np.maximum(units[:, :, None] - before, converted)
+    # The control's conversions at this age in earlier blocks; a prior worth eight units keeps the first bets sane. Most
     # convert at once: a high prior at the later ages would cost evidence.
-    told_hits = np.cumsum(hits[0], axis=0) - hits[0]
-    told_units = np.cumsum(at_risk[0], axis=0) - at_risk[0]
+    earlier_converted = np.cumsum(converted[0], axis=0) - converted[0]
+    earlier_units = np.cumsum(at_risk[0], axis=0) - at_risk[0]
     prior = np.where(np.arange(len(edges) - 1) == 0, _PRIOR_RATE, _PRIOR_LATER)
-    rate = (told_hits + _PRIOR_UNITS * prior) / (told_units + _PRIOR_UNITS)
+    control_rate = (earlier_converted + _PRIOR_UNITS * prior) / (earlier_units + _PRIOR_UNITS)
     end_slot = (ends + slot0 + 1)[:, None] + edges[1:][None, :]
     complete = np.flatnonzero((end_slot <= now).ravel())
     order = complete[np.argsort(end_slot.ravel()[complete], kind="stable")]
     return Cells(
         end_slot.ravel()[order],
         at_risk[1].ravel()[order],
-        hits[1].ravel()[order],
+        converted[1].ravel()[order],
         at_risk[0].ravel()[order],
-        hits[0].ravel()[order],
-        rate.ravel()[order],
+        converted[0].ravel()[order],
+        control_rate.ravel()[order],
         len(ends),
     )

@@ -1,4 +1,4 @@
-"""What the guard is judged on: exposures and conversions of both arms by cohort slot and age."""
+"""What a guard is evaluated on: exposures and conversions of both arms by cohort slot and age."""
 
 from __future__ import annotations
 
@@ -105,8 +105,8 @@ def count_units(
             first[unit] = shown
     earliest: dict[Any, int] = {}
     for unit, us in conversions:
-        held = first.get(unit)
-        if held is not None and 0 <= us - held[0] <= window_us and us < earliest.get(unit, us + 1):
+        exposure = first.get(unit)
+        if exposure is not None and 0 <= us - exposure[0] <= window_us and us < earliest.get(unit, us + 1):
             earliest[unit] = us
     cells: dict[tuple[int, str, int], int] = {}
     for unit, (us, arm) in first.items():
@@ -114,6 +114,6 @@ def count_units(
         cells[slot, ARMS[arm], EXPOSURES] = cells.get((slot, ARMS[arm], EXPOSURES), 0) + 1
         if unit in earliest:
             age = age_in_slots(us, earliest[unit], window_us)
-            assert age is not None  # noqa: S101 - chosen within the window above
+            assert age is not None  # noqa: S101 - it lies within the window, see above
             cells[slot, ARMS[arm], age] = cells.get((slot, ARMS[arm], age), 0) + 1
     return Counts.from_rows(((*cell, n) for cell, n in cells.items()), watermark_us)

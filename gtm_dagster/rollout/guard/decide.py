@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-from gtm_dagster.rollout.guard.detector import SRM_LIMIT, Rule, Verdict
+from gtm_dagster.rollout.guard.rule import Rule
+from gtm_dagster.rollout.guard.verdict import SRM_LIMIT, Verdict
 
 DISARMED, ARMED = "DISARMED", "ARMED"
 ROLLING_BACK, VERIFYING, ROLLED_BACK = "ROLLING_BACK", "VERIFYING", "ROLLED_BACK"
@@ -61,7 +62,7 @@ def decide(stored: str, verdict: Verdict | None, signals: Signals, rule: Rule) -
             SRM_HOLD,
             False,
             f"the split is not the planned one ({split}, log e {verdict.srm_log_e:.1f} of {SRM_LIMIT:.1f}): "
-            f"the arms cannot be compared; held for a person. {verdict.reason}",
+            f"the arms cannot be compared; a person has to look. {verdict.reason}",
             at,
         )
     if verdict.above_since_us is not None:
@@ -80,7 +81,7 @@ _LATCHED = {
 
 def _blind(signals: Signals) -> str:
     if signals.watermark_us is None:
-        return "no producer has sent a heartbeat: what has not arrived cannot be told from what has not happened"
+        return "no producer has sent a heartbeat: an event that is late looks like one that never happened"
     if signals.missing:
         return f"no heartbeat for two minutes from {', '.join(signals.missing)}"
     return ""

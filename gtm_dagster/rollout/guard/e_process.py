@@ -28,47 +28,47 @@ def closest_null(
     """
     nt, nc, t, c = (np.asarray(value, dtype=np.float64) for value in (treated, control, t, c))
     ratio = 1.0 - margin
-    hits = nt * t + nc * c
+    expected = nt * t + nc * c
     if margin == 0.0:
-        pooled = hits / np.maximum(nt + nc, 1e-300)
+        pooled = expected / np.maximum(nt + nc, 1e-300)
         return pooled, pooled
     misses_t, misses_c = nt * ratio * (1.0 - t), nc * (1.0 - c)
-    square = ratio * (hits + misses_c) + misses_t
-    linear = hits * (1.0 + ratio) + misses_t + misses_c
-    root = np.sqrt(np.maximum(linear * linear - 4.0 * square * hits, 0.0))
+    square = ratio * (expected + misses_c) + misses_t
+    linear = expected * (1.0 + ratio) + misses_t + misses_c
+    root = np.sqrt(np.maximum(linear * linear - 4.0 * square * expected, 0.0))
     # The smaller root in the form that does not cancel when rates are tiny.
-    c0 = 2.0 * hits / np.maximum(linear + root, 1e-300)
+    c0 = 2.0 * expected / np.maximum(linear + root, 1e-300)
     return ratio * c0, c0
 
 
-def log_e(
+def log_e_values(
     treated: Floats,
-    treated_hits: Floats,
+    treated_converted: Floats,
     control: Floats,
-    control_hits: Floats,
-    rate: Floats,
+    control_converted: Floats,
+    control_rate: Floats,
     drop: float,
     margin: float,
 ) -> Floats:
-    """Log e-value of each cell for the bet that the treated arm converts at (1 - drop) times the control's `rate`.
+    """Log e-value of each cell for the bet that the treated arm converts at (1 - drop) times the `control_rate`.
 
-    `rate` must be known before the cell's outcomes. A cell without both arms says nothing: 0.
+    The rate must be known before the cell's outcomes. A cell without both arms says nothing: 0.
     """
-    c = np.clip(rate, 1e-5, 1.0 - 1e-5)
+    c = np.clip(control_rate, 1e-5, 1.0 - 1e-5)
     t = c * (1.0 - drop)
     t0, c0 = closest_null(treated, control, t, c, margin)
     t0, c0 = np.clip(t0, 1e-12, 1.0 - 1e-12), np.clip(c0, 1e-12, 1.0 - 1e-12)
     value = (
-        treated_hits * np.log(t / t0)
-        + (treated - treated_hits) * (np.log1p(-t) - np.log1p(-t0))
-        + control_hits * np.log(c / c0)
-        + (control - control_hits) * (np.log1p(-c) - np.log1p(-c0))
+        treated_converted * np.log(t / t0)
+        + (treated - treated_converted) * (np.log1p(-t) - np.log1p(-t0))
+        + control_converted * np.log(c / c0)
+        + (control - control_converted) * (np.log1p(-c) - np.log1p(-c0))
     )
     return np.where((treated > 0) & (control > 0), value, 0.0)
 
 
-def log_srm(treated: int, control: int, share: float, weight: float = 150.0) -> float:
-    """Log e-value against a planned treated share: beta-binomial around the plan over the plan.
+def srm_log_e_value(treated: int, control: int, share: float, weight: float = 150.0) -> float:
+    """Log e-value of a sample ratio mismatch: beta-binomial around the planned treated share over the plan itself.
 
     The prior is Beta(weight share, weight (1 - share)): some 4 points around an even split. An e-process in the number of units.
     """

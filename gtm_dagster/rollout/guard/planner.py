@@ -8,48 +8,17 @@ from dataclasses import dataclass, replace
 from gtm_dagster.rollout.guard.bounds import (
     LATENCY_MINUTES,
     matured_minutes,
-    mde,
-    minutes_to_evidence,
+    minimum_detectable_effect,
+    minutes_to_proof,
     visitors_needed,
-    visitors_to_evidence,
+    visitors_to_proof,
 )
-from gtm_dagster.rollout.guard.counts import SLOT_US, Counts
+from gtm_dagster.rollout.guard.guarded_traffic import Traffic
 
 HORIZONS = (5.0, 60.0, 1440.0)
 DROPS = (0.15, 0.20, 0.30, 0.50, 0.90)
 HOLD_BACKS = (0.05, 0.10, 0.20, 0.50)
 _LOWEST, _HIGHEST = 0.1, 0.9
-
-
-@dataclass(frozen=True)
-class Traffic:
-    """What a flow lives on: visitors of both arms a minute, treated share, conversion within the window, mean delay."""
-
-    visitors_per_minute: float
-    treated_share: float
-    base_rate: float
-    delay_minutes: float = 0.0
-
-
-def observed_traffic(counts: Counts, window_minutes: float) -> Traffic | None:
-    """The traffic of a guard's own counts up to their watermark; None before both arms and a conversion were seen.
-
-    The base rate is the control arm's, from cohorts whose conversion window has passed when there are any.
-    """
-    slot_minutes = SLOT_US / 60e6
-    minutes = (counts.watermark_us / SLOT_US - counts.slot0) * slot_minutes
-    control, treated = (int(n) for n in counts.exposed.sum(axis=1))
-    if minutes <= 0 or not control or not len(counts.conv_n):
-        return None
-    ripe = int(counts.watermark_us // SLOT_US - window_minutes / slot_minutes) - counts.slot0
-    slots = ripe if ripe > 0 and counts.exposed[0, :ripe].sum() else counts.exposed.shape[1]
-    mine = (counts.conv_arm == 0) & (counts.conv_slot - counts.slot0 < slots)
-    converted = int(counts.conv_n[mine].sum())
-    if not converted:
-        return None
-    delay = float((counts.conv_n * (counts.conv_age + 0.5)).sum() / counts.conv_n.sum()) * slot_minutes
-    rate = converted / int(counts.exposed[0, :slots].sum())
-    return Traffic((control + treated) / minutes, treated / (control + treated), rate, delay)
 
 
 @dataclass(frozen=True)
@@ -113,30 +82,32 @@ def plan(
     promise: tuple[float, float] | None = None,
 ) -> GuardPlan:
     """What this guard proves within 5 minutes, an hour and a day, and how long each drop runs; `promise`: (drop, minutes)."""
-    rules = _Rules(traffic, threshold, hold_minutes, budget_hours)
+    planner = _Planner(traffic, threshold, hold_minutes, budget_hours)
     alone = not 0.0 < traffic.treated_share < 1.0
-    pledged = None if promise is None else rules.promise(*promise)
+    promised = None if promise is None else planner.promise(*promise)
     refused = None
     if alone:
         arm = "control" if traffic.treated_share >= 1 else "treated"
         refused = f"there is no {arm} arm at a treated share of {traffic.treated_share:g}: nothing can be compared; keep 5 to 50 % of the visitors in each arm"
-    elif pledged is not None and not pledged.kept:
-        refused = pledged.reason
+    elif promised is not None and not promised.kept:
+        refused = promised.reason
     return GuardPlan(
         traffic=traffic,
         threshold=threshold,
         hold_minutes=hold_minutes,
         budget_hours=budget_hours,
-        horizons=tuple(rules.horizon(minutes) for minutes in HORIZONS),
-        expectations=tuple(rules.expectation(drop) for drop in DROPS),
-        promise=pledged,
-        advice=tuple(rules.advice()),
+        horizons=tuple(planner.horizon(minutes) for minutes in HORIZONS),
+        expectations=tuple(planner.expectation(drop) for drop in DROPS),
+        promise=promised,
+        advice=tuple(planner.advice()),
         refused=refused,
     )
 
 
 @dataclass(frozen=True)
-class _Rules:
+class _Planner:
+    """A guard at its traffic."""
+
     traffic: Traffic
     threshold: float
     hold_minutes: float
@@ -148,18 +119,18 @@ class _Rules:
         """Minutes to the rollback, hold included, at another split or pace where one is given."""
         if drop < self.threshold:
             return None
-        told = minutes_to_evidence(
+        proven = minutes_to_proof(
             self.traffic.base_rate, self.traffic.visitors_per_minute if pace is None else pace,
             self.traffic.treated_share if share is None else share, drop, self.budget_hours, self.threshold,
             delay_minutes=self.traffic.delay_minutes, quantile=quantile,
         )  # fmt: skip
-        return None if told is None else told + self.hold_minutes
+        return None if proven is None else proven + self.hold_minutes
 
     def horizon(self, minutes: float) -> Horizon:
         def drop_within(span: float) -> float | None:
             if span <= 0:
                 return None
-            return mde(
+            return minimum_detectable_effect(
                 self.traffic.base_rate, self.traffic.visitors_per_minute, self.traffic.treated_share, span,
                 self.budget_hours, self.threshold, delay_minutes=self.traffic.delay_minutes,
             )  # fmt: skip
@@ -193,27 +164,27 @@ class _Rules:
         span = matured_minutes(minutes - self.hold_minutes - LATENCY_MINUTES, here.delay_minutes)
         if drop < self.threshold or minutes <= self.hold_minutes + LATENCY_MINUTES:
             return None
-        visitors = visitors_to_evidence(
+        visitors = visitors_to_proof(
             here.base_rate, here.treated_share, drop, self.budget_hours, self.threshold, 0.9
         )  # fmt: skip
         return None if visitors is None else visitors / span
 
     def _why_not(self, drop: float, minutes: float, needed: float | None, pace: float | None) -> str:
-        told = f"a drop of {drop:.0%} cannot be rolled back within {minutes:g} minutes"
+        refusal = f"a drop of {drop:.0%} cannot be rolled back within {minutes:g} minutes"
         if drop < self.threshold:
-            return f"{told}: it is below the threshold of {self.threshold:.0%}; lower the threshold"
+            return f"{refusal}: it is below the threshold of {self.threshold:.0%}; lower the threshold"
         here = self.traffic
         ways = []
         if minutes <= self.hold_minutes + LATENCY_MINUTES:
-            held = f"a breach is held for {self.hold_minutes:g} minutes before anything is done"
+            hold = f"a breach is held for {self.hold_minutes:g} minutes before anything is done"
             bare = replace(self, hold_minutes=0.0)._pace(drop, minutes)
             more = "" if bare is None else f", and without the hold {_rounded_up(bare):,} visitors a minute are needed"
-            return f"{told}: {held}; at {here.visitors_per_minute:g} a minute it takes {duration(needed)}{more}"
+            return f"{refusal}: {hold}; at {here.visitors_per_minute:g} a minute it takes {duration(needed)}{more}"
         if pace is not None:
             ways.append(f"{_rounded_up(pace):,} visitors a minute instead of {here.visitors_per_minute:g}")
         if needed is not None:
             ways.append(f"{duration(needed)} instead of {minutes:g} minutes")
-        seen = mde(
+        seen = minimum_detectable_effect(
             here.base_rate, here.visitors_per_minute, here.treated_share, minutes - self.hold_minutes,
             self.budget_hours, self.threshold, delay_minutes=here.delay_minutes,
         )  # fmt: skip
@@ -226,7 +197,7 @@ class _Rules:
         limit = ""
         if math.isfinite(bound) and bound > here.visitors_per_minute * minutes:
             limit = f" (no test could: {math.ceil(bound):,} visitors carry the proof, {here.visitors_per_minute * minutes:,.0f} come)"
-        return f"{told}{limit}; it takes {' or '.join(ways) or 'more than any traffic'}; {least}"
+        return f"{refusal}{limit}; it takes {' or '.join(ways) or 'more than any traffic'}; {least}"
 
     def advice(self) -> list[str]:
         """What another split would do; empty when the split is fair."""
@@ -235,13 +206,13 @@ class _Rules:
             return []
         drop = max(0.30, self.threshold)
         if share >= _HIGHEST:
-            told = []
-            for held in HOLD_BACKS:
-                if 1.0 - held < share:
-                    minutes = self.minutes(drop, 0.5, share=1.0 - held)
-                    told.append(f"{held:.0%} held back: {duration(minutes)}")
+            options = [
+                f"{part:.0%} held back: {duration(self.minutes(drop, 0.5, share=1.0 - part))}"
+                for part in HOLD_BACKS
+                if 1.0 - part < share
+            ]
             return [
-                f"hold visitors back while the flow is guarded; a drop of {drop:.0%} then takes, " + ", ".join(told)
+                f"hold visitors back while the flow is guarded; a drop of {drop:.0%} then takes, " + ", ".join(options)
             ]
         now, even = self.minutes(drop, 0.5), self.minutes(drop, 0.5, share=0.5)
         return [
@@ -257,12 +228,12 @@ def _rounded_up(value: float) -> int:
 
 
 def percent_up(drop: float) -> str:
-    """A least drop as a person says it: the next whole percent, for the one below is not reached."""
+    """A least drop in words: the next whole percent, for the one below is not reached."""
     return f"{math.ceil(100 * drop - 1e-6)}%"
 
 
 def duration(minutes: float | None) -> str:
-    """Minutes as a person says them."""
+    """Minutes in words."""
     if minutes is None:
         return "not within ten years"
     if minutes < 90:

@@ -1,6 +1,6 @@
 """The flag file of flagd, which is also the embedded provider: no server, clients watch the file.
 
-Off is the variant `off` for everybody, said explicitly (`state: DISABLED` would return whatever default the caller
+Off is the variant `off` for everybody, written out (`state: DISABLED` would return whatever default the caller
 passes). Evaluation is that of openfeature-flagd-core, the evaluator inside the flagd clients. flagd keeps one file an
 environment, so `environment` chooses nothing here.
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import duckdb
 
 from gtm_dagster.warehouse.affected import CHANGES, EVENTS, OWNERS, add_ranges, drop_tables, take_affected
-from gtm_dagster.warehouse.context import BuildContext
+from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.engine import transaction
 from gtm_dagster.warehouse.results import StepResult, count
 from gtm_dagster.warehouse.statements import fragment

@@ -19,7 +19,7 @@ from gtm_dagster.warehouse.affected import (
     take_affected,
     within,
 )
-from gtm_dagster.warehouse.context import BuildContext
+from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.core.identities import IDENTITIES
 from gtm_dagster.warehouse.engine import transaction
 from gtm_dagster.warehouse.results import StepResult, count

@@ -12,7 +12,7 @@ from gtm_dagster.warehouse.affected import (
     longest_window_us,
     take_affected,
 )
-from gtm_dagster.warehouse.context import BuildContext
+from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.engine import transaction
 from gtm_dagster.warehouse.results import StepResult, count
 from gtm_dagster.warehouse.statements import fragment, statement

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from gtm_dagster.warehouse.context import BuildContext
+from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.engines.dialects import parameters, session_statement, translate
 from gtm_dagster.warehouse.fingerprints import STAGING, SettingsChangedError, differences, fingerprints
 from gtm_dagster.warehouse.marts.attribution_status import model_statuses

@@ -3,8 +3,8 @@
 Here belongs what a file and its manifest say. Not here: what its rows mean (staging).
 """
 
-from gtm_dagster.warehouse.landing.columns import ARROW_SCHEMA, complete
 from gtm_dagster.warehouse.landing.files import DAY_US, Landing, LandingFile
+from gtm_dagster.warehouse.landing.landing_columns import ARROW_SCHEMA, complete
 from gtm_dagster.warehouse.landing.manifests import log_name
 
 __all__ = ["ARROW_SCHEMA", "DAY_US", "Landing", "LandingFile", "complete", "log_name"]

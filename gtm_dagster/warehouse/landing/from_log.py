@@ -12,7 +12,7 @@ import pyarrow as pa
 from gtm_dagster.eventlog import EventLog, LogChangedError, Position, open_log
 from gtm_dagster.settings import Settings
 from gtm_dagster.taxonomy.conform import ContractBreak
-from gtm_dagster.warehouse.context import BuildContext
+from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.landing import Landing, log_name
 
 CONSUMER = "warehouse"
@@ -39,12 +39,12 @@ class LandResult:
 def landed_positions(landing: Landing, log: EventLog) -> list[Position]:
     """The positions that decide where landing goes on.
 
-    Those in logs that `log` does not continue; when there are none its own, and while it has none those it continues.
+    Those in logs that `log` does not continue, and its own; while there are neither, those in logs it continues.
     """
     positions = landing.log_positions()
     foreign = [position for position in positions if not log.continues(position.log_id)]
     own = [position for position in positions if position.log_id == log.log_id]
-    return foreign or own or positions
+    return foreign + own or positions
 
 
 def landed_end(landing: Landing, log: EventLog) -> int:

@@ -8,7 +8,7 @@ from statistics import median
 import duckdb
 
 from gtm_dagster.attribution.models import MULTI_TOUCH_MODELS
-from gtm_dagster.warehouse.context import BuildContext
+from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.engine import transaction
 
 CONSISTENT_SHARE = 0.2

@@ -16,7 +16,7 @@ from gtm_dagster.warehouse.affected import (
     rebuild,
     take_affected,
 )
-from gtm_dagster.warehouse.context import BuildContext
+from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.engine import transaction
 from gtm_dagster.warehouse.marts.attribution_status import model_statuses
 from gtm_dagster.warehouse.results import StepResult, count

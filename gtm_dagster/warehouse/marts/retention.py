@@ -9,7 +9,7 @@ from __future__ import annotations
 import duckdb
 
 from gtm_dagster.warehouse.affected import drop_tables, drop_views
-from gtm_dagster.warehouse.context import BuildContext
+from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.engine import transaction
 from gtm_dagster.warehouse.marts.by_person import take_persons
 from gtm_dagster.warehouse.results import TableResult

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import duckdb
 
 from gtm_dagster.warehouse.affected import drop_views
-from gtm_dagster.warehouse.context import BuildContext
+from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.engine import transaction
 from gtm_dagster.warehouse.results import TableResult
 from gtm_dagster.warehouse.statements import statement

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from gtm_dagster.settings import Settings
 from gtm_dagster.warehouse.core.conversions import build_conversions
-from gtm_dagster.warehouse.schema.columns import (
+from gtm_dagster.warehouse.schema.shared_columns import (
     CONVERSION_DAY,
     CONVERSION_ID,
     CONVERSION_TYPE,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gtm_dagster.warehouse.core.identities import build_identities
-from gtm_dagster.warehouse.schema.columns import PERSON_ID, PERSON_NO
+from gtm_dagster.warehouse.schema.shared_columns import PERSON_ID, PERSON_NO
 from gtm_dagster.warehouse.schema.table import ByPerson, Check, Column, Table, none_of
 
 TABLE = Table(

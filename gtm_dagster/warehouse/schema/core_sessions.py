@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import duckdb
 
 from gtm_dagster.settings import Settings
-from gtm_dagster.warehouse.context import BuildContext
+from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.core.sessions import build_sessions
 from gtm_dagster.warehouse.results import CheckResult, number
-from gtm_dagster.warehouse.schema.columns import PERSON_ID, PERSON_NO, SESSION_KEY, SOURCE_COLUMNS, SOURCE_KEY
+from gtm_dagster.warehouse.schema.shared_columns import PERSON_ID, PERSON_NO, SESSION_KEY, SOURCE_COLUMNS, SOURCE_KEY
 from gtm_dagster.warehouse.schema.table import ByPersonAndTime, Check, Column, Table, none_of
 
 

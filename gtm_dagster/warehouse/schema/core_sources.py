@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gtm_dagster.warehouse.schema.columns import SOURCE_COLUMNS, SOURCE_KEY
+from gtm_dagster.warehouse.schema.shared_columns import SOURCE_COLUMNS, SOURCE_KEY
 from gtm_dagster.warehouse.schema.table import Column, Table
 
 TABLE = Table(

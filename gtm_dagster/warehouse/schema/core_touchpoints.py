@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from gtm_dagster.settings import Settings
 from gtm_dagster.warehouse.core.touchpoints import build_touchpoints
-from gtm_dagster.warehouse.schema.columns import (
+from gtm_dagster.warehouse.schema.shared_columns import (
     CONVERSION_ID,
     CONVERSION_US,
     PERSON_ID,

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import duckdb
 
 from gtm_dagster.settings import Settings
-from gtm_dagster.warehouse.context import BuildContext
+from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.marts.credits import build_credits
 from gtm_dagster.warehouse.results import CheckResult, number
-from gtm_dagster.warehouse.schema.columns import (
+from gtm_dagster.warehouse.schema.shared_columns import (
     CAMPAIGN,
     CONVERSION_ID,
     CONVERSION_US,

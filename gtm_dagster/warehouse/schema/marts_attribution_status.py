@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gtm_dagster.warehouse.marts.attribution_status import build_attribution_status
-from gtm_dagster.warehouse.schema.columns import MODEL, WINDOW_HOURS
+from gtm_dagster.warehouse.schema.shared_columns import MODEL, WINDOW_HOURS
 from gtm_dagster.warehouse.schema.table import Column, Table
 
 TABLE = Table(

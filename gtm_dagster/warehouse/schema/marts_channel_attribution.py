@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gtm_dagster.warehouse.marts.whole import whole_table
-from gtm_dagster.warehouse.schema.columns import CONVERSION_DAY, CONVERSION_TYPE, CURRENCY, MODEL, WINDOW_HOURS
+from gtm_dagster.warehouse.schema.shared_columns import CONVERSION_DAY, CONVERSION_TYPE, CURRENCY, MODEL, WINDOW_HOURS
 from gtm_dagster.warehouse.schema.table import Chart, Column, Table
 
 TABLE = Table(

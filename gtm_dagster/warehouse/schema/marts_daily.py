@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gtm_dagster.warehouse.context import BuildContext
+from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.marts.whole import whole_table
 from gtm_dagster.warehouse.schema.table import Chart, Check, Column, Table, none_of
 

@@ -6,10 +6,10 @@ from itertools import pairwise
 
 import duckdb
 
-from gtm_dagster.warehouse.context import BuildContext
+from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.marts.funnel import build_funnel
 from gtm_dagster.warehouse.results import CheckResult
-from gtm_dagster.warehouse.schema.columns import SOURCE_COLUMNS
+from gtm_dagster.warehouse.schema.shared_columns import SOURCE_COLUMNS
 from gtm_dagster.warehouse.schema.table import Chart, Check, Column, Table
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gtm_dagster.settings import Settings
-from gtm_dagster.warehouse.schema.columns import CAMPAIGN, MEDIUM, PERSON_ID, SOURCE, SOURCE_KEY
+from gtm_dagster.warehouse.schema.shared_columns import CAMPAIGN, MEDIUM, PERSON_ID, SOURCE, SOURCE_KEY
 from gtm_dagster.warehouse.schema.table import Check, Column, Table, none_of
 from gtm_dagster.warehouse.staging.checks import books_balance, staged_days_recount
 from gtm_dagster.warehouse.statements import text

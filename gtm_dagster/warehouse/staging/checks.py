@@ -6,7 +6,7 @@ from typing import Any
 
 import duckdb
 
-from gtm_dagster.warehouse.context import BuildContext
+from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.landing import Landing, LandingFile
 from gtm_dagster.warehouse.results import CheckResult, number
 from gtm_dagster.warehouse.staging.books import books, reasons

@@ -5,7 +5,7 @@ from __future__ import annotations
 import duckdb
 
 from gtm_dagster.warehouse.affected import rebuild_except
-from gtm_dagster.warehouse.context import BuildContext
+from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.statements import fragment
 
 _EVENT_COLUMNS = """event_name, event_us, session_id, properties, source, medium, campaign, term, content, device_type, locale,

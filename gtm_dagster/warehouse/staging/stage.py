@@ -17,14 +17,14 @@ from gtm_dagster.admission.record import DEFAULTS, REQUIRED_COLUMNS
 from gtm_dagster.storage.migrations import NEWER, NewerFormatError
 from gtm_dagster.taxonomy.conform import ContractBreak
 from gtm_dagster.warehouse.affected import drop_tables, drop_views
-from gtm_dagster.warehouse.context import BuildContext
+from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.engine import compact, transaction
 from gtm_dagster.warehouse.landing import ARROW_SCHEMA, Landing, LandingFile
 from gtm_dagster.warehouse.landing.manifests import FORMAT
 from gtm_dagster.warehouse.staging.books import write_books
 from gtm_dagster.warehouse.staging.contract import judge
 from gtm_dagster.warehouse.staging.deduplication import append_events
-from gtm_dagster.warehouse.staging.sources import add_sources
+from gtm_dagster.warehouse.staging.source_keys import add_sources
 from gtm_dagster.warehouse.state import get_state, set_state
 from gtm_dagster.warehouse.statements import fragment
 

@@ -36,8 +36,8 @@ def state(path: Path, flag: str = FLAG) -> FlagState:
 
 
 def served(path: Path, flag: str = FLAG) -> float:
-    told = Flagd(path).evaluate(flag, "production", UNITS)
-    return sum(told) / len(told)
+    values = Flagd(path).evaluate(flag, "production", UNITS)
+    return sum(values) / len(values)
 
 
 def write(path: Path, rule: dict[str, Any], **more: Any) -> None:
@@ -47,7 +47,7 @@ def write(path: Path, rule: dict[str, Any], **more: Any) -> None:
 BOTH = {"on": True, "off": False}
 
 
-def test_a_split_is_made_changed_and_turned_off(path: Path) -> None:
+def test_a_split_is_created_changed_and_turned_off(path: Path) -> None:
     set_split(path, FLAG, 0.5, epoch=3)
     assert served(path) == pytest.approx(0.5, abs=0.04)
     before = state(path)
@@ -96,15 +96,15 @@ def test_other_flags_and_unknown_keys_stay(path: Path) -> None:
     }  # fmt: skip
     path.write_text(json.dumps(document))
     off(path)
-    told = json.loads(path.read_text())
-    assert told["flags"].pop(FLAG) == {
+    after = json.loads(path.read_text())
+    assert after["flags"].pop(FLAG) == {
         "state": "ENABLED",
         "variants": BOTH,
         "defaultVariant": "off",
         "description": "d",
     }
     del document["flags"][FLAG]  # type: ignore[attr-defined]
-    assert told == document
+    assert after == document
 
 
 STATES: list[tuple[str, dict[str, Any], bool, float | None]] = [
@@ -129,7 +129,7 @@ STATES: list[tuple[str, dict[str, Any], bool, float | None]] = [
         0.25,
     ),
     (
-        "a split with equal weights unsaid",
+        "a split with equal weights left out",
         {
             "state": "ENABLED",
             "variants": BOTH,
@@ -187,7 +187,7 @@ def test_states_read_back_and_turned_off(path: Path, rule: dict[str, Any], enabl
     assert (state(path).enabled, state(path).share) == (enabled, share)
     off(path)
     assert not state(path).enabled and served(path) == 0
-    assert json.loads(path.read_text())["flags"][FLAG]["state"] == "ENABLED", "off is said, not left to the caller"
+    assert json.loads(path.read_text())["flags"][FLAG]["state"] == "ENABLED", "off is written, not left to the caller"
 
 
 def test_the_fingerprint_follows_what_decides_and_nothing_else(path: Path) -> None:
@@ -214,7 +214,7 @@ BROKEN: list[tuple[str, bytes | None, str]] = [
 
 
 @pytest.mark.parametrize(("content", "words"), [row[1:] for row in BROKEN], ids=[row[0] for row in BROKEN])
-def test_a_file_that_cannot_be_turned_off_is_told_and_kept(path: Path, content: bytes | None, words: str) -> None:
+def test_a_file_that_cannot_be_turned_off_is_reported_and_kept(path: Path, content: bytes | None, words: str) -> None:
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(ProviderError) as caught:
@@ -236,7 +236,7 @@ def test_a_file_that_cannot_be_turned_off_is_told_and_kept(path: Path, content: 
     ],
     ids=["unknown state", "unknown key", "unknown variant", "unknown operator", "default is no variant"],
 )
-def test_a_rule_that_clients_cannot_evaluate_is_told(path: Path, rule: dict[str, Any]) -> None:
+def test_a_rule_that_clients_cannot_evaluate_is_reported(path: Path, rule: dict[str, Any]) -> None:
     write(path, rule)
     with pytest.raises(ProviderError, match="clients cannot evaluate it"):
         Flagd(path).evaluate(FLAG, "production", ["u1"])
@@ -295,7 +295,7 @@ def test_a_file_that_never_rests_is_a_conflict_to_try_again(path: Path) -> None:
     assert not list(path.parent.glob(".flags.json.*.part"))
 
 
-def test_a_held_lock_is_told_after_two_seconds(path: Path) -> None:
+def test_a_taken_lock_is_an_error_after_two_seconds(path: Path) -> None:
     set_split(path, FLAG, 0.5)
     with FlagFile(path)._locked():
         began = time.monotonic()
@@ -350,9 +350,9 @@ def test_yaml_keeps_variations_named_on_and_off(tmp_path: Path) -> None:
     assert FlagFile(path).read().document == {FLAG: rule, "other": {"disable": True}}
 
 
-def test_no_folder_to_write_into_is_told(tmp_path: Path) -> None:
+def test_no_folder_to_write_into_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ProviderError, match="no lock file can be made"):
+    with pytest.raises(ProviderError, match="no lock file can be created"):
         set_split(tmp_path / "file" / "flags.json", FLAG, 0.5)
 
 

@@ -134,6 +134,6 @@ def test_a_clients_key_cannot_refresh(relay: Relay) -> None:
     assert not caught.value.retry
 
 
-def test_an_unknown_flag_is_told(relay: Relay) -> None:
+def test_an_unknown_flag_is_reported(relay: Relay) -> None:
     (problem,) = relay.writer().preflight("typo", "production")
     assert "no flag 'typo' (there are: checkout-v2, other)" in problem

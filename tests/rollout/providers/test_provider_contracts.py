@@ -125,10 +125,10 @@ def test_409_is_a_conflict_or_a_busy_provider(talk: Talk) -> None:
 
 
 @every_provider
-def test_connection_refused_is_told_at_once(case: Case, tmp_path: Path) -> None:
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{held.getsockname()[1]}"
+def test_connection_refused_is_an_error_at_once(case: Case, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
     writer = case.writer(url, tmp_path)
     began = time.monotonic()
     with pytest.raises(ProviderError, match="cannot reach") as caught:
@@ -285,12 +285,14 @@ PROBLEMS = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "route", "told", "words"), PROBLEMS, ids=[f"{row[0]}: {row[3]}" for row in PROBLEMS])
+@pytest.mark.parametrize(
+    ("kind", "route", "answered", "words"), PROBLEMS, ids=[f"{row[0]}: {row[3]}" for row in PROBLEMS]
+)
 def test_preflight_tells_what_would_stop_a_rollback(
-    kind: str, route: tuple[str, str], told: Any, words: str, tmp_path: Path
+    kind: str, route: tuple[str, str], answered: Any, words: str, tmp_path: Path
 ) -> None:
     case = by_kind(kind)
-    with serve({**routes(case, on=True), route: Answer(200, told)}) as server:
+    with serve({**routes(case, on=True), route: Answer(200, answered)}) as server:
         (problem,) = case.writer(server.url, tmp_path).preflight(FLAG, case.environment)
     assert words in problem
 
@@ -317,7 +319,7 @@ DECLARED: list[tuple[str, FlagProvider, dict[str, str], str]] = [
 @pytest.mark.parametrize(
     ("provider", "environ", "words"), [row[1:] for row in DECLARED], ids=[row[0] for row in DECLARED]
 )
-def test_a_declaration_that_cannot_work_is_told_before_any_call(
+def test_a_declaration_that_cannot_work_is_refused_before_any_call(
     provider: FlagProvider, environ: dict[str, str], words: str
 ) -> None:
     with pytest.raises(ProviderError, match="provider main") as caught:

@@ -44,7 +44,7 @@ def writer(server: UnleashServer, token: str = ADMIN, backend: str | None = None
 
 
 def wait_for(condition: Callable[[], bool], limit: float, what: str) -> float:
-    """Seconds until the condition held."""
+    """Seconds until the condition was met."""
     began, pause = time.monotonic(), Event()
     while not condition():
         assert time.monotonic() - began < limit, f"{what}: not within {limit} s"
@@ -179,7 +179,7 @@ def test_preflight_tells_a_flag_without_a_strategy(server: UnleashServer) -> Non
     assert "no strategy in this environment" in problem
 
 
-def test_a_stopped_server_is_told_quickly_and_works_again_after(
+def test_a_stopped_server_is_reported_quickly_and_works_again_after(
     server: UnleashServer, flag: str, tell: Callable[[str], None]
 ) -> None:
     unleash = writer(server)
@@ -191,7 +191,7 @@ def test_a_stopped_server_is_told_quickly_and_works_again_after(
         took = time.monotonic() - began
     finally:
         server.start()
-    tell(f"Unleash stopped: told after {took * 1000:.0f} ms")
+    tell(f"Unleash stopped: reported after {took * 1000:.0f} ms")
     assert caught.value.retry and took < 2
     unleash.turn_off(flag, ENVIRONMENT, comment="", expected=None)
     assert not unleash.read_back(flag, ENVIRONMENT).enabled

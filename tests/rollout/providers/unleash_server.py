@@ -92,8 +92,8 @@ class UnleashServer:
 
     def events(self, flag: str, kind: str) -> list[dict[str, Any]]:
         """Audit events of a flag."""
-        told = self.admin("GET", f"/events/{flag}")["events"]
-        return [event for event in told if event["type"] == kind]
+        events = self.admin("GET", f"/events/{flag}")["events"]
+        return [event for event in events if event["type"] == kind]
 
 
 @contextmanager

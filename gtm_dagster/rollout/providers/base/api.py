@@ -1,6 +1,6 @@
 """Calls to a provider's API: a total timeout, bounded retries of what may be repeated, and errors that say the way out.
 
-Every call made here sets an absolute state or only reads, so it may be sent again when the answer was lost.
+Every call sets an absolute state or only reads, so it may be sent again when the answer was lost.
 """
 
 from __future__ import annotations

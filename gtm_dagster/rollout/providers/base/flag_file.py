@@ -190,7 +190,7 @@ class FlagFile:
             lock = FileLock(path)
         except OSError as error:
             raise ProviderError(
-                f"flag file {self.path}: no lock file can be made beside it ({error.strerror}); give this user write "
+                f"flag file {self.path}: no lock file can be created beside it ({error.strerror}); give this user write "
                 "permission on the folder"
             ) from error
         with lock:

@@ -1,4 +1,4 @@
-"""Evidence outlives versions: every format that was written is read and replays to its figures; nothing is ignored."""
+"""Evidence recomputes its decision and outlives versions: older formats are read to their figures, nothing is ignored."""
 
 from __future__ import annotations
 
@@ -11,9 +11,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from acting_cases import (
+    EPISODE,
+    armed,
+    broken,
+    settings_for,
+    through,
+)
+from traffic_cases import steady
 
-from gtm_dagster.rollout.control.evidence import FORMAT, EvidenceError, digest, from_json, to_json
+from gtm_dagster.rollout.control.chart import PNG_BYTES, curves, inline, png
+from gtm_dagster.rollout.control.evidence import (
+    FORMAT,
+    EvidenceError,
+    digest,
+    from_json,
+    replay,
+    replayed_decision,
+    to_json,
+)
 from gtm_dagster.rollout.control.replay import compare
+from gtm_dagster.rollout.guard.rule import Rule
 
 WRITTEN = Path(__file__).parents[1] / "formats" / "unversioned"
 """A state directory of version 0.1.0, which wrote evidence of format 1."""
@@ -111,3 +129,30 @@ def test_what_this_version_cannot_read_whole_is_refused_in_one_line(
 def test_what_is_no_evidence_is_refused(text: str) -> None:
     with pytest.raises(EvidenceError):
         from_json(text)
+
+
+@pytest.mark.parametrize("factor", [0.1, 0.5], ids=["dead flow", "half"])
+def test_scenario_29_evidence_replays_to_the_same_decision(tmp_path, store, factor):
+    context, watermark = armed(settings_for(tmp_path), store, broken(minutes=60, factor=factor, delay_minutes=2.0))
+    assert through(context, watermark).outcome == "rolled_back"
+    row = store.rollback(EPISODE)
+    evidence = from_json(row.bundle)
+    again = replay(evidence)
+    assert again == evidence.verdict
+    assert abs(again.log_e - row.log_e) <= 1e-9
+    decision = replayed_decision(evidence)
+    assert (decision.act, decision.decided_us, decision.reason) == (True, row.decided_us, row.reason)
+    assert to_json(evidence) == row.bundle and len(digest(row.bundle)) == 64
+    assert evidence.before.enabled
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [broken(), broken(minutes=1440, factor=1.0), broken(per_minute=0.1), broken(treated=steady(0.0), per_minute=1000)],
+    ids=["dead flow", "a day", "hardly anybody", "zero conversions"],
+)
+def test_the_pictures_fit_where_they_are_shown(counts):
+    drawn = curves(counts, Rule(), Rule().log_budget)
+    assert len(inline("checkout-v2: conversion and evidence", drawn)) < 1000
+    assert "data:image/svg+xml" in inline("checkout-v2: conversion and evidence", drawn)
+    assert len(png("checkout-v2", drawn)) <= PNG_BYTES

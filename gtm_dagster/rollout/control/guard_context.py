@@ -20,7 +20,7 @@ GUARD_ACTOR = "conversion_guard"
 
 
 class ActionFailed(Exception):
-    """The flag could not be proven off. The kill list holds it, people are told, and the guard asks again."""
+    """The flag could not be proven off. It is on the kill list, people are notified, and the guard asks again."""
 
 
 @dataclass(frozen=True)

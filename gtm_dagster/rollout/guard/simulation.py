@@ -1,6 +1,6 @@
 """Drawn traffic through the guard's own detector: how often it is wrong, and how long it takes to be right.
 
-Here belongs the traffic, the naive rule it is compared with, and the counting of outcomes; the judgement is `trace`.
+Here belong the traffic, the naive rule it is compared with, and the counting of outcomes; the evaluation is `trace`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gtm_dagster.rollout.guard.counts import SLOT_US, Counts
-from gtm_dagster.rollout.guard.detector import Rule, decided_us, trace
+from gtm_dagster.rollout.guard.detector import decided_us, trace
+from gtm_dagster.rollout.guard.rule import Rule
 
 PER_MINUTE = 60_000_000 / SLOT_US
 PER_HOUR = 60 * PER_MINUTE
@@ -81,13 +82,13 @@ def draw(scenario: Scenario, window_minutes: float, rng: np.random.Generator) ->
     converted = [rng.binomial(exposed[0], rate), rng.binomial(exposed[1], treated)]
     end_us = slots * SLOT_US
     if scenario.delay_minutes == 0:
-        where = [np.flatnonzero(hits) for hits in converted]
+        where = [np.flatnonzero(counted) for counted in converted]
         slot = np.concatenate(where)
-        arm = np.repeat([0, 1], [len(held) for held in where])
-        n = np.concatenate([hits[held] for hits, held in zip(converted, where, strict=True)])
+        arm = np.repeat([0, 1], [len(slots_of_arm) for slots_of_arm in where])
+        n = np.concatenate([counted[some] for counted, some in zip(converted, where, strict=True)])
         return Counts(0, exposed, slot, np.zeros(len(slot), np.int64), arm, n, end_us)
-    slot = np.concatenate([np.repeat(np.arange(slots), hits) for hits in converted])
-    arm = np.repeat([0, 1], [int(hits.sum()) for hits in converted])
+    slot = np.concatenate([np.repeat(np.arange(slots), counted) for counted in converted])
+    arm = np.repeat([0, 1], [int(counted.sum()) for counted in converted])
     age = _ages(scenario.delay_minutes * PER_MINUTE, max(math.ceil(window_minutes * PER_MINUTE), 1), len(slot), rng)
     seen = slot + age < slots
     return Counts(0, exposed, slot[seen], age[seen], arm[seen], np.ones(int(seen.sum()), np.int64), end_us)
@@ -104,7 +105,7 @@ def naive_us(counts: Counts, threshold: float, least_units: int = 0) -> int | No
     """When the rule of rolling windows fires, microseconds UTC; None when it never does.
 
     The rule: conversions over exposures of the last 5 minutes, the treated arm's more than `threshold` below the
-    control's, for longer than 5 minutes; `least_units`: both arms must hold as many in the window.
+    control's, for longer than 5 minutes; `least_units`: both arms must have as many in the window.
     """
     slots = counts.exposed.shape[1]
     events = np.zeros((2, slots), np.int64)
@@ -112,10 +113,10 @@ def naive_us(counts: Counts, threshold: float, least_units: int = 0) -> int | No
     inside = at < slots
     np.add.at(events, (counts.conv_arm[inside], at[inside]), counts.conv_n[inside])
     span = round(NAIVE_MINUTES * PER_MINUTE)
-    units, hits = _rolling(counts.exposed, span), _rolling(events, span)
+    units, conversions = _rolling(counts.exposed, span), _rolling(events, span)
     with np.errstate(divide="ignore", invalid="ignore"):
-        rates = hits / units
-        below = (1 - rates[1] / rates[0] > threshold) & (hits[0] > 0) & (units[1] > 0)
+        rates = conversions / units
+        below = (1 - rates[1] / rates[0] > threshold) & (conversions[0] > 0) & (units[1] > 0)
     below &= (units >= least_units).all(axis=0)
     broken = np.maximum.accumulate(np.where(below, -1, np.arange(slots)))
     fired = np.flatnonzero(np.arange(slots) - broken > span)
@@ -163,7 +164,7 @@ def simulate(
     naive: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Simulation:
-    """Draw `runs` histories and judge each; the same seed gives the same result. Raises ValueError."""
+    """Draw `runs` histories and evaluate each; the same seed gives the same result. Raises ValueError."""
     _check("runs", runs, 1 <= runs <= 100_000, "a number from 1 to 100000")
     _check("seed", seed, seed >= 0, "a number from 0 on")
     fired: dict[str, list[int | None]] = {"rollbacks": [], "evidence": [], "naive": [], "naive_30": []}
@@ -171,9 +172,9 @@ def simulate(
     break_slot = round(scenario.drop_at_hours * PER_HOUR)
     for done, child in enumerate(np.random.SeedSequence(seed).spawn(runs), start=1):
         counts = draw(scenario, rule.window_minutes, np.random.default_rng(child))
-        told = trace(counts, rule)
-        fired["rollbacks"].append(decided_us(told, rule.hold_minutes, counts.watermark_us))
-        fired["evidence"].append(first_at(told.times_us, told.log_e, rule.log_budget))
+        history = trace(counts, rule)
+        fired["rollbacks"].append(decided_us(history, rule.hold_minutes, counts.watermark_us))
+        fired["evidence"].append(first_at(history.times_us, history.log_e, rule.log_budget))
         if naive:
             fired["naive"].append(naive_us(counts, rule.threshold))
             fired["naive_30"].append(naive_us(counts, rule.threshold, NAIVE_UNITS))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from profiles import examples
 
-from gtm_dagster.rollout.guard.e_process import closest_null, log_e, log_srm
+from gtm_dagster.rollout.guard.e_process import closest_null, log_e_values, srm_log_e_value
 
 MARGINS = st.sampled_from([0.0, 0.05, 0.075, 0.15, 0.3])
 
@@ -39,7 +39,7 @@ def test_the_closed_form_is_the_sum_over_all_outcomes(margin: float) -> None:
             chance = math.comb(nt, kt) * theta_t**kt * (1 - theta_t) ** (nt - kt)
             chance *= math.comb(nc, kc) * theta_c**kc * (1 - theta_c) ** (nc - kc)
             one = np.ones(1)
-            total += chance * math.exp(log_e(nt * one, kt * one, nc * one, kc * one, c * one, 0.5, margin)[0])
+            total += chance * math.exp(log_e_values(nt * one, kt * one, nc * one, kc * one, c * one, 0.5, margin)[0])
     assert 0.9 < total <= 1 + 1e-12
 
 
@@ -49,20 +49,20 @@ def test_the_closed_form_is_the_sum_over_all_outcomes(margin: float) -> None:
 )
 def test_a_cell_without_both_arms_says_nothing(treated: int, control: int, reason: str) -> None:
     one = np.ones(1)
-    assert log_e(treated * one, 0 * one, control * one, 0 * one, 0.2 * one, 0.5, 0.075)[0] == 0.0, reason
+    assert log_e_values(treated * one, 0 * one, control * one, 0 * one, 0.2 * one, 0.5, 0.075)[0] == 0.0, reason
 
 
 @pytest.mark.parametrize("rate", [0.0, 1e-9, 0.5, 1.0])
 def test_evidence_is_finite_at_any_guess_of_the_rate(rate: float) -> None:
     one = np.ones(1)
     for kt, kc in ((0, 0), (10, 10), (0, 10), (10, 0)):
-        assert np.isfinite(log_e(10 * one, kt * one, 10 * one, kc * one, rate * one, 0.9, 0.075))[0]
+        assert np.isfinite(log_e_values(10 * one, kt * one, 10 * one, kc * one, rate * one, 0.9, 0.075))[0]
 
 
 def test_lost_treated_conversions_are_evidence_and_gained_ones_against_it() -> None:
     one = np.ones(1)
-    lost = log_e(100 * one, 5 * one, 100 * one, 20 * one, 0.2 * one, 0.5, 0.075)[0]
-    gained = log_e(100 * one, 20 * one, 100 * one, 5 * one, 0.2 * one, 0.5, 0.075)[0]
+    lost = log_e_values(100 * one, 5 * one, 100 * one, 20 * one, 0.2 * one, 0.5, 0.075)[0]
+    gained = log_e_values(100 * one, 20 * one, 100 * one, 5 * one, 0.2 * one, 0.5, 0.075)[0]
     assert lost > 2 and gained < -2
 
 
@@ -78,11 +78,11 @@ def test_lost_treated_conversions_are_evidence_and_gained_ones_against_it() -> N
 )
 def test_a_broken_split_is_proven_and_a_right_one_never(share: float, actual: float, units: int, proven: bool) -> None:
     treated = round(units * actual)
-    assert (log_srm(treated, units - treated, share) > math.log(1000)) == proven
+    assert (srm_log_e_value(treated, units - treated, share) > math.log(1000)) == proven
 
 
 def test_the_split_test_is_a_fair_bet() -> None:
     """The mean of e over every outcome of 30 units drawn by the plan is 1."""
     n, share = 30, 0.3
     chance = [math.comb(n, k) * share**k * (1 - share) ** (n - k) for k in range(n + 1)]
-    assert sum(p * math.exp(log_srm(k, n - k, share)) for k, p in enumerate(chance)) == pytest.approx(1.0)
+    assert sum(p * math.exp(srm_log_e_value(k, n - k, share)) for k, p in enumerate(chance)) == pytest.approx(1.0)

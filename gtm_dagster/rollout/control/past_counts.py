@@ -1,0 +1,151 @@
+"""A flag's past as counts: from what has landed (imports too) and what the event log holds past it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gtm_dagster.gate.exposures import ARMS, EXPOSED, randomised_exposure
+from gtm_dagster.rollout.guard.counts import Counts, count_units
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from gtm_dagster.settings import Settings
+
+LONGEST_DAYS = 400
+_COLUMNS = ["write_key", "event_id", "event_name", "event_us", "received_us", "user_id", "anonymous_id", "properties"]
+_CHUNK_ROWS = 200_000
+
+Progress = Callable[[int, int], None]
+
+
+class BacktestError(Exception):
+    """There is nothing to evaluate; the message says what to do."""
+
+
+@dataclass(frozen=True, eq=False)
+class PastCounts:
+    """The counts of a flag's past, and the times of the first and last event they were taken from."""
+
+    counts: Counts
+    first_us: int
+    last_us: int
+
+
+def read_past_counts(
+    settings: Settings,
+    flag: str,
+    conversion: str,
+    window_minutes: float,
+    since_us: int | None = None,
+    until_us: int | None = None,
+    progress: Progress | None = None,
+) -> PastCounts:
+    """Count a flag's past as if its guard had been armed at `since_us` (half-open to `until_us`).
+
+    Raises BacktestError when the flag has no counted exposure there, or when they lie too far apart.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    parts = []
+    for table in _tables(settings, progress):
+        names = pc.is_in(table.column("event_name"), value_set=pa.array([EXPOSED, conversion]))
+        events = table.filter(pc.and_(names, pc.equal(table.column("verdict"), "accepted"))).select(_COLUMNS)
+        for bound, beyond in ((since_us, pc.greater_equal), (until_us, pc.less)):
+            if bound is not None:
+                events = events.filter(beyond(events.column("event_us"), bound))
+        if events.num_rows:
+            parts.append(events)
+    if not parts:
+        raise BacktestError(_nothing(flag, conversion, since_us, until_us))
+    events = _once(pa.concat_tables(parts))
+    exposed = events.filter(pc.equal(events.column("event_name"), EXPOSED))
+    exposures = list(_exposures(exposed, flag))
+    if not exposures:
+        raise BacktestError(_nothing(flag, conversion, since_us, until_us))
+    converted = events.filter(pc.equal(events.column("event_name"), conversion))
+    units = pa.array(sorted({unit for unit, _, _ in exposures}), pa.string())
+    conversions = [each for name in ("user_id", "anonymous_id") for each in _of_units(converted, name, units)]
+    times = [us for _, _, us in exposures]
+    first_us, last_us = min(times), max(max(times), max((us for _, us in conversions), default=0))
+    if last_us - first_us > LONGEST_DAYS * 86_400_000_000:
+        days = (last_us - first_us) / 86_400_000_000
+        raise BacktestError(
+            f"{flag}: its events lie {days:,.0f} days apart, at most {LONGEST_DAYS} are evaluated at once; give --since and --until"
+        )
+    counts = count_units(exposures, conversions, round(window_minutes * 60_000_000), last_us)
+    return PastCounts(counts, first_us, last_us)
+
+
+def _tables(settings: Settings, progress: Progress | None) -> Iterator[pa.Table]:
+    """Landed files, then the log past them. Their end is read first: what lands meanwhile is read twice, never missed."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from gtm_dagster.eventlog import open_log
+    from gtm_dagster.warehouse.landing import Landing, complete
+    from gtm_dagster.warehouse.landing.from_log import waiting_offsets
+
+    landing = Landing(settings.landing_dir)
+    after = waiting_offsets(settings).landed if settings.log_path.exists() else 0
+    columns = [*_COLUMNS, "verdict"]
+    files = landing.files()
+    rows, done = sum(file.rows for file in files), 0
+    for file in files:
+        try:
+            for batch in pq.ParquetFile(file.path).iter_batches(_CHUNK_ROWS, columns=columns):
+                yield complete(batch, columns)
+                done += batch.num_rows
+                if progress:
+                    progress(done, rows)
+        except (OSError, pa.ArrowInvalid) as error:
+            raise BacktestError(f"{file.path}: cannot be read ({error}); restore it from a backup") from error
+    if not settings.log_path.exists():
+        return
+    with open_log(settings) as log:
+        while True:
+            table, last = log.read_arrow(after, _CHUNK_ROWS)
+            if last <= after:
+                return
+            yield table.select(columns)
+            after = last
+
+
+def _once(events: pa.Table) -> pa.Table:
+    """One row a (write_key, event_id): the first that was received, as in staging.events."""
+    import pyarrow as pa
+
+    ordered = events.sort_by([("received_us", "ascending"), ("event_us", "ascending")])
+    numbered = ordered.append_column("row", pa.array(np.arange(ordered.num_rows)))
+    first = numbered.group_by(["write_key", "event_id"], use_threads=False).aggregate([("row", "min")])
+    return ordered.take(first.column("row_min"))
+
+
+def _exposures(table: pa.Table, flag: str) -> Iterator[tuple[str, int, int]]:
+    """(unit, arm, us) of randomised exposures; what a fallback served says nothing about the arms."""
+    columns = (table.column(name).to_pylist() for name in ("user_id", "anonymous_id", "event_us", "properties"))
+    for user, anonymous, us, properties in zip(*columns, strict=True):
+        exposure = randomised_exposure(properties)
+        unit = user or anonymous
+        if exposure is not None and exposure.flag == flag and unit:
+            yield unit, ARMS.index(exposure.variant), us
+
+
+def _of_units(table: pa.Table, name: str, units: pa.Array) -> Iterator[tuple[str, int]]:
+    import pyarrow.compute as pc
+
+    known = table.filter(pc.is_in(table.column(name), value_set=units))
+    yield from zip(known.column(name).to_pylist(), known.column("event_us").to_pylist(), strict=True)
+
+
+def _nothing(flag: str, conversion: str, since_us: int | None, until_us: int | None) -> str:
+    when = " between these times" if since_us is not None or until_us is not None else ""
+    return (
+        f"{flag}: no exposure by a split has landed{when}, so there is nothing to evaluate; the gate (RolloutController) sends "
+        f"{EXPOSED} with flag, variant and reason SPLIT, gtm import FILE brings past ones, {conversion} is the conversion"
+    )
