@@ -140,6 +140,7 @@ def test_scenarios_14_and_15_no_rollback(tmp_path, instance, store, shape):
     assert served_new(settings) > 30
 
 
+@pytest.mark.slow
 def test_scenario_16_an_oscillating_flow_is_rolled_back_at_most_once_and_stays_off(tmp_path, instance, store):
     settings = settings_for(tmp_path)
     counts = drawn(

@@ -80,6 +80,7 @@ def test_a_late_event_merges_two_sessions(tmp_path):
     assert rows_of(settings, "SELECT start_us, n_events FROM core.sessions") == [(START, 3)]
 
 
+@pytest.mark.slow  # test_visit_boundary.py has these and more in one deployment
 @pytest.mark.parametrize(
     ("gap", "sessions"),
     [(30 * MINUTE, 1), (30 * MINUTE + 1, 2)],
