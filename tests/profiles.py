@@ -23,4 +23,6 @@ def slow_but(fast: int, *cases: Any) -> list[Any]:
 
 
 def _slow(case: Any) -> Any:
+    if isinstance(case, type(pytest.param())):
+        return pytest.param(*case.values, id=case.id, marks=[*case.marks, pytest.mark.slow])
     return pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=pytest.mark.slow)

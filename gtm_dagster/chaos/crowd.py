@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 
-from gtm_dagster.chaos.inspect import check_rebuild, check_refresh, leftovers, unfinished_runs
+from gtm_dagster.chaos.inspect import check_idle, check_leftovers, check_rebuild, check_refresh
 from gtm_dagster.chaos.outcome import Findings, Report
 from gtm_dagster.chaos.supply import Supply
 from gtm_dagster.chaos.throwaway import CommandResult, ThrowAway
@@ -110,15 +110,13 @@ def crowd_deployment(
             thread.join()
     check_refresh(deployment.run("refresh", "--json"), supply.expected, findings, "at the end")
     check_rebuild(deployment, findings, "at the end")
-    stuck = unfinished_runs(deployment)
-    findings.expect(not stuck, f"Dagster shows {', '.join(stuck)} as under way, and nothing runs")
-    left = leftovers(deployment)
-    findings.expect(not left, f"left in the state directory: {', '.join(left[:5])} ({len(left)} in all)")
+    check_idle(deployment, findings, "at the end")
+    left = check_leftovers(deployment, findings)
     for what in ("refresh", "import", "query"):
         findings.expect(crowd.ok[what] > 0, f"not one gtm {what} succeeded")
     return {
         **{f"{what}_ok": crowd.ok[what] for what in ("refresh", "import", "query")},
         **{f"{what}_named_the_holder": crowd.waited[what] for what in ("refresh", "query")},
         "query_before_the_first_refresh": crowd.early, "failed": len(findings.lines()),
-        "rows": supply.expected, "left_lying": len(left),
+        "rows": supply.expected, "left_lying": left,
     }  # fmt: skip

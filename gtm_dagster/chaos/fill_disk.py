@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from gtm_dagster.chaos.inspect import check_rebuild, check_refresh, leftovers, unfinished_runs
+from gtm_dagster.chaos.inspect import check_idle, check_leftovers, check_rebuild, check_refresh
 from gtm_dagster.chaos.kill_collector import CollectorProcess, LoadGenerator, StoredIds
 from gtm_dagster.chaos.outcome import ChaosError, Findings, Outcome, Report, Rounds
 from gtm_dagster.chaos.processes import until
@@ -115,11 +115,9 @@ class _FullDisk:
                 f"round {number} of {rounds.wanted}: full {seconds:.1f} s after the start: {message or 'not needed any more'}"
             )
         check_rebuild(self.deployment, self.findings, "at the end")
-        stuck = unfinished_runs(self.deployment)
-        self.findings.expect(not stuck, f"Dagster shows {', '.join(stuck)} as under way, and nothing runs")
-        left = leftovers(self.deployment)
-        self.findings.expect(not left, f"left in the state directory: {', '.join(left[:5])} ({len(left)} in all)")
-        return {**figures, "random_refused": refused, "rows": self.supply.expected, "left_lying": len(left)}
+        check_idle(self.deployment, self.findings, "at the end")
+        left = check_leftovers(self.deployment, self.findings)
+        return {**figures, "random_refused": refused, "rows": self.supply.expected, "left_lying": left}
 
     def _append(self, seed: int) -> tuple[int, Figures]:
         """The collector on a full disk: 503 and no lost event; the same process goes on when there is room."""

@@ -74,3 +74,17 @@ def leftovers(deployment: ThrowAway) -> list[str]:
     counted = {file.path for file in Landing(landing).files()}
     found |= set(landing.glob("ingest_date=*/log-*.parquet")) - counted
     return sorted(str(path.relative_to(deployment.state)) for path in found)
+
+
+def check_idle(deployment: ThrowAway, findings: Findings, when: str) -> int:
+    """Whether Dagster shows no run as under way; returns how many it does."""
+    stuck = unfinished_runs(deployment)
+    findings.expect(not stuck, f"{when}: Dagster shows {', '.join(stuck)} as under way, and nothing runs")
+    return len(stuck)
+
+
+def check_leftovers(deployment: ThrowAway, findings: Findings) -> int:
+    """Whether nothing half-written is left; returns how many files and folders are."""
+    left = leftovers(deployment)
+    findings.expect(not left, f"left in the state directory: {', '.join(left[:5])} ({len(left)} in all)")
+    return len(left)

@@ -12,9 +12,9 @@ from typing import Any
 import requests
 
 from gtm_dagster.chaos.inspect import (
+    check_leftovers,
     check_rebuild,
     check_refresh,
-    leftovers,
     run_states,
     succeeded_since,
     unfinished_runs,
@@ -142,13 +142,12 @@ def kill_dagster_runs(
     findings.expect(not stuck, f"at the end: still under way: {', '.join(stuck)}")
     check_refresh(deployment.run("refresh", "--json"), supply.expected, findings, "at the end")
     check_rebuild(deployment, findings, "at the end")
-    left = leftovers(deployment)
-    findings.expect(not left, f"left in the state directory: {', '.join(left[:5])} ({len(left)} in all)")
+    left = check_leftovers(deployment, findings)
     states = run_states(deployment)
     return {
         **{f"kills_{key}": value for key, value in kills.items()}, "ended_before_the_kill": ended_first,
         "runs_succeeded": states["SUCCESS"], "runs_failed": states["FAILURE"], "stuck": len(stuck),
-        "rows": supply.expected, "left_lying": len(left), "slowest_to_settle_seconds": round(slowest, 1),
+        "rows": supply.expected, "left_lying": left, "slowest_to_settle_seconds": round(slowest, 1),
     }  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from gtm_dagster.chaos.inspect import check_rebuild, check_refresh, leftovers, run_states, unfinished_runs
+from gtm_dagster.chaos.inspect import check_idle, check_leftovers, check_rebuild, check_refresh, run_states
 from gtm_dagster.chaos.outcome import ChaosError, Findings, Report, Rounds
 from gtm_dagster.chaos.processes import Child, until
 from gtm_dagster.chaos.supply import Supply
@@ -42,42 +42,49 @@ def kill_refreshes(
     while rounds.more() and supply.left >= ROUND_ROWS:
         supply.land(ROUND_ROWS * 2 // 3)
         supply.log(ROUND_ROWS // 3)
-        early = rng.random() < EARLY_SHARE
-        with deployment.start("refresh", "--json") as child:
-            if early:
-                child.wait(rng.uniform(0.0, lead))
-            else:
-                until(lambda child=child: _in_the_run(deployment, child) or not child.running(), total * 5)  # type: ignore[misc]
-                child.wait(rng.uniform(0.0, max(total - lead, 0.2)))
-            began, lived = _in_the_run(deployment, child), child.seconds()
-            if not child.kill():
-                ended_first += 1
-                total = max(lead + 0.5, child.seconds() if total > child.seconds() else total * 0.9)
-                continue
-        kills["in_the_run" if began else "before_the_run"] += 1
+        moment, lived = _kill(deployment, rng, lead, total)
+        if moment is None:
+            ended_first += 1
+            total = max(lead + 0.5, lived if total > lived else total * 0.9)
+            continue
+        kills[moment] += 1
         rounds.done += 1
         number = rounds.done
         result = deployment.run("refresh", "--json")
         healed += check_refresh(result, supply.expected, findings, f"round {number}")
         slowest = max(slowest, result.seconds)
         lead, total = lead * result.seconds / total, result.seconds  # the machine may be slower or faster by now
-        stuck = unfinished_runs(deployment)
-        findings.expect(not stuck, f"round {number}: Dagster shows {', '.join(stuck)} as under way, and nothing runs")
+        check_idle(deployment, findings, f"round {number}")
         if number % VERIFY_EVERY == 0 and rounds.more():
             check_rebuild(deployment, findings, f"round {number}")
         report(f"round {number} of {rounds.wanted}: killed after {lived:.1f} s, the next took {result.seconds:.1f} s")
     if rounds.more():
         raise ChaosError(f"{ended_first} refreshes ended before they were killed; only {rounds.done} were hit")
     check_rebuild(deployment, findings, "at the end")
-    left = leftovers(deployment)
-    findings.expect(not left, f"left in the state directory: {', '.join(left[:5])} ({len(left)} in all)")
+    left = check_leftovers(deployment, findings)
     states = run_states(deployment)
     return {
         **kills, "ended_before_the_kill": ended_first, "healed_by_the_next": healed, "rows": supply.expected,
         "runs_failed": states["FAILURE"], "runs_succeeded": states["SUCCESS"],
         "runs_unfinished": sum(states.values()) - states["FAILURE"] - states["SUCCESS"] - states["CANCELED"],
-        "left_lying": len(left), "slowest_next_seconds": round(slowest, 1),
+        "left_lying": left, "slowest_next_seconds": round(slowest, 1),
     }  # fmt: skip
+
+
+def _kill(deployment: ThrowAway, rng: random.Random, lead: float, total: float) -> tuple[str | None, float]:
+    """Start a refresh and kill it: before or in its run (None when it ended first), and the seconds it lived."""
+    early = rng.random() < EARLY_SHARE
+    with deployment.start("refresh", "--json") as child:
+        if early:
+            child.wait(rng.uniform(0.0, lead))
+        else:
+            until(lambda: _in_the_run(deployment, child) or not child.running(), total * 5)
+            child.wait(rng.uniform(0.0, max(total - lead, 0.2)))
+        began, lived = _in_the_run(deployment, child), child.seconds()
+        alive = child.kill()
+    if not alive:
+        return None, child.seconds()
+    return "in_the_run" if began else "before_the_run", lived
 
 
 def _first_ever(like: ThrowAway, at: float, findings: Findings, when: str, report: Report) -> None:
@@ -90,8 +97,7 @@ def _first_ever(like: ThrowAway, at: float, findings: Findings, when: str, repor
             child.wait(at)
             alive = child.kill()
         check_refresh(deployment.run("refresh", "--json"), supply.expected, findings, when)
-        stuck = unfinished_runs(deployment)
-        findings.expect(not stuck, f"{when}: Dagster shows {', '.join(stuck)} as under way, and nothing runs")
+        check_idle(deployment, findings, when)
     report(f"{when}: {'killed' if alive else 'ended'} after {at:.1f} s")
 
 

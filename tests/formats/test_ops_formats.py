@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from profiles import slow_but
 
 from gtm_dagster.eventlog import Position
 from gtm_dagster.opsstore import GuardProgress, OpsStore
@@ -71,7 +72,7 @@ def test_the_store_is_migrated_with_all_that_is_in_it(state):
         assert counts(store, CHECKOUT) == before
 
 
-@pytest.mark.parametrize("again", [False, True], ids=["from the positions of 0.1.0", "and once more"])
+@pytest.mark.parametrize("again", slow_but(1, False, True), ids=["from the positions of 0.1.0", "and once more"])
 def test_the_worker_counts_on_as_the_version_that_wrote_it(state, tmp_path, again):
     environment = {**os.environ, "GTM_CONFIG": str(FIXTURE / "gtm.toml"), "GTM_STATE_DIR": str(state)}
     for _ in range(1 + again):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from profiles import slow_but
 from sqlalchemy import create_engine, inspect, text
 
 from gtm_dagster.opsstore import GuardProgress, OpsStore, OpsStoreError, ops_tables
@@ -174,7 +175,7 @@ with OpsStore(sys.argv[1]) as store:
 BEGINNINGS = [pytest.param(empty, id="a new store"), pytest.param(of_before, id="a store of before")]
 
 
-@pytest.mark.parametrize("begin", BEGINNINGS)
+@pytest.mark.parametrize("begin", slow_but(1, *BEGINNINGS))
 def test_processes_that_start_at_once_migrate_once(url, begin):
     begin(url)
     started = [

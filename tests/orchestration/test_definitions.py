@@ -71,6 +71,7 @@ def test_a_broken_contract_is_a_failed_check_without_a_materialisation(tmp_path)
         assert instance.get_latest_materialization_event(dg.AssetKey(["staging", "events"])) is None
 
 
+@pytest.mark.slow
 def test_a_plain_run_refuses_changed_settings_and_refresh_says_what_it_rebuilt(tmp_path):
     settings = settings_for(tmp_path)
     land(settings, [event("a", START, anonymous_id="x")], "import-1")

@@ -177,6 +177,7 @@ def test_a_flow_given_to_everybody_is_advised_to_hold_visitors_back() -> None:
     assert "5% held back" in advice and "50% held back" in advice
 
 
+@pytest.mark.slow
 def test_a_thin_treated_arm_learns_its_price_and_an_even_one_nothing() -> None:
     (advice,) = plan(Traffic(100, 0.02, 0.2), **DEFAULTS).advice
     assert "at an even split" in advice

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pytest
+from profiles import slow_but
 
 from gtm_dagster.rollout.guard.rule import Rule
 from gtm_dagster.rollout.guard.simulation import Scenario, Simulation, simulate
@@ -77,12 +78,12 @@ def test_scenario_by_simulation(case: Case) -> None:
     assert within(case, simulated), simulated.rollbacks
 
 
-@pytest.mark.parametrize("case", QUIET, ids=lambda case: f"scenario_{case.name}")
+@pytest.mark.parametrize("case", slow_but(3, *QUIET), ids=lambda case: f"scenario_{case.name}")
 def test_no_false_rollback_in_a_few_runs(case: Case) -> None:
     assert run(case, FEW).rollbacks.share <= (0.05 if case.scenario.drop else 0.0)
 
 
-@pytest.mark.parametrize("case", BROKEN, ids=lambda case: f"scenario_{case.name}")
+@pytest.mark.parametrize("case", slow_but(3, *BROKEN), ids=lambda case: f"scenario_{case.name}")
 def test_a_broken_flow_is_rolled_back_in_a_few_runs(case: Case) -> None:
     simulated = run(case, FEW)
     assert simulated.rollbacks.share == 1.0 and simulated.rollbacks.before_share == 0.0

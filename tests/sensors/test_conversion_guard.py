@@ -128,7 +128,7 @@ def ticks(deployment: Deployment, store: OpsStore, counts: Any, start_us: int, e
     "shape",
     [
         pytest.param({"treated": between(0.5, 30), "control": between(0.5, 30)}, marks=pytest.mark.slow),
-        {"treated": between(0.1, 30, 34)},
+        pytest.param({"treated": between(0.1, 30, 34)}, marks=pytest.mark.slow),
     ],
     ids=["scenario 14: both arms lose half at once", "scenario 15: the loss is over after 4 minutes"],
 )
@@ -140,6 +140,7 @@ def test_scenarios_14_and_15_no_rollback(tmp_path, instance, store, shape):
     assert served_new(settings) > 30
 
 
+@pytest.mark.slow
 def test_scenario_16_an_oscillating_flow_is_rolled_back_at_most_once_and_stays_off(tmp_path, instance, store):
     settings = settings_for(tmp_path)
     counts = drawn(

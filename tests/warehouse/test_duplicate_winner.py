@@ -6,6 +6,7 @@ import itertools
 from pathlib import Path
 
 import pytest
+from profiles import slow_but
 from warehouse_cases import DAY, MINUTE, START, event, land, refresh, rows_of, settings_for
 
 RECEIVED = START + 30 * DAY
@@ -46,7 +47,7 @@ def in_turn(orders: list[tuple[dict, ...]]) -> list[list[dict]]:
     return [[row for row in rows if row] for rows in itertools.zip_longest(*orders)]
 
 
-@pytest.mark.parametrize("files", ["one file", "a file for each copy"])
+@pytest.mark.parametrize("files", slow_but(1, "one file", "a file for each copy"))
 def test_the_copy_received_first_wins_wherever_it_stands(tmp_path: Path, files: str) -> None:
     orders = [order for name, copies in CASES.items() for order in every_order(name, copies)]
     settings = settings_for(tmp_path)
@@ -59,7 +60,7 @@ def test_the_copy_received_first_wins_wherever_it_stands(tmp_path: Path, files: 
     assert (staged.clean, staged.duplicates, staged.conflicts) == (len(orders), lost, lost)
 
 
-@pytest.mark.parametrize("runs", ["one batch", "a run for each copy"])
+@pytest.mark.parametrize("runs", slow_but(1, "one batch", "a run for each copy"))
 def test_a_full_tie_is_decided_by_content_alone(tmp_path: Path, runs: str) -> None:
     """Neither the place in a file nor the run that staged a copy decides: every order has the same winner."""
     orders = every_order("tie", [copy(person, START, RECEIVED) for person in ("x", "y", "z")])

@@ -49,9 +49,31 @@ def refused_by_pandera(rows: pa.Table) -> list[tuple]:
     ]
 
 
-@pytest.mark.parametrize("odd", ODD, ids=lambda odd: json.dumps(odd, ensure_ascii=True)[:40])
+every_odd = pytest.mark.parametrize("odd", ODD, ids=lambda odd: json.dumps(odd, ensure_ascii=True)[:40])
+
+
+def beside_a_good_one(odd: dict) -> list[dict]:
+    return [event("before", START, anonymous_id="x"), {**event("odd", START, anonymous_id="x"), **odd}]
+
+
+@pytest.fixture(scope="module")
+def verdicts() -> tuple[set[tuple], set[tuple]]:
+    """What each of both refuses of all odd rows in one batch."""
+    rows = landing_table([row for odd in ODD for row in beside_a_good_one(odd)])
+    return {(row, codes) for row, codes, _, _ in judged(rows)}, set(refused_by_pandera(rows))
+
+
+@every_odd
+def test_an_odd_row_among_others_gets_the_verdict_of_pandera(verdicts, odd):
+    first = 2 * ODD.index(odd)
+    found, expected = ({each for each in refused if each[0] in (first, first + 1)} for refused in verdicts)
+    assert found == expected
+
+
+@pytest.mark.slow
+@every_odd
 def test_one_odd_row_gets_the_verdict_of_pandera(odd):
-    rows = landing_table([event("before", START, anonymous_id="x"), {**event("odd", START, anonymous_id="x"), **odd}])
+    rows = landing_table(beside_a_good_one(odd))
     assert [(row, codes) for row, codes, _, _ in judged(rows)] == refused_by_pandera(rows)
 
 

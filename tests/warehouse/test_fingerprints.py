@@ -100,7 +100,7 @@ CHANGES = [
     ),
     pytest.param(
         "warehouse/sql/core/touchpoints.sql", "s.start_us <= c.conversion_us", "s.start_us < c.conversion_us",
-        "core.touchpoints: statements", {"touches": 0}, id="a statement",
+        "core.touchpoints: statements", {"touches": 0}, id="a statement", marks=pytest.mark.slow,
     ),
     pytest.param(
         "warehouse/sql/staging/new_events.sql", "h.device_type IS DISTINCT FROM 'api'", "h.device_type IS DISTINCT FROM 'web'",

@@ -23,7 +23,7 @@ from gtm_dagster.warehouse.engine import opened
 from gtm_dagster.warehouse.verify import compare, verify
 
 
-@pytest.mark.parametrize("definition", ["ga4", "ua", "tracker"])
+@pytest.mark.parametrize("definition", slow_but(1, "ua", "ga4", "tracker"))
 @pytest.mark.parametrize("seed", slow_but(1, 1, 0, 2, 3))
 def test_random_batches_equal_a_rebuild(tmp_path, definition, seed):
     rng = random.Random(seed * 7 + len(definition))
@@ -56,7 +56,7 @@ def test_shuffled_parts_equal_one_sorted_load(tmp_path, seed):
 
 
 @pytest.mark.parametrize("ua", [False, True], ids=["ga4", "ua"])
-@pytest.mark.parametrize("seed", slow_but(2, *range(5)))
+@pytest.mark.parametrize("seed", slow_but(1, *range(5)))
 def test_sessions_equal_a_walk_through_the_events(tmp_path, seed, ua):
     rng = random.Random(500 + seed)
     settings = settings_for(tmp_path, GTM_SESSIONS__DEFINITION="ua" if ua else "ga4")
@@ -80,6 +80,7 @@ def test_a_late_event_merges_two_sessions(tmp_path):
     assert rows_of(settings, "SELECT start_us, n_events FROM core.sessions") == [(START, 3)]
 
 
+@pytest.mark.slow  # test_visit_boundary.py has these and more in one deployment
 @pytest.mark.parametrize(
     ("gap", "sessions"),
     [(30 * MINUTE, 1), (30 * MINUTE + 1, 2)],
