@@ -84,17 +84,29 @@ MIGRATIONS = (
 )
 
 
+def _recorded(con: Connection) -> list[str] | None:
+    """The recorded migrations; None when the store does not record them."""
+    if not inspect(con).has_table(ops_tables.migrations.name):
+        return None
+    return list(con.execute(select(ops_tables.migrations.c.name).order_by(ops_tables.migrations.c.name)).scalars())
+
+
 def applied(con: Connection, address: object) -> list[str]:
     """Names of the migrations the store at `address` has seen; one from before they were recorded has seen the first.
 
     Raises OpsStoreError when its tables are of no version that was ever released.
     """
-    if inspect(con).has_table(ops_tables.migrations.name):
-        return list(con.execute(select(ops_tables.migrations.c.name).order_by(ops_tables.migrations.c.name)).scalars())
+    names = _recorded(con)
+    if names is not None:
+        return names
     if not inspect(con).has_table(ops_tables.meta.name):
         return []
     version = con.execute(select(ops_tables.meta.c.value).where(ops_tables.meta.c.key == "version")).scalar()
     if version != "1":
+        # PostgreSQL reads what is committed at each statement: another program may have migrated between the two.
+        names = _recorded(con)
+        if names is not None:
+            return names
         raise OpsStoreError(
             f"{address}: its tables are of version {version} without a record of migrations, which no gtm-dagster writes; "
             "restore the store from a backup, or name another ops_url"
