@@ -4,6 +4,7 @@ import ast
 import os
 import subprocess
 import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -97,3 +98,33 @@ def test_the_sdk_stays_light(module: str) -> None:
     )  # fmt: skip
     loaded = {name.partition(".")[0] for name in told.stdout.split()}
     assert not loaded & HEAVY
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    """Imports inside functions count: a circle that is broken by one is a circle all the same."""
+    names = {
+        ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): file for file in modules()
+    }
+    graph = {
+        name: {other for other in imported(file) if other in names and other != name} for name, file in names.items()
+    }
+    # `from package import module` names both; the package itself is meant only when it is what the name comes from.
+    for name, others in graph.items():
+        graph[name] = (
+            {other for other in others if not any(each.startswith(f"{other}.") for each in others)}
+            if not names[name].name.startswith("__init__")
+            else others
+        )
+    try:
+        tuple(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        raise AssertionError(f"a circle of imports: {' -> '.join(error.args[1])}") from None
+
+
+def test_no_two_modules_share_a_name() -> None:
+    """One word, one thing. A command may be called as what it shows."""
+    found: dict[str, list[str]] = {}
+    for file in modules():
+        if file.stem != "__init__" and file.parent.name != "commands":
+            found.setdefault(file.stem, []).append(str(file.relative_to(LIBRARY)))
+    assert {stem: files for stem, files in found.items() if len(files) > 1} == {}

@@ -22,6 +22,7 @@ from gtm_dagster.collector.response import RETRY_SECONDS, Refused, Response, err
 from gtm_dagster.privacy.sealing import Sealer
 from gtm_dagster.settings import Collector as Limits
 from gtm_dagster.taxonomy import Plan
+from gtm_dagster.taxonomy.json_schema import plan_schema
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Handler = Callable[[Scope, Receive], Awaitable[Response]]
@@ -126,7 +127,7 @@ class Collector:
 
     async def _get_plan(self, scope: Scope, receive: Receive) -> Response:
         if self._plan_schema is None:
-            self._plan_schema = msgspec.json.encode(self._plan.json_schema())
+            self._plan_schema = msgspec.json.encode(plan_schema(self._plan))
         return Response(200, self._plan_schema)
 
 

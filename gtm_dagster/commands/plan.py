@@ -95,11 +95,12 @@ def export(
     """The plan as JSON Schema for other tools, or as documentation."""
     import json as codec
 
+    from gtm_dagster.taxonomy.json_schema import plan_schema
     from gtm_dagster.taxonomy.plan_page import to_markdown
 
     plan = invocation(context).plan
     if form == "jsonschema":
-        text = codec.dumps(plan.json_schema(), indent=2, ensure_ascii=False)
+        text = codec.dumps(plan_schema(plan), indent=2, ensure_ascii=False)
     elif form == "markdown":
         text = to_markdown(plan)
     else:

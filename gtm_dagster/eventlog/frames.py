@@ -18,7 +18,7 @@ import msgspec
 from msgspec.structs import astuple
 
 from gtm_dagster.admission.record import DEFAULTS, LANDING_COLUMNS, Record
-from gtm_dagster.eventlog import EventLogError
+from gtm_dagster.eventlog.log import EventLogError
 from gtm_dagster.storage.migrations import NEWER, NewerFormatError
 
 if TYPE_CHECKING:

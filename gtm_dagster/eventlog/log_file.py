@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from gtm_dagster.eventlog import Acceptance, EventLogError
 from gtm_dagster.eventlog.frames import to_arrow
+from gtm_dagster.eventlog.log import Acceptance, EventLogError
 from gtm_dagster.eventlog.log_identity import LogState
 from gtm_dagster.storage.disk_space import full_disk
 

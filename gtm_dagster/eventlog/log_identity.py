@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from gtm_dagster.eventlog import Acceptance, LogChangedError, Position
+from gtm_dagster.eventlog.log import Acceptance, LogChangedError, Position
 
 WAY_OUT = "or, when that is gone for good, run `gtm log accept --reason TEXT`"
 

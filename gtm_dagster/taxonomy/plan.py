@@ -83,12 +83,6 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         text = msgspec.json.encode(self, order="deterministic")
         return hashlib.sha256(text).hexdigest()[:16]
 
-    def json_schema(self) -> dict[str, Any]:
-        """JSON Schema (draft 2020-12) of every event, for documentation; the verdict is that of the validator."""
-        from gtm_dagster.taxonomy.json_schema import plan_schema
-
-        return plan_schema(self)
-
 
 def load_plan(path: Path | None = None) -> Plan:
     """The plan of `path`, or the packaged default. Raises PlanError naming file, event and property."""
