@@ -1,5 +1,5 @@
-"""The engine room: landing zone, the one writer's lock, portable SQL, incremental builds, checks and the serving copy.
+"""From landed files to the tables that people read: landing, staging, core, marts, the serving copy, and what checks them.
 
-Here belongs everything that opens DuckDB or writes Parquet. Not here: what an event means (taxonomy), who may see it
-(privacy), and when things run (orchestration).
+Here belongs everything that opens DuckDB or writes Parquet. Not here: what an event means (taxonomy, admission), what
+brought a visit (channels), and when things run (orchestration).
 """

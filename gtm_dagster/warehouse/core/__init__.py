@@ -1,1 +1,5 @@
-"""Staging -> core: identities, sessions, conversions, touchpoints, each built for the affected ranges alone."""
+"""Staging -> core: identities, sessions, conversions, touchpoints.
+
+Each step builds the affected ranges alone. Not here: the statements (`sql/core`, `sql/build`) and what the columns mean
+(`schema`).
+"""

@@ -1,1 +1,4 @@
-"""Core -> marts: what people read. A mart is made from core tables and settings, never from landed files."""
+"""Core -> marts: what people read.
+
+A mart is built from core tables and settings. Not here: landed files, and the statements (`sql/marts`, `sql/build`).
+"""
