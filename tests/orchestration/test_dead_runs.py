@@ -11,6 +11,7 @@ import dagster as dg
 import pytest
 from dagster import DagsterEvent, DagsterEventType
 from dagster._core.events import EngineEventData
+from profiles import slow_but
 
 from gtm_dagster.definitions import build_defs
 from gtm_dagster.orchestration import dead_runs
@@ -80,7 +81,7 @@ def test_a_killed_process_nobody_has_waited_for_is_dead():
         assert fail_dead_runs(instance) == [run.run_id]
 
 
-@pytest.mark.parametrize("alive", [True, False])
+@pytest.mark.parametrize("alive", slow_but(1, False, True))
 @pytest.mark.parametrize("begun", [True, False], ids=["started", "starting"])
 def test_a_run_killed_before_it_could_tag_itself_is_known_by_dagsters_own_log(tmp_path, gone, begun, alive):
     """As Dagster writes it: the process of the run first, then its start."""

@@ -24,6 +24,7 @@ from acting_cases import (
     states,
     through,
 )
+from profiles import slow_but
 
 from gtm_dagster.gate import kill_list
 from gtm_dagster.opsstore import UnitRow
@@ -158,17 +159,18 @@ def started(where: str, tmp_path: Path, watermark: int) -> subprocess.Popen[str]
 
 @pytest.mark.parametrize(
     "where",
-    [
-        "before the state moved",
+    slow_but(
+        3,
         "before the intent",
+        "after the provider, before the ack",
+        "before the latch",
+        "before the state moved",
         "after the intent",
         "before the provider",
-        "after the provider, before the ack",
         "after the ack",
         "before the proof is stored",
-        "before the latch",
         "after the latch",
-    ],
+    ),
 )
 def test_scenario_17_a_killed_run_is_gone_on_with_once(tmp_path, store, where, monkeypatch):
     context, watermark = armed(settings_for(tmp_path), store, broken())

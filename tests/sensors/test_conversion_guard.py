@@ -169,6 +169,7 @@ def test_scenario_17_the_same_breach_seen_twice_is_one_run_and_one_event(tmp_pat
     assert len(store.rollbacks()) == len(first.materializations()) == 1
 
 
+@pytest.mark.slow
 def test_scenario_17_two_instances_make_one_event_and_one_record(tmp_path, instance, store):
     settings = settings_for(tmp_path)
     armed(settings, store, broken())

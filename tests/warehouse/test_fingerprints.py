@@ -128,7 +128,13 @@ def test_a_change_rebuilds_what_it_touches(settings, tmp_path, file, before, aft
 @pytest.mark.parametrize(
     ("file", "before", "after"),
     [
-        pytest.param("channels/grouping.py", '"""The default channel grouping', '"""Channels', id="a docstring"),
+        pytest.param(
+            "channels/grouping.py",
+            '"""The default channel grouping',
+            '"""Channels',
+            id="a docstring",
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             "warehouse/sql/core/touchpoints.sql",
             "-- One row",

@@ -2,6 +2,7 @@
 
 import os
 
+import pytest
 from warehouse_cases import PLAN, START, event, land, refresh, settings_for
 
 from gtm_dagster.warehouse.build import all_checks
@@ -51,6 +52,7 @@ def test_a_staged_batch_that_is_gone_is_missed(tmp_path):
     assert not looked(settings)["books_balance"].passed
 
 
+@pytest.mark.slow
 def test_verifying_speaks_of_what_is_staged(tmp_path):
     settings = landed_and_staged(tmp_path, 2)
     land(settings, [event("late", START, anonymous_id="x")], "import-late")
