@@ -27,13 +27,17 @@ demo: setup ## 30 days of planted traffic through everything, a report, and a dr
 dev: setup ## collector, stream worker, Dagster and its web UI; Ctrl-C ends all
 	$(VENV)/bin/gtm dev
 
-WORKERS ?= auto
-test: setup ## every behaviour that needs Python alone, in under 2 minutes on two cores; WORKERS=auto
-	$(PY) -m pytest -q -n $(WORKERS) --dist worksteal -m "not real and not simulation and not slow"
+# Two workers a core, since tests wait for disks and clocks. What they compile is kept, whatever the shell says: every
+# worker and every program that a test starts would compile it again.
+WORKERS ?= $(shell "$(PYTHON)" -c 'import os; print(min(2 * (os.cpu_count() or 1), 8))')
+PYTEST  := env -u PYTHONDONTWRITEBYTECODE $(PY) -m pytest -q
 
-test-real: setup install-unleash install-engines ## the other tests: slow ones, all examples of the property tests, the guard's simulations, real components (installs Chromium, PostgreSQL, Unleash, Spark, DuckDB 1.5)
+test: setup ## every behaviour that needs Python alone, in under 2 minutes on two cores; WORKERS=4
+	$(PYTEST) -n $(WORKERS) --dist worksteal -m "not real and not simulation and not slow"
+
+test-real: setup install-unleash install-engines ## all other tests: slow ones, full property tests, simulations, real components (installs Chromium, PostgreSQL, Unleash, Spark, DuckDB 1.5)
 	scripts/install-chromium
-	$(PY) -m pytest -q --hypothesis-profile=full -m "real or simulation or slow or hypothesis"
+	$(PYTEST) --hypothesis-profile=full -m "real or simulation or slow or hypothesis"
 
 install-unleash: ## PostgreSQL and Unleash for the tests of real components
 	scripts/install-unleash

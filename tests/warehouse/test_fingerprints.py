@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from warehouse_cases import START, event, land, settings_for
 
+pytestmark = pytest.mark.slow
 LIBRARY = Path(__file__).parents[2] / "gtm_dagster"
 CASES = str(Path(__file__).parent)
 REFRESH = """
@@ -96,20 +97,20 @@ CHANGES = [
     ),
     pytest.param(
         "channels/sources.yaml", "  naver: [naver.com]", "  naver: [naver.com, acme]",
-        "channels", {"channels": [["Organic Search"], ["Organic Search"]]}, id="the list of sources", marks=pytest.mark.slow,
+        "channels", {"channels": [["Organic Search"], ["Organic Search"]]}, id="the list of sources",
     ),
     pytest.param(
         "warehouse/sql/core/touchpoints.sql", "s.start_us <= c.conversion_us", "s.start_us < c.conversion_us",
-        "core.touchpoints: statements", {"touches": 0}, id="a statement", marks=pytest.mark.slow,
+        "core.touchpoints: statements", {"touches": 0}, id="a statement",
     ),
     pytest.param(
         "warehouse/sql/staging/new_events.sql", "h.device_type IS DISTINCT FROM 'api'", "h.device_type IS DISTINCT FROM 'web'",
-        "staging rules", {"channels": [], "touches": 0}, id="a statement of staging", marks=pytest.mark.slow,
+        "staging rules", {"channels": [], "touches": 0}, id="a statement of staging",
     ),
     pytest.param(
         "taxonomy/plan.yaml", "path: {type: string, max_length: 2048, description: Path of the page without its query}",
         "path: {type: string, max_length: 2048, required: true, description: Path of the page without its query}",
-        "plan", {"quarantined": 2}, id="the tracking plan", marks=pytest.mark.slow,
+        "plan", {"quarantined": 2}, id="the tracking plan",
     ),
 ]  # fmt: skip
 
@@ -133,22 +134,19 @@ def test_a_change_rebuilds_what_it_touches(settings, tmp_path, file, before, aft
             '"""The default channel grouping',
             '"""Channels',
             id="a docstring",
-            marks=pytest.mark.slow,
         ),
         pytest.param(
             "warehouse/sql/core/touchpoints.sql",
             "-- One row",
             "-- A row",
             id="a comment of a statement",
-            marks=pytest.mark.slow,
         ),
-        pytest.param("warehouse/engine.py", "256MB", "128MB", id="what decides no content", marks=pytest.mark.slow),
+        pytest.param("warehouse/engine.py", "256MB", "128MB", id="what decides no content"),
         pytest.param(
             "warehouse/schema/marts_funnel.py",
             "Distinct persons",
             "Persons",
             id="the meaning of a column",
-            marks=pytest.mark.slow,
         ),
     ],
 )

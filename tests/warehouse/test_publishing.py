@@ -65,6 +65,7 @@ def test_changes_taken_over_equal_the_working_file(tmp_path, definition, seed, p
     assert result.ok, result.first
 
 
+@pytest.mark.slow
 def test_a_login_that_moves_no_event_still_gives_the_identity_to_readers(tmp_path):
     """The identity's owner changes though neither person has an event to rebuild."""
     settings = settings_for(tmp_path)
@@ -173,6 +174,7 @@ def test_what_a_killed_publisher_had_not_noted_is_written_whole(published, monke
     assert not run(published).whole
 
 
+@pytest.mark.slow
 def test_a_table_that_is_gone_goes_from_the_copy_and_a_new_one_comes(published):
     with opened(published.warehouse_path, published) as con:
         con.execute("CREATE TABLE marts.mine AS SELECT 1 AS a")
@@ -186,6 +188,7 @@ def test_a_table_that_is_gone_goes_from_the_copy_and_a_new_one_comes(published):
     assert ("other",) in tables and ("mine",) not in tables
 
 
+@pytest.mark.slow
 def test_the_quarantine_of_later_batches_is_taken_over_without_its_originals(published):
     bad = {"verdict": "quarantined", "reason_codes": "unknown_event", "errors": "[]", "raw": "{}", "sealed": b"s"}
     run(published)

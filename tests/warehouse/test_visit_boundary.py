@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from profiles import slow_but
 from warehouse_cases import DAY, MINUTE, PLAN, START, event, land, refresh, rows_of, settings_for
 
 from gtm_dagster.warehouse.verify import verify
@@ -92,7 +93,7 @@ def test_the_boundary_in_one_load(tmp_path: Path, definition: str):
     assert sessions(settings) == EXPECTED[definition]
 
 
-@pytest.mark.parametrize("definition", ["ga4", "ua"])
+@pytest.mark.parametrize("definition", slow_but(1, "ua", "ga4"))
 def test_the_boundary_when_the_event_at_it_comes_later(tmp_path: Path, definition: str):
     """The visit it reaches is rebuilt with it, and the tables are those of a rebuild."""
     settings = settings_for(tmp_path, GTM_SESSIONS__DEFINITION=definition)
