@@ -63,7 +63,9 @@ def credits_at_the_edges(tmp_path_factory):
     refresh(settings)
     sql = """SELECT c.person_id, a.channel, a.credit, a.value
         FROM marts.attribution_credits a JOIN core.conversions c USING (conversion_id)"""
-    return rows_of(settings, sql)
+    found = rows_of(settings, sql)
+    assert rows_of(settings, "SELECT count(*) FROM marts.attribution_credits") == [(len(found),)] == [(len(EDGES),)]
+    return found
 
 
 @pytest.mark.parametrize("name", EDGES)
@@ -154,7 +156,9 @@ def sources_of_sessions(tmp_path_factory):
     rows = [event(name, START, anonymous_id=name, **columns) for name, (columns, _, _) in SOURCES.items()]
     land(settings, rows, "import-1")
     refresh(settings)
-    return rows_of(settings, "SELECT person_id, source, channel FROM core.sessions")
+    found = rows_of(settings, "SELECT person_id, source, channel FROM core.sessions")
+    assert len(found) == len(SOURCES)
+    return found
 
 
 @pytest.mark.parametrize("name", SOURCES)
