@@ -31,7 +31,10 @@ def refresh(
     from gtm_dagster.definitions import build_defs
     from gtm_dagster.orchestration.refresh_run import run_refresh
 
-    settings = invocation(context).settings
+    here = invocation(context)
+    settings = here.settings
+    for line in here.notices:
+        note(line)
     with quiet_interrupt(), progress_bar("refreshing"):
         result = run_refresh(settings, build_defs, full=full)
     if json:
