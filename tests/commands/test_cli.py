@@ -197,6 +197,7 @@ def test_simulate_import_refresh_query(gtm: Gtm) -> None:
 
     judged = gtm("plan", "check", "--json")
     assert (judged.code, judged.document["stored_events"] > 1900, judged.document["rejected"]) == (0, True, 0)
+    assert judged.document["compared_with"].endswith("(gtm refresh)")
     health = gtm("doctor", "--verify", "--json")
     assert health.code == 0, health.out
 

@@ -140,7 +140,7 @@ def test_plan_is_frozen():
     assert msgspec.json.encode(load_plan())
 
 
-def test_every_problem_of_a_plan_is_told_at_once_with_its_line():
+def test_every_problem_of_a_plan_comes_at_once_with_its_line():
     text = """\
 version: 1
 aliases:
