@@ -84,7 +84,7 @@ def _event(here: Invocation, name: str) -> str:
     from gtm_dagster.taxonomy.settings_for_plan import event_of
 
     try:
-        return event_of(here.plan, str(here.settings.plan_file or "the packaged plan"), name)
+        return event_of(here.plan, here.plan_name, name)
     except SettingsError as error:
         raise Problem(f"--conversion: {error}", 2) from None
 

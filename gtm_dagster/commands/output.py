@@ -89,6 +89,11 @@ class Invocation:
 
         return load_plan(self.written[0].plan_file)
 
+    @property
+    def plan_name(self) -> str:
+        """The plan's file as messages name it."""
+        return str(self.written[0].plan_file or "the packaged plan")
+
     @cached_property
     def key(self) -> bytes:
         """The deployment's pseudonym key, created on first use."""
