@@ -17,13 +17,14 @@ def demo(
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same traffic.")] = 7,
 ) -> int:
     """Planted traffic through the whole pipeline, and a report beside the truth. Exit 1: something did not agree."""
+    settings = invocation(context).settings  # first: the definitions read the settings too, when they are imported
     from gtm_dagster.definitions import build_defs
     from gtm_dagster.demo.run import run_demo
     from gtm_dagster.orchestration.guard_tick import guard_once
     from gtm_dagster.orchestration.refresh_run import run_refresh
 
     return run_demo(
-        invocation(context).settings,
+        settings,
         lambda settings: run_refresh(settings, build_defs),
         lambda settings: guard_once(settings, build_defs),
         events=events,
