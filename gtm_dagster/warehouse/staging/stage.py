@@ -162,7 +162,7 @@ def stage(
     _read_landed(con, files)
     _apply_verdicts(con, judge(con, ctx.plan, "landed", ctx.full))
     with transaction(con):
-        add_sources(con)
+        add_sources(con, ctx.settings.own_hosts)
         _number_ids(con)
         con.execute(f"INSERT INTO staging.quarantine {fragment('new_quarantine')}")
         conflicts = append_events(con, ctx, first)
@@ -186,7 +186,7 @@ def stage(
     lost = con.execute("SELECT coalesce(sum(n), 0)::BIGINT FROM batch_duplicates").fetchall()[0][0]
     drop_views(con, "new_events", "source_inputs", "batch", "landed")
     drop_tables(
-        con, "click_kinds", "refused", "copies", "losers", "duplicates_of_events", "batch_duplicates", "batch_ids", "touched_days",
+        con, "batch_sources", "listed_origins", "click_kinds", "refused", "copies", "losers", "duplicates_of_events", "batch_duplicates", "batch_ids", "touched_days",
         "batch_files",
     )  # fmt: skip
     if progress:
