@@ -190,6 +190,8 @@ def _allowed(wanted: Any) -> str:
             for bound, limit in ((note.gt, "above"), (note.ge, "of at least"), (note.le, "of at most"))
             if bound is not None and bound < _BEYOND_SENSE
         ]
+        if note.description:
+            return str(note.description)
         if note.min_length:
             word = f"{word} that is not empty"
     return " ".join([word, " and ".join(limits)]).strip()
