@@ -62,7 +62,8 @@ def _run(arguments: list[str]) -> int:
             say_error(f"{message} (see `{help_for(arguments)}`)")
         return 2
     except Problem as problem:
-        say_error(str(problem))
+        for line in problem.problems:
+            say_error(line)
         return problem.code
     except BrokenPipeError:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - nobody reads any more; what is flushed at exit goes nowhere
@@ -74,9 +75,11 @@ def _run(arguments: list[str]) -> int:
             raise
         first = (str(error).strip() or repr(error)).splitlines()[0]
         known = type(error).__module__.startswith("gtm_dagster.")
+        more = getattr(error, "problems", ())[1:] if known else ()
         kind = "" if known else f"{type(error).__name__}: "
         hint = "" if known else " (set GTM_TRACEBACK=1 to see where)"
-        say_error(f"{kind}{first}{hint}")
+        for line in (f"{kind}{first}{hint}", *more):
+            say_error(line)
         return 1
 
 

@@ -30,7 +30,9 @@ def examine(here: Invocation) -> list[Finding]:
     """Every finding, in the order in which the data passes."""
     settings = here.settings
     found = [
-        Finding("settings", True, f"state directory {settings.state_dir}, report time zone {settings.report_timezone}")
+        Finding("settings", True, f"state directory {settings.state_dir}, report time zone {settings.report_timezone}"),
+        *(Finding("settings", True, line) for line in here.notices),
+        *(Finding("settings", False, line) for line in settings.guard_errors),
     ]
     found.append(Finding("python", sys.version_info >= (3, 11), sys.version.split()[0]))
     found.append(_plan(here))

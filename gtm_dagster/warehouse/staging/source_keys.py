@@ -34,6 +34,13 @@ def add_sources(con: duckdb.DuckDBPyConnection) -> None:
         con.executemany("INSERT INTO meta.source_inputs VALUES (?, ?, ?, ?, ?, ?)", inputs)
 
 
+def drop_unused_sources(con: duckdb.DuckDBPyConnection) -> None:
+    """Forget sources that no event has: only copies that lost, or were withdrawn, named them."""
+    unused = "source_key > 0 AND source_key NOT IN (SELECT source_key FROM meta.events WHERE source_key IS NOT NULL)"
+    con.execute(f"DELETE FROM meta.source_inputs WHERE {unused}")
+    con.execute(f"DELETE FROM core.sources WHERE {unused}")
+
+
 def _source_inputs(con: duckdb.DuckDBPyConnection) -> None:
     ids = con.execute(
         "SELECT DISTINCT click_id FROM batch WHERE verdict = 'accepted' AND click_id IS NOT NULL"
