@@ -29,6 +29,19 @@ TABLES = (
         ("staged_at", "TIMESTAMP", "When it was staged, UTC"),
     ),
     _internal(
+        "withdrawals",
+        "Withdrawals that staging has followed.",
+        ("withdrawal", "VARCHAR", "Batch, and which withdrawal of it"),
+        ("ingest_date", "DATE", "UTC date of received_at"),
+        ("rows", "BIGINT", "Rows the batch had that day"),
+    ),
+    _internal(
+        "conflicts",
+        "Ids whose landed copies differ in content.",
+        ("write_key", "VARCHAR", "Name of the source"),
+        ("event_id", "VARCHAR", "As sent"),
+    ),
+    _internal(
         "duplicates",
         "Rows that staging dropped as duplicates, by ingest day; one row a staging.",
         ("ingest_date", "DATE", "UTC date of received_at of the copy that was dropped"),

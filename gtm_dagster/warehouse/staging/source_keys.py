@@ -61,6 +61,13 @@ def _keys(con: duckdb.DuckDBPyConnection, touches: set[Touch]) -> dict[Touch, in
     return keys
 
 
+def drop_unused_sources(con: duckdb.DuckDBPyConnection) -> None:
+    """Forget sources that no event has: only copies that lost, or were withdrawn, named them."""
+    unused = "source_key > 0 AND source_key NOT IN (SELECT source_key FROM meta.events WHERE source_key IS NOT NULL)"
+    con.execute(f"DELETE FROM meta.source_inputs WHERE {unused}")
+    con.execute(f"DELETE FROM core.sources WHERE {unused}")
+
+
 def _source_inputs(con: duckdb.DuckDBPyConnection) -> None:
     """The view: a referrer stays whole where a path of its host decides, and a click id becomes its kind."""
     origins = _texts(con, f"regexp_extract(referrer, '{ORIGIN}')")
