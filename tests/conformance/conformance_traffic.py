@@ -51,7 +51,10 @@ class Scenario:
 SCENARIOS = (
     Scenario("ga4", 1),
     Scenario("ua-berlin", 2, {"GTM_SESSIONS__DEFINITION": "ua", "GTM_REPORT_TIMEZONE": "Europe/Berlin"}),
-    Scenario("tracker", 3, {"GTM_SESSIONS__DEFINITION": "tracker", "GTM_REPORT_TIMEZONE": "America/New_York"}),
+    Scenario(
+        "tracker", 3,
+        {"GTM_SESSIONS__DEFINITION": "tracker", "GTM_REPORT_TIMEZONE": "America/New_York", "GTM_FUNNEL__STEPS": '["page_viewed", "signup_completed", "page_viewed", "page_viewed"]'},
+    ),
     Scenario(
         "segment-short", 4,
         {"GTM_SESSIONS__DEFINITION": "segment", "GTM_SESSIONS__TIMEOUT_MINUTES": "5.5", "GTM_RETENTION__UNIT": "day", "GTM_ATTRIBUTION__HALF_LIFE_HOURS": "1.5"},
