@@ -43,8 +43,8 @@ def place(row: dict) -> tuple:
 
 def touch_of(row: dict) -> Touch | None:
     """What an event says about its source; None when it says nothing."""
-    told = classify(row.get("source"), row.get("medium"), row.get("campaign"), row.get("referrer"))
-    return None if told.rank is None else told
+    touch = classify(row.get("source"), row.get("medium"), row.get("campaign"), row.get("referrer"))
+    return None if touch.rank is None else touch
 
 
 def named(row: dict) -> Touch | None:

@@ -10,7 +10,11 @@ CAMPAIGN = Column("campaign", "VARCHAR", "Name of the campaign, NULL without one
 CHANNEL = Column("channel", "VARCHAR", "Default channel group of source, medium and campaign")
 SOURCE_COLUMNS = (SOURCE, MEDIUM, CAMPAIGN, CHANNEL)
 SOURCE_KEY = Column("source_key", "INTEGER", "Row of core.sources, within this file", local=True)
-PERSON_ID = Column("person_id", "VARCHAR", "The user's pseudonym, else the anonymous one")
+PERSON_ID = Column(
+    "person_id",
+    "VARCHAR",
+    "The user's pseudonym, else the anonymous one; the smallest of several where an alias makes users one person",
+)
 PERSON_NO = Column(
     "person_no", "BIGINT", "Number of the person, for joins within this file; a rebuild gives others", local=True
 )

@@ -41,6 +41,7 @@ def append_events(con: duckdb.DuckDBPyConnection, ctx: BuildContext, first: bool
         WHERE d.newer_wins AND meta.events.write_key = d.write_key AND meta.events.event_id = d.event_id"""
     )
     con.execute("INSERT INTO meta.events SELECT * EXCLUDE (file_path, file_row) FROM new_events")
+    con.execute(f"INSERT INTO meta.alias_events {fragment('new_alias_events')}")
     if first:
         rebuild_except(con)
     return int(conflicts)
