@@ -37,7 +37,7 @@ def examine(here: Invocation) -> list[Finding]:
     found.append(Finding("python", sys.version_info >= (3, 11), sys.version.split()[0]))
     found.append(_plan(here))
     if not settings.state_dir.exists():
-        found.append(Finding("state directory", True, "not there yet; gtm demo, gtm collect or gtm import makes it"))
+        found.append(Finding("state directory", True, "not there yet; gtm collect or gtm import makes it"))
         return found
     free = shutil.disk_usage(settings.state_dir).free
     found.append(Finding("disk", free > LOW_DISK_BYTES, f"{free / 1e9:.1f} GB free"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -39,6 +40,18 @@ class Invocation:
     """The global options, and what follows from them; each part is loaded when a command asks for it."""
 
     config: Path | None
+
+    def open_demo(self, *, make: bool = False) -> None:
+        """Turns this process and those it starts to the demo's deployment, by GTM_* variables.
+
+        Unless `make`, a demo that has not run yet is a Problem: what a command left there would not be the demo's.
+        """
+        from gtm_dagster.demo.deployment import demo_variables, has_demo
+
+        os.environ.update(demo_variables(self.settings))
+        del self.settings
+        if not make and not has_demo(self.settings.state_dir):
+            raise Problem(f"there is no demo in {self.settings.state_dir} yet: run `gtm demo` first")
 
     @cached_property
     def written(self) -> tuple[Settings, Origin]:

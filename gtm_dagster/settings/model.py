@@ -14,6 +14,12 @@ NotNegative = Annotated[float, Meta(ge=0, le=1_000_000)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Count = Annotated[int, Meta(ge=1)]
 Name = Annotated[str, Meta(min_length=1)]
+Host = Annotated[
+    str,
+    Meta(
+        pattern=r"^(localhost|[^\s/\\:?#@*\[\].]+(\.[^\s/\\:?#@*\[\].]+)+)$", description="a host such as shop.example"
+    ),
+]
 HalfLife = Annotated[float, Meta(gt=0.01, le=1_000_000)]
 """Hours; less than half a minute would round to no time at all, and every credit but the last to nothing."""
 PropertyName = Annotated[
@@ -185,12 +191,16 @@ class Privacy(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
-    """The whole configuration of a deployment. Paths are absolute."""
+    """The whole configuration of a deployment. Paths are absolute.
+
+    `own_hosts`: the deployment's own sites; a referrer of one, or of what lies below it, brings nobody.
+    """
 
     state_dir: Path = Path(".gtm")
     plan_file: Path | None = None
     report_timezone: Name = "UTC"
     dedup_days: Count = 32
+    own_hosts: tuple[Host, ...] = ()
     sessions: Sessions = Sessions()
     conversions: tuple[Conversion, ...] = (
         Conversion("payment_completed", "amount", "currency"),
