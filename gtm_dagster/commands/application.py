@@ -68,7 +68,7 @@ def options(
         os.environ["GTM_CONFIG"] = str(config.absolute())
     context.obj = Invocation(config)
     if demo:
-        context.obj.open_demo(make=context.invoked_subcommand == "demo")
+        context.obj = context.obj.demo(make=context.invoked_subcommand == "demo")
 
 
 def help_for(arguments: list[str]) -> str:

@@ -20,8 +20,7 @@ def demo(
 
     Exit 1: something did not agree.
     """
-    here = invocation(context)
-    here.open_demo(make=True)
+    here = invocation(context).demo(make=True)
 
     from gtm_dagster.definitions import build_defs
     from gtm_dagster.demo.run import run_demo

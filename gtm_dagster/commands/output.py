@@ -41,17 +41,19 @@ class Invocation:
 
     config: Path | None
 
-    def open_demo(self, *, make: bool = False) -> None:
-        """Turns this process and those it starts to the demo's deployment, by GTM_* variables.
+    def demo(self, *, make: bool = False) -> Invocation:
+        """The same over the demo's deployment; GTM_* variables turn this process and those it starts to it.
 
         Unless `make`, a demo that has not run yet is a Problem: what a command left there would not be the demo's.
         """
         from gtm_dagster.demo.deployment import demo_variables, has_demo
 
-        os.environ.update(demo_variables(self.settings))
-        del self.settings
-        if not make and not has_demo(self.settings.state_dir):
-            raise Problem(f"there is no demo in {self.settings.state_dir} yet: run `gtm demo` first")
+        os.environ.update(demo_variables(self.written[0]))
+        demo = Invocation(self.config)
+        state_dir = demo.written[0].state_dir
+        if not make and not has_demo(state_dir):
+            raise Problem(f"there is no demo in {state_dir} yet: run `gtm demo` first")
+        return demo
 
     @cached_property
     def written(self) -> tuple[Settings, Origin]:

@@ -20,7 +20,7 @@ WINDOWS = (
     Window("time_decay", 168.0),
 )
 """The windows of the report, unless the deployment has its own."""
-_MADE_BY_A_DEPLOYMENT = ("events.db", "landing", "warehouse.duckdb", "serving.duckdb", "ops.db", "keys", "dagster_home")
+_FILES_OF_A_DEPLOYMENT = ("events.db", "landing", "warehouse.duckdb", "serving.duckdb", "ops.db", "keys", "dagster_home")
 
 
 class DemoError(Exception):
@@ -67,10 +67,14 @@ def demo_variables(settings: Settings) -> dict[str, str]:
 
 
 def refuse_other_data(state_dir: Path) -> None:
-    """Raises OtherDataError when the directory holds a deployment that is not the demo's."""
+    """Raises OtherDataError for a directory that is not named as a demo's, or holds a deployment that is not the demo's."""
+    if demo_dir(state_dir) != state_dir:
+        raise OtherDataError(
+            f"{state_dir} is not a demo's state directory, whose name ends with {SUFFIX}; planted rows never join other data"
+        )
     if has_demo(state_dir):
         return
-    found = [name for name in _MADE_BY_A_DEPLOYMENT if (state_dir / name).exists()]
+    found = [name for name in _FILES_OF_A_DEPLOYMENT if (state_dir / name).exists()]
     if found:
         raise OtherDataError(
             f"{state_dir} holds data that is not the demo's ({', '.join(found)}); planted rows never join it. "

@@ -173,6 +173,8 @@ def drill_the_guard(settings: Settings, folder: Path, console: Console, tick: Ca
     )
     for line in drill_lines(drill):
         console.print(line, highlight=False, soft_wrap=True)
+    # A drill of its own state directory: `gtm guard status` of the demo knows nothing of it.
+    console.print(f"  what it left: GTM_STATE_DIR={folder} gtm guard status", highlight=False, soft_wrap=True)
     return drill.verified and drill.served_new_after == 0
 
 

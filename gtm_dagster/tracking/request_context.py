@@ -15,16 +15,22 @@ _MOBILE = re.compile(r"Mobi|Android|iPhone|iPad|iPod", re.IGNORECASE)
 
 
 def context_from_request(
-    url: str | None, referrer: str | None = None, headers: Headers | None = None
+    url: str | None,
+    referrer: str | None = None,
+    headers: Headers | None = None,
+    *,
+    consent: Mapping[str, bool] | None = None,
 ) -> dict[str, Any]:
     """The `context` for `GtmTracker.track` of an event that happened on the page `url`.
 
     `url` is the whole address with its query: the collector reads UTM parameters and click ids from it, then drops the
     query. `referrer` is the page before; without it the header Referer is used. `headers` are those of any framework: a
-    mapping or pairs, in any case, text or bytes, also a WSGI environ. Never raises on what a browser sends.
+    mapping or pairs, in any case, text or bytes, also a WSGI environ. `consent` is what the visitor agreed to (analytics,
+    marketing, personalization: bool). Never raises on what a browser sends.
 
-    Gives page_url, referrer and locale where the request has them, device_type (`mobile` or `web`), and for a browser
-    that sends `Sec-GPC: 1` the refusal of marketing and personalization. Neither address nor user agent is taken.
+    Gives page_url, referrer and locale where the request has them, device_type (`mobile` or `web`), and consent: for a
+    browser that sends `Sec-GPC: 1` marketing and personalization are refused, whatever was agreed to. Neither address
+    nor user agent is taken.
     """
     sent = _lower_case(headers)
     context: dict[str, Any] = {"device_type": _device_type(sent)}
@@ -37,8 +43,11 @@ def context_from_request(
         text = _acceptable(value, CONTEXT_LIMITS[field])
         if text:
             context[field] = text
+    agreed = dict(consent or {})
     if sent.get("sec-gpc", "").strip() == "1":
-        context["consent"] = {"marketing": False, "personalization": False}
+        agreed |= {"marketing": False, "personalization": False}
+    if agreed:
+        context["consent"] = agreed
     return context
 
 

@@ -167,7 +167,9 @@ def test_plan_export_and_check(gtm: Gtm) -> None:
     )
 
 
-def test_simulate_import_refresh_query(gtm: Gtm) -> None:
+def test_simulate_import_refresh_query(gtm: Gtm, monkeypatch: pytest.MonkeyPatch) -> None:
+    windows = [{"model": "last_touch", "lookback_hours": 24}, {"model": "linear", "lookback_hours": 168}]
+    monkeypatch.setenv("GTM_ATTRIBUTION__WINDOWS", json.dumps(windows))
     simulated = gtm("simulate", "--events", "2000", "--days", "10", "--out", "traffic", "--json").document
     assert simulated["events"] == 2000
     imported = gtm("import", simulated["files"][0], "--json")
@@ -189,6 +191,11 @@ def test_simulate_import_refresh_query(gtm: Gtm) -> None:
     refused = gtm("query", "SELECT count(*) FROM staging.events")
     assert (refused.code, "--work" in refused.err) == (1, True)
     assert gtm("query", "DELETE FROM core.sessions").code == 1
+
+    absent = gtm("query", "SELECT * FROM marts.channel_attribution WHERE model = 'linear'", "--json")
+    assert (absent.code, absent.document) == (0, [])
+    assert "these models are not computed, see marts.attribution_status\n  linear 168 h: " in absent.err
+    assert gtm("query", "SELECT * FROM marts.funnel WHERE stage = 'none'").err == ""
 
     rejected = gtm("quarantine", "list", "--limit", "3", "--json").document
     assert rejected and rejected[0]["errors"][0]["code"] in rejected[0]["reason_codes"].split(",")

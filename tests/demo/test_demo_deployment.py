@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -86,19 +87,30 @@ def test_windows_and_conversions(tmp_path, text, expected):
 
 @pytest.mark.parametrize("name", ["events.db", "warehouse.duckdb", "serving.duckdb", "ops.db"])
 def test_other_data_is_refused(tmp_path, name):
-    (tmp_path / name).touch()
+    folder = tmp_path / ".gtm-demo"
+    folder.mkdir()
+    (folder / name).touch()
     with pytest.raises(OtherDataError, match=f"holds data that is not the demo's .{name}"):
+        refuse_other_data(folder)
+
+
+def test_another_folder_than_a_demos_is_refused(tmp_path):
+    (tmp_path / MEMORY).parent.mkdir()
+    (tmp_path / MEMORY).touch()
+    with pytest.raises(OtherDataError, match="is not a demo's state directory"):
         refuse_other_data(tmp_path)
 
 
 def test_a_folder_of_the_demo_or_of_nothing_is_taken(tmp_path):
-    refuse_other_data(tmp_path / "absent")
-    refuse_other_data(tmp_path)
-    (tmp_path / MEMORY).parent.mkdir()
-    (tmp_path / MEMORY).touch()
-    (tmp_path / "events.db").touch()
-    refuse_other_data(tmp_path)
-    assert has_demo(tmp_path)
+    folder = tmp_path / ".gtm-demo"
+    refuse_other_data(folder)
+    folder.mkdir()
+    refuse_other_data(folder)
+    (folder / MEMORY).parent.mkdir()
+    (folder / MEMORY).touch()
+    (folder / "events.db").touch()
+    refuse_other_data(folder)
+    assert has_demo(folder)
 
 
 def test_the_command_refuses_and_touches_nothing(tmp_path, monkeypatch, capsys):
@@ -134,3 +146,22 @@ def test_a_command_opens_the_demo(tmp_path, monkeypatch, capsys):
     assert f"state directory {tmp_path}/state-demo" in capsys.readouterr().out
     assert run(["doctor"]) == 0
     assert f"state directory {tmp_path}/state," in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_demo_beside_real_data_leaves_it_as_it_was(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GTM_STATE_DIR", str(tmp_path / "state"))
+    (tmp_path / "own.ndjson").write_text(
+        '{"event_id":"1","event_name":"payment_completed","timestamp":"2026-01-01T00:00:00Z","user_id":"u",'
+        '"properties":{"amount":5,"currency":"EUR"}}\n'
+    )
+    assert run(["import", "own.ndjson"]) == 0
+    assert run(["refresh"]) == 0
+    files = {path: path.read_bytes() for path in (tmp_path / "state").rglob("*") if path.is_file()}
+    assert run(["demo", "--events", "2000", "--days", "3"]) == 0, capsys.readouterr().out
+    assert {path: path.read_bytes() for path in (tmp_path / "state").rglob("*") if path.is_file()} == files
+    for line, expected in ((["--demo"], True), ([], False)):
+        capsys.readouterr()
+        assert run(["query", *line, "--json", "SELECT count(*) AS n FROM core.conversions"]) == 0
+        assert (json.loads(capsys.readouterr().out)[0]["n"] > 1) is expected

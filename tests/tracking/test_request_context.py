@@ -83,6 +83,23 @@ def test_only_the_signal_1_refuses(value):
     assert "consent" not in context_from_request(URL, headers={"Sec-GPC": value})
 
 
+@pytest.mark.parametrize(
+    ("consent", "signal", "expected"),
+    [
+        ({"analytics": True}, "0", {"analytics": True}),
+        (
+            {"analytics": True, "marketing": True},
+            "1",
+            {"analytics": True, "marketing": False, "personalization": False},
+        ),
+    ],
+)
+def test_the_signal_wins_over_what_was_agreed_to(consent, signal, expected):
+    before = dict(consent)
+    assert context_from_request(URL, headers={"Sec-GPC": signal}, consent=consent)["consent"] == expected
+    assert consent == before
+
+
 def test_neither_address_nor_user_agent_is_taken():
     headers = {
         "User-Agent": PHONE,
