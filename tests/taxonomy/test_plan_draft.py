@@ -157,7 +157,7 @@ _event_names = st.one_of(
 @given(
     st.lists(st.tuples(_event_names, st.dictionaries(_property_names, _values, max_size=5)), min_size=1, max_size=12)
 )
-@examples(50)
+@examples(50, deadline=None)
 def test_every_event_fits_the_plan_that_is_drafted_from_it(events: Events) -> None:
     usual = USUAL
     for existing in (None, usual):

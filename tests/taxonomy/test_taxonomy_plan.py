@@ -111,6 +111,13 @@ def test_compatibility_level(before, after, level):
     assert compare(small(before), small(after)).level == level
 
 
+@pytest.mark.skipif("basis" not in EventSpec.__struct_fields__, reason="a plan without bases")
+@pytest.mark.parametrize(("before", "after"), [("", "basis: contract, "), ("browsing: true, ", "")])
+def test_what_is_kept_or_lands_differently_is_a_change_of_the_model(before, after):
+    (change,) = compare(small(extra=before), small(extra=after)).changes
+    assert (change.level, change.path) == ("MODEL", "clicked")
+
+
 def test_compatibility_of_events_and_aliases():
     one = small()
     two = small(more="  bought: {description: d, stage: revenue, owner: o}\n", aliases="{click: clicked}")
