@@ -21,7 +21,7 @@ PropertyName = Annotated[
     str,
     Meta(
         min_length=1, max_length=128, pattern=r'^[^"\\\x00-\x1f\x7f]+$',
-        description="without double quotes, backslashes and control characters",
+        description="the name of a property: 1 to 128 characters, no double quote, backslash or control character",
     ),
 ]  # fmt: skip
 """The name of an event's property as it can stand in a JSON path."""
@@ -75,7 +75,7 @@ class Funnel(Struct, frozen=True, forbid_unknown_fields=True):
     """The ordered stages a person passes."""
 
     # At least one is given; of the defaults none is left where the plan knows none of their events.
-    steps: Annotated[tuple[FunnelStep, ...], Meta(description="at least one")] = (
+    steps: Annotated[tuple[FunnelStep, ...], Meta(description="a list of at least one step")] = (
         FunnelStep("acquired", ("page_viewed",)),
         FunnelStep("signed_up", ("signup_completed",)),
         FunnelStep("onboarded", ("onboarding_completed",)),
