@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -60,11 +62,28 @@ def dev(
             ["-m", "dagster", "dev", "-w", str(workspace.absolute()), "-h", host, "-p", str(port)],
             settings.dagster_home,
         )
-        note(f"state directory {settings.state_dir}")
-        note(
-            f"web UI http://{host}:{port}, collector http://{settings.collector.host}:{settings.collector.port}; Ctrl-C ends all"
-        )
+        note(f"state directory {settings.state_dir}; starting, Ctrl-C ends all")
+        addresses = {
+            "the collector": f"http://{settings.collector.host}:{settings.collector.port}/readyz",
+            "the web UI": f"http://{host}:{port}/server_info",
+        }
+        for name, address in addresses.items():
+            threading.Thread(target=_say_when_ready, args=(name, address), daemon=True).start()
         return children.wait()
+
+
+def _say_when_ready(name: str, address: str) -> None:
+    """One line when an address answers: Dagster takes half a minute to load, on a busy machine longer."""
+    import requests
+
+    while True:
+        try:
+            if requests.get(address, timeout=5).ok:
+                break
+        except requests.RequestException:
+            pass
+        time.sleep(0.5)
+    note(f"ready: {name} at {address.rpartition('/')[0]}")
 
 
 COMMANDS = (Command("dev", dev, order=20),)
