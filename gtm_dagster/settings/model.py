@@ -24,6 +24,12 @@ PropertyName = Annotated[
     ),
 ]  # fmt: skip
 """The name of an event's property as it can stand in a JSON path."""
+Host = Annotated[
+    str,
+    Meta(
+        pattern=r"^(localhost|[^\s/\\:?#@*\[\].]+(\.[^\s/\\:?#@*\[\].]+)+)$", description="a host such as shop.example"
+    ),
+]
 
 
 class Sessions(Struct, frozen=True, forbid_unknown_fields=True):
@@ -185,12 +191,16 @@ class Privacy(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
-    """The whole configuration of a deployment. Paths are absolute."""
+    """The whole configuration of a deployment. Paths are absolute.
+
+    `own_hosts`: the deployment's own sites; a referrer of one, or of what lies below it, brings nobody.
+    """
 
     state_dir: Path = Path(".gtm")
     plan_file: Path | None = None
     report_timezone: Name = "UTC"
     dedup_days: Count = 32
+    own_hosts: tuple[Host, ...] = ()
     sessions: Sessions = Sessions()
     conversions: tuple[Conversion, ...] = (
         Conversion("payment_completed", "amount", "currency"),

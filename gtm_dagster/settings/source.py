@@ -230,6 +230,8 @@ def _allowed(wanted: Any, value: Any) -> str:
             )
             if bound is not None and (bound < _BEYOND_SENSE or _exceeds(value, bound))
         ]
+        if note.description:
+            return str(note.description)
         if note.min_length:
             word = f"{word} that is not empty"
         if note.max_length:

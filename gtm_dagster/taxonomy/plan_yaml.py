@@ -37,7 +37,7 @@ def read_yaml(text: str) -> Any:
     try:
         return yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506  (a SafeLoader)
     except YamlError:
-        raise YamlError(_twice(yaml.compose(text, Loader=_LOADER))) from None
+        raise YamlError(_twice(compose(text))) from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         reason = getattr(error, "problem", None) or " ".join(str(error).split())
@@ -45,6 +45,11 @@ def read_yaml(text: str) -> Any:
         raise YamlError([(line, f"not YAML ({reason})")]) from error
     except TypeError:  # a mapping or a list as a key
         raise YamlError([(1, "not YAML of a plan (a key is not a name)")]) from None
+
+
+def compose(text: str) -> Any:
+    """The nodes of `text`, which is YAML, with their lines and columns."""
+    return yaml.compose(text, Loader=_LOADER)
 
 
 def line_numbers(text: str) -> dict[Path, int]:
@@ -57,7 +62,7 @@ def line_numbers(text: str) -> dict[Path, int]:
             found[inner] = key.start_mark.line + 1
             visit(value, inner)
 
-    visit(yaml.compose(text, Loader=_LOADER), ())
+    visit(compose(text), ())
     return found
 
 
