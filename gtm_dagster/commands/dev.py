@@ -13,6 +13,9 @@ import typer
 from gtm_dagster.commands.command import Command
 from gtm_dagster.commands.output import Problem, invocation, note
 
+OF_THE_DEMO = "it is the demo's: events sent here stay among planted ones; your own go to `gtm dev` without --demo"
+OF_AN_EARLIER_DEMO = "it holds the demo of an earlier version among all else; to start clean move that folder away"
+
 
 def dev(
     context: typer.Context,
@@ -25,6 +28,7 @@ def dev(
 
     import gtm_dagster
     from gtm_dagster.commands.children import Children
+    from gtm_dagster.demo.deployment import demo_dir, has_demo
     from gtm_dagster.orchestration.dead_runs import fail_dead_runs
     from gtm_dagster.orchestration.instance import instance_of
 
@@ -63,6 +67,8 @@ def dev(
             settings.dagster_home,
         )
         note(f"state directory {settings.state_dir}; starting, Ctrl-C ends all")
+        if has_demo(settings.state_dir):
+            note(OF_THE_DEMO if demo_dir(settings.state_dir) == settings.state_dir else OF_AN_EARLIER_DEMO)
         addresses = {
             "the collector": f"http://{settings.collector.host}:{settings.collector.port}/readyz",
             "the web UI": f"http://{host}:{port}/server_info",
