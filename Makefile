@@ -21,10 +21,10 @@ $(STAMP): requirements.lock pyproject.toml
 	$(PY) -m uv pip install --quiet --python $(PY) --no-deps -e .
 	@touch $(STAMP)
 
-demo: setup ## 30 days of planted traffic through everything, a report, and a drill of the guard
+demo: setup ## 30 full days of planted traffic through everything, a report, and a drill of the guard; in .gtm-demo
 	$(VENV)/bin/gtm demo
 
-dev: setup ## collector, stream worker, Dagster and its web UI; Ctrl-C ends all
+dev: setup ## collector, stream worker, Dagster and its web UI on your own data; Ctrl-C ends all
 	$(VENV)/bin/gtm dev
 
 # Two workers a core, since tests wait for disks and clocks. What they compile is kept, whatever the shell says: every

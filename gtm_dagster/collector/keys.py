@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -12,14 +11,13 @@ from pathlib import Path
 
 import msgspec
 
+from gtm_dagster.admission.write_key import NAME_RULE, is_write_key
 from gtm_dagster.storage.atomic_write import write_whole
 from gtm_dagster.storage.file_lock import FileLock
 
 KEYS_FILE = "keys.json"
 DEV_KEY = "dev"
 """The key of a laptop: always there, valid on a loopback address only."""
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
 
 
 class KeyStoreError(ValueError):
@@ -48,8 +46,8 @@ class KeyStore:
 
     def add(self, name: str) -> str:
         """Add a key and return its secret, which cannot be shown again. Raises KeyStoreError for a name in use."""
-        if not _NAME.match(name):
-            raise KeyStoreError(f"key name {name!r}: use 1 to 64 letters, digits, dots, dashes or underscores")
+        if not is_write_key(name):
+            raise KeyStoreError(f"key name {name!r}: {NAME_RULE}")
         if name == DEV_KEY:
             raise KeyStoreError(f"key name {name!r} is the built-in key of a laptop; choose another")
         secret = f"gtm_{secrets.token_urlsafe(24)}"

@@ -8,7 +8,19 @@ from typing import Annotated, Any
 import typer
 
 from gtm_dagster.commands.command import Command, Group
-from gtm_dagster.commands.output import Json, Problem, invocation, records, say, say_json, say_table
+from gtm_dagster.commands.output import Json, Problem, invocation, note, records, say, say_json, say_table
+
+_SUMMARY = """
+WITH reasons AS (
+  SELECT unnest(string_split(reason_codes, ',')) AS reason, event_name,
+    CASE WHEN json_valid(errors) THEN from_json(errors, '[{"path": "VARCHAR", "code": "VARCHAR"}]') END AS errors
+  FROM quarantine)
+SELECT reason, count(*) AS n_rows,
+  list_slice(list_sort(list(DISTINCT event_name)), 1, 3) AS events,
+  list_slice(list_sort(list_distinct(flatten(list([x.path FOR x IN errors IF x.code = reason])))), 1, 3) AS fields
+FROM reasons
+GROUP BY 1
+ORDER BY 2 DESC, 1"""
 
 
 def _decoded(row: dict[str, Any]) -> dict[str, Any]:
@@ -27,18 +39,32 @@ def list_(
     reason: Annotated[str | None, typer.Option(help="Only rows with this reason code.")] = None,
     json: Json = False,
 ) -> None:
-    """The newest rejected events with every reason; personal values are masked."""
-    from gtm_dagster.warehouse.serving import query
+    """Rejected rows by reason, and the newest of them; personal values are masked."""
+    from gtm_dagster.warehouse.quarantined import quarantine_now
 
-    where = ""
-    if reason:
-        quoted = reason.replace("'", "''")
-        where = f"WHERE list_contains(string_split(reason_codes, ','), '{quoted}')"
-    sql = f"SELECT event_id, event_name, reason_codes, received_at, errors, raw FROM staging.quarantine {where} ORDER BY received_us DESC, event_id LIMIT {limit}"
-    columns, rows = query(invocation(context).settings, sql)
+    with quarantine_now(invocation(context).settings) as con:
+        summary = con.execute(_SUMMARY).fetchall()
+        cursor = con.execute(
+            """SELECT event_id, event_name, reason_codes, received_at, errors, raw FROM quarantine
+            WHERE $1 IS NULL OR list_contains(string_split(reason_codes, ','), $1)
+            ORDER BY received_us DESC, event_id, row_no LIMIT $2""",
+            [reason, limit],
+        )
+        columns, rows = [column[0] for column in cursor.description], cursor.fetchall()
+    if reason and not rows:
+        there = ", ".join(f"{code} ({n:,})" for code, n, *_ in summary) or "none, nothing was rejected"
+        note(f"no rejected row has the reason {reason}; there are: {there}")
     if json:
         say_json([_decoded(row) for row in records(columns, rows)])
-    else:
+        return
+    if not reason:
+        if not summary:
+            say("nothing was rejected")
+            return
+        named = [(code, n, *(", ".join(text for text in texts or [] if text) for texts in (events, fields))) for code, n, events, fields in summary]  # fmt: skip
+        say_table(["reason", "rows", "events", "fields"], named)
+        say("")
+    if rows:
         say_table(columns[:4], [row[:4] for row in rows])
 
 
@@ -46,13 +72,11 @@ def show(
     context: typer.Context, event_id: Annotated[str, typer.Argument(help="Id of the event.")], json: Json = False
 ) -> None:
     """Every rejected version of one event."""
-    from gtm_dagster.warehouse.serving import query
+    from gtm_dagster.warehouse.quarantined import quarantine_now
 
-    quoted = event_id.replace("'", "''")
-    columns, rows = query(
-        invocation(context).settings,
-        f"SELECT * FROM staging.quarantine WHERE event_id = '{quoted}' ORDER BY received_us DESC",
-    )
+    with quarantine_now(invocation(context).settings) as con:
+        cursor = con.execute("SELECT * FROM quarantine WHERE event_id = $1 ORDER BY received_us DESC", [event_id])
+        columns, rows = [column[0] for column in cursor.description], cursor.fetchall()
     if not rows:
         raise Problem(f"{event_id}: no rejected event of this id; see gtm quarantine list")
     found = [_decoded(row) for row in records(columns, rows)]

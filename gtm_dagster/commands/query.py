@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from gtm_dagster.commands.command import Command
-from gtm_dagster.commands.output import Json, Problem, invocation, records, say_json, say_table
+from gtm_dagster.commands.output import Json, Problem, invocation, note, records, say_json, say_table
+
+NOT_COMPUTED = "SELECT model, window_hours, reason FROM marts.attribution_status WHERE NOT computed ORDER BY ALL"
 
 
 def query(
@@ -25,7 +27,13 @@ def query(
     text = sys.stdin.read() if sql == "-" else sql
     if not text.strip():
         raise Problem('the query is empty; try gtm query "SELECT * FROM marts.funnel"', 2)
-    columns, rows = ask(invocation(context).settings, text, work=work)
+    settings = invocation(context).settings
+    columns, rows = ask(settings, text, work=work)
+    if not rows and any(table in text.lower() for table in ("attribution_credits", "channel_attribution")):
+        absent = ask(settings, NOT_COMPUTED, work=work)[1]
+        note("no rows" + (": these models are not computed, see marts.attribution_status" if absent else ""))
+        for model, hours, reason in absent:
+            note(f"  {model} {hours:g} h: {reason}")
     if json:
         say_json(records(columns, rows))
     else:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from gtm_dagster.admission.batch import SCHEMA, Judge, Seals, to_table
+from gtm_dagster.admission.write_key import NAME_RULE, is_write_key
 from gtm_dagster.importing.mapping import Mapping
 from gtm_dagster.importing.ndjson import judge_lines, table_of_lines
 from gtm_dagster.importing.reading import ImportFailed, Rows, kind_of, plain_text, read_bytes, read_csv, read_parquet
+from gtm_dagster.importing.result import ImportResult, known_of, result_of
 from gtm_dagster.importing.shaping import shape
 from gtm_dagster.taxonomy import Plan
 
@@ -41,49 +41,45 @@ class LandingZone(Protocol):
         """Rows of the batch `name`, 0 when it has not landed."""
         ...
 
-    def write(self, table: pa.Table, name: str) -> list[Path]:
+    def write(
+        self, table: pa.Table, name: str, *, file: str | None = None, mapping: str | None = None, write_key: str = ""
+    ) -> list[Path]:
         """Land `table` (the landing columns) as the batch `name`, whole or not at all; returns its files.
 
-        Raises OSError when the disk refuses.
+        `file`, `mapping` and `write_key` are kept beside it. Raises OSError when the disk refuses.
+        """
+        ...
+
+    def known(self, events: pa.Table) -> pa.Table:
+        """One row for each accepted row of `events` and landed batch that has its id as accepted.
+
+        `row_no`: its place in `events`. `batch`: name. `same`: the contents agree. `earlier`: the landed copy was received
+        before it.
         """
         ...
 
 
-@dataclass(frozen=True)
-class ImportResult:
-    """What became of the rows of one file: read = accepted + duplicates + quarantined + suppressed.
-
-    `read`: events (a mapping may turn a row into several) and rows that could not be read as an event. `duplicates`:
-    accepted events whose id occurs earlier in the file, or all of `read` when the file was imported before. `files`: the
-    landed files. `ignored`: columns of the file that no event uses.
-    """
-
-    read: int
-    accepted: int
-    duplicates: int
-    quarantined: int
-    suppressed: int
-    files: tuple[Path, ...] = ()
-    ignored: tuple[str, ...] = ()
-
-
 def import_file(
     path: Path, *, landing: LandingZone, plan: Plan, pseudonymize: Callable[[str], str], sealer: Seals, write_key: str,
-    mapping: Mapping | None = None, received_us: int | None = None, progress: Progress | None = None,
+    mapping: Mapping | None = None, mapping_name: str | None = None, received_us: int | None = None,
+    progress: Progress | None = None, dry_run: bool = False,
 ) -> ImportResult:  # fmt: skip
     """Land the events of a CSV, NDJSON (both also .gz) or Parquet file in `landing`, as one batch.
 
     The batch is named by the file's bytes, the mapping, the write key and the plan: the same import again lands nothing.
     `received_us` (microseconds UTC; now when None) is the receipt of rows that do not carry their own. `progress` is
-    called with (rows done, rows). Raises ImportFailed; then nothing has landed.
+    called with (rows done, rows). `mapping_name` is for lists of imports. `dry_run`: say what would become of the rows,
+    and land nothing. Raises ImportFailed; then nothing has landed.
     """
+    if not is_write_key(write_key):
+        raise ImportFailed(f"write key {write_key!r}: {NAME_RULE}")
     path = Path(path)
     data = read_bytes(path)
     kind = kind_of(path, data)
     name = _batch_name(data, mapping, write_key, plan)
-    if landing.has(name):
+    if landing.has(name) and not dry_run:
         rows = landing.rows_of(name)
-        return ImportResult(read=rows, accepted=0, duplicates=rows, quarantined=0, suppressed=0)
+        return ImportResult(rows, 0, duplicates=rows, quarantined=0, suppressed=0, name=name, known_before=True)
     received_us = received_us if received_us is not None else time.time_ns() // 1000
     judge = Judge(plan, pseudonymize, sealer, write_key)
     ignored: tuple[str, ...] = ()
@@ -94,13 +90,17 @@ def import_file(
             table, ignored = _judge_rows(path, _rows(path, data, kind, mapping), mapping, judge, received_us, progress)
     except (pa.ArrowException, UnicodeError, MemoryError, OverflowError) as error:
         raise ImportFailed(f"{path}: cannot be imported ({type(error).__name__}: {error})") from error
+    table = table.cast(SCHEMA)
+    known = known_of(table, landing.known(table))
     try:
-        files = landing.write(table.cast(SCHEMA), name)
+        files = [] if dry_run else landing.write(table, name, file=path.name, mapping=mapping_name, write_key=write_key)
     except OSError as error:
         raise ImportFailed(f"{landing.folder}: cannot be written ({error}); nothing was imported") from error
     if progress:
         progress(table.num_rows, table.num_rows)
-    return _result(table, tuple(files), ignored)
+    return result_of(
+        table, known, files=tuple(files), ignored=ignored, name=name, known_before=landing.has(name) and dry_run
+    )
 
 
 def _rows(path: Path, data: bytes, kind: str, mapping: Mapping | None) -> Rows:
@@ -133,17 +133,3 @@ def _batch_name(data: bytes, mapping: Mapping | None, write_key: str, plan: Plan
     for part in (mapping.fingerprint if mapping else "native", write_key, plan.fingerprint):
         digest.update(b"\x00" + part.encode())
     return f"import-{digest.hexdigest()[:16]}"
-
-
-def _result(table: pa.Table, files: tuple[Path, ...], ignored: tuple[str, ...]) -> ImportResult:
-    accepted = table.filter(pc.equal(table.column("verdict"), "accepted")).column("event_id")
-    distinct = pc.count_distinct(accepted).as_py() if len(accepted) else 0
-    return ImportResult(
-        read=table.num_rows,
-        accepted=distinct,
-        duplicates=len(accepted) - distinct,
-        quarantined=table.num_rows - len(accepted),
-        suppressed=0,
-        files=files,
-        ignored=ignored,
-    )

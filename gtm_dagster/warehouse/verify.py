@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import duckdb
 import msgspec
 
+from gtm_dagster.taxonomy.settings_for_plan import settings_for_plan
 from gtm_dagster.warehouse.build import build_all
 from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.engine import connect, opened
@@ -91,11 +92,12 @@ def _digest(con: duckdb.DuckDBPyConnection, query: str) -> tuple[int, ...]:
 def verify(settings: Settings, plan: Plan) -> VerifyResult:
     """Rebuild the batches the warehouse has staged, beside it, and compare; the caller holds the writer's lock.
 
-    A batch that landed since belongs to neither side.
+    A batch that landed since belongs to neither side. Raises SettingsError for a name that the plan does not have.
     """
+    settings = settings_for_plan(settings, plan)
     with tempfile.TemporaryDirectory(prefix="gtm-verify-", dir=settings.state_dir) as folder:
         beside = msgspec.structs.replace(settings, state_dir=Path(folder))
-        Landing(settings.landing_dir).lend(beside.landing_dir, _staged(settings))
+        Landing(settings.landing_dir).lend(beside.landing_dir, *_staged(settings))
         with opened(beside.warehouse_path, settings) as con:
             ctx = BuildContext(beside, plan, full=False)
             check_settings(con, ctx, allow_rebuild=True)
@@ -107,8 +109,10 @@ def verify(settings: Settings, plan: Plan) -> VerifyResult:
             con.close()
 
 
-def _staged(settings: Settings) -> set[str]:
-    """Names of the batches in the warehouse."""
+def _staged(settings: Settings) -> tuple[set[str], set[str]]:
+    """Names of the batches in the warehouse, and the withdrawals it has followed."""
     with opened(settings.warehouse_path, settings) as con:
         create(con)
-        return {key.partition("/")[2] for (key,) in con.execute("SELECT file_key FROM meta.landing_files").fetchall()}
+        keys = con.execute("SELECT file_key FROM meta.landing_files").fetchall()
+        followed = con.execute("SELECT DISTINCT withdrawal FROM meta.withdrawals").fetchall()
+        return {key.partition("/")[2] for (key,) in keys}, {withdrawal for (withdrawal,) in followed}

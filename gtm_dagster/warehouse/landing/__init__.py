@@ -5,6 +5,17 @@ Here belongs what a file and its manifest say. Not here: what its rows mean (sta
 
 from gtm_dagster.warehouse.landing.files import DAY_US, Landing, LandingFile
 from gtm_dagster.warehouse.landing.landing_columns import ARROW_SCHEMA, complete
-from gtm_dagster.warehouse.landing.manifests import log_name
+from gtm_dagster.warehouse.landing.manifests import Manifest, log_name
+from gtm_dagster.warehouse.landing.withdrawals import WithdrawalError, Withdrawn
 
-__all__ = ["ARROW_SCHEMA", "DAY_US", "Landing", "LandingFile", "complete", "log_name"]
+__all__ = [
+    "ARROW_SCHEMA",
+    "DAY_US",
+    "Landing",
+    "LandingFile",
+    "Manifest",
+    "WithdrawalError",
+    "Withdrawn",
+    "complete",
+    "log_name",
+]

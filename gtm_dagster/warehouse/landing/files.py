@@ -6,13 +6,14 @@ batch again is a no-op and a crash between two files is healed by writing the ba
 
 from __future__ import annotations
 
-import shutil
+import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,16 +21,20 @@ import pyarrow.parquet as pq
 from gtm_dagster.eventlog import Position
 from gtm_dagster.storage.atomic_write import Drafts
 from gtm_dagster.storage.file_lock import FileLock
+from gtm_dagster.warehouse.landing.known_ids import known_ids
 from gtm_dagster.warehouse.landing.landing_columns import complete
 from gtm_dagster.warehouse.landing.manifests import (
     FILE_METADATA,
+    ImportNotes,
     LogRange,
+    Manifest,
     encoded,
     log_name,
     log_range,
     manifest_of,
     read_manifest,
 )
+from gtm_dagster.warehouse.landing.withdrawals import Withdrawn, finish_withdrawals, withdraw, withdrawn_batches
 
 DAY_US = 86_400_000_000
 
@@ -71,9 +76,14 @@ class Landing:
     def _path(self, day: str, name: str) -> Path:
         return self.folder / f"ingest_date={day}" / f"{name}.parquet"
 
+    def manifest(self, name: str) -> Manifest | None:
+        """The manifest of batch `name`; None when it has not landed, or was withdrawn."""
+        manifest = read_manifest(self._manifest(name))
+        return None if manifest is None or manifest.withdrawn is not None else manifest
+
     def has(self, name: str) -> bool:
         """Whether the batch `name` has landed whole."""
-        return self._manifest(name).exists()
+        return self.manifest(name) is not None
 
     def rows_of(self, name: str) -> int:
         """The rows of batch `name`, 0 when it has not landed."""
@@ -83,14 +93,20 @@ class Landing:
         """When the batch `name` landed, microseconds UTC."""
         return self._manifest(name).stat().st_mtime_ns // 1000
 
-    def write(self, table: pa.Table, name: str) -> list[Path]:
-        """Land `table` (the LANDING columns) as batch `name`; returns its paths. A landed name is left as it is."""
+    def write(
+        self, table: pa.Table, name: str, *, file: str | None = None, mapping: str | None = None, write_key: str = ""
+    ) -> list[Path]:
+        """Land `table` (the LANDING columns) as batch `name`; returns its paths. A landed name is left as it is.
+
+        `file` (name of the imported file), `mapping` (name of its mapping) and `write_key` are for `gtm imports list`.
+        """
         if self.has(name) or table.num_rows == 0:
             return [self._path(day, name) for day in self._days(name)]
         table = complete(table)
         day_numbers = table.column("received_us").to_numpy() // DAY_US
         manifest = self._manifest(name)
         manifest.parent.mkdir(parents=True, exist_ok=True)
+        notes = None if file is None else ImportNotes(file, mapping, write_key, time.time_ns() // 1000)
         with self._writing(), Drafts() as drafts:
             rows: dict[str, int] = {}
             for day_no in np.unique(day_numbers):
@@ -101,7 +117,7 @@ class Landing:
                 pq.write_table(part, drafts.of(path), compression="zstd", row_group_size=122_880)
                 rows[day] = part.num_rows
             drafts.rename()
-            drafts.of(manifest).write_bytes(encoded(manifest_of(name, rows, table)))
+            drafts.of(manifest).write_bytes(encoded(manifest_of(name, rows, table, notes)))
             drafts.rename()
         return [self._path(day, name) for day in rows]
 
@@ -113,6 +129,7 @@ class Landing:
         lands again, perhaps with another end and so under another name. An import's file without a manifest stays,
         importing the same file again completes it.
         """
+        finish_withdrawals(self.folder)
         with FileLock(self.folder / "_batches" / ".writers") as lock:
             if lock.take(0):
                 self._remove_leftovers()
@@ -130,8 +147,34 @@ class Landing:
                 path.unlink(missing_ok=True)
 
     def _days(self, name: str) -> dict[str, int]:
-        manifest = read_manifest(self._manifest(name))
+        manifest = self.manifest(name)
         return manifest.rows if manifest else {}
+
+    def imports(self) -> list[Manifest]:
+        """The manifests of every landed batch that is not of the log, by name."""
+        paths = sorted((self.folder / "_batches").glob("*.json"))
+        names = [path.stem for path in paths if not path.name.startswith((".", "log-"))]
+        return [manifest for name in names if (manifest := self.manifest(name)) is not None]
+
+    def withdraw(self, name: str, *, by: str, reason: str) -> Withdrawn:
+        """Withdraw the batch `name`: the next refresh takes its rows back. The caller holds the warehouse's lock.
+
+        Raises WithdrawalError when no import of this name has landed.
+        """
+        return withdraw(self.folder, name, by=by, reason=reason, at_us=time.time_ns() // 1000)
+
+    def withdrawn(self) -> list[Withdrawn]:
+        """Every withdrawn batch, in the order of withdrawing."""
+        finish_withdrawals(self.folder)
+        return withdrawn_batches(self.folder)
+
+    def known(self, events: pa.Table) -> pa.Table:
+        """What the landed batches know of the accepted rows of `events`: row_no, batch, same, earlier.
+
+        One row for each row of `events` and landed batch that holds its (write_key, event_id) as accepted: `row_no` is
+        its place in `events`, `same` says that the contents agree, `earlier` that the landed copy was received before.
+        """
+        return known_ids(events, [(file.path, file.name) for file in self.files()])
 
     def files(self) -> list[LandingFile]:
         """Every file of every whole batch, oldest ingest date first."""
@@ -143,17 +186,29 @@ class Landing:
         ]
         return sorted(files, key=lambda file: (file.ingest_date, file.name))
 
-    def lend(self, folder: Path, names: Collection[str]) -> None:
-        """Make at `folder` a landing zone of these batches alone; their files stay where they are."""
-        manifests = folder / "_batches"
-        manifests.mkdir(parents=True)
+    def lend(self, folder: Path, names: Collection[str], withdrawals: Collection[str] = ()) -> None:
+        """Make at `folder` a landing zone of these batches and withdrawals alone; their files stay where they are.
+
+        A batch of `names` that was withdrawn by none of `withdrawals` is lent as it was before.
+        """
+        (folder / "_batches").mkdir(parents=True)
+        (folder / "withdrawn").mkdir()
+        back: dict[str, Withdrawn] = {}
+        for batch in self.withdrawn():
+            if batch.id in withdrawals:
+                (folder / "withdrawn" / f"{batch.id}.json").write_bytes(encoded(batch.manifest))
+            else:
+                back.setdefault(batch.manifest.name, batch)
         for name in names:
-            for day in self._days(name):
-                link = folder / f"ingest_date={day}"
-                if not link.is_symlink():
-                    link.symlink_to(self.folder / link.name, target_is_directory=True)
-            if self.has(name):
-                shutil.copyfile(self._manifest(name), manifests / f"{name}.json")
+            manifest = back[name].manifest if name in back else self.manifest(name)
+            if manifest is None:
+                continue
+            for day in manifest.rows:
+                link = folder / f"ingest_date={day}" / f"{name}.parquet"
+                link.parent.mkdir(exist_ok=True)
+                link.symlink_to((back[name].files[day] if name in back else self._path(day, name)).absolute())
+            lent = msgspec.structs.replace(manifest, withdrawn=None)
+            (folder / "_batches" / f"{name}.json").write_bytes(encoded(lent))
 
     def _last_ranges(self) -> dict[str, LogRange]:
         """Of each log the range that ends last, from the names of the batches."""

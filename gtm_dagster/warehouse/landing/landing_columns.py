@@ -28,3 +28,11 @@ def complete(rows: pa.Table | pa.RecordBatch, names: Sequence[str] = ARROW_SCHEM
         else:
             columns.append(pa.repeat(pa.scalar(DEFAULTS.get(field.name), field.type), table.num_rows))
     return pa.Table.from_arrays(columns, names=list(names))
+
+
+_NOT_CONTENT = {
+    "write_key", "event_id", "received_us", "plan_version", "rules", "verdict", "reason_codes", "errors", "raw", "sealed",
+    "origin", "row_no",
+}  # fmt: skip
+CONTENT = [name for name in ARROW_SCHEMA.names if name not in _NOT_CONTENT]
+"""What an event says: two copies of one id agree when these do."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from gtm_dagster import __version__
 from gtm_dagster.admission.record import LANDING_COLUMNS
@@ -38,8 +39,32 @@ class LogRange(msgspec.Struct, frozen=True):
     received_us: int | None = None
 
 
+class ImportNotes(msgspec.Struct, frozen=True):
+    """Where the rows of an import come from: names of the file and of the mapping (None: native), write key, when it
+    landed (microseconds UTC).
+    """
+
+    file: str
+    mapping: str | None
+    write_key: str
+    landed_us: int
+
+
+class Withdrawal(msgspec.Struct, frozen=True):
+    """That a batch was withdrawn: `id` names this withdrawal, `at_us` is microseconds UTC."""
+
+    id: str
+    at_us: int
+    by: str
+    reason: str
+
+
 class Manifest(msgspec.Struct, frozen=True):
-    """One whole batch: its rows by ISO ingest date, its columns (empty: not named), and its range of the log, if any."""
+    """One whole batch: its rows by ISO ingest date, its columns (empty: not named), and its range of the log, if any.
+
+    `verdicts`: rows by verdict. `notes`: of an import. Both are empty in manifests of earlier versions. `withdrawn`: the
+    batch does not count any more.
+    """
 
     name: str
     rows: dict[str, int]
@@ -47,6 +72,9 @@ class Manifest(msgspec.Struct, frozen=True):
     columns: list[str] = []
     log: LogRange | None = None
     version: str = __version__
+    verdicts: dict[str, int] = {}
+    notes: ImportNotes | None = None
+    withdrawn: Withdrawal | None = None
 
 
 def log_name(log_id: str, first_seq: int, last_seq: int) -> str:
@@ -62,17 +90,27 @@ def log_range(name: str) -> LogRange | None:
     return LogRange(match.group(1) or "", int(match.group(2)), int(match.group(3))) if match else None
 
 
-def manifest_of(name: str, rows: dict[str, int], table: pa.Table) -> Manifest:
+def manifest_of(name: str, rows: dict[str, int], table: pa.Table, notes: ImportNotes | None = None) -> Manifest:
     """The manifest of batch `name` over the landing columns of `table`."""
     log = log_range(name)
     if log is not None and table.column("row_no")[-1].as_py() == log.last_seq:
         log = msgspec.structs.replace(log, received_us=table.column("received_us")[-1].as_py())
-    return Manifest(name, rows, columns=table.schema.names, log=log)
+    verdicts: dict[str, int] = {}
+    if notes is not None:
+        counted = pc.value_counts(table.column("verdict")).to_pylist()
+        verdicts = {
+            str(each["values"]): int(each["counts"]) for each in sorted(counted, key=lambda each: each["values"])
+        }
+    return Manifest(name, rows, columns=table.schema.names, log=log, verdicts=verdicts, notes=notes)
 
 
 def encoded(manifest: Manifest) -> bytes:
-    """The manifest as it is stored."""
-    return msgspec.json.encode({**msgspec.to_builtins(manifest), "days": {NEWER: None}})
+    """The manifest as it is stored: in the present format, also when it was in an earlier one."""
+    document = msgspec.to_builtins(msgspec.structs.replace(manifest, format=FORMAT))
+    unset = [name for name in ("verdicts", "notes", "withdrawn") if not document[name]]
+    return msgspec.json.encode(
+        {**{name: value for name, value in document.items() if name not in unset}, "days": {NEWER: None}}
+    )
 
 
 def read_manifest(path: Path) -> Manifest | None:

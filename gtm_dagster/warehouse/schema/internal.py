@@ -29,6 +29,19 @@ TABLES = (
         ("staged_at", "TIMESTAMP", "When it was staged, UTC"),
     ),
     _internal(
+        "withdrawals",
+        "Withdrawals that staging has followed.",
+        ("withdrawal", "VARCHAR", "Batch, and which withdrawal of it"),
+        ("ingest_date", "DATE", "UTC date of received_at"),
+        ("rows", "BIGINT", "Rows the batch had that day"),
+    ),
+    _internal(
+        "conflicts",
+        "Ids whose landed copies differ in content.",
+        ("write_key", "VARCHAR", "Name of the source"),
+        ("event_id", "VARCHAR", "As sent"),
+    ),
+    _internal(
         "duplicates",
         "Rows that staging dropped as duplicates, by ingest day; one row a staging.",
         ("ingest_date", "DATE", "UTC date of received_at of the copy that was dropped"),
@@ -79,16 +92,6 @@ TABLES = (
         ("first_no", "INTEGER", "Number of the first period"),
         ("later_no", "INTEGER", "Periods after the first"),
         ("first_channel", "VARCHAR", "Channel of the first session"),
-    ),
-    _internal(
-        "source_inputs",
-        "Which row of core.sources each combination of inputs has.",
-        ("source", "VARCHAR", "As the event names it"),
-        ("medium", "VARCHAR", "As the event names it"),
-        ("campaign", "VARCHAR", "As the event names it"),
-        ("referrer_host", "VARCHAR", "Host of an outside referrer"),
-        ("click_kind", "VARCHAR", "Kind of click id"),
-        ("source_key", "INTEGER", "Row of core.sources"),
     ),
     _internal(
         "events",

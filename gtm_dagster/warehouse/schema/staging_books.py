@@ -15,6 +15,7 @@ TABLE = Table(
         Column("duplicates", "BIGINT", "Rows dropped because their id was known"),
         Column("quarantined", "BIGINT", "Rows in staging.quarantine"),
         Column("suppressed", "BIGINT", "Rows of which nothing is kept (no consent, drills)"),
+        Column("withdrawn", "BIGINT", "Rows of withdrawn imports; they are in none of the other columns"),
     ),
     reads=("ingestion.landing_events",),
 )

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from gtm_dagster.settings import Settings
 from gtm_dagster.warehouse.schema.shared_columns import CAMPAIGN, MEDIUM, PERSON_ID, SOURCE, SOURCE_KEY
 from gtm_dagster.warehouse.schema.table import Check, Column, Table, none_of
-from gtm_dagster.warehouse.staging.checks import books_balance, staged_days_recount
+from gtm_dagster.warehouse.staging.checks import books_balance, copies_agree, staged_days_recount
 from gtm_dagster.warehouse.statements import text
 
 
 def _settings(settings: Settings) -> Mapping[str, object]:
-    return {"report_timezone": settings.report_timezone}
+    return {"report_timezone": settings.report_timezone, "own_hosts": sorted(set(settings.own_hosts))}
 
 
 TABLE = Table(
@@ -69,6 +69,13 @@ TABLE = Table(
             "unique_event_id",
             "One row for each (write_key, event_id).",
             none_of(text("repeated_event_ids"), "ids occur more than once"),
+        ),
+        Check(
+            "copies_of_an_id_agree",
+            "Copies of one (write_key, event_id) have the same content.",
+            copies_agree,
+            blocking=False,
+            severity="WARN",
         ),
         Check(
             "every_event_has_a_person",

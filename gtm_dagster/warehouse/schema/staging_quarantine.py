@@ -28,14 +28,14 @@ TABLE = Table(
     checks=(
         Check(
             "reject_rate_is_low",
-            "The share of quarantined rows stays below quarantine.warn_rate.",
+            "Of no import, and not of the log's newest day, is more than quarantine.warn_rate quarantined. Rows accepted from another copy leave the share.",
             reject_rate,
             blocking=False,
             severity="WARN",
         ),
         Check(
-            "newest_day_is_mostly_accepted",
-            "On the newest ingest day no more than quarantine.max_rate of the rows are quarantined.",
+            "batches_are_mostly_accepted",
+            "Of no import, and not of the log's newest day, is more than quarantine.max_rate quarantined (from 100 rows on).",
             reject_limit,
         ),
         Check(

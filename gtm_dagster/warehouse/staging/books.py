@@ -12,7 +12,10 @@ from gtm_dagster.warehouse.statements import fragment
 
 @dataclass(frozen=True)
 class BookRow:
-    """One ingest date: `log_rows` is what the writer of the landing files says it took, the rest is counted in staging."""
+    """One ingest date: `log_rows` is what the writer of the landing files says it took, the rest is counted in staging.
+
+    `withdrawn`: rows of withdrawn batches, which are in none of the others.
+    """
 
     ingest_date: date
     log_rows: int
@@ -21,6 +24,7 @@ class BookRow:
     duplicates: int
     quarantined: int
     suppressed: int
+    withdrawn: int = 0
 
     @property
     def balanced(self) -> bool:
@@ -31,7 +35,7 @@ class BookRow:
 def write_books(con: duckdb.DuckDBPyConnection) -> None:
     """Count the days of `touched_days` again, each figure from the table it speaks of; in the staging transaction.
 
-    raw and suppressed are counted from the rows read, clean and quarantined from what the tables hold, duplicates from
+    raw and suppressed are counted from the rows read (`read_days`, negative for a withdrawn batch), clean and quarantined from what the tables hold, duplicates from
     the deduplication's own ledger, log_rows from the manifests: none is derived from another.
     """
     con.execute(f"CREATE OR REPLACE TEMP TABLE counted_days AS {fragment('counted_days')}")

@@ -9,7 +9,8 @@ import duckdb
 from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.landing import Landing, LandingFile
 from gtm_dagster.warehouse.results import CheckResult, number
-from gtm_dagster.warehouse.staging.books import books, reasons
+from gtm_dagster.warehouse.staging.books import books
+from gtm_dagster.warehouse.staging.rejections import described, rejections_above
 
 
 def due_files(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> tuple[list[LandingFile], int]:
@@ -39,7 +40,7 @@ def books_balance(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> CheckRes
     due, waiting = due_files(con, ctx)
     for file in due:
         landed[file.ingest_date] = landed.get(file.ingest_date, 0) + file.rows
-    bad = [r.ingest_date.isoformat() for r in rows if not r.balanced or landed.get(r.ingest_date) != r.raw]
+    bad = [r.ingest_date.isoformat() for r in rows if not r.balanced or landed.get(r.ingest_date, 0) != r.raw]
     missing = sorted(day.isoformat() for day in set(landed) - {r.ingest_date for r in rows})
     clean = int(number(con, "SELECT count(*) FROM meta.events"))
     total = sum(r.clean for r in rows)
@@ -96,30 +97,54 @@ def staged_days_recount(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> Ch
 
 
 def reject_rate(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> CheckResult:
+    """Each batch by itself; the share over all of them is reported beside."""
     raw, bad = con.execute("SELECT coalesce(sum(raw), 0), coalesce(sum(quarantined), 0) FROM staging.books").fetchall()[
         0
     ]
-    rate = bad / raw if raw else 0.0
     limit = ctx.settings.quarantine.warn_rate
-    listed = "; ".join(f"{code}: {n}" for code, n in reasons(con, 5)) or "no rejected rows"
+    above, batches = rejections_above(con, limit, least=1)
+    landing = Landing(ctx.settings.landing_dir)
+    listed = "; ".join(described(con, landing, batch) for batch in above[:3])
     return CheckResult(
-        rate <= limit,
-        f"{rate:.2%} of rows are quarantined (limit {limit:.0%}); {listed}",
-        {"reject_rate": float(rate), "limit": limit, "quarantined": int(bad)},
-    )
+        not above,
+        f"more than {limit:.0%} of {len(above)} of {batches} batches is quarantined: {listed}"
+        if above
+        else f"no more than {limit:.0%} of each of {batches} batches is quarantined",
+        {"reject_rate": float(bad / raw) if raw else 0.0, "limit": limit, "quarantined": int(bad), "batches_above": len(above)},
+    )  # fmt: skip
 
 
 def reject_limit(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> CheckResult:
-    """The newest ingest day of the books with at least 100 rows: a broken sender shows there first."""
-    row = con.execute(
-        "SELECT ingest_date, raw, quarantined FROM staging.books WHERE raw >= 100 ORDER BY 1 DESC LIMIT 1"
-    ).fetchall()
-    if not row:
-        return CheckResult(True, "no ingest day with 100 rows yet", {})
-    day, raw, bad = row[0]
+    """Batches of at least 100 rows: every import, and of the log the newest such day, where a broken sender shows first."""
     limit = ctx.settings.quarantine.max_rate
+    above, batches = rejections_above(con, limit, least=100)
+    if not above:
+        return CheckResult(
+            True, f"no more than {limit:.0%} of each of {batches} batches is quarantined", {"limit": limit}
+        )
+    landing = Landing(ctx.settings.landing_dir)
+    listed = "; ".join(described(con, landing, batch) for batch in above[:3])
+    wrong = next((batch.batch for batch in above if not batch.of_log), None)
+    way_out = "mend the sender"
+    if wrong is not None:
+        way_out = f"import the file again with a corrected mapping, or run `gtm imports withdraw {wrong} --reason TEXT`"
     return CheckResult(
-        bad / raw <= limit,
-        f"{day}: {bad} of {raw} rows quarantined ({bad / raw:.1%}, limit {limit:.0%})",
-        {"reject_rate": bad / raw, "limit": limit},
+        False,
+        f"{listed} (limit {limit:.0%}, quarantine.max_rate); {way_out}; `gtm quarantine list` shows the rows",
+        {"reject_rate": above[0].rate, "limit": limit, "batches_above": len(above)},
+    )
+
+
+def copies_agree(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> CheckResult:
+    """Ids whose copies differ in content: the copy received first stands, and another sender thought otherwise."""
+    ids = int(number(con, "SELECT count(*) FROM meta.conflicts"))
+    if not ids:
+        return CheckResult(True, "the copies of every id agree", {"ids": 0})
+    few = con.execute("SELECT write_key, event_id FROM meta.conflicts ORDER BY 1, 2 LIMIT 3").fetchall()
+    listed = ", ".join(f"{event_id} of {write_key}" for write_key, event_id in few)
+    return CheckResult(
+        False,
+        f"{ids:,} ids came again with another content, such as {listed}: the copy received first stands. Of two imports, "
+        "`gtm imports withdraw` removes the wrong one",
+        {"ids": ids},
     )

@@ -6,6 +6,7 @@ import duckdb
 
 from gtm_dagster.warehouse.affected import rebuild_except
 from gtm_dagster.warehouse.build_context import BuildContext
+from gtm_dagster.warehouse.staging.source_keys import drop_unused_sources
 from gtm_dagster.warehouse.statements import fragment
 
 _EVENT_COLUMNS = """event_name, event_us, session_id, properties, source, medium, campaign, term, content, device_type, locale,
@@ -18,10 +19,12 @@ def append_events(con: duckdb.DuckDBPyConnection, ctx: BuildContext, first: bool
 
     `first`: nothing was staged before, so every step builds its table whole.
     """
-    _find_copies(con)
+    find_copies(con)
     _find_duplicates_of_events(con)
     con.execute(f"CREATE OR REPLACE TEMP TABLE batch_duplicates AS {fragment('batch_duplicates')}")
     conflicts = con.execute(fragment("conflicting_copies")).fetchall()[0][0]
+    if conflicts:
+        con.execute(f"INSERT INTO meta.conflicts {fragment('conflicting_ids')}")
     con.execute("INSERT INTO meta.duplicates SELECT ingest_date, n FROM batch_duplicates")
     con.execute(f"CREATE OR REPLACE TEMP TABLE touched_days AS {fragment('touched_days')}")
     con.execute(
@@ -41,12 +44,15 @@ def append_events(con: duckdb.DuckDBPyConnection, ctx: BuildContext, first: bool
         WHERE d.newer_wins AND meta.events.write_key = d.write_key AND meta.events.event_id = d.event_id"""
     )
     con.execute("INSERT INTO meta.events SELECT * EXCLUDE (file_path, file_row) FROM new_events")
+    if con.execute("SELECT 1 FROM batch_duplicates LIMIT 1").fetchall():
+        drop_unused_sources(con)
     if first:
         rebuild_except(con)
     return int(conflicts)
 
 
-def _find_copies(con: duckdb.DuckDBPyConnection) -> None:
+def find_copies(con: duckdb.DuckDBPyConnection) -> None:
+    """`copies`: the accepted rows of `batch` whose id occurs more than once, and which of them wins."""
     con.execute(f"CREATE OR REPLACE TEMP TABLE copies AS {fragment('copies', content=_CONTENT)}")
 
 

@@ -6,14 +6,14 @@ between two steps leaves work to do and no damage.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
 
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gtm_dagster.admission.record import DEFAULTS, REQUIRED_COLUMNS
+from gtm_dagster.admission.record import REQUIRED_COLUMNS
 from gtm_dagster.storage.migrations import NEWER, NewerFormatError
 from gtm_dagster.taxonomy.conform import ContractBreak
 from gtm_dagster.warehouse.affected import drop_tables, drop_views
@@ -24,7 +24,9 @@ from gtm_dagster.warehouse.landing.manifests import FORMAT
 from gtm_dagster.warehouse.staging.books import write_books
 from gtm_dagster.warehouse.staging.contract import judge
 from gtm_dagster.warehouse.staging.deduplication import append_events
+from gtm_dagster.warehouse.staging.landed_rows import name_files, number_ids, view_landed
 from gtm_dagster.warehouse.staging.source_keys import add_sources
+from gtm_dagster.warehouse.staging.withdrawal import follow_withdrawals, new_withdrawals, withdrawn_files
 from gtm_dagster.warehouse.state import get_state, set_state
 from gtm_dagster.warehouse.statements import fragment
 
@@ -43,6 +45,7 @@ class StageResult:
     suppressed: int
     conflicts: int
     files: int
+    withdrawn: int = 0
     days: list[str] = field(default_factory=list)
 
     @property
@@ -50,12 +53,15 @@ class StageResult:
         return {**{k: v for k, v in asdict(self).items() if k != "days"}, "days": len(self.days)}
 
 
-def fresh_files(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> list[LandingFile]:
-    """Landed files that staging has not read.
+def fresh_files(
+    con: duckdb.DuckDBPyConnection, ctx: BuildContext, gone: Sequence[LandingFile] = ()
+) -> list[LandingFile]:
+    """Landed files that staging has not read; those that are `gone` may have landed again.
 
     Raises ContractBreak when one is not what its writer said, NewerFormatError when a later version wrote it.
     """
     known = {row[0] for row in con.execute("SELECT file_key FROM meta.landing_files").fetchall()}
+    known -= {file.key for file in gone}
     fresh = [file for file in Landing(ctx.settings.landing_dir).files() if file.key not in known]
     for file in fresh:
         try:
@@ -96,38 +102,7 @@ def _same_kind(found: pa.DataType, wanted: pa.DataType) -> bool:
     return pa.types.is_binary(found) or pa.types.is_large_binary(found) or pa.types.is_binary_view(found)
 
 
-_SQL_TYPES = {pa.string(): "VARCHAR", pa.int64(): "BIGINT", pa.binary(): "BLOB"}
 _REFUSED = {"verdict": "'quarantined'", "reason_codes": "f.reason_codes", "errors": "f.errors", "raw": "f.raw"}
-
-
-def _read_landed(con: duckdb.DuckDBPyConnection, files: list[LandingFile]) -> None:
-    """`landed`: the rows of `files` where they lie, named by file_path and file_row; `batch_files`: their file keys.
-
-    A column that a file lacks has its default, NULL for most.
-    """
-    paths = ", ".join("'" + str(file.path).replace("'", "''") + "'" for file in files)
-    source = f"read_parquet([{paths}], filename = true, file_row_number = true, hive_partitioning = false, union_by_name = true)"
-    present: set[str] = set()
-    for file in files:  # the first has them all, unless it is of a version that did not know some
-        present.update(pq.read_schema(file.path).names)
-        if present.issuperset(ARROW_SCHEMA.names):
-            break
-    columns = ", ".join(_column(column, column.name in present) for column in ARROW_SCHEMA)
-    con.execute(
-        f"CREATE OR REPLACE TEMP VIEW landed AS SELECT {columns}, filename AS file_path, file_row_number AS file_row FROM {source}"
-    )
-    con.execute("CREATE OR REPLACE TEMP TABLE batch_files (file_path VARCHAR, file_key VARCHAR)")
-    keys = pa.table({"file_path": [str(file.path) for file in files], "file_key": [file.key for file in files]})
-    con.register("keys", keys)
-    con.execute("INSERT INTO batch_files SELECT * FROM keys")
-    con.unregister("keys")
-
-
-def _column(column: pa.Field, present: bool) -> str:
-    """SQL for one landing column; one that is required is never filled in."""
-    value = f"CAST({column.name if present else 'NULL'} AS {_SQL_TYPES[column.type]})"
-    default = None if column.name in REQUIRED_COLUMNS else DEFAULTS.get(column.name)
-    return f"{value if default is None else f'coalesce({value}, {default!r})'} AS {column.name}"
 
 
 def _apply_verdicts(con: duckdb.DuckDBPyConnection, refused: int) -> None:
@@ -147,47 +122,61 @@ def stage(
 ) -> StageResult:
     """Read every landed file that is not staged yet into `meta.events` and `staging.quarantine`.
 
-    One transaction; on any error nothing is written. The files are read where they lie, once for each question, so
-    memory does not grow with the batch. A row is judged by the plan version it carries; rows of another version are
+    Before that, takes back what was withdrawn. One transaction; on any error nothing is written. The files are read where
+    they lie, once for each question, so memory does not grow with the batch. A row is judged by the plan version it carries; rows of another version are
     judged again only in a full rebuild. Raises ContractBreak when a file breaks the contract of the batch (missing
     column, wrong type, a row count that is not the writer's).
     """
-    files = fresh_files(con, ctx)
-    if not files:
+    withdrawals = new_withdrawals(con, Landing(ctx.settings.landing_dir))
+    gone = withdrawn_files(con, withdrawals)
+    files = fresh_files(con, ctx, gone)
+    if not files and not withdrawals:
         return StageResult(0, 0, 0, 0, 0, 0, 0)
+    with transaction(con):
+        withdrawn = follow_withdrawals(con, ctx, withdrawals, gone) if withdrawals else 0
+        staged = _stage_files(con, ctx, files, progress) if files else StageResult(0, 0, 0, 0, 0, 0, 0)
+    if staged.files and int(get_state(con, "stagings") or 0) % _COMPACT_EVERY == 0:
+        compact(con)
+    return replace(staged, withdrawn=withdrawn)
+
+
+def _stage_files(
+    con: duckdb.DuckDBPyConnection,
+    ctx: BuildContext,
+    files: list[LandingFile],
+    progress: Callable[[int, int], None] | None,
+) -> StageResult:
+    """As `stage`, for files that are new; in its transaction."""
     total = sum(file.rows for file in files)
     first = not con.execute("SELECT 1 FROM meta.landing_files LIMIT 1").fetchall()
     if progress:
         progress(0, total)
-    _read_landed(con, files)
+    view_landed(con, files)
+    name_files(con, files)
     _apply_verdicts(con, judge(con, ctx.plan, "landed", ctx.full))
-    with transaction(con):
-        add_sources(con)
-        _number_ids(con)
-        con.execute(f"INSERT INTO staging.quarantine {fragment('new_quarantine')}")
-        conflicts = append_events(con, ctx, first)
-        stagings = int(get_state(con, "stagings") or 0) + 1
-        set_state(con, "stagings", str(stagings))
-        con.executemany(
-            "INSERT INTO meta.landing_files VALUES (?, ?, ?, now())", [[f.key, f.ingest_date, f.rows] for f in files]
+    add_sources(con, ctx.settings.own_hosts)
+    number_ids(con)
+    con.execute(f"INSERT INTO staging.quarantine {fragment('new_quarantine')}")
+    conflicts = append_events(con, ctx, first)
+    stagings = int(get_state(con, "stagings") or 0) + 1
+    set_state(con, "stagings", str(stagings))
+    con.executemany(
+        "INSERT INTO meta.landing_files VALUES (?, ?, ?, now())", [[f.key, f.ingest_date, f.rows] for f in files]
+    )
+    days = [str(row[0]) for row in con.execute("SELECT DISTINCT ingest_date FROM touched_days ORDER BY 1").fetchall()]
+    con.execute(f"CREATE OR REPLACE TEMP TABLE read_days AS {fragment('read_days')}")
+    write_books(con)
+    verdicts = dict(con.execute("SELECT verdict, count(*) FROM batch GROUP BY 1").fetchall())
+    rows = sum(verdicts.values())
+    if rows != total:
+        raise ContractBreak(
+            f"{total} rows were promised by {len(files)} landed files, {rows} were read; nothing was staged"
         )
-        days = [
-            str(row[0]) for row in con.execute("SELECT DISTINCT ingest_date FROM touched_days ORDER BY 1").fetchall()
-        ]
-        write_books(con)
-        verdicts = dict(con.execute("SELECT verdict, count(*) FROM batch GROUP BY 1").fetchall())
-        rows = sum(verdicts.values())
-        if rows != total:
-            raise ContractBreak(
-                f"{total} rows were promised by {len(files)} landed files, {rows} were read; nothing was staged"
-            )
-    if stagings % _COMPACT_EVERY == 0:
-        compact(con)
     lost = con.execute("SELECT coalesce(sum(n), 0)::BIGINT FROM batch_duplicates").fetchall()[0][0]
     drop_views(con, "new_events", "source_inputs", "batch", "landed")
     drop_tables(
-        con, "click_kinds", "refused", "copies", "losers", "duplicates_of_events", "batch_duplicates", "batch_ids", "touched_days",
-        "batch_files",
+        con, "batch_sources", "listed_origins", "click_kinds", "refused", "copies", "losers", "duplicates_of_events", "batch_duplicates", "batch_ids", "touched_days",
+        "batch_files", "read_days",
     )  # fmt: skip
     if progress:
         progress(total, total)
@@ -195,16 +184,3 @@ def stage(
         read=rows, clean=verdicts.get("accepted", 0) - lost, duplicates=lost, quarantined=verdicts.get("quarantined", 0),
         suppressed=verdicts.get("suppressed", 0), conflicts=conflicts, files=len(files), days=days,
     )  # fmt: skip
-
-
-def _number_ids(con: duckdb.DuckDBPyConnection) -> None:
-    """Give every new user id and anonymous id of the batch its number; `batch_ids(id_no, id)` holds those of the batch."""
-    con.execute(f"CREATE OR REPLACE TEMP TABLE batch_id_texts AS {fragment('batch_id_texts')}")
-    con.execute(
-        """INSERT INTO meta.ids
-        SELECT (SELECT coalesce(max(id_no), 0) FROM meta.ids) + row_number() OVER (), id FROM batch_id_texts ANTI JOIN meta.ids USING (id)"""
-    )
-    con.execute(
-        "CREATE OR REPLACE TEMP TABLE batch_ids AS SELECT id_no, id FROM meta.ids SEMI JOIN batch_id_texts USING (id)"
-    )
-    con.execute("DROP TABLE batch_id_texts")

@@ -11,17 +11,17 @@ dup AS (
   SELECT ingest_date, sum(n) AS n FROM meta.duplicates GROUP BY 1),
 landed AS (
   SELECT ingest_date, sum(rows) AS n FROM meta.landing_files GROUP BY 1),
-read_days AS (
-  SELECT CAST(make_timestamp(received_us) AS DATE) AS ingest_date, count(*) AS n, count(*) FILTER (verdict = 'suppressed') AS suppressed
-  FROM batch
-  GROUP BY 1)
+taken_back AS (
+  SELECT ingest_date, sum(rows) AS n FROM meta.withdrawals GROUP BY 1)
 SELECT t.ingest_date, coalesce(landed.n, 0)::BIGINT AS log_rows, (coalesce(k.raw, 0) + coalesce(r.n, 0))::BIGINT AS raw,
   coalesce(clean.n, 0)::BIGINT AS clean, coalesce(dup.n, 0)::BIGINT AS duplicates, coalesce(bad.n, 0)::BIGINT AS quarantined,
-  (coalesce(k.suppressed, 0) + coalesce(r.suppressed, 0))::BIGINT AS suppressed
-FROM touched_days t
+  (coalesce(k.suppressed, 0) + coalesce(r.suppressed, 0))::BIGINT AS suppressed,
+  coalesce(taken_back.n, 0)::BIGINT AS withdrawn
+FROM (SELECT DISTINCT ingest_date FROM touched_days) t
 LEFT JOIN staging.books k USING (ingest_date)
 LEFT JOIN read_days r USING (ingest_date)
 LEFT JOIN clean USING (ingest_date)
 LEFT JOIN bad USING (ingest_date)
 LEFT JOIN dup USING (ingest_date)
 LEFT JOIN landed USING (ingest_date)
+LEFT JOIN taken_back USING (ingest_date)
