@@ -11,17 +11,20 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gtm_dagster.admission.batch_columns import WRITTEN_TIME, each_distinct, one_array
+from gtm_dagster.admission.batch_columns import TIME_REASON, WRITTEN_TIME, each_distinct, one_array
 from gtm_dagster.admission.record import LANDING_COLUMNS, Record, record_from_rejection
 from gtm_dagster.privacy.masking import mask_event, scrub
 from gtm_dagster.taxonomy import Event, Plan
 from gtm_dagster.taxonomy.envelope import CONTEXT_LIMITS
 from gtm_dagster.taxonomy.event import EMAIL, FieldError, shown_name
-from gtm_dagster.taxonomy.explain import explain_document
 from gtm_dagster.taxonomy.landing_schema import validate_frame
 
 _TYPES = {"str": pa.string(), "int64": pa.int64(), "bytes": pa.binary()}
 SCHEMA = pa.schema([pa.field(name, _TYPES[kind]) for name, kind in LANDING_COLUMNS])
+_TIME_REASONS = {
+    "bad_timestamp": "not a time of the file's format, such as 2026-01-31T09:30:00Z",
+    "timestamp_without_offset": "needs an offset from UTC, such as Z or +02:00, or the mapping's timezone",
+}
 _URLS = ("page_url", "referrer")
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
@@ -43,7 +46,7 @@ class Judge:
 
     def table(self, events: pa.Table) -> pa.Table:
         """The landing rows of unjudged `events`, in their order by row number."""
-        verdict = validate_frame(self.plan, events.drop_columns([WRITTEN_TIME]).to_pandas())
+        verdict = validate_frame(self.plan, events.drop_columns([WRITTEN_TIME, TIME_REASON]).to_pandas())
         ok = np.asarray(verdict.ok)
         good = self._accepted(events.filter(pa.array(ok)))
         bad = events.filter(pa.array(~ok)).to_pylist()
@@ -63,13 +66,9 @@ class Judge:
         document |= {"timestamp": row[WRITTEN_TIME], "properties": _loads(row["properties"]), "context": context}
         if "consent" in context:
             context["consent"] = _loads(context["consent"])
-        if row["event_us"] is None and row[WRITTEN_TIME] is not None:
-            found = explain_document(self.plan, {"timestamp": row[WRITTEN_TIME]})
-            reasons = [error for error in found if error.path == "timestamp"]
-            reasons = reasons or [
-                FieldError("timestamp", "bad_timestamp", "not a time in the format the mapping names")
-            ]
-            errors = tuple(reasons) + tuple(e for e in errors if e.path != "timestamp")
+        if row[TIME_REASON] is not None:
+            reason = FieldError("timestamp", row[TIME_REASON], _TIME_REASONS[row[TIME_REASON]])
+            errors = (reason, *(error for error in errors if error.path != "timestamp"))
         return self.refuse(document, errors, row["event_id"], row["event_name"], row["received_us"], row["row_no"])
 
     def refuse(
@@ -92,7 +91,11 @@ class Judge:
 
     def _accepted(self, events: pa.Table) -> pa.Table:
         rows = events.num_rows
-        column = {name: one_array(events.column(name)) for name in events.column_names if name != WRITTEN_TIME}
+        column = {
+            name: one_array(events.column(name))
+            for name in events.column_names
+            if name not in (WRITTEN_TIME, TIME_REASON)
+        }
         names = each_distinct(column["event_name"], self.plan.resolve)
         column["event_name"] = names
         for field in ("user_id", "anonymous_id"):

@@ -9,6 +9,9 @@ import pyarrow as pa
 WRITTEN_TIME = "written_time"
 """The column with the time as the file wrote it; events before admission have it."""
 
+TIME_REASON = "time_reason"
+"""The column with the reason code of a time that could not be read, null beside one that could."""
+
 
 def one_array(column: pa.ChunkedArray | pa.Array) -> pa.Array:
     """The column in one piece."""

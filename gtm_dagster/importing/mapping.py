@@ -11,6 +11,8 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from gtm_dagster.importing.time_formats import FormatError, time_format
+
 FIELDS = (
     "event_id", "event_name", "user_id", "anonymous_id", "session_id", "source", "medium", "campaign", "term", "content",
     "device_type", "locale", "page_url", "referrer", "click_id", "country", "region",
@@ -24,11 +26,19 @@ class MappingError(ValueError):
 
 
 class TimeColumn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A column of times. `format`: iso, unix_s, unix_ms, unix_us or one of strptime; `timezone`: of times without offset."""
+    """A column of times. `timezone` is that of times without an offset.
+
+    `format`: iso, unix_s, unix_ms, unix_us or one of strptime; a list means the first that fits.
+    """
 
     column: str
-    format: str = "iso"
+    format: str | tuple[str, ...] = "iso"
     timezone: str | None = None
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """The formats in the order they are tried."""
+        return (self.format,) if isinstance(self.format, str) else self.format
 
 
 class Property(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -169,15 +179,24 @@ def _check(mapping: Mapping) -> None:
         for name, rule in event.properties.items():
             if (rule.column is None) == (rule.value is None):
                 raise MappingError(f"properties.{name}: give either column or value")
-        _check_zone("timestamp", event.timestamp)
-    _check_zone("received_at", mapping.received_at)
+        _check_times("timestamp", event.timestamp)
+    _check_times("received_at", mapping.received_at)
 
 
-def _check_zone(key: str, moment: TimeColumn | None) -> None:
-    if moment is not None and moment.timezone is not None:
+def _check_times(key: str, rule: TimeColumn | None) -> None:
+    if rule is None:
+        return
+    if not rule.formats:
+        raise MappingError(f"{key}.format: an empty list reads nothing; name a format, such as iso")
+    for name in rule.formats:
         try:
-            ZoneInfo(moment.timezone)
+            time_format(name)
+        except FormatError as error:
+            raise MappingError(f"{key}.format: {error}") from None
+    if rule.timezone is not None:
+        try:
+            ZoneInfo(rule.timezone)
         except (KeyError, ValueError, OSError):
             raise MappingError(
-                f"{key}.timezone: {moment.timezone!r} is not a time zone, such as Europe/Berlin or UTC"
+                f"{key}.timezone: {rule.timezone!r} is not a time zone, such as Europe/Berlin or UTC"
             ) from None

@@ -12,14 +12,13 @@ import pyarrow as pa
 
 from gtm_dagster.admission.batch import Judge
 from gtm_dagster.admission.record import Record, record_from_event
-from gtm_dagster.importing.mapping import TimeColumn
 from gtm_dagster.importing.reading import BrokenRow, ImportFailed, Rows
 from gtm_dagster.importing.texts import RowIds
-from gtm_dagster.importing.time_columns import rfc3339_us, to_us, within_years
 from gtm_dagster.privacy.masking import scrub
 from gtm_dagster.taxonomy import Accepted, EventValidator, FieldError
 from gtm_dagster.taxonomy.decoding import too_deep
 from gtm_dagster.taxonomy.envelope import CONTEXT_LIMITS, MAX_US, MIN_US
+from gtm_dagster.taxonomy.times import read_time
 
 _FLAT = (*CONTEXT_LIMITS, "device_type", "consent")
 _encode = msgspec.json.Encoder(order="deterministic").encode
@@ -102,10 +101,8 @@ def _native(document: dict[str, Any]) -> dict[str, Any]:
 def _received_us(value: Any, received_us: int) -> int:
     if not isinstance(value, str):
         return received_us
-    us = rfc3339_us(value)
-    if us is None:
-        return int(within_years(to_us(pa.array([value]), TimeColumn("received_at")), received_us)[0].as_py())
-    return us if MIN_US <= us < MAX_US else received_us
+    us = read_time(value)
+    return us if isinstance(us, int) and MIN_US <= us < MAX_US else received_us
 
 
 def table_of_lines(path: Path, text: bytes) -> Rows:

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gtm_dagster.admission.batch_columns import WRITTEN_TIME, each_distinct, one_array
+from gtm_dagster.admission.batch_columns import TIME_REASON, WRITTEN_TIME, each_distinct, one_array
 from gtm_dagster.importing.mapping import FIELDS, EventRule, Mapping, TimeColumn, template_parts, used_columns
 from gtm_dagster.importing.reading import ImportFailed, Rows
 from gtm_dagster.importing.texts import as_text, json_object, json_text, row_ids
@@ -54,7 +54,7 @@ def shape(
         table = _events(file, rule, native, event_no, write_key, numbers)
         received = pa.nulls(len(numbers), pa.int64())
         if rules.received_at is not None:
-            received = to_us(one_array(rows.table.column(rules.received_at.column)), rules.received_at)
+            received = to_us(rows.table.column(rules.received_at.column), rules.received_at).us
         table = table.append_column("received_us", within_years(received, received_us))
         if rule.when is not None:
             column = file.text(rule.when.column)
@@ -99,7 +99,8 @@ def _events(file: _File, rule: EventRule, native: bool, event_no: int, write_key
     if rule.timestamp is None:
         raise ImportFailed("timestamp: no column is named for it; add [timestamp] to the mapping")
     written = one_array(file.table.column(rule.timestamp.column))
-    columns["event_us"] = to_us(written, rule.timestamp)
+    times = to_us(written, rule.timestamp)
+    columns["event_us"], columns[TIME_REASON] = times.us, times.reason
     columns[WRITTEN_TIME] = as_text(written)
     names = file.table.column_names
     columns["consent"] = file.text("consent") if native and "consent" in names else pa.nulls(length, pa.string())

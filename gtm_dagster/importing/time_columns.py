@@ -1,104 +1,128 @@
-"""Columns of times as microseconds UTC."""
+"""Columns of times as microseconds UTC. The verdict on a text is the same alone and among any others."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from dataclasses import dataclass
 
-import msgspec
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from gtm_dagster.admission.batch_columns import one_array
+from gtm_dagster.importing.fixed_width import read_fixed
+from gtm_dagster.importing.local_times import local_to_utc
 from gtm_dagster.importing.mapping import TimeColumn
+from gtm_dagster.importing.texts import as_text
+from gtm_dagster.importing.time_formats import UNIX, iso, time_format
 from gtm_dagster.taxonomy.envelope import MAX_US, MIN_US
+from gtm_dagster.taxonomy.times import BAD, WITHOUT_OFFSET, read_time
 
-_UTC = pa.timestamp("us", tz="UTC")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_ZONED = Annotated[datetime, msgspec.Meta(tz=True)]
-_UNIX = {"unix_s": 1_000_000.0, "unix_ms": 1_000.0, "unix_us": 1.0}
+_UTC, _REFUSED, _LOCAL = 0, 1, 2
+_REASONS = pa.array([None, BAD, WITHOUT_OFFSET], pa.string())
+_MOST_US = 9 * 10**18
+_PER_UNIT = {"s": 1_000_000, "ms": 1_000, "us": 1}
 
 
-def to_us(array: pa.Array, rule: TimeColumn) -> pa.Array:
-    """int64 microseconds since the epoch; null where the value is no time of the format.
+@dataclass(frozen=True)
+class Times:
+    """Of each value: `us` (int64 microseconds since the epoch; null where it is no time) and `reason`.
 
-    A time without an offset is in `rule.timezone`, and null when that is None. A local time that occurs twice (clocks go
-    back) is the first of both; one that clocks skip is the first moment after the gap.
+    `reason` is the code of a refused value (bad_timestamp, timestamp_without_offset); null beside a time and for an empty
+    value.
     """
+
+    us: pa.Array
+    reason: pa.Array
+
+
+def times_us(texts: pa.Array) -> pa.Array:
+    """`taxonomy.times.read_time` of every text as int64 microseconds; null where it gives a reason."""
+    found = read_fixed(texts, "iso")
+    us, kind = found.us, np.where(found.is_utc, _UTC, _REFUSED)
+    rest, codes, distinct = _distinct(texts, found.fits)
+    single = [read_time(text) for text in distinct]
+    us[rest] = np.array([u if isinstance(u, int) else 0 for u in single], np.int64)[codes]
+    kind[rest] = np.array([_UTC if isinstance(u, int) else _REFUSED for u in single], np.int64)[codes]
+    return pa.array(us, mask=(kind != _UTC) | _is_null(texts))
+
+
+def to_us(column: pa.Array | pa.ChunkedArray, rule: TimeColumn) -> Times:
+    """The times of a column in the formats of `rule`, the first that fits; Parquet's own times need no format.
+
+    A time without an offset is in `rule.timezone`, and refused when that is None. A local time that occurs twice (clocks
+    go back) is the first of both; one that clocks skip is the first moment after the gap. Raises nothing on data.
+    """
+    array = one_array(column)
     if pa.types.is_timestamp(array.type):
-        return _typed(array, rule)
-    if pa.types.is_date(array.type):
-        return _typed(array.cast(pa.timestamp("us")), rule)
-    if rule.format in _UNIX:
-        return _numbers(array, _UNIX[rule.format])
-    text = array.cast(pa.string())
-    if rule.format == "iso":
-        try:
-            return text.cast(_UTC).cast(pa.int64())
-        except pa.ArrowInvalid:
-            return _iso(text, rule)
-    parsed = pd.to_datetime(pd.Series(text, dtype="str"), format=rule.format, errors="coerce", utc="%z" in rule.format)
-    return _from_pandas(parsed, rule)
+        us, kind = _typed(array)
+    elif pa.types.is_date(array.type):
+        days = array.cast(pa.date32()).cast(pa.int32())
+        us = pc.fill_null(days, 0).to_numpy(zero_copy_only=False) * np.int64(86_400_000_000)
+        kind = np.full(len(us), _REFUSED if rule.timezone is None else _LOCAL)
+    else:
+        us, kind = _texts(as_text(array), rule)
+    if rule.timezone is not None:
+        local = kind == _LOCAL
+        us[local] = local_to_utc(us[local], rule.timezone)
+        kind[local] = _UTC
+    empty = _is_null(array)
+    return Times(pa.array(us, mask=(kind != _UTC) | empty), _REASONS.take(pa.array(np.where(empty, _UTC, kind))))
 
 
-def _typed(array: pa.Array, rule: TimeColumn) -> pa.Array:
-    if array.type.tz is not None:
-        return array.cast(_UTC, safe=False).cast(pa.int64())
-    if rule.timezone is None:
-        return pa.nulls(len(array), pa.int64())
-    naive = pc.floor_temporal(array, unit="microsecond") if array.type.unit == "ns" else array
-    return _from_pandas(pd.Series(naive.cast(pa.timestamp("us"), safe=False).to_pandas()), rule)
+def _texts(texts: pa.Array, rule: TimeColumn) -> tuple[np.ndarray, np.ndarray]:
+    """(microseconds, kind) of texts: the first format whole columns at once, the rest text by text."""
+    first = rule.formats[0]
+    zoned = rule.timezone is not None
+    kind = np.full(len(texts), _UTC)
+    if first in UNIX:
+        us, fits = _whole_numbers(texts, 10 ** UNIX[first])
+    else:
+        found = read_fixed(texts, first)
+        us, fits = found.us, found.fits if zoned else found.fits & found.is_utc
+        kind = np.where(found.is_utc, _UTC, _LOCAL)
+    rest, codes, distinct = _distinct(texts, fits)
+    readers = [time_format(name) for name in rule.formats]
+    values, kinds = np.zeros(len(distinct), np.int64), np.full(len(distinct), _REFUSED)
+    for index, text in enumerate(distinct):
+        for reader in readers:
+            moment = reader(text)
+            if moment is not None and (moment[1] or zoned):
+                values[index], kinds[index] = moment[0], _UTC if moment[1] else _LOCAL
+                break
+            if moment is not None and not (reader is iso and len(text) < 11):  # a day alone, without a zone
+                kinds[index] = _LOCAL
+    us[rest], kind[rest] = values[codes], kinds[codes]
+    return us, kind
 
 
-def _numbers(array: pa.Array, factor: float) -> pa.Array:
-    values = pd.to_numeric(pd.Series(array.to_pandas()), errors="coerce").to_numpy(dtype="float64", na_value=np.nan)
-    scaled = values * factor
-    fine = np.isfinite(scaled) & (np.abs(scaled) < 9e18)
-    return pa.array(np.where(fine, np.rint(np.where(fine, scaled, 0)), 0).astype(np.int64), mask=~fine)
+def _whole_numbers(texts: pa.Array, factor: int) -> tuple[np.ndarray, np.ndarray]:
+    """(microseconds, whether it is one) of texts of digits alone, times `factor`."""
+    fits = pc.fill_null(pc.match_substring_regex(texts, "^[0-9]{1,18}$"), False)
+    numbers = pc.fill_null(pc.if_else(fits, texts, None).cast(pa.int64()), 0).to_numpy(zero_copy_only=False)
+    fine = numbers < _MOST_US // factor
+    return np.where(fine, numbers, 0) * factor, fits.to_numpy(zero_copy_only=False) & fine
 
 
-def _iso(text: pa.Array, rule: TimeColumn) -> pa.Array:
-    has_offset = pc.match_substring_regex(text, r"\d([Zz]|[+-]\d\d:?\d\d)$")
-    texts = pd.Series(text, dtype="str")
-    offset = pc.fill_null(has_offset, False).to_numpy(zero_copy_only=False)
-    result = np.zeros(len(texts), dtype=np.int64)
-    valid = np.zeros(len(texts), dtype=bool)
-    for mask, zoned in ((offset, True), (~offset, False)):
-        if not mask.any() or (not zoned and rule.timezone is None):
-            continue
-        parsed = pd.to_datetime(texts[mask], format="ISO8601", errors="coerce", utc=zoned)
-        us = _from_pandas(parsed, rule)
-        valid[mask] = us.is_valid().to_numpy(zero_copy_only=False)
-        result[mask] = us.fill_null(0).to_numpy()
-    for index in np.flatnonzero(offset & ~valid):  # RFC 3339 allows more than pandas parses
-        us_or_none = rfc3339_us(texts.iloc[index])
-        if us_or_none is not None:
-            result[index], valid[index] = us_or_none, True
-    return pa.array(result, mask=~valid)
+def _distinct(texts: pa.Array, done: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """(places, index into the distinct texts of each, distinct texts) of the texts that are not `done` and not null."""
+    rest = np.flatnonzero(~done & ~_is_null(texts))
+    coded = (texts.take(pa.array(rest)) if len(rest) < len(texts) else texts).dictionary_encode()
+    return rest, coded.indices.to_numpy(zero_copy_only=False), coded.dictionary.to_pylist()
 
 
-def rfc3339_us(text: str) -> int | None:
-    """Microseconds since the epoch of one text; None when it is not RFC 3339."""
-    try:
-        time = msgspec.convert(text, _ZONED)
-        return (time - _EPOCH) // timedelta(microseconds=1)
-    except (msgspec.ValidationError, OverflowError, ValueError):
-        return None
+def _is_null(array: pa.Array) -> np.ndarray:
+    return array.is_null().to_numpy(zero_copy_only=False)
 
 
-def _from_pandas(series: pd.Series, rule: TimeColumn) -> pa.Array:
-    if series.dtype == object or not len(series):
-        return pa.nulls(len(series), pa.int64())
-    if series.dt.tz is None:
-        if rule.timezone is None:
-            return pa.nulls(len(series), pa.int64())
-        series = series.dt.tz_localize(
-            rule.timezone, ambiguous=np.ones(len(series), dtype=bool), nonexistent="shift_forward"
-        )
-    array = pa.array(series.dt.tz_convert("UTC"), from_pandas=True)
-    array = array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
-    return array.cast(_UTC, safe=False).cast(pa.int64())
+def _typed(array: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+    """Parquet's timestamps, cut to microseconds; those too far away for microseconds stay far away."""
+    values = pc.fill_null(array.cast(pa.int64()), 0).to_numpy(zero_copy_only=False)
+    if array.type.unit == "ns":
+        us = values // 1_000
+    else:
+        most = _MOST_US // _PER_UNIT[array.type.unit]
+        us = np.clip(values, -most, most) * _PER_UNIT[array.type.unit]
+    return us, np.full(len(us), _UTC if array.type.tz is not None else _LOCAL)
 
 
 def within_years(us: pa.Array, otherwise: int) -> pa.Array:
