@@ -13,8 +13,8 @@ import pyarrow.csv as pacsv
 
 from gtm_dagster.importing.csv_quotes import Dialect, OpenQuote, first_row, whole_rows
 from gtm_dagster.importing.file_bytes import BLOCK, ImportFailed, SourceFile, text_blocks
+from gtm_dagster.importing.file_rows import BrokenRow, Rows
 from gtm_dagster.importing.mapping import Mapping
-from gtm_dagster.importing.rows import BrokenRow, Rows
 from gtm_dagster.taxonomy.event import FieldError
 
 _LONGEST_ROW = 64 << 20

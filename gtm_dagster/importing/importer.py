@@ -13,11 +13,11 @@ import pyarrow as pa
 from gtm_dagster.admission.batch import SCHEMA, Judge, Seals, to_table
 from gtm_dagster.admission.write_key import NAME_RULE, is_write_key
 from gtm_dagster.importing.file_bytes import ImportFailed, SourceFile, find_file
+from gtm_dagster.importing.file_rows import Rows
 from gtm_dagster.importing.mapping import Mapping
 from gtm_dagster.importing.ndjson import judge_lines, line_parts
 from gtm_dagster.importing.reading import kind_of, read_rows
 from gtm_dagster.importing.result import ImportResult, known_of, result_of
-from gtm_dagster.importing.rows import Rows
 from gtm_dagster.importing.shaping import Shaper
 from gtm_dagster.taxonomy import Plan
 

@@ -99,12 +99,12 @@ class Mapping(EventRule, frozen=True, forbid_unknown_fields=True, kw_only=True):
     @property
     def fingerprint(self) -> str:
         """Changes with anything that can change what is imported. A key of a later version counts where it is used."""
-        document = msgspec.to_builtins(self)
+        document = msgspec.json.decode(msgspec.json.encode(self, order="deterministic"))
         for rule in (document, *document["events"]):
             for property_ in rule["properties"].values():
                 _leave_out_unused(property_, {"values": {}, "decimal": None, "thousands": None})
         _leave_out_unused(document, {"escape": "", "decimal": None, "thousands": ""})
-        return hashlib.sha256(msgspec.json.encode(document, order="deterministic")).hexdigest()
+        return hashlib.sha256(msgspec.json.encode(document)).hexdigest()
 
     def event_rules(self) -> tuple[EventRule, ...]:
         """The rules of the events of a row, each merged with the rule they share."""

@@ -13,7 +13,7 @@ import pyarrow as pa
 from gtm_dagster.admission.batch import Judge
 from gtm_dagster.admission.record import Record, record_from_event
 from gtm_dagster.importing.file_bytes import BLOCK, ImportFailed, SourceFile, text_blocks
-from gtm_dagster.importing.rows import BrokenRow, Rows
+from gtm_dagster.importing.file_rows import BrokenRow, Rows
 from gtm_dagster.importing.texts import RowIds
 from gtm_dagster.privacy.masking import scrub
 from gtm_dagster.taxonomy import Accepted, EventValidator, FieldError

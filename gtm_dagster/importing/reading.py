@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 
 from gtm_dagster.importing.csv_rows import csv_rows
 from gtm_dagster.importing.file_bytes import ImportFailed, SourceFile
+from gtm_dagster.importing.file_rows import Rows
 from gtm_dagster.importing.mapping import Mapping
 from gtm_dagster.importing.ndjson import tables_of_lines
-from gtm_dagster.importing.rows import Rows
 
 _PARQUET_ROWS = 100_000
 _KINDS = {".csv": "csv", ".tsv": "csv", ".txt": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson", ".json": "ndjson", ".parquet": "parquet", ".pq": "parquet"}  # fmt: skip

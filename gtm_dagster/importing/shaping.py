@@ -11,9 +11,9 @@ import pyarrow.compute as pc
 
 from gtm_dagster.admission.batch_columns import TIME_REASON, WRITTEN_TIME, each_distinct, one_array
 from gtm_dagster.importing.file_bytes import ImportFailed
+from gtm_dagster.importing.file_rows import Rows
 from gtm_dagster.importing.mapping import FIELDS, EventRule, Mapping, Property, TimeColumn, template_parts, used_columns
 from gtm_dagster.importing.numbers import Notation, number_format
-from gtm_dagster.importing.rows import Rows
 from gtm_dagster.importing.texts import Ordinals, as_text, json_object, json_text, row_ids
 from gtm_dagster.importing.time_columns import to_us, within_years
 
