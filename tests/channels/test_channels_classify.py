@@ -145,6 +145,50 @@ def test_known_source_by_name_spelling_and_host():
     assert known_source("somebody") is None and known_source("") is None
 
 
+def test_a_sibling_subdomain_is_the_same_site_and_a_sibling_customer_is_not():
+    assert (
+        classify(None, None, None, "https://blog.acme.example/", page_url="https://shop.acme.example/").rule
+        == "referrer:own_site"
+    )
+    assert (
+        classify(None, None, None, "https://one.github.io/", page_url="https://two.github.io/").source
+        == "one.github.io"
+    )
+
+
+def test_own_hosts_bring_nobody_also_without_a_page():
+    own = ("acme.example", "acme-shop.example")
+    for referrer in ("https://blog.acme.example/", "https://www.acme-shop.example/x"):
+        assert classify(None, None, None, referrer, own_hosts=own).rule == "referrer:own_site"
+    assert classify(None, None, None, "https://acme.example.org/", own_hosts=own).rank == 2
+
+
+@pytest.mark.parametrize(
+    ("source", "medium", "campaign", "referrer", "expected"),
+    [
+        (None, None, "spring", None, (1, "(not set)", "(not set)", "spring", "Unassigned", "utm_campaign")),
+        (None, None, "spring", "https://accounts.google.com/", (1, "(not set)", "(not set)", "spring", "Unassigned", "utm_campaign")),
+        (None, None, "spring", "https://www.google.com/", (1, "google", "organic", "spring", "Organic Search", "utm_campaign+referrer:search:google")),
+        ("(direct)", "(none)", "(direct)", None, DIRECT),
+        (None, None, "(not set)", None, DIRECT),
+        ("google", "organic", "(organic)", None, (1, "google", "organic", None, "Organic Search", "utm")),
+    ],
+)  # fmt: skip
+def test_a_campaign_alone_is_kept_and_a_word_for_none_is_none(source, medium, campaign, referrer, expected):
+    assert classify(source, medium, campaign, referrer) == expected
+
+
+@pytest.mark.parametrize(
+    ("source", "medium", "expected"),
+    [
+        ("fb", "CPC", ("facebook", "cpc")), ("m.facebook.com", "Social", ("facebook", "social")), ("GOOGLE", "Organic", ("google", "organic")),
+        ("www.bing.com", None, ("bing", "(none)")), ("My-Newsletter", "E-Mail", ("My-Newsletter", "e-mail")),
+    ],
+)  # fmt: skip
+def test_a_known_source_has_one_name_and_a_medium_lower_case(source, medium, expected):
+    assert classify(source, medium, None, None)[1:3] == expected
+
+
 WORD = (
     st.none() | st.text(max_size=12) | st.sampled_from(["google", "cpc", "direct", "https://a.b/", "gclid", "(none)"])
 )
