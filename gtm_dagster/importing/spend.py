@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import math
 import re
@@ -16,7 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gtm_dagster.admission.write_key import NAME_RULE, is_write_key
-from gtm_dagster.importing.reading import ImportFailed, plain_text, read_bytes
+from gtm_dagster.importing.file_bytes import ImportFailed, SourceFile, find_file, text_blocks
+from gtm_dagster.importing.numbers import number_format
 from gtm_dagster.importing.result import ImportResult, Reason
 from gtm_dagster.importing.spend_mapping import COUNTS, NEEDED, SPEND_FIELDS, TEXTS, SpendMapping
 from gtm_dagster.taxonomy.event import EMAIL
@@ -29,6 +29,8 @@ _CURRENCY = re.compile(r"[A-Z]{3}\Z")
 _LONGEST = 512
 _FIRST_DAY, _LAST_DAY = date(2000, 1, 1), date(2100, 1, 1)
 _SHOWN = 3
+_MORE = "\x00more"
+"""Where the CSV reader puts fields behind the last column."""
 
 Refusal = tuple[str, str, str]
 """Field, code and message."""
@@ -63,13 +65,15 @@ def import_spend(
     if not is_write_key(write_key):
         raise ImportFailed(f"write key {write_key!r}: {NAME_RULE}")
     path, rules = Path(path), mapping or SpendMapping()
-    data = read_bytes(path)
-    digest = hashlib.sha256(b"\x00".join((data, rules.fingerprint.encode(), write_key.encode())))
+    source = find_file(path)
+    digest = source.sha256()
+    for part in (rules.fingerprint, write_key):
+        digest.update(b"\x00" + part.encode())
     name = f"spend-{digest.hexdigest()[:16]}"
     if landing.has(name) and not dry_run:
         rows = landing.rows_of(name)
         return ImportResult(rows, 0, duplicates=rows, quarantined=0, suppressed=0, name=name, known_before=True)
-    names, lines = _lines(path, data, rules)
+    names, lines = _lines(source, rules)
     columns = {
         **{field: field for field in SPEND_FIELDS if field in names and field not in rules.constants},
         **rules.columns,
@@ -86,6 +90,8 @@ def import_spend(
     for total, line in enumerate(lines, 1):
         texts = {**rules.constants, **{field: line.get(column) for field, column in columns.items()}}
         row, refusals = _judged(texts, rules)
+        if _MORE in line:
+            refusals.append(("", "ragged", "has more fields than the header"))
         for refusal in refusals:
             refused.setdefault(refusal, []).append(total)
         if refusals:
@@ -106,20 +112,21 @@ def import_spend(
     )  # fmt: skip
 
 
-def _lines(path: Path, data: bytes, rules: SpendMapping) -> tuple[list[str], Iterator[dict[str, str | None]]]:
+def _lines(source: SourceFile, rules: SpendMapping) -> tuple[list[str], Iterator[dict[str, str | None]]]:
     """(columns, rows of texts) of a CSV or Parquet file."""
-    if data[:4] == b"PAR1":
+    if source.head(4) == b"PAR1":
         try:
-            table = pq.read_table(pa.BufferReader(data))
-        except pa.ArrowException as error:
-            raise ImportFailed(f"{path}: not a Parquet file that can be read ({error})") from error
+            with source.open() as file:
+                table = pq.read_table(file)
+        except (pa.ArrowException, OSError) as error:
+            raise ImportFailed(f"{source.path}: is not a whole Parquet file ({error}); fetch it again") from error
         rows = table.to_pylist()
         return table.column_names, ({k: None if v is None else str(v) for k, v in row.items()} for row in rows)
-    text = plain_text(path, data, rules.encoding).decode("utf-8").removeprefix("\ufeff")
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=rules.delimiter, restkey="\x00more")
+    text = b"".join(text_blocks(source, rules.encoding)).decode("utf-8", "surrogatepass")
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=rules.delimiter, restkey=_MORE)
     names = list(reader.fieldnames or [])
     if not names or len(set(names)) < len(names):
-        raise ImportFailed(f"{path}: its header is empty or names a column twice")
+        raise ImportFailed(f"{source.path}: its header is empty or names a column twice")
     return names, iter(reader)
 
 
@@ -172,9 +179,8 @@ def _day(text: str, day_format: str | None) -> Any:
 
 
 def _number(text: str, rules: SpendMapping, *, whole: bool) -> Any:
-    plain = text.replace(rules.thousands, "") if rules.thousands else text
-    plain = plain.replace(rules.decimal, ".") if rules.decimal != "." and "." not in plain else plain
-    number = float(plain) if re.fullmatch(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?", plain) else math.nan
+    plain = number_format(rules.decimal, rules.thousands)(text)
+    number = float(plain) if plain is not None else math.nan
     if not math.isfinite(number) or (whole and not number.is_integer()):
         return "not_a_number", "not a whole number" if whole else "not a number; the mapping has decimal and thousands"
     if number < 0:

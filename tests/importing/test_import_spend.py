@@ -45,6 +45,7 @@ def spend(folder: Path) -> list[tuple]:
         pytest.param("2026-03-02,google,cpc,,EUR,1e999,,\n", ("not_a_number", "cost"), id="a cost without end"),
         pytest.param('2026-03-02,google,cpc,,EUR,"1,5",,\n', ("not_a_number", "cost"), id="a decimal comma without a mapping"),
         pytest.param("2026-03-02,google,cpc,,EUR,1,2.5,\n", ("not_a_number", "impressions"), id="half an impression"),
+        pytest.param("2026-03-02,google,cpc,,EUR,1,1,1,1\n", ("ragged", ""), id="a field too many"),
         pytest.param("2026-03-02,google,cpc,me@example.com,EUR,1,,\n", ("personal_data", "campaign"), id="an address"),
     ],
 )  # fmt: skip

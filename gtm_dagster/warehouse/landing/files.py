@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from gtm_dagster.eventlog import Position
 from gtm_dagster.storage.atomic_write import Drafts
 from gtm_dagster.storage.file_lock import FileLock
-from gtm_dagster.warehouse.landing.known_ids import known_ids
+from gtm_dagster.warehouse.landing.landed_ids import known_ids
 from gtm_dagster.warehouse.landing.landing_columns import complete
 from gtm_dagster.warehouse.landing.manifests import (
     FILE_METADATA,
