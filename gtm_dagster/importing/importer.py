@@ -17,7 +17,7 @@ from gtm_dagster.importing.file_rows import Rows
 from gtm_dagster.importing.mapping import Mapping
 from gtm_dagster.importing.ndjson import judge_lines, line_parts
 from gtm_dagster.importing.reading import kind_of, read_rows
-from gtm_dagster.importing.result import ImportResult, known_of, result_of
+from gtm_dagster.importing.result import ImportResult, Tally
 from gtm_dagster.importing.shaping import Shaper
 from gtm_dagster.taxonomy import Plan
 
@@ -43,9 +43,10 @@ class LandingZone(Protocol):
         ...
 
     def write(
-        self, table: pa.Table, name: str, *, file: str | None = None, mapping: str | None = None, write_key: str = ""
-    ) -> list[Path]:
-        """Land `table` (the landing columns) as the batch `name`, whole or not at all; returns its files.
+        self, rows: Iterable[pa.Table], name: str, *,
+        file: str | None = None, mapping: str | None = None, write_key: str = "",
+    ) -> list[Path]:  # fmt: skip
+        """Land the tables `rows` (the landing columns) as the batch `name`, whole or not at all; returns its files.
 
         `file`, `mapping` and `write_key` are kept beside it. Raises OSError when the disk refuses.
         """
@@ -83,26 +84,25 @@ def import_file(
         return ImportResult(rows, 0, duplicates=rows, quarantined=0, suppressed=0, name=name, known_before=True)
     received_us = received_us if received_us is not None else time.time_ns() // 1000
     judge = Judge(plan, pseudonymize, sealer, write_key)
+    tally = Tally(landing.known)
     shaper = Shaper(path, mapping, write_key, received_us)
     try:
         if kind == "ndjson" and mapping is None:
             parts = _judged_lines(source, judge, received_us)
         else:
             parts = _judged_rows(source, read_rows(source, kind, mapping), shaper, judge, received_us)
-        table = pa.concat_tables([SCHEMA.empty_table(), *_with_progress(parts, source, progress)])
-        source.check_unchanged()
+        tables = _counted(parts, source, tally, progress)
+        if dry_run:
+            files: list[Path] = []
+            for _ in tables:
+                pass
+        else:
+            files = landing.write(tables, name, file=path.name, mapping=mapping_name, write_key=write_key)
     except (pa.ArrowException, UnicodeError, MemoryError, OverflowError) as error:
         raise ImportFailed(f"{path}: cannot be imported ({type(error).__name__}: {error})") from error
-    known = known_of(table, landing.known(table))
-    try:
-        files = [] if dry_run else landing.write(table, name, file=path.name, mapping=mapping_name, write_key=write_key)
     except OSError as error:
         raise ImportFailed(f"{landing.folder}: cannot be written ({error}); nothing was imported") from error
-    if progress:
-        progress(table.num_rows, table.num_rows)
-    return result_of(
-        table,
-        known,
+    return tally.result(
         files=tuple(files),
         ignored=shaper.ignored,
         hints=shaper.hints,
@@ -128,14 +128,22 @@ def _judged_rows(
     shaper.check()
 
 
-def _with_progress(parts: Iterable[pa.Table], source: SourceFile, progress: Progress | None) -> Iterator[pa.Table]:
-    """The tables as the landing zone takes them; `progress` learns the rows so far and how many there will be, about."""
+def _counted(
+    parts: Iterable[pa.Table], source: SourceFile, tally: Tally, progress: Progress | None
+) -> Iterator[pa.Table]:
+    """The tables as the landing zone takes them, counted; `progress` learns the rows so far and, about, of all."""
     done = 0
-    for table in parts:
+    for part in parts:
+        table = part.cast(SCHEMA)
+        tally.add(table)
         done += table.num_rows
         if progress and source.done:
             progress(done, max(done, int(done / source.done)))
-        yield table.cast(SCHEMA)
+        yield table
+    source.check_unchanged()
+    tally.look_up()
+    if progress:
+        progress(done, done)
 
 
 def _batch_name(source: SourceFile, mapping: Mapping | None, write_key: str, plan: Plan) -> str:

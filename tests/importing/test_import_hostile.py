@@ -183,7 +183,7 @@ def test_a_disk_that_refuses_leaves_nothing_and_the_next_import_is_whole(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("gtm_dagster.warehouse.landing.files.pq.write_table", full)
+        patch.setattr("gtm_dagster.warehouse.landing.day_files.pq.ParquetWriter", full)
         with pytest.raises(ImportFailed, match="No space left"):
             run_import(path)
     assert landed(tmp_path) == []
