@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,9 +25,11 @@ class SpendLanding(Landing):
         super().__init__(Path(folder) / "spend")
 
     def write(
-        self, table: pa.Table, name: str, *, file: str | None = None, mapping: str | None = None, write_key: str = ""
-    ) -> list[Path]:
-        """Land `table` as the batch `name`; returns its path. A landed name is left as it is. Raises OSError."""
+        self, rows: pa.Table | Iterable[pa.Table], name: str, *,
+        file: str | None = None, mapping: str | None = None, write_key: str = "",
+    ) -> list[Path]:  # fmt: skip
+        """Land `rows` as the batch `name`; returns its path. A landed name is left as it is. Raises OSError."""
+        table = rows if isinstance(rows, pa.Table) else pa.concat_tables(rows)
         if self.has(name) or table.num_rows == 0:
             return []
         now = time.time_ns() // 1000
@@ -38,8 +41,7 @@ class SpendLanding(Landing):
         with self._writing(), Drafts() as drafts:
             pq.write_table(table.replace_schema_metadata(FILE_METADATA), drafts.of(path), compression="zstd")
             drafts.rename()
-            rows = {day: table.num_rows}
-            counted = Manifest(name, rows, verdicts={"accepted": table.num_rows}, notes=notes)
+            counted = Manifest(name, {day: table.num_rows}, verdicts={"accepted": table.num_rows}, notes=notes)
             drafts.of(manifest).write_bytes(encoded(counted))
             drafts.rename()
         return [path]
