@@ -119,19 +119,21 @@ def known_of(table: pa.Table, found: pa.Table) -> Known:
 def result_of(table: pa.Table, known: Known, **details: Any) -> ImportResult:
     """The result of the rows of a landing table; `details` are further fields of ImportResult."""
     verdicts = table.column("verdict")
-    accepted = table.filter(pc.equal(verdicts, "accepted"))
-    distinct = pc.count_distinct(accepted.column("event_id")).as_py() if accepted.num_rows else 0
+    is_accepted = pc.equal(verdicts, "accepted")
+    accepted = int(pc.sum(is_accepted).as_py() or 0)
+    distinct = pc.count_distinct(table.column("event_id").filter(is_accepted)).as_py() if accepted else 0
+    shown = pc.indices_nonzero(is_accepted).slice(0, _SHOWN_EVENTS)
     suppressed = int(pc.sum(pc.equal(verdicts, "suppressed")).as_py() or 0)
     new = distinct - known.same - (known.other - known.stand)
     return ImportResult(
         read=table.num_rows,
         accepted=new,
-        duplicates=accepted.num_rows - new,
-        quarantined=table.num_rows - accepted.num_rows - suppressed,
+        duplicates=accepted - new,
+        quarantined=table.num_rows - accepted - suppressed,
         suppressed=suppressed,
         known=known,
         reasons=reasons_of(table),
-        events=tuple(_as_landed(accepted.slice(0, _SHOWN_EVENTS).to_pylist())),
+        events=tuple(_as_landed(table.take(shown).to_pylist())),
         **details,
     )
 
