@@ -28,11 +28,16 @@ def import_(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would become of the rows; nothing is written.")
     ] = False,
+    consented: Annotated[
+        bool,
+        typer.Option("--consented", help="Whoever collected the rows asked for consent: only a refusal is suppressed."),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Land history; the same file twice changes nothing. A file lands whole or not at all."""
     from gtm_dagster.admission.write_key import NAME_RULE, is_write_key
     from gtm_dagster.importing import import_file, load_mapping
+    from gtm_dagster.privacy.consent import consent_policy
     from gtm_dagster.privacy.pseudonyms import Pseudonymizer
     from gtm_dagster.privacy.sealing import Sealer
     from gtm_dagster.warehouse.landing import Landing
@@ -42,12 +47,14 @@ def import_(
     here = invocation(context)
     rules = load_mapping(mapping) if mapping else None
     key, examples = _key(here, dry_run)
+    policy = consent_policy(here.settings.privacy.consent)
     totals, each = dict.fromkeys(_COUNTS, 0), []
     for file in files:
         with progress_bar(f"importing {file.name}") as tell:
             result = import_file(
                 file, landing=Landing(here.settings.landing_dir), plan=here.plan, pseudonymize=Pseudonymizer(key), sealer=Sealer(key),
                 write_key=write_key, mapping=rules, mapping_name=mapping.name if mapping else None, progress=tell, dry_run=dry_run,
+                consent=policy, gates_consent=consented,
             )  # fmt: skip
         each.append(_document(file, result, dry_run))
         for name in _COUNTS:

@@ -20,7 +20,15 @@ WINDOWS = (
     Window("time_decay", 168.0),
 )
 """The windows of the report, unless the deployment has its own."""
-_MADE_BY_A_DEPLOYMENT = ("events.db", "landing", "warehouse.duckdb", "serving.duckdb", "ops.db", "keys", "dagster_home")
+_FILES_OF_A_DEPLOYMENT = (
+    "events.db",
+    "landing",
+    "warehouse.duckdb",
+    "serving.duckdb",
+    "ops.db",
+    "keys",
+    "dagster_home",
+)
 
 
 class DemoError(Exception):
@@ -74,7 +82,7 @@ def refuse_other_data(state_dir: Path) -> None:
         )
     if has_demo(state_dir):
         return
-    found = [name for name in _MADE_BY_A_DEPLOYMENT if (state_dir / name).exists()]
+    found = [name for name in _FILES_OF_A_DEPLOYMENT if (state_dir / name).exists()]
     if found:
         raise OtherDataError(
             f"{state_dir} holds data that is not the demo's ({', '.join(found)}); planted rows never join it. "

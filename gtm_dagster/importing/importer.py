@@ -17,6 +17,7 @@ from gtm_dagster.importing.ndjson import judge_lines, table_of_lines
 from gtm_dagster.importing.reading import ImportFailed, Rows, kind_of, plain_text, read_bytes, read_csv, read_parquet
 from gtm_dagster.importing.result import ImportResult, known_of, result_of
 from gtm_dagster.importing.shaping import shape
+from gtm_dagster.privacy.consent import REQUIRED, ConsentPolicy
 from gtm_dagster.taxonomy import Plan
 
 __all__ = ["ImportFailed", "ImportResult", "LandingZone", "import_file"]
@@ -62,26 +63,26 @@ class LandingZone(Protocol):
 def import_file(
     path: Path, *, landing: LandingZone, plan: Plan, pseudonymize: Callable[[str], str], sealer: Seals, write_key: str,
     mapping: Mapping | None = None, mapping_name: str | None = None, received_us: int | None = None,
-    progress: Progress | None = None, dry_run: bool = False,
+    progress: Progress | None = None, dry_run: bool = False, consent: ConsentPolicy = REQUIRED, gates_consent: bool = False,
 ) -> ImportResult:  # fmt: skip
     """Land the events of a CSV, NDJSON (both also .gz) or Parquet file in `landing`, as one batch.
 
-    The batch is named by the file's bytes, the mapping, the write key and the plan: the same import again lands nothing.
+    The batch is named by the file's bytes, the mapping, the write key, the plan and the consent asked for: the same import again lands nothing.
     `received_us` (microseconds UTC; now when None) is the receipt of rows that do not carry their own. `progress` is
     called with (rows done, rows). `mapping_name` is for lists of imports. `dry_run`: say what would become of the rows,
-    and land nothing. Raises ImportFailed; then nothing has landed.
+    and land nothing. `consent`: what the deployment asks for; `gates_consent`: the rows' sender asked for it. Raises ImportFailed; then nothing has landed.
     """
     if not is_write_key(write_key):
         raise ImportFailed(f"write key {write_key!r}: {NAME_RULE}")
     path = Path(path)
     data = read_bytes(path)
     kind = kind_of(path, data)
-    name = _batch_name(data, mapping, write_key, plan)
+    name = _batch_name(data, mapping, write_key, plan, consent, gates_consent)
     if landing.has(name) and not dry_run:
         rows = landing.rows_of(name)
         return ImportResult(rows, 0, duplicates=rows, quarantined=0, suppressed=0, name=name, known_before=True)
     received_us = received_us if received_us is not None else time.time_ns() // 1000
-    judge = Judge(plan, pseudonymize, sealer, write_key)
+    judge = Judge(plan, pseudonymize, sealer, write_key, consent, gates_consent)
     ignored: tuple[str, ...] = ()
     try:
         if kind == "ndjson" and mapping is None:
@@ -128,8 +129,11 @@ def _judge_rows(
     return pa.concat_tables([*tables, to_table(broken)]), ignored
 
 
-def _batch_name(data: bytes, mapping: Mapping | None, write_key: str, plan: Plan) -> str:
+def _batch_name(
+    data: bytes, mapping: Mapping | None, write_key: str, plan: Plan, consent: ConsentPolicy, gates_consent: bool
+) -> str:
     digest = hashlib.sha256(data)
-    for part in (mapping.fingerprint if mapping else "native", write_key, plan.fingerprint):
+    asked = f"{sorted(consent.modes.items())} {gates_consent}"
+    for part in (mapping.fingerprint if mapping else "native", write_key, plan.fingerprint, asked):
         digest.update(b"\x00" + part.encode())
     return f"import-{digest.hexdigest()[:16]}"

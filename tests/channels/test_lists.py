@@ -51,22 +51,32 @@ def test_every_listed_path_stands_for_itself():
             assert referrer_key(deeper) == f"{host}/{path}"
 
 
-IDENTITY = """accounts.google.com accounts.google.co.uk login.live.com account.live.com login.microsoftonline.com appleid.apple.com
-idmsa.apple.com id.vk.com oauth.vk.com passport.yandex.ru login.yahoo.com nid.naver.com passport.baidu.com account.mail.ru
-acme.auth0.com acme.okta.com acme.eu.auth0.com accounts.kakao.com id.atlassian.com signin.ebay.de us-east-1.signin.aws.amazon.com
-login.acme.example sso.university.example accounts.shop.example api.twitter.com/oauth/authenticate www.facebook.com/login.php
-m.facebook.com/v19.0/dialog/oauth github.com/login/oauth/authorize www.linkedin.com/oauth/v2/authorization x.com/i/oauth2/authorize
-www.amazon.de/ap/signin discord.com/oauth2/authorize myapp.firebaseapp.com/__/auth/handler""".split()
-PAYMENT = """pay.google.com payments.google.com pay.amazon.com pay.amazon.co.jp payments.amazon.de www.paypal.com www.paypal.fr
-checkout.stripe.com hooks.stripe.com pay.klarna.com checkoutshopper-live.adyen.com pay.naver.com pay.yandex.ru securepay.tinkoff.ru
-centinelapi.cardinalcommerce.com secure5.arcot.com acs.touchtechpayments.com ideal.rabobank.nl sis.redsys.es
-checkout.shop.example 3dsecure.bank.example onlinebanking.bank.example shop.myshopify.com/checkouts/c/1 shop.app/pay/x""".split()
-WORKSPACES = """docs.google.com drive.google.com calendar.google.com translate.google.com ads.google.com meet.google.com
-classroom.google.com analytics.google.com keep.google.com console.cloud.google.com finance.google.com www.google.com/finance/quote/X
-finance.yahoo.com ads.yahoo.com ads.bing.com onedrive.live.com us-east-1.console.aws.amazon.com sellercentral.amazon.de
-advertising.amazon.com aws.amazon.com translate.yandex.ru disk.yandex.ru fanyi.baidu.com pan.baidu.com papago.naver.com
-acme.sharepoint.com teams.microsoft.com acme.atlassian.net studio.youtube.com ads.tiktok.com cloud.mail.ru
-www.ebay.com/sh/ovw acme.myshopify.com/admin/orders""".split()
+IDENTITY = [
+    "accounts.google.com", "accounts.google.co.uk", "login.live.com", "account.live.com", "login.microsoftonline.com",
+    "appleid.apple.com", "idmsa.apple.com", "id.vk.com", "oauth.vk.com", "passport.yandex.ru", "login.yahoo.com", "nid.naver.com",
+    "passport.baidu.com", "account.mail.ru", "acme.auth0.com", "acme.okta.com", "acme.eu.auth0.com", "accounts.kakao.com",
+    "id.atlassian.com", "signin.ebay.de", "us-east-1.signin.aws.amazon.com", "login.acme.example", "sso.university.example",
+    "accounts.shop.example", "api.twitter.com/oauth/authenticate", "www.facebook.com/login.php",
+    "m.facebook.com/v19.0/dialog/oauth", "github.com/login/oauth/authorize", "www.linkedin.com/oauth/v2/authorization",
+    "x.com/i/oauth2/authorize", "www.amazon.de/ap/signin", "discord.com/oauth2/authorize",
+    "myapp.firebaseapp.com/__/auth/handler",
+]  # fmt: skip
+PAYMENT = [
+    "pay.google.com", "payments.google.com", "pay.amazon.com", "pay.amazon.co.jp", "payments.amazon.de", "www.paypal.com",
+    "www.paypal.fr", "checkout.stripe.com", "hooks.stripe.com", "pay.klarna.com", "checkoutshopper-live.adyen.com",
+    "pay.naver.com", "pay.yandex.ru", "securepay.tinkoff.ru", "centinelapi.cardinalcommerce.com", "secure5.arcot.com",
+    "acs.touchtechpayments.com", "ideal.rabobank.nl", "sis.redsys.es", "checkout.shop.example", "3dsecure.bank.example",
+    "onlinebanking.bank.example", "shop.myshopify.com/checkouts/c/1", "shop.app/pay/x",
+]  # fmt: skip
+WORKSPACES = [
+    "docs.google.com", "drive.google.com", "calendar.google.com", "translate.google.com", "ads.google.com", "meet.google.com",
+    "classroom.google.com", "analytics.google.com", "keep.google.com", "console.cloud.google.com", "finance.google.com",
+    "www.google.com/finance/quote/X", "finance.yahoo.com", "ads.yahoo.com", "ads.bing.com", "onedrive.live.com",
+    "us-east-1.console.aws.amazon.com", "sellercentral.amazon.de", "advertising.amazon.com", "aws.amazon.com",
+    "translate.yandex.ru", "disk.yandex.ru", "fanyi.baidu.com", "pan.baidu.com", "papago.naver.com", "acme.sharepoint.com",
+    "teams.microsoft.com", "acme.atlassian.net", "studio.youtube.com", "ads.tiktok.com", "cloud.mail.ru", "www.ebay.com/sh/ovw",
+    "acme.myshopify.com/admin/orders",
+]  # fmt: skip
 ASSISTANTS = {
     "https://chatgpt.com/": "chatgpt", "https://chat.openai.com/": "chatgpt", "https://www.perplexity.ai/": "perplexity",
     "https://gemini.google.com/": "gemini", "https://copilot.microsoft.com/": "copilot", "https://www.bing.com/chat": "copilot",
