@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from profiles import examples
 
 from gtm_dagster.eventlog import Record
-from gtm_dagster.eventlog.known_ids import id_key, statuses_of
+from gtm_dagster.eventlog.accepted_ids import id_key, statuses_of
 from gtm_dagster.eventlog.log_tables import prepare
 from gtm_dagster.eventlog.sqlite import SqliteEventLog
 
