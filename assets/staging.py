@@ -9,6 +9,7 @@ from gtm_dagster.orchestration.metadata import bars, picture
 from gtm_dagster.orchestration.resources import WarehouseResource
 from gtm_dagster.orchestration.table_assets import table_spec
 from gtm_dagster.taxonomy.landing_schema import ContractBreak
+from gtm_dagster.taxonomy.plan_in_use import record_plan
 from gtm_dagster.warehouse.fingerprints import check_settings
 from gtm_dagster.warehouse.schema import table_of
 from gtm_dagster.warehouse.staging.books import books, reasons
@@ -38,6 +39,7 @@ def staging(
             for table in (EVENTS, QUARANTINE):
                 yield from checks.not_run(table, reason="the contract of the batch is broken; nothing was written")
             return
+        record_plan(ctx.settings.state_dir, ctx.plan, "gtm refresh")
         days = books(con)
         daily = [(row.ingest_date.isoformat()[5:], float(row.clean)) for row in days]
         yield dg.MaterializeResult(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import dagster as dg
@@ -9,7 +10,9 @@ import dagster as dg
 from gtm_dagster.orchestration.guard_jobs import guard_jobs
 from gtm_dagster.orchestration.jobs import refresh_job
 from gtm_dagster.orchestration.resources import WarehouseResource
-from gtm_dagster.settings import Settings, load_settings
+from gtm_dagster.settings import Origin, Settings, read_settings
+from gtm_dagster.taxonomy import PlanError, load_plan
+from gtm_dagster.taxonomy.settings_for_plan import settings_for_plan
 
 try:
     from assets import core, ingestion, marts, rollout, serving, staging
@@ -27,9 +30,16 @@ except ModuleNotFoundError as error:
 
 
 def build_defs(*, settings: Settings | None = None, resources: dict[str, Any] | None = None) -> dg.Definitions:
-    """The definitions; `settings` and `resources` replace those of the deployment (tests do)."""
+    """The definitions; `settings` and `resources` replace those of the deployment (tests do).
+
+    Raises SettingsError, also for a name that the plan does not have. A plan that cannot be used is the error of the run
+    that needs it: the guards are watched all the same.
+    """
+    origin: Origin | None = None
     if settings is None:
-        settings = load_settings()
+        settings, origin = read_settings()
+    with suppress(PlanError):
+        settings = settings_for_plan(settings, load_plan(settings.plan_file), origin)
     guards = guard_jobs(settings)
     return dg.Definitions(
         assets=[

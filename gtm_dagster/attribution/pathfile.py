@@ -11,6 +11,10 @@ class PathsError(ValueError):
     """Paths that cannot be attributed; the message names the file, the row or column, and the way out."""
 
 
+class PathsUsage(PathsError):
+    """What was asked for cannot be done with any file, or names a column that this one does not have."""
+
+
 def read_paths(file: str | Path, *, text_columns: tuple[str, ...] = ("path",)) -> pd.DataFrame:
     """The rows of a CSV (also .gz, .bz2, .zst) or Parquet file; `text_columns` are never read as numbers.
 

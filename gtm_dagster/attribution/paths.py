@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from gtm_dagster.attribution import models
 from gtm_dagster.attribution.declaration import HALF_LIFE_HOURS, Model, PathTouches
-from gtm_dagster.attribution.pathfile import PathsError, read_paths
+from gtm_dagster.attribution.pathfile import PathsError, PathsUsage, read_paths
 
 DEFAULT_VALUE_COLUMN = "total_conversion_value"
 
@@ -34,11 +34,12 @@ def attribute(
     `value` is NaN when the file has no value column. `ages_column` holds the age of each touch in hours, in the same
     order and separator as the path; time_decay (half-life `half_life_hours`) and inverse_age need it.
     `direct` names the channel or channels that last_non_direct passes over.
-    Raises PathsError naming the file, the row (first data row is 1) and the column.
+    Raises PathsError naming the file, the row (first data row is 1) and the column; PathsUsage (a PathsError) for an
+    unknown model, a wrong option or a column that is not there.
     """
     declared = _model(model, ages_column, half_life_hours)
     if not separator:
-        raise PathsError("separator: an empty text cannot separate channels")
+        raise PathsUsage("separator: an empty text cannot separate channels")
     where = "paths"
     if not isinstance(paths, pd.DataFrame):
         where = str(paths)
@@ -81,21 +82,21 @@ def _model(name: str, ages_column: str | None, half_life_hours: float) -> Model:
     try:
         declared = models.model(name)
     except ValueError as error:
-        raise PathsError(str(error)) from None
+        raise PathsUsage(str(error)) from None
     if declared.needs_ages and ages_column is None:
-        raise PathsError(
+        raise PathsUsage(
             f"{name} needs to know how old each touch is, and a file of paths does not say; name the column of ages "
             f"in hours with ages_column, or import the events and let `gtm refresh` attribute them"
         )
     if declared.needs_half_life and not (half_life_hours > 0 and np.isfinite(half_life_hours)):
-        raise PathsError(f"half_life_hours: {half_life_hours!r} is not a number of hours above 0")
+        raise PathsUsage(f"half_life_hours: {half_life_hours!r} is not a number of hours above 0")
     return declared
 
 
 def _require(frame: pd.DataFrame, column: str, where: str) -> None:
     if column not in frame.columns:
         there = ", ".join(map(str, frame.columns)) or "none"
-        raise PathsError(f"{where}: no column {column!r} (columns: {there}); rename it or say which column to use")
+        raise PathsUsage(f"{where}: no column {column!r} (columns: {there}); rename it or say which column to use")
 
 
 def _text(frame: pd.DataFrame, column: str) -> pa.Array:

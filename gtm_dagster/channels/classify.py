@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
 from typing import NamedTuple
 
+from gtm_dagster.channels.click_ids import CLICK_IDS, PAID_MEDIA, click_kind
 from gtm_dagster.channels.grouping import channel_of, is_direct
-from gtm_dagster.channels.sources import host_of, known_host, known_source, same_site
+from gtm_dagster.channels.hosts import host_of
+from gtm_dagster.channels.sites import is_own, same_site
+from gtm_dagster.channels.sources import RETURNS, known_page, known_source, referrer_key
 
 NAMED, REFERRED = 1, 2
 
 
 class Touch(NamedTuple):
-    """What brought a visit. `rank`: 1 by a named source, 2 by a referrer, None for a direct visit.
+    """What brought a visit, and by which rule. `rank`: 1 by a named source, 2 by a referrer, None for a direct visit.
 
-    The lowest rank of a session is its source.
+    `rule`: `utm`, `utm_campaign` (a campaign alone), `click_id:KIND`, `referrer:CATEGORY:NAME` (`referrer:search:google`),
+    `referrer:webmail`, `referrer:site` (no listed one); of a direct visit `none`, or the referrer that does not count:
+    `referrer:own_site`, `referrer:identity`, `referrer:payment`. Two that decide together are joined by a plus.
     """
 
     rank: int | None
@@ -23,36 +27,17 @@ class Touch(NamedTuple):
     medium: str
     campaign: str | None
     channel: str
+    rule: str
 
 
-DIRECT = Touch(None, "direct", "(none)", None, "Direct")
+DIRECT = Touch(None, "direct", "(none)", None, "Direct", "none")
 """No source, and no referrer that names one."""
 
-_CLICK_IDS = {
-    "gclid": ("google", "cpc"),
-    "gbraid": ("google", "cpc"),
-    "wbraid": ("google", "cpc"),
-    "gclsrc": ("google", "cpc"),
-    "dclid": ("google", "display"),
-    "msclkid": ("bing", "cpc"),
-    "yclid": ("yandex", "cpc"),
-    "fbclid": ("facebook", "referral"),  # Facebook adds it to every outgoing link, paid or not
-    "igshid": ("instagram", "referral"),
-    "ttclid": ("tiktok", "cpc"),
-    "twclid": ("twitter", "cpc"),
-    "li_fat_id": ("linkedin", "cpc"),
-    "epik": ("pinterest", "cpc"),
-    "rdt_cid": ("reddit", "cpc"),
-    "sccid": ("snapchat", "cpc"),
-    "qclid": ("quora", "cpc"),
-}
-_NAMED_CLICK_ID = re.compile(rf"({'|'.join(_CLICK_IDS)})(?:[=:].*)?\Z", re.IGNORECASE | re.DOTALL)
-_BARE_CLICK_IDS = (
-    (re.compile(r"(?:Cj|EAIaIQ)[\w-]{10,}\Z"), "gclid"),
-    (re.compile(r"Iw(?:AR|Y2|ZX)[\w-]{10,}\Z"), "fbclid"),
-)
-_PAID_MEDIA = ("cpc", "display")
 _UNSET = ("(none)", "(not set)")
+_NO_CAMPAIGN = frozenset({*_UNSET, "(direct)", "(organic)", "(referral)", "(ai-assistant)"})
+"""What Google Analytics writes for a visit without a campaign."""
+_MEDIUM = {"search": "organic", "email": "email", "display": "display", "paid_search": "cpc"}
+"""The medium of a referrer by its category; of all others it is `referral`."""
 
 
 def classify(
@@ -62,74 +47,81 @@ def classify(
     referrer: str | None,
     click_id: str | None = None,
     page_url: str | None = None,
+    own_hosts: tuple[str, ...] = (),
 ) -> Touch:
-    """The touch of one event; DIRECT when nothing names or refers it.
+    """The touch of one event; its rank is None when nothing names or refers it.
 
-    The source of the context wins, then the click id (`gclid=...`, or a bare value of a known shape), then the host of
-    `referrer`. With `page_url`, a referrer of the same site is not a touch. A payment page never is.
+    The source of the context wins, then the click id (`gclid=...`, or a bare value of a known shape), then a campaign
+    alone, then `referrer`. A referrer of the page's own site (one registrable domain) or of `own_hosts` is no touch, nor
+    is a sign-in or payment page. docs/channels.md says it in full.
     """
-    return _classify(source, medium, campaign, host_of(referrer), click_id, host_of(page_url))
+    return touch_of(
+        source, medium, campaign, referrer_key(referrer), click_kind(click_id), host_of(page_url), tuple(own_hosts)
+    )
 
 
 @lru_cache(maxsize=65_536)
-def _classify(
+def touch_of(
     source: str | None,
     medium: str | None,
     campaign: str | None,
     referrer: str | None,
-    click_id: str | None,
-    own_host: str | None,
+    click: str | None,
+    page_host: str | None,
+    own_hosts: tuple[str, ...],
 ) -> Touch:
-    source, medium, campaign = (source or "").strip(), (medium or "").strip(), (campaign or "").strip()
-    click = _source_of_click(click_id)
+    """`classify` of what is left of the texts: the `referrer_key`, the `click_kind`, the `host_of` the page."""
+    source, medium, campaign = (source or "").strip(), (medium or "").strip().lower(), (campaign or "").strip()
+    if campaign.lower() in _NO_CAMPAIGN:
+        campaign = ""
     if is_direct(source, medium):
-        source = medium = ""
-    if not source and click:
-        return _touch(NAMED, click[0], medium if medium not in ("", *_UNSET) else click[1], campaign)
-    if source or (medium and medium.lower() not in _UNSET):
-        if click and not medium and click[1] in _PAID_MEDIA and _same_source(source, click[0]):
-            medium = click[1]
-        return _touch(NAMED, source or "(not set)", medium or "(none)", campaign)
-    return _referred(referrer, own_host, campaign) if referrer else DIRECT
+        source, campaign = "", campaign if click else ""
+    if medium in _UNSET:
+        medium = ""
+    clicked = CLICK_IDS[click] if click else None
+    if not source and clicked:
+        return _named(clicked[0], medium or clicked[1], campaign, f"click_id:{click}")
+    if source and clicked and not medium and clicked[1] in PAID_MEDIA and _called(source, clicked[0]):
+        return _named(source, clicked[1], campaign, f"utm+click_id:{click}")
+    if source or medium:
+        return _named(source or "(not set)", medium or "(none)", campaign, "utm")
+    referred = _referred(referrer, page_host, own_hosts, campaign) if referrer else DIRECT
+    if campaign and referred.rank is None:
+        return _named("(not set)", "(not set)", campaign, "utm_campaign")
+    if campaign:
+        return referred._replace(rank=NAMED, rule=f"utm_campaign+{referred.rule}")
+    return referred
 
 
-def click_kind(click_id: str | None) -> str | None:
-    """The kind (`gclid`, `fbclid`, ...) of a click id: `gclid`, `gclid=...`, `gclid:...` or a bare value of a known shape."""
-    if not click_id:
-        return None
-    click_id = click_id.strip()
-    named = _NAMED_CLICK_ID.match(click_id)
-    if named:
-        return named.group(1).lower()
-    return next((kind for shape, kind in _BARE_CLICK_IDS if shape.match(click_id)), None)
-
-
-def _source_of_click(click_id: str | None) -> tuple[str, str] | None:
-    kind = click_kind(click_id)
-    return _CLICK_IDS[kind] if kind else None
-
-
-def _same_source(source: str, name: str) -> bool:
+def _called(source: str, name: str) -> bool:
     known = known_source(source)
     return known is not None and known.name == name
 
 
-def _touch(rank: int, source: str, medium: str, campaign: str) -> Touch:
+def _named(source: str, medium: str, campaign: str, rule: str) -> Touch:
+    """The touch of a source that the event names: by its canonical name where one is listed, else as sent."""
     known = known_source(source)
-    channel = channel_of(source, medium, campaign, known.category if known else None)
-    return Touch(rank, source, medium, campaign or None, channel)
+    name, category = known or (source, None)
+    return Touch(NAMED, name, medium, campaign or None, channel_of(name, medium, campaign, category), rule)
 
 
-def _referred(host: str, own_host: str | None, campaign: str) -> Touch:
-    if own_host and same_site(host, own_host):
-        return DIRECT
-    known = known_host(host)
+def _referred(referrer: str, page_host: str | None, own_hosts: tuple[str, ...], campaign: str) -> Touch:
+    host, slash, path = referrer.partition("/")
+    if (page_host and same_site(host, page_host)) or is_own(host, own_hosts):
+        return DIRECT._replace(rule="referrer:own_site")
+    known = known_page(host, slash + path)
     if known is None:
-        return _touch(REFERRED, host, "referral", campaign)
-    if known.category == "payment":
-        return DIRECT
-    medium = {"search": "organic", "email": "email", "display": "display", "paid_search": "cpc"}.get(
-        known.category, "referral"
-    )
+        return Touch(
+            REFERRED, host, "referral", campaign or None, channel_of(host, "referral", campaign, None), "referrer:site"
+        )
+    if known.category in RETURNS:
+        return DIRECT._replace(rule=f"referrer:{known.category}")
+    medium = _MEDIUM.get(known.category, "referral")
     category = "search" if known.category == "paid_search" else known.category
-    return Touch(REFERRED, known.name, medium, campaign or None, channel_of(known.name, medium, campaign, category))
+    channel = channel_of(known.name, medium, campaign, category)
+    rule = (
+        "referrer:webmail"
+        if (known.category, known.name) == ("email", host)
+        else f"referrer:{known.category}:{known.name}"
+    )
+    return Touch(REFERRED, known.name, medium, campaign or None, channel, rule)

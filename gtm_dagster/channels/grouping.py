@@ -1,7 +1,7 @@
 """The default channel grouping: the first rule that matches names the channel.
 
 Rules and their order: Google Analytics 4 "Default channel group" (support.google.com/analytics/answer/9756891), which
-ignores case.
+ignores case. It has the channel "AI Assistant" since May 2026.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ CHANNELS = (
     "Paid Video",
     "Display",
     "Paid Other",
+    "AI Assistant",
     "Organic Shopping",
     "Organic Social",
     "Organic Video",
@@ -36,6 +37,7 @@ _SHOP = re.compile(r"(?:[^a-df-z]|^)shop|shopping")
 _MAIL = frozenset({"email", "e-mail", "e_mail", "e mail"})
 _DISPLAY = frozenset({"display", "banner", "expandable", "interstitial", "cpm"})
 _SOCIAL = frozenset({"social", "social-network", "social-media", "sm", "social network", "social media"})
+_ASSISTANT = frozenset({"ai-assistant", "ai assistant", "ai_assistant"})
 _REFERRAL = frozenset({"referral", "app", "link"})
 _NO_MEDIUM = frozenset({"", "(none)", "(not set)", "none"})
 _PAID_OF = {"shopping": "Paid Shopping", "search": "Paid Search", "social": "Paid Social", "video": "Paid Video"}
@@ -47,7 +49,7 @@ def is_direct(source: str, medium: str) -> bool:
 
 
 def channel_of(source: str, medium: str, campaign: str, category: str | None) -> str:
-    """The channel of a touch. `category` is that of the source: search, social, video, shopping, email or None."""
+    """The channel of a touch. `category` is that of the source: search, social, video, shopping, assistant, another or None."""
     source, medium, campaign = source.lower(), medium.lower(), campaign.lower()
     if is_direct(source, medium):
         return "Direct"
@@ -66,6 +68,8 @@ def channel_of(source: str, medium: str, campaign: str, category: str | None) ->
 
 
 def _organic(source: str, medium: str, category: str | None) -> str:
+    if (category == "assistant" and medium not in _MAIL) or medium in _ASSISTANT:
+        return "AI Assistant"
     if category == "shopping":
         return "Organic Shopping"
     if category == "social" or medium in _SOCIAL:

@@ -1,91 +1,180 @@
-"""The canonical name and category of a source name or a referring host, from `sources.yaml`."""
+"""The canonical name and category of a source name, a referring host or a referring page, from the lists beside this file.
+
+`sources.yaml`: what brings visits. `returns.yaml`: sign-in and payment pages, which only send people back.
+`workspaces.yaml`: pages of large brands on which people work, which are no search, shop or network.
+"""
 
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
-import yaml
+from gtm_dagster.channels.hosts import host_of, split_url
+from gtm_dagster.channels.sites import site_of, under_any_suffix
+
+__all__ = ["KnownSource", "host_of", "known_host", "known_page", "known_source", "referrer_key"]
+
+RETURNS = ("identity", "payment")
+"""Categories of pages that send people back to where they came from."""
+LISTS = ("sources.yaml", "returns.yaml", "workspaces.yaml")
 
 
 class KnownSource(NamedTuple):
-    """A listed source. `category`: search, social, video, shopping, email, assistant, display, paid_search or payment."""
+    """A listed source. `category`: search, social, video, shopping, email, assistant, display, paid_search, identity,
+    payment or workspace."""
 
     name: str
     category: str
 
 
+class _Page(NamedTuple):
+    """Pages of a host by the beginning of their path. `path` stands for them all: `/*/oauth`."""
+
+    path: str
+    shape: re.Pattern[str]
+    known: KnownSource
+
+
 class _Index(NamedTuple):
+    """`hosts`: a host with everything below it; `below`: only what lies below it; `pages`: some of its paths."""
+
     names: dict[str, KnownSource]
     hosts: dict[str, KnownSource]
-    any_suffix: dict[str, KnownSource]
+    below: dict[str, KnownSource]
+    pages: dict[str, list[_Page]]
 
 
 @cache
 def _index() -> _Index:
-    text = (resources.files("gtm_dagster.channels") / "sources.yaml").read_text("utf-8")
-    index = _Index({}, {}, {})
-    for category, sources in yaml.safe_load(text).items():
-        for name, hosts in sources.items():
-            known = KnownSource(str(name), category)
-            index.names.setdefault(str(name), known)
-            for host in hosts:
-                if host.endswith(".*"):
-                    index.any_suffix[host[:-2]] = known
-                elif "." in host:
-                    index.hosts[host] = known
-                else:
-                    index.names.setdefault(host, known)
+    import yaml
+
+    index = _Index({}, {}, {}, {})
+    for file in LISTS:
+        text = (resources.files("gtm_dagster.channels") / file).read_text("utf-8")
+        for category, sources in yaml.safe_load(text).items():
+            named = sources.items() if isinstance(sources, dict) else [(None, sources)]
+            for name, places in named:
+                if name is not None and category not in RETURNS:
+                    index.names.setdefault(str(name), KnownSource(str(name), category))
+                for place in places:
+                    _add(index, str(name) if name is not None else None, category, place)
     return index
 
 
+def _add(index: _Index, name: str | None, category: str, place: str) -> None:
+    """One entry: a spelling, `host`, `host.*`, `*.host`, or `host/path`. Without a name it is called by its host."""
+    host, slash, path = place.partition("/")
+    known = KnownSource(name or host.replace(".*", ""), category)
+    unnamed = KnownSource(name or "", category)  # then each page is called by its own host
+    if slash:
+        shape = "/".join("[^/]+" if part == "*" else re.escape(part) for part in path.split("/"))
+        index.pages.setdefault(host, []).append(_Page(f"/{path}", re.compile(rf"/{shape}(?![\w-])", re.I), unnamed))
+    elif host.startswith("*."):
+        index.below[host[2:]] = unnamed
+    elif "." in host:
+        index.hosts[host] = known
+    else:
+        index.names.setdefault(host, known)
+
+
+@lru_cache(maxsize=65_536)
 def known_source(name: str) -> KnownSource | None:
-    """The source of a canonical name (`google`), another spelling of it or a host (`www.google.fr`); case is ignored."""
+    """The source of a canonical name (`google`), another spelling of it or a host (`www.google.fr`); case is ignored.
+
+    Who names a sign-in or payment page as the source means the company, so that those pages do not count here.
+    """
     name = name.strip().lower()
-    return _index().names.get(name) or (known_host(name) if "." in name else None)
+    known = _index().names.get(name)
+    if known or "." not in name:
+        return known
+    host = host_of(name)
+    return _listed(host, "", False) if host else None
 
 
 def known_host(host: str) -> KnownSource | None:
-    """The source of a host: its longest listed suffix, else `google.*` under any ending, else webmail by a label."""
+    """The source of a host: by its longest listed suffix, by a label such as `login` or `webmail` in front of it."""
+    return known_page(host, "")
+
+
+@lru_cache(maxsize=65_536)
+def known_page(host: str, path: str) -> KnownSource | None:
+    """The source of a page: a listed path decides before its host, then as `known_host`."""
+    return _listed(host, path, True)
+
+
+def _listed(host: str, path: str, returns: bool) -> KnownSource | None:
+    """`returns`: whether pages count that only send people back."""
     index = _index()
     labels = host.split(".")
-    for start in range(len(labels) - 1):
-        known = index.hosts.get(".".join(labels[start:]))
-        if known:
-            return known
-    for start in range(len(labels) - 1):
-        for tail in (1, 2):
-            end = len(labels) - tail
-            if end > start and (tail == 1 or len(labels[end]) <= 3):  # co.uk, com.br, but not google.example.com
-                known = index.any_suffix.get(".".join(labels[start:end]))
-                if known:
-                    return known
-    if any(_WEBMAIL.match(label) for label in labels[:-2]):
-        return KnownSource(host, "email")
-    return None
+    own = len(labels) - len(site_of(host).split("."))  # labels in front of the registrable domain
+    for start in range(len(labels)):
+        front = labels[: min(start, own)]
+        for suffix in _spellings(".".join(labels[start:])):
+            page = next((page for page in index.pages.get(suffix, ()) if page.shape.match(path)), None)
+            if page:
+                return page.known if page.known.name else KnownSource(f"{host}{page.path}", page.known.category)
+            below = index.below.get(suffix) if start else None
+            listed = index.hosts.get(suffix)
+            for known in (below, listed):
+                if known and (returns or known.category not in RETURNS):
+                    label = _by_label(host, front, webmail=known is below) if returns else None
+                    return label or (known if known.name else KnownSource(host, known.category))
+    return _by_label(host, labels[:own], webmail=True) if returns else _webmail(host, labels[:own])
 
 
+@lru_cache(maxsize=65_536)
+def _spellings(suffix: str) -> tuple[str, ...]:
+    any_suffix = under_any_suffix(suffix)
+    return (suffix, any_suffix) if any_suffix else (suffix,)
+
+
+_SIGN_IN = re.compile(
+    r"(?:log-?[io]n|sign-?in|sign-?on|sso|idp|o?auth2?|accounts?|passport|adfs|saml2?|openid)\d*(?:-[a-z0-9-]+)?\Z"
+)
+_PAYMENT = re.compile(
+    r"(?:pay|e?payments?|epay|checkout|securepay(?:ments?)?|hpp|3ds\d?|3d-?secure|(?:e|e-|online-?|net|internet|mobile)?banking)"
+    r"\d*(?:-[a-z0-9-]+)?\Z"
+)
 _WEBMAIL = re.compile(r"(?:e-?|web-?|light|my)?mail(?:er|box|business)?\d*(?:-[a-z0-9]+)?\Z")
-_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
-def host_of(url: str | None) -> str | None:
-    """The host of a URL (scheme optional), in lower case and without a leading `www.`; None when it has none."""
-    if not url or not (url := url.strip()):
+def _by_label(host: str, front: list[str], webmail: bool) -> KnownSource | None:
+    """What the labels in front of a domain say of a host that is not listed itself."""
+    if any(_SIGN_IN.match(label) for label in front):
+        return KnownSource(host, "identity")
+    if any(_PAYMENT.match(label) for label in front):
+        return KnownSource(host, "payment")
+    return _webmail(host, front) if webmail else None
+
+
+def _webmail(host: str, front: list[str]) -> KnownSource | None:
+    return KnownSource(host, "email") if any(_WEBMAIL.match(label) for label in front) else None
+
+
+def referrer_key(referrer: str | None) -> str | None:
+    """The little of a referrer that decides: its host, and behind it the listed path where one decides. None: no URL."""
+    parts = split_url(referrer)
+    if parts is None:
         return None
-    try:
-        host = urlsplit(url if _SCHEME.match(url) else f"//{url}").hostname
-    except ValueError:
-        return None
-    if not host or not (_SCHEME.match(url) or "." in host):  # about:blank
-        return None
-    host = host.rstrip(".").removeprefix("www.")
-    return host if re.fullmatch(r"[^\s/\\]+", host) else None
+    host, path = parts
+    return f"{host}{_listed_path(host, path)}"
 
 
-def same_site(one: str, other: str) -> bool:
-    """Whether two hosts are one site: equal, or one below the other."""
-    return one == other or one.endswith(f".{other}") or other.endswith(f".{one}")
+def path_matters(host: str) -> bool:
+    """Whether some paths of the host are listed, so that its referrers cannot be reduced to the host alone."""
+    return bool(_pages_of(host))
+
+
+def _listed_path(host: str, path: str) -> str:
+    return next((page.path for page in _pages_of(host) if page.shape.match(path)), "")
+
+
+@lru_cache(maxsize=65_536)
+def _pages_of(host: str) -> tuple[_Page, ...]:
+    """The listed pages of the host and of what it lies below, in the order in which `known_page` tries them."""
+    pages = _index().pages
+    labels = host.split(".")
+    suffixes = (suffix for start in range(len(labels)) for suffix in _spellings(".".join(labels[start:])))
+    return tuple(page for suffix in suffixes for page in pages.get(suffix, ()))

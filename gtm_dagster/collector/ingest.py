@@ -61,11 +61,9 @@ class Ingest:
             self.waiting -= len(records)
 
     def _result(self, judged: list[Judged], appended: AppendResult) -> IngestResult:
+        self.metrics.answered(appended.statuses, [error["code"] for one in judged for error in one.errors])
         results = []
         for one, status in zip(judged, appended.statuses, strict=True):
-            self.metrics.events.labels(status).inc()
-            for error in one.errors:
-                self.metrics.reasons.labels(error["code"]).inc()
             if status == "conflict":
                 results.append(EventResult(one.event_id, "duplicate", [_CONFLICT]))
             else:

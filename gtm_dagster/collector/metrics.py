@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter as Tally
+from collections.abc import Callable, Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily
@@ -32,6 +33,12 @@ class Metrics(Collector):
         )
         self._beats: dict[str, float] = {}
         self.registry.register(self)
+
+    def answered(self, statuses: Iterable[str], reasons: Iterable[str]) -> None:
+        """Count the events of one request by status, and the codes of their reasons."""
+        for family, names in ((self.events, statuses), (self.reasons, reasons)):
+            for name, n in Tally(names).items():
+                family.labels(name).inc(n)
 
     def beat(self, producer: str, closing: bool = False) -> None:
         """Note a heartbeat; `closing` forgets the producer. Beyond MAX_PRODUCERS the one silent for longest is forgotten."""

@@ -9,7 +9,7 @@ import typer
 
 from gtm_dagster.attribution import models
 from gtm_dagster.commands.command import Command
-from gtm_dagster.commands.output import Json, records, say_json, say_table
+from gtm_dagster.commands.output import Json, Problem, records, say_json, say_table
 
 _MODELS_HELP = "Credit model; may be given more than once.\n\n" + "\n\n".join(
     f"{name}: {models.model(name).meaning}" for name in models.MODELS
@@ -30,14 +30,18 @@ def attribute(
 ) -> None:
     """Credit by channel from a file of paths; never held back by the history gate."""
     from gtm_dagster.attribution import attribute as credit
+    from gtm_dagster.attribution.pathfile import PathsUsage
 
     rows = []
     for name in model:
-        table = credit(
-            paths, name, separator=separator, path_column=path_column, conversions_column=conversions_column,
-            value_column=value_column, ages_column=ages_column, half_life_hours=half_life_hours,
-            direct=direct or ["Direct"],
-        )  # fmt: skip
+        try:
+            table = credit(
+                paths, name, separator=separator, path_column=path_column, conversions_column=conversions_column,
+                value_column=value_column, ages_column=ages_column, half_life_hours=half_life_hours,
+                direct=direct or ["Direct"],
+            )  # fmt: skip
+        except PathsUsage as error:
+            raise Problem(str(error), 2) from None
         rows += [([name] if len(model) > 1 else []) + list(row) for row in table.itertuples(index=False, name=None)]
     columns = (["model"] if len(model) > 1 else []) + ["channel", "conversions", "value"]
     if json:

@@ -17,8 +17,11 @@ def collect(
 ) -> None:
     """Run the collector: POST /ingest until Ctrl-C."""
     from gtm_dagster.collector.serve import serve
+    from gtm_dagster.taxonomy.plan_in_use import record_plan
 
-    settings = invocation(context).settings
+    here = invocation(context)
+    settings = here.settings
+    record_plan(settings.state_dir, here.plan, "gtm collect")
     serve(settings, host or settings.collector.host, settings.collector.port if port is None else port)
 
 

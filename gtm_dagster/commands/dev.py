@@ -60,6 +60,7 @@ def dev(
             ["-m", "dagster", "dev", "-w", str(workspace.absolute()), "-h", host, "-p", str(port)],
             settings.dagster_home,
         )
+        note(f"state directory {settings.state_dir}")
         note(
             f"web UI http://{host}:{port}, collector http://{settings.collector.host}:{settings.collector.port}; Ctrl-C ends all"
         )

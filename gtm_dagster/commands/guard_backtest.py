@@ -9,7 +9,17 @@ import typer
 
 from gtm_dagster.commands.command import Command
 from gtm_dagster.commands.guard_options import Budget, Hold, Threshold, declared_for, rule_from
-from gtm_dagster.commands.output import Json, Problem, invocation, progress_bar, say, say_json, say_table, utc_time
+from gtm_dagster.commands.output import (
+    Invocation,
+    Json,
+    Problem,
+    invocation,
+    progress_bar,
+    say,
+    say_json,
+    say_table,
+    utc_time,
+)
 
 if TYPE_CHECKING:
     from gtm_dagster.rollout.control.backtest import Backtest
@@ -47,8 +57,9 @@ def backtest(
     from gtm_dagster.rollout.control.past_counts import read_past_counts
 
     here = invocation(context)
+    conversion = conversion and _event(here, conversion)
     declared = declared_for(here, flag, conversion)
-    event = conversion or (declared.conversion if declared else here.settings.conversions[0].event)
+    event = conversion or (declared.conversion if declared else _first_conversion(here))
     rule = rule_from(declared, threshold, hold, budget_hours, window)
     begin, end = _microseconds("--since", since), _microseconds("--until", until)
     if begin is not None and end is not None and begin >= end:
@@ -58,9 +69,46 @@ def backtest(
     with progress_bar("judging") as tell:
         result = judge(past, rule, tell)
     if json:
-        say_json(_document(result, flag, event, table))
+        say_json(
+            {**_document(result, flag, event, table), "missing_link": _missing_link(result, event, rule.window_minutes)}
+        )
     else:
         _say_backtest(result, flag, event, table)
+        if missing := _missing_link(result, event, rule.window_minutes):
+            say(missing)
+
+
+def _event(here: Invocation, name: str) -> str:
+    """The plan's own name of the event. Raises Problem (2) for one the plan does not have."""
+    from gtm_dagster.settings import SettingsError
+    from gtm_dagster.taxonomy.settings_for_plan import event_of
+
+    try:
+        return event_of(here.plan, here.plan_name, name)
+    except SettingsError as error:
+        raise Problem(f"--conversion: {error}", 2) from None
+
+
+def _first_conversion(here: Invocation) -> str:
+    if not here.settings.conversions:
+        raise Problem("--conversion: the settings name no conversion; give the event that is one", 2)
+    return here.settings.conversions[0].event
+
+
+def _missing_link(result: Backtest, event: str, minutes: float) -> str | None:
+    """Why conversions that were seen are not counted, and what to do; None when some are counted."""
+    if not result.conversions or result.control_converted or result.treated_converted:
+        return None
+    if not result.linked:
+        return (
+            f"{result.conversions:,} {event} were seen and none belongs to an exposed unit: the unit of an exposure is its "
+            f"user_id, without one its anonymous_id, and a conversion counts when it carries that same id as user_id or "
+            f"anonymous_id. Send both ids with {event} (or expose after login, by the user_id), then evaluate again"
+        )
+    return (
+        f"{result.conversions:,} {event} were seen, {result.linked:,} of exposed units, and none within {minutes:g} minutes "
+        f"from the first exposure of its unit: give a longer --window, or look at the times of the events"
+    )
 
 
 def _ticks(result: Backtest) -> list[dict[str, Any]]:
@@ -75,6 +123,7 @@ def _document(result: Backtest, flag: str, event: str, table: bool) -> dict[str,
         "estimate": result.estimate, "peak_log_e": result.peak_log_e, "log_budget": result.log_budget,
         "control_exposed": result.control_exposed, "control_converted": result.control_converted,
         "treated_exposed": result.treated_exposed, "treated_converted": result.treated_converted,
+        "conversions_seen": result.conversions, "conversions_of_exposed_units": result.linked,
         "first_event_at": utc_time(result.first_us), "last_event_at": utc_time(result.last_us), "reason": result.reason,
     }  # fmt: skip
     return {**document, "ticks": _ticks(result)} if table else document

@@ -30,12 +30,14 @@ def examine(here: Invocation) -> list[Finding]:
     """Every finding, in the order in which the data passes."""
     settings = here.settings
     found = [
-        Finding("settings", True, f"state directory {settings.state_dir}, report time zone {settings.report_timezone}")
+        Finding("settings", True, f"state directory {settings.state_dir}, report time zone {settings.report_timezone}"),
+        *(Finding("settings", True, line) for line in here.notices),
+        *(Finding("settings", False, line) for line in settings.guard_errors),
     ]
     found.append(Finding("python", sys.version_info >= (3, 11), sys.version.split()[0]))
     found.append(_plan(here))
     if not settings.state_dir.exists():
-        found.append(Finding("state directory", True, "not there yet; gtm demo, gtm collect or gtm import makes it"))
+        found.append(Finding("state directory", True, "not there yet; gtm collect or gtm import makes it"))
         return found
     free = shutil.disk_usage(settings.state_dir).free
     found.append(Finding("disk", free > LOW_DISK_BYTES, f"{free / 1e9:.1f} GB free"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,18 +19,20 @@ import typer
 
 if TYPE_CHECKING:
     from gtm_dagster.privacy.pseudonyms import Pseudonymizer
-    from gtm_dagster.settings import Settings
+    from gtm_dagster.settings import Origin, Settings
     from gtm_dagster.taxonomy import Plan
+    from gtm_dagster.taxonomy.settings_for_plan import Deployment
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout and nothing else.")]
 
 
 class Problem(Exception):
-    """An error for the user; `code` is the exit code (1 found a problem, 2 wrong usage)."""
+    """An error for the user; `code` is the exit code (1 found a problem, 2 wrong usage), `more` further lines."""
 
-    def __init__(self, message: str, code: int = 1) -> None:
+    def __init__(self, message: str, code: int = 1, more: Sequence[str] = ()) -> None:
         super().__init__(message)
         self.code = code
+        self.problems = (message, *more)
 
 
 @dataclass
@@ -38,22 +41,71 @@ class Invocation:
 
     config: Path | None
 
+    def open_demo(self, *, make: bool = False) -> None:
+        """Turns this process and those it starts to the demo's deployment, by GTM_* variables.
+
+        Unless `make`, a demo that has not run yet is a Problem: what a command left there would not be the demo's.
+        """
+        from gtm_dagster.demo.deployment import demo_variables, has_demo
+
+        os.environ.update(demo_variables(self.settings))
+        del self.settings
+        if not make and not has_demo(self.settings.state_dir):
+            raise Problem(f"there is no demo in {self.settings.state_dir} yet: run `gtm demo` first")
+
     @cached_property
-    def settings(self) -> Settings:
-        """The frozen settings. A bad setting is wrong usage."""
-        from gtm_dagster.settings import SettingsError, load_settings
+    def written(self) -> tuple[Settings, Origin]:
+        """The settings as they are written, whatever the plan says, and where each stands. A bad one is wrong usage."""
+        from gtm_dagster.settings import SettingsError, read_settings
 
         try:
-            return load_settings(self.config)
+            return read_settings(self.config)
         except SettingsError as error:
-            raise Problem(str(error), 2) from None
+            raise Problem(error.problems[0], 2, error.problems[1:]) from None
+
+    @cached_property
+    def deployment(self) -> Deployment:
+        """Settings and plan that fit each other. A setting that names what the plan does not have is wrong usage."""
+        from gtm_dagster.settings import SettingsError
+        from gtm_dagster.taxonomy.settings_for_plan import deployment_of
+
+        settings, origin = self.written
+        try:
+            return deployment_of(settings, self.plan, origin)
+        except SettingsError as error:
+            raise Problem(error.problems[0], 2, error.problems[1:]) from None
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The frozen settings, their names as the plan has them. Without a readable plan, as they are written."""
+        from gtm_dagster.taxonomy import PlanError
+
+        try:
+            return self.deployment.settings
+        except PlanError:
+            return self.written[0]  # who needs the plan says what is wrong with it; a guard does not wait for that
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """A line for each default that the plan has no event for; none without a readable plan."""
+        from gtm_dagster.taxonomy import PlanError
+
+        try:
+            return self.deployment.notices
+        except PlanError:
+            return ()
 
     @cached_property
     def plan(self) -> Plan:
-        """The deployment's tracking plan."""
+        """The deployment's tracking plan. Raises PlanError."""
         from gtm_dagster.taxonomy import load_plan
 
-        return load_plan(self.settings.plan_file)
+        return load_plan(self.written[0].plan_file)
+
+    @property
+    def plan_name(self) -> str:
+        """The plan's file as messages name it."""
+        return str(self.written[0].plan_file or "the packaged plan")
 
     @cached_property
     def key(self) -> bytes:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gtm_dagster.commands.command import Command, Group
-from gtm_dagster.commands.output import Json, Problem, invocation, progress_bar, say, say_json
+from gtm_dagster.commands.output import Invocation, Json, Problem, invocation, progress_bar, say, say_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,45 +19,104 @@ if TYPE_CHECKING:
 def check(
     context: typer.Context,
     file: Annotated[Path | None, typer.Argument(help="The changed plan; default: the deployment's own.")] = None,
-    against: Annotated[Path | None, typer.Option(help="Compare with this plan instead of the deployment's.")] = None,
+    against: Annotated[Path | None, typer.Option(help="Compare with this plan instead of the one last used.")] = None,
     json: Json = False,
 ) -> int:
-    """What changed (MODEL, REVISION, ADDITION), and the share of stored events the new plan would reject.
+    """What changed since the plan was last used (MODEL, REVISION, ADDITION), and what it would do to stored events.
 
-    Exit 1 when the version number does not say what changed, or stored events would be rejected.
+    Exit 1: the plan cannot be used, the version number does not say what changed, stored events would be rejected, or a
+    setting names what the plan does not have.
     """
-    from gtm_dagster.taxonomy import load_plan
-    from gtm_dagster.taxonomy.compat import compare
+    from gtm_dagster.taxonomy import PlanError, load_plan
 
     here = invocation(context)
-    old = load_plan(against) if against else here.plan
-    new = load_plan(file) if file else here.plan
-    verdict = compare(old, new)
+    settings, _ = here.written
+    try:
+        new = load_plan(file) if file else here.plan
+    except PlanError as error:
+        if json:
+            say_json({"ok": False, "problems": list(error.problems)})
+            return 1
+        raise
+    old, whose = _before(here, against, new, is_own=file is None)
+    unknown = _unknown_names(here, new, file)
     with progress_bar("judging stored events") as tell:
-        judged, rejected = _rejections(here.settings.landing_dir, new, tell)
-    total = sum(rejected.values())
-    covered = verdict.covered_by(old.version, new.version)
-    document: dict[str, Any] = {
-        "old_version": old.version, "new_version": new.version, "level": verdict.level, "version_says_so": covered,
-        "changes": [{"level": c.level, "path": c.path, "what": c.what} for c in verdict.changes],
-        "stored_events": judged, "rejected": total, "rejected_share": total / judged if judged else None,
-        "rejected_by_event": dict(sorted(rejected.items(), key=lambda item: -item[1])),
-    }  # fmt: skip
+        judged, rejected = _rejections(settings.landing_dir, new, tell)
+    document = _document(old, new, whose, unknown, judged, rejected)
     if json:
         say_json(document)
     else:
-        say(f"{verdict.level}: version {old.version} to {new.version}")
-        for change in verdict.changes:
-            say(f"  {change.level} {change.path}: {change.what}")
-        if not covered:
-            say(f"the version number does not say so: raise it by one {verdict.level}")
-        if not judged:
-            say("no stored events to judge it by")
-        else:
-            say(f"{total:,} of {judged:,} stored events ({total / judged:.2%}) would be rejected")
-            for name, n in document["rejected_by_event"].items():
-                say(f"  {name}: {n:,}")
-    return 0 if covered and not total else 1
+        _say(document)
+    return 0 if document["ok"] else 1
+
+
+def _before(here: Invocation, against: Path | None, new: Plan, *, is_own: bool) -> tuple[Plan, str]:
+    """The plan to compare with, and what it is: the one given, the one last used, else the deployment's own."""
+    from gtm_dagster.taxonomy import load_plan
+    from gtm_dagster.taxonomy.plan_in_use import plan_in_use
+
+    if against:
+        return load_plan(against), str(against)
+    used = plan_in_use(here.written[0].state_dir)
+    if used:
+        return used.plan, f"the plan in use since {used.since} ({used.used_by})"
+    if is_own:
+        return new, "itself: no refresh or collector has used a plan here yet"
+    return here.plan, "the deployment's plan, which no refresh or collector has used yet"
+
+
+def _unknown_names(here: Invocation, new: Plan, file: Path | None) -> list[str]:
+    """A line for each setting that names what the new plan does not have."""
+    import msgspec
+
+    from gtm_dagster.settings import SettingsError
+    from gtm_dagster.taxonomy.settings_for_plan import deployment_of
+
+    settings, origin = here.written
+    settings = msgspec.structs.replace(settings, plan_file=file or settings.plan_file)
+    try:
+        fitted = deployment_of(settings, new, origin).settings
+    except SettingsError as error:
+        return list(error.problems)
+    return list(fitted.guard_errors[len(settings.guard_errors) :])
+
+
+def _document(
+    old: Plan, new: Plan, whose: str, unknown: list[str], judged: int, rejected: dict[str, int]
+) -> dict[str, Any]:
+    from gtm_dagster.taxonomy.compat import compare
+
+    verdict = compare(old, new)
+    covered = verdict.covered_by(old.version, new.version)
+    total = sum(rejected.values())
+    return {
+        "ok": covered and not total and not unknown,
+        "old_version": old.version, "new_version": new.version, "compared_with": whose,
+        "level": verdict.level, "version_says_so": covered,
+        "changes": [{"level": c.level, "path": c.path, "what": c.what} for c in verdict.changes],
+        "problems": unknown,
+        "stored_events": judged, "rejected": total, "rejected_share": total / judged if judged else None,
+        "rejected_by_event": dict(sorted(rejected.items(), key=lambda item: -item[1])),
+    }  # fmt: skip
+
+
+def _say(found: dict[str, Any]) -> None:
+    say(f"{found['level']}: version {found['old_version']} to {found['new_version']}")
+    say(f"compared with {found['compared_with']}")
+    for change in found["changes"]:
+        say(f"  {change['level']} {change['path']}: {change['what']}")
+    if not found["version_says_so"]:
+        say(f"the version number does not say so: raise it by one {found['level']}")
+    for problem in found["problems"]:
+        say(problem)
+    if not found["stored_events"]:
+        say("no stored events to judge it by")
+        return
+    say(
+        f"{found['rejected']:,} of {found['stored_events']:,} stored events ({found['rejected_share']:.2%}) would be rejected"
+    )
+    for name, n in found["rejected_by_event"].items():
+        say(f"  {name}: {n:,}")
 
 
 def _rejections(landing: Path, new: Plan, tell: Callable[..., None] | None) -> tuple[int, dict[str, int]]:

@@ -28,10 +28,13 @@ def refresh(
     json: Json = False,
 ) -> int:
     """Run the Dagster job `refresh` here: land, validate, rebuild what changed, check, publish. Exit 1: a check failed."""
+    here = invocation(context)
+    settings = here.settings  # first: the definitions read the settings too, when they are imported
+    for line in here.notices:
+        note(line)
     from gtm_dagster.definitions import build_defs
     from gtm_dagster.orchestration.refresh_run import run_refresh
 
-    settings = invocation(context).settings
     with quiet_interrupt(), progress_bar("refreshing"):
         result = run_refresh(settings, build_defs, full=full)
     if json:

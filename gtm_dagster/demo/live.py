@@ -14,6 +14,7 @@ from typing import Any
 
 import requests
 
+from gtm_dagster.demo.deployment import DemoError
 from gtm_dagster.settings import Settings
 from gtm_dagster.simulator.event_table import FIRST_MALFORMED
 from gtm_dagster.simulator.traffic import Traffic, as_event
@@ -22,10 +23,6 @@ from gtm_dagster.tracking import GtmTracker
 WRITE_KEY = "dev"
 LIVE_EVENTS = 2_000
 READY_SECONDS = 30.0
-
-
-class DemoError(Exception):
-    """The demo cannot go on; the message says what happened and what to do."""
 
 
 def live_rows(events: int) -> int:
@@ -41,7 +38,7 @@ def send_live(endpoint: str, traffic: Traffic, amount: int, tell: Callable[[floa
     """
     first = traffic.events.num_rows - amount
     rows, labels = traffic.events.slice(first).to_pylist(), traffic.label[first:]
-    tracker = GtmTracker(endpoint, WRITE_KEY)
+    tracker = GtmTracker(endpoint, WRITE_KEY, device_type=None)  # each event says its own
     try:
         for sent, (row, label) in enumerate(zip(rows, labels, strict=True), start=1):
             event = as_event(row)

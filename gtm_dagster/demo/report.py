@@ -83,10 +83,12 @@ def print_report(
         Panel(
             f"{len(result.checks) - failed} of {len(result.checks)} checks passed, "
             f"{sum(comparison.ok for comparison in comparisons)} of {len(comparisons)} planted figures found again.\n\n"
-            "[bold]make dev[/bold]   the Dagster UI with every asset, check and picture, and the collector\n"
-            '[bold]gtm query "SELECT * FROM marts.channel_attribution LIMIT 20"[/bold]   any table of the serving copy\n'
-            '[bold]gtm query "SELECT reason_codes, count(*) FROM staging.quarantine GROUP BY 1"[/bold]   what was refused, and why\n'
-            "[bold]gtm doctor --verify[/bold]   compare this warehouse with a rebuild from the landing files",
+            "[bold]gtm dev --demo[/bold]   the Dagster UI with every asset, check and picture of this demo, and a collector\n"
+            '[bold]gtm query --demo "SELECT * FROM marts.channel_attribution LIMIT 20"[/bold]   any table of the serving copy\n'
+            '[bold]gtm query --demo "SELECT reason_codes, count(*) FROM staging.quarantine GROUP BY 1"[/bold]   what was refused, and why\n'
+            "[bold]gtm doctor --demo --verify[/bold]   compare this warehouse with a rebuild from the landing files\n\n"
+            f"All of it lies in {settings.state_dir}; remove that folder when you have seen enough. Without --demo every command "
+            "works on your own data: [bold]gtm dev[/bold], then docs/tracking.md for the first event and docs/import.md for history.",
             title="The pipeline found what was planted" if good else "The pipeline did NOT find what was planted",
             border_style="green" if good else "red",
         )

@@ -1,7 +1,7 @@
 """`gtm demo`: planted traffic through the whole pipeline, most as history and the last part live, with a report; then
-a drill of the guard.
+a drill of the guard. All of it in the demo's own state directory (deployment.py).
 
-demo/demo.json in the state directory records what was simulated and sent, so that running the demo again sends nothing
+demo/demo.json in that directory records what was simulated and sent, so that running the demo again sends nothing
 twice and shows the same figures.
 """
 
@@ -25,29 +25,18 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 from gtm_dagster.demo.canary import DrillError, drill_lines, run_drill
 from gtm_dagster.demo.comparison import compare
-from gtm_dagster.demo.live import WRITE_KEY, DemoError, collector, live_rows, send_live
+from gtm_dagster.demo.deployment import MEMORY, DemoError, OtherDataError, refuse_other_data
+from gtm_dagster.demo.live import WRITE_KEY, collector, live_rows, send_live
 from gtm_dagster.demo.report import Refreshed, print_checks, print_report
 from gtm_dagster.eventlog import open_log
 from gtm_dagster.importing import import_file
 from gtm_dagster.privacy.pseudonyms import Pseudonymizer, load_or_create_key
 from gtm_dagster.privacy.sealing import Sealer
-from gtm_dagster.settings import Attribution, Settings, Window
+from gtm_dagster.settings import Settings
 from gtm_dagster.simulator.traffic import Traffic, simulate
 from gtm_dagster.storage.atomic_write import write_whole
 from gtm_dagster.taxonomy import load_plan
 from gtm_dagster.warehouse.landing import Landing
-
-WINDOWS = (
-    Window("first_touch", 72.0),
-    Window("last_touch", 24.0),
-    Window("linear", 168.0),
-    Window("position_based", 168.0),
-    Window("time_decay", 168.0),
-)
-
-
-class OtherDemoError(DemoError):
-    """The state directory has a demo of other arguments."""
 
 
 @dataclass
@@ -81,17 +70,10 @@ class Memory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     live_sent: bool = False
 
 
-def demo_settings(settings: Settings) -> Settings:
-    """The settings with the windows of the report, unless the deployment has its own."""
-    if settings.attribution.windows != Attribution().windows:
-        return settings
-    return replace(settings, attribution=replace(settings.attribution, windows=WINDOWS))
-
-
 def remember(folder: Path, events: int, days: int, seed: int) -> Memory:
     """The memory of the demo in `folder`; a new one, whose traffic ends at the present second, if there is none.
 
-    Raises OtherDemoError for a demo of other arguments, DemoError for a file that is not a demo's memory.
+    Raises OtherDataError for a demo of other arguments, DemoError for a file that is not a demo's memory.
     """
     file = folder / "demo.json"
     if not file.exists():
@@ -106,9 +88,9 @@ def remember(folder: Path, events: int, days: int, seed: int) -> Memory:
         ) from None
     was, now = (memory.events, memory.days, memory.seed), (events, days, seed)
     if was != now:
-        raise OtherDemoError(
+        raise OtherDataError(
             f"{folder.parent} holds a demo of {was[0]} events, {was[1]} days, seed {was[2]}; "
-            f"asked for {now[0]}, {now[1]}, {now[2]}. Use another GTM_STATE_DIR, or remove that folder."
+            f"asked for {now[0]}, {now[1]}, {now[2]}. Remove that folder, or use another GTM_STATE_DIR."
         )
     return memory
 
@@ -130,19 +112,20 @@ def run_demo(
 ) -> int:
     """Simulate, import, send live, `refresh`, report, and drill the guard, whose sensor `tick` evaluates once.
 
-    Exit code: 0 if every blocking check passed and the planted truth was found again, 1 if not, 2 for a state
-    directory that holds another demo.
+    `settings` are the demo's (`deployment.demo_variables`). Exit code: 0 if every blocking check passed and the planted
+    truth was found again, 1 if not, 2 for a state directory that holds other data or another demo.
     """
     console = console or Console(width=None if sys.stdout.isatty() else 118)
-    settings = demo_settings(settings)
-    folder = settings.state_dir / "demo"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = (settings.state_dir / MEMORY).parent
     bars = Progress(
         SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"),
         TimeElapsedColumn(), console=console,
     )  # fmt: skip
     steps = Steps(bars)
     try:
+        refuse_other_data(settings.state_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        console.print(f"The demo's state directory is {settings.state_dir}; no other data is touched.", soft_wrap=True)
         memory = remember(folder, events, days, seed)
         with bars:
             traffic = make_traffic(settings, folder, memory, steps)
@@ -161,7 +144,7 @@ def run_demo(
                 result = refresh(settings)
     except DemoError as error:
         console.print(f"[red]{error}[/red]", soft_wrap=True)
-        return 2 if isinstance(error, OtherDemoError) else 1
+        return 2 if isinstance(error, OtherDataError) else 1
     if not result.ok and (result.error or not settings.serving_path.exists()):
         console.print(
             f"[red]the refresh failed:[/red] {result.error or 'a blocking check did not pass'}", soft_wrap=True

@@ -22,7 +22,7 @@ from gtm_dagster.eventlog.log import EventLogError
 from gtm_dagster.storage.migrations import NEWER, NewerFormatError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     import numpy as np
     import pyarrow as pa
@@ -65,9 +65,9 @@ def _little(values: array[int]) -> bytes:
 
 
 def _bitmap(values: Sequence[Any]) -> bytes | None:
-    if None not in values:
+    if all(values) or None not in values:
         return None
-    bits = int("".join("0" if value is None else "1" for value in reversed(values)), 2)
+    bits = int("".join(["0" if value is None else "1" for value in reversed(values)]), 2)
     return bits.to_bytes((len(values) + 7) // 8, "little")
 
 
@@ -78,12 +78,21 @@ def _packed(values: Sequence[Any], kind: str) -> tuple[Any, ...]:
         data = _little(array("q", values if valid is None else [value or 0 for value in values]))
         return (None, data) if valid is None else (None, data, None, valid)
     if kind == "str":
-        parts = [value.encode() for value in values] if valid is None else [(value or "").encode() for value in values]
+        data, lengths = _joined(values if valid is None else [value or "" for value in values])
     else:
         parts = [value or b"" for value in values]
-    offsets = _little(array("i", accumulate(map(len, parts), initial=0)))
-    data = b"".join(parts)
+        data, lengths = b"".join(parts), list(map(len, parts))
+    offsets = _little(array("i", [0, *accumulate(lengths)]))
     return (None, data, offsets) if valid is None else (None, data, offsets, valid)
+
+
+def _joined(texts: Sequence[str]) -> tuple[bytes, Iterable[int]]:
+    """The UTF-8 of the texts one after the other, and the length of each in bytes."""
+    text = "".join(texts)
+    if text.isascii():  # most columns; encoding each text costs three times as much
+        return text.encode(), map(len, texts)
+    parts = [text.encode() for text in texts]
+    return b"".join(parts), map(len, parts)
 
 
 def pack(records: list[Record]) -> bytes:

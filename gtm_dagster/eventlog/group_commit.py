@@ -6,19 +6,20 @@ Deduplication, frames, counts and offsets go into one transaction, so an acknowl
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import queue
 import sqlite3
 import threading
+from collections import Counter
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from gtm_dagster.admission.record import DEFAULTS, LANDING_COLUMNS, Record
-from gtm_dagster.eventlog.frames import FORMAT_1_COLUMNS, pack
+from gtm_dagster.admission.record import Record
+from gtm_dagster.eventlog.frames import pack
+from gtm_dagster.eventlog.known_ids import statuses_of
 from gtm_dagster.eventlog.log import AppendResult, EventLogError
 from gtm_dagster.eventlog.log_file import connect, day_of
 from gtm_dagster.storage.disk_space import full_disk
@@ -30,9 +31,6 @@ FORGOTTEN_US = 86_400_000_000
 REPLACED_US = 90_000_000
 """An instance that misses three beats while another of its producer beats is gone (90 s)."""
 _GROUP_RECORDS = 5_000
-_ADDED_AT_RECEIPT = ("received_us", "plan_version", "raw", "sealed", "row_no")
-_COMPARED = [name for name in FORMAT_1_COLUMNS if name not in _ADDED_AT_RECEIPT]
-_LATER = [name for name, _ in LANDING_COLUMNS if name not in FORMAT_1_COLUMNS]
 
 
 class Beat(msgspec.Struct, frozen=True):
@@ -139,51 +137,47 @@ class GroupCommit:
 def store(con: sqlite3.Connection, path: Path, batches: list[list[Record]]) -> list[AppendResult]:
     """Deduplicate, number, pack and count the batches in the transaction of `con`."""
     seq = con.execute("SELECT seq FROM log").fetchone()[0]
-    counts: dict[tuple[str, str], int] = {}
-    stored: list[Record] = []
-    results = []
-    for records in batches:
-        statuses = []
-        first = seq + len(stored) + 1
-        for record in records:
-            status = record.verdict
-            if status == "accepted":
-                key, content, day = _id_key(record), _content(record), day_of(record.received_us)
-                new = con.execute("INSERT OR IGNORE INTO dedup VALUES (?, ?, ?)", (key, content, day)).rowcount
-                if not new:
-                    existing = con.execute("SELECT content FROM dedup WHERE id_key = ?", (key,)).fetchone()[0]
-                    status = "duplicate" if existing == content else "conflict"
-            if status not in ("duplicate", "conflict"):
-                stored.append(record)
-            statuses.append(status)
-            counted = (day_of(record.received_us), status)
-            counts[counted] = counts.get(counted, 0) + 1
-        results.append(
-            AppendResult(
-                first_seq=first,
-                last_seq=seq + len(stored),
-                accepted=statuses.count("accepted"),
-                duplicates=statuses.count("duplicate") + statuses.count("conflict"),
-                statuses=statuses,
-            )
-        )
+    records = batches[0] if len(batches) == 1 else [record for batch in batches for record in batch]
+    statuses = statuses_of(con, records)
+    stored = [
+        record for record, status in zip(records, statuses, strict=True) if status not in ("duplicate", "conflict")
+    ]
     if stored:
         last = seq + len(stored)
         con.execute(
             "INSERT INTO frames VALUES (?, ?, ?, ?)", (seq + 1, last, day_of(stored[-1].received_us), pack(stored))
         )
         con.execute("UPDATE log SET seq = ?", (last,))
-    if not counts:
+    if records:
+        _count(con, records, statuses)
+    else:
         # An empty append proves that the disk takes a write; SQLite skips a write that changes nothing, and finds
         # room for so little in its own log when the disk has none for events.
         if full_disk(path.parent):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         con.execute("INSERT INTO consumers VALUES ('', 0)")
         con.execute("DELETE FROM consumers WHERE name = ''")
+    return _results(seq, batches, statuses)
+
+
+def _count(con: sqlite3.Connection, records: list[Record], statuses: list[str]) -> None:
+    counts = Counter(zip([record.received_us for record in records], statuses, strict=True))
     con.executemany(
         "INSERT INTO edge_counts VALUES (?, ?, ?) ON CONFLICT (day, status) DO UPDATE SET n = n + excluded.n",
-        [(day, status, n) for (day, status), n in counts.items()],
+        [(day_of(received_us), status, n) for (received_us, status), n in counts.items()],
     )
+
+
+def _results(seq: int, batches: list[list[Record]], statuses: list[str]) -> list[AppendResult]:
+    """One result a batch; the first record stored has the offset behind `seq`."""
+    results = []
+    start = 0
+    for batch in batches:
+        own = statuses[start : start + len(batch)]
+        start += len(batch)
+        duplicates = own.count("duplicate") + own.count("conflict")
+        first, seq = seq + 1, seq + len(own) - duplicates
+        results.append(AppendResult(first, seq, own.count("accepted"), duplicates, own))
     return results
 
 
@@ -201,16 +195,3 @@ def store_beat(con: sqlite3.Connection, beat: Beat) -> bool:
         return False
     con.execute("INSERT OR REPLACE INTO heartbeats VALUES (?, ?, ?, ?)", (*mine, beat.ts_us, beat.received_us))
     return True
-
-
-def _id_key(record: Record) -> bytes:
-    return hashlib.blake2b(f"{record.write_key}\x00{record.event_id}".encode(), digest_size=16).digest()
-
-
-def _content(record: Record) -> bytes:
-    """The digest two copies of an event are compared by. A column that came later counts where it differs from its
-    default, so an event that is sent again after an upgrade is a duplicate and no conflict.
-    """
-    values = [getattr(record, name) for name in _COMPARED]
-    values += [(name, value) for name in _LATER if (value := getattr(record, name)) != DEFAULTS.get(name)]
-    return hashlib.blake2b(repr(values).encode(), digest_size=8).digest()

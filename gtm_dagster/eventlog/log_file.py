@@ -5,13 +5,15 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 from gtm_dagster.eventlog.frames import to_arrow
 from gtm_dagster.eventlog.log import Acceptance, EventLogError
 from gtm_dagster.eventlog.log_identity import LogState
 from gtm_dagster.storage.disk_space import full_disk
+
+_1970 = date(1970, 1, 1).toordinal()
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -76,4 +78,4 @@ def record_acceptance(con: sqlite3.Connection, found: Acceptance, reason: str, a
 
 def day_of(us: int) -> str:
     """The UTC day of a moment, ISO."""
-    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=us)).date().isoformat()
+    return date.fromordinal(_1970 + us // 86_400_000_000).isoformat()

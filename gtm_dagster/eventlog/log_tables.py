@@ -37,6 +37,12 @@ _IDENTITY = (
       kind TEXT NOT NULL, log_id TEXT NOT NULL, seq INTEGER NOT NULL)""",
 )
 
+# Ids by the time they were made at, where they tell it. `dedup` has those of before; nothing is added to it.
+_IDS_BY_TIME = (
+    "CREATE TABLE known_ids (id_key BLOB PRIMARY KEY, content BLOB NOT NULL, day INTEGER NOT NULL) WITHOUT ROWID",
+    "CREATE INDEX known_ids_day ON known_ids (day)",
+)
+
 
 def new_log_id() -> str:
     """A fresh identity, 16 hex characters."""
@@ -53,7 +59,16 @@ def _identity(con: sqlite3.Connection) -> None:
         con.execute(statement, (new_log_id(),) if "?" in statement else ())
 
 
-MIGRATIONS = (Migration("0001_initial", _initial), Migration("0002_identity", _identity))
+def _ids_by_time(con: sqlite3.Connection) -> None:
+    for statement in _IDS_BY_TIME:
+        con.execute(statement)
+
+
+MIGRATIONS = (
+    Migration("0001_initial", _initial),
+    Migration("0002_identity", _identity),
+    Migration("0003_ids_by_time", _ids_by_time),
+)
 
 
 def prepare(con: sqlite3.Connection, path: Path) -> list[str]:

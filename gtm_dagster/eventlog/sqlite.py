@@ -18,6 +18,7 @@ from gtm_dagster.admission.record import Record
 from gtm_dagster.eventlog import log_identity as identity
 from gtm_dagster.eventlog.frames import to_arrow
 from gtm_dagster.eventlog.group_commit import FORGOTTEN_US, Beat, GroupCommit
+from gtm_dagster.eventlog.known_ids import forget
 from gtm_dagster.eventlog.log import Acceptance, AppendResult, EventLogError, Heartbeat, Position
 from gtm_dagster.eventlog.log_file import connect, reading, receipt_of, record_acceptance, state_of
 from gtm_dagster.eventlog.log_tables import new_log_id, prepare
@@ -258,9 +259,7 @@ class SqliteEventLog:
         """
         last_day = datetime.fromisoformat(before_day)
         with reading(self.path) as con:
-            con.execute(
-                "DELETE FROM dedup WHERE day < ?", ((last_day - timedelta(days=self.dedup_days)).date().isoformat(),)
-            )
+            forget(con, (last_day - timedelta(days=self.dedup_days)).date())
             consumers = dict(con.execute("SELECT name, seq FROM consumers"))
             deleted = _delete_frames(con, before_day, min(consumers.values(), default=None))
             idle_day = (last_day - timedelta(days=IDLE_DAYS)).date().isoformat()

@@ -12,8 +12,9 @@ from dagster_duckdb import DuckDBResource
 from pydantic import PrivateAttr
 
 from gtm_dagster.orchestration.dead_runs import process_tags
-from gtm_dagster.settings import Settings, load_settings
-from gtm_dagster.taxonomy import Plan, load_plan
+from gtm_dagster.settings import Origin, Settings, read_settings
+from gtm_dagster.taxonomy import load_plan
+from gtm_dagster.taxonomy.settings_for_plan import Deployment, deployment_of
 from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.engine import connect
 from gtm_dagster.warehouse.writer_lock import WarehouseLock
@@ -31,22 +32,25 @@ class WarehouseResource(DuckDBResource):
     allow_rebuild: bool = False
     full: bool = False
     _settings: Settings | None = PrivateAttr(default=None)
-    _plan: Plan | None = PrivateAttr(default=None)
+    _origin: Origin | None = PrivateAttr(default=None)
+    _deployment: Deployment | None = PrivateAttr(default=None)
     _open: duckdb.DuckDBPyConnection | None = PrivateAttr(default=None)
 
     @property
     def settings(self) -> Settings:
         """The deployment's settings, read once a process."""
         if self._settings is None:
-            self._settings = load_settings(Path(self.config_file) if self.config_file else None)
+            config = Path(self.config_file) if self.config_file else None
+            self._settings, self._origin = read_settings(config)
         return self._settings
 
     @property
     def context(self) -> BuildContext:
-        """What the library's build steps take."""
-        if self._plan is None:
-            self._plan = load_plan(self.settings.plan_file)
-        return BuildContext(self.settings, self._plan, self.full)
+        """What the library's build steps take. Raises PlanError, and SettingsError for a name the plan does not have."""
+        if self._deployment is None:
+            settings = self.settings
+            self._deployment = deployment_of(settings, load_plan(settings.plan_file), self._origin)
+        return BuildContext(self._deployment.settings, self._deployment.plan, self.full)
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[WarehouseResource]:

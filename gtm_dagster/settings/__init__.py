@@ -4,7 +4,7 @@ Belongs here: what a setting means, what is allowed, and how gtm.toml and GTM_* 
 what a setting does. Nothing reads the environment at import; `cli.py` and `definitions.py` call `load_settings` once.
 """
 
-from gtm_dagster.settings.loading import load_settings
+from gtm_dagster.settings.loading import load_settings, read_settings
 from gtm_dagster.settings.model import (
     DRILL_EVENT,
     DRILL_FLAG,
@@ -27,7 +27,7 @@ from gtm_dagster.settings.model import (
     WarehouseSettings,
     Window,
 )
-from gtm_dagster.settings.source import SettingsError
+from gtm_dagster.settings.source import Origin, SettingsError
 
 __all__ = [
     "DRILL_EVENT",
@@ -42,6 +42,7 @@ __all__ = [
     "FunnelStep",
     "Guard",
     "Notify",
+    "Origin",
     "Privacy",
     "Quarantine",
     "Refresh",
@@ -52,4 +53,5 @@ __all__ = [
     "WarehouseSettings",
     "Window",
     "load_settings",
+    "read_settings",
 ]

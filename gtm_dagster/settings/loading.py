@@ -6,12 +6,16 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import available_timezones
 
 import msgspec
 
 from gtm_dagster.settings.model import Guard, Settings
-from gtm_dagster.settings.source import Origin, SettingsError, read_environment, read_toml, to_struct
+from gtm_dagster.settings.nearest import did_you_mean
+from gtm_dagster.settings.source import NOT_GIVEN, Origin, SettingsError, read_environment, read_toml, to_struct
+
+_LOCAL = frozenset({"localtime", "posixrules", "Factory"})
+_NOT_IANA = ("posix/", "right/", "SystemV/")
 
 
 def load_settings(config: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
@@ -20,6 +24,11 @@ def load_settings(config: Path | None = None, environ: Mapping[str, str] | None 
     `environ` defaults to the process's environment. Relative paths of the file are relative to it, those of a variable
     to the working directory. Raises SettingsError naming key, value, what is allowed, and the line or variable.
     """
+    return read_settings(config, environ)[0]
+
+
+def read_settings(config: Path | None = None, environ: Mapping[str, str] | None = None) -> tuple[Settings, Origin]:
+    """`load_settings`, and where each setting stands: what compares them with something else can name the line."""
     environ = os.environ if environ is None else environ
     named = config or (Path(environ["GTM_CONFIG"]) if environ.get("GTM_CONFIG") else None)
     path = named or Path("gtm.toml")
@@ -27,16 +36,16 @@ def load_settings(config: Path | None = None, environ: Mapping[str, str] | None 
     origin = Origin()
     if named or path.exists():
         values, origin = read_toml(path)
-    _absolute_paths(values, path.absolute().parent)
+    _absolute_paths(values, path.absolute().parent, origin)
     environment = read_environment(environ, Settings)
-    _absolute_paths(environment.values, Path.cwd())
+    _absolute_paths(environment.values, Path.cwd(), Origin(variables=environment.variables))
     _merge(values, environment.values)
-    origin.variables.update(environment.variables)
+    origin.override(environment)
     steps = values.get("funnel", {}).get("steps") if isinstance(values.get("funnel"), dict) else None
     if isinstance(steps, list):
         values["funnel"]["steps"] = [{"stage": s, "events": [s]} if isinstance(s, str) else s for s in steps]
-    if "guard_errors" in values:
-        raise SettingsError(f"guard_errors: there is no such setting{origin.place('guard_errors')}")
+    for key in NOT_GIVEN & values.keys():
+        raise SettingsError(f"{key}: there is no such setting{origin.place(key)}")
     guards = values.pop("guards", [])
     settings: Settings = to_struct(values, Settings, origin)
     _check_distinct("providers", [provider.name for provider in settings.providers], origin)
@@ -48,7 +57,7 @@ def load_settings(config: Path | None = None, environ: Mapping[str, str] | None 
     if not settings.state_dir.is_absolute():
         base = path.absolute().parent if named else Path.cwd()
         settings = msgspec.structs.replace(settings, state_dir=base / settings.state_dir)
-    return settings
+    return settings, origin
 
 
 def _with_guards(settings: Settings, entries: Any, origin: Origin) -> Settings:
@@ -74,14 +83,17 @@ def _with_guards(settings: Settings, entries: Any, origin: Origin) -> Settings:
             errors.append(f"{key}: {guard.key} is guarded already; name it once{place}")
         else:
             good.append(guard)
+            origin.guard_places += (index,)
     return msgspec.structs.replace(settings, guards=tuple(good), guard_errors=tuple(errors))
 
 
-def _absolute_paths(values: dict[str, Any], base: Path) -> None:
+def _absolute_paths(values: dict[str, Any], base: Path, origin: Origin) -> None:
     for key in ("state_dir", "plan_file"):
         if isinstance(values.get(key), str):
             if not values[key].strip():
-                raise SettingsError(f"{key}: {values[key]!r} is not a path; name a folder or file, or leave it out")
+                raise SettingsError(
+                    f"{key}: {values[key]!r} is not a path; name a folder or file, or leave it out{origin.place(key)}"
+                )
             values[key] = str(base / Path(values[key]).expanduser())
     for provider in values.get("providers", []) if isinstance(values.get("providers"), list) else ():
         if isinstance(provider, dict) and isinstance(provider.get("file"), str):
@@ -97,14 +109,17 @@ def _merge(into: dict[str, Any], over: dict[str, Any]) -> None:
 
 
 def _check_zone(settings: Settings, origin: Origin) -> None:
-    try:
-        ZoneInfo(settings.report_timezone)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        place = origin.place("report_timezone")
+    """A name of the IANA list. Other files of a zone folder load too (`localtime`, `posix/Europe/Berlin`), here alone."""
+    name = settings.report_timezone
+    if name == "UTC":
+        return
+    known = {zone for zone in available_timezones() - _LOCAL if not zone.startswith(_NOT_IANA)}
+    if name not in known:
+        near = did_you_mean(name, known)
         raise SettingsError(
-            f"report_timezone: {settings.report_timezone!r} is not a time zone; "
-            f"give an IANA name such as Europe/Berlin or UTC{place}"
-        ) from None
+            f"report_timezone: {name!r} is not a time zone; "
+            f"give an IANA name such as Europe/Berlin or UTC{near}{origin.place('report_timezone')}"
+        )
 
 
 def _check_distinct(key: str, names: Sequence[Any], origin: Origin) -> None:

@@ -14,6 +14,22 @@ NotNegative = Annotated[float, Meta(ge=0, le=1_000_000)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Count = Annotated[int, Meta(ge=1)]
 Name = Annotated[str, Meta(min_length=1)]
+Host = Annotated[
+    str,
+    Meta(
+        pattern=r"^(localhost|[^\s/\\:?#@*\[\].]+(\.[^\s/\\:?#@*\[\].]+)+)$", description="a host such as shop.example"
+    ),
+]
+HalfLife = Annotated[float, Meta(gt=0.01, le=1_000_000)]
+"""Hours; less than half a minute would round to no time at all, and every credit but the last to nothing."""
+PropertyName = Annotated[
+    str,
+    Meta(
+        min_length=1, max_length=128, pattern=r'^[^"\\\x00-\x1f\x7f]+$',
+        description="without double quotes, backslashes and control characters",
+    ),
+]  # fmt: skip
+"""The name of an event's property as it can stand in a JSON path."""
 
 
 class Sessions(Struct, frozen=True, forbid_unknown_fields=True):
@@ -27,8 +43,8 @@ class Conversion(Struct, frozen=True, forbid_unknown_fields=True):
     """An event that counts as a conversion, and the properties its value and currency are read from."""
 
     event: Name
-    value: str | None = None
-    currency: str | None = None
+    value: PropertyName | None = None
+    currency: PropertyName | None = None
 
 
 class Window(Struct, frozen=True, forbid_unknown_fields=True):
@@ -42,7 +58,7 @@ class Attribution(Struct, frozen=True, forbid_unknown_fields=True):
     """Which credits are computed; the gate keeps multi-touch models absent until there is enough history."""
 
     windows: tuple[Window, ...] = (Window("first_touch", 72.0), Window("last_touch", 24.0))
-    half_life_hours: Positive = 168.0
+    half_life_hours: HalfLife = 168.0
     min_history_days: Annotated[int, Meta(ge=0)] = 30
 
 
@@ -57,7 +73,8 @@ class FunnelStep(Struct, frozen=True, forbid_unknown_fields=True):
 class Funnel(Struct, frozen=True, forbid_unknown_fields=True):
     """The ordered stages a person passes."""
 
-    steps: Annotated[tuple[FunnelStep, ...], Meta(min_length=1)] = (
+    # At least one is given; of the defaults none is left where the plan knows none of their events.
+    steps: Annotated[tuple[FunnelStep, ...], Meta(description="at least one")] = (
         FunnelStep("acquired", ("page_viewed",)),
         FunnelStep("signed_up", ("signup_completed",)),
         FunnelStep("onboarded", ("onboarding_completed",)),
@@ -174,12 +191,16 @@ class Privacy(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
-    """The whole configuration of a deployment. Paths are absolute."""
+    """The whole configuration of a deployment. Paths are absolute.
+
+    `own_hosts`: the deployment's own sites; a referrer of one, or of what lies below it, brings nobody.
+    """
 
     state_dir: Path = Path(".gtm")
     plan_file: Path | None = None
     report_timezone: Name = "UTC"
     dedup_days: Count = 32
+    own_hosts: tuple[Host, ...] = ()
     sessions: Sessions = Sessions()
     conversions: tuple[Conversion, ...] = (
         Conversion("payment_completed", "amount", "currency"),

@@ -13,13 +13,22 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 import msgspec
 
+from gtm_dagster.settings.nearest import did_you_mean
+
 PREFIX = "GTM_"
-_BEYOND_SENSE = 1_000_000  # such an upper limit only keeps infinity out and is not worth a word
+_BEYOND_SENSE = 1_000_000  # such an upper limit is worth a word only to who goes beyond it
+_AT_A_GLANCE = 4  # so many names need no hint
 NOT_SETTINGS = frozenset({"GTM_CONFIG", "GTM_TRACEBACK"})
+NOT_GIVEN = frozenset({"guard_errors"})
+"""Fields of the settings that nobody sets: `load_settings` fills them."""
 
 
 class SettingsError(ValueError):
-    """A setting that cannot be used; the message names key, value, what is allowed, and where it stands."""
+    """Settings that cannot be used; each problem names key, value, what is allowed, and where it stands."""
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
 
 
 @dataclass
@@ -29,6 +38,20 @@ class Origin:
     file: str = ""
     lines: dict[str, int] = field(default_factory=dict)
     variables: dict[str, str] = field(default_factory=dict)
+    guard_places: tuple[int, ...] = ()
+    """The place of each good guard among all that were given."""
+
+    def override(self, environment: EnvironmentValues) -> None:
+        """Take over what the variables set: the file's lines of these keys, and of all within them, count no more."""
+        for key in environment.variables:
+            for line in [line for line in self.lines if line == key or line.startswith((f"{key}.", f"{key}["))]:
+                del self.lines[line]
+        self.variables.update(environment.variables)
+
+    def given(self, key: str) -> bool:
+        """Whether the file or a variable sets this key or something within it."""
+        within = (f"{key}.", f"{key}[")
+        return any(name == key or name.startswith(within) for name in (*self.lines, *self.variables))
 
     def place(self, key: str) -> str:
         """` (gtm.toml line 41)`, ` (GTM_STATE_DIR)`, or nothing when the place is not known."""
@@ -44,7 +67,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class EnvironmentValues:
-    """What the GTM_* variables say: nested values, and the variable behind each key."""
+    """What the GTM_* variables say: nested values, and the variable behind each key that is no table."""
 
     values: dict[str, Any]
     variables: dict[str, str]
@@ -112,12 +135,24 @@ def read_environment(environ: Mapping[str, str], root: type) -> EnvironmentValue
             if name not in known:
                 raise SettingsError(_unknown(".".join(names[: depth + 1]), name, known, f" ({variable})"))
             wanted = known[name]
-        into = values
-        for name in names[:-1]:
-            into = into.setdefault(name, {})
-        into[names[-1]] = _from_text(environ[variable], wanted, ".".join(names), variable)
-        variables[".".join(names)] = variable
+        _put(values, names, _from_text(environ[variable], wanted, ".".join(names), variable), variable, variables)
     return EnvironmentValues(values, variables)
+
+
+def _put(values: dict[str, Any], names: list[str], value: Any, variable: str, variables: dict[str, str]) -> None:
+    """Set the value at `names` and note its variable; of a table, each key for itself, since others may stay."""
+    if isinstance(value, dict) and value:
+        for name, part in value.items():
+            _put(values, [*names, name], part, variable, variables)
+        return
+    into = values
+    for depth, name in enumerate(names[:-1], start=1):
+        into = into.setdefault(name, {})
+        if not isinstance(into, dict):
+            key = ".".join(names[:depth])
+            raise SettingsError(f"{key}: {into!r} is not a table ({variables[key]}), and {variable} sets a key of it")
+    into[names[-1]] = value
+    variables[".".join(names)] = variable
 
 
 def _from_text(text: str, wanted: Any, key: str, variable: str) -> Any:
@@ -129,7 +164,7 @@ def _from_text(text: str, wanted: Any, key: str, variable: str) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError:
-        raise SettingsError(f"{key}: {text!r} is not {_allowed(wanted)} ({variable}, read as JSON)") from None
+        raise SettingsError(f"{key}: {text!r} is not {_allowed(wanted, text)} ({variable}, read as JSON)") from None
 
 
 def to_struct(value: Any, wanted: Any, origin: Origin, key: str = "") -> Any:
@@ -160,7 +195,7 @@ def to_struct(value: Any, wanted: Any, origin: Origin, key: str = "") -> Any:
     try:
         return msgspec.convert(value, wanted, strict=True, dec_hook=lambda kind, text: kind(text))
     except (msgspec.ValidationError, TypeError, OverflowError):
-        raise SettingsError(f"{key}: {value!r} is not {_allowed(wanted)}{origin.place(key)}") from None
+        raise SettingsError(f"{key}: {value!r} is not {_allowed(wanted, value)}{origin.place(key)}") from None
 
 
 def _is_struct(wanted: Any) -> bool:
@@ -175,10 +210,10 @@ def _options(wanted: Any) -> tuple[Any, ...]:
     return (wanted,)
 
 
-def _allowed(wanted: Any) -> str:
-    """The allowed values in words."""
+def _allowed(wanted: Any, value: Any) -> str:
+    """The allowed values in words, for who gave `value`."""
     if get_origin(wanted) in (types.UnionType, Union):
-        return " or ".join("empty" if part is type(None) else _allowed(part) for part in get_args(wanted))
+        return " or ".join("empty" if part is type(None) else _allowed(part, value) for part in get_args(wanted))
     if get_origin(wanted) is Literal:
         return f"one of {', '.join(map(str, get_args(wanted)))}"
     base = _options(wanted)[0]
@@ -186,16 +221,31 @@ def _allowed(wanted: Any) -> str:
     limits = []
     for note in get_args(wanted)[1:] if get_origin(wanted) is Annotated else ():
         limits += [
-            f"{limit} {bound:g}"
-            for bound, limit in ((note.gt, "above"), (note.ge, "of at least"), (note.le, "of at most"))
-            if bound is not None and bound < _BEYOND_SENSE
+            f"{limit} {bound:g}" if bound < _BEYOND_SENSE else f"{limit} {bound:,}"
+            for bound, limit in (
+                (note.gt, "above"),
+                (note.ge, "of at least"),
+                (note.lt, "below"),
+                (note.le, "of at most"),
+            )
+            if bound is not None and (bound < _BEYOND_SENSE or _exceeds(value, bound))
         ]
+        if note.description:
+            return str(note.description)
         if note.min_length:
             word = f"{word} that is not empty"
+        if note.max_length:
+            word = f"{word} and has at most {note.max_length} characters"
+        if note.description:
+            word = f"{word}, {note.description}"
     return " ".join([word, " and ".join(limits)]).strip()
 
 
+def _exceeds(value: Any, bound: float) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and bound < value < float("inf")
+
+
 def _unknown(key: str, name: str, known: Mapping[str, Any], place: str) -> str:
-    near = sorted(known, key=lambda other: (-len(set(other) & set(name)), other))
-    shown = ", ".join(sorted(known)) if len(known) <= 16 else ", ".join(near[:16])
-    return f"{key}: there is no such setting; known here: {shown or 'none'}{place}"
+    listed = sorted(set(known) - NOT_GIVEN)
+    near = did_you_mean(name, listed) if len(listed) > _AT_A_GLANCE else ""
+    return f"{key}: there is no such setting; known here: {', '.join(listed) or 'none'}{near}{place}"

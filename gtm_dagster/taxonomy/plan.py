@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterator
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
@@ -28,7 +29,11 @@ _PYTHON_TYPES: dict[str, tuple[type, ...]] = {
 
 
 class PlanError(ValueError):
-    """The tracking plan cannot be used; the message names the file, the event, the property and the way out."""
+    """The tracking plan cannot be used; each problem names the file, the line, the event, the property and the way out."""
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
 
 
 class PropertySpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
@@ -53,9 +58,9 @@ class PropertySpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 class EventSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
     """One event. `additional: true` lets it carry scalar properties the plan does not declare."""
 
-    description: str
-    stage: Stage
-    owner: str
+    description: str = ""
+    stage: Stage = "operations"
+    owner: str = ""
     properties: dict[str, PropertySpec] = {}
     additional: bool = False
     name: str = ""
@@ -99,57 +104,80 @@ def load_plan(path: Path | None = None) -> Plan:
 
 
 def parse_plan(text: str, where: str = "plan") -> Plan:
-    """The plan written in YAML `text`; `where` names it in errors. Raises PlanError."""
-    from gtm_dagster.taxonomy.plan_yaml import read_yaml  # a third of the import time of a process that only tracks
+    """The plan written in YAML `text`; `where` names it in errors. Raises PlanError with every problem and its line."""
+    # a third of the import time of a process that only tracks
+    from gtm_dagster.taxonomy.plan_yaml import YamlError, line_numbers, read_yaml
 
     try:
         raw = read_yaml(text)
-    except ValueError as error:
-        raise PlanError(f"{where}: {error}") from error
+    except YamlError as error:
+        raise PlanError(*(f"{where} line {line}: {words}" for line, words in error.problems)) from error
+    events = raw.get("events") if isinstance(raw, dict) else None
+    if isinstance(events, dict):  # an event of which nothing is said
+        raw["events"] = {name: {} if event is None else event for name, event in events.items()}
+    found = list(_problems(raw))
     try:
         plan = msgspec.convert(raw, Plan)
     except msgspec.ValidationError as error:
-        raise PlanError(f"{where}: {_error_with_path(raw) or error}") from error
-    events = {name: msgspec.structs.replace(spec, name=name) for name, spec in plan.events.items()}
-    plan = msgspec.structs.replace(plan, events=events)
-    _check(plan, where)
-    return plan
+        from gtm_dagster.taxonomy.misfits import misfits  # for a wrong plan alone
+
+        found = [*misfits(raw, Plan), *found] or [((), str(error))]
+    if found:
+        lines = line_numbers(text)
+        ordered = sorted(dict.fromkeys((_line(lines, path), _subject(path) + words) for path, words in found))
+        raise PlanError(*(f"{where}{f' line {line}' if line else ''}: {words}" for line, words in ordered))
+    named = {name: msgspec.structs.replace(spec, name=name) for name, spec in plan.events.items()}
+    return msgspec.structs.replace(plan, events=named)
 
 
-def _error_with_path(raw: Any) -> str | None:
-    """The conversion error with its event and property; msgspec's own path says `events[...]`."""
-    events = raw.get("events") if isinstance(raw, dict) else None
-    for name, event in events.items() if isinstance(events, dict) else ():
+def _line(lines: dict[tuple[str, ...], int], path: tuple[str, ...]) -> int:
+    """The line of the key at `path`, or of what holds it; 0 for the whole document."""
+    return next((lines[path[:end]] for end in range(len(path), 0, -1) if path[:end] in lines), 0)
+
+
+def _subject(path: tuple[str, ...]) -> str:
+    """`event bought, property total, type: ` of a path."""
+    if path[:1] == ("aliases",) and len(path) > 1:
+        return f"alias {path[1]!r}: "
+    if path[:1] != ("events",) or len(path) == 1:
+        return f"{', '.join(path)}: " if path else ""
+    parts = [f"event {_shown(path[1])}", *path[2:]]
+    if path[2:3] == ("properties",) and len(path) > 3:
+        parts[1:3] = [f"property {_shown(path[3])}"]
+    return ", ".join(parts) + ": "
+
+
+def _shown(name: str) -> str:
+    return name if _NAME.match(name) else repr(name)
+
+
+def _problems(raw: Any) -> Iterator[tuple[tuple[str, ...], str]]:
+    """(path, what is wrong) of all that fits the types of a plan and is no plan all the same."""
+    if not isinstance(raw, dict):
+        return
+    version, events, aliases = raw.get("version"), raw.get("events"), raw.get("aliases")
+    if isinstance(version, str) and not _VERSION.match(version):
+        yield ("version",), f"{version!r} is not MODEL-REVISION-ADDITION, such as 1-0-0"
+    if events in ({}, None) and "events" in raw:
+        yield ("events",), "is empty; declare at least one"
+    events = events if isinstance(events, dict) else {}
+    for alias, target in aliases.items() if isinstance(aliases, dict) else ():
+        if isinstance(target, str) and target not in events:
+            yield ("aliases", str(alias)), f"points to {target!r}, which is not an event of the plan"
+        if alias in events:
+            yield ("aliases", str(alias)), "is also an event; rename one of them"
+    for name, event in events.items():
+        if isinstance(name, str) and not _NAME.match(name):
+            words = "use lower case letters, digits and _, at most 64; an alias maps the name that is sent"
+            yield ("events", name), words
         properties = event.get("properties") if isinstance(event, dict) else None
         for key, rule in properties.items() if isinstance(properties, dict) else ():
             try:
-                msgspec.convert(rule, PropertySpec)
-            except msgspec.ValidationError as error:
-                return f"event {name}, property {key}: {error}"
-        try:
-            msgspec.convert(event, EventSpec)
-        except msgspec.ValidationError as error:
-            return f"event {name}: {error}"
-    return None
-
-
-def _check(plan: Plan, where: str) -> None:
-    if not _VERSION.match(plan.version):
-        raise PlanError(f"{where}: version {plan.version!r} is not MODEL-REVISION-ADDITION, such as 1-0-0")
-    if not plan.events:
-        raise PlanError(f"{where}: events is empty; declare at least one")
-    for alias, target in plan.aliases.items():
-        if target not in plan.events:
-            raise PlanError(f"{where}: alias {alias!r} points to {target!r}, which is not an event of the plan")
-        if alias in plan.events:
-            raise PlanError(f"{where}: alias {alias!r} is also an event; rename one of them")
-    for name, event in plan.events.items():
-        if not _NAME.match(name):
-            raise PlanError(f"{where}: event {name!r}: use lower case letters, digits and _, at most 64")
-        for key, spec in event.properties.items():
-            problem = _problem(key, spec)
+                problem = _problem(str(key), msgspec.convert(rule, PropertySpec))
+            except msgspec.ValidationError:
+                continue  # its misfits say why
             if problem:
-                raise PlanError(f"{where}: event {name}, property {key}: {problem}")
+                yield ("events", str(name), "properties", str(key)), problem
 
 
 def _problem(name: str, spec: PropertySpec) -> str | None:

@@ -14,7 +14,9 @@ def to_markdown(plan: Plan) -> str:
 
 
 def _section(spec: EventSpec, aliases: list[str]) -> list[str]:
-    lines = [f"## {spec.name}", "", spec.description, "", f"Stage: {spec.stage}. Owner: {spec.owner}."]
+    lines = [f"## {spec.name}", "", *([spec.description, ""] if spec.description else []), f"Stage: {spec.stage}."]
+    if spec.owner:
+        lines[-1] += f" Owner: {spec.owner}."
     if aliases:
         lines[-1] += " Also sent as " + ", ".join(f"`{alias}`" for alias in aliases) + "."
     if spec.additional:

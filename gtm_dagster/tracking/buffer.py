@@ -84,6 +84,7 @@ class Buffer:
         self._retry_after_until = 0.0  # the collector's Retry-After; nothing ends it early
         self._unlogged = 0
         self._log_again = 0.0
+        self._suppression_logged = False
 
     def reset_after_fork(self) -> None:
         """Empties the child's copy; the spool stays with the parent."""
@@ -150,10 +151,25 @@ class Buffer:
             for _ in batch:
                 self._under_way.popleft()
             self._finish(len(batch))
-        if answer.quarantined:
-            logger.warning("the collector quarantined %d of %d events", answer.quarantined, len(batch))
+        self._warn(len(batch), answer)
         if not done:
             self._report(f"the collector refused them: {answer.reason}", tuple(event.event_id for event in batch))
+
+    def _warn(self, events: int, answer: Answer) -> None:
+        """Logs what was not kept and why; suppression once, since a visitor's refusal is nobody's mistake."""
+        for count, what, reason in (
+            (answer.quarantined, "quarantined", answer.quarantined_for),
+            (0 if self._suppression_logged else answer.suppressed, "suppressed", answer.suppressed_for),
+        ):
+            if count:
+                logger.warning(
+                    "the collector %s %d of %d events%s",
+                    what,
+                    count,
+                    events,
+                    f"; the first: {reason}" if reason else "",
+                )
+        self._suppression_logged |= answer.suppressed > 0
 
     def put_back(self) -> bool:
         """Queues what is still under way before all others; False when nothing is."""

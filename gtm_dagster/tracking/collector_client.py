@@ -27,7 +27,10 @@ class Verdict(Enum):
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """The collector's answer; `retry_after` in seconds, None when it named no time."""
+    """The collector's answer; `retry_after` in seconds, None when it named no time.
+
+    `quarantined_for` and `suppressed_for` are the first reason for each, empty when the answer names none.
+    """
 
     verdict: Verdict
     reason: str = ""
@@ -36,6 +39,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     duplicates: int = 0
     quarantined: int = 0
     suppressed: int = 0
+    quarantined_for: str = ""
+    suppressed_for: str = ""
 
 
 class _Body(msgspec.Struct):
@@ -43,6 +48,7 @@ class _Body(msgspec.Struct):
     duplicates: int
     quarantined: int
     suppressed: int = 0
+    results: Any = None
 
 
 class Transport:
@@ -132,6 +138,8 @@ def read_answer(status: int, retry_after: str | None, body: bytes) -> Answer:
             duplicates=counts.duplicates,
             quarantined=counts.quarantined,
             suppressed=counts.suppressed,
+            quarantined_for=_first_reason(counts.results, "quarantined") if counts.quarantined else "",
+            suppressed_for=_first_reason(counts.results, "suppressed") if counts.suppressed else "",
         )
     reason = f"{status} {_message(body)}".strip()
     if status == 413:
@@ -142,6 +150,18 @@ def read_answer(status: int, retry_after: str | None, body: bytes) -> Answer:
     if retry_after is not None and retry_after.strip().isascii() and retry_after.strip().isdigit():
         wait = min(int(retry_after.strip()[:9]), MAX_RETRY_AFTER)
     return Answer(verdict=Verdict.LATER, reason=reason, retry_after=wait)
+
+
+def _first_reason(results: Any, status: str) -> str:
+    """`path: message (code)` of the first result of that status, which a collector writes free of personal values."""
+    for result in results if isinstance(results, list) else ():
+        if isinstance(result, dict) and result.get("status") == status:
+            errors = result.get("errors")
+            error = errors[0] if isinstance(errors, list) and errors else None
+            if isinstance(error, dict):
+                place, message, code = (str(error.get(key) or "")[:300] for key in ("path", "message", "code"))
+                return f"{place or 'event'}: {message} ({code})"
+    return ""
 
 
 def _message(body: bytes) -> str:

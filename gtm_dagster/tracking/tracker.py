@@ -13,9 +13,15 @@ from typing import Any, Self
 import msgspec
 
 from gtm_dagster.taxonomy import EventValidator, FieldError, Plan, Rejected, load_plan
+from gtm_dagster.taxonomy.envelope import DEVICE_TYPES, PURPOSES
 from gtm_dagster.tracking.buffer import Buffer, OnDrop, TrackerStats
 from gtm_dagster.tracking.collector_client import Transport, base_url
 from gtm_dagster.tracking.sender import EXIT_TIMEOUT, Sender
+
+_OF_A_VISIT = (
+    "page_url", "referrer", "source", "medium", "campaign", "click_id", "utm_source", "utm_medium", "utm_campaign",
+)  # fmt: skip
+"""Context fields of an event that happened on a page: the collector takes its device type for web."""
 
 
 class InvalidEvent(ValueError):
@@ -41,10 +47,16 @@ class GtmTracker:
     delivered (just before the oldest event that waits), and guards are evaluated no later than that. A close that delivered
     everything forgets the producer; one that crashed or left events behind is missed for 24 h or until it is back.
 
+    `device_type` (web, mobile or api) goes into every context that has none. The default `api` is a backend's: such an
+    event is a fact about a person and never a visit. It is left out where the context names a page, a referrer or a
+    source, and the collector takes that event for web; None always leaves it out. `consent` (analytics, marketing,
+    personalization: bool) goes into every context; what a call says of a purpose wins. Without
+    `consent={"analytics": True}`, here or in the call, a collector that requires consent keeps no event that rests on it.
+
     Call `close()` at the end, or use it as a context manager. At a normal exit what waits is sent for at most
     `EXIT_TIMEOUT` seconds. SIGTERM is not hooked, and processes that end by `os._exit` (children of
     `multiprocessing`) run no exit hooks: both must call `close()`. A forked child starts with an empty queue and its
-    own thread, without spool. ValueError for an endpoint or number out of range.
+    own thread, without spool. ValueError for an endpoint, number, device type or purpose that there is not.
     """
 
     def __init__(
@@ -60,12 +72,16 @@ class GtmTracker:
         plan: Plan | None = None,
         producer: str | None = None,
         on_drop: OnDrop | None = None,
+        device_type: str | None = "api",
+        consent: Mapping[str, bool] | None = None,
     ) -> None:
         for name, value, least in (("batch_size", batch_size, 1), ("retries", retries, 0), ("max_queue", max_queue, 1)):
             if value < least:
                 raise ValueError(f"{name}={value!r} is below {least}")
         if not flush_interval > 0:
             raise ValueError(f"flush_interval={flush_interval!r} must be seconds above 0")
+        self._device_type = _known_device_type(device_type)
+        self._consent = _known_consent(consent)
         self._validator = EventValidator(plan if plan is not None else load_plan())
         url = base_url(endpoint)  # before the spool is opened and locked
         self._buffer = Buffer(
@@ -96,8 +112,9 @@ class GtmTracker:
     ) -> str:
         """Queues one event and returns its id at once; nothing waits for the network.
 
-        `timestamp` is when it happened (aware datetime or RFC 3339 text; now when None). Raises InvalidEvent with
-        every reason when the event breaks the plan, RuntimeError after `close()`.
+        `timestamp` is when it happened (aware datetime or RFC 3339 text; now when None). An id that is empty or a word
+        for nothing (`None`, `undefined`) is absent, so `user_id=user or ""` is fine beside an anonymous id. Raises
+        InvalidEvent with every reason when the event breaks the plan, RuntimeError after `close()`.
         """
         if event_id is None:
             event_id = uuid7()
@@ -110,13 +127,25 @@ class GtmTracker:
             if value is not None:
                 event[field] = value
         event["properties"] = dict(properties or {})
-        if context:
-            event["context"] = dict(context)
+        if whole := self._context(context or {}):
+            event["context"] = whole
         verdict = self._validator.validate(event, live=True)
         if isinstance(verdict, Rejected):
             raise InvalidEvent(event_name, verdict.errors)
         self._buffer.put(event_id, msgspec.json.encode(event), verdict.event.event_us)
         return event_id
+
+    def _context(self, context: Mapping[str, Any]) -> dict[str, Any]:
+        """The context of a call with the tracker's device type and consent where the call says nothing of them."""
+        whole = dict(context)
+        if self._device_type is not None and not whole.get("device_type"):
+            whole.pop("device_type", None)
+            if self._device_type != "api" or not any(whole.get(field) for field in _OF_A_VISIT):
+                whole["device_type"] = self._device_type
+        own = whole.get("consent")
+        if self._consent and (own is None or isinstance(own, Mapping)):
+            whole["consent"] = {**self._consent, **(own or {})}
+        return whole
 
     def identify(self, user_id: str, anonymous_id: str) -> str:
         """Says that the visitor `anonymous_id` is `user_id` (the event `user_identified`); returns the event's id."""
@@ -146,6 +175,21 @@ class GtmTracker:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _known_device_type(device_type: str | None) -> str | None:
+    if device_type is not None and device_type not in DEVICE_TYPES:
+        raise ValueError(f"device_type={device_type!r} is none of {', '.join(DEVICE_TYPES)}")
+    return device_type
+
+
+def _known_consent(consent: Mapping[str, bool] | None) -> dict[str, bool]:
+    for purpose, granted in (consent or {}).items():
+        if purpose not in PURPOSES or not isinstance(granted, bool):
+            raise ValueError(
+                f"consent={{{purpose!r}: {granted!r}}}: a purpose is one of {', '.join(PURPOSES)}, its value a bool"
+            )
+    return dict(consent or {})
 
 
 def uuid7() -> str:

@@ -1,7 +1,7 @@
 """What the working file was built with, and what a change of it means.
 
 A table's fingerprint is what decides its content: its columns, the settings it reads, the code and statements of its
-step; for staging also the tracking plan, its rules and the channel rules. A table whose fingerprint changed is built
+step; for staging also the tracking plan, its rules, the channel rules with their lists and the public suffix list. A table whose fingerprint changed is built
 whole, and so is everything that reads it; a change of staging reads all landing files again.
 """
 
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import msgspec
 
+from gtm_dagster.channels.sites import suffixes_digest
 from gtm_dagster.warehouse import source_code
 from gtm_dagster.warehouse.affected import rebuild
 from gtm_dagster.warehouse.build_context import BuildContext
@@ -56,6 +57,7 @@ def fingerprints(settings: Settings, plan: Plan) -> Fingerprints:
         "plan": f"{plan.version} ({plan.fingerprint[:12]})",
         "staging rules": _digest(*_STAGING_CODE[:1]),
         "channels": _digest(*_STAGING_CODE[1:]),
+        "public suffix list": suffixes_digest(),
     }
     return found
 

@@ -80,10 +80,10 @@ def _copy_staged(
 def _add_landed(con: duckdb.DuckDBPyConnection, files: list[LandingFile], columns: str) -> None:
     for file in files:
         present = set(pq.read_schema(file.path).names)
-        chosen = ", ".join(name if name in present else f"NULL AS {name}" for name in columns.split(", "))
+        selected = ", ".join(name if name in present else f"NULL AS {name}" for name in columns.split(", "))
         path = str(file.path).replace("'", "''")
         con.execute(
-            f"""INSERT INTO quarantine SELECT {chosen}, $1, make_timestamp(received_us)
+            f"""INSERT INTO quarantine SELECT {selected}, $1, make_timestamp(received_us)
             FROM read_parquet('{path}', hive_partitioning = false) WHERE verdict = 'quarantined'""",
             [file.key],
         )

@@ -36,7 +36,9 @@ def query(settings: Settings, sql: str, *, work: bool = False) -> tuple[list[str
     """
     path = settings.warehouse_path if work else settings.serving_path
     if not path.exists():
-        raise QueryError(f"{path} is not there yet: run `gtm refresh` first (or `gtm demo` for sample data)")
+        raise QueryError(
+            f"{path} is not there yet: run `gtm refresh` first (sample data: `gtm demo`, then `gtm query --demo`)"
+        )
     lock = WarehouseLock(settings.state_dir).hold("gtm query --work", WORK_WAIT_SECONDS) if work else nullcontext()
     try:
         with lock, opened(path, settings, read_only=True) as con:

@@ -23,7 +23,7 @@ _ROOMS = (
     "gtm_dagster.warehouse.staging",
 )  # fmt: skip
 """Code outside of these moves rows and does not decide what they hold."""
-_DATA = {"gtm_dagster.channels.sources": ("sources.yaml",)}
+_DATA = {"gtm_dagster.channels.sources": ("returns.yaml", "sources.yaml", "workspaces.yaml")}
 """Data files that decide content. The tracking plan is not among them: its own fingerprint is compared."""
 
 

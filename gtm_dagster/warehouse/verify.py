@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import duckdb
 import msgspec
 
+from gtm_dagster.taxonomy.settings_for_plan import settings_for_plan
 from gtm_dagster.warehouse.build import build_all
 from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.engine import connect, opened
@@ -91,8 +92,9 @@ def _digest(con: duckdb.DuckDBPyConnection, query: str) -> tuple[int, ...]:
 def verify(settings: Settings, plan: Plan) -> VerifyResult:
     """Rebuild the batches the warehouse has staged, beside it, and compare; the caller holds the writer's lock.
 
-    A batch that landed since belongs to neither side.
+    A batch that landed since belongs to neither side. Raises SettingsError for a name that the plan does not have.
     """
+    settings = settings_for_plan(settings, plan)
     with tempfile.TemporaryDirectory(prefix="gtm-verify-", dir=settings.state_dir) as folder:
         beside = msgspec.structs.replace(settings, state_dir=Path(folder))
         Landing(settings.landing_dir).lend(beside.landing_dir, *_staged(settings))

@@ -53,6 +53,13 @@ def gtm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         (["simulate", "--events", "0"], "Invalid value for '--events'"),
         (["simulate", "--events", "10", "--format", "xml"], "form: 'xml' is not known; choose parquet or ndjson"),
         (["plan", "export", "--format", "xml"], "--format: 'xml' is not known; choose jsonschema or markdown"),
+        (["attribute", "nope.csv", "--model", "best"], "'best' is not an attribution model"),
+        (["attribute", "nope.csv", "--model", "time_decay"], "time_decay needs to know how old each touch is"),
+        (["attribute", "nope.csv", "--model", "linear", "--separator", ""], "separator: an empty text"),
+        (
+            ["guard", "backtest", "--flag", "a", "--conversion", "payment_complete"],
+            "--conversion: 'payment_complete' is not an event of plan 1-0-1 (the packaged plan); did you mean payment_completed",
+        ),
         (["privacy", "pseudonym", ""], "an empty value has no pseudonym"),
         (["--config", "missing.toml", "doctor"], "missing.toml: there is no such settings file"),
     ],
@@ -71,7 +78,6 @@ def test_wrong_usage_is_exit_code_2_and_one_line(gtm: Gtm, arguments: list[str],
         (["query", "SELECT 1"], "serving.duckdb is not there yet: run `gtm refresh` first"),
         (["quarantine", "list"], "run `gtm refresh` first"),
         (["attribute", "nope.csv", "--model", "linear"], "nope.csv: no such file"),
-        (["attribute", "nope.csv", "--model", "best"], "'best' is not an attribution model"),
         (["plan", "check", "nope.yaml"], "nope.yaml"),
         (["import", "nope.csv"], "nope.csv"),
         (["doctor", "--verify"], None),
@@ -191,6 +197,7 @@ def test_simulate_import_refresh_query(gtm: Gtm) -> None:
 
     judged = gtm("plan", "check", "--json")
     assert (judged.code, judged.document["stored_events"] > 1900, judged.document["rejected"]) == (0, True, 0)
+    assert judged.document["compared_with"].endswith("(gtm refresh)")
     health = gtm("doctor", "--verify", "--json")
     assert health.code == 0, health.out
 

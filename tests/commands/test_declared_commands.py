@@ -13,10 +13,12 @@ from pkgutil import iter_modules
 import pytest
 
 from gtm_dagster import cli, commands
-from gtm_dagster.cli import declared, run
+from gtm_dagster.cli import run
+from gtm_dagster.commands import application
+from gtm_dagster.commands.application import declared
 from gtm_dagster.commands.command import Command, Group
 
-SHARED = {"children", "command", "doctor_chaos", "guard_options", "health", "output"}
+SHARED = {"application", "children", "command", "doctor_chaos", "extras", "guard_options", "health", "output"}
 """Modules that several commands, or one large command, are written with."""
 HEAVY = {"dagster", "duckdb", "matplotlib", "msgspec", "numpy", "pandas", "pandera", "pyarrow", "rich", "sqlalchemy"}
 GREET = '''
@@ -64,11 +66,12 @@ def test_a_command_is_declared_once() -> None:
 
 
 def test_the_command_line_names_no_command() -> None:
-    tree = ast.parse(Path(cli.__file__).read_text())
-    imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    assert {name for name in imported if name and name.startswith("gtm_dagster.commands.")} == {
-        "gtm_dagster.commands.command",
-        "gtm_dagster.commands.output",
+    imported = set()
+    for module in (cli, application):
+        tree = ast.parse(Path(module.__file__ or "").read_text())
+        imported |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
+    assert {name for name in imported if name.startswith("gtm_dagster.commands.")} == {
+        f"gtm_dagster.commands.{name}" for name in ("application", "command", "extras", "output")
     }
 
 

@@ -7,9 +7,10 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from gtm_dagster.demo.live import DemoError, live_rows
-from gtm_dagster.demo.run import WINDOWS, Memory, OtherDemoError, demo_settings, make_traffic, remember, save
-from gtm_dagster.settings import Attribution, Settings, Window
+from gtm_dagster.demo.deployment import DemoError, OtherDataError
+from gtm_dagster.demo.live import live_rows
+from gtm_dagster.demo.run import Memory, make_traffic, remember, save
+from gtm_dagster.settings import Settings
 
 
 class Silent:
@@ -35,7 +36,7 @@ def test_what_was_sent_is_remembered(tmp_path):
 
 def test_another_demo_is_refused_with_the_way_out(tmp_path):
     remember(tmp_path, 500, 30, 7)
-    with pytest.raises(OtherDemoError, match="holds a demo of 500 events, 30 days, seed 7; asked for 500, 30, 8"):
+    with pytest.raises(OtherDataError, match="holds a demo of 500 events, 30 days, seed 7; asked for 500, 30, 8"):
         remember(tmp_path, 500, 30, 8)
 
 
@@ -43,12 +44,6 @@ def test_a_file_that_is_not_ours_is_named(tmp_path):
     (tmp_path / "demo.json").write_text("[]")
     with pytest.raises(DemoError, match=r"demo\.json: is not a demo's memory"):
         remember(tmp_path, 500, 30, 7)
-
-
-def test_a_deployments_own_windows_stay():
-    chosen = Settings(attribution=Attribution(windows=(Window("linear", 24.0),)))
-    assert demo_settings(chosen) is chosen
-    assert demo_settings(Settings()).attribution.windows == WINDOWS
 
 
 @pytest.mark.parametrize(("events", "live"), [(60_000, 2_000), (500, 50), (5, 0)])

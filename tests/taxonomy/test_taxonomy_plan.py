@@ -138,3 +138,64 @@ def test_plan_is_frozen():
     with pytest.raises(AttributeError):
         load_plan().version = "9-9-9"
     assert msgspec.json.encode(load_plan())
+
+
+def test_every_problem_of_a_plan_comes_at_once_with_its_line():
+    text = """\
+version: 1
+aliases:
+  Order: order
+  bought: seen
+events:
+  bought:
+    stag: revenue
+    properties:
+      total: {type: strng}
+      low: {type: string, minimum: 3}
+      Name: {type: string}
+      label: {typ: string}
+  Paid: {owner: 3, stage: magic}
+  seen:
+"""
+    with pytest.raises(PlanError) as error:
+        parse_plan(text, "plan.yaml")
+    found = [line.removeprefix("plan.yaml line ").partition(": ") for line in error.value.problems]
+    assert [(place, words) for place, _, words in found] == [
+        ("1", "version: 1 is not a text (quote it)"),
+        ("3", "alias 'Order': points to 'order', which is not an event of the plan"),
+        ("4", "alias 'bought': is also an event; rename one of them"),
+        ("7", "event bought, stag: there is no such key; known here: description, stage, owner, properties, additional, name; did you mean stage?"),
+        ("9", "event bought, property total, type: 'strng' is not one of string, number, integer, boolean"),
+        ("10", "event bought, property low: minimum and maximum need a number, type is string"),
+        ("11", "event bought, property 'Name': use lower case letters, digits and _ for the name, at most 64"),
+        ("12", "event bought, property label, typ: there is no such key; known here: type, required, allowed, minimum, maximum, max_length, pattern, privacy, description; did you mean type?"),
+        ("12", "event bought, property label: type is missing"),
+        ("13", "event 'Paid', owner: 3 is not a text (quote it)"),
+        ("13", "event 'Paid', stage: 'magic' is not one of acquisition, activation, retention, revenue, operations"),
+        ("13", "event 'Paid': use lower case letters, digits and _, at most 64; an alias maps the name that is sent"),
+    ]  # fmt: skip
+    assert str(error.value).splitlines() == list(error.value.problems)
+
+
+@pytest.mark.parametrize(
+    ("text", "problems"),
+    [
+        ("version: 1-0-0\nevents:\n  a: {}\n  a: {}\n  b: {}\n  b: {}", ["p line 4: 'a' is declared twice; keep one", "p line 6: 'b' is declared twice; keep one"]),
+        ("version: 1-0-0\nevents:\n  a: {b", ["p line 3: not YAML (did not find expected ',' or '}')"]),
+        ("events: {a: {}}", ["p: version is missing"]),
+        ("- a", ["p: ['a'] is not a mapping"]),
+        ("", ["p: None is not a mapping"]),
+        ("version: 2026-01-01\nevents: [a]", ["p line 1: version: datetime.date(2026, 1, 1) is not a text (quote it)", "p line 2: events: ['a'] is not a mapping of names"]),
+        ("version: 1-0-0\nevents:\n  a:\n    properties:\n      1: {type: string}", ["p line 5: event a, property '1': the name 1 is not a text; quote it", "p line 5: event a, property '1': use lower case letters, digits and _ for the name, at most 64"]),
+    ],
+)  # fmt: skip
+def test_what_is_no_plan_at_all_is_named_too(text, problems):
+    with pytest.raises(PlanError) as error:
+        parse_plan(text, "p")
+    assert list(error.value.problems) == problems
+
+
+def test_description_stage_and_owner_may_be_left_out():
+    plan = parse_plan("version: 1-0-0\nevents:\n  seen:\n  bought: {properties: {total: {type: number}}}\n")
+    assert (plan.events["seen"].description, plan.events["seen"].stage, plan.events["seen"].owner) == ("", "operations", "")  # fmt: skip
+    assert "## seen\n\nStage: operations.\n" in to_markdown(plan)

@@ -6,6 +6,7 @@ import socket
 import uuid
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 
 from gtm_dagster.tracking import GtmTracker, InvalidEvent, TrackerStats
@@ -52,6 +53,7 @@ def test_the_event_as_sent(recorder, make):
         "event_id": event_id, "event_name": "payment_completed", "timestamp": "2026-03-01T12:00:00Z", "user_id": "u1",
         "session_id": "s1", "properties": {"amount": 10.5, "currency": "EUR"}, "context": {"source": "x"},
     }  # fmt: skip
+    assert second["context"] == third["context"] == {"device_type": "api"}
     assert own == second["event_id"] == "mine"
     assert (third["event_name"], third["user_id"], third["anonymous_id"]) == ("user_identified", "u1", "a1")
     assert third["timestamp"].endswith("Z")
@@ -75,6 +77,94 @@ def test_an_invalid_event_raises_with_every_reason_and_is_not_queued(make):
         with pytest.raises(InvalidEvent):
             tracker.track(**wrong)
     assert tracker.stats() == TrackerStats()
+
+
+@pytest.mark.parametrize(
+    ("device_type", "context", "expected"),
+    [
+        pytest.param("api", {}, "api", id="a backend says nothing"),
+        pytest.param("api", {"locale": "de", "page_url": ""}, "api", id="nothing of a visit"),
+        pytest.param("api", {"device_type": "web"}, "web", id="the call wins"),
+        pytest.param("api", {"device_type": None}, "api", id="the call names none"),
+        pytest.param("api", {"page_url": "https://a.example/"}, None, id="a page: the collector decides"),
+        pytest.param("api", {"source": "google"}, None, id="a source: the collector decides"),
+        pytest.param("api", {"device_type": "api", "source": "google"}, "api", id="a source and a device type"),
+        pytest.param("mobile", {"page_url": "https://a.example/"}, "mobile", id="an app's backend"),
+        pytest.param("web", {}, "web", id="a web application"),
+        pytest.param(None, {}, None, id="none wanted"),
+    ],
+)
+def test_the_device_type_of_a_tracker(recorder, make, device_type, context, expected):
+    tracker = make(device_type=device_type)
+    before = dict(context)
+    tracker.track("page_viewed", anonymous_id="a", context=context)
+    assert tracker.flush(5)
+    assert recorder.batches()[0].body[0].get("context", {}).get("device_type") == expected
+    assert context == before
+
+
+@pytest.mark.parametrize(
+    ("default", "own", "expected"),
+    [
+        pytest.param({"analytics": True}, None, {"analytics": True}, id="the tracker's"),
+        pytest.param(None, {"analytics": True}, {"analytics": True}, id="the call's"),
+        pytest.param({"analytics": True}, {"analytics": False}, {"analytics": False}, id="a refusal wins"),
+        pytest.param(
+            {"analytics": True, "marketing": True}, {"marketing": False}, {"analytics": True, "marketing": False},
+            id="purpose by purpose",
+        ),
+        pytest.param(None, None, None, id="nothing"),
+    ],
+)  # fmt: skip
+def test_the_consent_of_a_tracker(recorder, make, default, own, expected):
+    tracker = make(consent=default)
+    tracker.track("page_viewed", anonymous_id="a", context=None if own is None else {"consent": own})
+    assert tracker.flush(5)
+    assert recorder.batches()[0].body[0]["context"].get("consent") == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"device_type": "server"}, "device_type='server' is none of web, mobile, api"),
+        ({"consent": {"analytic": True}}, "'analytic': True"),
+        ({"consent": {"analytics": "yes"}}, "'analytics': 'yes'"),
+    ],
+)
+def test_a_device_type_or_purpose_that_there_is_not_is_refused(make, options, message):
+    with pytest.raises(ValueError, match=message):
+        make(**options)
+
+
+def test_the_log_says_why_events_were_not_kept(recorder, make, caplog):
+    suppressed = {
+        "status": "suppressed",
+        "errors": [{"path": "context.consent", "code": "no_consent", "message": "say so"}],
+    }
+    unknown = {
+        "status": "quarantined",
+        "errors": [{"path": "event_name", "code": "unknown_event", "message": "bought is new"}],
+    }
+    tracker = make()
+    for _ in range(2):
+        recorder.answer(
+            200,
+            body={"accepted": 0, "duplicates": 0, "quarantined": 1, "suppressed": 1, "results": [suppressed, unknown]},
+        )
+        send(tracker, 2)
+        assert tracker.flush(5)
+    assert [record.message for record in caplog.records] == [
+        "the collector quarantined 1 of 2 events; the first: event_name: bought is new (unknown_event)",
+        "the collector suppressed 1 of 2 events; the first: context.consent: say so (no_consent)",
+        "the collector quarantined 1 of 2 events; the first: event_name: bought is new (unknown_event)",
+    ], "suppression is said once"
+
+
+@pytest.mark.parametrize("results", [None, {}, [None], [{"status": "quarantined", "errors": None}]])
+def test_an_answer_without_reasons_is_an_answer(results):
+    body = {"accepted": 0, "duplicates": 0, "quarantined": 1, "suppressed": 0, "results": results}
+    answer = read_answer(200, None, msgspec.json.encode(body))
+    assert (answer.verdict, answer.quarantined, answer.quarantined_for) == (Verdict.DONE, 1, "")
 
 
 def test_ids_are_version_7_unique_and_in_order_of_time():

@@ -96,8 +96,16 @@ CHANGES = [
         "channels", {"channels": [["Display"], ["Display"]]}, id="a channel rule in code",
     ),
     pytest.param(
-        "channels/sources.yaml", "  naver: [naver.com]", "  naver: [naver.com, acme]",
+        "channels/sources.yaml", "  naver: [naver.com,", "  naver: [acme, naver.com,",
         "channels", {"channels": [["Organic Search"], ["Organic Search"]]}, id="the list of sources",
+    ),
+    pytest.param(
+        "channels/workspaces.yaml", "  - console.aws.amazon.com", "  - console.aws.amazon.com\n  - acme.example",
+        "channels", {"channels": [["Unassigned"], ["Unassigned"]]}, id="the list of work pages",
+    ),
+    pytest.param(
+        "channels/returns.yaml", "  auth0: [", "  auth0: [acme.example, ",
+        "channels", {"channels": [["Unassigned"], ["Unassigned"]]}, id="the list of pages that send back",
     ),
     pytest.param(
         "warehouse/sql/core/touchpoints.sql", "s.start_us <= c.conversion_us", "s.start_us < c.conversion_us",

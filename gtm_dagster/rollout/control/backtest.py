@@ -15,7 +15,10 @@ from gtm_dagster.rollout.guard.rule import Rule
 
 @dataclass(frozen=True, eq=False)
 class Backtest:
-    """The verdict on a past. `estimate`: relative drop when it was decided, else at the end; times microseconds UTC."""
+    """The verdict on a past. `estimate`: relative drop when it was decided, else at the end; times microseconds UTC.
+
+    `conversions`: conversion events seen; `linked`: those of exposed units, of which `*_converted` came in time.
+    """
 
     would_roll_back: bool
     decided_us: int | None
@@ -28,6 +31,8 @@ class Backtest:
     treated_converted: int
     first_us: int
     last_us: int
+    conversions: int
+    linked: int
     reason: str
     trace: Trace
 
@@ -58,6 +63,8 @@ def backtest(past: PastCounts, rule: Rule, progress: Progress | None = None) -> 
         treated_converted=int(converted[1]),
         first_us=past.first_us,
         last_us=past.last_us,
+        conversions=past.conversions,
+        linked=past.linked,
         reason=_reason(trace, rule, decided, peak, exposed.tolist()),
         trace=trace,
     )

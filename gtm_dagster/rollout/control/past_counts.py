@@ -29,11 +29,16 @@ class BacktestError(Exception):
 
 @dataclass(frozen=True, eq=False)
 class PastCounts:
-    """The counts of a flag's past, and the times of the first and last event they were taken from."""
+    """The counts of a flag's past, and the times of the first and last event they were taken from.
+
+    `conversions`: conversion events between the bounds, whoever they belong to; `linked`: those of exposed units.
+    """
 
     counts: Counts
     first_us: int
     last_us: int
+    conversions: int
+    linked: int
 
 
 def read_past_counts(
@@ -71,6 +76,7 @@ def read_past_counts(
     converted = events.filter(pc.equal(events.column("event_name"), conversion))
     units = pa.array(sorted({unit for unit, _, _ in exposures}), pa.string())
     conversions = [each for name in ("user_id", "anonymous_id") for each in _of_units(converted, name, units)]
+    linked = pc.or_kleene(*(pc.is_in(converted.column(name), value_set=units) for name in ("user_id", "anonymous_id")))
     times = [us for _, _, us in exposures]
     first_us, last_us = min(times), max(max(times), max((us for _, us in conversions), default=0))
     if last_us - first_us > LONGEST_DAYS * 86_400_000_000:
@@ -79,7 +85,7 @@ def read_past_counts(
             f"{flag}: its events lie {days:,.0f} days apart, at most {LONGEST_DAYS} are evaluated at once; give --since and --until"
         )
     counts = count_units(exposures, conversions, round(window_minutes * 60_000_000), last_us)
-    return PastCounts(counts, first_us, last_us)
+    return PastCounts(counts, first_us, last_us, converted.num_rows, pc.sum(linked).as_py() or 0)
 
 
 def _tables(settings: Settings, progress: Progress | None) -> Iterator[pa.Table]:

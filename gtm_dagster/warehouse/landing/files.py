@@ -22,7 +22,7 @@ from gtm_dagster.storage.atomic_write import Drafts
 from gtm_dagster.storage.file_lock import FileLock
 from gtm_dagster.warehouse.landing.day_files import DAY_US as DAY_US
 from gtm_dagster.warehouse.landing.day_files import DayFiles
-from gtm_dagster.warehouse.landing.known_ids import known_ids
+from gtm_dagster.warehouse.landing.landed_ids import known_ids
 from gtm_dagster.warehouse.landing.manifests import (
     ImportNotes,
     LogRange,

@@ -12,6 +12,11 @@ TABLE = Table(
         SOURCE_KEY,
         Column("touch_rank", "INTEGER", "1: named by the event, 2: its referrer; NULL: direct"),
         *SOURCE_COLUMNS,
+        Column(
+            "rule",
+            "VARCHAR",
+            "What decided it, such as utm, click_id:gclid or referrer:search:google (docs/channels.md)",
+        ),
     ),
     reads=("staging.events",),
 )

@@ -19,9 +19,8 @@ def create(con: duckdb.DuckDBPyConnection) -> None:
         # Where a table of an older layout stands in place of a view, it is about to be dropped or refused.
         if table.name not in there:
             con.execute(table.ddl)
-    con.execute(
-        "INSERT INTO core.sources SELECT 0, NULL, 'direct', '(none)', NULL, 'Direct' WHERE NOT EXISTS (SELECT 1 FROM core.sources)"
-    )
+    if not con.execute("SELECT 1 FROM core.sources LIMIT 1").fetchall():  # one of an older layout has it
+        con.execute("INSERT INTO core.sources VALUES (0, NULL, 'direct', '(none)', NULL, 'Direct', 'none')")
 
 
 def _there(con: duckdb.DuckDBPyConnection) -> set[str]:

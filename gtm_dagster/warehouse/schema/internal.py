@@ -94,16 +94,6 @@ TABLES = (
         ("first_channel", "VARCHAR", "Channel of the first session"),
     ),
     _internal(
-        "source_inputs",
-        "Which row of core.sources each combination of inputs has.",
-        ("source", "VARCHAR", "As the event names it"),
-        ("medium", "VARCHAR", "As the event names it"),
-        ("campaign", "VARCHAR", "As the event names it"),
-        ("referrer_host", "VARCHAR", "Host of an outside referrer"),
-        ("click_kind", "VARCHAR", "Kind of click id"),
-        ("source_key", "INTEGER", "Row of core.sources"),
-    ),
-    _internal(
         "events",
         "The clean events with ids as numbers; staging.events gives the ids back.",
         ("write_key", "VARCHAR", "Name of the source; event ids are unique within it"),

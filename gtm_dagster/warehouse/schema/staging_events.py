@@ -12,7 +12,7 @@ from gtm_dagster.warehouse.statements import text
 
 
 def _settings(settings: Settings) -> Mapping[str, object]:
-    return {"report_timezone": settings.report_timezone}
+    return {"report_timezone": settings.report_timezone, "own_hosts": sorted(set(settings.own_hosts))}
 
 
 TABLE = Table(

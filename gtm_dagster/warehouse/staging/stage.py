@@ -154,7 +154,7 @@ def _stage_files(
     view_landed(con, files)
     name_files(con, files)
     _apply_verdicts(con, judge(con, ctx.plan, "landed", ctx.full))
-    add_sources(con)
+    add_sources(con, ctx.settings.own_hosts)
     number_ids(con)
     con.execute(f"INSERT INTO staging.quarantine {fragment('new_quarantine')}")
     conflicts = append_events(con, ctx, first)
@@ -175,8 +175,8 @@ def _stage_files(
     lost = con.execute("SELECT coalesce(sum(n), 0)::BIGINT FROM batch_duplicates").fetchall()[0][0]
     drop_views(con, "new_events", "source_inputs", "batch", "landed")
     drop_tables(
-        con, "click_kinds", "refused", "copies", "losers", "duplicates_of_events", "batch_duplicates", "batch_ids", "touched_days",
-        "batch_files", "read_days",
+        con, "batch_sources", "listed_origins", "click_kinds", "refused", "copies", "losers", "duplicates_of_events",
+        "batch_duplicates", "batch_ids", "touched_days", "batch_files", "read_days",
     )  # fmt: skip
     if progress:
         progress(total, total)

@@ -1,12 +1,8 @@
--- What a source is read from, for each accepted row of the batch. A referrer of the page's own site is navigation, not a
--- source; a click id counts by its kind alone.
-WITH hosts AS (
-  SELECT b.*,
-    CASE WHEN b.referrer IS NOT NULL THEN nullif(lower(regexp_extract(b.referrer, '^(?:[A-Za-z][A-Za-z0-9+.-]*://)?(?:www[.])?([^/?#:]+)', 1)), '') END AS named_host,
-    CASE WHEN b.referrer IS NOT NULL THEN nullif(lower(regexp_extract(b.page_url, '^(?:[A-Za-z][A-Za-z0-9+.-]*://)?(?:www[.])?([^/?#:]+)', 1)), '') END AS own_host
-  FROM batch b
-  WHERE b.verdict = 'accepted')
-SELECT h.* EXCLUDE (named_host, own_host),
-  CASE WHEN named_host = own_host OR ends_with(named_host, '.' || own_host) OR ends_with(own_host, '.' || named_host) THEN NULL ELSE named_host END AS referrer_host,
+-- What a source is read from, for each accepted row of the batch, cut to what can decide: of a page and of most referrers the
+-- text up to the end of the host and the sign behind it, of a click id that names its kind the name.
+SELECT b.*,
+  CASE WHEN $path_decides THEN b.referrer ELSE regexp_extract(b.referrer, '$origin') END AS referrer_text,
+  CASE WHEN b.referrer IS NOT NULL THEN regexp_extract(b.page_url, '$origin') END AS page_origin,
   $click_kind
-FROM hosts h $click_kinds
+FROM batch b $joins
+WHERE b.verdict = 'accepted'

@@ -1,0 +1,157 @@
+"""What a collected event costs: a real `gtm collect` on loopback, senders in a process of their own.
+
+`python -m benchmarks.collector --events 40000 --rounds 5`: events that are durable for each CPU second of the server's
+process (user and system time of all its threads), as the median of the rounds, and the latency of requests at half of that
+many events a second. Beside it, behind the same HTTP server and for the same bodies: the limit (the JSON is decoded and
+nothing is kept) and a plain table (one row an event, one durable commit a request). `--checkout DIR` measures the collector
+of another checkout with the senders of this one. Wall seconds are those of a machine that the senders use too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median, quantiles
+
+import msgspec
+
+from benchmarks.http_load import Sent
+from benchmarks.measuring import machine
+
+_ROOT = Path(__file__).parents[1]
+_TICKS = os.sysconf("SC_CLK_TCK")
+_COLLECT = ("-m", "gtm_dagster.cli", "collect", "--host", "127.0.0.1", "--port", "0")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A server to measure: what its row is called, and the arguments of the Python that runs it."""
+
+    title: str
+    arguments: tuple[str, ...]
+    checkout: Path = _ROOT
+
+
+@dataclass(frozen=True)
+class Result:
+    """Events for each CPU second and each second of wall (medians of the rounds), milliseconds at `rate` events a second."""
+
+    title: str
+    by_cpu: float
+    spread: tuple[float, float]
+    by_wall: float
+    rate: float
+    p50: float
+    p99: float
+
+
+def cpu_of(pid: int) -> float:
+    """User and system seconds of a process, all its threads."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+@contextmanager
+def serving(subject: Subject) -> Iterator[tuple[int, str]]:
+    """The server's process id and address, on a state directory of its own."""
+    with tempfile.TemporaryDirectory(prefix="gtm-bench-") as folder:
+        environ = {**os.environ, "GTM_STATE_DIR": folder, "PYTHONPATH": str(subject.checkout)}
+        server = subprocess.Popen(
+            [sys.executable, *subject.arguments], env=environ, cwd=subject.checkout, stderr=subprocess.PIPE, text=True
+        )
+        try:
+            assert server.stderr is not None
+            line = server.stderr.readline()
+            found = re.search(r"http://\S+", line)
+            if found is None:
+                raise RuntimeError(f"{subject.title} did not start: {line}{server.stderr.read()}")
+            yield server.pid, found.group()
+        finally:
+            server.terminate()
+            server.communicate(timeout=60)
+
+
+def sent(pid: int, url: str, arguments: list[str]) -> tuple[Sent, float]:
+    """What the senders saw, and the CPU seconds the server spent meanwhile."""
+    sender = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.http_load", url, *arguments],
+        cwd=_ROOT, env={**os.environ, "PYTHONPATH": str(_ROOT)}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert sender.stdin is not None
+    assert sender.stdout is not None
+    if sender.stdout.readline().strip() != "ready":
+        raise RuntimeError("the senders did not start")
+    before = cpu_of(pid)
+    sender.stdin.write("\n")
+    sender.stdin.flush()
+    text = sender.stdout.readline()
+    used = cpu_of(pid) - before
+    sender.wait(timeout=60)
+    return msgspec.json.decode(text, type=Sent), used
+
+
+def measured(subject: Subject, events: int, rounds: int, batch: int) -> Result:
+    """One round to warm up, `rounds` as fast as they are answered, one at half of the events for each CPU second."""
+    by_cpu, by_wall = [], []
+    shape = ["--events", str(events), "--batch", str(batch)]
+    with serving(subject) as (pid, url):
+        for number in range(rounds + 1):
+            each, used = sent(pid, url, [*shape, "--seed", str(number)])
+            durable = each.statuses["accepted"] + each.statuses["quarantined"]
+            if each.failures or durable != events:
+                raise RuntimeError(
+                    f"{subject.title}: {each.failures} requests failed, {each.statuses} of {events} events"
+                )
+            if number:
+                by_cpu.append(events / used)
+                by_wall.append(events / each.wall)
+        rate = median(by_cpu) / 2
+        each, _ = sent(pid, url, [*shape, "--seed", str(rounds + 1), "--rate", str(rate), "--connections", "64"])
+    cuts = quantiles(each.latencies, n=100)
+    return Result(subject.title, median(by_cpu), (min(by_cpu), max(by_cpu)), median(by_wall), rate, cuts[49], cuts[98])
+
+
+def report(results: list[Result]) -> str:
+    """The results as a Markdown table."""
+    lines = [
+        "| server | events per CPU s | lowest to highest | events per s of wall | at a rate of | p50 ms | p99 ms |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    for each in results:
+        lines.append(
+            f"| {each.title} | {each.by_cpu:,.0f} | {each.spread[0]:,.0f} to {each.spread[1]:,.0f} | {each.by_wall:,.0f} "
+            f"| {each.rate:,.0f} | {each.p50:.1f} | {each.p99:.1f} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure and print."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--events", type=int, default=40_000, help="a round")
+    options.add_argument("--rounds", type=int, default=5)
+    options.add_argument("--batch", type=int, default=50, help="events a request")
+    options.add_argument("--checkout", type=Path, help="also measure the collector of this checkout")
+    options.add_argument("--alone", action="store_true", help="only the collector")
+    given = options.parse_args()
+    subjects = [Subject("`gtm collect`", _COLLECT)]
+    if given.checkout:
+        subjects.append(Subject(f"`gtm collect` of {given.checkout}", _COLLECT, given.checkout))
+    if not given.alone:
+        apps = ("-m", "benchmarks.bare_collectors")
+        subjects.append(Subject("limit: JSON decoded, nothing kept", (*apps, "decoding")))
+        subjects.append(Subject("plain table: a row an event, a commit a request", (*apps, "plain_table")))
+    print(machine(("granian", "msgspec")) + "\n", flush=True)
+    print(report([measured(subject, given.events, given.rounds, given.batch) for subject in subjects]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,127 @@
+"""Which events the log has accepted: the key of each id and a digest of its content, for `dedup_days`.
+
+A whole group is looked up in one statement and remembered in one. The key of a UUIDv7 begins with its time, so that ids
+that are made now lie side by side: with hashes alone each event dirtied two pages of 4 KB somewhere in the table, and with
+5 M ids in it that cost five times as much as here. Up to migration 0003 ids lay in `dedup`, keyed by hash; it is only read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from datetime import date
+from operator import attrgetter
+
+import msgspec
+from msgspec.structs import astuple
+
+from gtm_dagster.admission.record import DEFAULTS, LANDING_COLUMNS, Record
+from gtm_dagster.eventlog.frames import FORMAT_1_COLUMNS
+
+_COLUMNS = [name for name, _ in LANDING_COLUMNS]
+_SENT = slice(_COLUMNS.index("user_id"), _COLUMNS.index("consent") + 1)
+"""The columns with what the sender says of an event, but for its name and time."""
+_LATER = [name for name in _COLUMNS if name not in (*FORMAT_1_COLUMNS, "rules")]
+"""Columns that came after 0.1.0; `rules` says which rules admitted an event, not what was sent."""
+_sent_hashed = attrgetter(
+    *(name for name in FORMAT_1_COLUMNS if name not in ("received_us", "plan_version", "raw", "sealed", "row_no"))
+)
+_encode = msgspec.msgpack.Encoder().encode
+_blake2b = hashlib.blake2b
+
+_UNSENT = bytes(4)
+_DAY_US = 86_400_000_000
+_KEY, _CONTENT = 18, 8
+"""Bytes of a key, of which six are the time of a UUIDv7, and of a digest."""
+_SLOTS = """WITH RECURSIVE slot(at) AS (VALUES (1) UNION ALL SELECT at + {size} FROM slot WHERE at + {size} <= length(?1)) """
+_LOOK_UP = _SLOTS + "SELECT id_key, content FROM slot CROSS JOIN {table} ON id_key = substr(?1, at, {size})"
+_FIND = _LOOK_UP.format(table="known_ids", size=_KEY)
+_FIND_HASHED = _LOOK_UP.format(table="dedup", size=16)
+_REMEMBER = _SLOTS.format(size=_KEY + _CONTENT) + (
+    f"INSERT INTO known_ids SELECT substr(?1, at, {_KEY}), substr(?1, at + {_KEY}, {_CONTENT}), ?2 FROM slot"
+)
+
+
+def statuses_of(con: sqlite3.Connection, records: list[Record]) -> list[str]:
+    """The status of each record in the order of appending: its verdict, and for a second copy of an accepted one
+    `duplicate`, or `conflict` when its content differs. The new ones are remembered in the transaction of `con`.
+    """
+    statuses = [record.verdict for record in records]
+    places = [place for place, status in enumerate(statuses) if status == "accepted"]
+    if not places:
+        return statuses
+    accepted = records if len(places) == len(records) else [records[place] for place in places]
+    keys = [id_key(record) for record in accepted]
+    contents = [content_of(record) for record in accepted]
+    known = dict(con.execute(_FIND, (b"".join(sorted(keys)),)).fetchall())
+    hashed = _hashed(con, accepted)
+    new: dict[int, list[bytes]] = {}
+    for place, key, content in zip(places, keys, contents, strict=True):
+        record = records[place]
+        existing = known.get(key)
+        if existing is None and hashed:
+            existing = hashed.get(_hashed_key(record))
+            content = content if existing is None else _hashed_content(record)
+        if existing is None:
+            known[key] = content
+            new.setdefault(record.received_us // _DAY_US, []).append(key + content)
+        else:
+            statuses[place] = "duplicate" if same_content(existing, content) else "conflict"
+    for day, entries in new.items():
+        con.execute(_REMEMBER, (b"".join(sorted(entries)), day))
+    return statuses
+
+
+def forget(con: sqlite3.Connection, before: date) -> None:
+    """Forget ids that were received on UTC days before this one."""
+    con.execute("DELETE FROM known_ids WHERE day < ?", ((before - date(1970, 1, 1)).days,))
+    con.execute("DELETE FROM dedup WHERE day < ?", (before.isoformat(),))
+
+
+def id_key(record: Record) -> bytes:
+    """18 bytes of (write_key, event_id); those of UUIDv7s are in the order of their times."""
+    event_id = record.event_id or ""
+    digest = _blake2b(f"{record.write_key}\x00{event_id}".encode(), digest_size=_KEY).digest()
+    if len(event_id) == 36 and event_id[14] == "7":
+        try:
+            return (bytes.fromhex(event_id[:8] + event_id[9:13]) + digest)[:_KEY]
+        except ValueError:
+            pass
+    return digest
+
+
+def content_of(record: Record) -> bytes:
+    """What two copies of an event are compared by: four bytes of the time as sent, and four of a digest of the rest.
+
+    A time that is the moment of receipt was not sent: `same_content` takes any other for the same. A column that came
+    later counts where it differs from its default, so an event that is sent again after an upgrade is a duplicate.
+    """
+    us = record.event_us
+    sent_at = _UNSENT if us is None or us == record.received_us else (us & 0xFFFFFFFF).to_bytes(4, "big")
+    values: tuple[object, ...] = (record.event_name, astuple(record)[_SENT])
+    if _LATER:
+        values += tuple((name, value) for name in _LATER if (value := getattr(record, name)) != DEFAULTS.get(name))
+    return sent_at + _blake2b(_encode(values), digest_size=4).digest()
+
+
+def same_content(one: bytes, other: bytes) -> bool:
+    """Whether two copies say the same."""
+    return one == other or (one[4:] == other[4:] and _UNSENT in (one[:4], other[:4]))
+
+
+def _hashed(con: sqlite3.Connection, records: list[Record]) -> dict[bytes, bytes]:
+    """Contents of those of `records` that a version before migration 0003 accepted, by key; soon there are none."""
+    if con.execute("SELECT 1 FROM dedup LIMIT 1").fetchone() is None:
+        return {}
+    keys = sorted(map(_hashed_key, records))
+    return dict(con.execute(_FIND_HASHED, (b"".join(keys),)).fetchall())
+
+
+def _hashed_key(record: Record) -> bytes:
+    return _blake2b(f"{record.write_key}\x00{record.event_id}".encode(), digest_size=16).digest()
+
+
+def _hashed_content(record: Record) -> bytes:
+    values = list(_sent_hashed(record))
+    values += [(name, value) for name in _LATER if (value := getattr(record, name)) != DEFAULTS.get(name)]
+    return _blake2b(repr(values).encode(), digest_size=8).digest()

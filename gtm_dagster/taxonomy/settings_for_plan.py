@@ -1,0 +1,210 @@
+"""Settings beside a plan: each event and property that a setting names is one of the plan, under its canonical name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from msgspec.structs import replace
+
+from gtm_dagster.settings import Conversion, FunnelStep, Guard, Origin, Settings, SettingsError, read_settings
+from gtm_dagster.settings.nearest import nearest
+from gtm_dagster.taxonomy.plan import EventSpec, Plan, load_plan
+
+Role = Literal["value", "currency"]
+_USUAL = Settings()
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """Settings as their plan has the names, that plan, and a line for each default that the plan has no event for."""
+
+    settings: Settings
+    plan: Plan
+    notices: tuple[str, ...] = ()
+
+
+def load_deployment(config: Path | None = None, environ: Mapping[str, str] | None = None) -> Deployment:
+    """The settings of `read_settings` and the plan they name. Raises SettingsError, PlanError."""
+    settings, origin = read_settings(config, environ)
+    return deployment_of(settings, load_plan(settings.plan_file), origin)
+
+
+def settings_for_plan(settings: Settings, plan: Plan, origin: Origin | None = None) -> Settings:
+    """`settings` with the canonical name of every event they name; the result given again is the result.
+
+    `origin`: where each setting stands, for the messages; without it, settings that equal a default count as not given.
+    Raises SettingsError with every problem: a conversion, funnel step or activity that is not an event of the plan, or a
+    value or currency that its event cannot have. A guard like that becomes a message of `guard_errors`. Defaults that
+    the plan has no event for are left out.
+    """
+    return deployment_of(settings, plan, origin).settings
+
+
+def deployment_of(settings: Settings, plan: Plan, origin: Origin | None = None) -> Deployment:
+    """As `settings_for_plan`, with the plan and what was left out."""
+    look = _Look(plan, str(settings.plan_file or "the packaged plan"), origin or Origin())
+    conversions = _conversions(
+        settings, look, _is_default(settings.conversions, _USUAL.conversions, origin, "conversions")
+    )
+    steps = _steps(settings, look, _is_default(settings.funnel, _USUAL.funnel, origin, "funnel.steps"))
+    activity = tuple(
+        name
+        for index, given in enumerate(settings.retention.activity)
+        if (name := look.event(f"retention.activity[{index}]", given))
+    )
+    if look.problems:
+        raise SettingsError(*look.problems)
+    guards, errors = _guards(settings, plan, look)
+    fitted = replace(
+        settings,
+        conversions=conversions,
+        funnel=replace(settings.funnel, steps=steps),
+        retention=replace(settings.retention, activity=tuple(dict.fromkeys(activity))),
+        guards=guards,
+        guard_errors=(*settings.guard_errors, *errors),
+    )
+    return Deployment(fitted, plan, tuple(look.notices))
+
+
+def event_of(plan: Plan, where: str, name: str) -> str:
+    """The canonical name of an event. Raises SettingsError naming the nearest; `where` is the plan's file."""
+    found = plan.resolve(name)
+    if found is None:
+        raise SettingsError(_unknown_event(plan, where, name))
+    return found
+
+
+@dataclass
+class _Look:
+    """The names of one plan, and what is found wrong with those of the settings."""
+
+    plan: Plan
+    where: str
+    origin: Origin
+    problems: list[str] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
+
+    def event(self, key: str, name: str) -> str | None:
+        """The canonical name; None with a problem when the plan has no such event."""
+        found = self.plan.resolve(name)
+        if found is None:
+            self.problem(key, _unknown_event(self.plan, self.where, name))
+        return found
+
+    def problem(self, key: str, words: str) -> None:
+        """Note what is wrong with a key."""
+        self.problems.append(f"{key}: {words}{self.origin.place(key)}")
+
+    def left_out(self, what: str, key: str) -> None:
+        """Note a default that the plan has no event for."""
+        self.notices.append(
+            f"{what} is a default that {self.where} (version {self.plan.version}) does not have; it is left out (set {key})"
+        )
+
+
+def _unknown_event(plan: Plan, where: str, name: str) -> str:
+    known = (*plan.events, *plan.aliases)
+    return f"{name!r} is not an event of plan {plan.version} ({where}); {_near(name, known)}"
+
+
+def _near(name: str, known: tuple[str, ...]) -> str:
+    close = nearest(name, known)
+    if close:
+        return f"did you mean {' or '.join(close)}?"
+    return f"the nearest names are {', '.join(nearest(name, known, least=0.0))}"
+
+
+def _is_default(given: object, usual: object, origin: Origin | None, key: str) -> bool:
+    return given == usual and (origin is None or not origin.given(key))
+
+
+def _conversions(settings: Settings, look: _Look, default: bool) -> tuple[Conversion, ...]:
+    found: dict[str, Conversion] = {}
+    for index, given in enumerate(settings.conversions):
+        key = f"conversions[{index}]"
+        if default and look.plan.resolve(given.event) is None:
+            look.left_out(f"the conversion {given.event}", "conversions")
+            continue
+        name = look.event(f"{key}.event", given.event)
+        if name is None:
+            continue
+        if name in found:
+            also = next(i for i, other in enumerate(settings.conversions) if look.plan.resolve(other.event) == name)
+            look.problem(f"{key}.event", f"{given.event!r} is {name}, which is already entry {also}; name it once")
+            continue
+        parts = {
+            role: _property(look, f"{key}.{role}", role, getattr(given, role), look.plan.events[name], default)
+            for role in ("value", "currency")
+        }
+        found[name] = Conversion(name, **parts)
+    return tuple(found.values())
+
+
+def _property(look: _Look, key: str, role: Role, name: str | None, spec: EventSpec, default: bool) -> str | None:
+    """The property a conversion's value or currency is taken from; None with a problem when its event cannot have it."""
+    if name is None:
+        return None
+    rule = spec.properties.get(name)
+    wrong = None
+    if rule is None:
+        if spec.additional:
+            return name
+        if default:
+            look.left_out(f"the {role} {name} of {spec.name}", "conversions")
+            return None
+        known = tuple(spec.properties)
+        near = _near(name, known) if known else f"{spec.name} has no properties"
+        wrong = f"{name!r} is not a property of {spec.name} in plan {look.plan.version} ({look.where}); {near}"
+    elif rule.privacy != "plain":
+        lands = "lands as a pseudonym" if rule.privacy == "personal" else "never lands"
+        wrong = f"{name!r} of {spec.name} is of privacy {rule.privacy} and {lands}, so it cannot be the {role}"
+    elif role == "value" and rule.type == "boolean":
+        wrong = f"{name!r} of {spec.name} is a boolean; a value is a number"
+    elif role == "currency" and rule.type != "string":
+        wrong = f"{name!r} of {spec.name} is a {rule.type}; a currency is a text such as EUR"
+    if wrong is None:
+        return name
+    look.problem(key, wrong)
+    return None
+
+
+def _steps(settings: Settings, look: _Look, default: bool) -> tuple[FunnelStep, ...]:
+    steps = []
+    for index, step in enumerate(settings.funnel.steps):
+        names = []
+        for number, given in enumerate(step.events):
+            if default and look.plan.resolve(given) is None:
+                look.left_out(f"the funnel step {step.stage} ({given})", "funnel.steps")
+            else:
+                names.append(look.event(f"funnel.steps[{index}].events[{number}]", given))
+        known = tuple(dict.fromkeys(name for name in names if name))
+        if known:
+            steps.append(replace(step, events=known))
+    return tuple(steps)
+
+
+def _guards(settings: Settings, plan: Plan, look: _Look) -> tuple[tuple[Guard, ...], tuple[str, ...]]:
+    """Each guard on its own: a bad one becomes a message, and the others stay."""
+    good: dict[str, Guard] = {}
+    errors: list[str] = []
+    for key, guard in _numbered(settings, look.origin):
+        name = plan.resolve(guard.conversion)
+        place = look.origin.place(f"{key}.conversion")
+        if name is None:
+            errors.append(f"{key}.conversion: {_unknown_event(plan, look.where, guard.conversion)}{place}")
+            continue
+        fitted = replace(guard, conversion=name)
+        if fitted.key in good:
+            errors.append(f"{key}: {fitted.key} is guarded already; name it once{place}")
+        else:
+            good[fitted.key] = fitted
+    return tuple(good.values()), tuple(errors)
+
+
+def _numbered(settings: Settings, origin: Origin) -> Iterator[tuple[str, Guard]]:
+    places = origin.guard_places or range(len(settings.guards))
+    for place, guard in zip(places, settings.guards, strict=True):
+        yield f"guards[{place}]", guard
