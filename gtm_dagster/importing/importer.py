@@ -19,6 +19,7 @@ from gtm_dagster.importing.ndjson import judge_lines, line_parts
 from gtm_dagster.importing.reading import kind_of, read_rows
 from gtm_dagster.importing.result import ImportResult, Tally
 from gtm_dagster.importing.shaping import Shaper
+from gtm_dagster.privacy.consent import REQUIRED, ConsentPolicy
 from gtm_dagster.taxonomy import Plan
 
 __all__ = ["ImportFailed", "ImportResult", "LandingZone", "import_file"]
@@ -64,26 +65,26 @@ class LandingZone(Protocol):
 def import_file(
     path: Path, *, landing: LandingZone, plan: Plan, pseudonymize: Callable[[str], str], sealer: Seals, write_key: str,
     mapping: Mapping | None = None, mapping_name: str | None = None, received_us: int | None = None,
-    progress: Progress | None = None, dry_run: bool = False,
+    progress: Progress | None = None, dry_run: bool = False, consent: ConsentPolicy = REQUIRED, gates_consent: bool = False,
 ) -> ImportResult:  # fmt: skip
     """Land the events of a CSV, NDJSON (both also .gz) or Parquet file in `landing`, as one batch.
 
-    The batch is named by the file's bytes, the mapping, the write key and the plan: the same import again lands nothing.
+    The batch is named by the file's bytes, the mapping, the write key, the plan and the consent asked for: the same import again lands nothing.
     `received_us` (microseconds UTC; now when None) is the receipt of rows that do not carry their own. `progress` is
     called with (rows done, rows). `mapping_name` is for lists of imports. `dry_run`: say what would become of the rows,
-    and land nothing. Raises ImportFailed; then nothing has landed.
+    and land nothing. `consent`: what the deployment asks for; `gates_consent`: the rows' sender asked for it. Raises ImportFailed; then nothing has landed.
     """
     if not is_write_key(write_key):
         raise ImportFailed(f"write key {write_key!r}: {NAME_RULE}")
     path = Path(path)
     source = find_file(path)
     kind = kind_of(source)
-    name = _batch_name(source, mapping, write_key, plan)
+    name = _batch_name(source, mapping, write_key, plan, consent, gates_consent)
     if landing.has(name) and not dry_run:
         rows = landing.rows_of(name)
         return ImportResult(rows, 0, duplicates=rows, quarantined=0, suppressed=0, name=name, known_before=True)
     received_us = received_us if received_us is not None else time.time_ns() // 1000
-    judge = Judge(plan, pseudonymize, sealer, write_key)
+    judge = Judge(plan, pseudonymize, sealer, write_key, consent, gates_consent)
     tally = Tally(landing.known)
     shaper = Shaper(path, mapping, write_key, received_us)
     try:
@@ -146,8 +147,11 @@ def _counted(
         progress(done, done)
 
 
-def _batch_name(source: SourceFile, mapping: Mapping | None, write_key: str, plan: Plan) -> str:
+def _batch_name(
+    source: SourceFile, mapping: Mapping | None, write_key: str, plan: Plan, consent: ConsentPolicy, gates_consent: bool
+) -> str:
     digest = source.sha256()
-    for part in (mapping.fingerprint if mapping else "native", write_key, plan.fingerprint):
+    asked = f"{sorted(consent.modes.items())} {gates_consent}"
+    for part in (mapping.fingerprint if mapping else "native", write_key, plan.fingerprint, asked):
         digest.update(b"\x00" + part.encode())
     return f"import-{digest.hexdigest()[:16]}"

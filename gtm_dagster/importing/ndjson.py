@@ -11,17 +11,17 @@ import msgspec
 import pyarrow as pa
 
 from gtm_dagster.admission.batch import Judge
-from gtm_dagster.admission.record import Record, record_from_event
+from gtm_dagster.admission.record import Record
 from gtm_dagster.importing.file_bytes import BLOCK, ImportFailed, SourceFile, text_blocks
 from gtm_dagster.importing.file_rows import BrokenRow, Rows
 from gtm_dagster.importing.texts import RowIds
-from gtm_dagster.privacy.masking import scrub
-from gtm_dagster.taxonomy import Accepted, EventValidator, FieldError
+from gtm_dagster.taxonomy import FieldError
+from gtm_dagster.taxonomy.absent import present_id
 from gtm_dagster.taxonomy.decoding import too_deep
-from gtm_dagster.taxonomy.envelope import CONTEXT_LIMITS, MAX_US, MIN_US
+from gtm_dagster.taxonomy.envelope import CONTEXT_LIMITS, MAX_US, MIN_US, UTM_FIELDS
 from gtm_dagster.taxonomy.times import read_time
 
-_FLAT = (*CONTEXT_LIMITS, "device_type", "consent")
+_FLAT = (*CONTEXT_LIMITS, *UTM_FIELDS, "device_type", "consent")
 _LONGEST_LINE = 64 << 20
 _MAPPED_BLOCK = 4 << 20
 _encode = msgspec.json.Encoder(order="deterministic").encode
@@ -75,7 +75,6 @@ def judge_lines(
     lines: Iterable[tuple[int, bytes]], judge: Judge, received_us: int, seen: Counter[bytes]
 ) -> list[Record]:
     """The landing records of lines of native NDJSON. `seen` counts the rows without an id of the lines before these."""
-    validator = EventValidator(judge.plan)
     id_of = RowIds(judge.write_key)
     records: list[Record] = []
     for number, line in lines:
@@ -86,23 +85,15 @@ def judge_lines(
             continue
         event = _native(document)
         event_received_us = _received_us(event.pop("received_at", None), received_us)
-        if event.get("event_id") is None:
+        event_id = event.get("event_id")
+        if event_id is None or (isinstance(event_id, str) and present_id(event_id) is None):
             row = _encode(document)
             digest = hashlib.blake2b(row, digest_size=12).digest()  # the rows themselves would be the whole file
             event["event_id"] = id_of(row.decode(), seen[digest])
             seen[digest] += 1
-        verdict = validator.validate(event)
-        if isinstance(verdict, Accepted):
-            record = record_from_event(
-                scrub(verdict.event, judge.plan, judge.pseudonymize),
-                write_key=judge.write_key, received_us=event_received_us, plan_version=judge.plan.version,
-                pseudonymize=judge.pseudonymize,
-            )  # fmt: skip
-            records.append(msgspec.structs.replace(record, origin="import", row_no=number))
-        else:
-            records.append(
-                judge.refuse(event, verdict.errors, verdict.event_id, verdict.event_name, event_received_us, number)
-            )
+        written = event.get("timestamp")
+        moment = read_time(written) if isinstance(written, str) and written else None
+        records.append(judge.single(event, moment, event_received_us, number))
     return records
 
 
@@ -126,7 +117,7 @@ def _received_us(value: Any, received_us: int) -> int:
     if not isinstance(value, str):
         return received_us
     us = read_time(value)
-    return us if isinstance(us, int) and MIN_US <= us < MAX_US else received_us
+    return min(us, received_us) if isinstance(us, int) and MIN_US <= us < MAX_US else received_us
 
 
 def tables_of_lines(source: SourceFile, encoding: str) -> Iterator[Rows]:

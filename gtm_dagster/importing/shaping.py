@@ -9,13 +9,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gtm_dagster.admission.batch_columns import TIME_REASON, WRITTEN_TIME, each_distinct, one_array
+from gtm_dagster.admission.batch_columns import TIME_REASON, WRITTEN_TIME, each_distinct, one_array, present_ids
 from gtm_dagster.importing.file_bytes import ImportFailed
 from gtm_dagster.importing.file_rows import Rows
 from gtm_dagster.importing.mapping import FIELDS, EventRule, Mapping, Property, TimeColumn, template_parts, used_columns
 from gtm_dagster.importing.numbers import Notation, number_format
 from gtm_dagster.importing.texts import Ordinals, as_text, json_object, json_text, row_ids
 from gtm_dagster.importing.time_columns import to_us, within_years
+from gtm_dagster.taxonomy.envelope import UTM_FIELDS
+
+NATIVE_FIELDS = (*FIELDS, *UTM_FIELDS)
+"""Columns of a file in native columns that are texts of an event."""
 
 
 def native_mapping(path: Path, names: list[str]) -> Mapping:
@@ -29,7 +33,7 @@ def native_mapping(path: Path, names: list[str]) -> Mapping:
             "Rename its columns, or map them with --mapping"
         )
     return Mapping(
-        columns={field: field for field in FIELDS if field in names},
+        columns={field: field for field in NATIVE_FIELDS if field in names},
         timestamp=TimeColumn("timestamp"),
         received_at=TimeColumn("received_at") if "received_at" in names else None,
     )
@@ -96,7 +100,10 @@ class Shaper:
         received = pa.nulls(len(numbers), pa.int64())
         if rules.received_at is not None:
             received = to_us(file.table.column(rules.received_at.column), rules.received_at).us
-        table = table.append_column("received_us", within_years(received, self._received_us))
+        received = pc.min_element_wise(
+            within_years(received, self._received_us), pa.scalar(self._received_us, pa.int64())
+        )
+        table = table.append_column("received_us", received)
         if rule.when is None:
             return table
         column, equals = file.text(rule.when.column), rule.when.equals
@@ -162,11 +169,12 @@ class _File:
 def _events(file: _File, rule: EventRule, native: bool, event_no: int, write_key: str, numbers: pa.Array) -> pa.Table:
     length = len(numbers)
     columns: dict[str, pa.Array] = {}
-    for field in FIELDS:
+    for field in NATIVE_FIELDS if native else FIELDS:
         array = _field(file, rule, field, length)
         if field in rule.values:
             array = _replaced(array, rule.values[field])
         columns[field] = array
+    columns["event_id"] = present_ids(columns["event_id"])
     unnamed = columns["event_id"].is_null()
     if pc.any(unnamed).as_py():
         rows, ordinals = file.rows()

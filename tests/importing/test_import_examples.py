@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from gtm_dagster.importing import ImportFailed, import_file, load_mapping
+from gtm_dagster.privacy.consent import OFF
 from gtm_dagster.privacy.pseudonyms import Pseudonymizer
 from gtm_dagster.privacy.sealing import Sealer
 from gtm_dagster.settings import load_settings
@@ -30,7 +31,7 @@ def rows_of(tmp_path: Path, example: str, mapping: str, text: str) -> list[dict]
     path.write_text(text)
     result = import_file(
         path, landing=Landing(settings.landing_dir), plan=load_plan(settings.plan_file), pseudonymize=Pseudonymizer(KEY), sealer=Sealer(KEY),
-        write_key="import", mapping=load_mapping(folder / mapping),
+        write_key="import", mapping=load_mapping(folder / mapping), consent=OFF,
     )  # fmt: skip
     files = Landing(settings.landing_dir).files()
     rows = [row for file in files for row in pq.ParquetFile(file.path).read().to_pylist()]

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from gtm_dagster.importing import ImportFailed, ImportResult, import_file
+from gtm_dagster.privacy.consent import OFF
 from gtm_dagster.privacy.pseudonyms import Pseudonymizer
 from gtm_dagster.privacy.sealing import Sealer
 from gtm_dagster.settings import load_settings
@@ -36,6 +37,7 @@ def run_import(path: Path) -> ImportResult:
     return import_file(
         path,
         landing=Landing(settings.landing_dir),
+        consent=OFF,
         plan=PLAN,
         pseudonymize=Pseudonymizer(KEY),
         sealer=Sealer(KEY),

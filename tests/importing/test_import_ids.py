@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from gtm_dagster.importing import import_file
 from gtm_dagster.importing.texts import Ordinals, RowIds, row_ids
+from gtm_dagster.privacy.consent import OFF
 from gtm_dagster.privacy.pseudonyms import Pseudonymizer
 from gtm_dagster.privacy.sealing import Sealer
 from gtm_dagster.settings import load_settings
@@ -63,6 +64,7 @@ def test_many_equal_lines_stay_apart_and_cost_no_more_than_others(tmp_path: Path
     result = import_file(
         path,
         landing=Landing(settings.landing_dir),
+        consent=OFF,
         plan=load_plan(),
         pseudonymize=Pseudonymizer(KEY),
         sealer=Sealer(KEY),

@@ -104,7 +104,7 @@ TABLES = (
         ("anonymous_no", "BIGINT", "Number of the anonymous id"),
         *((name, "VARCHAR", "As staging.events") for name in (
             "session_id", "properties", "source", "medium", "campaign", "term", "content", "device_type", "locale",
-            "page_url", "referrer", "click_id", "country", "region", "consent", "plan_version",
+            "page_url", "referrer", "click_id", "country", "region", "timezone", "consent", "plan_version",
         )),
         ("event_us", "BIGINT", "When it happened, microseconds UTC"),
         ("received_us", "BIGINT", "When it was taken, microseconds UTC"),
