@@ -25,7 +25,7 @@ from gtm_dagster.admission.batch_values import (
     clean_text,
     consent_of,
     person_id,
-    plain_event_ids,
+    plain_ids,
     properties_of,
     session_of,
     touch_fields,
@@ -116,7 +116,9 @@ class Judge:
         admission = self.admission
         names = coded(column["event_name"], self.plan.resolve)
         plain = (
-            names.valid & plain_event_ids(column["event_id"]) & _plain_times(column["event_us"], column["received_us"])
+            names.valid
+            & plain_ids("event_id", column["event_id"])
+            & _plain_times(column["event_us"], column["received_us"])
         )
         landed = {name: column[name] for name in ("event_id", "event_us", "received_us", "row_no")}
         landed["event_name"] = names.texts()
@@ -126,12 +128,17 @@ class Judge:
         somebody = np.zeros(len(plain), dtype=bool)
         for field, ids in (("user_id", user), ("anonymous_id", anonymous)):
             somebody |= ids.where(_names_somebody)
-            plain &= ~ids.where(lambda one: one is None)
+            plain &= ids.fits
             landed[field] = ids.texts(lambda one: one.pseudonym)
         plain &= somebody
-        session = coded(column["session_id"], lambda text: session_of(text, admission.pseudonymize))
-        plain &= session.fits
-        landed["session_id"] = session.texts(lambda found: found[0])
+        landed["session_id"] = column["session_id"]
+        if not (
+            column["session_id"].is_null().to_numpy(zero_copy_only=False)
+            | plain_ids("session_id", column["session_id"])
+        ).all():
+            session = coded(column["session_id"], lambda text: session_of(text, admission.pseudonymize))
+            plain &= session.fits
+            landed["session_id"] = session.texts(lambda found: found[0])
 
         for field in ("locale", "country", "region", "timezone"):
             cleaned = coded(column[field], lambda text, field=field: clean_text(field, text))

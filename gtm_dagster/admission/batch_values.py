@@ -48,9 +48,9 @@ class Properties(NamedTuple):
     text: str
 
 
-def plain_event_ids(ids: pa.Array) -> np.ndarray:
+def plain_ids(field: str, ids: pa.Array) -> np.ndarray:
     """The rows whose id is printable ASCII within the limit, no word for nothing and without an @."""
-    plain = pc.match_substring_regex(ids, f"^[!-?A-~]{{1,{ID_LIMITS['event_id']}}}$")
+    plain = pc.match_substring_regex(ids, f"^[!-?A-~]{{1,{ID_LIMITS[field]}}}$")
     plain = pc.and_(plain, pc.invert(pc.is_in(pc.ascii_lower(ids), _ABSENT)))
     return pc.fill_null(plain, False).to_numpy(zero_copy_only=False)
 

@@ -52,7 +52,7 @@ def import_(
         raise Problem(f"--write-key {write_key!r}: {NAME_RULE}", 2)
     here = invocation(context)
     if kind is Kind.SPEND:
-        run, examples = _spend_import(here, mapping, write_key, dry_run)
+        run, examples = _spend_import(here, mapping, write_key, dry_run), False
     else:
         run, examples = _event_import(here, mapping, write_key, dry_run, consented)
     totals, each = dict.fromkeys(_COUNTS, 0), []
@@ -98,7 +98,7 @@ def _event_import(
     return run, examples
 
 
-def _spend_import(here: Invocation, mapping: Path | None, write_key: str, dry_run: bool) -> tuple[Run, bool]:
+def _spend_import(here: Invocation, mapping: Path | None, write_key: str, dry_run: bool) -> Run:
     """What imports a file of spend, which has no pseudonyms."""
     from gtm_dagster.importing.spend import import_spend
     from gtm_dagster.importing.spend_mapping import load_spend_mapping
@@ -112,7 +112,7 @@ def _spend_import(here: Invocation, mapping: Path | None, write_key: str, dry_ru
             mapping_name=mapping.name if mapping else None, dry_run=dry_run,
         )  # fmt: skip
 
-    return run, False
+    return run
 
 
 def _key(here: Invocation, dry_run: bool) -> tuple[bytes, bool]:
@@ -148,6 +148,9 @@ def _say_result(file: Path, result: ImportResult, dry_run: bool, examples: bool)
         say(f"  was imported before as {result.name}: nothing changes")
     if result.nothing_accepted:
         say("  every row was refused: none of them will be in a table")
+    if result.suppressed:
+        say(f"  {result.suppressed:,} rows without consent are suppressed: nothing of them is kept (privacy.consent;")
+        say("  --consented says that whoever collected the rows asked for consent)")
     for reason in result.reasons[:_SHOWN_REASONS]:
         say(f"  {_reason(reason)}")
     if len(result.reasons) > _SHOWN_REASONS:

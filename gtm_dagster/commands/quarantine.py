@@ -94,6 +94,10 @@ def replay(
     context: typer.Context,
     reason: Annotated[str | None, typer.Option(help="Only rows with this reason code.")] = None,
     event_id: Annotated[str | None, typer.Option(help="Only rejected events of this id.")] = None,
+    consented: Annotated[
+        bool,
+        typer.Option("--consented", help="Whoever sent the events asked for consent: only a refusal is suppressed."),
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would land; nothing is written.")] = False,
     json: Json = False,
 ) -> None:
@@ -101,15 +105,24 @@ def replay(
     from dataclasses import asdict
 
     from gtm_dagster.admission.single_event import Judge
+    from gtm_dagster.privacy.consent import consent_policy
     from gtm_dagster.privacy.sealing import Sealer
     from gtm_dagster.warehouse.quarantine_replay import replay_quarantine
 
     here = invocation(context)
     sealer = Sealer(here.key)
-    judge = Judge(here.plan, here.pseudonymize, sealer, here.settings.collector.max_event_bytes)
+    policy = consent_policy(here.settings.privacy.consent)
+    judge = Judge(here.plan, here.pseudonymize, sealer, here.settings.collector.max_event_bytes, policy)
     with progress_bar("replaying the quarantine") as tell:
         result = replay_quarantine(
-            here.settings, judge, sealer, reason=reason, event_id=event_id, dry_run=dry_run, progress=tell
+            here.settings,
+            judge,
+            sealer,
+            reason=reason,
+            event_id=event_id,
+            gates_consent=consented,
+            dry_run=dry_run,
+            progress=tell,
         )
     if json:
         say_json({**asdict(result), "reasons": dict(result.reasons), "dry_run": dry_run})

@@ -100,8 +100,10 @@ class Shaper:
         received = pa.nulls(len(numbers), pa.int64())
         if rules.received_at is not None:
             received = to_us(file.table.column(rules.received_at.column), rules.received_at).us
-        latest = pa.scalar(self._received_us, pa.int64())
-        table = table.append_column("received_us", pc.min_element_wise(within_years(received, self._received_us), latest))
+        received = pc.min_element_wise(
+            within_years(received, self._received_us), pa.scalar(self._received_us, pa.int64())
+        )
+        table = table.append_column("received_us", received)
         if rule.when is None:
             return table
         column, equals = file.text(rule.when.column), rule.when.equals

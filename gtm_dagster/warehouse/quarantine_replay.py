@@ -50,12 +50,13 @@ def replay_quarantine(
     *,
     reason: str | None = None,
     event_id: str | None = None,
+    gates_consent: bool = False,
     dry_run: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> ReplayResult:
     """Admit the quarantined rows (of one reason code, or one id) again and land those that are accepted.
 
-    They keep write key and time of receipt. A second replay lands nothing: their ids are known then. Raises QueryError
+    They keep write key and time of receipt. `gates_consent`: their sender asked for consent. A second replay lands nothing: their ids are known then. Raises QueryError
     when nothing has landed.
     """
     with quarantine_now(settings, sealed=True) as con:
@@ -75,7 +76,7 @@ def replay_quarantine(
         if original is None:
             counts["unopened"] += 1
             continue
-        [judged] = judge([original], write_key=write_key, received_us=received_us)
+        [judged] = judge([original], write_key=write_key, received_us=received_us, gates_consent=gates_consent)
         counts[judged.record.verdict] += 1
         if judged.record.verdict == "accepted":
             accepted.append({**_columns(judged), "origin": origin, "row_no": row_no})

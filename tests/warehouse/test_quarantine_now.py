@@ -9,6 +9,7 @@ import pytest
 from warehouse_cases import DAY, PLAN, START, event, land, refresh, rows_of, settings_for
 
 from gtm_dagster.admission.single_event import Judge
+from gtm_dagster.privacy.consent import OFF
 from gtm_dagster.privacy.pseudonyms import Pseudonymizer
 from gtm_dagster.privacy.sealing import Sealer
 from gtm_dagster.settings import Settings
@@ -34,7 +35,7 @@ def refused(event_id: str | None, **sent: object) -> dict:
 
 
 def replay(settings: Settings, **options: object) -> ReplayResult:
-    judge = Judge(PLAN, Pseudonymizer(b"k" * 32), SEALER, 65_536)
+    judge = Judge(PLAN, Pseudonymizer(b"k" * 32), SEALER, 65_536, OFF)
     return replay_quarantine(settings, judge, SEALER, **options)  # type: ignore[arg-type]
 
 
