@@ -59,7 +59,7 @@ def follow_withdrawals(
     drop_views(con, "batch", "new_events", "source_inputs", "landed")
     drop_tables(
         con, "withdrawn_ids", "id_copies", "batch_files", "copies", "losers", "duplicates_of_events", "batch_duplicates",
-        "batch_ids", "click_kinds", "touched_days", "read_days",
+        "batch_ids", "click_kinds", "batch_sources", "listed_origins", "touched_days", "read_days",
     )  # fmt: skip
     return sum(file.rows for file in gone)
 
@@ -96,7 +96,7 @@ def _take_back(con: duckdb.DuckDBPyConnection, ctx: BuildContext, gone: list[Lan
     for table in ("staging.quarantine", "meta.landing_files"):
         con.execute(f"DELETE FROM {table} WHERE list_contains($1::VARCHAR[], file_key)", [sorted(keys)])
     con.execute("CREATE OR REPLACE TEMP VIEW batch AS SELECT * EXCLUDE (withdrawn) FROM id_copies WHERE NOT withdrawn")
-    add_sources(con)
+    add_sources(con, ctx.settings.own_hosts)
     number_ids(con)
     append_events(con, ctx, first=False)
     drop_unused_sources(con)
