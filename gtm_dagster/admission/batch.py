@@ -8,7 +8,8 @@ form, so a batch is its rows alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import cache
+from functools import cache, partial
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -25,7 +26,7 @@ from gtm_dagster.admission.batch_values import (
     clean_text,
     consent_of,
     person_id,
-    plain_event_ids,
+    plain_ids,
     properties_of,
     session_of,
     touch_fields,
@@ -116,7 +117,9 @@ class Judge:
         admission = self.admission
         names = coded(column["event_name"], self.plan.resolve)
         plain = (
-            names.valid & plain_event_ids(column["event_id"]) & _plain_times(column["event_us"], column["received_us"])
+            names.valid
+            & plain_ids("event_id", column["event_id"])
+            & _plain_times(column["event_us"], column["received_us"])
         )
         landed = {name: column[name] for name in ("event_id", "event_us", "received_us", "row_no")}
         landed["event_name"] = names.texts()
@@ -126,15 +129,20 @@ class Judge:
         somebody = np.zeros(len(plain), dtype=bool)
         for field, ids in (("user_id", user), ("anonymous_id", anonymous)):
             somebody |= ids.where(_names_somebody)
-            plain &= ~ids.where(lambda one: one is None)
+            plain &= ids.fits
             landed[field] = ids.texts(lambda one: one.pseudonym)
         plain &= somebody
-        session = coded(column["session_id"], lambda text: session_of(text, admission.pseudonymize))
-        plain &= session.fits
-        landed["session_id"] = session.texts(lambda found: found[0])
+        landed["session_id"] = column["session_id"]
+        if not (
+            column["session_id"].is_null().to_numpy(zero_copy_only=False)
+            | plain_ids("session_id", column["session_id"])
+        ).all():
+            session = coded(column["session_id"], lambda text: session_of(text, admission.pseudonymize))
+            plain &= session.fits
+            landed["session_id"] = session.texts(lambda found: found[0])
 
         for field in ("locale", "country", "region", "timezone"):
-            cleaned = coded(column[field], lambda text, field=field: clean_text(field, text))
+            cleaned = coded(column[field], partial(clean_text, field))
             plain &= cleaned.fits
             landed[field] = cleaned.texts(lambda found: found[0])
         plain &= self._touch(column, names, landed)
@@ -161,7 +169,7 @@ class Judge:
         sent = together([*parts, query, page.each(_has), referrer.each(_has), coded(column["device_type"]), browsing])
         touched = sent.each(touch_fields)
         for index, field in enumerate((*CAMPAIGN_FIELDS, "click_id", "device_type")):
-            landed[field] = touched.texts(lambda fields, index=index: fields[index])
+            landed[field] = touched.texts(itemgetter(index))
         landed["page_url"] = page.texts(lambda found: found[0])
         landed["referrer"] = referrer.texts(lambda found: found[0])
         return page.fits & referrer.fits & touched.fits

@@ -40,5 +40,5 @@ def canonical_document(document: dict[str, Any]) -> dict[str, Any]:
     kept = {field: value for field, value in document.items() if value is not None and field not in STAMPED}
     context = kept.get("context")
     if isinstance(context, dict):
-        kept["context"] = {field: value for field, value in context.items() if value is not None}
+        kept["context"] = {field: value for field, value in sorted(context.items()) if value is not None}
     return {field: value for field, value in kept.items() if value != {} or field not in ("context", "properties")}

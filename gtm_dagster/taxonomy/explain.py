@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -95,7 +96,11 @@ def _hint(name: str, known: set[str], others: dict[str, str]) -> str:
     if shown_name(name) != name:
         return ""
     other = others.get(name.lower())
-    return f"; did you mean {other}?" if other else did_you_mean(name, sorted(known - set(STAMPED)))
+    return f"; did you mean {other}?" if other else _near(name, tuple(sorted(known - set(STAMPED))))
+
+
+_near = lru_cache(1024)(did_you_mean)
+"""One wrong name is in every row of a file, and looking for its neighbours costs a millisecond."""
 
 
 def _names_nothing(value: Any) -> bool:
@@ -138,7 +143,7 @@ def _event_name(plan: Plan, event: dict[str, Any], errors: list[FieldError]) -> 
     name = plan.resolve(value)
     if name is None:
         shown = shown_name(value)
-        near = did_you_mean(value, [*plan.events, *plan.aliases]) if shown == value else ""
+        near = _near(value, (*plan.events, *plan.aliases)) if shown == value else ""
         where = f" ({plan.where})" if plan.where else ""
         message = f"{shown} is not an event of plan {plan.version}{where}{near}"
         errors.append(FieldError("event_name", "unknown_event", message))
@@ -180,7 +185,7 @@ def _context(value: Any, errors: list[FieldError]) -> None:
     if not isinstance(value, dict):
         errors.append(FieldError("context", "type", f"expected object, got {json_type(value)}"))
         return
-    for field, item in value.items():
+    for field, item in sorted(value.items()):  # whatever the order in a file
         if item is None and field in _CONTEXT_FIELDS:
             continue
         path = f"context.{shown_name(field)}"

@@ -15,7 +15,7 @@ import pytest
 from collector_harness import Edge, call
 
 from gtm_dagster.eventlog import EventLogError
-from gtm_dagster.privacy.consent import REQUIRED
+from gtm_dagster.privacy.consent import REQUIRED, ConsentPolicy
 from gtm_dagster.taxonomy import load_plan
 
 
@@ -68,7 +68,8 @@ def test_a_list_is_judged_event_by_event_in_order(edge: Edge) -> None:
             event("late", timestamp=late),
             event("shy", context={"consent": {"analytics": False}}),
             event("new"),
-        ]
+        ],
+        app=edge.app_on(edge.log, ConsentPolicy({"default": "opt_out"})),
     )
     body = answer.json()
     assert answer.status == 200

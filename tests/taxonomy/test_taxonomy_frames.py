@@ -87,7 +87,7 @@ def test_reasons_come_in_the_order_of_the_rows_and_index_is_ignored():
     df.index = [7, 7, 3, 1]
     verdict = validate_frame(PLAN, df)
     assert verdict.ok.tolist() == [False, True, False, False]
-    assert [errors[0].code for errors in verdict.reasons] == ["too_short", "unknown_event", "not_allowed"]
+    assert [errors[0].code for errors in verdict.reasons] == ["placeholder_id", "unknown_event", "not_allowed"]
 
 
 @pytest.mark.parametrize("kind", ["object", "float64", "Int64", "string", "category"])

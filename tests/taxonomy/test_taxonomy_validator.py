@@ -147,7 +147,7 @@ def test_every_reason_is_given_at_once():
         event_id="", user_id=None, timestamp="x", properties={"amount": "1", "z": 1}, context={"device_type": "tv"}
     )
     assert reasons(event) == {
-        ("event_id", "too_short"), ("user_id", "missing_identity"), ("timestamp", "bad_timestamp"), ("properties.amount", "type"),
+        ("event_id", "placeholder_id"), ("user_id", "missing_identity"), ("timestamp", "bad_timestamp"), ("properties.amount", "type"),
         ("properties.z", "unknown_property"), ("properties.currency", "missing_property"), ("context.device_type", "not_allowed"),
     }  # fmt: skip
 
