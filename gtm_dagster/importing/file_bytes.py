@@ -136,7 +136,8 @@ def _unpacked_blocks(source: SourceFile, block: int) -> Iterator[bytes]:
                     f"{source.path}: unpacks to more than {most / (1 << 30):.0f} GiB, over {_LARGEST_RATIO} times its size; "
                     "if it is meant so, unpack it and import the plain file"
                 )
-            source.done = min(1.0, file.tell() / max(1, source.size)) if file.seekable() else 1.0
+            position = file.tell()
             yield raw
+            source.done = position / source.size  # whoever asks for the next block has done this one
             if not raw:
                 return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -48,18 +47,19 @@ def read_parquet(source: SourceFile) -> Iterator[Rows]:
     try:
         with source.open() as opened:
             file = pq.ParquetFile(pa.PythonFile(opened, "r"))
-            yield from _parquet_parts(source.path, file)
+            yield from _parquet_parts(source, file)
     except (pa.ArrowException, OSError) as error:
         raise ImportFailed(f"{source.path}: is not a whole Parquet file ({error}); fetch it again") from error
 
 
-def _parquet_parts(path: Path, file: pq.ParquetFile) -> Iterator[Rows]:
+def _parquet_parts(source: SourceFile, file: pq.ParquetFile) -> Iterator[Rows]:
     names = file.schema_arrow.names
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise ImportFailed(f"{path}: has the column {', '.join(twice)} twice; rename one of them")
+        raise ImportFailed(f"{source.path}: has the column {', '.join(twice)} twice; rename one of them")
     done = 0
     for batch in file.iter_batches(_PARQUET_ROWS):
+        source.done = (done + batch.num_rows) / file.metadata.num_rows
         yield Rows(pa.Table.from_batches([batch]), range(done + 1, done + batch.num_rows + 1))
         done += batch.num_rows
     if not done:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections import Counter
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,8 +17,9 @@ from gtm_dagster.admission.batch import Judge as BatchJudge
 from gtm_dagster.admission.record import LANDING_COLUMNS
 from gtm_dagster.admission.single_event import Judge
 from gtm_dagster.channels.click_ids import CLICK_IDS
-from gtm_dagster.importing.importer import _judge_rows
+from gtm_dagster.importing.file_rows import Rows
 from gtm_dagster.importing.ndjson import judge_lines
+from gtm_dagster.importing.shaping import Shaper
 from gtm_dagster.privacy.consent import OFF, ConsentPolicy
 from gtm_dagster.privacy.pseudonyms import Pseudonymizer
 from gtm_dagster.privacy.sealing import Sealer
@@ -41,9 +43,9 @@ def compared(rows: list[dict]) -> list[str]:
 
 
 def as_ndjson(events: list[dict], policy: ConsentPolicy) -> list[dict]:
-    text = "\n".join(json.dumps(event) for event in events).encode()
+    lines = [(number, json.dumps(event).encode()) for number, event in enumerate(events, 1)]
     names = [name for name, _ in LANDING_COLUMNS]
-    return [{n: getattr(r, n) for n in names} for r in judge_lines(text, batch_judge(policy), NOW)]
+    return [{n: getattr(r, n) for n in names} for r in judge_lines(lines, batch_judge(policy), NOW, Counter())]
 
 
 def as_table(events: list[dict], policy: ConsentPolicy) -> list[dict]:
@@ -61,10 +63,9 @@ def as_table(events: list[dict], policy: ConsentPolicy) -> list[dict]:
     for name in dict.fromkeys((*needed, *itertools.chain.from_iterable(flat))):
         columns[name] = [row.get(name) for row in flat]
     table = pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
-    from gtm_dagster.importing.reading import Rows
-
     rows = Rows(table, list(range(1, len(events) + 1)), [])
-    return _judge_rows(Path("x"), rows, None, batch_judge(policy), NOW, None)[0].to_pylist()
+    judge = batch_judge(policy)
+    return judge.table(Shaper(Path("x"), None, judge.write_key, NOW).shape(rows)).to_pylist()
 
 
 def live(event: dict, policy: ConsentPolicy) -> dict:

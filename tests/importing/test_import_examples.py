@@ -104,3 +104,33 @@ def test_the_life_of_an_import_runs_as_written(tmp_path: Path) -> None:
     assert "lands as" in done.stdout and "nothing was rejected" in done.stdout
     assert "4 ids are known with other content" in done.stdout
     assert "\n165.0\n" in done.stdout
+
+
+def test_the_german_export_lands_as_written(tmp_path: Path) -> None:
+    """docs/import.md, "Numbers and quotes": the file and the mapping as they stand there."""
+    page = (EXAMPLES.parent / "docs" / "import.md").read_text()
+    section = page[page.index("## Numbers and quotes") : page.index("## Large files")]
+    for name, content in re.findall(r"^```\w+ (\S+\.\w+)\n(.*?)^```", section, re.M | re.S):
+        (tmp_path / name).write_text(content)
+    landing = Landing(tmp_path / "landing")
+    result = import_file(
+        tmp_path / "bestellungen.csv", landing=landing, plan=load_plan(), pseudonymize=Pseudonymizer(KEY), sealer=Sealer(KEY),
+        write_key="import", mapping=load_mapping(tmp_path / "bestellungen.toml"),
+    )  # fmt: skip
+    assert (result.accepted, result.quarantined, result.hints) == (3, 0, ())
+    rows = sorted(
+        (row for path in result.files for row in pq.read_table(path).to_pylist()), key=lambda row: row["row_no"]
+    )
+    assert [json.loads(row["properties"])["amount"] for row in rows] == [12.5, 1234.5, 1234]
+    assert {json.loads(row["properties"])["currency"] for row in rows} == {"EUR"}
+    assert [row["campaign"] for row in rows] == ['Aktion "Frühling"', None, None]
+    assert [row["event_us"] - rows[0]["event_us"] for row in rows] == [0, 60_000_000, 120_000_000]
+
+
+def test_the_mapping_of_the_page_is_a_mapping(tmp_path: Path) -> None:
+    page = (EXAMPLES.parent / "docs" / "import.md").read_text()
+    section = page[page.index("## Mapping") : page.index("## Times")]
+    (tmp_path / "m.toml").write_text(section[section.index("```toml\n") + 8 : section.rindex("```")])
+    mapping = load_mapping(tmp_path / "m.toml")
+    assert mapping.properties["currency"].values == {"eur": "EUR"}
+    assert len(mapping.event_rules()) == 2
