@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 import msgspec
@@ -21,6 +22,8 @@ from gtm_dagster.privacy.consent import ConsentPolicy
 from gtm_dagster.privacy.masking import mask_event, scrub
 from gtm_dagster.taxonomy import Accepted, Event, EventValidator, FieldError, Plan, Rejected
 from gtm_dagster.taxonomy.absent import present_text
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Seals(Protocol):
@@ -97,7 +100,10 @@ class Admission:
         verdict = self.validator.validate_document(document, moment, received_us)
         if isinstance(verdict, Accepted):
             return self.accept(verdict.event, sender, received_us)
-        return self.refuse(verdict, document, json_bytes(document), sender, received_us)
+        original = document
+        if isinstance(moment, int):  # a replay does not know the format of a mapping
+            original = {**document, "timestamp": _rfc3339(moment)}
+        return self.refuse(verdict, document, json_bytes(original), sender, received_us)
 
     def _consent_facts(self, document: dict[str, Any] | None) -> tuple[object, str | None, str | None, str | None]:
         """(analytics, basis, country, region) of an event that may be anything."""
@@ -129,6 +135,14 @@ class Admission:
             reason_codes=NO_CONSENT.code,
         )
         return record, (REFUSED_CONSENT if analytics is False else NO_CONSENT,)
+
+
+def _rfc3339(us: int) -> str:
+    """Microseconds UTC as text; what no clock can say stays a text that is no time."""
+    try:
+        return (_EPOCH + timedelta(microseconds=us)).isoformat().replace("+00:00", "Z")
+    except OverflowError:
+        return str(us)
 
 
 def json_bytes(document: dict[str, Any]) -> bytes:

@@ -8,7 +8,8 @@ form, so a batch is its rows alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import cache
+from functools import cache, partial
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -141,7 +142,7 @@ class Judge:
             landed["session_id"] = session.texts(lambda found: found[0])
 
         for field in ("locale", "country", "region", "timezone"):
-            cleaned = coded(column[field], lambda text, field=field: clean_text(field, text))
+            cleaned = coded(column[field], partial(clean_text, field))
             plain &= cleaned.fits
             landed[field] = cleaned.texts(lambda found: found[0])
         plain &= self._touch(column, names, landed)
@@ -168,7 +169,7 @@ class Judge:
         sent = together([*parts, query, page.each(_has), referrer.each(_has), coded(column["device_type"]), browsing])
         touched = sent.each(touch_fields)
         for index, field in enumerate((*CAMPAIGN_FIELDS, "click_id", "device_type")):
-            landed[field] = touched.texts(lambda fields, index=index: fields[index])
+            landed[field] = touched.texts(itemgetter(index))
         landed["page_url"] = page.texts(lambda found: found[0])
         landed["referrer"] = referrer.texts(lambda found: found[0])
         return page.fits & referrer.fits & touched.fits

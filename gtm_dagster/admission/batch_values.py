@@ -16,14 +16,20 @@ from gtm_dagster.privacy.masking import clean_url, redacted, scrub_properties
 from gtm_dagster.settings import DRILL_FLAG
 from gtm_dagster.taxonomy.absent import ABSENT_IDS, present_id, present_text
 from gtm_dagster.taxonomy.decoding import too_deep
-from gtm_dagster.taxonomy.envelope import CONTEXT_LIMITS, DEVICE_TYPES, ID_LIMITS, PURPOSES, Context
+from gtm_dagster.taxonomy.envelope import (
+    CAMPAIGN_FIELDS,
+    CONTEXT_LIMITS,
+    DEVICE_TYPES,
+    ID_LIMITS,
+    PURPOSES,
+    UTM_FIELDS,
+    Context,
+)
 from gtm_dagster.taxonomy.event import EMAIL
 from gtm_dagster.taxonomy.plan import EventSpec, Plan
 from gtm_dagster.taxonomy.properties import check_properties
-from gtm_dagster.taxonomy.touch import Touch
 from gtm_dagster.taxonomy.validator import normal_properties, touch_of
 
-CONTEXT_TEXTS = tuple(CONTEXT_LIMITS)
 _encode = msgspec.json.Encoder(order="deterministic").encode
 _decode = msgspec.json.decode
 _ABSENT = pa.array(sorted(ABSENT_IDS))
@@ -87,15 +93,18 @@ def touch_fields(sent: tuple[Any, ...]) -> tuple[str | None, ...] | None:
     device, whether the event is browsing.
     """
     five, others, (click_id, page_url, has_page, has_referrer, device, browsing) = sent[:5], sent[5:10], sent[10:]
-    texts = [*zip(CONTEXT_TEXTS, five, strict=False), *zip(CONTEXT_TEXTS, others, strict=False), ("click_id", click_id)]
+    texts = [
+        *zip(CAMPAIGN_FIELDS, five, strict=True),
+        *zip(CAMPAIGN_FIELDS, others, strict=True),
+        ("click_id", click_id),
+    ]
     if any(text is not None and (len(text) > CONTEXT_LIMITS[field] or "\x00" in text) for field, text in texts):
         return None
     if device is not None and device not in DEVICE_TYPES:
         return None
-    context = Context(*five, click_id=click_id, page_url=page_url)
-    for name, text in zip(("utm_source", "utm_medium", "utm_campaign", "utm_term", "utm_content"), others, strict=True):
-        setattr(context, name, text)
-    touch: Touch = touch_of(context, None)
+    named = dict(zip((*CAMPAIGN_FIELDS, *UTM_FIELDS), (*five, *others), strict=True))
+    context = Context(click_id=click_id, page_url=page_url, **named)
+    touch = touch_of(context, None)
     is_browsing = has_page or has_referrer or touch.is_browsing or browsing
     landed = [redacted(text) for text in (*touch[:5], touch.click_id)]
     return (*landed, device or ("web" if is_browsing else "api"))

@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Literal
-
-Mode = Literal["required", "opt_out", "off"]
 
 DEFAULT = "default"
 BLOCS = ("EU", "EEA")
@@ -59,12 +56,12 @@ _SAME_COUNTRY = {"UK": "GB", "EL": "GR"}
 
 @dataclass(frozen=True)
 class ConsentPolicy:
-    """The modes by region. Keys: `default`, an ISO 3166 country (US), a subdivision (US-CA), EU or EEA.
+    """The modes (required, opt_out, off) by region. Keys: `default`, an ISO 3166 country (US), a subdivision (US-CA), EU or EEA.
 
     Without `default` it is `required`. Raises ValueError for a key that is no region.
     """
 
-    modes: Mapping[str, Mode] = field(default_factory=lambda: {DEFAULT: "required"})
+    modes: Mapping[str, str] = field(default_factory=lambda: {DEFAULT: "required"})
 
     def __post_init__(self) -> None:
         for key in self.modes:
@@ -73,7 +70,7 @@ class ConsentPolicy:
                     f"{key!r} is not a region: default, EU, a country such as US, or a part of one such as US-CA"
                 )
 
-    def mode(self, country: str | None, region: str | None) -> Mode:
+    def mode(self, country: str | None, region: str | None) -> str:
         """What holds at a place: its subdivision's mode, its country's, its bloc's, the default's.
 
         The strictest mode that can hold there when the country is not known, or its part is not and parts of it differ.
@@ -113,7 +110,7 @@ class ConsentPolicy:
         return mode != "off" and analytics is False
 
 
-def consent_policy(setting: Mode | Mapping[str, Mode]) -> ConsentPolicy:
+def consent_policy(setting: str | Mapping[str, str]) -> ConsentPolicy:
     """The policy of the setting `privacy.consent`."""
     return ConsentPolicy({DEFAULT: setting} if isinstance(setting, str) else dict(setting))
 
@@ -143,7 +140,7 @@ def _place(country: str | None, region: str | None) -> tuple[str | None, str | N
     return named, whole if part and is_region(whole) else None
 
 
-def _strictest(modes: list[Mode]) -> Mode:
+def _strictest(modes: list[str]) -> str:
     return max(modes, key=_STRICTNESS.__getitem__)
 
 

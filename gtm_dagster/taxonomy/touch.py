@@ -78,7 +78,7 @@ def normal_touch(sent: Touch, host_of: HostOf | None = None) -> Touch:
         ]
     if referrer is not None and host_of is not None and host_of(referrer) is None:
         referrer = None
-    return Touch(*five, click_id, page_url, referrer)
+    return Touch._make((*five, click_id, page_url, referrer))
 
 
 def _of_url(url: str) -> tuple[dict[str, str], str | None]:

@@ -202,16 +202,14 @@ def touch_of(context: Context, host_of: HostOf | None) -> Touch:
     """The normal touch of a context: a field of the five wins over its other name utm_..., unless it is absent."""
     c = context
     sent = Touch(
-        *(
-            text if other is None or present_text(text) is not None else other
-            for text, other in (
-                (c.source, c.utm_source), (c.medium, c.utm_medium), (c.campaign, c.utm_campaign),
-                (c.term, c.utm_term), (c.content, c.utm_content),
-            )
-        ),
-        c.click_id, c.page_url, c.referrer,
+        _first(c.source, c.utm_source), _first(c.medium, c.utm_medium), _first(c.campaign, c.utm_campaign),
+        _first(c.term, c.utm_term), _first(c.content, c.utm_content), c.click_id, c.page_url, c.referrer,
     )  # fmt: skip
     return NO_TOUCH if sent == NO_TOUCH else normal_touch(sent, host_of)
+
+
+def _first(text: str | None, other: str | None) -> str | None:
+    return text if other is None or present_text(text) is not None else other
 
 
 def normal_device(sent: str | None, touch: Touch, spec: EventSpec) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import resources
 from pathlib import Path
 
 import msgspec
@@ -9,10 +10,13 @@ import pytest
 from warehouse_cases import DAY, PLAN, START, event, land, refresh, rows_of, settings_for
 
 from gtm_dagster.admission.single_event import Judge
+from gtm_dagster.importing import Mapping, import_file
+from gtm_dagster.importing.mapping import TimeColumn
 from gtm_dagster.privacy.consent import OFF
 from gtm_dagster.privacy.pseudonyms import Pseudonymizer
 from gtm_dagster.privacy.sealing import Sealer
 from gtm_dagster.settings import Settings
+from gtm_dagster.taxonomy import Plan, load_plan
 from gtm_dagster.warehouse.landing import Landing
 from gtm_dagster.warehouse.quarantine_replay import ReplayResult, replay_quarantine
 from gtm_dagster.warehouse.quarantined import quarantine_now
@@ -34,8 +38,8 @@ def refused(event_id: str | None, **sent: object) -> dict:
     return {**row, **columns, "event_id": event_id, "sealed": sealed, "properties": None}
 
 
-def replay(settings: Settings, **options: object) -> ReplayResult:
-    judge = Judge(PLAN, Pseudonymizer(b"k" * 32), SEALER, 65_536, OFF)
+def replay(settings: Settings, plan: Plan = PLAN, **options: object) -> ReplayResult:
+    judge = Judge(plan, Pseudonymizer(b"k" * 32), SEALER, 65_536, OFF)
     return replay_quarantine(settings, judge, SEALER, **options)  # type: ignore[arg-type]
 
 
@@ -94,3 +98,25 @@ def test_a_replay_of_some_rows(tmp_path: Path, options: dict, rows: int) -> None
     settings = settings_for(tmp_path)
     land(settings, [refused("a"), refused("b")], "import-a")
     assert replay(settings, **options).rows == rows
+
+
+def test_a_row_of_a_mapping_is_replayed_with_the_time_it_was_read_as(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path)
+    (tmp_path / "orders.csv").write_text("id,at,who\n1,05.01.2026 10:00,k\n")
+    mapping = Mapping(
+        columns={"event_id": "id", "user_id": "who"}, constants={"event_name": "Joined", "device_type": "api"},
+        timestamp=TimeColumn("at", "%d.%m.%Y %H:%M", "Europe/Berlin"),
+    )  # fmt: skip
+    result = import_file(
+        tmp_path / "orders.csv", landing=Landing(settings.landing_dir), plan=PLAN, pseudonymize=Pseudonymizer(b"k" * 32), sealer=SEALER,
+        write_key="import", mapping=mapping, consent=OFF,
+    )  # fmt: skip
+    assert (result.quarantined, replay(settings, dry_run=True).accepted) == (1, 0)
+    plan = tmp_path / "plan.yaml"
+    packaged = resources.files("gtm_dagster.taxonomy").joinpath("plan.yaml").read_text()
+    plan.write_text(packaged.replace("aliases:\n", "aliases:\n  Joined: signup_completed\n", 1))
+    assert replay(settings, plan=load_plan(plan)).accepted == 1
+    refresh(settings)
+    assert rows_of(settings, "SELECT event_name, CAST(event_time AS VARCHAR) FROM staging.events") == [
+        ("signup_completed", "2026-01-05 09:00:00")
+    ]
