@@ -25,7 +25,7 @@ from gtm_dagster.warehouse.staging.books import write_books
 from gtm_dagster.warehouse.staging.contract import judge
 from gtm_dagster.warehouse.staging.deduplication import append_events
 from gtm_dagster.warehouse.staging.landed_rows import name_files, number_ids, view_landed
-from gtm_dagster.warehouse.staging.source_keys import add_sources, drop_unused_sources
+from gtm_dagster.warehouse.staging.source_keys import add_sources
 from gtm_dagster.warehouse.staging.withdrawal import follow_withdrawals, new_withdrawals, withdrawn_files
 from gtm_dagster.warehouse.state import get_state, set_state
 from gtm_dagster.warehouse.statements import fragment
@@ -158,7 +158,6 @@ def _stage_files(
     number_ids(con)
     con.execute(f"INSERT INTO staging.quarantine {fragment('new_quarantine')}")
     conflicts = append_events(con, ctx, first)
-    drop_unused_sources(con)
     stagings = int(get_state(con, "stagings") or 0) + 1
     set_state(con, "stagings", str(stagings))
     con.executemany(
