@@ -36,6 +36,13 @@ SOURCES = [
 ]  # fmt: skip
 
 
+REPEATED = [
+    {"stage": f"{number} {event}", "events": [event]}
+    for number, event in enumerate(("page_viewed", "signup_completed", "page_viewed", "page_viewed"))
+]
+"""Stages that share an event."""
+
+
 @dataclass(frozen=True)
 class Scenario:
     """A deployment's settings and the seed of its traffic."""
@@ -54,7 +61,7 @@ SCENARIOS = (
     Scenario("ua-berlin", 2, {"GTM_SESSIONS__DEFINITION": "ua", "GTM_REPORT_TIMEZONE": "Europe/Berlin"}),
     Scenario(
         "tracker", 3,
-        {"GTM_SESSIONS__DEFINITION": "tracker", "GTM_REPORT_TIMEZONE": "America/New_York", "GTM_FUNNEL__STEPS": '["page_viewed", "signup_completed", "page_viewed", "page_viewed"]'},
+        {"GTM_SESSIONS__DEFINITION": "tracker", "GTM_REPORT_TIMEZONE": "America/New_York", "GTM_FUNNEL__STEPS": json.dumps(REPEATED)},
     ),
     Scenario(
         "segment-short", 4,

@@ -9,10 +9,11 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from profiles import examples
+from profiles import examples, slow_but
 from warehouse_cases import DAY, MINUTE, PLAN, START, event, land, refresh, rows_of, settings_for
 
 from gtm_dagster.settings import Settings
+from gtm_dagster.warehouse.landing import Landing
 from gtm_dagster.warehouse.verify import verify
 
 PERSONS = "SELECT event_id, person_id FROM staging.events"
@@ -77,7 +78,9 @@ CASES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("merged", [False, True], ids=["a batch a refresh", "in one load"])
+@pytest.mark.parametrize(
+    "merged", slow_but(1, pytest.param(False, id="a batch a refresh"), pytest.param(True, id="in one load"))
+)
 def test_who_is_one_person(tmp_path: Path, merged: bool) -> None:
     """A deployment for all cases; the ids of each begin with its number."""
     settings = settings_for(tmp_path)
@@ -124,10 +127,10 @@ ROWS = st.lists(
 )  # fmt: skip
 
 
-@examples(30, deadline=None)
-@given(rows=ROWS, parts=st.integers(2, 4))
-def test_random_aliases_that_come_and_go_equal_a_rebuild(rows: list[tuple], parts: int) -> None:
-    """Few event ids and times of receipt: a copy that is received earlier takes the place of another."""
+@examples(15, deadline=None)
+@given(rows=ROWS, parts=st.integers(2, 4), withdrawn=st.integers(0, 3))
+def test_random_aliases_that_come_and_go_equal_a_rebuild(rows: list[tuple], parts: int, withdrawn: int) -> None:
+    """Few event ids and times of receipt: a copy that is received earlier takes the place of another, and a batch goes."""
     settings: Settings
     with TemporaryDirectory() as folder:
         settings = settings_for(Path(folder))
@@ -142,6 +145,23 @@ def test_random_aliases_that_come_and_go_equal_a_rebuild(rows: list[tuple], part
             if batch:
                 land(settings, batch, f"import-{part}")
                 refresh(settings)
+        if Landing(settings.landing_dir).has(f"import-{withdrawn}"):
+            Landing(settings.landing_dir).withdraw(f"import-{withdrawn}", by="me", reason="wrong")
+            refresh(settings)
         if (Path(folder) / "warehouse.duckdb").exists():
             result = verify(settings, PLAN)
             assert result.ok, result.first
+
+
+def test_a_withdrawn_alias_parts_the_two_again(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path)
+    people = [*seen("a", "b"), browser("x", "b", 9), browser("x", None, 10)]
+    for name, rows in {"import-people": people, "import-aliases": [alias("b", 20, alias_of="a")]}.items():
+        land(settings, rows, name)
+        refresh(settings)
+    assert set(rows_of(settings, PERSONS)) >= {("b", "a"), ("x-10", "a")}
+    Landing(settings.landing_dir).withdraw("import-aliases", by="me", reason="wrong")
+    refresh(settings)
+    assert set(rows_of(settings, PERSONS)) == {("a", "a"), ("b", "b"), ("x-9", "b"), ("x-10", "b")}
+    assert rows_of(settings, "SELECT user_id FROM core.identities WHERE anonymous_id IS NULL") == []
+    assert verify(settings, PLAN).ok
