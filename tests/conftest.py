@@ -10,6 +10,7 @@ settings.load_profile("fast")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    os.environ["GTM_PRIVACY__CONSENT"] = "off"  # for programs a test starts; tests about consent say what they need
     folders = [str(path) for path in config.getini("pythonpath")]
     inherited = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     os.environ["PYTHONPATH"] = os.pathsep.join([*folders, *inherited])

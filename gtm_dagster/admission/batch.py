@@ -1,174 +1,238 @@
-"""Admission of a batch of events as landing rows: verdict by the plan, pseudonyms, scrubbed texts, sealed originals."""
+"""Admission of a batch of events as Arrow columns: the verdicts and records of `Admission`, whole columns at once.
+
+A column is judged once for each distinct value, by the functions that judge a single event; what is unique in every row
+is taken by comparisons that only ever say "plainly good". Every row that is not plainly good goes through the single
+form, so a batch is its rows alone.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gtm_dagster.admission.batch_columns import TIME_REASON, WRITTEN_TIME, each_distinct, one_array
-from gtm_dagster.admission.record import LANDING_COLUMNS, Record, record_from_rejection
-from gtm_dagster.privacy.masking import mask_event, scrub
-from gtm_dagster.taxonomy import Event, Plan
-from gtm_dagster.taxonomy.envelope import CONTEXT_LIMITS
-from gtm_dagster.taxonomy.event import EMAIL, FieldError, shown_name
-from gtm_dagster.taxonomy.landing_schema import validate_frame
+from gtm_dagster.admission.admission import Admission, Seals, Sender, json_bytes
+from gtm_dagster.admission.batch_columns import TIME_REASON, WRITTEN_TIME, one_array
+from gtm_dagster.admission.batch_parts import Coded, coded, together
+from gtm_dagster.admission.batch_values import (
+    PersonId,
+    Properties,
+    clean_text,
+    consent_of,
+    person_id,
+    plain_event_ids,
+    properties_of,
+    session_of,
+    touch_fields,
+)
+from gtm_dagster.admission.record import LANDING_COLUMNS, Record
+from gtm_dagster.privacy.consent import REQUIRED, ConsentPolicy
+from gtm_dagster.taxonomy import Plan, Rejected
+from gtm_dagster.taxonomy.decoding import too_deep
+from gtm_dagster.taxonomy.envelope import (
+    CAMPAIGN_FIELDS,
+    CONTEXT_LIMITS,
+    ID_LIMITS,
+    MAX_FUTURE_US,
+    MAX_US,
+    MIN_US,
+    UTM_FIELDS,
+)
+from gtm_dagster.taxonomy.event import FieldError
 
 _TYPES = {"str": pa.string(), "int64": pa.int64(), "bytes": pa.binary()}
 SCHEMA = pa.schema([pa.field(name, _TYPES[kind]) for name, kind in LANDING_COLUMNS])
-_TIME_REASONS = {
-    "bad_timestamp": "not a time of the file's format, such as 2026-01-31T09:30:00Z",
-    "timestamp_without_offset": "needs an offset from UTC, such as Z or +02:00, or the mapping's timezone",
-}
-_URLS = ("page_url", "referrer")
-_encode = msgspec.json.Encoder(order="deterministic").encode
-
-
-class Seals(Protocol):
-    """What seals an original event."""
-
-    def seal(self, plain: bytes) -> bytes: ...
+_TEXTS = (*ID_LIMITS, "event_name", *CONTEXT_LIMITS, *UTM_FIELDS, "device_type", "consent", "properties")
+__all__ = ["SCHEMA", "Judge", "Seals", "to_table"]
 
 
 class Judge:
     """The form of admission for the batches of one import. `pseudonymize` maps an identifier to its pseudonym."""
 
-    def __init__(self, plan: Plan, pseudonymize: Callable[[str], str], sealer: Seals, write_key: str) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        pseudonymize: Callable[[str], str],
+        sealer: Seals,
+        write_key: str,
+        consent: ConsentPolicy = REQUIRED,
+        gates_consent: bool = False,
+    ) -> None:
         self.plan = plan
-        self.pseudonymize = cache(pseudonymize)
-        self.sealer = sealer
         self.write_key = write_key
+        self.sender = Sender(write_key, gates_consent)
+        self.admission = Admission(plan, cache(pseudonymize), sealer, consent)
 
     def table(self, events: pa.Table) -> pa.Table:
-        """The landing rows of unjudged `events`, in their order by row number."""
-        verdict = validate_frame(self.plan, events.drop_columns([WRITTEN_TIME, TIME_REASON]).to_pandas())
-        ok = np.asarray(verdict.ok)
-        good = self._accepted(events.filter(pa.array(ok)))
-        bad = events.filter(pa.array(~ok)).to_pylist()
-        records = [self._refused(row, errors) for row, errors in zip(bad, verdict.reasons, strict=True)]
-        return pa.concat_tables([good, to_table(records)])
+        """The landing rows of unjudged `events`: those kept, those suppressed, and those the single form judged."""
+        if not events.num_rows:
+            return SCHEMA.empty_table()
+        column = {name: one_array(events.column(name)) for name in events.column_names}
+        column |= {name: pa.nulls(events.num_rows, pa.string()) for name in _TEXTS if name not in column}
+        plain, suppressed, landed = self._plain(column)
+        kept = self._landing(landed, plain & ~suppressed, events.num_rows)
+        without = self._landing(
+            {name: landed[name] for name in ("event_name", "received_us", "row_no")}, plain & suppressed, events.num_rows,
+            verdict="suppressed", reason_codes="consent", rules=None,
+        )  # fmt: skip
+        rest = events.filter(pa.array(~plain)).to_pylist()
+        return pa.concat_tables([kept, without, to_table([self._single(row) for row in rest])])
+
+    def single(self, document: dict[str, Any], moment: int | str | None, received_us: int, row_no: int) -> Record:
+        """The record of one decoded event with an id; `moment` as `EventValidator.validate_document` takes it."""
+        record, _ = self.admission.document(document, moment, self.sender, received_us)
+        return msgspec.structs.replace(record, origin="import", row_no=row_no)
 
     def broken(self, row_no: int, text: str, errors: tuple[FieldError, ...], received_us: int) -> Record:
         """The quarantined record of a row that is not readable as an event."""
         document = {"row": text}
-        return self.refuse(document, errors, None, None, received_us, row_no)
-
-    def _refused(self, row: dict[str, Any], errors: tuple[FieldError, ...]) -> Record:
-        context = {f: row[f] for f in (*CONTEXT_LIMITS, "device_type", "consent") if row[f] is not None}
-        document: dict[str, Any] = {
-            f: row[f] for f in ("event_id", "event_name", "user_id", "anonymous_id", "session_id") if row[f] is not None
-        }
-        document |= {"timestamp": row[WRITTEN_TIME], "properties": _loads(row["properties"]), "context": context}
-        if "consent" in context:
-            context["consent"] = _loads(context["consent"])
-        if row[TIME_REASON] is not None:
-            reason = FieldError("timestamp", row[TIME_REASON], _TIME_REASONS[row[TIME_REASON]])
-            errors = (reason, *(error for error in errors if error.path != "timestamp"))
-        return self.refuse(document, errors, row["event_id"], row["event_name"], row["received_us"], row["row_no"])
-
-    def refuse(
-        self, document: dict[str, Any], errors: tuple[FieldError, ...], event_id: str | None, event_name: str | None,
-        received_us: int, row_no: int,
-    ) -> Record:  # fmt: skip
-        """The quarantined record of an event refused for `errors`."""
-        readable = event_id is not None and 0 < len(event_id) <= 128 and not EMAIL.search(event_id)
-        record = record_from_rejection(
-            errors,
-            event_id=event_id if readable else None,
-            event_name=shown_name(event_name) if event_name is not None else None,
-            write_key=self.write_key,
-            received_us=received_us,
-            plan_version=self.plan.version,
-            raw=mask_event(self.plan, document),
-            sealed=self.sealer.seal(msgspec.json.encode(document)),
-        )
+        record, _ = self.admission.refuse(Rejected(errors), document, json_bytes(document), self.sender, received_us)
         return msgspec.structs.replace(record, origin="import", row_no=row_no)
 
-    def _accepted(self, events: pa.Table) -> pa.Table:
-        rows = events.num_rows
-        column = {
-            name: one_array(events.column(name))
-            for name in events.column_names
-            if name not in (WRITTEN_TIME, TIME_REASON)
+    def _single(self, row: dict[str, Any]) -> Record:
+        context = {field: row.get(field) for field in (*CONTEXT_LIMITS, *UTM_FIELDS, "device_type")}
+        context["consent"] = _loads(row.get("consent"))
+        document = {
+            "event_id": row["event_id"],
+            "event_name": row["event_name"],
+            "timestamp": row[WRITTEN_TIME],
+            "user_id": row.get("user_id"),
+            "anonymous_id": row.get("anonymous_id"),
+            "session_id": row.get("session_id"),
+            "properties": _loads(row.get("properties")),
+            "context": {field: value for field, value in context.items() if value is not None},
         }
-        names = each_distinct(column["event_name"], self.plan.resolve)
-        column["event_name"] = names
-        for field in ("user_id", "anonymous_id"):
-            column[field] = each_distinct(column[field], self.pseudonymize)
-        some_name = next(iter(self.plan.events))
-        for field in (*CONTEXT_LIMITS, "session_id"):
-            column[field] = self._clean(field, column[field], some_name)
-        column["properties"] = self._clean_properties(names, column["properties"])
-        column["consent"] = each_distinct(column["consent"], _canonical)
-        constants = {
+        document = {field: value for field, value in document.items() if value is not None}
+        moment = row["event_us"] if row["event_us"] is not None else row.get(TIME_REASON)
+        return self.single(document, moment, row["received_us"], row["row_no"])
+
+    def _plain(self, column: dict[str, pa.Array]) -> tuple[np.ndarray, np.ndarray, dict[str, pa.Array]]:
+        """(plainly good rows, those of them that are suppressed, landing columns of the plainly good rows)."""
+        admission = self.admission
+        names = coded(column["event_name"], self.plan.resolve)
+        plain = (
+            names.valid & plain_event_ids(column["event_id"]) & _plain_times(column["event_us"], column["received_us"])
+        )
+        landed = {name: column[name] for name in ("event_id", "event_us", "received_us", "row_no")}
+        landed["event_name"] = names.texts()
+
+        user = coded(column["user_id"], lambda text: person_id("user_id", text, admission.pseudonymize))
+        anonymous = coded(column["anonymous_id"], lambda text: person_id("anonymous_id", text, admission.pseudonymize))
+        somebody = np.zeros(len(plain), dtype=bool)
+        for field, ids in (("user_id", user), ("anonymous_id", anonymous)):
+            somebody |= ids.where(_names_somebody)
+            plain &= ~ids.where(lambda one: one is None)
+            landed[field] = ids.texts(lambda one: one.pseudonym)
+        plain &= somebody
+        session = coded(column["session_id"], lambda text: session_of(text, admission.pseudonymize))
+        plain &= session.fits
+        landed["session_id"] = session.texts(lambda found: found[0])
+
+        for field in ("locale", "country", "region", "timezone"):
+            cleaned = coded(column[field], lambda text, field=field: clean_text(field, text))
+            plain &= cleaned.fits
+            landed[field] = cleaned.texts(lambda found: found[0])
+        plain &= self._touch(column, names, landed)
+        suppressed, fits = self._consent(column, names, landed)
+        plain &= fits
+        pairs = together([names, coded(column["properties"])])
+        specs = self.plan.events
+
+        def judged(pair: tuple[Any, ...]) -> Properties | None:
+            return properties_of(specs[pair[0]], pair[1], self.plan, admission.pseudonymize) if pair[0] else None
+
+        properties = pairs.each(judged)
+        plain &= properties.fits
+        landed["properties"] = properties.texts(lambda found: found.text)
+        return plain, suppressed, landed
+
+    def _touch(self, column: dict[str, pa.Array], names: Coded, landed: dict[str, pa.Array]) -> np.ndarray:
+        """Adds campaign, click id, page, referrer and device to `landed`; the rows of which all of them fit."""
+        page = coded(column["page_url"], lambda text: clean_text("page_url", text))
+        referrer = coded(column["referrer"], lambda text: clean_text("referrer", text))
+        query = coded(column["page_url"], lambda text: text if "?" in text else None)
+        browsing = names.each(lambda name: name is not None and self.plan.events[name].browsing)
+        parts = [coded(column[field]) for field in (*CAMPAIGN_FIELDS, *UTM_FIELDS, "click_id")]
+        sent = together([*parts, query, page.each(_has), referrer.each(_has), coded(column["device_type"]), browsing])
+        touched = sent.each(touch_fields)
+        for index, field in enumerate((*CAMPAIGN_FIELDS, "click_id", "device_type")):
+            landed[field] = touched.texts(lambda fields, index=index: fields[index])
+        landed["page_url"] = page.texts(lambda found: found[0])
+        landed["referrer"] = referrer.texts(lambda found: found[0])
+        return page.fits & referrer.fits & touched.fits
+
+    def _consent(
+        self, column: dict[str, pa.Array], names: Coded, landed: dict[str, pa.Array]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(suppressed rows, rows whose consent fits); adds consent to `landed`."""
+        consent = coded(column["consent"], consent_of)
+        basis = names.each(lambda name: self.plan.events[name].basis if name else None)
+        policy, gates = self.admission.consent, self.sender.gates_consent
+
+        def is_suppressed(parts: tuple[Any, ...]) -> bool:
+            found, basis, country, region = parts
+            analytics = found.analytics if found else None
+            return policy.suppresses(analytics, basis, country, region, gates_consent=gates)
+
+        places = [coded(landed["country"]), coded(landed["region"])]
+        landed["consent"] = consent.texts(lambda found: found.text)
+        return together([consent, basis, *places]).where(is_suppressed), consent.fits
+
+    def _landing(self, landed: dict[str, pa.Array], rows: np.ndarray, total: int, **constants: str | None) -> pa.Table:
+        """The landing table of `rows` of the columns."""
+        values: dict[str, str | None] = {
             "write_key": self.write_key,
             "plan_version": self.plan.version,
             "verdict": "accepted",
             "origin": "import",
+            "rules": self.admission.rules,
         }
+        values |= constants
+        count = int(rows.sum())
+        mask = None if count == total else pa.array(rows)
         arrays = []
         for field in SCHEMA:
-            if field.name in constants:
-                arrays.append(pa.repeat(pa.scalar(constants[field.name], field.type), rows))
-            elif field.name in column:
-                arrays.append(column[field.name].cast(field.type))
+            if field.name in values:
+                arrays.append(pa.repeat(pa.scalar(values[field.name], field.type), count))
+            elif field.name in landed:
+                array = landed[field.name] if mask is None else landed[field.name].filter(mask)
+                arrays.append(array.cast(field.type))
             else:
-                arrays.append(pa.nulls(rows, field.type))
+                arrays.append(pa.nulls(count, field.type))
         return pa.table(arrays, schema=SCHEMA)
 
-    def _clean(self, field: str, array: pa.Array, some_name: str) -> pa.Array:
-        if array.null_count == len(array):
-            return array
-        if field not in _URLS and not pc.any(pc.match_substring(array, "@")).as_py():
-            return pc.if_else(pc.equal(array, ""), pa.scalar(None, pa.string()), array)
 
-        def cleaned(text: str) -> str | None:
-            value: dict[str, Any] = {field: text}
-            event = Event(event_id="-", event_name=some_name, event_us=0, **value)
-            return getattr(scrub(event, self.plan, self.pseudonymize), field) or None
-
-        return each_distinct(array, cleaned)
-
-    def _clean_properties(self, names: pa.Array, texts: pa.Array) -> pa.Array:
-        if not len(texts):
-            return texts
-        result = pc.fill_null(texts, "{}").to_pandas().to_numpy(dtype=object)
-        kinds = names.to_pandas().to_numpy(dtype=object)
-        decode = msgspec.json.decode
-        for name in names.unique().to_pylist():
-            known: dict[str, str] = {}
-            for row in np.flatnonzero(kinds == name):
-                text = result[row]
-                clean = known.get(text)
-                if clean is None:
-                    event = Event(event_id="-", event_name=name, event_us=0, properties=decode(text) or {})
-                    clean = known[text] = _encode(scrub(event, self.plan, self.pseudonymize).properties).decode()
-                result[row] = clean
-        return pa.array(result, pa.string())
-
-
-def to_table(records: list[Record]) -> pa.Table:
+def to_table(records: Iterable[Record]) -> pa.Table:
     """Records as landing rows."""
-    if not records:
+    columns = list(zip(*map(msgspec.structs.astuple, records), strict=True))
+    if not columns:
         return SCHEMA.empty_table()
-    columns = zip(*map(msgspec.structs.astuple, records), strict=True)
     return pa.table([pa.array(c, field.type) for c, field in zip(columns, SCHEMA, strict=True)], schema=SCHEMA)
 
 
-def _canonical(text: str) -> str | None:
-    value = msgspec.json.decode(text)
-    return None if value is None else _encode(value).decode()
+def _names_somebody(found: PersonId | None) -> bool:
+    return found is not None and found.pseudonym is not None
+
+
+def _has(found: tuple[str | None] | None) -> bool:
+    return found is not None and found[0] is not None
+
+
+def _plain_times(event_us: pa.Array, received_us: pa.Array) -> np.ndarray:
+    us = pc.fill_null(event_us, MIN_US - 1).to_numpy(zero_copy_only=False)
+    return (us >= MIN_US) & (us < MAX_US) & (us <= received_us.to_numpy(zero_copy_only=False) + MAX_FUTURE_US)
 
 
 def _loads(text: str | None) -> Any:
+    """The JSON value of a cell; the text itself where it is none, which the plan refuses."""
     if text is None:
-        return {}
+        return None
     try:
-        return msgspec.json.decode(text)
+        return text if too_deep(text.encode()) else msgspec.json.decode(text)
     except (ValueError, RecursionError):
         return text

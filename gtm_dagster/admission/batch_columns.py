@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pyarrow as pa
+import pyarrow.compute as pc
+
+from gtm_dagster.taxonomy.absent import present_id
 
 WRITTEN_TIME = "written_time"
 """The column with the time as the file wrote it; events before admission have it."""
@@ -28,3 +31,15 @@ def each_distinct(array: pa.Array, function: Callable[[str], str | None]) -> pa.
         return array
     coded = array.dictionary_encode()
     return pa.array([function(text) for text in coded.dictionary.to_pylist()], pa.string()).take(coded.indices)
+
+
+_NAMES_SOMETHING = "(?i)[1-9ghkmpqrsvwxyz_@:]"
+"""A character that no word for nothing has."""
+
+
+def present_ids(ids: pa.Array) -> pa.Array:
+    """The ids, null where a text names nothing (`taxonomy.absent`)."""
+    doubtful = pc.fill_null(pc.invert(pc.match_substring_regex(ids, _NAMES_SOMETHING)), False)
+    if not pc.any(doubtful).as_py():
+        return ids
+    return pc.if_else(doubtful, each_distinct(pc.if_else(doubtful, ids, None), present_id), ids)

@@ -21,6 +21,7 @@ class Record(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
     `verdict`: accepted, quarantined or suppressed. `event_us` is None only for a quarantined row without a readable
     time. `errors` is a JSON list of {path, code, message}; `raw` the masked event, `sealed` the encrypted original.
+    `timezone`: IANA name of the sender's clock. `rules`: fingerprint of the plan and the rules that admitted the row.
     """
 
     write_key: str
@@ -53,6 +54,8 @@ class Record(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     sealed: bytes | None = None
     origin: str = "log"
     row_no: int = 0
+    timezone: str | None = None
+    rules: str | None = None
 
 
 _KINDS = {"event_us": "int64", "received_us": "int64", "row_no": "int64", "sealed": "bytes"}
@@ -68,7 +71,13 @@ counts. No version wrote files without them, and no default could stand in."""
 
 
 def record_from_event(
-    event: Event, *, write_key: str, received_us: int, plan_version: str, pseudonymize: Callable[[str], str]
+    event: Event,
+    *,
+    write_key: str,
+    received_us: int,
+    plan_version: str,
+    pseudonymize: Callable[[str], str],
+    rules: str | None = None,
 ) -> Record:
     """The record of an accepted, scrubbed event."""
     return Record(
@@ -95,6 +104,8 @@ def record_from_event(
         region=event.region,
         consent=_encode(event.consent).decode() if event.consent is not None else None,
         plan_version=plan_version,
+        timezone=event.timezone,
+        rules=rules,
     )
 
 

@@ -14,6 +14,7 @@ from gtm_dagster.admission.single_event import Judge
 from gtm_dagster.chaos.throwaway import ThrowAway
 from gtm_dagster.eventlog import open_log
 from gtm_dagster.importing import import_file
+from gtm_dagster.privacy.consent import consent_policy
 from gtm_dagster.privacy.pseudonyms import Pseudonymizer, load_or_create_key
 from gtm_dagster.privacy.sealing import Sealer
 from gtm_dagster.simulator.traffic import as_event, simulate
@@ -37,7 +38,11 @@ class Supply:
         key = load_or_create_key(deployment.settings.keys_dir, None)
         self._pseudonymize, self._sealer = Pseudonymizer(key), Sealer(key)
         self._judge = Judge(
-            deployment.plan, self._pseudonymize, self._sealer, deployment.settings.collector.max_event_bytes
+            deployment.plan,
+            self._pseudonymize,
+            self._sealer,
+            deployment.settings.collector.max_event_bytes,
+            consent_policy(deployment.settings.privacy.consent),
         )
 
     @property
@@ -64,7 +69,7 @@ class Supply:
         """Import the next rows."""
         import_file(
             self.file(rows), landing=Landing(self._deployment.settings.landing_dir), plan=self._deployment.plan,
-            pseudonymize=self._pseudonymize, sealer=self._sealer, write_key="import",
+            pseudonymize=self._pseudonymize, sealer=self._sealer, write_key="import", consent=consent_policy(self._deployment.settings.privacy.consent),
         )  # fmt: skip
 
     def log(self, rows: int) -> None:

@@ -19,10 +19,12 @@ from gtm_dagster.collector.ingest import Ingest
 from gtm_dagster.collector.keys import KeyStore, KeyStoreError
 from gtm_dagster.collector.protocols import PROTOCOLS
 from gtm_dagster.collector.response import RETRY_SECONDS, Refused, Response, error_response
+from gtm_dagster.privacy.consent import REQUIRED, ConsentPolicy
 from gtm_dagster.privacy.sealing import Sealer
 from gtm_dagster.settings import Collector as Limits
 from gtm_dagster.taxonomy import Plan
 from gtm_dagster.taxonomy.json_schema import plan_schema
+from gtm_dagster.tracking.tracker import uuid7
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Handler = Callable[[Scope, Receive], Awaitable[Response]]
@@ -141,9 +143,10 @@ def create_app(
     sealer: Sealer,
     keys: KeyStore,
     limits: Limits,
+    consent: ConsentPolicy = REQUIRED,
 ) -> Collector:
     """The collector as an ASGI app. The caller opens and closes `log`; `limits` is the settings' section collector."""
-    judge = Judge(plan, lru_cache(PSEUDONYMS)(pseudonymize), sealer, limits.max_event_bytes)
+    judge = Judge(plan, lru_cache(PSEUDONYMS)(pseudonymize), sealer, limits.max_event_bytes, consent, uuid7)
     ingest = Ingest(log, judge, keys, limits)
     heartbeats = Heartbeats(log, keys, ingest.metrics, limits.body_timeout_seconds)
     return Collector(log, plan, ingest, heartbeats)

@@ -48,7 +48,12 @@ class Ingest:
         events = protocol.events(IngestRequest(path, body, limits.max_batch_events))
         if self.waiting and self.waiting + len(events) > limits.max_waiting_events:
             raise Refused(503, "queue_full", f"{self.waiting} events wait for the log; send it again", RETRY_SECONDS)
-        judged = self._judge(events, write_key=write_key, received_us=time.time_ns() // 1000)
+        judged = self._judge(
+            events,
+            write_key=write_key,
+            received_us=time.time_ns() // 1000,
+            gates_consent=self._keys.gates_consent(write_key),
+        )
         appended = await self._append([one.record for one in judged])
         self.metrics.ack_seconds.observe(time.perf_counter() - started)
         return protocol.response(self._result(judged, appended))
@@ -67,5 +72,5 @@ class Ingest:
             if status == "conflict":
                 results.append(EventResult(one.event_id, "duplicate", [_CONFLICT]))
             else:
-                results.append(EventResult(one.event_id, status, one.errors))
+                results.append(EventResult(one.event_id, status, one.errors, one.note))
         return IngestResult(results, self._judge.plan.version, str(appended.last_seq))

@@ -25,11 +25,15 @@ class KeyStoreError(ValueError):
 
 
 class WriteKey(msgspec.Struct, frozen=True):
-    """One key: the `name` its events carry as write_key, the secret's SHA-256, and when it was added (RFC 3339)."""
+    """One key: the `name` its events carry as write_key, the secret's SHA-256, and when it was added (RFC 3339).
+
+    `gates_consent`: its sender asks for consent before it sends, so an event without a word of consent is kept.
+    """
 
     name: str
     sha256: str
     created_at: str
+    gates_consent: bool = False
 
 
 class KeyStore:
@@ -43,8 +47,9 @@ class KeyStore:
         self.allow_dev = allow_dev
         self._seen: tuple[int, int, int] | None = None
         self._names: dict[str, str] = {}
+        self._gating: frozenset[str] = frozenset()
 
-    def add(self, name: str) -> str:
+    def add(self, name: str, *, gates_consent: bool = False) -> str:
         """Add a key and return its secret, which cannot be shown again. Raises KeyStoreError for a name in use."""
         if not is_write_key(name):
             raise KeyStoreError(f"key name {name!r}: {NAME_RULE}")
@@ -56,7 +61,7 @@ class KeyStore:
             if any(key.name == name for key in keys):
                 raise KeyStoreError(f"key {name!r} exists; revoke it first, or choose another name")
             created_at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-            self._write([*keys, WriteKey(name, _hash(secret), created_at)])
+            self._write([*keys, WriteKey(name, _hash(secret), created_at, gates_consent)])
         return secret
 
     def list(self) -> tuple[WriteKey, ...]:
@@ -80,15 +85,22 @@ class KeyStore:
         self._refresh()
         return self._names.get(_hash(secret))
 
+    def gates_consent(self, name: str) -> bool:
+        """Whether the sender of this key asks for consent before it sends."""
+        self._refresh()
+        return name in self._gating
+
     def _refresh(self) -> None:
         try:
             stat = self.path.stat()
             seen = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
         except FileNotFoundError:
-            self._seen, self._names = None, {}
+            self._seen, self._names, self._gating = None, {}, frozenset()
             return
         if seen != self._seen:
-            self._names = {key.sha256: key.name for key in self._read()}
+            keys = self._read()
+            self._names = {key.sha256: key.name for key in keys}
+            self._gating = frozenset(key.name for key in keys if key.gates_consent)
             self._seen = seen
 
     def _read(self) -> tuple[WriteKey, ...]:

@@ -16,6 +16,7 @@ from granian.server.embed import Server
 from gtm_dagster.collector.app import Collector, create_app
 from gtm_dagster.collector.keys import KeyStore
 from gtm_dagster.eventlog import open_log
+from gtm_dagster.privacy.consent import consent_policy
 from gtm_dagster.privacy.pseudonyms import Pseudonymizer, load_or_create_key
 from gtm_dagster.privacy.sealing import Sealer
 from gtm_dagster.settings import Settings
@@ -55,6 +56,7 @@ def serve(settings: Settings, host: str, port: int) -> None:
             sealer=Sealer(key),
             keys=keys,
             limits=settings.collector,
+            consent=consent_policy(settings.privacy.consent),
         )
         asyncio.run(_run(app, address, port))
 

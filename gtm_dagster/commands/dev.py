@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +12,9 @@ import typer
 
 from gtm_dagster.commands.command import Command
 from gtm_dagster.commands.output import Problem, invocation, note
+
+OF_THE_DEMO = "it is the demo's: events sent here stay among planted ones; your own go to `gtm dev` without --demo"
+OF_AN_EARLIER_DEMO = "it holds the demo of an earlier version among all else; to start clean move that folder away"
 
 
 def dev(
@@ -23,6 +28,7 @@ def dev(
 
     import gtm_dagster
     from gtm_dagster.commands.children import Children
+    from gtm_dagster.demo.deployment import demo_dir, has_demo
     from gtm_dagster.orchestration.dead_runs import fail_dead_runs
     from gtm_dagster.orchestration.instance import instance_of
 
@@ -60,11 +66,30 @@ def dev(
             ["-m", "dagster", "dev", "-w", str(workspace.absolute()), "-h", host, "-p", str(port)],
             settings.dagster_home,
         )
-        note(f"state directory {settings.state_dir}")
-        note(
-            f"web UI http://{host}:{port}, collector http://{settings.collector.host}:{settings.collector.port}; Ctrl-C ends all"
-        )
+        note(f"state directory {settings.state_dir}; starting, Ctrl-C ends all")
+        if has_demo(settings.state_dir):
+            note(OF_THE_DEMO if demo_dir(settings.state_dir) == settings.state_dir else OF_AN_EARLIER_DEMO)
+        addresses = {
+            "the collector": f"http://{settings.collector.host}:{settings.collector.port}/readyz",
+            "the web UI": f"http://{host}:{port}/server_info",
+        }
+        for name, address in addresses.items():
+            threading.Thread(target=_say_when_ready, args=(name, address), daemon=True).start()
         return children.wait()
+
+
+def _say_when_ready(name: str, address: str) -> None:
+    """One line when an address answers: Dagster takes half a minute to load, on a busy machine longer."""
+    import requests
+
+    while True:
+        try:
+            if requests.get(address, timeout=5).ok:
+                break
+        except requests.RequestException:
+            pass
+        time.sleep(0.5)
+    note(f"ready: {name} at {address.rpartition('/')[0]}")
 
 
 COMMANDS = (Command("dev", dev, order=20),)

@@ -13,14 +13,20 @@ from gtm_dagster.commands.output import Json, invocation, note, say, say_json, s
 def add(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="What the events of this key carry as write_key.")],
+    gates_consent: Annotated[
+        bool,
+        typer.Option(
+            "--gates-consent", help="Its sender asks for consent before it sends: only a refusal is suppressed."
+        ),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Make a key and print its secret, which is shown this once."""
     from gtm_dagster.collector.keys import KeyStore
 
-    secret = KeyStore(invocation(context).settings.keys_dir).add(name)
+    secret = KeyStore(invocation(context).settings.keys_dir).add(name, gates_consent=gates_consent)
     if json:
-        say_json({"name": name, "secret": secret})
+        say_json({"name": name, "secret": secret, "gates_consent": gates_consent})
     else:
         say(secret)
         note("keep it: only its hash is stored, and it cannot be shown again")
@@ -32,9 +38,12 @@ def list_(context: typer.Context, json: Json = False) -> None:
 
     listed = KeyStore(invocation(context).settings.keys_dir).list()
     if json:
-        say_json([{"name": key.name, "created_at": key.created_at} for key in listed])
+        say_json(
+            [{"name": key.name, "created_at": key.created_at, "gates_consent": key.gates_consent} for key in listed]
+        )
     else:
-        say_table(["name", "created_at"], [(key.name, key.created_at) for key in listed])
+        rows = [(key.name, key.created_at, "yes" if key.gates_consent else "no") for key in listed]
+        say_table(["name", "created_at", "gates_consent"], rows)
 
 
 def revoke(

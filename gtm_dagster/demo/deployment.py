@@ -20,7 +20,15 @@ WINDOWS = (
     Window("time_decay", 168.0),
 )
 """The windows of the report, unless the deployment has its own."""
-_FILES_OF_A_DEPLOYMENT = ("events.db", "landing", "warehouse.duckdb", "serving.duckdb", "ops.db", "keys", "dagster_home")
+_FILES_OF_A_DEPLOYMENT = (
+    "events.db",
+    "landing",
+    "warehouse.duckdb",
+    "serving.duckdb",
+    "ops.db",
+    "keys",
+    "dagster_home",
+)
 
 
 class DemoError(Exception):

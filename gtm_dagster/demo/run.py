@@ -30,6 +30,7 @@ from gtm_dagster.demo.live import WRITE_KEY, collector, live_rows, send_live
 from gtm_dagster.demo.report import Refreshed, print_checks, print_report
 from gtm_dagster.eventlog import open_log
 from gtm_dagster.importing import import_file
+from gtm_dagster.privacy.consent import consent_policy
 from gtm_dagster.privacy.pseudonyms import Pseudonymizer, load_or_create_key
 from gtm_dagster.privacy.sealing import Sealer
 from gtm_dagster.settings import Settings
@@ -201,6 +202,7 @@ def import_history(settings: Settings, folder: Path, steps: Steps) -> None:
             pseudonymize=Pseudonymizer(key),
             sealer=Sealer(key),
             write_key=WRITE_KEY,
+            consent=consent_policy(settings.privacy.consent),
             mapping=None,
             progress=tell,
         )

@@ -12,7 +12,7 @@ import msgspec
 from gtm_dagster.taxonomy.decoding import too_deep
 from gtm_dagster.taxonomy.envelope import CONTEXT_LIMITS, DEVICE_TYPES, PURPOSES
 from gtm_dagster.taxonomy.event import EMAIL, Event, shown_name
-from gtm_dagster.taxonomy.plan import Plan, PropertySpec
+from gtm_dagster.taxonomy.plan import EventSpec, Plan, PropertySpec
 from gtm_dagster.taxonomy.properties import json_type
 
 REDACTED = "[mail]"
@@ -27,9 +27,22 @@ _IP = re.compile(
     r"(?<![\w.])(?:\d{1,3}(?:\.\d{1,3}){3}|(?:[0-9a-f]{1,4}:){3,7}[0-9a-f]{0,4}(?:::?[0-9a-f]{1,4})*)(?![\w.])",
     re.IGNORECASE,
 )
+_VERSION_NAME = re.compile(r"version|build|release|firmware", re.IGNORECASE)
+"""A four-part number of a property with such a name is no address: 4.12.0.7."""
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S*\Z")
 _NUMBER = re.compile(r"-?[0-9][0-9.,]{0,15}\Z")
-_TEXT_FIELDS = ("source", "medium", "campaign", "term", "content", "locale", "click_id", "country", "region")
+_TEXT_FIELDS = (
+    "source",
+    "medium",
+    "campaign",
+    "term",
+    "content",
+    "locale",
+    "click_id",
+    "country",
+    "region",
+    "timezone",
+)
 _SHOWN_CONTEXT = ("source", "medium", "campaign", "content", "locale", "country", "region")
 
 
@@ -41,13 +54,13 @@ def scrub(event: Event, plan: Plan, pseudonymize: Callable[[str], str] | None = 
     another text becomes `[mail]`; URLs lose user info, query and fragment. Returns the same object when nothing changes.
     """
     changes: dict[str, Any] = {}
-    properties = _scrub_properties(event, plan, pseudonymize)
+    properties = scrub_properties(plan.events[event.event_name], event.properties, pseudonymize)
     if properties != event.properties:
         changes["properties"] = properties
     for field in _TEXT_FIELDS:
         value = getattr(event, field)
-        if value is not None and "@" in value and EMAIL.search(value):
-            changes[field] = EMAIL.sub(REDACTED, value)
+        if value is not None and "@" in value:
+            changes[field] = redacted(value)
     for field in ("page_url", "referrer"):
         value = getattr(event, field)
         if value is not None and (cleaned := clean_url(value)) != value:
@@ -57,13 +70,21 @@ def scrub(event: Event, plan: Plan, pseudonymize: Callable[[str], str] | None = 
     return msgspec.structs.replace(event, **changes) if changes else event
 
 
-def _scrub_properties(event: Event, plan: Plan, pseudonymize: Callable[[str], str] | None) -> dict[str, Any]:
-    declared = plan.events[event.event_name].properties
+def redacted(text: str | None) -> str | None:
+    """`text` with `[mail]` for every e-mail address."""
+    return EMAIL.sub(REDACTED, text) if text is not None and "@" in text else text
+
+
+def scrub_properties(
+    spec: EventSpec, properties: dict[str, Any], pseudonymize: Callable[[str], str] | None = None
+) -> dict[str, Any]:
+    """The properties of one event as `scrub` leaves them."""
+    declared = spec.properties
     kept: dict[str, Any] = {}
-    for name, value in event.properties.items():
+    for name, value in properties.items():
         rule = declared.get(name)
         if rule is None:
-            if EMAIL.search(name) or _PERSONAL_NAMES.match(name) or (isinstance(value, str) and _IP.search(value)):
+            if EMAIL.search(name) or _PERSONAL_NAMES.match(name) or _holds_address(name, value):
                 continue
         elif value is not None and rule.privacy != "plain":
             if rule.privacy == "personal" and pseudonymize is not None:
@@ -76,6 +97,10 @@ def _scrub_properties(event: Event, plan: Plan, pseudonymize: Callable[[str], st
                 value = EMAIL.sub(REDACTED, value)
         kept[name] = value
     return kept
+
+
+def _holds_address(name: str, value: Any) -> bool:
+    return isinstance(value, str) and not _VERSION_NAME.search(name) and bool(_IP.search(value))
 
 
 def clean_url(url: str) -> str | None:

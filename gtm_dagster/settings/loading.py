@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from gtm_dagster.settings.nearest import did_you_mean
 from gtm_dagster.settings.source import NOT_GIVEN, Origin, SettingsError, read_environment, read_toml, to_struct
 
 _LOCAL = frozenset({"localtime", "posixrules", "Factory"})
+_REGION = re.compile(r"(?:default|EU|EEA|[A-Z]{2}(?:-[A-Z0-9]{1,3})?)\Z")
 _NOT_IANA = ("posix/", "right/", "SystemV/")
 
 
@@ -51,6 +53,7 @@ def read_settings(config: Path | None = None, environ: Mapping[str, str] | None 
     _check_distinct("providers", [provider.name for provider in settings.providers], origin)
     settings = _with_guards(settings, guards, origin)
     _check_zone(settings, origin)
+    _check_regions(settings, origin)
     _check_distinct("attribution.windows", [(w.model, w.lookback_hours) for w in settings.attribution.windows], origin)
     _check_distinct("conversions", [c.event for c in settings.conversions], origin)
     _check_distinct("funnel.steps", [step.stage for step in settings.funnel.steps], origin)
@@ -120,6 +123,16 @@ def _check_zone(settings: Settings, origin: Origin) -> None:
             f"report_timezone: {name!r} is not a time zone; "
             f"give an IANA name such as Europe/Berlin or UTC{near}{origin.place('report_timezone')}"
         )
+
+
+def _check_regions(settings: Settings, origin: Origin) -> None:
+    consent = settings.privacy.consent
+    for region in consent if isinstance(consent, dict) else ():
+        if not _REGION.match(region):
+            raise SettingsError(
+                f"privacy.consent.{region}: {region!r} is not a region; give default, EU, a country such as US, or a part of "
+                f"one such as US-CA{origin.place(f'privacy.consent.{region}')}"
+            )
 
 
 def _check_distinct(key: str, names: Sequence[Any], origin: Origin) -> None:

@@ -14,6 +14,7 @@ NotNegative = Annotated[float, Meta(ge=0, le=1_000_000)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Count = Annotated[int, Meta(ge=1)]
 Name = Annotated[str, Meta(min_length=1)]
+ConsentMode = Literal["required", "opt_out", "off"]
 HalfLife = Annotated[float, Meta(gt=0.01, le=1_000_000)]
 """Hours; less than half a minute would round to no time at all, and every credit but the last to nothing."""
 PropertyName = Annotated[
@@ -182,12 +183,17 @@ class Notify(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Privacy(Struct, frozen=True, forbid_unknown_fields=True):
-    """`pseudonym_key`: None creates a 0600 file in the state directory. Set it where several machines write."""
+    """`pseudonym_key`: None creates a 0600 file in the state directory. Set it where several machines write.
+
+    `consent`: whether an event of basis consent is kept only with consent (required), unless refused (opt_out) or in any
+    case (off); a table says so by region, such as {default = "required", US = "opt_out", "US-CA" = "required"}.
+    """
 
     pseudonym_key: str | None = None
+    consent: ConsentMode | dict[str, ConsentMode] = "required"
 
     def __repr__(self) -> str:
-        return f"Privacy(pseudonym_key={'***' if self.pseudonym_key else None})"
+        return f"Privacy(pseudonym_key={'***' if self.pseudonym_key else None}, consent={self.consent!r})"
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):

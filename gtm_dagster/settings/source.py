@@ -159,6 +159,8 @@ def _from_text(text: str, wanted: Any, key: str, variable: str) -> Any:
     options = _options(wanted)
     if text == "" and type(None) in options:
         return None
+    if text.lstrip().startswith("{") and any(get_origin(option) is dict for option in options):
+        options = ()  # a table where a word would do too
     if any(option in (str, Path) or get_origin(option) is Literal for option in options):
         return text
     try:
@@ -217,7 +219,13 @@ def _allowed(wanted: Any, value: Any) -> str:
     if get_origin(wanted) is Literal:
         return f"one of {', '.join(map(str, get_args(wanted)))}"
     base = _options(wanted)[0]
-    word = {int: "a whole number", float: "a number", str: "text", Path: "a path"}.get(base, "a list")
+    word = {
+        int: "a whole number",
+        float: "a number",
+        str: "text",
+        Path: "a path",
+        dict: "a table of them by region",
+    }.get(get_origin(base) or base, "a list")
     limits = []
     for note in get_args(wanted)[1:] if get_origin(wanted) is Annotated else ():
         limits += [
@@ -230,7 +238,7 @@ def _allowed(wanted: Any, value: Any) -> str:
             )
             if bound is not None and (bound < _BEYOND_SENSE or _exceeds(value, bound))
         ]
-        if note.description:
+        if note.description and note.min_length is None:
             return str(note.description)
         if note.min_length:
             word = f"{word} that is not empty"

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import msgspec
-from msgspec import Meta
 
 ID_LIMITS: dict[str, int] = {"event_id": 128, "user_id": 256, "anonymous_id": 256, "session_id": 256}
 """Longest identifiers in characters; the shortest is 1."""
@@ -23,9 +22,13 @@ CONTEXT_LIMITS: dict[str, int] = {
     "click_id": 512,
     "country": 64,
     "region": 128,
+    "timezone": 64,
 }
 """Longest context texts in characters."""
 
+CAMPAIGN_FIELDS = ("source", "medium", "campaign", "term", "content")
+UTM_FIELDS = tuple(f"utm_{field}" for field in CAMPAIGN_FIELDS)
+"""Other names in which `context` may give the five; the field itself wins."""
 DEVICE_TYPES = ("web", "mobile", "api")
 PURPOSES = ("analytics", "marketing", "personalization")
 STAMPED = ("received_at", "write_key", "plan_version")
@@ -39,27 +42,29 @@ MAX_US = int(datetime(2101, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000
 MAX_FUTURE_US = 3_600_000_000
 """A live event may be this far ahead of the receiver's clock (1 h)."""
 
-_Id = Annotated[str, Meta(min_length=1, max_length=256)]
-_Text = Annotated[str, Meta(max_length=512)]
-_Url = Annotated[str, Meta(max_length=8192)]
-
 
 class Context(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    """Where the event happened."""
+    """Where the event happened; lengths and meaning are judged afterwards."""
 
-    source: _Text | None = None
-    medium: _Text | None = None
-    campaign: _Text | None = None
-    term: _Text | None = None
-    content: _Text | None = None
+    source: str | None = None
+    medium: str | None = None
+    campaign: str | None = None
+    term: str | None = None
+    content: str | None = None
     device_type: Literal["web", "mobile", "api"] | None = None
-    locale: Annotated[str, Meta(max_length=64)] | None = None
-    page_url: _Url | None = None
-    referrer: _Url | None = None
-    click_id: _Text | None = None
-    country: Annotated[str, Meta(max_length=64)] | None = None
-    region: Annotated[str, Meta(max_length=128)] | None = None
+    locale: str | None = None
+    page_url: str | None = None
+    referrer: str | None = None
+    click_id: str | None = None
+    country: str | None = None
+    region: str | None = None
+    timezone: str | None = None
     consent: dict[Literal["analytics", "marketing", "personalization"], bool] | None = None
+    utm_source: str | None = None
+    utm_medium: str | None = None
+    utm_campaign: str | None = None
+    utm_term: str | None = None
+    utm_content: str | None = None
     ip: Any = None
     user_agent: Any = None
 
@@ -67,12 +72,12 @@ class Context(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 class Envelope(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """One event as a client sends it."""
 
-    event_id: Annotated[str, Meta(min_length=1, max_length=128)]
     event_name: str
-    timestamp: Annotated[datetime, Meta(tz=True)]
-    user_id: _Id | None = None
-    anonymous_id: _Id | None = None
-    session_id: _Id | None = None
+    event_id: str | None = None
+    timestamp: str | None = None
+    user_id: str | None = None
+    anonymous_id: str | None = None
+    session_id: str | None = None
     properties: dict[str, str | int | float | bool | None] | None = None
     context: Context | None = None
     received_at: Any = None

@@ -44,6 +44,7 @@ class Event(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     click_id: str | None = None
     country: str | None = None
     region: str | None = None
+    timezone: str | None = None
     consent: dict[str, bool] | None = None
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 
+from gtm_dagster.settings.nearest import did_you_mean
+from gtm_dagster.taxonomy.absent import present_id
 from gtm_dagster.taxonomy.envelope import (
+    CAMPAIGN_FIELDS,
     CONTEXT_LIMITS,
     DEVICE_TYPES,
     ID_LIMITS,
@@ -17,68 +19,110 @@ from gtm_dagster.taxonomy.envelope import (
     NOT_KEPT,
     PURPOSES,
     STAMPED,
+    UTM_FIELDS,
 )
 from gtm_dagster.taxonomy.event import EMAIL, FieldError, shown_name
 from gtm_dagster.taxonomy.plan import EventSpec, Plan
 from gtm_dagster.taxonomy.properties import check_properties, json_type
+from gtm_dagster.taxonomy.times import BAD, WITHOUT_OFFSET
+from gtm_dagster.taxonomy.touch import CLICK_ID_NAMES
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_US = timedelta(microseconds=1)
 _FIELDS = {*ID_LIMITS, *STAMPED, "event_name", "timestamp", "properties", "context"}
-_CONTEXT_FIELDS = {*CONTEXT_LIMITS, *NOT_KEPT, "device_type", "consent"}
+_TEXT_LIMITS = CONTEXT_LIMITS | {
+    name: CONTEXT_LIMITS[field] for name, field in zip(UTM_FIELDS, CAMPAIGN_FIELDS, strict=True)
+}
+_CONTEXT_FIELDS = {*_TEXT_LIMITS, *NOT_KEPT, "device_type", "consent"}
+_OTHER_NAMES = {
+    "event": "event_name", "name": "event_name", "type": "event_name", "ts": "timestamp", "time": "timestamp",
+    "event_time": "timestamp", "id": "event_id", "messageid": "event_id", "insert_id": "event_id", "distinct_id": "user_id",
+    "uid": "user_id", "visitor_id": "anonymous_id", "client_id": "anonymous_id", "device_id": "anonymous_id",
+    "props": "properties", "data": "properties", "params": "properties", "traits": "properties",
+}  # fmt: skip
+_OTHER_CONTEXT_NAMES = {
+    "url": "page_url", "page": "page_url", "location": "page_url", "href": "page_url", "ref": "referrer", "referer": "referrer",
+    "document_referrer": "referrer", "lang": "locale", "language": "locale", "device": "device_type", "tz": "timezone",
+    "utm_id": "campaign", "channel": "medium", "keyword": "term", "utm_keyword": "term", "ip_address": "ip",
+    "ua": "user_agent", "state": "region", "country_code": "country",
+}  # fmt: skip
 _ANY = EventSpec(description="", stage="operations", owner="", additional=True, name="any event")
 
-Verdict = tuple[tuple[FieldError, ...], Any, Any]
 
-
-def explain(plan: Plan, raw: bytes, decoder_error: str, latest_us: int = MAX_US) -> Verdict:
-    """(errors, event_id, event_name) of one event's JSON.
-
-    `decoder_error` is the message of msgspec, empty when it decoded the event; it is the reason when no rule gives one.
-    `latest_us`: the latest event time allowed (microseconds UTC). No errors are returned only without `decoder_error`.
-    """
+def decoded(raw: bytes, decoder_error: str) -> tuple[dict[str, Any] | None, tuple[FieldError, ...]]:
+    """The object of one event's JSON; None with the reason where it is none. `decoder_error`: the message of msgspec."""
     try:
         document = msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        return (_unreadable(raw, str(error)),), None, None
+        return None, (_unreadable(raw, str(error) or decoder_error),)
     if not isinstance(document, dict):
-        return (FieldError("", "type", f"expected object, got {json_type(document)}"),), None, None
-    errors = explain_document(plan, document, latest_us)
-    if not errors and decoder_error:
-        errors.append(FieldError("", "invalid", decoder_error))
-    return tuple(errors), document.get("event_id"), document.get("event_name")
+        return None, (FieldError("", "type", f"expected object, got {json_type(document)}"),)
+    return document, ()
 
 
-def explain_document(plan: Plan, event: dict[str, Any], latest_us: int = MAX_US) -> list[FieldError]:
-    """Every reason against one decoded event, in the order of its fields."""
+def explain_document(
+    plan: Plan, event: dict[str, Any], moment: int | str | None, latest_us: int = MAX_US, *, needs_id: bool = True
+) -> list[FieldError]:
+    """Every reason against one decoded event, in the order of its fields.
+
+    `moment`: its time (microseconds UTC), the code of the reason why its text is none, or None without a time.
+    `latest_us`: the latest time allowed. `needs_id`: nobody makes an id for an event without one.
+    """
     errors: list[FieldError] = []
     for field, limit in ID_LIMITS.items():
         _identifier(event, field, limit, errors)
-    if event.get("user_id") is None and event.get("anonymous_id") is None:
-        errors.append(FieldError("user_id", "missing_identity", "one of user_id and anonymous_id is needed"))
+    if needs_id and event.get("event_id") is None:
+        errors.append(FieldError("event_id", "missing_field", "event_id is needed"))
+    elif needs_id and _names_nothing(event["event_id"]):
+        errors.append(FieldError("event_id", "placeholder_id", "is a word for nothing or blank; send an id of its own"))
+    _person(event, errors)
     name = _event_name(plan, event, errors)
-    _timestamp(event, latest_us, errors)
+    _timestamp(event, moment, latest_us, errors)
     _properties(plan.events[name] if name else _ANY, event.get("properties"), errors)
     _context(event.get("context"), errors)
-    for field in event.keys() - _FIELDS:
-        errors.append(
-            FieldError(shown_name(field), "unknown_field", "not a field of an event; put data under properties")
-        )
+    for field in sorted(event.keys() - _FIELDS):
+        errors.append(FieldError(shown_name(field), "unknown_field", _unknown_field(field)))
     return errors
+
+
+def _unknown_field(field: str) -> str:
+    if field in _CONTEXT_FIELDS or _OTHER_CONTEXT_NAMES.get(field.lower()):
+        return f"not a field of an event; it is context.{_OTHER_CONTEXT_NAMES.get(field.lower(), field)}"
+    hint = _hint(field, _FIELDS, _OTHER_NAMES)
+    return f"not a field of an event{hint or '; put data under properties'}"
+
+
+def _hint(name: str, known: set[str], others: dict[str, str]) -> str:
+    """`; did you mean FIELD?`, empty when no field is near or the name may not be shown."""
+    if shown_name(name) != name:
+        return ""
+    other = others.get(name.lower())
+    return f"; did you mean {other}?" if other else did_you_mean(name, sorted(known - set(STAMPED)))
+
+
+def _names_nothing(value: Any) -> bool:
+    return isinstance(value, str) and present_id(value) is None
+
+
+def _person(event: dict[str, Any], errors: list[FieldError]) -> None:
+    """One of both ids names somebody; a blank is as good as nothing, a word for nothing has a reason of its own."""
+    given = [(field, event.get(field)) for field in ("user_id", "anonymous_id")]
+    if any(value is not None and not _names_nothing(value) for _, value in given):
+        return
+    words = [field for field, value in given if value is not None and value.strip()]
+    if words:
+        message = "is a word that programs write for nothing; without a user id leave it out and send anonymous_id"
+        errors.append(FieldError(words[0], "placeholder_id", message))
+    else:
+        errors.append(FieldError("user_id", "missing_identity", "one of user_id and anonymous_id is needed"))
 
 
 def _identifier(event: dict[str, Any], field: str, limit: int, errors: list[FieldError]) -> None:
     value = event.get(field)
     if value is None:
-        if field == "event_id":
-            errors.append(FieldError(field, "missing_field", "event_id is needed"))
         return
     if not isinstance(value, str):
         errors.append(FieldError(field, "type", f"expected string, got {json_type(value)}"))
         return
     _text(field, value, limit, errors)
-    if not value:
-        errors.append(FieldError(field, "too_short", "an identifier has at least 1 character"))
     if field == "event_id" and EMAIL.search(value):
         errors.append(FieldError(field, "personal_data", "holds an e-mail address; send an opaque id"))
 
@@ -93,37 +137,32 @@ def _event_name(plan: Plan, event: dict[str, Any], errors: list[FieldError]) -> 
         return None
     name = plan.resolve(value)
     if name is None:
-        message = f"{shown_name(value)} is not an event of plan {plan.version}"
+        shown = shown_name(value)
+        near = did_you_mean(value, [*plan.events, *plan.aliases]) if shown == value else ""
+        where = f" ({plan.where})" if plan.where else ""
+        message = f"{shown} is not an event of plan {plan.version}{where}{near}"
         errors.append(FieldError("event_name", "unknown_event", message))
     return name
 
 
-def _timestamp(event: dict[str, Any], latest_us: int, errors: list[FieldError]) -> None:
+def _timestamp(event: dict[str, Any], moment: int | str | None, latest_us: int, errors: list[FieldError]) -> None:
     value = event.get("timestamp")
-    if value is None:
-        errors.append(FieldError("timestamp", "missing_field", "timestamp is needed"))
-        return
-    if not isinstance(value, str):
+    if value is not None and not isinstance(value, str):
         errors.append(FieldError("timestamp", "type", f"expected string, got {json_type(value)}"))
-        return
-    try:
-        moment = msgspec.convert(value, Annotated[datetime, msgspec.Meta(tz=True)])
-    except (msgspec.ValidationError, OverflowError, ValueError):
-        errors.append(_bad_timestamp(value))
-        return
-    event_us = (moment - _EPOCH) // _US
-    if not MIN_US <= event_us < MAX_US:
+    elif moment is None:
+        errors.append(FieldError("timestamp", "missing_field", "timestamp is needed"))
+    elif isinstance(moment, str):
+        errors.append(FieldError("timestamp", moment, _NO_TIME.get(moment, "is no time")))
+    elif not MIN_US <= moment < MAX_US:
         errors.append(FieldError("timestamp", "timestamp_out_of_range", "outside the years 1990 to 2099"))
-    elif event_us > latest_us:
-        errors.append(FieldError("timestamp", "future_timestamp", "more than 1 h ahead of the receiver's clock"))
+    elif moment > latest_us:
+        errors.append(FieldError("timestamp", "future_timestamp", "more than 1 h after its receipt"))
 
 
-def _bad_timestamp(value: str) -> FieldError:
-    try:
-        msgspec.convert(value, Annotated[datetime, msgspec.Meta(tz=False)])
-    except (msgspec.ValidationError, OverflowError, ValueError):
-        return FieldError("timestamp", "bad_timestamp", "not RFC 3339, such as 2026-01-31T09:30:00Z")
-    return FieldError("timestamp", "timestamp_without_offset", "needs an offset from UTC, such as Z or +02:00")
+_NO_TIME = {
+    BAD: "not a time such as 2026-01-31T09:30:00Z; a file's own format stands in its mapping",
+    WITHOUT_OFFSET: "needs an offset from UTC, such as Z or +02:00; a file's zone stands in its mapping",
+}
 
 
 def _properties(spec: EventSpec, value: Any, errors: list[FieldError]) -> None:
@@ -146,7 +185,7 @@ def _context(value: Any, errors: list[FieldError]) -> None:
             continue
         path = f"context.{shown_name(field)}"
         if field not in _CONTEXT_FIELDS:
-            errors.append(FieldError(path, "unknown_field", "not a field of context; put data under properties"))
+            errors.append(FieldError(path, "unknown_field", _unknown_context_field(field)))
         elif field in NOT_KEPT:
             continue
         elif field == "consent":
@@ -157,7 +196,14 @@ def _context(value: Any, errors: list[FieldError]) -> None:
             if item not in DEVICE_TYPES:
                 errors.append(FieldError(path, "not_allowed", f"allowed: {', '.join(DEVICE_TYPES)}"))
         else:
-            _text(path, item, CONTEXT_LIMITS[field], errors)
+            _text(path, item, _TEXT_LIMITS[field], errors)
+
+
+def _unknown_context_field(field: str) -> str:
+    if field.lower() in CLICK_ID_NAMES:
+        return f'not a field of context; send click_id = "{field.lower()}=VALUE"'
+    hint = _hint(field, _CONTEXT_FIELDS - set(UTM_FIELDS), _OTHER_CONTEXT_NAMES)
+    return f"not a field of context{hint or '; put data under properties'}"
 
 
 def _consent(value: Any, errors: list[FieldError]) -> None:

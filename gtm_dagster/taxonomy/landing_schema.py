@@ -27,7 +27,6 @@ from gtm_dagster.taxonomy.properties import check_properties
 
 __all__ = ["ContractBreak", "FrameVerdict", "landing_schema", "properties_schema", "validate_frame"]
 
-_ANY_MOMENT = "2000-01-01T00:00:00Z"
 # Pandera's own `nullable=False` reports no mask, and failing rows are found by the mask of each check
 _PRESENT = pandera.Check(lambda series: series.notna(), name="missing", ignore_na=False)
 
@@ -176,11 +175,6 @@ def _is_valid_consent(text: str) -> bool:
 
 def _reasons(plan: Plan, row: dict[str, Any]) -> tuple[FieldError, ...]:
     errors: list[FieldError] = []
-    event_us = row["event_us"]
-    if event_us is None:
-        errors.append(FieldError("timestamp", "missing_field", "timestamp is needed"))
-    elif not MIN_US <= event_us < MAX_US:
-        errors.append(FieldError("timestamp", "timestamp_out_of_range", "outside the years 1990 to 2099"))
     decoded: dict[str, Any] = {}
     for field in ("properties", "consent"):
         try:
@@ -188,11 +182,13 @@ def _reasons(plan: Plan, row: dict[str, Any]) -> tuple[FieldError, ...]:
         except ValueError:
             decoded[field] = None
             errors.append(FieldError(field if field == "properties" else "context.consent", "invalid_json", "not JSON"))
+    for field in ID_LIMITS:
+        if row[field] == "" and field != "event_id":  # the door lands NULL for an id that names nothing
+            errors.append(FieldError(field, "too_short", "an identifier has at least 1 character"))
     document: dict[str, Any] = {field: row[field] for field in (*ID_LIMITS, "event_name")}
-    document["timestamp"] = _ANY_MOMENT  # the landed form is event_us, judged above
     document["properties"] = decoded["properties"]
     document["context"] = {field: row[field] for field in (*CONTEXT_LIMITS, "device_type")} | {
         "consent": decoded["consent"]
     }
-    errors.extend(explain_document(plan, document))
+    errors.extend(explain_document(plan, document, row["event_us"]))
     return tuple(errors) or (FieldError("", "invalid", "breaks the landing schema"),)

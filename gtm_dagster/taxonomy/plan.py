@@ -15,6 +15,7 @@ import msgspec
 PropertyType = Literal["string", "number", "integer", "boolean"]
 PrivacyClass = Literal["plain", "personal", "sensitive", "free_text"]
 Stage = Literal["acquisition", "activation", "retention", "revenue", "operations"]
+Basis = Literal["consent", "contract", "legitimate_interest"]
 Scalar = str | int | float | bool
 
 DEFAULT_MAX_LENGTH = 1024
@@ -56,13 +57,18 @@ class PropertySpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class EventSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
-    """One event. `additional: true` lets it carry scalar properties the plan does not declare."""
+    """One event. `additional: true` lets it carry scalar properties the plan does not declare.
+
+    `basis`: the legal basis of keeping it; `browsing`: it happens on a page or screen, also where no device is told.
+    """
 
     description: str = ""
     stage: Stage = "operations"
     owner: str = ""
     properties: dict[str, PropertySpec] = {}
     additional: bool = False
+    basis: Basis = "consent"
+    browsing: bool = False
     name: str = ""
 
     @cached_property
@@ -72,11 +78,15 @@ class EventSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
-    """A tracking plan. `version` is MODEL-REVISION-ADDITION; `aliases` maps other spellings to canonical event names."""
+    """A tracking plan. `version` is MODEL-REVISION-ADDITION; `aliases` maps other spellings to canonical event names.
+
+    `where`: its file, or `the packaged plan`; for messages, no part of what the plan says.
+    """
 
     version: str
     events: dict[str, EventSpec]
     aliases: dict[str, str] = {}
+    where: str = ""
 
     def resolve(self, name: str) -> str | None:
         """The canonical name of an event, or None when the plan does not know it."""
@@ -85,7 +95,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     @cached_property
     def fingerprint(self) -> str:
         """16 hex characters that change with anything that can change a verdict or what lands."""
-        text = msgspec.json.encode(self, order="deterministic")
+        text = msgspec.json.encode(msgspec.structs.replace(self, where=""), order="deterministic")
         return hashlib.sha256(text).hexdigest()[:16]
 
 
@@ -127,7 +137,7 @@ def parse_plan(text: str, where: str = "plan") -> Plan:
         ordered = sorted(dict.fromkeys((_line(lines, path), _subject(path) + words) for path, words in found))
         raise PlanError(*(f"{where}{f' line {line}' if line else ''}: {words}" for line, words in ordered))
     named = {name: msgspec.structs.replace(spec, name=name) for name, spec in plan.events.items()}
-    return msgspec.structs.replace(plan, events=named)
+    return msgspec.structs.replace(plan, events=named, where=where)
 
 
 def _line(lines: dict[tuple[str, ...], int], path: tuple[str, ...]) -> int:
@@ -156,6 +166,8 @@ def _problems(raw: Any) -> Iterator[tuple[tuple[str, ...], str]]:
     if not isinstance(raw, dict):
         return
     version, events, aliases = raw.get("version"), raw.get("events"), raw.get("aliases")
+    if "where" in raw:
+        yield ("where",), "is not a key of a plan"
     if isinstance(version, str) and not _VERSION.match(version):
         yield ("version",), f"{version!r} is not MODEL-REVISION-ADDITION, such as 1-0-0"
     if events in ({}, None) and "events" in raw:

@@ -32,14 +32,14 @@ def record_plan(state_dir: Path, plan: Plan, used_by: str) -> None:
             before = plan_in_use(state_dir)
         except PlanError:
             before = None
-        if before is not None and before.plan == plan:
+        if before is not None and before.plan == msgspec.structs.replace(plan, where=""):
             return
         document = {
             "format": FORMAT,
             "used_by": used_by,
             "since": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
             "fingerprint": plan.fingerprint,
-            "plan": plan,
+            "plan": msgspec.structs.replace(plan, where=""),
         }
         state_dir.mkdir(parents=True, exist_ok=True)
         write_whole(state_dir / FILE, msgspec.json.format(msgspec.json.encode(document)) + b"\n")

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from math import isfinite
 from typing import Any
 
+from gtm_dagster.settings.nearest import did_you_mean
 from gtm_dagster.taxonomy.event import EMAIL, FieldError, shown_name
 from gtm_dagster.taxonomy.plan import DEFAULT_MAX_LENGTH, EventSpec, PropertySpec
 
@@ -27,9 +28,9 @@ def check_properties(spec: EventSpec, properties: Mapping[str, Any]) -> list[Fie
             _check_additional(name, value, errors)
         else:
             path = f"properties.{shown_name(name)}"
-            errors.append(
-                FieldError(path, "unknown_property", f"{spec.name} does not declare this property in the plan")
-            )
+            near = did_you_mean(name, declared) if shown_name(name) == name else ""
+            message = f"{spec.name} does not declare this property in the plan{near}"
+            errors.append(FieldError(path, "unknown_property", message))
     for name in spec.required:
         if properties.get(name) is None:
             errors.append(FieldError(f"properties.{name}", "missing_property", f"{spec.name} requires {name}"))

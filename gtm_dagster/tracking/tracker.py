@@ -13,6 +13,7 @@ from typing import Any, Self
 import msgspec
 
 from gtm_dagster.taxonomy import EventValidator, FieldError, Plan, Rejected, load_plan
+from gtm_dagster.taxonomy.absent import present_id
 from gtm_dagster.taxonomy.envelope import DEVICE_TYPES, PURPOSES
 from gtm_dagster.tracking.buffer import Buffer, OnDrop, TrackerStats
 from gtm_dagster.tracking.collector_client import Transport, base_url
@@ -116,7 +117,7 @@ class GtmTracker:
         for nothing (`None`, `undefined`) is absent, so `user_id=user or ""` is fine beside an anonymous id. Raises
         InvalidEvent with every reason when the event breaks the plan, RuntimeError after `close()`.
         """
-        if event_id is None:
+        if event_id is None or (isinstance(event_id, str) and present_id(event_id) is None):
             event_id = uuid7()
         if timestamp is None:
             timestamp = datetime.now(UTC)

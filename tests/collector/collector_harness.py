@@ -12,6 +12,7 @@ import msgspec
 from gtm_dagster.collector import Collector, KeyStore, create_app
 from gtm_dagster.eventlog import Record
 from gtm_dagster.eventlog.sqlite import SqliteEventLog
+from gtm_dagster.privacy.consent import OFF, ConsentPolicy
 from gtm_dagster.privacy.pseudonyms import Pseudonymizer
 from gtm_dagster.privacy.sealing import Sealer
 from gtm_dagster.settings import Collector as Limits
@@ -38,7 +39,7 @@ class Edge:
         self.pseudonymize = Pseudonymizer(KEY)
         self.app = self.app_on(self.log, **limits)
 
-    def app_on(self, log: Any, **limits: Any) -> Collector:
+    def app_on(self, log: Any, consent: ConsentPolicy = OFF, **limits: Any) -> Collector:
         return create_app(
             log=log,
             plan=load_plan(),
@@ -46,6 +47,7 @@ class Edge:
             sealer=self.sealer,
             keys=self.keys,
             limits=msgspec.structs.replace(Limits(), **limits),
+            consent=consent,
         )
 
     def records(self) -> list[Record]:

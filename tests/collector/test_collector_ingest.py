@@ -15,6 +15,7 @@ import pytest
 from collector_harness import Edge, call
 
 from gtm_dagster.eventlog import EventLogError
+from gtm_dagster.privacy.consent import REQUIRED
 from gtm_dagster.taxonomy import load_plan
 
 
@@ -100,8 +101,9 @@ def test_quarantine_holds_a_masked_copy_and_the_sealed_original(edge: Edge) -> N
 
 @pytest.mark.parametrize("name", ["page_viewed", "nope"])
 def test_without_consent_nothing_of_the_event_is_kept(edge: Edge, name: str) -> None:
+    app = edge.app_on(edge.log, REQUIRED)
     sent = event("shy", event_name=name, context={"consent": {"analytics": False}, "source": "google"})
-    assert edge.post(sent).json()["suppressed"] == 1
+    assert edge.post(sent, app=app).json()["suppressed"] == 1
     (record,) = edge.records()
     kept = {field for field in record.__struct_fields__ if getattr(record, field) is not None}
     assert kept == {

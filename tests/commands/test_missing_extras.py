@@ -48,10 +48,10 @@ def test_every_command_says_what_to_install(tmp_path: Path) -> None:
     out, err = answers(sorted(EXTRA_OF), lines, tmp_path)
     assert out == []
     assert len(err) == 2 * len(lines), err
-    for said, line in zip(err[::2], err[1::2], strict=True):
+    for message, line in zip(err[::2], err[1::2], strict=True):
         assert line.startswith("2 "), line
-        assert "pip install 'gtm-dagster[collector,pipeline]'" in said
-        assert "make setup" in said
+        assert "pip install 'gtm-dagster[collector,pipeline]'" in message
+        assert "make setup" in message
     assert list(tmp_path.iterdir()) == []
 
 

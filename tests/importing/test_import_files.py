@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from gtm_dagster.importing import ImportFailed, ImportResult, MappingError, import_file, load_mapping
+from gtm_dagster.privacy.consent import OFF
 from gtm_dagster.privacy.pseudonyms import Pseudonymizer
 from gtm_dagster.privacy.sealing import Sealer
 from gtm_dagster.settings import load_settings
@@ -53,8 +54,8 @@ class Workspace:
     def run_import(self, path: Path, mapping: str | None = None, **options: object) -> ImportResult:
         rules = load_mapping(self.file(mapping, "mapping.toml")) if mapping else None
         return import_file(
-            path, landing=Landing(self.settings.landing_dir), plan=PLAN, pseudonymize=Pseudonymizer(KEY), sealer=Sealer(KEY), write_key="dev",
-            mapping=rules, received_us=NOW, **options,
+            path, landing=Landing(self.settings.landing_dir), plan=PLAN, pseudonymize=Pseudonymizer(KEY), sealer=Sealer(KEY),
+            mapping=rules, received_us=NOW, **{"write_key": "dev", "consent": OFF, **options},
         )  # fmt: skip
 
     def rows(self) -> list[dict]:
@@ -182,10 +183,10 @@ def test_ragged_rows_are_all_accounted_for(workspace: Workspace, ragged: str, ex
         ("e,page_viewed,1850-01-01T00:00:00Z,u,", "timestamp_out_of_range"),
         ("e,page_viewed,2026-01-01T00:00:00,u,", "timestamp_without_offset"),
         ("e,page_viewed,,u,", "missing_field"),
-        ("e,page_viewed,2026-01-01T00:00:00Z,u," + "x" * 1_000_000, "invalid_json"),
+        ("e,page_viewed,2026-01-01T00:00:00Z,u," + "x" * 1_000_000, "type"),
         ("e,page_viewed,2026-01-01T00:00:00Z,u\x00,", "nul"),
         ("e,page_viewed,2026-01-01T00:00:00Z,,", "missing_identity"),
-        ('e,payment_completed,2026-01-01T00:00:00Z,u,"{""amount"":NaN}"', "invalid_json"),
+        ('e,payment_completed,2026-01-01T00:00:00Z,u,"{""amount"":NaN}"', "type"),
     ],
     ids=["nan", "year 30000", "1850", "no offset", "no time", "1 MB cell", "NUL", "nobody", "NaN amount"],
 )

@@ -40,7 +40,7 @@ def codes(df):
     ("change", "path", "code"),
     [
         ({"event_id": None}, "event_id", "missing_field"),
-        ({"event_id": ""}, "event_id", "too_short"),
+        ({"event_id": ""}, "event_id", "placeholder_id"),
         ({"event_id": "a@b.org"}, "event_id", "personal_data"),
         ({"event_name": None}, "event_name", "missing_field"),
         ({"event_name": "nope"}, "event_name", "unknown_event"),
@@ -147,6 +147,7 @@ def landed(event, event_us):
 
 
 TEXT = st.sampled_from([None, "", "x", "a@b.org", "nul\x00", "x" * 130, "é" * 128])
+ID = TEXT.filter(lambda text: text != "")  # which the door makes NULL, so no row lands with it
 VALUE = st.sampled_from(
     [
         None,
@@ -171,7 +172,7 @@ VALUE = st.sampled_from(
 )
 EVENT = st.fixed_dictionaries(
     {
-        "event_id": TEXT, "user_id": TEXT, "anonymous_id": TEXT, "session_id": TEXT,
+        "event_id": ID, "user_id": ID, "anonymous_id": ID, "session_id": ID,
         "event_name": st.sampled_from([*PLAN.events, "page_view", "nope", "", None]),
         "properties": st.dictionaries(
             st.sampled_from(["amount", "currency", "payment_id", "path", "feature", "flag", "variant", "quantity", "zz", "plan", ""]), VALUE

@@ -401,3 +401,14 @@ def test_a_number_that_makes_no_sense_is_refused(option):
 def test_only_an_integer_retry_after_counts(header, seconds):
     answer = read_answer(503, header, b"\xff")
     assert (answer.verdict, answer.retry_after) == (Verdict.LATER, seconds)
+
+
+@pytest.mark.parametrize("nothing", ["", " ", "None", "undefined", None])
+def test_an_id_that_is_nothing_is_absent(recorder, make, nothing):
+    tracker = make()
+    event_id = tracker.track("page_viewed", user_id=nothing, session_id=nothing, anonymous_id="a", event_id=nothing)
+    assert uuid.UUID(event_id).version == 7
+    with pytest.raises(InvalidEvent, match=r"placeholder_id|missing_identity"):
+        tracker.track("page_viewed", user_id=nothing, anonymous_id=nothing)
+    assert tracker.flush(5)
+    assert recorder.batches()[0].ids == [event_id]

@@ -45,6 +45,7 @@ def settings_for(folder: Path, **environ: str) -> Settings:
         "GTM_STATE_DIR": str(folder),
         "GTM_ATTRIBUTION__WINDOWS": json.dumps(WINDOWS),
         "GTM_ATTRIBUTION__MIN_HISTORY_DAYS": "0",
+        "GTM_PRIVACY__CONSENT": "off",
         **environ,
     }
     return load_settings(None, told)

@@ -20,15 +20,17 @@ class IngestRequest(msgspec.Struct, frozen=True):
     max_events: int
 
 
-class EventResult(msgspec.Struct, frozen=True):
+class EventResult(msgspec.Struct, frozen=True, omit_defaults=True):
     """The verdict on one event as its sender sees it: accepted, duplicate, quarantined or suppressed, and the reasons.
 
-    `event_id` is the id as sent, None when it was unreadable; each of `errors` has path, code and message.
+    `event_id` is the id as sent, or the one the door made, None when it was unreadable; each of `errors` has path, code
+    and message. `note`: what the sender had better know although the event is kept; left out where there is none.
     """
 
     event_id: str | None
     status: str
     errors: list[dict[str, str]]
+    note: str | None = None
 
 
 class IngestResult(msgspec.Struct, frozen=True):

@@ -40,6 +40,7 @@ TABLE = Table(
         Column("click_id", "VARCHAR", "Click id of an ad, as sent"),
         Column("country", "VARCHAR", "As sent"),
         Column("region", "VARCHAR", "As sent"),
+        Column("timezone", "VARCHAR", "IANA name of the sender's time zone, as sent"),
         Column("consent", "VARCHAR", "JSON object of consents, NULL when none was sent"),
         Column("plan_version", "VARCHAR", "Version of the tracking plan it was judged by"),
         Column("received_at", "TIMESTAMP", "When the collector or the import took it, UTC; decides the ingest day"),

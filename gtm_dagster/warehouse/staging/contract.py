@@ -1,4 +1,4 @@
-"""The tracking plan on landed rows: one SQL pass clears the rows that plainly hold, Pandera judges the others.
+"""The tracking plan on landed rows that other rules admitted: one SQL pass clears the rows that plainly hold, Pandera judges the others.
 
 The SQL is compiled from the Pandera schema of the envelope and only ever says "holds" of a row that schema lets pass;
 properties and consent are judged by Pandera itself, once for each distinct text. A differential test holds both ways
@@ -14,6 +14,7 @@ import numpy as np
 import pandera.pandas as pandera
 import pyarrow as pa
 
+from gtm_dagster.admission.rules import rules_fingerprint
 from gtm_dagster.privacy.masking import mask_event
 from gtm_dagster.taxonomy import Plan
 from gtm_dagster.taxonomy.conform import INT_COLUMNS, TEXT_COLUMNS, ContractBreak
@@ -21,6 +22,8 @@ from gtm_dagster.taxonomy.envelope import CONTEXT_LIMITS, DEVICE_TYPES, ID_LIMIT
 from gtm_dagster.taxonomy.landing_schema import landing_schema, validate_frame
 
 _ROWS_AT_ONCE = 500_000
+SAMPLE_ROWS = 1_000
+"""Rows of a staging that are judged although the rules in force admitted them."""
 _LIMITS = ID_LIMITS | CONTEXT_LIMITS
 _TEXTS = ("event_name", "properties", "consent")
 """Judged once for each distinct combination."""
@@ -66,7 +69,9 @@ def judge(con: duckdb.DuckDBPyConnection, plan: Plan, relation: str, full: bool)
     """Make the temporary table `refused(file_path, file_row, reason_codes, errors, raw)`; returns its rows.
 
     `relation` holds the landing columns, file_path and file_row. Only accepted rows are judged, and of those only the
-    ones of this plan's version, unless `full`. Raises ContractBreak when the batch is not what a landing file is.
+    ones of this plan's version, unless `full`. Rows that the same plan and rules admitted are not judged again, but for
+    a sample of them that keeps both judges honest. Raises ContractBreak when the batch is not what a landing file is,
+    or Pandera refuses a row of that sample.
     """
     con.execute(
         "CREATE OR REPLACE TEMP TABLE refused (file_path VARCHAR, file_row BIGINT, reason_codes VARCHAR, errors VARCHAR, raw VARCHAR)"
@@ -74,6 +79,9 @@ def judge(con: duckdb.DuckDBPyConnection, plan: Plan, relation: str, full: bool)
     due = "verdict = 'accepted'" + ("" if full else f" AND plan_version = '{plan.version}'")
     if con.execute(f"SELECT 1 FROM {relation} WHERE received_us IS NULL LIMIT 1").fetchall():
         raise ContractBreak("landing column received_us holds nulls; land the batch again")
+    rules = rules_fingerprint(plan)
+    _check_sample(con, plan, relation, f"verdict = 'accepted' AND rules = '{rules}'")
+    due += f" AND rules IS DISTINCT FROM '{rules}'"
     _judge_texts(con, plan, relation, due)
     doubtful = f"NOT coalesce({envelope_sql(plan)}, false)"
     if con.execute("SELECT 1 FROM refused_texts LIMIT 1").fetchall():
@@ -88,6 +96,22 @@ def judge(con: duckdb.DuckDBPyConnection, plan: Plan, relation: str, full: bool)
         con.unregister("refusals")
     con.execute("DROP TABLE refused_texts")
     return sum(refusals.num_rows for refusals in found)
+
+
+def _check_sample(con: duckdb.DuckDBPyConnection, plan: Plan, relation: str, admitted: str) -> None:
+    """Raises ContractBreak when Pandera refuses one of some rows, spread over the batch, that this plan's rules admitted."""
+    judged = ", ".join([*TEXT_COLUMNS, *INT_COLUMNS])
+    counted = con.execute(f"SELECT count(*) FROM {relation} WHERE {admitted}").fetchall()[0][0]
+    every = max(1, counted // SAMPLE_ROWS)
+    found = con.sql(
+        f"SELECT file_path, file_row, {judged} FROM {relation} WHERE {admitted} AND file_row % {every} = 0 LIMIT {SAMPLE_ROWS}"
+    )
+    rows = found.to_arrow_table()
+    verdict = validate_frame(plan, rows.to_pandas())
+    for index, errors in zip(np.flatnonzero(~np.asarray(verdict.ok)).tolist(), verdict.reasons, strict=True):
+        where = f"{rows.column('file_path')[index]} row {rows.column('file_row')[index]}"
+        reasons = "; ".join(f"{error.path}: {error.message} ({error.code})" for error in errors)
+        raise ContractBreak(f"{where}: was admitted by this plan and breaks it: {reasons}; nothing was staged")
 
 
 def _judge_texts(con: duckdb.DuckDBPyConnection, plan: Plan, relation: str, due: str) -> None:

@@ -64,7 +64,6 @@ def _keys(con: duckdb.DuckDBPyConnection, touches: set[Touch]) -> dict[Touch, in
 def drop_unused_sources(con: duckdb.DuckDBPyConnection) -> None:
     """Forget sources that no event has: only copies that lost, or were withdrawn, named them."""
     unused = "source_key > 0 AND source_key NOT IN (SELECT source_key FROM meta.events WHERE source_key IS NOT NULL)"
-    con.execute(f"DELETE FROM meta.source_inputs WHERE {unused}")
     con.execute(f"DELETE FROM core.sources WHERE {unused}")
 
 

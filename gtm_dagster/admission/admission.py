@@ -1,0 +1,136 @@
+"""Admission of one event, whoever brings it: from its verdict by the plan to the record that is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import msgspec
+
+from gtm_dagster.admission.record import Record, record_from_event, record_from_rejection
+from gtm_dagster.admission.rules import (
+    DRILL,
+    NO_CONSENT,
+    REFUSED_CONSENT,
+    canonical_document,
+    is_drill,
+    rules_fingerprint,
+)
+from gtm_dagster.channels.hosts import host_of
+from gtm_dagster.privacy.consent import ConsentPolicy
+from gtm_dagster.privacy.masking import mask_event, scrub
+from gtm_dagster.taxonomy import Accepted, Event, EventValidator, FieldError, Plan, Rejected
+from gtm_dagster.taxonomy.absent import present_text
+
+
+class Seals(Protocol):
+    """What seals an original event."""
+
+    def seal(self, plain: bytes) -> bytes: ...
+
+
+class Sender(msgspec.Struct, frozen=True):
+    """Who sent an event: the name of its key, and whether it asks for consent before it sends."""
+
+    write_key: str
+    gates_consent: bool = False
+
+
+class Admission:
+    """Knows the plan, the consent policy, the pseudonyms and the seal of a deployment; no clock, and who sends is told.
+
+    A record has a verdict; its reasons are those of `validator`, or one of consent or drill.
+    """
+
+    def __init__(self, plan: Plan, pseudonymize: Callable[[str], str], sealer: Seals, consent: ConsentPolicy) -> None:
+        self.plan = plan
+        self.consent = consent
+        self.pseudonymize = pseudonymize
+        self.validator = EventValidator(plan, host_of)
+        self.rules = rules_fingerprint(plan)
+        self._sealer = sealer
+
+    def accept(self, event: Event, sender: Sender, received_us: int) -> tuple[Record, tuple[FieldError, ...]]:
+        """The record of an event that satisfies the plan: accepted, or suppressed for want of consent or as a drill."""
+        analytics = event.consent.get("analytics") if event.consent else None
+        basis = self.plan.events[event.event_name].basis
+        if self.consent.suppresses(analytics, basis, event.country, event.region, gates_consent=sender.gates_consent):
+            return self._suppressed(event.event_name, analytics, sender, received_us)
+        record = record_from_event(
+            scrub(event, self.plan, self.pseudonymize),
+            write_key=sender.write_key,
+            received_us=received_us,
+            plan_version=self.plan.version,
+            pseudonymize=self.pseudonymize,
+            rules=self.rules,
+        )
+        if is_drill(event):
+            return msgspec.structs.replace(record, verdict="suppressed", reason_codes=DRILL.code), (DRILL,)
+        return record, ()
+
+    def refuse(
+        self, verdict: Rejected, document: dict[str, Any] | None, original: bytes, sender: Sender, received_us: int
+    ) -> tuple[Record, tuple[FieldError, ...]]:
+        """The record of an event that breaks the plan: quarantined, or suppressed where consent is wanting.
+
+        `document`: the event as decoded, None when it is not readable; `original`: its bytes, sealed for replay.
+        """
+        analytics, basis, country, region = self._consent_facts(document)
+        if self.consent.suppresses(analytics, basis, country, region, gates_consent=sender.gates_consent):
+            return self._suppressed(verdict.event_name, analytics, sender, received_us)
+        record = record_from_rejection(
+            verdict.errors,
+            event_id=verdict.event_id,
+            event_name=verdict.event_name,
+            write_key=sender.write_key,
+            received_us=received_us,
+            plan_version=self.plan.version,
+            raw=mask_event(self.plan, canonical_document(document) if document is not None else original),
+            sealed=self._sealer.seal(original),
+        )
+        return record, verdict.errors
+
+    def document(
+        self, document: dict[str, Any], moment: int | str | None, sender: Sender, received_us: int
+    ) -> tuple[Record, tuple[FieldError, ...]]:
+        """The record of one decoded event with an id whose time was read already (`EventValidator.validate_document`)."""
+        verdict = self.validator.validate_document(document, moment, received_us)
+        if isinstance(verdict, Accepted):
+            return self.accept(verdict.event, sender, received_us)
+        return self.refuse(verdict, document, json_bytes(document), sender, received_us)
+
+    def _consent_facts(self, document: dict[str, Any] | None) -> tuple[object, str | None, str | None, str | None]:
+        """(analytics, basis, country, region) of an event that may be anything."""
+        if document is None:
+            return None, None, None, None
+        name = document.get("event_name")
+        resolved = self.plan.resolve(name) if isinstance(name, str) else None
+        found = document.get("context")
+        context = found if isinstance(found, dict) else {}
+        consent = context.get("consent")
+        country, region = (
+            present_text(value) if isinstance(value := context.get(field), str) else None
+            for field in ("country", "region")
+        )
+        analytics = consent.get("analytics") if isinstance(consent, dict) else None
+        return analytics, self.plan.events[resolved].basis if resolved else None, country, region
+
+    def _suppressed(
+        self, event_name: str | None, analytics: object, sender: Sender, received_us: int
+    ) -> tuple[Record, tuple[FieldError, ...]]:
+        record = Record(
+            write_key=sender.write_key,
+            event_id=None,
+            event_name=event_name,
+            event_us=None,
+            received_us=received_us,
+            plan_version=self.plan.version,
+            verdict="suppressed",
+            reason_codes=NO_CONSENT.code,
+        )
+        return record, (REFUSED_CONSENT if analytics is False else NO_CONSENT,)
+
+
+def json_bytes(document: dict[str, Any]) -> bytes:
+    """The JSON of a decoded event."""
+    return msgspec.json.encode(document)

@@ -1,0 +1,128 @@
+"""One distinct value of a batch: what lands of it, or None where only the single form can say what becomes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from gtm_dagster.admission.rules import DRILL_EVENTS
+from gtm_dagster.channels.hosts import host_of
+from gtm_dagster.privacy.masking import clean_url, redacted, scrub_properties
+from gtm_dagster.settings import DRILL_FLAG
+from gtm_dagster.taxonomy.absent import ABSENT_IDS, present_id, present_text
+from gtm_dagster.taxonomy.decoding import too_deep
+from gtm_dagster.taxonomy.envelope import CONTEXT_LIMITS, DEVICE_TYPES, ID_LIMITS, PURPOSES, Context
+from gtm_dagster.taxonomy.event import EMAIL
+from gtm_dagster.taxonomy.plan import EventSpec, Plan
+from gtm_dagster.taxonomy.properties import check_properties
+from gtm_dagster.taxonomy.touch import Touch
+from gtm_dagster.taxonomy.validator import normal_properties, touch_of
+
+CONTEXT_TEXTS = tuple(CONTEXT_LIMITS)
+_encode = msgspec.json.Encoder(order="deterministic").encode
+_decode = msgspec.json.decode
+_ABSENT = pa.array(sorted(ABSENT_IDS))
+
+
+class PersonId(NamedTuple):
+    """`pseudonym` is None for a text that names nobody."""
+
+    pseudonym: str | None
+
+
+class Consent(NamedTuple):
+    """What lands of a consent, and what it says of analytics."""
+
+    text: str | None
+    analytics: bool | None
+
+
+class Properties(NamedTuple):
+    """What lands of properties: JSON."""
+
+    text: str
+
+
+def plain_event_ids(ids: pa.Array) -> np.ndarray:
+    """The rows whose id is printable ASCII within the limit, no word for nothing and without an @."""
+    plain = pc.match_substring_regex(ids, f"^[!-?A-~]{{1,{ID_LIMITS['event_id']}}}$")
+    plain = pc.and_(plain, pc.invert(pc.is_in(pc.ascii_lower(ids), _ABSENT)))
+    return pc.fill_null(plain, False).to_numpy(zero_copy_only=False)
+
+
+def person_id(field: str, text: str, pseudonymize: Callable[[str], str]) -> PersonId | None:
+    """The pseudonym of an id of a person."""
+    if len(text) > ID_LIMITS[field] or "\x00" in text:
+        return None
+    return PersonId(None if present_id(text) is None else pseudonymize(text))
+
+
+def session_of(text: str, pseudonymize: Callable[[str], str]) -> tuple[str | None] | None:
+    """What lands of a session id."""
+    if len(text) > ID_LIMITS["session_id"] or "\x00" in text:
+        return None
+    present = present_id(text)
+    return (pseudonymize(present) if present is not None and EMAIL.search(present) else present,)
+
+
+def clean_text(field: str, text: str) -> tuple[str | None] | None:
+    """What lands of a text of the context that depends on no other; `page_url` and `referrer` without their query."""
+    if len(text) > CONTEXT_LIMITS[field] or "\x00" in text:
+        return None
+    present = present_text(text)
+    if present is None or (field == "referrer" and host_of(present) is None):
+        return (None,)
+    return (clean_url(present) if field in ("page_url", "referrer") else redacted(present),)
+
+
+def touch_fields(sent: tuple[Any, ...]) -> tuple[str | None, ...] | None:
+    """The five campaign fields, click id and device that land.
+
+    `sent`: five fields, five other names of them, click id, page with a query, whether there is a page and a referrer,
+    device, whether the event is browsing.
+    """
+    five, others, (click_id, page_url, has_page, has_referrer, device, browsing) = sent[:5], sent[5:10], sent[10:]
+    texts = [*zip(CONTEXT_TEXTS, five, strict=False), *zip(CONTEXT_TEXTS, others, strict=False), ("click_id", click_id)]
+    if any(text is not None and (len(text) > CONTEXT_LIMITS[field] or "\x00" in text) for field, text in texts):
+        return None
+    if device is not None and device not in DEVICE_TYPES:
+        return None
+    context = Context(*five, click_id=click_id, page_url=page_url)
+    for name, text in zip(("utm_source", "utm_medium", "utm_campaign", "utm_term", "utm_content"), others, strict=True):
+        setattr(context, name, text)
+    touch: Touch = touch_of(context, None)
+    is_browsing = has_page or has_referrer or touch.is_browsing or browsing
+    landed = [redacted(text) for text in (*touch[:5], touch.click_id)]
+    return (*landed, device or ("web" if is_browsing else "api"))
+
+
+def consent_of(text: str) -> Consent | None:
+    """What lands of a consent in JSON."""
+    try:
+        value = None if too_deep(text.encode()) else _decode(text)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(value, dict) or not all(k in PURPOSES and isinstance(v, bool) for k, v in value.items()):
+        return None
+    return Consent(_encode(value).decode(), value.get("analytics"))
+
+
+def properties_of(
+    spec: EventSpec, text: str | None, plan: Plan, pseudonymize: Callable[[str], str]
+) -> Properties | None:
+    """What lands of properties in JSON; None for those of a drill too."""
+    try:
+        value = _decode(text) if text is not None and not too_deep(text.encode()) else {} if text is None else None
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(value, dict) or check_properties(spec, value):
+        return None
+    if spec.name in DRILL_EVENTS and value.get("flag") == DRILL_FLAG:
+        return None
+    cleaned = scrub_properties(spec, normal_properties(value), pseudonymize)
+    return Properties(_encode(cleaned).decode())

@@ -1,0 +1,151 @@
+"""Whether an event may be kept: what the setting `privacy.consent` asks for in its region, and what its sender says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Literal
+
+Mode = Literal["required", "opt_out", "off"]
+
+DEFAULT = "default"
+BLOCS = ("EU", "EEA")
+_STRICTNESS: dict[str, int] = {"off": 0, "opt_out": 1, "required": 2}
+_EEA = frozenset(
+    [
+        "AT",
+        "BE",
+        "BG",
+        "HR",
+        "CY",
+        "CZ",
+        "DK",
+        "EE",
+        "FI",
+        "FR",
+        "DE",
+        "GR",
+        "HU",
+        "IE",
+        "IT",
+        "LV",
+        "LT",
+        "LU",
+        "MT",
+        "NL",
+        "PL",
+        "PT",
+        "RO",
+        "SK",
+        "SI",
+        "ES",
+        "SE",
+        "IS",
+        "LI",
+        "NO",
+        "AX",
+        "GF",
+        "GP",
+        "MF",
+        "MQ",
+        "RE",
+        "YT",
+    ]
+)
+"""Members of the EU and the EEA, and their parts with a country code of their own: one law holds in all of them."""
+_SAME_COUNTRY = {"UK": "GB", "EL": "GR"}
+
+
+@dataclass(frozen=True)
+class ConsentPolicy:
+    """The modes by region. Keys: `default`, an ISO 3166 country (US), a subdivision (US-CA), EU or EEA.
+
+    Without `default` it is `required`. Raises ValueError for a key that is no region.
+    """
+
+    modes: Mapping[str, Mode] = field(default_factory=lambda: {DEFAULT: "required"})
+
+    def __post_init__(self) -> None:
+        for key in self.modes:
+            if not is_region(key):
+                raise ValueError(
+                    f"{key!r} is not a region: default, EU, a country such as US, or a part of one such as US-CA"
+                )
+
+    def mode(self, country: str | None, region: str | None) -> Mode:
+        """What holds at a place: its subdivision's mode, its country's, its bloc's, the default's.
+
+        The strictest mode that can hold there when the country is not known, or its part is not and parts of it differ.
+        """
+        if len(self.modes) == 1 and DEFAULT in self.modes:
+            return self.modes[DEFAULT]
+        known_country, part = _place(country, region)
+        if known_country is None:
+            return _strictest([*self.modes.values(), self.modes.get(DEFAULT, "required")])
+        if part is not None and part in self.modes:
+            return self.modes[part]
+        blocs = BLOCS if known_country in _EEA else ()
+        whole = next((self.modes[key] for key in (known_country, *blocs, DEFAULT) if key in self.modes), "required")
+        if part is not None:
+            return whole
+        return _strictest([whole, *(mode for key, mode in self.modes.items() if key.startswith(f"{known_country}-"))])
+
+    def suppresses(
+        self,
+        analytics: object,
+        basis: str | None,
+        country: str | None,
+        region: str | None,
+        *,
+        gates_consent: bool = False,
+    ) -> bool:
+        """Whether nothing of an event is kept.
+
+        `analytics`: the consent it carries, None without one. `basis`: of its event in the plan; None when the plan does
+        not know it, and then a refusal alone suppresses. `gates_consent`: its sender asks for consent before it sends.
+        """
+        if basis not in (None, "consent"):
+            return False
+        mode = self.mode(country, region)
+        if mode == "required" and basis is not None and not gates_consent:
+            return analytics is not True
+        return mode != "off" and analytics is False
+
+
+def consent_policy(setting: Mode | Mapping[str, Mode]) -> ConsentPolicy:
+    """The policy of the setting `privacy.consent`."""
+    return ConsentPolicy({DEFAULT: setting} if isinstance(setting, str) else dict(setting))
+
+
+def is_region(key: str) -> bool:
+    """Whether `key` may stand in a table of modes."""
+    country, dash, part = key.partition("-")
+    if key in (DEFAULT, *BLOCS):
+        return True
+    named = len(country) == 2 and country.isascii() and country.isupper()
+    return named and (not dash or (0 < len(part) <= 3 and part.isascii() and part.isalnum() and part == part.upper()))
+
+
+@lru_cache(4096)
+def _place(country: str | None, region: str | None) -> tuple[str | None, str | None]:
+    """(ISO country, ISO subdivision) as far as the texts name them: DE and BY, or DE-BY in either field."""
+    named = (country or "").strip().upper().replace("_", "-")
+    part = (region or "").strip().upper().replace("_", "-")
+    if is_region(named) and "-" in named:
+        named, part = named[:2], part or named
+    if is_region(part) and "-" in part:
+        named, part = named or part[:2], part[3:]
+    named = _SAME_COUNTRY.get(named, named)
+    if not (len(named) == 2 and named.isascii() and named.isalpha()) or named in ("EU", "ZZ", "XX", "T1"):
+        return None, None
+    whole = f"{named}-{part}"
+    return named, whole if part and is_region(whole) else None
+
+
+def _strictest(modes: list[Mode]) -> Mode:
+    return max(modes, key=_STRICTNESS.__getitem__)
+
+
+REQUIRED = ConsentPolicy()
+OFF = ConsentPolicy({DEFAULT: "off"})

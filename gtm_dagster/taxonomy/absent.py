@@ -1,0 +1,29 @@
+"""Texts that programs write where there is no value: `undefined`, `null`, an all-zero UUID. They name nobody and nothing."""
+
+from __future__ import annotations
+
+_WORDS = (
+    "undefined", "null", "none", "nil", "nan", r"\n", "n/a", "-", "(null)", "<null>", "(none)",
+    "[object object]", "[object undefined]", "[object null]",
+    "0" * 32, "00000000-0000-0000-0000-000000000000", "{00000000-0000-0000-0000-000000000000}", "{" + "0" * 32 + "}",
+)  # fmt: skip
+ABSENT_IDS = frozenset({"", '""', "''"} | {form for word in _WORDS for form in (word, f'"{word}"', f"'{word}'")})
+"""In lower case, without blanks around; quoted forms too."""
+ABSENT_TEXTS = ABSENT_IDS | {"(not set)", '"(not set)"', "'(not set)'"}
+_LONGEST = max(map(len, ABSENT_TEXTS))
+
+
+def present_id(text: str | None) -> str | None:
+    """`text` as sent, None when it is blank or a word for nothing; blanks around it and case do not count."""
+    if text is None:
+        return None
+    bare = text.strip()
+    return None if not bare or (len(bare) <= _LONGEST and bare.lower() in ABSENT_IDS) else text
+
+
+def present_text(text: str | None) -> str | None:
+    """`present_id` for a text of `context`, where `(not set)` is nothing either."""
+    if text is None:
+        return None
+    bare = text.strip()
+    return None if not bare or (len(bare) <= _LONGEST and bare.lower() in ABSENT_TEXTS) else text
