@@ -6,6 +6,13 @@ from collections.abc import Iterable
 from difflib import SequenceMatcher
 
 _LIKE = 0.6  # SequenceMatcher's own figure for a close match
+_KIN = (
+    ("purchase", "purchased", "order", "ordered", "buy", "bought", "pay", "paid", "payment", "sale", "transaction"),
+    ("signup", "sign", "signed", "register", "registered", "registration"),
+    ("page", "pageview", "screen", "visit", "visited", "viewed"),
+    ("amount", "value", "total", "price", "revenue", "sum"),
+)
+"""Words that programs use for one another, in names of events and properties."""
 
 
 def nearest(name: str, known: Iterable[str], most: int = 3, least: float = _LIKE) -> tuple[str, ...]:
@@ -13,10 +20,9 @@ def nearest(name: str, known: Iterable[str], most: int = 3, least: float = _LIKE
 
     `least`: the likeness of the last of them, from 0 (any name) to 1 (equal).
     """
-    wanted = _plain(name)
-    scored = [(_likeness(wanted, _plain(other)), other) for other in dict.fromkeys(known)]
-    close = sorted((-score, other) for score, other in scored if score >= least)
-    return tuple(other for _, other in close[:most])
+    scored = [(_likeness(name, other), other) for other in dict.fromkeys(known)]
+    close = sorted((-score, not other[:1].isalpha(), other) for score, other in scored if score >= least)
+    return tuple(other for _, _, other in close[:most])
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -29,11 +35,18 @@ def _plain(name: str) -> str:
     return "".join(char for char in name.casefold() if char.isalnum())
 
 
-def _likeness(one: str, other: str) -> float:
-    """1 for equal names; a name that begins or ends the other (`purchase`, `purchase_completed`) is near too."""
+def _kin(name: str) -> set[int]:
+    words = "".join(char if char.isalnum() else " " for char in name.casefold()).split()
+    return {number for number, group in enumerate(_KIN) if not set(words).isdisjoint(group)}
+
+
+def _likeness(name: str, known: str) -> float:
+    """1 for equal names. One that is part of the other (`payment`) is near too, and so is another word for the same."""
+    one, other = _plain(name), _plain(known)
     if not one or not other:
         return 0.0
     ratio = SequenceMatcher(None, one, other, autojunk=False).ratio()
     short, long = sorted((one, other), key=len)
     part = 0.75 if len(short) >= 4 and short in long else 0.0
-    return max(ratio, part)
+    kin = 0.61 if _kin(name) & _kin(known) else 0.0
+    return max(ratio, part, kin)

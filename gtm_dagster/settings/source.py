@@ -238,7 +238,7 @@ def _allowed(wanted: Any, value: Any) -> str:
             )
             if bound is not None and (bound < _BEYOND_SENSE or _exceeds(value, bound))
         ]
-        if note.description and note.min_length is None:
+        if note.description:
             return str(note.description)
         if note.min_length:
             word = f"{word} that is not empty"

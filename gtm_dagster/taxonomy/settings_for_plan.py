@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 from msgspec.structs import replace
@@ -114,14 +115,18 @@ class _Look:
 
 def _unknown_event(plan: Plan, where: str, name: str) -> str:
     known = (*plan.events, *plan.aliases)
-    return f"{name!r} is not an event of plan {plan.version} ({where}); {_near(name, known)}"
+    return f"{name!r} is not an event of plan {plan.version} ({where}); {_near(name, known, plan.aliases)}"
 
 
-def _near(name: str, known: tuple[str, ...]) -> str:
-    close = nearest(name, known)
-    if close:
-        return f"did you mean {' or '.join(close)}?"
-    return f"the nearest names are {', '.join(nearest(name, known, least=0.0))}"
+def _near(name: str, known: tuple[str, ...], aliases: Mapping[str, str] = MappingProxyType({})) -> str:
+    """The nearest of the known names; of an event and its aliases only the nearest, an alias with its event."""
+    close = nearest(name, known, most=len(known))
+    shown: dict[str, str] = {}
+    for each in close or nearest(name, known, most=len(known), least=0.0):
+        event = aliases.get(each, each)
+        shown.setdefault(event, each if each == event else f"{each} ({event})")
+    three = list(shown.values())[:3]
+    return f"did you mean {' or '.join(three)}?" if close else f"the nearest names are {', '.join(three)}"
 
 
 def _is_default(given: object, usual: object, origin: Origin | None, key: str) -> bool:

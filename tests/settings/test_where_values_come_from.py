@@ -124,6 +124,9 @@ def test_limits_and_names_are_in_the_message(tmp_path: Path, text: str, message:
         ("Page Viewed", "page_viewed"),
         ("amonut", "amount"),
         ("payment", "payment_completed"),
+        ("purchase", "payment_completed"),
+        ("Order Done", "payment_completed"),
+        ("price", "amount"),
         ("zzz", None),
     ],
 )

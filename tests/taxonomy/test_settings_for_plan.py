@@ -48,7 +48,7 @@ def deployment(folder: Path, text: str, **environ: str):
     [
         ("conversions = [{event = 'bougt'}]", "conversions[0].event: 'bougt' is not an event of plan 1-0-0 (PLAN); did you mean bought? (gtm.toml line 2)"),
         ("conversions = [{event = 'xyz'}]", "conversions[0].event: 'xyz' is not an event of plan 1-0-0 (PLAN); the nearest names are "),
-        ("conversions = [\n{event = 'visited'},\n{event = 'Order Complete', value = 'total'}]", "conversions[1].event: 'Order Complete' is not an event of plan 1-0-0 (PLAN); did you mean Order Completed? (gtm.toml line 4)"),
+        ("conversions = [\n{event = 'visited'},\n{event = 'Order Complete', value = 'total'}]", "conversions[1].event: 'Order Complete' is not an event of plan 1-0-0 (PLAN); did you mean Order Completed (bought)? (gtm.toml line 4)"),
         ("conversions = [{event = 'bought', value = 'totla'}]", "conversions[0].value: 'totla' is not a property of bought in plan 1-0-0 (PLAN); did you mean total? (gtm.toml line 2)"),
         ("conversions = [{event = 'Order Completed', currency = 'curency'}]", "conversions[0].currency: 'curency' is not a property of bought"),
         ("conversions = [{event = 'bare', value = 'total'}]", "conversions[0].value: 'total' is not a property of bare in plan 1-0-0 (PLAN); bare has no properties"),
