@@ -12,9 +12,11 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -59,8 +61,31 @@ def cpu_of(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
+def remember(path: Path, ids: int) -> None:
+    """Let the log at `path` know `ids` ids of the last 30 days, as made by senders that number them by UUIDv7."""
+    con = sqlite3.connect(path)
+    tables = {name for (name,) in con.execute("SELECT name FROM sqlite_master")}
+    day, us = time.time_ns() // 86_400_000_000_000, 30 * 86_400_000
+    numbers = "WITH RECURSIVE n(n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM n WHERE n < ?1)"
+    if "known_ids" in tables:
+        key = f"unhex(printf('%012x', {time.time_ns() // 1_000_000 - us} + n * {us} / ?1)) || randomblob(12)"
+        con.create_function("unhex", 1, bytes.fromhex)
+        con.execute(
+            f"INSERT INTO known_ids {numbers} SELECT CAST({key} AS BLOB), randomblob(8), {day} - 30 + n * 30 / ?1 FROM n",
+            (ids,),
+        )
+    else:
+        con.execute(
+            f"INSERT INTO dedup {numbers} SELECT randomblob(16) AS k, randomblob(8), date('now', (n * 30 / ?1 - 30) || ' days') FROM n ORDER BY k",
+            (ids,),
+        )
+    con.commit()
+    con.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    con.close()
+
+
 @contextmanager
-def serving(subject: Subject) -> Iterator[tuple[int, str]]:
+def serving(subject: Subject, known: int = 0) -> Iterator[tuple[int, str]]:
     """The server's process id and address, on a state directory of its own."""
     with tempfile.TemporaryDirectory(prefix="gtm-bench-") as folder:
         environ = {**os.environ, "GTM_STATE_DIR": folder, "PYTHONPATH": str(subject.checkout)}
@@ -73,6 +98,8 @@ def serving(subject: Subject) -> Iterator[tuple[int, str]]:
             found = re.search(r"http://\S+", line)
             if found is None:
                 raise RuntimeError(f"{subject.title} did not start: {line}{server.stderr.read()}")
+            if known and subject.arguments == _COLLECT:
+                remember(Path(folder) / "events.db", known)
             yield server.pid, found.group()
         finally:
             server.terminate()
@@ -98,11 +125,11 @@ def sent(pid: int, url: str, arguments: list[str]) -> tuple[Sent, float]:
     return msgspec.json.decode(text, type=Sent), used
 
 
-def measured(subject: Subject, events: int, rounds: int, batch: int) -> Result:
+def measured(subject: Subject, events: int, rounds: int, batch: int, known: int) -> Result:
     """One round to warm up, `rounds` as fast as they are answered, one at half of the events for each CPU second."""
     by_cpu, by_wall = [], []
     shape = ["--events", str(events), "--batch", str(batch)]
-    with serving(subject) as (pid, url):
+    with serving(subject, known) as (pid, url):
         for number in range(rounds + 1):
             each, used = sent(pid, url, [*shape, "--seed", str(number)])
             durable = each.statuses["accepted"] + each.statuses["quarantined"]
@@ -139,6 +166,7 @@ def main() -> None:
     options.add_argument("--events", type=int, default=40_000, help="a round")
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--batch", type=int, default=50, help="events a request")
+    options.add_argument("--known", type=int, default=0, help="ids of the last 30 days that the log knows already")
     options.add_argument("--checkout", type=Path, help="also measure the collector of this checkout")
     options.add_argument("--alone", action="store_true", help="only the collector")
     given = options.parse_args()
@@ -150,7 +178,7 @@ def main() -> None:
         subjects.append(Subject("limit: JSON decoded, nothing kept", (*apps, "decoding")))
         subjects.append(Subject("plain table: a row an event, a commit a request", (*apps, "plain_table")))
     print(machine(("granian", "msgspec")) + "\n", flush=True)
-    print(report([measured(subject, given.events, given.rounds, given.batch) for subject in subjects]))
+    print(report([measured(subject, given.events, given.rounds, given.batch, given.known) for subject in subjects]))
 
 
 if __name__ == "__main__":

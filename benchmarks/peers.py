@@ -44,8 +44,7 @@ def duckdb_ours(folder: str) -> Answer:
     con.execute("CREATE TABLE persons AS SELECT person, row_number() OVER (ORDER BY person) AS no FROM (SELECT DISTINCT person FROM events)")  # fmt: skip
     con.execute("CREATE TABLE names AS SELECT source, CAST(row_number() OVER (ORDER BY source) AS INTEGER) AS key FROM (SELECT DISTINCT source FROM events WHERE source IS NOT NULL)")  # fmt: skip
     con.execute(
-        f"""CREATE VIEW browsing_events AS SELECT p.no AS person_id, e.event_us, CASE WHEN n.key IS NOT NULL THEN e.event_id END AS event_id,
-        CASE WHEN n.key IS NOT NULL THEN e.write_key END AS write_key, n.key AS source_key, CASE WHEN n.key IS NOT NULL THEN 1 END AS touch_rank
+        f"""CREATE VIEW browsing_events AS SELECT p.no AS person_id, e.event_us, e.event_id, e.write_key, n.key AS source_key, CASE WHEN n.key IS NOT NULL THEN 1 END AS touch_rank
         FROM events e JOIN persons p USING (person) LEFT JOIN names n USING (source) WHERE {BROWSING}"""
     )
     con.execute(f"CREATE TABLE sessions AS SELECT *, person_id || ':' || start_us AS session_key FROM ({statement('sessions_unsplit', timeout_us=TIMEOUT_US)})")  # fmt: skip
@@ -54,7 +53,7 @@ def duckdb_ours(folder: str) -> Answer:
         f"""CREATE TABLE conversion_moments AS SELECT e.write_key || ':' || e.event_id AS conversion_id, p.no AS person_id, e.event_us AS conversion_us
         FROM events e JOIN persons p USING (person) WHERE e.event_name IN {CONVERSIONS}"""
     )
-    con.execute(f"CREATE TABLE conversion_touches AS SELECT *, 0 AS is_direct FROM ({statement('touchpoints', longest_us=WINDOW_US)})")  # fmt: skip
+    con.execute(f"CREATE TABLE conversion_touches AS SELECT * RENAME (touch_key AS source_key), 0 AS is_direct FROM ({statement('touchpoints', longest_us=WINDOW_US)})")  # fmt: skip
     con.execute("CREATE TABLE windows (model VARCHAR, window_hours DOUBLE, window_us BIGINT, half_life_us DOUBLE)")
     con.executemany("INSERT INTO windows VALUES (?, 720, ?, ?)", [[model, WINDOW_US, HALF_LIFE_US] for model in MODELS])
     rows = con.execute(

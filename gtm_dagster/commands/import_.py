@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gtm_dagster.commands.command import Command
-from gtm_dagster.commands.output import Invocation, Json, Problem, invocation, progress_bar, say, say_json
+from gtm_dagster.commands.output import Invocation, Json, Problem, invocation, plain, progress_bar, say, say_json
 
 if TYPE_CHECKING:
     from gtm_dagster.importing import ImportResult
 
 _COUNTS = ("read", "accepted", "duplicates", "quarantined", "suppressed")
 _SHOWN_REASONS = 10
+Run = Callable[[Path, Callable[..., None] | None], "ImportResult"]
+
+
+class Kind(StrEnum):
+    """What the files hold."""
+
+    EVENTS = "events"
+    SPEND = "spend"
 
 
 def import_(
@@ -25,6 +35,7 @@ def import_(
     write_key: Annotated[
         str, typer.Option(help="The source these events belong to; ids are unique within it.")
     ] = "import",
+    kind: Annotated[Kind, typer.Option("--as", help="events, or spend: what ads cost a day.")] = Kind.EVENTS,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would become of the rows; nothing is written.")
     ] = False,
@@ -36,26 +47,18 @@ def import_(
 ) -> None:
     """Land history; the same file twice changes nothing. A file lands whole or not at all."""
     from gtm_dagster.admission.write_key import NAME_RULE, is_write_key
-    from gtm_dagster.importing import import_file, load_mapping
-    from gtm_dagster.privacy.consent import consent_policy
-    from gtm_dagster.privacy.pseudonyms import Pseudonymizer
-    from gtm_dagster.privacy.sealing import Sealer
-    from gtm_dagster.warehouse.landing import Landing
 
     if not is_write_key(write_key):
         raise Problem(f"--write-key {write_key!r}: {NAME_RULE}", 2)
     here = invocation(context)
-    rules = load_mapping(mapping) if mapping else None
-    key, examples = _key(here, dry_run)
-    policy = consent_policy(here.settings.privacy.consent)
+    if kind is Kind.SPEND:
+        run, examples = _spend_import(here, mapping, write_key, dry_run)
+    else:
+        run, examples = _event_import(here, mapping, write_key, dry_run, consented)
     totals, each = dict.fromkeys(_COUNTS, 0), []
     for file in files:
         with progress_bar(f"importing {file.name}") as tell:
-            result = import_file(
-                file, landing=Landing(here.settings.landing_dir), plan=here.plan, pseudonymize=Pseudonymizer(key), sealer=Sealer(key),
-                write_key=write_key, mapping=rules, mapping_name=mapping.name if mapping else None, progress=tell, dry_run=dry_run,
-                consent=policy, gates_consent=consented,
-            )  # fmt: skip
+            result = run(file, tell)
         each.append(_document(file, result, dry_run))
         for name in _COUNTS:
             totals[name] += getattr(result, name)
@@ -67,8 +70,49 @@ def import_(
         say("nothing was written; without --dry-run these rows land")
     elif totals["read"] and totals["quarantined"] == totals["read"]:
         say("next: correct the file or the mapping, try it with --dry-run, and import again")
-    else:
+    elif kind is Kind.EVENTS:
         say("next: gtm refresh")
+
+
+def _event_import(
+    here: Invocation, mapping: Path | None, write_key: str, dry_run: bool, consented: bool
+) -> tuple[Run, bool]:
+    """What imports a file of events, and whether its pseudonyms are examples."""
+    from gtm_dagster.importing import import_file, load_mapping
+    from gtm_dagster.privacy.consent import consent_policy
+    from gtm_dagster.privacy.pseudonyms import Pseudonymizer
+    from gtm_dagster.privacy.sealing import Sealer
+    from gtm_dagster.warehouse.landing import Landing
+
+    rules = load_mapping(mapping) if mapping else None
+    key, examples = _key(here, dry_run)
+    policy = consent_policy(here.settings.privacy.consent)
+
+    def run(file: Path, tell: Callable[..., None] | None) -> ImportResult:
+        return import_file(
+            file, landing=Landing(here.settings.landing_dir), plan=here.plan, pseudonymize=Pseudonymizer(key), sealer=Sealer(key),
+            write_key=write_key, mapping=rules, mapping_name=mapping.name if mapping else None, progress=tell, dry_run=dry_run,
+            consent=policy, gates_consent=consented,
+        )  # fmt: skip
+
+    return run, examples
+
+
+def _spend_import(here: Invocation, mapping: Path | None, write_key: str, dry_run: bool) -> tuple[Run, bool]:
+    """What imports a file of spend, which has no pseudonyms."""
+    from gtm_dagster.importing.spend import import_spend
+    from gtm_dagster.importing.spend_mapping import load_spend_mapping
+    from gtm_dagster.warehouse.landing.landed_spend import SpendLanding
+
+    rules = load_spend_mapping(mapping) if mapping else None
+
+    def run(file: Path, tell: Callable[..., None] | None) -> ImportResult:
+        return import_spend(
+            file, landing=SpendLanding(here.settings.landing_dir), write_key=write_key, mapping=rules,
+            mapping_name=mapping.name if mapping else None, dry_run=dry_run,
+        )  # fmt: skip
+
+    return run, False
 
 
 def _key(here: Invocation, dry_run: bool) -> tuple[bytes, bool]:
@@ -118,7 +162,7 @@ def _say_result(file: Path, result: ImportResult, dry_run: bool, examples: bool)
         import json as codec
 
         for event in result.events:
-            say(f"  lands as {codec.dumps(event, ensure_ascii=False)}")
+            say(f"  lands as {codec.dumps(plain(event), ensure_ascii=False)}")
         if examples and result.events:
             say("  pseudonyms are examples: this deployment has no key yet, and a dry run makes none")
 

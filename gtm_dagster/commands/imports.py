@@ -31,17 +31,19 @@ _COLUMNS = (
 def list_(context: typer.Context, json: Json = False) -> None:
     """Every import, the newest first, withdrawn ones too."""
     from gtm_dagster.warehouse.landing import Landing
+    from gtm_dagster.warehouse.landing.landed_spend import SpendLanding
     from gtm_dagster.warehouse.staging.staged_batches import staged_batches
 
     settings = invocation(context).settings
-    landing = Landing(settings.landing_dir)
+    landing, spend = Landing(settings.landing_dir), SpendLanding(settings.landing_dir)
     staged = staged_batches(settings)
     if staged is None and not json:
         note("a run is writing the warehouse: whether an import is staged cannot be seen now")
     rows = [
         _row(manifest, _state(manifest, staged), landing.landed_us(manifest.name)) for manifest in landing.imports()
     ]
-    for batch in landing.withdrawn():
+    rows += [_row(manifest, "landed", spend.landed_us(manifest.name)) for manifest in spend.imports()]
+    for batch in [*landing.withdrawn(), *spend.withdrawn()]:
         gone = batch.withdrawal
         rows.append(_row(batch.manifest, "withdrawn", gone.at_us))
         rows[-1] |= {"withdrawn_at": utc_time(gone.at_us), "withdrawn_by": gone.by, "reason": gone.reason}
@@ -63,6 +65,7 @@ def withdraw(
 ) -> None:
     """Take an import back: the next refresh removes its events, and copies that had lost to them come back."""
     from gtm_dagster.warehouse.landing import Landing, WithdrawalError
+    from gtm_dagster.warehouse.landing.landed_spend import SpendLanding
     from gtm_dagster.warehouse.writer_lock import WarehouseLock
 
     settings = invocation(context).settings
@@ -71,7 +74,8 @@ def withdraw(
         raise Problem("--reason: say why; it is kept beside the files of the import", 2)
     with WarehouseLock(settings.state_dir).hold("gtm imports withdraw", settings.refresh.lock_timeout_seconds):
         try:
-            batch = Landing(settings.landing_dir).withdraw(name, by=who, reason=why)
+            landing = (SpendLanding if name.startswith("spend-") else Landing)(settings.landing_dir)
+            batch = landing.withdraw(name, by=who, reason=why)
         except WithdrawalError as error:
             raise Problem(str(error)) from None
     rows = sum(batch.manifest.rows.values())
@@ -81,7 +85,7 @@ def withdraw(
         return
     say(f"{name} is withdrawn by {who}: {why}")
     say(
-        f"its {rows:,} rows leave the tables with the next `gtm refresh`; its files are in {settings.landing_dir / 'withdrawn'}"
+        f"its {rows:,} rows leave the tables with the next `gtm refresh`; its files are in {landing.folder / 'withdrawn'}"
     )
 
 

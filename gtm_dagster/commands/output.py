@@ -89,7 +89,7 @@ class Invocation:
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """A line for each default that the plan has no event for; none without a readable plan."""
+        """A line for each setting of which defaults are left out, for the plan lacks them; none without a readable plan."""
         from gtm_dagster.taxonomy import PlanError
 
         try:

@@ -137,6 +137,7 @@ def _quarantined(here: Invocation, plan: Plan) -> tuple[SeenEvents, int, list[st
 
     from gtm_dagster.taxonomy import load_plan
     from gtm_dagster.taxonomy.event import shown_name
+    from gtm_dagster.taxonomy.plan_draft import times
     from gtm_dagster.taxonomy.seen_events import SeenEvents
     from gtm_dagster.warehouse.landing import Landing, complete
 
@@ -154,16 +155,16 @@ def _quarantined(here: Invocation, plan: Plan) -> tuple[SeenEvents, int, list[st
                             lacking[f"{plan.resolve(name)}, {error['path']}"] += 1
                 if "unknown_event" not in codes or (name and plan.resolve(name)):
                     continue
-                if not name or shown_name(name) != name:
+                if not name or name == shown_name(""):
                     hidden += 1
                     continue
                 refused += 1
                 event = seen.event(name)
                 for key, masked in _properties(row["raw"]).items():
                     event.of(key).see_kind(*_kind(masked))
-    notes = [f"{what}: refused {n:,} times, the plan does not declare it" for what, n in lacking.most_common(20)]
+    notes = [f"{what}: refused {times(n)}, the plan does not declare it" for what, n in lacking.most_common(20)]
     if hidden:
-        notes.append(f"{hidden:,} events have a name that is not kept, because it may be personal")
+        notes.append(f"refused {times(hidden)} for a name that is not kept, because it may be personal")
     return seen, refused, notes
 
 
@@ -186,13 +187,15 @@ def _kind(masked: Any) -> tuple[str, int]:
 
 
 def _say(here: Invocation, out: Path, document: dict[str, Any], notes: list[str]) -> None:
+    from gtm_dagster.taxonomy.plan_draft import times
+
     counts = document.get("seen")
     say(
         f"{out}: plan {document['version']}, {len(document['events'])} events"
         + (f", {len(document['aliases'])} aliases" if document["aliases"] else "")
     )
     for name, n in sorted((counts or {}).items(), key=lambda each: -each[1]):
-        say(f"  {name}: seen {n:,} times")
+        say(f"  {name}: seen {times(n)}")
     for line in notes:
         say(line)
     for line in _left_behind(here, out):

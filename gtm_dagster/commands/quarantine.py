@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from gtm_dagster.commands.command import Command, Group
-from gtm_dagster.commands.output import Json, Problem, invocation, note, records, say, say_json, say_table
+from gtm_dagster.commands.output import Json, Problem, invocation, note, progress_bar, records, say, say_json, say_table
 
 _SUMMARY = """
 WITH reasons AS (
@@ -90,8 +90,47 @@ def show(
         say(f"  {codec.dumps(row['raw'], ensure_ascii=False)}")
 
 
+def replay(
+    context: typer.Context,
+    reason: Annotated[str | None, typer.Option(help="Only rows with this reason code.")] = None,
+    event_id: Annotated[str | None, typer.Option(help="Only rejected events of this id.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would land; nothing is written.")] = False,
+    json: Json = False,
+) -> None:
+    """Judge rejected events again by the present plan; what is accepted now lands, what is refused stays."""
+    from dataclasses import asdict
+
+    from gtm_dagster.admission.single_event import Judge
+    from gtm_dagster.privacy.sealing import Sealer
+    from gtm_dagster.warehouse.quarantine_replay import replay_quarantine
+
+    here = invocation(context)
+    sealer = Sealer(here.key)
+    judge = Judge(here.plan, here.pseudonymize, sealer, here.settings.collector.max_event_bytes)
+    with progress_bar("replaying the quarantine") as tell:
+        result = replay_quarantine(
+            here.settings, judge, sealer, reason=reason, event_id=event_id, dry_run=dry_run, progress=tell
+        )
+    if json:
+        say_json({**asdict(result), "reasons": dict(result.reasons), "dry_run": dry_run})
+        return
+    counts = ("accepted", "known", "suppressed", "refused", "unopened")
+    say(f"{result.rows:,} rejected rows: " + ", ".join(f"{getattr(result, name):,} {name}" for name in counts))
+    for code, rows in result.reasons:
+        say(f"  still {code}: {rows:,}")
+    if result.unopened:
+        say("  unopened: without an original, or sealed under another key")
+    if not result.name:
+        say("nothing lands")
+    elif dry_run:
+        say(f"nothing was written; without --dry-run {result.accepted:,} events land as {result.name}")
+    else:
+        say(f"{result.accepted:,} events landed as {result.name}; next: gtm refresh")
+
+
 COMMANDS = (
     Group("quarantine", "Events that were rejected, and why.", order=120),
     Command("quarantine list", list_, order=10),
     Command("quarantine show", show, order=20),
+    Command("quarantine replay", replay, order=30),
 )

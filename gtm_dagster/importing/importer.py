@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -12,18 +12,19 @@ import pyarrow as pa
 
 from gtm_dagster.admission.batch import SCHEMA, Judge, Seals, to_table
 from gtm_dagster.admission.write_key import NAME_RULE, is_write_key
+from gtm_dagster.importing.file_bytes import ImportFailed, SourceFile, find_file
+from gtm_dagster.importing.file_rows import Rows
 from gtm_dagster.importing.mapping import Mapping
-from gtm_dagster.importing.ndjson import judge_lines, table_of_lines
-from gtm_dagster.importing.reading import ImportFailed, Rows, kind_of, plain_text, read_bytes, read_csv, read_parquet
-from gtm_dagster.importing.result import ImportResult, known_of, result_of
-from gtm_dagster.importing.shaping import shape
+from gtm_dagster.importing.ndjson import judge_lines, line_parts
+from gtm_dagster.importing.reading import kind_of, read_rows
+from gtm_dagster.importing.result import ImportResult, Tally
+from gtm_dagster.importing.shaping import Shaper
 from gtm_dagster.privacy.consent import REQUIRED, ConsentPolicy
 from gtm_dagster.taxonomy import Plan
 
 __all__ = ["ImportFailed", "ImportResult", "LandingZone", "import_file"]
 
 Progress = Callable[[int, int], None]
-_CHUNK_ROWS = 250_000
 
 
 class LandingZone(Protocol):
@@ -43,9 +44,10 @@ class LandingZone(Protocol):
         ...
 
     def write(
-        self, table: pa.Table, name: str, *, file: str | None = None, mapping: str | None = None, write_key: str = ""
-    ) -> list[Path]:
-        """Land `table` (the landing columns) as the batch `name`, whole or not at all; returns its files.
+        self, rows: Iterable[pa.Table], name: str, *,
+        file: str | None = None, mapping: str | None = None, write_key: str = "",
+    ) -> list[Path]:  # fmt: skip
+        """Land the tables `rows` (the landing columns) as the batch `name`, whole or not at all; returns its files.
 
         `file`, `mapping` and `write_key` are kept beside it. Raises OSError when the disk refuses.
         """
@@ -75,64 +77,80 @@ def import_file(
     if not is_write_key(write_key):
         raise ImportFailed(f"write key {write_key!r}: {NAME_RULE}")
     path = Path(path)
-    data = read_bytes(path)
-    kind = kind_of(path, data)
-    name = _batch_name(data, mapping, write_key, plan, consent, gates_consent)
+    source = find_file(path)
+    kind = kind_of(source)
+    name = _batch_name(source, mapping, write_key, plan, consent, gates_consent)
     if landing.has(name) and not dry_run:
         rows = landing.rows_of(name)
         return ImportResult(rows, 0, duplicates=rows, quarantined=0, suppressed=0, name=name, known_before=True)
     received_us = received_us if received_us is not None else time.time_ns() // 1000
     judge = Judge(plan, pseudonymize, sealer, write_key, consent, gates_consent)
-    ignored: tuple[str, ...] = ()
+    tally = Tally(landing.known)
+    shaper = Shaper(path, mapping, write_key, received_us)
     try:
         if kind == "ndjson" and mapping is None:
-            table = to_table(judge_lines(plain_text(path, data, "utf-8"), judge, received_us, progress))
+            parts = _judged_lines(source, judge, received_us)
         else:
-            table, ignored = _judge_rows(path, _rows(path, data, kind, mapping), mapping, judge, received_us, progress)
+            parts = _judged_rows(source, read_rows(source, kind, mapping), shaper, judge, received_us)
+        tables = _counted(parts, source, tally, progress)
+        if dry_run:
+            files: list[Path] = []
+            for _ in tables:
+                pass
+        else:
+            files = landing.write(tables, name, file=path.name, mapping=mapping_name, write_key=write_key)
     except (pa.ArrowException, UnicodeError, MemoryError, OverflowError) as error:
         raise ImportFailed(f"{path}: cannot be imported ({type(error).__name__}: {error})") from error
-    table = table.cast(SCHEMA)
-    known = known_of(table, landing.known(table))
-    try:
-        files = [] if dry_run else landing.write(table, name, file=path.name, mapping=mapping_name, write_key=write_key)
     except OSError as error:
         raise ImportFailed(f"{landing.folder}: cannot be written ({error}); nothing was imported") from error
-    if progress:
-        progress(table.num_rows, table.num_rows)
-    return result_of(
-        table, known, files=tuple(files), ignored=ignored, name=name, known_before=landing.has(name) and dry_run
+    return tally.result(
+        files=tuple(files),
+        ignored=shaper.ignored,
+        hints=shaper.hints,
+        name=name,
+        known_before=landing.has(name) and dry_run,
     )
 
 
-def _rows(path: Path, data: bytes, kind: str, mapping: Mapping | None) -> Rows:
-    """The rows of a file of this kind; without a mapping, a .tsv file is delimited by tabs."""
-    if kind == "parquet":
-        return read_parquet(path, data)
-    is_tsv = mapping is None and ".tsv" in {suffix.lower() for suffix in path.suffixes}
-    layout = mapping or (Mapping(delimiter="\t") if is_tsv else Mapping())
-    if kind == "csv":
-        return read_csv(path, data, layout)
-    return table_of_lines(path, plain_text(path, data, layout.encoding))
+def _judged_lines(source: SourceFile, judge: Judge, received_us: int) -> Iterator[pa.Table]:
+    """The landing rows of native NDJSON, a part of the file at a time."""
+    seen: Counter[bytes] = Counter()
+    for lines in line_parts(source, "utf-8"):
+        yield to_table(judge_lines(lines, judge, received_us, seen))
 
 
-def _judge_rows(
-    path: Path, rows: Rows, mapping: Mapping | None, judge: Judge, received_us: int, progress: Progress | None
-) -> tuple[pa.Table, tuple[str, ...]]:
-    """(landing rows, ignored columns) of a table of rows, judged in chunks: progress shows and memory is bounded."""
-    events, ignored = shape(path, rows, mapping, judge.write_key, received_us)
-    tables = []
-    for start in range(0, events.num_rows, _CHUNK_ROWS):
-        if progress:
-            progress(start, events.num_rows)
-        tables.append(judge.table(events.slice(start, _CHUNK_ROWS)))
-    broken = [judge.broken(row.row_no, row.text, (row.error,), received_us) for row in rows.broken]
-    return pa.concat_tables([*tables, to_table(broken)]), ignored
+def _judged_rows(
+    source: SourceFile, parts: Iterable[Rows], shaper: Shaper, judge: Judge, received_us: int
+) -> Iterator[pa.Table]:
+    """The landing rows of tables of rows, a part of the file at a time."""
+    for rows in parts:
+        yield judge.table(shaper.shape(rows))
+        yield to_table([judge.broken(row.row_no, row.text, (row.error,), received_us) for row in rows.broken])
+    shaper.check()
+
+
+def _counted(
+    parts: Iterable[pa.Table], source: SourceFile, tally: Tally, progress: Progress | None
+) -> Iterator[pa.Table]:
+    """The tables as the landing zone takes them, counted; `progress` learns the rows so far and, about, of all."""
+    done = 0
+    for part in parts:
+        table = part.cast(SCHEMA)
+        tally.add(table)
+        done += table.num_rows
+        if progress and source.done:
+            progress(done, max(done, int(done / source.done)))
+        yield table
+    source.check_unchanged()
+    tally.look_up()
+    if progress:
+        progress(done, done)
 
 
 def _batch_name(
-    data: bytes, mapping: Mapping | None, write_key: str, plan: Plan, consent: ConsentPolicy, gates_consent: bool
+    source: SourceFile, mapping: Mapping | None, write_key: str, plan: Plan, consent: ConsentPolicy, gates_consent: bool
 ) -> str:
-    digest = hashlib.sha256(data)
+    digest = source.sha256()
     asked = f"{sorted(consent.modes.items())} {gates_consent}"
     for part in (mapping.fingerprint if mapping else "native", write_key, plan.fingerprint, asked):
         digest.update(b"\x00" + part.encode())

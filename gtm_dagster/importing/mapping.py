@@ -6,7 +6,7 @@ import hashlib
 import re
 import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -42,11 +42,18 @@ class TimeColumn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Property(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A property of the event: the text of `column` as `type`, or the constant `value`."""
+    """A property of the event: the text of `column` as `type`, or the constant `value`.
+
+    `values` replaces texts of the column before they become that type. `decimal` and `thousands` (None: the mapping's) are
+    the signs of its numbers.
+    """
 
     column: str | None = None
     type: Literal["string", "number", "boolean"] = "string"
     value: str | int | float | bool | None = None
+    values: dict[str, str] = {}
+    decimal: str | None = None
+    thousands: str | None = None
 
 
 class When(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -57,7 +64,10 @@ class When(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class EventRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How a row becomes one event. `values` replaces texts of a field: {field: {text of the file: text of the event}}."""
+    """How a row becomes one event.
+
+    `values` replaces texts of a field or a property: {field: {text of the file: text of the event}}.
+    """
 
     columns: dict[str, str] = {}
     constants: dict[str, str] = {}
@@ -69,11 +79,18 @@ class EventRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
 
 class Mapping(EventRule, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A whole mapping: how to read the file, the rule of every event, and `events` that each add to or replace that rule."""
+    """A whole mapping: how to read the file, the rule of every event, and `events` that each add to or replace that rule.
+
+    `escape`: the character that takes its meaning from the next one in a CSV file ("": quotes are doubled instead).
+    `decimal` (None: a point) and `thousands` are the signs of numbers.
+    """
 
     encoding: str = "utf-8"
     delimiter: str = ","
     quote: str = '"'
+    escape: str = ""
+    decimal: str | None = None
+    thousands: str = ""
     ragged: Literal["quarantine", "pad"] = "quarantine"
     null_values: tuple[str, ...] = ("",)
     received_at: TimeColumn | None = None
@@ -81,8 +98,13 @@ class Mapping(EventRule, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     @property
     def fingerprint(self) -> str:
-        """Changes with anything that can change what is imported."""
-        return hashlib.sha256(msgspec.json.encode(self, order="deterministic")).hexdigest()
+        """Changes with anything that can change what is imported. A key of a later version counts where it is used."""
+        document = msgspec.json.decode(msgspec.json.encode(self, order="deterministic"))
+        for rule in (document, *document["events"]):
+            for property_ in rule["properties"].values():
+                _leave_out_unused(property_, {"values": {}, "decimal": None, "thousands": None})
+        _leave_out_unused(document, {"escape": "", "decimal": None, "thousands": ""})
+        return hashlib.sha256(msgspec.json.encode(document)).hexdigest()
 
     def event_rules(self) -> tuple[EventRule, ...]:
         """The rules of the events of a row, each merged with the rule they share."""
@@ -128,6 +150,12 @@ def used_columns(mapping: Mapping) -> set[str]:
     return used
 
 
+def _leave_out_unused(table: dict[str, Any], later: dict[str, Any]) -> None:
+    for key, default in later.items():
+        if table[key] == default:
+            del table[key]
+
+
 def _merged(base: EventRule, event: EventRule) -> EventRule:
     """`base` with what `event` adds; a field that `event` fills in any way is no longer filled by `base`."""
     filled = set(event.columns) | set(event.constants) | set(event.templates)
@@ -147,9 +175,12 @@ def _merged(base: EventRule, event: EventRule) -> EventRule:
 
 
 def _check(mapping: Mapping) -> None:
-    for key, text in (("delimiter", mapping.delimiter), ("quote", mapping.quote)):
-        if len(text.encode()) != 1 and not (key == "quote" and not text):
+    for key, text in (("delimiter", mapping.delimiter), ("quote", mapping.quote), ("escape", mapping.escape)):
+        if len(text.encode()) != 1 and not (key != "delimiter" and not text):
             raise MappingError(f"{key}: {text!r} is not one ASCII character")
+    if mapping.escape and mapping.escape in (mapping.delimiter, mapping.quote):
+        raise MappingError(f"escape: {mapping.escape!r} is the delimiter or the quote already")
+    _check_signs("", mapping.decimal, mapping.thousands)
     try:
         "".encode(mapping.encoding)
     except LookupError:
@@ -165,9 +196,11 @@ def _check(mapping: Mapping) -> None:
                 if field in filled:
                     raise MappingError(f"{table}.{field}: {field} is filled twice; keep one")
                 filled.add(field)
-        for field in event.values:
-            if field not in filled:
-                raise MappingError(f"values.{field}: nothing fills {field}; name it under columns too")
+        from_columns = {name for name, rule in event.properties.items() if rule.column is not None}
+        for field, texts in event.values.items():
+            if field not in filled | from_columns:
+                raise MappingError(f"values.{field}: nothing fills {field}; name it under columns or properties too")
+            _check_values(f"values.{field}", texts, mapping)
         if "event_name" not in filled:
             raise MappingError(
                 'event_name: nothing fills it; add columns.event_name = "COLUMN" or constants.event_name'
@@ -179,8 +212,28 @@ def _check(mapping: Mapping) -> None:
         for name, rule in event.properties.items():
             if (rule.column is None) == (rule.value is None):
                 raise MappingError(f"properties.{name}: give either column or value")
+            _check_values(f"properties.{name}.values", rule.values, mapping)
+            thousands = mapping.thousands if rule.thousands is None else rule.thousands
+            _check_signs(f"properties.{name}.", rule.decimal or mapping.decimal, thousands)
         _check_times("timestamp", event.timestamp)
     _check_times("received_at", mapping.received_at)
+
+
+def _check_values(key: str, texts: dict[str, str], mapping: Mapping) -> None:
+    empty = next((text for text in texts if text in mapping.null_values), None)
+    if empty is not None:
+        raise MappingError(
+            f"{key}: {empty!r} is an empty cell (null_values), which has no text to replace; "
+            "leave it out of null_values, or give the event a constant"
+        )
+
+
+def _check_signs(key: str, decimal: str | None, thousands: str) -> None:
+    for name, sign in (("decimal", decimal), ("thousands", thousands)):
+        if sign is not None and (sign or name == "decimal") and (len(sign) != 1 or sign.isalnum() or sign in "+-"):
+            raise MappingError(f"{key}{name}: {sign!r} is not one character that can stand in a number, such as , or .")
+    if thousands and thousands == (decimal or "."):
+        raise MappingError(f"{key}thousands: {thousands!r} is the decimal sign too; name decimal as well")
 
 
 def _check_times(key: str, rule: TimeColumn | None) -> None:

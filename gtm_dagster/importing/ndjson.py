@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -12,7 +12,8 @@ import pyarrow as pa
 
 from gtm_dagster.admission.batch import Judge
 from gtm_dagster.admission.record import Record
-from gtm_dagster.importing.reading import BrokenRow, ImportFailed, Rows
+from gtm_dagster.importing.file_bytes import BLOCK, ImportFailed, SourceFile, text_blocks
+from gtm_dagster.importing.file_rows import BrokenRow, Rows
 from gtm_dagster.importing.texts import RowIds
 from gtm_dagster.taxonomy import FieldError
 from gtm_dagster.taxonomy.absent import present_id
@@ -21,17 +22,43 @@ from gtm_dagster.taxonomy.envelope import CONTEXT_LIMITS, MAX_US, MIN_US, UTM_FI
 from gtm_dagster.taxonomy.times import read_time
 
 _FLAT = (*CONTEXT_LIMITS, *UTM_FIELDS, "device_type", "consent")
+_LONGEST_LINE = 64 << 20
+_MAPPED_BLOCK = 4 << 20
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
-def lines_of(text: bytes) -> list[tuple[int, bytes]]:
-    """(number from 1, line) of every line that is not blank; of a file that is one JSON list, its elements."""
-    if text.lstrip()[:1] == b"[":
-        try:
-            return [(i, bytes(raw)) for i, raw in enumerate(msgspec.json.decode(text, type=list[msgspec.Raw]), 1)]
-        except (msgspec.DecodeError, RecursionError):
-            pass
-    return [(i, line) for i, line in enumerate(text.split(b"\n"), 1) if line.strip()]
+def line_parts(source: SourceFile, encoding: str, block: int = BLOCK) -> Iterator[list[tuple[int, bytes]]]:
+    """(number from 1, line) of the lines that are not blank, a part of the file at a time; of a JSON list, its elements.
+
+    Raises ImportFailed.
+    """
+    blocks = text_blocks(source, encoding, block)
+    buffer, done = b"", 0
+    for text in blocks:
+        buffer += text
+        if not done and buffer.lstrip()[:1] == b"[":
+            yield _lines(b"".join([buffer, *blocks]))
+            return
+        if len(buffer) > _LONGEST_LINE and b"\n" not in buffer:
+            raise ImportFailed(f"{source.path}: line {done + 1} is longer than 64 MiB; is it NDJSON?")
+        whole = buffer.rfind(b"\n") + 1
+        if whole:
+            yield _numbered(buffer[: whole - 1], done)
+            done += buffer.count(b"\n", 0, whole)
+            buffer = buffer[whole:]
+    yield _numbered(buffer, done)
+
+
+def _lines(text: bytes) -> list[tuple[int, bytes]]:
+    """The elements of a text that is one JSON list, else its lines."""
+    try:
+        return [(i, bytes(raw)) for i, raw in enumerate(msgspec.json.decode(text, type=list[msgspec.Raw]), 1)]
+    except (msgspec.DecodeError, RecursionError):
+        return _numbered(text, 0)
+
+
+def _numbered(text: bytes, done: int) -> list[tuple[int, bytes]]:
+    return [(i, line) for i, line in enumerate(text.split(b"\n"), done + 1) if line.strip()]
 
 
 def _decoded(line: bytes) -> dict[str, Any] | FieldError:
@@ -45,16 +72,12 @@ def _decoded(line: bytes) -> dict[str, Any] | FieldError:
 
 
 def judge_lines(
-    text: bytes, judge: Judge, received_us: int, progress: Callable[[int, int], None] | None = None
+    lines: Iterable[tuple[int, bytes]], judge: Judge, received_us: int, seen: Counter[bytes]
 ) -> list[Record]:
-    """The landing records of native NDJSON."""
+    """The landing records of lines of native NDJSON. `seen` counts the rows without an id of the lines before these."""
     id_of = RowIds(judge.write_key)
-    seen: Counter[bytes] = Counter()
     records: list[Record] = []
-    lines = lines_of(text)
-    for done, (number, line) in enumerate(lines):
-        if progress and not done % 20_000:
-            progress(done, len(lines))
+    for number, line in lines:
         document = _decoded(line)
         if isinstance(document, FieldError):
             shown = line.decode("utf-8", "replace")
@@ -65,8 +88,9 @@ def judge_lines(
         event_id = event.get("event_id")
         if event_id is None or (isinstance(event_id, str) and present_id(event_id) is None):
             row = _encode(document)
-            event["event_id"] = id_of(row.decode(), seen[row])
-            seen[row] += 1
+            digest = hashlib.blake2b(row, digest_size=12).digest()  # the rows themselves would be the whole file
+            event["event_id"] = id_of(row.decode(), seen[digest])
+            seen[digest] += 1
         written = event.get("timestamp")
         moment = read_time(written) if isinstance(written, str) and written else None
         records.append(judge.single(event, moment, event_received_us, number))
@@ -96,33 +120,44 @@ def _received_us(value: Any, received_us: int) -> int:
     return min(us, received_us) if isinstance(us, int) and MIN_US <= us < MAX_US else received_us
 
 
-def table_of_lines(path: Path, text: bytes) -> Rows:
-    """Lines as a table of texts, nested objects under dotted names (`user.id`). Raises ImportFailed when no line is JSON."""
+def tables_of_lines(source: SourceFile, encoding: str) -> Iterator[Rows]:
+    """Lines as tables of texts, nested objects under dotted names (`user.id`). Raises ImportFailed when no line is JSON."""
+    found = False
+    for lines in line_parts(source, encoding, _MAPPED_BLOCK):
+        part = _table_of_lines(lines)
+        found = found or part.table.num_columns > 0
+        yield part
+    if not found:
+        raise ImportFailed(f"{source.path}: none of its lines is a JSON object; is it NDJSON?")
+
+
+def _table_of_lines(lines: list[tuple[int, bytes]]) -> Rows:
     rows: list[dict[str, str | None]] = []
     numbers: list[int] = []
     broken: list[BrokenRow] = []
-    for number, line in lines_of(text):
+    texts: set[str] = set()
+    for number, line in lines:
         document = _decoded(line)
         if isinstance(document, FieldError):
             broken.append(BrokenRow(number, line.decode("utf-8", "replace"), document))
             continue
         flat: dict[str, str | None] = {}
-        _flatten(document, "", flat)
+        _flatten(document, "", flat, texts)
         rows.append(flat)
         numbers.append(number)
-    if not rows:
-        raise ImportFailed(f"{path}: none of its lines is a JSON object; is it NDJSON?")
     names = dict.fromkeys(name for row in rows for name in row)
-    return Rows(
-        pa.table({name: pa.array([row.get(name) for row in rows], pa.string()) for name in names}), numbers, broken
-    )
+    table = pa.table({name: pa.array([row.get(name) for row in rows], pa.string()) for name in names})
+    return Rows(table, numbers, broken, frozenset(names.keys() - texts), may_lack_columns=True)
 
 
-def _flatten(value: dict[str, Any], prefix: str, into: dict[str, str | None]) -> None:
+def _flatten(value: dict[str, Any], prefix: str, into: dict[str, str | None], texts: set[str]) -> None:
+    """Add the values of an object to `into`, and the names of those that are texts to `texts`."""
     for key, item in value.items():
         if isinstance(item, dict):
-            _flatten(item, f"{prefix}{key}.", into)
+            _flatten(item, f"{prefix}{key}.", into, texts)
         elif item is None or isinstance(item, str):
             into[f"{prefix}{key}"] = item or None
+            if item:
+                texts.add(f"{prefix}{key}")
         else:
             into[f"{prefix}{key}"] = _encode(item).decode()

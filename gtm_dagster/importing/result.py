@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
 _SHOWN_ROWS = 3
 _SHOWN_EVENTS = 3
+_LOOKED_UP_AT_ONCE = 500_000
+"""Accepted rows whose ids are looked up together: each look goes through every landed file."""
 _HIDDEN = {"verdict", "reason_codes", "errors", "raw", "sealed", "origin", "row_no", "event_us", "received_us"}
 _OF_JSON = ("properties", "consent")
 
@@ -77,33 +81,93 @@ class ImportResult:
         return self.read > 0 and self.quarantined == self.read
 
 
-def reasons_of(table: pa.Table) -> tuple[Reason, ...]:
-    """The reasons of the quarantined rows of a landing table, the most frequent first."""
-    refused = table.filter(pc.equal(table.column("verdict"), "quarantined"))
-    counts: dict[tuple[str, str | None, str], int] = {}
-    rows: dict[tuple[str, str | None, str], list[int]] = {}
-    messages: dict[tuple[str, str | None, str], str] = {}
-    decoded: dict[str, list[dict[str, str]]] = {}
-    columns = (refused.column(name).to_pylist() for name in ("errors", "event_name", "row_no"))
-    for errors, event_name, row_no in zip(*columns, strict=True):
-        if errors not in decoded:
-            decoded[errors] = msgspec.json.decode(errors)
-        for error in decoded[errors]:
-            key = (error["code"], event_name, error["path"])
-            counts[key] = counts.get(key, 0) + 1
-            messages.setdefault(key, error["message"])
-            found = rows.setdefault(key, [])
-            if len(found) < _SHOWN_ROWS and row_no not in found:
-                found.append(row_no)
-    ordered = sorted(counts, key=lambda key: (-counts[key], key[0], key[1] or "", key[2]))
-    return tuple(Reason(*key, counts[key], tuple(rows[key]), messages[key]) for key in ordered)
+class Tally:
+    """Counts the landing rows of one import, table after table. `known` is `LandingZone.known`."""
+
+    def __init__(self, known: Callable[[pa.Table], pa.Table]) -> None:
+        self._known = known
+        self._read = self._accepted = self._suppressed = 0
+        self._reasons = _Reasons()
+        self._ids: list[np.ndarray] = []
+        self._events: list[dict[str, Any]] = []
+        self._waiting: list[pa.Table] = []
+        self._found: list[pa.Table] = []
+
+    def add(self, table: pa.Table) -> None:
+        """Count further rows."""
+        verdicts = table.column("verdict")
+        accepted = table.filter(pc.equal(verdicts, "accepted"))
+        self._read += table.num_rows
+        self._accepted += accepted.num_rows
+        self._suppressed += int(pc.sum(pc.equal(verdicts, "suppressed")).as_py() or 0)
+        self._reasons.add(table.filter(pc.equal(verdicts, "quarantined")))
+        if not accepted.num_rows:
+            return
+        ids = accepted.column("event_id").combine_chunks().to_numpy(zero_copy_only=False)
+        self._ids.append(np.unique(pd.util.hash_array(ids, categorize=False)))  # 64 bits each instead of the texts
+        if len(self._events) < _SHOWN_EVENTS:
+            self._events += _as_landed(accepted.slice(0, _SHOWN_EVENTS - len(self._events)).to_pylist())
+        self._waiting.append(accepted)
+        if sum(each.num_rows for each in self._waiting) >= _LOOKED_UP_AT_ONCE:
+            self.look_up()
+
+    def look_up(self) -> None:
+        """Look the ids up that wait for it. The last call comes before the batch itself lands."""
+        if self._waiting:
+            table = pa.concat_tables(self._waiting)
+            self._waiting = []
+            found = self._known(table)
+            self._found.append(found.append_column("event_id", table.column("event_id").take(found.column("row_no"))))
+
+    def result(self, **details: Any) -> ImportResult:
+        """The result of the rows so far; `details` are further fields of ImportResult."""
+        known = _known_of(pa.concat_tables(self._found)) if self._found else Known()
+        distinct = len(np.unique(np.concatenate(self._ids))) if self._ids else 0
+        new = distinct - known.same - (known.other - known.stand)
+        return ImportResult(
+            read=self._read,
+            accepted=new,
+            duplicates=self._accepted - new,
+            quarantined=self._read - self._accepted - self._suppressed,
+            suppressed=self._suppressed,
+            known=known,
+            reasons=self._reasons.most_frequent_first(),
+            events=tuple(self._events),
+            **details,
+        )
 
 
-def known_of(table: pa.Table, found: pa.Table) -> Known:
-    """What `LandingZone.known` says of a landing table, by id."""
-    if not found.num_rows:
+class _Reasons:
+    """Counts the reasons of quarantined landing rows."""
+
+    def __init__(self) -> None:
+        self._counts: dict[tuple[str, str | None, str], int] = {}
+        self._rows: dict[tuple[str, str | None, str], list[int]] = {}
+        self._messages: dict[tuple[str, str | None, str], str] = {}
+
+    def add(self, refused: pa.Table) -> None:
+        decoded: dict[str, list[dict[str, str]]] = {}
+        columns = (refused.column(name).to_pylist() for name in ("errors", "event_name", "row_no"))
+        for errors, event_name, row_no in zip(*columns, strict=True):
+            if errors not in decoded:
+                decoded[errors] = msgspec.json.decode(errors)
+            for error in decoded[errors]:
+                key = (error["code"], event_name, error["path"])
+                self._counts[key] = self._counts.get(key, 0) + 1
+                self._messages.setdefault(key, error["message"])
+                found = self._rows.setdefault(key, [])
+                if len(found) < _SHOWN_ROWS and row_no not in found:
+                    found.append(row_no)
+
+    def most_frequent_first(self) -> tuple[Reason, ...]:
+        ordered = sorted(self._counts, key=lambda key: (-self._counts[key], key[0], key[1] or "", key[2]))
+        return tuple(Reason(*key, self._counts[key], tuple(self._rows[key]), self._messages[key]) for key in ordered)
+
+
+def _known_of(ids: pa.Table) -> Known:
+    """What `LandingZone.known` says, with the ids, by id."""
+    if not ids.num_rows:
         return Known()
-    ids = found.append_column("event_id", table.column("event_id").take(found.column("row_no")))
     by_id = ids.group_by("event_id").aggregate([("same", "any"), ("earlier", "any")])
     other = by_id.filter(pc.invert(by_id.column("same_any")))
     earlier = pc.sum(other.column("earlier_any").cast(pa.int64())).as_py() or 0
@@ -114,26 +178,6 @@ def known_of(table: pa.Table, found: pa.Table) -> Known:
         batches.column("batch").to_pylist(), batches.column("event_id_count_distinct").to_pylist(), strict=True
     )
     return Known(by_id.num_rows - other.num_rows, other.num_rows, other.num_rows - earlier, tuple(sorted(counted)))
-
-
-def result_of(table: pa.Table, known: Known, **details: Any) -> ImportResult:
-    """The result of the rows of a landing table; `details` are further fields of ImportResult."""
-    verdicts = table.column("verdict")
-    accepted = table.filter(pc.equal(verdicts, "accepted"))
-    distinct = pc.count_distinct(accepted.column("event_id")).as_py() if accepted.num_rows else 0
-    suppressed = int(pc.sum(pc.equal(verdicts, "suppressed")).as_py() or 0)
-    new = distinct - known.same - (known.other - known.stand)
-    return ImportResult(
-        read=table.num_rows,
-        accepted=new,
-        duplicates=accepted.num_rows - new,
-        quarantined=table.num_rows - accepted.num_rows - suppressed,
-        suppressed=suppressed,
-        known=known,
-        reasons=reasons_of(table),
-        events=tuple(_as_landed(accepted.slice(0, _SHOWN_EVENTS).to_pylist())),
-        **details,
-    )
 
 
 def _as_landed(rows: Iterable[dict[str, Any]]) -> Iterable[dict[str, Any]]:

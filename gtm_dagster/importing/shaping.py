@@ -10,9 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gtm_dagster.admission.batch_columns import TIME_REASON, WRITTEN_TIME, each_distinct, one_array, present_ids
-from gtm_dagster.importing.mapping import FIELDS, EventRule, Mapping, TimeColumn, template_parts, used_columns
-from gtm_dagster.importing.reading import ImportFailed, Rows
-from gtm_dagster.importing.texts import as_text, json_object, json_text, row_ids
+from gtm_dagster.importing.file_bytes import ImportFailed
+from gtm_dagster.importing.file_rows import Rows
+from gtm_dagster.importing.mapping import FIELDS, EventRule, Mapping, Property, TimeColumn, template_parts, used_columns
+from gtm_dagster.importing.numbers import Notation, number_format
+from gtm_dagster.importing.texts import Ordinals, as_text, json_object, json_text, row_ids
 from gtm_dagster.importing.time_columns import to_us, within_years
 from gtm_dagster.taxonomy.envelope import UTM_FIELDS
 
@@ -37,55 +39,128 @@ def native_mapping(path: Path, names: list[str]) -> Mapping:
     )
 
 
-def shape(
-    path: Path, rows: Rows, mapping: Mapping | None, write_key: str, received_us: int
-) -> tuple[pa.Table, tuple[str, ...]]:
-    """(unjudged events, columns of the file that are ignored). Raises ImportFailed when a column is missing."""
-    names = rows.table.column_names
-    native = mapping is None
-    rules = mapping or native_mapping(path, names)
-    used = used_columns(rules) | ({"properties", "consent"} & set(names) if native else set())
-    missing = sorted(used - set(names))
-    if missing:
-        raise ImportFailed(
-            f"{path}: the mapping reads column {', '.join(missing)}; the file has {', '.join(names[:20])}. "
-            "Check the mapping's names and its delimiter"
-        )
-    file = _File(rows.table)
-    tables = []
-    numbers = pa.array(np.asarray(rows.numbers, dtype=np.int64))
-    for event_no, rule in enumerate(rules.event_rules()):
-        table = _events(file, rule, native, event_no, write_key, numbers)
+class Shaper:
+    """Shapes the rows of one file, part after part, into unjudged events.
+
+    `names`: the columns of the file so far. `ignored`: those of them that no event uses. `hints`: what to look at in the
+    mapping, one line each.
+    """
+
+    def __init__(self, path: Path, mapping: Mapping | None, write_key: str, received_us: int) -> None:
+        self._path = path
+        self._mapping = mapping
+        self._write_key = write_key
+        self._received_us = received_us
+        self._ordinals = Ordinals()
+        self._notations: dict[tuple[str, str | None, str], Notation] = {}
+        self._used: set[str] = set()
+        self.names: dict[str, None] = {}
+
+    @property
+    def ignored(self) -> tuple[str, ...]:
+        return tuple(name for name in self.names if name not in self._used)
+
+    @property
+    def hints(self) -> tuple[str, ...]:
+        return tuple(hint for notation in self._notations.values() for hint in notation.hints())
+
+    def shape(self, rows: Rows) -> pa.Table:
+        """The unjudged events of further rows. Raises ImportFailed when a column is missing."""
+        names = rows.table.column_names
+        self.names |= dict.fromkeys(names)
+        native = self._mapping is None
+        rules = self._mapping or native_mapping(self._path, names)
+        self._used = used_columns(rules) | ({"properties", "consent"} & set(names) if native else set())
+        table = rows.table
+        if rows.may_lack_columns:
+            for name in sorted(self._used - set(names)):
+                table = table.append_column(name, pa.nulls(table.num_rows, pa.string()))
+        else:
+            self.check()
+        file = _File(table, self._ordinals, rows.numeric)
+        numbers = pa.array(np.asarray(rows.numbers, dtype=np.int64))
+        tables = [
+            self._event(file, rule, rules, numbers, event_no) for event_no, rule in enumerate(rules.event_rules())
+        ]
+        return pa.concat_tables(tables)
+
+    def check(self) -> None:
+        """Raises ImportFailed when the rows so far lack a column that the mapping names."""
+        missing = sorted(self._used - set(self.names))
+        if missing:
+            raise ImportFailed(
+                f"{self._path}: the mapping reads column {', '.join(missing)}; "
+                f"the file has {', '.join(list(self.names)[:20])}. Check the mapping's names and its delimiter"
+            )
+
+    def _event(self, file: _File, rule: EventRule, rules: Mapping, numbers: pa.Array, event_no: int) -> pa.Table:
+        table = _events(file, rule, self._mapping is None, event_no, self._write_key, numbers)
+        if self._mapping is not None:
+            table = table.append_column("properties", self._properties(file, rule, len(numbers)))
         received = pa.nulls(len(numbers), pa.int64())
         if rules.received_at is not None:
-            received = to_us(rows.table.column(rules.received_at.column), rules.received_at).us
-        received = pc.min_element_wise(within_years(received, received_us), pa.scalar(received_us, pa.int64()))
-        table = table.append_column("received_us", received)
-        if rule.when is not None:
-            column = file.text(rule.when.column)
-            equals = rule.when.equals
-            table = table.filter(pc.is_in(column, pa.array(equals)) if equals else column.is_valid())
-        tables.append(table)
-    return pa.concat_tables(tables), tuple(name for name in names if name not in used)
+            received = to_us(file.table.column(rules.received_at.column), rules.received_at).us
+        latest = pa.scalar(self._received_us, pa.int64())
+        table = table.append_column("received_us", pc.min_element_wise(within_years(received, self._received_us), latest))
+        if rule.when is None:
+            return table
+        column, equals = file.text(rule.when.column), rule.when.equals
+        return table.filter(pc.is_in(column, pa.array(equals)) if equals else column.is_valid())
+
+    def _properties(self, file: _File, rule: EventRule, length: int) -> pa.Array:
+        parts = []
+        for name, prop in rule.properties.items():
+            if prop.column is None:
+                parts.append((name, pa.repeat(pa.scalar(_constant(prop.value), pa.string()), length)))
+                continue
+            texts = file.text(prop.column)
+            values = (rule.values.get(name, {}) if name not in FIELDS else {}) | prop.values
+            if values:
+                texts = _replaced(texts, values)
+            if prop.type == "number":
+                parts.append((name, self._numbers(file, prop, texts)))
+            else:
+                parts.append((name, json_text(texts, prop.type)))
+        return json_object(parts, length)
+
+    def _numbers(self, file: _File, prop: Property, texts: pa.Array) -> pa.Array:
+        """The texts of a column of numbers as JSON; values that are numbers in the file already need no notation."""
+        mapping, column = self._mapping or Mapping(), str(prop.column)
+        if not file.has_texts(column):
+            return json_text(texts, "number")
+        decimal = prop.decimal or mapping.decimal
+        thousands = mapping.thousands if prop.thousands is None else prop.thousands
+        self._notations.setdefault((column, decimal, thousands), Notation(column, decimal, thousands)).look(texts)
+        return json_text(texts, "number", number_format(decimal, thousands))
 
 
 class _File:
     """The columns of a file as text, each converted once, and its rows as canonical JSON."""
 
-    def __init__(self, table: pa.Table) -> None:
+    def __init__(self, table: pa.Table, ordinals: Ordinals, numeric: frozenset[str]) -> None:
         self.table = table
+        self._numeric = numeric
+        self._ordinals = ordinals
         self._texts: dict[str, pa.Array] = {}
-        self._rows: pa.Array | None = None
+        self._rows: tuple[pa.Array, np.ndarray] | None = None
 
     def text(self, name: str) -> pa.Array:
         if name not in self._texts:
             self._texts[name] = as_text(self.table.column(name))
         return self._texts[name]
 
-    def rows(self) -> pa.Array:
+    def has_texts(self, name: str) -> bool:
+        """Whether the column holds texts, rather than values that were numbers in the file."""
+        kind = self.table.schema.field(name).type
+        kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+        return name not in self._numeric and (pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+    def rows(self) -> tuple[pa.Array, np.ndarray]:
+        """(the rows as JSON, the ordinal of each among equal rows of the file)."""
         if self._rows is None:
             parts = [(name, json_text(self.text(name))) for name in self.table.column_names]
-            self._rows = json_object(parts, self.table.num_rows)
+            rows = json_object(parts, self.table.num_rows)
+            self._rows = rows, self._ordinals.of(rows)
         return self._rows
 
 
@@ -95,13 +170,13 @@ def _events(file: _File, rule: EventRule, native: bool, event_no: int, write_key
     for field in NATIVE_FIELDS if native else FIELDS:
         array = _field(file, rule, field, length)
         if field in rule.values:
-            known = rule.values[field]
-            array = each_distinct(array, lambda text, known=known: known.get(text, text) or None)  # type: ignore[misc]
+            array = _replaced(array, rule.values[field])
         columns[field] = array
     columns["event_id"] = present_ids(columns["event_id"])
     unnamed = columns["event_id"].is_null()
     if pc.any(unnamed).as_py():
-        columns["event_id"] = pc.coalesce(columns["event_id"], row_ids(write_key, file.rows(), event_no, unnamed))
+        rows, ordinals = file.rows()
+        columns["event_id"] = pc.coalesce(columns["event_id"], row_ids(write_key, rows, event_no, unnamed, ordinals))
     if rule.timestamp is None:
         raise ImportFailed("timestamp: no column is named for it; add [timestamp] to the mapping")
     written = one_array(file.table.column(rule.timestamp.column))
@@ -112,8 +187,6 @@ def _events(file: _File, rule: EventRule, native: bool, event_no: int, write_key
     columns["consent"] = file.text("consent") if native and "consent" in names else pa.nulls(length, pa.string())
     if native:
         columns["properties"] = file.text("properties") if "properties" in names else pa.nulls(length, pa.string())
-    else:
-        columns["properties"] = _properties(file, rule, length)
     columns["row_no"] = numbers
     return pa.table(columns)
 
@@ -131,14 +204,9 @@ def _field(file: _File, rule: EventRule, field: str, length: int) -> pa.Array:
     return pa.nulls(length, pa.string())
 
 
-def _properties(file: _File, rule: EventRule, length: int) -> pa.Array:
-    parts = []
-    for name, prop in rule.properties.items():
-        if prop.column is not None:
-            parts.append((name, json_text(file.text(prop.column), prop.type)))
-        else:
-            parts.append((name, pa.repeat(pa.scalar(_constant(prop.value), pa.string()), length)))
-    return json_object(parts, length)
+def _replaced(texts: pa.Array, values: dict[str, str]) -> pa.Array:
+    """The texts with those that `values` names replaced; "" is no text."""
+    return each_distinct(texts, lambda text: values.get(text, text) or None)
 
 
 def _constant(value: object) -> str:

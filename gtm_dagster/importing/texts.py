@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import msgspec
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from gtm_dagster.admission.batch_columns import each_distinct, one_array
+from gtm_dagster.importing.numbers import number_format
 
 _NAMESPACE = uuid.UUID("6e1f3c0a-7d0b-5b5e-9a53-0f2a4f6d9c11")
-_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?\Z")
 _BOOLEANS = {"true": "true", "false": "false", "1": "true", "0": "false", "t": "true", "f": "false"}
 
 
@@ -46,15 +46,17 @@ def _json_of_nested(value: object) -> str:
     return text
 
 
-def json_text(array: pa.Array, kind: str = "string") -> pa.Array:
-    """The JSON of every value as `kind`; a text that is not a number (boolean) stays a string, and the plan refuses it."""
+def json_text(array: pa.Array, kind: str = "string", number: Callable[[str], str | None] | None = None) -> pa.Array:
+    """The JSON of every value as `kind`; a text that is not a number (boolean) stays a string, and the plan refuses it.
+
+    `number` makes a JSON number of a text, or None (`numbers.number_format`; a decimal point when it is None).
+    """
+    number = number or number_format(None, "")
 
     def json_of(text: str) -> str:
         if kind == "number":
-            trimmed = text.strip()
-            if _NUMBER.match(trimmed):
-                return trimmed
-        elif kind == "boolean" and text.strip().lower() in _BOOLEANS:
+            return number(text) or _json(text)
+        if kind == "boolean" and text.strip().lower() in _BOOLEANS:
             return _BOOLEANS[text.strip().lower()]
         return _json(text)
 
@@ -98,15 +100,41 @@ class RowIds:
         return f"{h[:8]}-{h[8:12]}-{h[12:16]}-{h[16:20]}-{h[20:]}"
 
 
-def row_ids(write_key: str, rows: pa.Array, event_no: int, wanted: pa.Array) -> pa.Array:
+class Ordinals:
+    """The ordinal of each row among the equal rows of a file that is read in parts."""
+
+    def __init__(self) -> None:
+        self._hashes = np.empty(0, np.uint64)
+        self._counts = np.empty(0, np.int64)
+
+    def of(self, rows: pa.Array) -> np.ndarray:
+        """The ordinals of further rows (texts, no nulls), from 0."""
+        if not len(rows):
+            return np.empty(0, np.int64)
+        hashes = pd.util.hash_array(rows.to_numpy(zero_copy_only=False), categorize=False)
+        series = pd.Series(hashes)
+        ordinals = series.groupby(series, sort=False).cumcount().to_numpy()
+        fresh, counts = np.unique(hashes, return_counts=True)
+        if len(self._hashes):
+            place = np.minimum(np.searchsorted(self._hashes, hashes), len(self._hashes) - 1)
+            ordinals = ordinals + np.where(self._hashes[place] == hashes, self._counts[place], 0)
+        self._add(fresh, counts)
+        return ordinals
+
+    def _add(self, fresh: np.ndarray, counts: np.ndarray) -> None:
+        hashes, place = np.unique(np.concatenate([self._hashes, fresh]), return_inverse=True)
+        total = np.zeros(len(hashes), np.int64)
+        np.add.at(total, place, np.concatenate([self._counts, counts]))
+        self._hashes, self._counts = hashes, total
+
+
+def row_ids(write_key: str, rows: pa.Array, event_no: int, wanted: pa.Array, ordinals: np.ndarray) -> pa.Array:
     """The id of every row, in the order of `rows`; null where `wanted` is false."""
-    codes = pd.Series(rows.dictionary_encode().indices.to_numpy(zero_copy_only=False))
-    ordinals = codes.groupby(codes).cumcount().tolist()
     id_of = RowIds(write_key, event_no)
     return pa.array(
         [
             id_of(row, ordinal) if is_wanted else None
-            for row, ordinal, is_wanted in zip(rows.to_pylist(), ordinals, wanted.to_pylist(), strict=True)
+            for row, ordinal, is_wanted in zip(rows.to_pylist(), ordinals.tolist(), wanted.to_pylist(), strict=True)
         ],
         pa.string(),
     )

@@ -14,12 +14,6 @@ NotNegative = Annotated[float, Meta(ge=0, le=1_000_000)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Count = Annotated[int, Meta(ge=1)]
 Name = Annotated[str, Meta(min_length=1)]
-Host = Annotated[
-    str,
-    Meta(
-        pattern=r"^(localhost|[^\s/\\:?#@*\[\].]+(\.[^\s/\\:?#@*\[\].]+)+)$", description="a host such as shop.example"
-    ),
-]
 ConsentMode = Literal["required", "opt_out", "off"]
 HalfLife = Annotated[float, Meta(gt=0.01, le=1_000_000)]
 """Hours; less than half a minute would round to no time at all, and every credit but the last to nothing."""
@@ -27,10 +21,16 @@ PropertyName = Annotated[
     str,
     Meta(
         min_length=1, max_length=128, pattern=r'^[^"\\\x00-\x1f\x7f]+$',
-        description="without double quotes, backslashes and control characters",
+        description="the name of a property: 1 to 128 characters, no double quote, backslash or control character",
     ),
 ]  # fmt: skip
 """The name of an event's property as it can stand in a JSON path."""
+Host = Annotated[
+    str,
+    Meta(
+        pattern=r"^(localhost|[^\s/\\:?#@*\[\].]+(\.[^\s/\\:?#@*\[\].]+)+)$", description="a host such as shop.example"
+    ),
+]
 
 
 class Sessions(Struct, frozen=True, forbid_unknown_fields=True):
@@ -75,7 +75,7 @@ class Funnel(Struct, frozen=True, forbid_unknown_fields=True):
     """The ordered stages a person passes."""
 
     # At least one is given; of the defaults none is left where the plan knows none of their events.
-    steps: Annotated[tuple[FunnelStep, ...], Meta(description="at least one")] = (
+    steps: Annotated[tuple[FunnelStep, ...], Meta(description="a list of at least one step")] = (
         FunnelStep("acquired", ("page_viewed",)),
         FunnelStep("signed_up", ("signup_completed",)),
         FunnelStep("onboarded", ("onboarding_completed",)),

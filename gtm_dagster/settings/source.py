@@ -242,10 +242,6 @@ def _allowed(wanted: Any, value: Any) -> str:
             return str(note.description)
         if note.min_length:
             word = f"{word} that is not empty"
-        if note.max_length:
-            word = f"{word} and has at most {note.max_length} characters"
-        if note.description:
-            word = f"{word}, {note.description}"
     return " ".join([word, " and ".join(limits)]).strip()
 
 

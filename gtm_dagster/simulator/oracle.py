@@ -1,7 +1,8 @@
 """The truth of simulated traffic: sessions, credit, funnel and retention by their plain definitions.
 
 It knows the person of each simulated event, so it needs no identity resolution, no SQL and no engine. A session ends by
-a gap of more than 30 minutes, its start is the touch, and a touch counts when `0 <= age <= window`.
+a gap of more than 30 minutes, its start is the touch, and a touch counts when `0 <= age <= window`. Its source is what
+its first event says, else what the first later one names; for a conversion before that the touch is direct.
 """
 
 from collections import defaultdict
@@ -31,11 +32,12 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC).date()
 
 @dataclass(frozen=True)
 class Sessions:
-    """A row a session, in order of person and start; `channel` is an index into `channels`."""
+    """A row a session, in order of person and start; `channel` is an index into `channels`, known from `known_us` on."""
 
     person: np.ndarray
     start_us: np.ndarray
     channel: np.ndarray
+    known_us: np.ndarray
     channels: tuple[str, ...]
 
 
@@ -49,7 +51,7 @@ def sessions_of(events: SimulatedEvents, timeout_us: int = 30 * 60_000_000) -> S
     browsed = events.take(browsing(events))
     if not len(browsed):
         empty = np.zeros(0, dtype=np.int64)
-        return Sessions(empty, empty, empty, ("Direct",))
+        return Sessions(empty, empty, empty, empty, ("Direct",))
     opens = np.r_[True, (browsed.person[1:] != browsed.person[:-1]) | (np.diff(browsed.at_us) > timeout_us)]
     number = np.cumsum(opens) - 1
     arrivals, *_ = arrival_table()
@@ -57,12 +59,13 @@ def sessions_of(events: SimulatedEvents, timeout_us: int = 30 * 60_000_000) -> S
     # Arrival -1 (no source, no referrer) takes the last entry of both tables: Direct, rank 0.
     channel_of = np.array([channels.index(arrival.channel) for arrival in arrivals] + [channels.index("Direct")])
     rank_of = np.array([arrival.rank for arrival in arrivals] + [0])
-    channel = np.full(int(opens.sum()), channels.index("Direct"))
-    for rank in (2, 1):  # a named source wins over a referrer
-        at = np.flatnonzero(rank_of[browsed.arrival] == rank)
-        session, first = np.unique(number[at], return_index=True)
-        channel[session] = channel_of[browsed.arrival[at[first]]]
-    return Sessions(browsed.person[opens], browsed.at_us[opens], channel, channels)
+    rank = rank_of[browsed.arrival]
+    channel = channel_of[browsed.arrival[opens]]
+    known_us = np.where(rank[opens] > 0, browsed.at_us[opens], _NEVER_REACHED)
+    later = np.flatnonzero((rank == 1) & (known_us[number] == _NEVER_REACHED))
+    session, first = np.unique(number[later], return_index=True)
+    channel[session], known_us[session] = channel_of[browsed.arrival[later[first]]], browsed.at_us[later[first]]
+    return Sessions(browsed.person[opens], browsed.at_us[opens], channel, known_us, channels)
 
 
 def acquisition(sessions: Sessions, persons: int) -> np.ndarray:
@@ -108,7 +111,8 @@ def credit(
             ages = at_us - sessions.start_us[low:high]
             for model, hours in windows:
                 within = int((ages > hours * HOUR).sum())
-                touches = sessions.channel[low + within : high]
+                known = sessions.known_us[low + within : high] <= at_us
+                touches = np.where(known, sessions.channel[low + within : high], direct)
                 if not len(touches):
                     cell = total[(name, currency, model, hours, UNATTRIBUTED)]
                     cell[0] += 1.0

@@ -75,6 +75,10 @@ def _compare_event(before: EventSpec, after: EventSpec, changes: list[Change]) -
         level: Level = "ADDITION" if after.additional else "MODEL"
         word = "allowed" if after.additional else "refused"
         changes.append(Change(level, before.name, f"undeclared properties are {word}"))
+    for field in ("basis", "browsing"):  # whether it is kept without consent, and what its device is
+        old_value, new_value = getattr(before, field, None), getattr(after, field, None)
+        if old_value != new_value:
+            changes.append(Change("MODEL", before.name, f"{field} {old_value} -> {new_value}"))
     for name in sorted({*before.properties, *after.properties}):
         path = f"{before.name}.{name}"
         old, new = before.properties.get(name), after.properties.get(name)

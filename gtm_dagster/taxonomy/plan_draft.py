@@ -82,6 +82,11 @@ def packaged_blocks(*names: str) -> dict[str, str]:
     return {name: "\n".join(lines[starts[name] : ends[name]]).rstrip() for name in names}
 
 
+def times(n: int) -> str:
+    """`once`, `2 times`."""
+    return "once" if n == 1 else f"{n:,} times"
+
+
 def yaml_key(name: str) -> str:
     """`name` as a key of YAML, quoted where it has to be."""
     if _PLAIN_KEY.match(name):
@@ -107,7 +112,7 @@ def _name(sent: str, packaged: Plan, existing: Plan | None, taken: dict[str, lis
 
 def _block(name: str, spellings: list[str], event: SeenEvent, base: dict[str, Any]) -> str:
     seen_as = ", ".join(yaml_key(sent) for sent in spellings if sent != name)
-    lines = [f"  {yaml_key(name)}:  # seen {event.count:,} times" + (f", sent as {seen_as}" if seen_as else "")]
+    lines = [f"  {yaml_key(name)}:  # seen {times(event.count)}" + (f", sent as {seen_as}" if seen_as else "")]
     lines += [f"    {key}: {_flow(value)}" for key, value in base.items() if key not in ("properties", "additional")]
     properties, open_names = _properties(event, base.get("properties", {}))
     if base.get("additional") or open_names:

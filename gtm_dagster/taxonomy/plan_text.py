@@ -22,6 +22,7 @@ _EXAMPLE = """\
   #   description: A customer paid an order.
   #   stage: revenue             # acquisition, activation, retention, revenue, operations (default)
   #   owner: shop
+  #   basis: contract            # kept without asking for consent, which is the default; or legitimate_interest
   #   additional: true           # it may carry properties that are not declared here
   #   properties:
   #     order_id: {type: string, required: true, max_length: 64}
@@ -53,6 +54,7 @@ def begun(found: Draft, file: str, origin: str) -> str:
     text = (
         _HEADER.format(title=f"A tracking plan drafted from {_one_line(origin)}.", file=file)
         + "# Read it through: a property that was always there is required, and what may be personal is a guess by its name.\n"
+        + "# An event without `basis: contract` or `legitimate_interest` is kept only with consent (privacy.consent).\n"
         + (f"\naliases:\n{aliases}" if aliases else "")
         + f"\nevents:\n{blocks}\n"
         + "  # Needed by the product itself: identities, consent, flags and their drill.\n"

@@ -19,7 +19,7 @@ _USUAL = Settings()
 
 @dataclass(frozen=True)
 class Deployment:
-    """Settings as their plan has the names, that plan, and a line for each default that the plan has no event for."""
+    """Settings as their plan has the names, that plan, and a line for each setting of which defaults are left out."""
 
     settings: Settings
     plan: Plan
@@ -66,7 +66,7 @@ def deployment_of(settings: Settings, plan: Plan, origin: Origin | None = None) 
         guards=guards,
         guard_errors=(*settings.guard_errors, *errors),
     )
-    return Deployment(fitted, plan, tuple(look.notices))
+    return Deployment(fitted, plan, look.notices)
 
 
 def event_of(plan: Plan, where: str, name: str) -> str:
@@ -85,7 +85,7 @@ class _Look:
     where: str
     origin: Origin
     problems: list[str] = field(default_factory=list)
-    notices: list[str] = field(default_factory=list)
+    absent: dict[str, list[str]] = field(default_factory=dict)
 
     def event(self, key: str, name: str) -> str | None:
         """The canonical name; None with a problem when the plan has no such event."""
@@ -98,10 +98,17 @@ class _Look:
         """Note what is wrong with a key."""
         self.problems.append(f"{key}: {words}{self.origin.place(key)}")
 
-    def left_out(self, what: str, key: str) -> None:
-        """Note a default that the plan has no event for."""
-        self.notices.append(
-            f"{what} is a default that {self.where} (version {self.plan.version}) does not have; it is left out (set {key})"
+    def left_out(self, key: str, what: str) -> None:
+        """Note a default that the plan does not have."""
+        self.absent.setdefault(key, []).append(what)
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """A line for each setting of which defaults are left out."""
+        plan = f"plan {self.plan.version} ({self.where})"
+        return tuple(
+            f"{key}: {', '.join(names)} of the defaults left out, since {plan} does not have {'it' if len(names) == 1 else 'them'}; set {key} to name yours"
+            for key, names in self.absent.items()
         )
 
 
@@ -126,7 +133,7 @@ def _conversions(settings: Settings, look: _Look, default: bool) -> tuple[Conver
     for index, given in enumerate(settings.conversions):
         key = f"conversions[{index}]"
         if default and look.plan.resolve(given.event) is None:
-            look.left_out(f"the conversion {given.event}", "conversions")
+            look.left_out("conversions", given.event)
             continue
         name = look.event(f"{key}.event", given.event)
         if name is None:
@@ -153,7 +160,7 @@ def _property(look: _Look, key: str, role: Role, name: str | None, spec: EventSp
         if spec.additional:
             return name
         if default:
-            look.left_out(f"the {role} {name} of {spec.name}", "conversions")
+            look.left_out("conversions", f"the {role} {name} of {spec.name}")
             return None
         known = tuple(spec.properties)
         near = _near(name, known) if known else f"{spec.name} has no properties"
@@ -177,7 +184,7 @@ def _steps(settings: Settings, look: _Look, default: bool) -> tuple[FunnelStep, 
         names = []
         for number, given in enumerate(step.events):
             if default and look.plan.resolve(given) is None:
-                look.left_out(f"the funnel step {step.stage} ({given})", "funnel.steps")
+                look.left_out("funnel.steps", f"{step.stage} ({given})")
             else:
                 names.append(look.event(f"funnel.steps[{index}].events[{number}]", given))
         known = tuple(dict.fromkeys(name for name in names if name))

@@ -136,7 +136,10 @@ def test_what_the_plan_lacks_of_the_defaults_stops_nothing(folder: Path, capsys,
 def test_doctor_names_defaults_that_are_left_out_and_bad_guards(folder: Path, capsys) -> None:
     (folder / "gtm.toml").write_text('plan_file = "plan.yaml"\n')
     assert run(["doctor"]) == 0
-    assert "ok      settings: the conversion payment_completed is a default that" in capsys.readouterr().out
+    assert (
+        "ok      settings: conversions: payment_completed, signup_completed of the defaults left out"
+        in capsys.readouterr().out
+    )
     (folder / "gtm.toml").write_text('plan_file = "plan.yaml"\n[[guards]]\nflag = "a"\nconversion = "buy"\n')
     assert run(["doctor"]) == 1
     assert "PROBLEM settings: guards[0].conversion: 'buy' is not an event" in capsys.readouterr().out

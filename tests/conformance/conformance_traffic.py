@@ -27,6 +27,7 @@ PROPERTIES: dict[str, dict] = {
     "onboarding_completed": {},
     "first_value_reached": {},
     "feature_used": {"feature": "board"},
+    "user_identified": {"alias_of": "u7"},
 }
 SOURCES = [
     None, None, None, None,
@@ -51,7 +52,10 @@ class Scenario:
 SCENARIOS = (
     Scenario("ga4", 1),
     Scenario("ua-berlin", 2, {"GTM_SESSIONS__DEFINITION": "ua", "GTM_REPORT_TIMEZONE": "Europe/Berlin"}),
-    Scenario("tracker", 3, {"GTM_SESSIONS__DEFINITION": "tracker", "GTM_REPORT_TIMEZONE": "America/New_York"}),
+    Scenario(
+        "tracker", 3,
+        {"GTM_SESSIONS__DEFINITION": "tracker", "GTM_REPORT_TIMEZONE": "America/New_York", "GTM_FUNNEL__STEPS": '["page_viewed", "signup_completed", "page_viewed", "page_viewed"]'},
+    ),
     Scenario(
         "segment-short", 4,
         {"GTM_SESSIONS__DEFINITION": "segment", "GTM_SESSIONS__TIMEOUT_MINUTES": "5.5", "GTM_RETENTION__UNIT": "day", "GTM_ATTRIBUTION__HALF_LIFE_HOURS": "1.5"},
@@ -102,6 +106,7 @@ def late_landing(scenario: Scenario, plan_version: str) -> list[dict]:
     out.add(bridge + timeout, anonymous_id="edge-late", session_id="s1")  # joins two visits into one
     out.add(START + 3 * DAY, anonymous_id="p3", user_id="merged", name="signup_completed")
     out.add(START + 3 * DAY + MINUTE, anonymous_id="p4", user_id="merged", touch=("google", "cpc", "late"))
+    out.add(START + 4 * DAY, name="user_identified", user_id="merged", device_type="api")  # who is u7, too
     first = first_landing(scenario, plan_version)
     return out.rows + [{**row, "received_us": row["received_us"] + DAY} for row in rng.sample(first, 30)]
 
@@ -161,6 +166,8 @@ def _edges(out: Writer, scenario: Scenario) -> None:
         out.add(at - MINUTE, touch=("google", "cpc", "carried"), **named)
         out.add(at + MINUTE, **named)
         out.add(at + 2 * MINUTE, touch=("google", "cpc", "carried"), **named)
+    for minutes in range(-1, 2 * 1440, 29):  # one arrival, a visit over two midnights of every zone
+        out.add(START + 8 * DAY + minutes * MINUTE, anonymous_id="edge-nights", touch=("google", "cpc", "nights") if minutes < 0 else None, session_id="n")  # fmt: skip
     clock_change = START + 3 * DAY  # 29 March 2026
     for minutes in range(0, 180, 20):
         out.add(clock_change + minutes * MINUTE, anonymous_id="edge-clock", session_id=f"c{minutes // 60}")

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -72,3 +76,31 @@ def test_equal_transactions_stay(tmp_path: Path) -> None:
 def test_a_mapping_for_another_file_names_the_columns_it_misses(tmp_path: Path) -> None:
     with pytest.raises(ImportFailed, match="reads column n_cds; the file has customer_id, date, amount"):
         rows_of(tmp_path, "cdnow", "mapping.toml", "customer_id,date,amount\n1,2001-01-01,2\n")
+
+
+@pytest.mark.slow  # a dozen commands, each a program of its own
+def test_the_life_of_an_import_runs_as_written(tmp_path: Path) -> None:
+    """docs/import.md: the files of the section as they stand there, its commands in a shell."""
+    page = (EXAMPLES.parent / "docs" / "import.md").read_text()
+    section = page[page.index("## The life of an import") :]
+    for name, content in re.findall(r"^```\w+ (\S+\.\w+)\n(.*?)^```", section, re.M | re.S):
+        (tmp_path / name).write_text(content)
+    commands = "".join(re.findall(r"^```sh\n(.*?)^```", section, re.M | re.S))
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "gtm").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m gtm_dagster.cli "$@"\n')
+    (programs / "gtm").chmod(0o755)
+    environ = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}", "GTM_STATE_DIR": str(tmp_path / "state")}
+    done = subprocess.run(
+        ["sh", "-e", "-c", commands],
+        cwd=tmp_path,
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "lands as" in done.stdout and "nothing was rejected" in done.stdout
+    assert "4 ids are known with other content" in done.stdout
+    assert "\n165.0\n" in done.stdout

@@ -54,8 +54,8 @@ class Workspace:
     def run_import(self, path: Path, mapping: str | None = None, **options: object) -> ImportResult:
         rules = load_mapping(self.file(mapping, "mapping.toml")) if mapping else None
         return import_file(
-            path, landing=Landing(self.settings.landing_dir), plan=PLAN, pseudonymize=Pseudonymizer(KEY), sealer=Sealer(KEY), write_key="dev",
-            mapping=rules, received_us=NOW, **{"consent": OFF, **options},
+            path, landing=Landing(self.settings.landing_dir), plan=PLAN, pseudonymize=Pseudonymizer(KEY), sealer=Sealer(KEY),
+            mapping=rules, received_us=NOW, **{"write_key": "dev", "consent": OFF, **options},
         )  # fmt: skip
 
     def rows(self) -> list[dict]:

@@ -6,6 +6,7 @@ import gzip
 import json
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -160,12 +161,16 @@ def test_a_file_that_cannot_be_read_lands_nothing(tmp_path: Path, name: str, con
 
 
 def test_a_file_without_permission_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(_: Path) -> bytes:
-        raise PermissionError(13, "Permission denied")
-
     path = tmp_path / "e.csv"
     path.write_text(HEADER + ROW)
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    opened = Path.open
+
+    def refuse(self: Path, *options: Any, **more: Any) -> Any:
+        if self == path:
+            raise PermissionError(13, "Permission denied")
+        return opened(self, *options, **more)
+
+    monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(ImportFailed, match=r"e\.csv: no permission to read it; run chmod"):
         run_import(path)
 
@@ -180,7 +185,7 @@ def test_a_disk_that_refuses_leaves_nothing_and_the_next_import_is_whole(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("gtm_dagster.warehouse.landing.files.pq.write_table", full)
+        patch.setattr("gtm_dagster.warehouse.landing.day_files.pq.ParquetWriter", full)
         with pytest.raises(ImportFailed, match="No space left"):
             run_import(path)
     assert landed(tmp_path) == []

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gtm_dagster.importing import import_file
-from gtm_dagster.importing.texts import RowIds, row_ids
+from gtm_dagster.importing.texts import Ordinals, RowIds, row_ids
 from gtm_dagster.privacy.consent import OFF
 from gtm_dagster.privacy.pseudonyms import Pseudonymizer
 from gtm_dagster.privacy.sealing import Sealer
@@ -34,7 +34,20 @@ def test_equal_rows_are_numbered_and_named_rows_are_left_out() -> None:
     rows = pa.array(["a", "b", "a", "a"])
     wanted = pa.array([True, True, False, True])
     id_of = RowIds("dev")
-    assert row_ids("dev", rows, 0, wanted).to_pylist() == [id_of("a", 0), id_of("b", 0), None, id_of("a", 2)]
+    assert row_ids("dev", rows, 0, wanted, Ordinals().of(rows)).to_pylist() == [
+        id_of("a", 0),
+        id_of("b", 0),
+        None,
+        id_of("a", 2),
+    ]
+
+
+def test_ordinals_go_on_in_the_next_part_of_a_file() -> None:
+    ordinals = Ordinals()
+    assert ordinals.of(pa.array(["a", "b", "a"])).tolist() == [0, 0, 1]
+    assert ordinals.of(pa.array(["c", "a", "a", "b"])).tolist() == [0, 2, 3, 1]
+    assert ordinals.of(pa.array([], pa.string())).tolist() == []
+    assert ordinals.of(pa.array(["c", "d", "a"])).tolist() == [1, 0, 4]
 
 
 def test_another_source_gives_another_id() -> None:

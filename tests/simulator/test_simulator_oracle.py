@@ -53,9 +53,28 @@ def test_session_gap(second, sessions):
     assert len(oracle.sessions_of(events).person) == sessions
 
 
-def test_a_named_source_wins_over_an_earlier_referrer():
-    sessions = oracle.sessions_of(life((0, "page_viewed", REFERRED), (MINUTE, "page_viewed", EMAIL)))
-    assert [sessions.channels[code] for code in sessions.channel] == ["Email"]
+@pytest.mark.parametrize(
+    ("arrivals", "channel"),
+    [
+        pytest.param((REFERRED, EMAIL), "Organic Search", id="the-first-event-decides"),
+        pytest.param((EMAIL, REFERRED), "Email", id="a-name-stays"),
+        pytest.param((-1, EMAIL), "Email", id="a-later-event-names-one"),
+        pytest.param((-1, REFERRED), "Direct", id="a-later-referrer-is-no-source"),
+    ],
+)
+def test_the_source_of_a_session(arrivals, channel):
+    rows = [(number * MINUTE, "page_viewed", arrival) for number, arrival in enumerate(arrivals)]
+    sessions = oracle.sessions_of(life(*rows))
+    assert [sessions.channels[code] for code in sessions.channel] == [channel]
+
+
+@pytest.mark.parametrize(("paid", "channel"), [(1, "Direct"), (MINUTE, "Email")], ids=["before-it", "since-then"])
+def test_a_source_counts_from_when_it_is_named(paid, channel):
+    events = life(
+        (0, "page_viewed", -1), *sorted([(MINUTE, "page_viewed", EMAIL), (paid, "payment_completed", -1, API, 10.0)], key=lambda row: row[0])
+    )  # fmt: skip
+    rows = oracle.credit(events, oracle.sessions_of(events), [("last_touch", 24.0)])
+    assert [row["channel"] for row in rows] == [channel]
 
 
 def test_server_events_make_no_session():
@@ -110,18 +129,22 @@ def test_credit_and_sessions_equal_plain_loops_over_the_rows():
         for row in events_of_person:
             if row["device_type"] == "api" or row["event_name"] == "flag_exposed":
                 continue
-            if last is None or (row["timestamp"] - last).total_seconds() > 1800:
-                sessions.append([row["timestamp"], None])
+            first = last is None or (row["timestamp"] - last).total_seconds() > 1800
+            if first:
+                sessions.append([row["timestamp"], None, None])
             last = row["timestamp"]
             touch = classify(row["source"], row["medium"], row["campaign"], row["referrer"], row["click_id"])
-            if touch.rank is not None and (sessions[-1][1] is None or touch.rank < sessions[-1][1].rank):
-                sessions[-1][1] = touch
+            if sessions[-1][1] is None and (touch.rank == 1 or (first and touch.rank == 2)):
+                sessions[-1][1:] = touch, row["timestamp"]
         count += len(sessions)
         for row in events_of_person:
             if row["event_name"] not in ("signup_completed", "payment_completed"):
                 continue
             for model, hours in WINDOWS:
-                ages = [((row["timestamp"] - start).total_seconds() / 3600, touch) for start, touch in sessions]
+                ages = [
+                    ((row["timestamp"] - start).total_seconds() / 3600, touch if touch and known <= row["timestamp"] else None)
+                    for start, touch, known in sessions
+                ]  # fmt: skip
                 ages = [(age, touch.channel if touch else "Direct") for age, touch in ages if 0 <= age <= hours]
                 shares = weights(
                     model, [age for age, _ in ages], is_direct=[channel == "Direct" for _, channel in ages]

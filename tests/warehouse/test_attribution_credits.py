@@ -17,7 +17,7 @@ def test_every_model_equals_its_plain_definition(tmp_path):
     refresh(settings)
     conversions = rows_of(settings, "SELECT conversion_id, person_id, conversion_us FROM core.conversions")
     sessions = rows_of(
-        settings, "SELECT person_id, start_us, session_key, channel FROM core.sessions ORDER BY start_us"
+        settings, "SELECT person_id, start_us, session_key, channel, source_us FROM core.sessions ORDER BY start_us"
     )
     found = {
         (c, m, w, s): credit
@@ -30,7 +30,9 @@ def test_every_model_equals_its_plain_definition(tmp_path):
         for window in WINDOWS:
             model, hours = window["model"], float(window["lookback_hours"])
             touches = [s for s in sessions if s[0] == person and 0 <= at - s[1] <= hours * HOUR]
-            shares = weights(model, [(at - t[1]) / HOUR for t in touches], 168.0, [t[3] == "Direct" for t in touches])
+            shares = weights(
+                model, [(at - t[1]) / HOUR for t in touches], 168.0, [t[4] is None or t[4] > at for t in touches]
+            )
             for touch, share in zip(touches, shares, strict=True):
                 if share > 0:
                     expected[conversion, model, hours, touch[2]] = pytest.approx(share, abs=1e-9)

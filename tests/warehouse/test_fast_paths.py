@@ -116,7 +116,7 @@ def test_sessions_without_splits_are_those_of_the_statement_that_can_split(seed)
     for number in range(rng.choice([1, 40, 400])):
         rank = rng.choice([None, None, 1, 2])
         moment = START + rng.randrange(0, 60) * 10 * MINUTE + rng.choice([0, 0, 1])
-        ids = [f"e{rng.randrange(1000)}-{number}", rng.choice(["v", "w"])] if rank else [None, None]
+        ids = [f"e{rng.randrange(1000)}-{number}", rng.choice(["v", "w"])]
         key = rng.randrange(1, 9) if rank else None
         con.execute(
             "INSERT INTO browsing_events VALUES (?, ?, ?, ?, ?, ?, 0)", [rng.randrange(4), moment, *ids, key, rank]

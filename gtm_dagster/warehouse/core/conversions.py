@@ -21,8 +21,8 @@ def build_conversions(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> Step
             "INSERT INTO conversion_types VALUES (?, ?, ?)",
             [
                 kind.event,
-                f'$."{kind.value}"' if kind.value else None,
-                f'$."{kind.currency}"' if kind.currency else None,
+                _pointer(kind.value),
+                _pointer(kind.currency),
             ],
         )
     with transaction(con):
@@ -35,3 +35,8 @@ def build_conversions(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> Step
         result = StepResult(count(con, "core.conversions"), written, count(con, "affected"), whole)
     drop_tables(con, "affected", "conversion_types")
     return result
+
+
+def _pointer(name: str | None) -> str | None:
+    """The JSON pointer of a property; unlike a JSON path it takes any name, quotes included."""
+    return "/" + name.replace("~", "~0").replace("/", "~1") if name else None

@@ -6,6 +6,7 @@ import duckdb
 
 from gtm_dagster.warehouse.affected import CHANGES, EVENTS, OWNERS, add_ranges, drop_tables, take_affected
 from gtm_dagster.warehouse.build_context import BuildContext
+from gtm_dagster.warehouse.core.aliases import follow_aliases
 from gtm_dagster.warehouse.engine import transaction
 from gtm_dagster.warehouse.results import StepResult, count
 from gtm_dagster.warehouse.statements import fragment
@@ -16,14 +17,20 @@ IDENTITIES = "identities"
 def build_identities(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepResult:
     """Give every anonymous id to the earliest user it was seen with, and its events with it.
 
-    Earliest by (timestamp, event_id). An event that carries a user id stays that user's.
+    Earliest by (timestamp, event_id). An event that carries a user id stays that user's; users are one person where an
+    alias says so.
     """
     with transaction(con):
         whole = take_affected(con, IDENTITIES, CHANGES)
         events = "meta.events" if whole else "due_events"
+        follow_aliases(con, whole)
         if not whole:  # the history of the ids of a batch is looked for once
             con.execute(
-                "CREATE OR REPLACE TEMP TABLE due AS SELECT DISTINCT anonymous_no FROM meta.changed WHERE anonymous_no IS NOT NULL"
+                """CREATE OR REPLACE TEMP TABLE due AS
+                SELECT anonymous_no FROM meta.changed WHERE anonymous_no IS NOT NULL
+                UNION SELECT anonymous_no FROM reclaimed
+                UNION SELECT i.anonymous_no FROM core.identities i JOIN meta.ids u ON u.id = i.user_id
+                WHERE i.anonymous_no IS NOT NULL AND u.id_no IN (SELECT user_no FROM moved_users WHERE is_changed)"""
             )
             con.execute(
                 """CREATE OR REPLACE TEMP TABLE due_events AS
@@ -37,9 +44,18 @@ def build_identities(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepR
             con.execute("DELETE FROM core.identities")
         else:
             add_ranges(con, OWNERS, fragment("owner_ranges"))
-            con.execute("DELETE FROM core.identities WHERE anonymous_no IN (SELECT anonymous_no FROM due)")
+            con.execute(
+                """DELETE FROM core.identities
+                WHERE anonymous_no IN (SELECT anonymous_no FROM due) OR (anonymous_no IS NULL AND EXISTS (SELECT 1 FROM moved_users WHERE is_changed))"""
+            )
             con.execute(f"CREATE OR REPLACE TEMP TABLE moved AS {fragment('moved_events')}")
         con.execute(f"INSERT INTO core.identities {fragment('identities')}")
+        con.execute(f"INSERT INTO core.identities {fragment('aliased_users', whole=str(whole).lower())}")
+        if whole:
+            con.execute(
+                """UPDATE meta.events SET person_no = t.person_no FROM moved_users t
+                WHERE meta.events.user_no = t.user_no AND meta.events.person_no <> t.person_no"""
+            )
         con.execute(
             """UPDATE meta.events SET person_no = o.person_no FROM owners o
             WHERE meta.events.user_no IS NULL AND meta.events.anonymous_no = o.anonymous_no AND meta.events.person_no <> o.person_no"""
@@ -51,5 +67,5 @@ def build_identities(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepR
         con.execute("DELETE FROM meta.changed")
         owners = count(con, "owners")
         result = StepResult(count(con, "core.identities"), owners, owners if whole else count(con, "due"), whole)
-    drop_tables(con, "affected", "due", "due_events", "seen", "named", "owners", "moved")
+    drop_tables(con, "affected", "due", "due_events", "seen", "named", "owners", "moved", "moved_users", "reclaimed")
     return result

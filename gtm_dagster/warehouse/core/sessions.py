@@ -63,8 +63,8 @@ def build_sessions(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepRes
 def _browsing_events(con: duckdb.DuckDBPyConnection, whole: bool) -> None:
     """`browsing_events` for the statements of sessions: the affected browsing events, narrow, their persons as numbers.
 
-    Ids of events are there only where order can matter: on touches, and when a part is built on those alone that name
-    another source than a touch of the same moment.
+    Ids of events are read only where order can matter: when a part is built, of the events that share their moment with
+    an event that says something else.
     """
     if whole:
         con.execute(f"CREATE OR REPLACE TEMP VIEW browsing_events AS {fragment('browsing_events_all')}")
@@ -87,9 +87,9 @@ def _remember_origins(con: duckdb.DuckDBPyConnection, whole: bool) -> None:
     among = "" if whole else "WHERE person_no IN (SELECT person_no FROM affected)"
     con.execute(f"DELETE FROM meta.person_origin {among}")
     sessions = (
-        "SELECT person_id, source_key, start_us, coalesce(session_id, '') AS session_key FROM session_rows"
+        "SELECT person_id, source_key, start_us, tie_no FROM session_rows"
         if whole
-        else f"SELECT person_no AS person_id, source_key, start_us, session_key FROM core.sessions {among}"
+        else f"SELECT person_no AS person_id, source_key, start_us, tie_no FROM core.sessions {among}"
     )
     con.execute(f"CREATE OR REPLACE TEMP VIEW sessions AS {sessions}")
     con.execute("CREATE OR REPLACE TEMP VIEW sources AS SELECT * FROM core.sources")

@@ -26,7 +26,7 @@ def build_touchpoints(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> Step
         affected_conversions(con, ctx.settings, whole, "c.conversion_id, c.person_no AS person_id, c.conversion_us")
         among = "" if whole else "WHERE person_no IN (SELECT person_no FROM affected)"
         con.execute(
-            f"CREATE OR REPLACE TEMP VIEW session_starts AS SELECT session_key, person_no AS person_id, start_us, source_key FROM core.sessions {among}"
+            f"CREATE OR REPLACE TEMP VIEW session_starts AS SELECT session_key, person_no AS person_id, start_us, tie_no, source_key, source_us FROM core.sessions {among}"
         )
         pairs = statement("touchpoints", longest_us=longest_window_us(ctx.settings))
         written = con.execute(

@@ -58,7 +58,11 @@ def steps(settings: Settings) -> tuple[Step, ...]:
         Step("session_rows", text(session_statement(settings)), kept=False),
         Step("sessions", text("sessions_export"), kept=True),
         Step("conversion_moments", "SELECT conversion_id, person_id, conversion_us FROM conversions", kept=False),
-        Step("session_starts", "SELECT session_key, person_id, start_us, source_key FROM sessions", kept=False),
+        Step(
+            "session_starts",
+            "SELECT session_key, person_id, start_us, tie_no, source_key, source_us FROM sessions",
+            kept=False,
+        ),
         Step("touchpoint_rows", text("touchpoints"), kept=False),
         Step("touchpoints", text("touchpoints_export"), kept=True),
         Step("conversion_touches", text("conversion_touches_export"), kept=False),

@@ -7,24 +7,23 @@ batch again is a no-op and a crash between two files is healed by writing the ba
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from pathlib import Path
 
 import msgspec
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gtm_dagster.eventlog import Position
 from gtm_dagster.storage.atomic_write import Drafts
 from gtm_dagster.storage.file_lock import FileLock
-from gtm_dagster.warehouse.landing.known_ids import known_ids
-from gtm_dagster.warehouse.landing.landing_columns import complete
+from gtm_dagster.warehouse.landing.day_files import DAY_US as DAY_US
+from gtm_dagster.warehouse.landing.day_files import DayFiles
+from gtm_dagster.warehouse.landing.landed_ids import known_ids
 from gtm_dagster.warehouse.landing.manifests import (
-    FILE_METADATA,
     ImportNotes,
     LogRange,
     Manifest,
@@ -35,8 +34,6 @@ from gtm_dagster.warehouse.landing.manifests import (
     read_manifest,
 )
 from gtm_dagster.warehouse.landing.withdrawals import Withdrawn, finish_withdrawals, withdraw, withdrawn_batches
-
-DAY_US = 86_400_000_000
 
 
 @dataclass(frozen=True)
@@ -94,32 +91,37 @@ class Landing:
         return self._manifest(name).stat().st_mtime_ns // 1000
 
     def write(
-        self, table: pa.Table, name: str, *, file: str | None = None, mapping: str | None = None, write_key: str = ""
-    ) -> list[Path]:
-        """Land `table` (the LANDING columns) as batch `name`; returns its paths. A landed name is left as it is.
+        self, rows: pa.Table | Iterable[pa.Table], name: str, *,
+        file: str | None = None, mapping: str | None = None, write_key: str = "",
+    ) -> list[Path]:  # fmt: skip
+        """Land `rows` (the LANDING columns; tables one after another) as batch `name`; returns its paths.
 
-        `file` (name of the imported file), `mapping` (name of its mapping) and `write_key` are for `gtm imports list`.
+        A landed name is left as it is. Nothing lands when a table cannot be had. `file` (name of the imported file),
+        `mapping` (name of its mapping) and `write_key` are for `gtm imports list`.
         """
-        if self.has(name) or table.num_rows == 0:
+        if self.has(name):
             return [self._path(day, name) for day in self._days(name)]
-        table = complete(table)
-        day_numbers = table.column("received_us").to_numpy() // DAY_US
+        tables = [rows] if isinstance(rows, pa.Table) else rows
         manifest = self._manifest(name)
         manifest.parent.mkdir(parents=True, exist_ok=True)
         notes = None if file is None else ImportNotes(file, mapping, write_key, time.time_ns() // 1000)
         with self._writing(), Drafts() as drafts:
-            rows: dict[str, int] = {}
-            for day_no in np.unique(day_numbers):
-                day = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=int(day_no))).date().isoformat()
+
+            def draft_of(day: str) -> Path:
                 path = self._path(day, name)
                 path.parent.mkdir(parents=True, exist_ok=True)
-                part = table.filter(pa.array(day_numbers == day_no)).replace_schema_metadata(FILE_METADATA)
-                pq.write_table(part, drafts.of(path), compression="zstd", row_group_size=122_880)
-                rows[day] = part.num_rows
+                return drafts.of(path)
+
+            with DayFiles(draft_of) as files:
+                for table in tables:
+                    files.add(table)
+            if files.last is None:
+                return []
             drafts.rename()
-            drafts.of(manifest).write_bytes(encoded(manifest_of(name, rows, table, notes)))
+            days = dict(sorted(files.rows.items()))
+            drafts.of(manifest).write_bytes(encoded(manifest_of(name, days, files.last, files.verdicts, notes)))
             drafts.rename()
-        return [self._path(day, name) for day in rows]
+        return [self._path(day, name) for day in days]
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

@@ -13,7 +13,6 @@ from typing import Any
 
 import msgspec
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from gtm_dagster import __version__
 from gtm_dagster.admission.record import LANDING_COLUMNS
@@ -90,18 +89,15 @@ def log_range(name: str) -> LogRange | None:
     return LogRange(match.group(1) or "", int(match.group(2)), int(match.group(3))) if match else None
 
 
-def manifest_of(name: str, rows: dict[str, int], table: pa.Table, notes: ImportNotes | None = None) -> Manifest:
-    """The manifest of batch `name` over the landing columns of `table`."""
+def manifest_of(
+    name: str, rows: dict[str, int], last: pa.Table, verdicts: dict[str, int], notes: ImportNotes | None = None
+) -> Manifest:
+    """The manifest of batch `name`; `last`: the last of its landing rows, `verdicts`: its rows by verdict."""
     log = log_range(name)
-    if log is not None and table.column("row_no")[-1].as_py() == log.last_seq:
-        log = msgspec.structs.replace(log, received_us=table.column("received_us")[-1].as_py())
-    verdicts: dict[str, int] = {}
-    if notes is not None:
-        counted = pc.value_counts(table.column("verdict")).to_pylist()
-        verdicts = {
-            str(each["values"]): int(each["counts"]) for each in sorted(counted, key=lambda each: each["values"])
-        }
-    return Manifest(name, rows, columns=table.schema.names, log=log, verdicts=verdicts, notes=notes)
+    if log is not None and last.column("row_no")[-1].as_py() == log.last_seq:
+        log = msgspec.structs.replace(log, received_us=last.column("received_us")[-1].as_py())
+    counted = dict(sorted(verdicts.items())) if notes is not None else {}
+    return Manifest(name, rows, columns=last.schema.names, log=log, verdicts=counted, notes=notes)
 
 
 def encoded(manifest: Manifest) -> bytes:

@@ -65,7 +65,7 @@ def _number_conversions(con: duckdb.DuckDBPyConnection, ctx: BuildContext, whole
     )
     con.execute(
         """CREATE OR REPLACE TEMP VIEW conversion_touches AS
-        SELECT n.conversion_no AS conversion_id, t.session_key, t.touch_us, t.age_us, t.source_key,
+        SELECT n.conversion_no AS conversion_id, t.session_key, t.touch_us, t.tie_no, t.age_us, t.source_key,
           CASE WHEN t.channel = 'Direct' THEN 1 ELSE 0 END AS is_direct
         FROM core.touchpoints t JOIN conversion_numbers n ON n.conversion_id = t.conversion_id"""
     )

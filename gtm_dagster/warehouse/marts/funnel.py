@@ -17,7 +17,8 @@ from gtm_dagster.warehouse.statements import fragment, statement
 
 
 def build_funnel(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> TableResult:
-    """Persons by stage and by the source of their first session; ordered, each stage at or after the one before.
+    """Persons by stage and by the source of their first session; ordered, each stage another event than those
+    before it, at or after the one before.
 
     A person without any session has the source NULL and the channel `(none)`. Persons add up over sources.
     """
@@ -28,13 +29,11 @@ def build_funnel(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> TableResu
         for number, step in enumerate(steps, start=1):
             for event in step.events:
                 con.execute("INSERT INTO funnel_stages VALUES (?, ?, ?)", [number, step.stage, event])
-        con.execute(
-            f"""CREATE OR REPLACE TEMP TABLE events AS SELECT person_no AS person_id, event_us, event_name FROM meta.events
-            WHERE event_name IN (SELECT event_name FROM funnel_stages) AND {among}"""
-        )
+        con.execute(f"CREATE OR REPLACE TEMP TABLE events AS {_events(con, among)}")
         con.execute(
             """CREATE OR REPLACE TEMP TABLE funnel_reached AS
-            SELECT e.person_id, 1 AS stage_no, min(e.event_us) AS reached_us FROM events e
+            SELECT e.person_id, 1 AS stage_no, min(e.event_us) AS reached_us,
+              arg_min(e.event_no, struct_pack(us := e.event_us, place := e.event_no)) AS reached_no FROM events e
             JOIN funnel_stages s ON s.stage_no = 1 AND s.event_name = e.event_name GROUP BY 1"""
         )
         for number, step in enumerate(steps[1:], start=2):
@@ -47,3 +46,14 @@ def build_funnel(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> TableResu
     drop_views(con, "person_origin")
     drop_tables(con, "affected", "events", "funnel_stages", "funnel_reached")
     return TableResult(written)
+
+
+_BY_ID = "row_number() OVER (PARTITION BY e.person_no, e.event_us ORDER BY e.event_id, e.write_key)"
+
+
+def _events(con: duckdb.DuckDBPyConnection, among: str) -> str:
+    """The statement of the funnel's events; their ids are read only where an event is named by several stages."""
+    repeated = con.execute(
+        "SELECT 1 FROM funnel_stages GROUP BY event_name HAVING count(DISTINCT stage_no) > 1 LIMIT 1"
+    ).fetchall()
+    return fragment("funnel_events", event_no=_BY_ID if repeated else "s.stage_no", among=among)

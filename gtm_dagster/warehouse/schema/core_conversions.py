@@ -30,10 +30,15 @@ TABLE = Table(
         PERSON_ID,
         Column("conversion_time", "TIMESTAMP", "UTC"),
         CONVERSION_TYPE,
-        Column("value", "DOUBLE", "In `currency`; NULL where there is none, never 0 for unknown"),
+        Column(
+            "value",
+            "DOUBLE",
+            "As the event says, gross: refunds are not taken off; in `currency`; NULL where there is no finite number, never 0 for unknown",
+        ),
         CURRENCY,
         CONVERSION_DAY,
         CONVERSION_US,
+        Column("value_is_no_number", "BOOLEAN", "The event has a value that is no finite number; `value` is NULL then"),
         PERSON_NO,
     ),
     reads=("staging.events", "core.identities", "core.sessions"),
@@ -48,6 +53,16 @@ TABLE = Table(
                 "SELECT count(*) FROM (SELECT 1 FROM core.conversions GROUP BY conversion_id HAVING count(*) > 1)",
                 "conversions counted twice",
             ),
+        ),
+        Check(
+            "values_are_numbers",
+            "The value of a conversion is a finite number where there is one.",
+            none_of(
+                "SELECT count(*) FROM core.conversions WHERE value_is_no_number",
+                "conversions with a value that is no finite number; they count without a value",
+            ),
+            blocking=False,
+            severity="WARN",
         ),
     ),
 )

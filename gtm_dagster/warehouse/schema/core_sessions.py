@@ -57,7 +57,17 @@ TABLE = Table(
         Column("visit_start_us", "BIGINT", "Start of the visit, which only a gap ends; microseconds UTC"),
         Column("visit_end_us", "BIGINT", "End of the visit, microseconds UTC"),
         SOURCE_KEY,
+        Column(
+            "source_us",
+            "BIGINT",
+            "When the source became known, microseconds UTC: start_us where the first event tells it, later where a later one names it; NULL: direct",
+        ),
         Column("session_id", "VARCHAR", "As sent, under the definition `tracker`; else NULL"),
+        Column(
+            "tie_no",
+            "BIGINT",
+            "Place among the person's sessions of the same start_us, by their first event's id; above 1 under `tracker` alone",
+        ),
         PERSON_NO,
     ),
     reads=("staging.events", "core.identities"),

@@ -24,7 +24,7 @@ def _settings(settings: Settings) -> Mapping[str, object]:
 
 TABLE = Table(
     name="core.touchpoints",
-    meaning="Sessions of the same person that began at most the longest lookback before a conversion, never after it.",
+    meaning="Sessions of the same person that began at most the longest lookback before a conversion, never after it; the source is what was known at the conversion.",
     columns=(
         CONVERSION_ID,
         SESSION_KEY,
@@ -36,6 +36,7 @@ TABLE = Table(
         Column("touch_us", "BIGINT", "touch_time in microseconds UTC"),
         Column("age_us", "BIGINT", "Microseconds from the touch to the conversion"),
         SOURCE_KEY,
+        Column("tie_no", "BIGINT", "Place among the touches of the same touch_us, by their first event's id"),
         PERSON_NO,
     ),
     reads=("core.sessions", "core.conversions"),

@@ -62,6 +62,24 @@ TABLES = (
         ("event_us", "BIGINT", "When it happened, microseconds UTC"),
     ),
     _internal(
+        "alias_events",
+        "Events that may name another id of their user.",
+        ("write_key", "VARCHAR", "Name of the source"),
+        ("event_id", "VARCHAR", "As sent"),
+    ),
+    _internal(
+        "user_persons",
+        "Users who are one person by an alias, and that person.",
+        ("user_no", "BIGINT", "Number of the user"),
+        _PERSON,
+    ),
+    _internal(
+        "claimed_ids",
+        "Anonymous ids that an alias gives to a user where no event does.",
+        ("anonymous_no", "BIGINT", "Number of the anonymous id"),
+        ("user_no", "BIGINT", "Number of the user"),
+    ),
+    _internal(
         "affected_ranges",
         "The log of affected persons and times (warehouse/affected.py).",
         ("batch", "BIGINT", "Number of the entry, from 1"),

@@ -25,7 +25,7 @@ def _funnel_is_monotonic(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> C
 
 TABLE = Table(
     name="marts.funnel",
-    meaning="Persons by stage and source of their first session; ordered, each stage at or after the one before.",
+    meaning="Persons by stage and source of their first session; ordered, each stage another event than those before, at or after the one before.",
     columns=(
         *SOURCE_COLUMNS,
         Column("stage", "VARCHAR", "Name of the stage in funnel.steps"),

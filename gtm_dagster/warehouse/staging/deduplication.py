@@ -46,6 +46,7 @@ def append_events(con: duckdb.DuckDBPyConnection, ctx: BuildContext, first: bool
     con.execute("INSERT INTO meta.events SELECT * EXCLUDE (file_path, file_row) FROM new_events")
     if con.execute("SELECT 1 FROM batch_duplicates LIMIT 1").fetchall():
         drop_unused_sources(con)
+    con.execute(f"INSERT INTO meta.alias_events {fragment('new_alias_events')}")
     if first:
         rebuild_except(con)
     return int(conflicts)

@@ -63,10 +63,8 @@ def _keys(con: duckdb.DuckDBPyConnection, touches: set[Touch]) -> dict[Touch, in
 
 def drop_unused_sources(con: duckdb.DuckDBPyConnection) -> None:
     """Forget sources that no event has: only copies that lost, or were withdrawn, named them."""
-    con.execute(
-        """DELETE FROM core.sources
-        WHERE source_key > 0 AND source_key NOT IN (SELECT source_key FROM meta.events WHERE source_key IS NOT NULL)"""
-    )
+    unused = "source_key > 0 AND source_key NOT IN (SELECT source_key FROM meta.events WHERE source_key IS NOT NULL)"
+    con.execute(f"DELETE FROM core.sources WHERE {unused}")
 
 
 def _source_inputs(con: duckdb.DuckDBPyConnection) -> None:

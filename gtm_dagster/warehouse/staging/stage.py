@@ -175,8 +175,8 @@ def _stage_files(
     lost = con.execute("SELECT coalesce(sum(n), 0)::BIGINT FROM batch_duplicates").fetchall()[0][0]
     drop_views(con, "new_events", "source_inputs", "batch", "landed")
     drop_tables(
-        con, "batch_sources", "listed_origins", "click_kinds", "refused", "copies", "losers", "duplicates_of_events", "batch_duplicates", "batch_ids", "touched_days",
-        "batch_files", "read_days",
+        con, "batch_sources", "listed_origins", "click_kinds", "refused", "copies", "losers", "duplicates_of_events",
+        "batch_duplicates", "batch_ids", "touched_days", "batch_files", "read_days",
     )  # fmt: skip
     if progress:
         progress(total, total)

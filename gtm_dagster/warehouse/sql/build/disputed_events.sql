@@ -1,10 +1,11 @@
--- Ids of the touches that name another source than a touch of the same moment: their order matters.
+-- Ids of the events whose order matters: their moment holds touches that differ, a touch and other events, or events of
+-- several tracker sessions.
 WITH disputed AS (
-  SELECT person_id, event_us, touch_rank
+  SELECT person_id, event_us
   FROM affected_events
-  WHERE touch_rank IS NOT NULL
   GROUP BY ALL
-  HAVING min(source_key) <> max(source_key))
+  HAVING count(*) > 1 AND (min(source_key) <> max(source_key) OR count(touch_rank) BETWEEN 1 AND count(*) - 1
+    OR min(session_id) <> max(session_id)))
 SELECT rowid AS event_row, event_id, write_key
 FROM meta.events
-WHERE rowid IN (SELECT event_row FROM affected_events JOIN disputed USING (person_id, event_us, touch_rank))
+WHERE rowid IN (SELECT event_row FROM affected_events JOIN disputed USING (person_id, event_us))

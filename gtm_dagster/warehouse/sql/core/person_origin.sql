@@ -1,6 +1,6 @@
 -- The source of each person's first session.
 WITH numbered AS (
-  SELECT person_id, source_key, ROW_NUMBER() OVER (PARTITION BY person_id ORDER BY start_us NULLS FIRST, session_key NULLS FIRST) AS session_no
+  SELECT person_id, source_key, ROW_NUMBER() OVER (PARTITION BY person_id ORDER BY start_us NULLS FIRST, tie_no NULLS FIRST) AS session_no
   FROM sessions
 )
 SELECT n.person_id, s.source, s.medium, s.campaign, s.channel

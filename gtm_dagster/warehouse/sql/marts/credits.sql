@@ -6,7 +6,7 @@
 WITH ordered AS (
   SELECT
     conversion_id, session_key, source_key, is_direct, age_us, CAST(age_us AS DOUBLE) AS age,
-    ROW_NUMBER() OVER (PARTITION BY conversion_id ORDER BY touch_us DESC NULLS LAST, session_key DESC NULLS LAST) AS back_no,
+    ROW_NUMBER() OVER (PARTITION BY conversion_id ORDER BY touch_us DESC NULLS LAST, tie_no DESC NULLS LAST) AS back_no,
     MIN(CAST(age_us AS DOUBLE)) OVER (PARTITION BY conversion_id) AS youngest
   FROM conversion_touches
 ), spans AS (
