@@ -154,7 +154,12 @@ COLUMNS: tuple[str, ...] = (
 )  # fmt: skip
 
 
+CONSENT = '{"analytics":true}'
+"""Every simulated person agreed: a deployment that requires consent keeps the traffic, too."""
+
+
 def _table(columns: dict[str, pa.Array], rows: int) -> pa.Table:
+    columns = {"consent": pa.repeat(CONSENT, rows), **columns}
     return pa.table({name: columns.get(name, pa.nulls(rows, pa.string())) for name in COLUMNS})
 
 

@@ -167,6 +167,9 @@ def _native(row: dict[str, Any]) -> dict[str, Any]:
 
 def as_event(row: dict[str, Any]) -> dict[str, Any]:
     """A table row as an event of the native protocol (`POST /ingest`)."""
+    context = {name: row[name] for name in _CONTEXT if row[name] is not None}
+    if row["consent"] is not None:
+        context["consent"] = json.loads(row["consent"])
     return {
         "event_id": row["event_id"],
         "event_name": row["event_name"],
@@ -175,5 +178,5 @@ def as_event(row: dict[str, Any]) -> dict[str, Any]:
         "anonymous_id": row["anonymous_id"],
         "session_id": row["session_id"],
         "properties": json.loads(row["properties"]),
-        "context": {name: row[name] for name in _CONTEXT if row[name] is not None},
+        "context": context,
     }

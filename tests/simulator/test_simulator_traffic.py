@@ -58,6 +58,11 @@ def test_valid_rows_are_accepted_and_malformed_ones_are_refused(traffic):
     assert not len(wrong), as_event(traffic.events.slice(int(wrong[0]), 1).to_pylist()[0])
 
 
+def test_every_person_agreed_in_both_forms(traffic):
+    assert pc.unique(traffic.events["consent"]).to_pylist() == ['{"analytics":true}']
+    assert as_event(traffic.events.slice(0, 1).to_pylist()[0])["context"]["consent"] == {"analytics": True}
+
+
 def test_duplicates_repeat_everything_but_the_arrival(traffic):
     rows = traffic.events.drop_columns(["received_at"]).to_pylist()
     first = {}

@@ -153,6 +153,7 @@ def test_the_log_says_why_events_were_not_kept(recorder, make, caplog):
         )
         send(tracker, 2)
         assert tracker.flush(5)
+    tracker.close()  # the thread that logs has ended
     assert [record.message for record in caplog.records] == [
         "the collector quarantined 1 of 2 events; the first: event_name: bought is new (unknown_event)",
         "the collector suppressed 1 of 2 events; the first: context.consent: say so (no_consent)",
