@@ -12,6 +12,7 @@ import asyncio
 import re
 import sys
 import time
+from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -35,9 +36,13 @@ def bodies(events: int, batch: int, seed: int) -> list[bytes]:
 
     rows = simulate(events, 30, seed, duplicate_share=0.0, malformed_share=0.0).events
     return [
-        msgspec.json.encode([as_event(row) for row in rows.slice(start, batch).to_pylist()])
+        msgspec.json.encode([_consented(as_event(row)) for row in rows.slice(start, batch).to_pylist()])
         for start in range(0, rows.num_rows, batch)
     ]
+
+
+def _consented(event: dict[str, Any]) -> dict[str, Any]:
+    return event | {"context": {"consent": {"analytics": True}} | event["context"]}
 
 
 class _Connection:

@@ -18,8 +18,8 @@ from typing import Any
 import msgspec
 
 from gtm_dagster.admission.record import Record
-from gtm_dagster.eventlog.frames import pack
 from gtm_dagster.eventlog.accepted_ids import statuses_of
+from gtm_dagster.eventlog.frames import pack
 from gtm_dagster.eventlog.log import AppendResult, EventLogError
 from gtm_dagster.eventlog.log_file import connect, day_of
 from gtm_dagster.storage.disk_space import full_disk

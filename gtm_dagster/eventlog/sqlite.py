@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Self
 
 from gtm_dagster.admission.record import Record
 from gtm_dagster.eventlog import log_identity as identity
+from gtm_dagster.eventlog.accepted_ids import forget
 from gtm_dagster.eventlog.frames import to_arrow
 from gtm_dagster.eventlog.group_commit import FORGOTTEN_US, Beat, GroupCommit
-from gtm_dagster.eventlog.accepted_ids import forget
 from gtm_dagster.eventlog.log import Acceptance, AppendResult, EventLogError, Heartbeat, Position
 from gtm_dagster.eventlog.log_file import connect, reading, receipt_of, record_acceptance, state_of
 from gtm_dagster.eventlog.log_tables import new_log_id, prepare
