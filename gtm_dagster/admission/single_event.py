@@ -15,7 +15,7 @@ from gtm_dagster.taxonomy.absent import present_id
 from gtm_dagster.taxonomy.decoding import too_deep
 from gtm_dagster.taxonomy.event import EMAIL, shown_name
 
-_MADE_ID = "came without an event_id and got this one; sent again it is another event, so send an id of your own"
+_NEW_ID = "came without an event_id and got this one; sent again it is another event, so send an id of your own"
 
 
 class Judged(msgspec.Struct, frozen=True):
@@ -67,7 +67,7 @@ class Judge:
         verdict = self._validate(raw, live=True, now_us=received_us, make_id=self._make_id)
         if isinstance(verdict, Accepted):
             record, errors = self._admission.accept(verdict.event, sender, received_us)
-            note = _MADE_ID if verdict.made_id and record.verdict == "accepted" else None
+            note = _NEW_ID if verdict.id_is_new and record.verdict == "accepted" else None
             return Judged(record, verdict.event.event_id, _shown(errors), note)
         record, errors = self._admission.refuse(verdict, _document(raw), raw, sender, received_us)
         return Judged(record, verdict.event_id, _shown(errors))

@@ -28,10 +28,10 @@ _ALIAS_NAMES = ("alias_of", "previous_id")
 
 
 class Accepted(msgspec.Struct, frozen=True, gc=False):
-    """The event satisfies the plan; `event` is its normal form. `made_id`: it came without an id that names it."""
+    """The event satisfies the plan; `event` is its normal form. `id_is_new`: it came without an id that names it."""
 
     event: Event
-    made_id: bool = False
+    id_is_new: bool = False
 
 
 class Rejected(msgspec.Struct, frozen=True, gc=False):
@@ -160,7 +160,7 @@ class EventValidator:
         self, spec: EventSpec, event_id: str | None, make_id: Callable[[], str] | None, event_us: int, user_id: str | None,
         anonymous_id: str | None, session_id: str | None, properties: dict[str, Any], context: Context,
     ) -> Accepted:  # fmt: skip
-        made_id = event_id is None
+        id_is_new = event_id is None
         if event_id is None:
             assert make_id is not None  # noqa: S101  (explain refuses it)
             event_id = make_id()
@@ -189,7 +189,7 @@ class EventValidator:
                 timezone=present_text(context.timezone),
                 consent=context.consent,  # type: ignore[arg-type]
             ),
-            made_id,
+            id_is_new,
         )
 
 
