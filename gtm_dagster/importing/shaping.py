@@ -101,7 +101,9 @@ class Shaper:
         if rules.received_at is not None:
             received = to_us(file.table.column(rules.received_at.column), rules.received_at).us
         latest = pa.scalar(self._received_us, pa.int64())
-        table = table.append_column("received_us", pc.min_element_wise(within_years(received, self._received_us), latest))
+        table = table.append_column(
+            "received_us", pc.min_element_wise(within_years(received, self._received_us), latest)
+        )
         if rule.when is None:
             return table
         column, equals = file.text(rule.when.column), rule.when.equals
