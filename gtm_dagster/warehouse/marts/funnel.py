@@ -29,11 +29,13 @@ def build_funnel(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> TableResu
         for number, step in enumerate(steps, start=1):
             for event in step.events:
                 con.execute("INSERT INTO funnel_stages VALUES (?, ?, ?)", [number, step.stage, event])
-        con.execute(f"CREATE OR REPLACE TEMP TABLE events AS {_events(con, among)}")
+        event_no, first_no = _SHARED if _stages_share_an_event(con) else _OWN
+        events = fragment("funnel_events", event_no=event_no, among=among)
+        con.execute(f"CREATE OR REPLACE TEMP TABLE events AS {events}")
         con.execute(
-            """CREATE OR REPLACE TEMP TABLE funnel_reached AS
-            SELECT e.person_id, 1 AS stage_no, min(e.event_us) AS reached_us,
-              arg_min(e.event_no, struct_pack(us := e.event_us, place := e.event_no)) AS reached_no FROM events e
+            f"""CREATE OR REPLACE TEMP TABLE funnel_reached AS
+            SELECT e.person_id, 1 AS stage_no, min(e.event_us) AS reached_us, {first_no} AS reached_no
+            FROM events e
             JOIN funnel_stages s ON s.stage_no = 1 AND s.event_name = e.event_name GROUP BY 1"""
         )
         for number, step in enumerate(steps[1:], start=2):
@@ -48,12 +50,14 @@ def build_funnel(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> TableResu
     return TableResult(written)
 
 
-_BY_ID = "row_number() OVER (PARTITION BY e.person_no, e.event_us ORDER BY e.event_id, e.write_key)"
+_OWN = ("s.stage_no", "min(e.event_no)")
+_SHARED = (
+    "row_number() OVER (PARTITION BY e.person_no, e.event_us ORDER BY e.event_id, e.write_key)",
+    "arg_min(e.event_no, struct_pack(us := e.event_us, place := e.event_no))",
+)
+"""The number of an event within its moment, and that of the first one: ids are read only where stages share an event."""
 
 
-def _events(con: duckdb.DuckDBPyConnection, among: str) -> str:
-    """The statement of the funnel's events; their ids are read only where an event is named by several stages."""
-    repeated = con.execute(
-        "SELECT 1 FROM funnel_stages GROUP BY event_name HAVING count(DISTINCT stage_no) > 1 LIMIT 1"
-    ).fetchall()
-    return fragment("funnel_events", event_no=_BY_ID if repeated else "s.stage_no", among=among)
+def _stages_share_an_event(con: duckdb.DuckDBPyConnection) -> bool:
+    shared = "SELECT 1 FROM funnel_stages GROUP BY event_name HAVING count(DISTINCT stage_no) > 1 LIMIT 1"
+    return bool(con.execute(shared).fetchall())
