@@ -134,4 +134,4 @@ TABLES = (
 )  # fmt: skip
 """What is written is `meta.events`, whose ids are the numbers of `meta.ids`: a pseudonym of 64 characters costs some ten
 times as much to write, to join and to sort by. The numbers are good within one working file; a rebuild gives others.
-Event ids are random: compressed they take half the room, four times the CPU to write and three times to join by."""
+Event ids are random: compressed they take half the room, and three to four times the CPU to write and to read."""
