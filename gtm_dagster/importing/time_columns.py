@@ -65,7 +65,7 @@ def to_us(column: pa.Array | pa.ChunkedArray, rule: TimeColumn) -> Times:
         local = kind == _LOCAL
         us[local] = local_to_utc(us[local], rule.timezone)
         kind[local] = _UTC
-    empty = _is_null(array)
+    empty = _is_empty(array)
     return Times(pa.array(us, mask=(kind != _UTC) | empty), _REASONS.take(pa.array(np.where(empty, _UTC, kind))))
 
 
@@ -112,6 +112,13 @@ def _distinct(texts: pa.Array, done: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 def _is_null(array: pa.Array) -> np.ndarray:
     return array.is_null().to_numpy(zero_copy_only=False)
+
+
+def _is_empty(array: pa.Array) -> np.ndarray:
+    """Rows without a value; an empty text is none, as in a CSV file."""
+    if not pa.types.is_string(array.type):
+        return _is_null(array)
+    return pc.fill_null(pc.equal(array, ""), True).to_numpy(zero_copy_only=False)
 
 
 def _typed(array: pa.Array) -> tuple[np.ndarray, np.ndarray]:

@@ -94,7 +94,7 @@ class EventValidator:
                 invalid = (FieldError("", "invalid", str(error)),)
                 return _rejected(invalid, document.get("event_id"), document.get("event_name"))
             return verdict
-        moment = read_time(envelope.timestamp) if envelope.timestamp is not None else now_us if live else None
+        moment = _moment(envelope.timestamp, now_us if live else None)
         event = self._plainly_good(envelope, raw, moment, now_us, make_id)
         return event or self.validate_document(msgspec.json.decode(raw), moment, now_us, make_id)
 
@@ -251,9 +251,10 @@ def _fits(envelope: Envelope, context: Context, size: int) -> bool:
 
 
 def _moment(value: Any, otherwise: int | None) -> int | str | None:
+    """The time of an event; `otherwise` without one. An empty text is missing at every door, as an empty cell is."""
     if value is None:
         return otherwise
-    return read_time(value) if isinstance(value, str) else None
+    return read_time(value) if isinstance(value, str) and value else None
 
 
 def _rejected(errors: tuple[FieldError, ...], event_id: object, event_name: object) -> Rejected:

@@ -121,6 +121,8 @@ def _times() -> list[OddEvent]:
         OddEvent(f"no-offset-{n}", {"timestamp": text}, ("timestamp_without_offset",)) for n, text in enumerate(without)
     ]
     cases += [
+        OddEvent("empty-time", {"timestamp": ""}, ("missing_field",)),
+        OddEvent("blank-time", {"timestamp": " "}, ("bad_timestamp",)),
         OddEvent("year-1989", {"timestamp": "1989-12-31T23:59:59Z"}, ("timestamp_out_of_range",)),
         OddEvent("year-2101", {"timestamp": "2101-01-01T00:00:00Z"}, ("timestamp_out_of_range",)),
         OddEvent("year-2062", {"timestamp": "2062-11-27T09:30:00Z"}, ("future_timestamp",)),

@@ -143,15 +143,16 @@ def credited(conversions):
         con.executemany("INSERT INTO conversion_moments VALUES (?)", [[conversion] for conversion in conversions])
         con.execute(
             """CREATE TABLE conversion_touches (
-                conversion_id BIGINT, session_key VARCHAR, source_key INTEGER, is_direct INTEGER, age_us BIGINT, touch_us BIGINT
+                conversion_id BIGINT, session_key VARCHAR, source_key INTEGER, is_direct INTEGER, age_us BIGINT, touch_us BIGINT,
+                tie_no BIGINT
             )"""
         )
         rows = [
-            [conversion, session, 1, int(direct), age, -age]
+            [conversion, session, 1, int(direct), age, -age, tie_no]
             for conversion, touches in conversions.items()
-            for age, session, direct in touches
+            for tie_no, (age, session, direct) in enumerate(sorted(touches, key=lambda touch: touch[1]))
         ]
-        con.executemany("INSERT INTO conversion_touches VALUES (?, ?, ?, ?, ?, ?)", rows)
+        con.executemany("INSERT INTO conversion_touches VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
         found: dict[tuple, dict] = {}
         for conversion, model, hours, session, credit in con.execute(
             f"SELECT conversion_id, model, window_hours, session_key, credit FROM ({statement('credits')})"
