@@ -2,7 +2,7 @@
 
 A whole group is looked up in one statement and remembered in one. The key of a UUIDv7 begins with its time, so that ids
 that are made now lie side by side: with hashes alone each event dirtied two pages of 4 KB somewhere in the table, and with
-5 M ids in it that cost five times as much as here. Up to migration 0003 ids lay in `dedup`, keyed by hash; it is only read.
+5 M ids in it that cost four times as much as here. Up to migration 0003 ids lay in `dedup`, keyed by hash; it is only read.
 """
 
 from __future__ import annotations
