@@ -149,7 +149,8 @@ def _say_result(file: Path, result: ImportResult, dry_run: bool, examples: bool)
     if result.nothing_accepted:
         say("  every row was refused: none of them will be in a table")
     if result.suppressed:
-        say(f"  {result.suppressed:,} rows without consent are suppressed: nothing of them is kept (privacy.consent;")
+        rows = "1 row" if result.suppressed == 1 else f"{result.suppressed:,} rows"
+        say(f"  {rows} without consent suppressed: nothing of them is kept (privacy.consent;")
         say("  --consented says that whoever collected the rows asked for consent)")
     for reason in result.reasons[:_SHOWN_REASONS]:
         say(f"  {_reason(reason)}")
