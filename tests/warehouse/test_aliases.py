@@ -127,7 +127,7 @@ ROWS = st.lists(
 )  # fmt: skip
 
 
-@examples(15, deadline=None)
+@examples(10, deadline=None)
 @given(rows=ROWS, parts=st.integers(2, 4), withdrawn=st.integers(0, 3))
 def test_random_aliases_that_come_and_go_equal_a_rebuild(rows: list[tuple], parts: int, withdrawn: int) -> None:
     """Few event ids and times of receipt: a copy that is received earlier takes the place of another, and a batch goes."""

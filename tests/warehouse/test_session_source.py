@@ -187,7 +187,7 @@ def drawn(persons: list[list[dict]]) -> list[dict]:
 
 
 @pytest.mark.parametrize("definition", slow_but(1, "ua", "ga4", "tracker"))
-@examples(15, deadline=None)
+@examples(10, deadline=None)
 @given(persons=PERSONS, parts=st.integers(1, 4))
 def test_late_sources_in_any_order_give_what_the_definitions_say(definition: str, persons: list, parts: int) -> None:
     rows = drawn(persons)
