@@ -51,7 +51,7 @@ class Context(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     campaign: str | None = None
     term: str | None = None
     content: str | None = None
-    device_type: Literal["web", "mobile", "api"] | None = None
+    device_type: Literal["web", "mobile", "api", ""] | None = None
     locale: str | None = None
     page_url: str | None = None
     referrer: str | None = None

@@ -134,7 +134,7 @@ def _identifier(event: dict[str, Any], field: str, limit: int, errors: list[Fiel
 
 def _event_name(plan: Plan, event: dict[str, Any], errors: list[FieldError]) -> str | None:
     value = event.get("event_name")
-    if value is None:
+    if value is None or value == "":
         errors.append(FieldError("event_name", "missing_field", "event_name is needed"))
         return None
     if not isinstance(value, str):
@@ -198,7 +198,7 @@ def _context(value: Any, errors: list[FieldError]) -> None:
         elif not isinstance(item, str):
             errors.append(FieldError(path, "type", f"expected string, got {json_type(item)}"))
         elif field == "device_type":
-            if item not in DEVICE_TYPES:
+            if item and item not in DEVICE_TYPES:
                 errors.append(FieldError(path, "not_allowed", f"allowed: {', '.join(DEVICE_TYPES)}"))
         else:
             _text(path, item, _TEXT_LIMITS[field], errors)

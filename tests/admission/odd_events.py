@@ -89,6 +89,12 @@ def _names() -> list[OddEvent]:
     return [
         OddEvent("alias", {"event_name": "page_view"}, lands={"event_name": "page_viewed"}),
         OddEvent("alias-with-blank", {"event_name": "Signed Up"}, lands={"event_name": "signup_completed"}),
+        OddEvent("empty-name", {"event_name": ""}, ("missing_field",)),
+        OddEvent(
+            "empty-locale",
+            {"context.locale": "", "context.country": "", "context.timezone": ""},
+            lands={"locale": None, "country": None, "timezone": None},
+        ),
         OddEvent("unknown-name", {"event_name": "Order Completed"}, ("unknown_event",)),
         OddEvent("other-case", {"event_name": "Page_Viewed"}, ("unknown_event",)),
         OddEvent("name-of-blanks", {"event_name": "  "}, ("unknown_event",)),
@@ -153,6 +159,8 @@ def _places() -> list[OddEvent]:
         OddEvent("onboarding-with-a-page", {"event_name": "onboarding_started", "context.page_url": "https://a.example/"}, lands={"device_type": "web"}),
         OddEvent("onboarding", {"event_name": "onboarding_started"}, lands={"device_type": "api"}),
         OddEvent("mobile", {"context.device_type": "mobile"}, lands={"device_type": "mobile"}),
+        OddEvent("empty-device", {"context.device_type": ""}, lands={"device_type": "web"}),
+        OddEvent("blank-device", {"context.device_type": " "}, ("not_allowed",)),
         OddEvent("desktop", {"context.device_type": "desktop"}, ("not_allowed",)),
         OddEvent("time-zone", {"context.timezone": "Europe/Berlin"}, lands={"timezone": "Europe/Berlin"}),
         OddEvent("country", {"context.country": "US", "context.region": "CA"}, lands={"country": "US", "region": "CA"}),
