@@ -7,9 +7,9 @@ from hypothesis import settings
 
 FULL, FAST = 100, 20
 
-# Without a deadline where tests share their cores: a time says nothing there.
+# Without a deadline: where tests share their cores a time says nothing.
 settings.register_profile("fast", max_examples=FAST, derandomize=True, deadline=None)
-settings.register_profile("full", max_examples=FULL, print_blob=True)
+settings.register_profile("full", max_examples=FULL, print_blob=True, deadline=None)
 
 
 def examples(full: int, **more: Any) -> settings:
