@@ -58,7 +58,7 @@ class Admission:
         analytics = event.consent.get("analytics") if event.consent else None
         basis = self.plan.events[event.event_name].basis
         if self.consent.suppresses(analytics, basis, event.country, event.region, gates_consent=sender.gates_consent):
-            return self._suppressed(event.event_name, analytics, sender, received_us)
+            return self.suppressed(event.event_name, analytics, sender, received_us)
         record = record_from_event(
             scrub(event, self.plan, self.pseudonymize),
             write_key=sender.write_key,
@@ -80,7 +80,7 @@ class Admission:
         """
         analytics, basis, country, region = self._consent_facts(document)
         if self.consent.suppresses(analytics, basis, country, region, gates_consent=sender.gates_consent):
-            return self._suppressed(verdict.event_name, analytics, sender, received_us)
+            return self.suppressed(verdict.event_name, analytics, sender, received_us)
         record = record_from_rejection(
             verdict.errors,
             event_id=verdict.event_id,
@@ -121,9 +121,10 @@ class Admission:
         analytics = consent.get("analytics") if isinstance(consent, dict) else None
         return analytics, self.plan.events[resolved].basis if resolved else None, country, region
 
-    def _suppressed(
+    def suppressed(
         self, event_name: str | None, analytics: object, sender: Sender, received_us: int
     ) -> tuple[Record, tuple[FieldError, ...]]:
+        """The record of an event of which nothing is kept for want of consent."""
         record = Record(
             write_key=sender.write_key,
             event_id=None,

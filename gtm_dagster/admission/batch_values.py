@@ -10,10 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gtm_dagster.admission.rules import DRILL_EVENTS
+from gtm_dagster.admission.short_way import plain_properties
 from gtm_dagster.channels.hosts import host_of
-from gtm_dagster.privacy.masking import clean_url, redacted, scrub_properties
-from gtm_dagster.settings import DRILL_FLAG
+from gtm_dagster.privacy.masking import clean_url, redacted
 from gtm_dagster.taxonomy.absent import ABSENT_IDS, present_id, present_text
 from gtm_dagster.taxonomy.decoding import too_deep
 from gtm_dagster.taxonomy.envelope import (
@@ -27,8 +26,7 @@ from gtm_dagster.taxonomy.envelope import (
 )
 from gtm_dagster.taxonomy.event import EMAIL
 from gtm_dagster.taxonomy.plan import EventSpec, Plan
-from gtm_dagster.taxonomy.properties import check_properties
-from gtm_dagster.taxonomy.validator import normal_properties, touch_of
+from gtm_dagster.taxonomy.validator import touch_of
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
 _decode = msgspec.json.decode
@@ -129,9 +127,5 @@ def properties_of(
         value = _decode(text) if text is not None and not too_deep(text.encode()) else {} if text is None else None
     except (ValueError, RecursionError):
         return None
-    if not isinstance(value, dict) or check_properties(spec, value):
-        return None
-    if spec.name in DRILL_EVENTS and value.get("flag") == DRILL_FLAG:
-        return None
-    cleaned = scrub_properties(spec, normal_properties(value), pseudonymize)
-    return Properties(_encode(cleaned).decode())
+    landing = plain_properties(spec, value, pseudonymize) if isinstance(value, dict) else None
+    return None if landing is None else Properties(landing)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
-class Record(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+class Record(msgspec.Struct, frozen=True, gc=False):
     """One landed row. Times are microseconds UTC; `user_id` and `anonymous_id` are pseudonyms.
 
     `verdict`: accepted, quarantined or suppressed. `event_us` is None only for a quarantined row without a readable

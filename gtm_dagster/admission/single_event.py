@@ -9,6 +9,7 @@ import msgspec
 
 from gtm_dagster.admission.admission import Admission, Seals, Sender
 from gtm_dagster.admission.record import Record
+from gtm_dagster.admission.short_way import ShortWay
 from gtm_dagster.privacy.consent import REQUIRED, ConsentPolicy
 from gtm_dagster.taxonomy import Accepted, FieldError, Plan, Rejected
 from gtm_dagster.taxonomy.absent import present_id
@@ -47,6 +48,7 @@ class Judge:
     ) -> None:
         self.plan = plan
         self._admission = Admission(plan, pseudonymize, sealer, consent)
+        self._short_way = ShortWay(self._admission)
         self._validate = self._admission.validator.validate
         self._make_id = make_id
         self._max_event_bytes = max_event_bytes
@@ -64,6 +66,9 @@ class Judge:
     def _one(self, raw: bytes, sender: Sender, received_us: int) -> Judged:
         if len(raw) > self._max_event_bytes:
             return self._too_large(raw, sender, received_us)
+        if (short := self._short_way(raw, sender, received_us)) is not None:
+            event_id, record, errors = short
+            return Judged(record, event_id, _shown(errors) if errors else [])
         verdict = self._validate(raw, live=True, now_us=received_us, make_id=self._make_id)
         if isinstance(verdict, Accepted):
             record, errors = self._admission.accept(verdict.event, sender, received_us)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -30,6 +31,8 @@ _IP = re.compile(
 _VERSION_NAME = re.compile(r"version|build|release|firmware", re.IGNORECASE)
 """A four-part number of a property with such a name is no address: 4.12.0.7."""
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S*\Z")
+_SIMPLE_URL = re.compile(r"""([a-z][a-z0-9+.-]*://[A-Za-z0-9.:-]+(?:/[!-"$->A-~]*)?)(?:[?#].*)?\Z""")
+"""What stands in its one form and holds nobody: group 1 is the URL without query and fragment."""
 _NUMBER = re.compile(r"-?[0-9][0-9.,]{0,15}\Z")
 _TEXT_FIELDS = (
     "source",
@@ -84,14 +87,14 @@ def scrub_properties(
     for name, value in properties.items():
         rule = declared.get(name)
         if rule is None:
-            if EMAIL.search(name) or _PERSONAL_NAMES.match(name) or _holds_address(name, value):
+            if _is_personal(name) or _holds_address(name, value):
                 continue
         elif value is not None and rule.privacy != "plain":
             if rule.privacy == "personal" and pseudonymize is not None:
                 kept[name] = pseudonymize(value)
             continue
         if isinstance(value, str):
-            if _URL.match(value) and not (rule and (rule.allowed or rule.pattern)):
+            if "://" in value and _URL.match(value) and not (rule and (rule.allowed or rule.pattern)):
                 value = clean_url(value) or ""
             if "@" in value:
                 value = EMAIL.sub(REDACTED, value)
@@ -99,12 +102,22 @@ def scrub_properties(
     return kept
 
 
+@lru_cache(4096)
+def _is_personal(name: str) -> bool:
+    return EMAIL.search(name) is not None or _PERSONAL_NAMES.match(name) is not None
+
+
 def _holds_address(name: str, value: Any) -> bool:
-    return isinstance(value, str) and not _VERSION_NAME.search(name) and bool(_IP.search(value))
+    if not isinstance(value, str) or ("." not in value and ":" not in value):
+        return False
+    return not _VERSION_NAME.search(name) and bool(_IP.search(value))
 
 
 def clean_url(url: str) -> str | None:
     """`url` without user info, query and fragment, e-mail addresses in its path redacted; None when it is not a URL."""
+    simple = _SIMPLE_URL.match(url)
+    if simple is not None and "%40" not in simple[1]:
+        return simple[1]
     try:
         parts = urlsplit(url)
         host = parts.netloc.rpartition("@")[2]

@@ -43,34 +43,40 @@ def check_properties(spec: EventSpec, properties: Mapping[str, Any]) -> list[Fie
 
 def _check_declared(name: str, value: Any, rule: PropertySpec, errors: list[FieldError]) -> None:
     value_type = type(value)
-    path = f"properties.{name}"
     expected = rule.type
     if expected == "string":
         if value_type is not str:
-            errors.append(FieldError(path, "type", f"expected string, got {json_type(value)}"))
+            errors.append(FieldError(f"properties.{name}", "type", f"expected string, got {json_type(value)}"))
             return
-        _check_text(path, value, rule.max_length, errors)
+        if len(value) > rule.max_length or "\x00" in value:
+            _check_text(f"properties.{name}", value, rule.max_length, errors)
         if rule.regex is not None:
-            if not rule.regex.match(value):
-                errors.append(FieldError(path, "pattern", f"does not match {rule.pattern}"))
-            elif EMAIL.search(value):
-                errors.append(FieldError(path, "personal_data", "holds an e-mail address; send an identifier instead"))
+            _check_pattern(f"properties.{name}", value, rule, errors)
     elif expected == "boolean":
         if value_type is not bool:
-            errors.append(FieldError(path, "type", f"expected boolean, got {json_type(value)}"))
+            errors.append(FieldError(f"properties.{name}", "type", f"expected boolean, got {json_type(value)}"))
             return
     elif value_type is int or (value_type is float and expected == "number"):
-        if not _check_number(path, value, errors):
+        if not _check_number(f"properties.{name}", value, errors):
             return
         if rule.minimum is not None and value < rule.minimum:
-            errors.append(FieldError(path, "minimum", f"{value} is below {rule.minimum:g}"))
+            errors.append(FieldError(f"properties.{name}", "minimum", f"{value} is below {rule.minimum:g}"))
         if rule.maximum is not None and value > rule.maximum:
-            errors.append(FieldError(path, "maximum", f"{value} is above {rule.maximum:g}"))
+            errors.append(FieldError(f"properties.{name}", "maximum", f"{value} is above {rule.maximum:g}"))
     else:
-        errors.append(FieldError(path, "type", f"expected {expected}, got {json_type(value)}"))
+        errors.append(FieldError(f"properties.{name}", "type", f"expected {expected}, got {json_type(value)}"))
         return
     if rule.allowed and value not in rule.allowed:
-        errors.append(FieldError(path, "not_allowed", f"allowed: {', '.join(map(str, rule.allowed))}"))
+        errors.append(FieldError(f"properties.{name}", "not_allowed", f"allowed: {', '.join(map(str, rule.allowed))}"))
+
+
+def _check_pattern(path: str, value: str, rule: PropertySpec, errors: list[FieldError]) -> None:
+    if rule.regex is None:
+        return
+    if not rule.regex.match(value):
+        errors.append(FieldError(path, "pattern", f"does not match {rule.pattern}"))
+    elif "@" in value and EMAIL.search(value):
+        errors.append(FieldError(path, "personal_data", "holds an e-mail address; send an identifier instead"))
 
 
 def _check_additional(name: str, value: Any, errors: list[FieldError]) -> None:

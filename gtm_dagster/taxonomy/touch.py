@@ -68,7 +68,7 @@ def normal_touch(sent: Touch, host_of: HostOf | None = None) -> Touch:
     named, the parameters of the page's URL fill what is absent. A referrer without a host (`host_of`) is absent.
     """
     five = [present_text(text) for text in sent[:5]]
-    if any(text is not None and _ENCODED.search(text) for text in five):
+    if any(text is not None and "%" in text and _ENCODED.search(text) for text in five):
         five = [present_text(_decoded(text)) if text is not None else None for text in five]
     click_id, page_url, referrer = map(present_text, sent[5:])
     if five[0] is None and five[1] is None and click_id is None and page_url is not None:
@@ -108,6 +108,8 @@ def _parameters(query: str) -> Iterator[tuple[str, str]]:
 
 def _decoded(text: str) -> str:
     """`text` decoded once: a plus is a blank; bytes that are not UTF-8 are Latin-1. NUL characters go."""
+    if "%" not in text and "+" not in text:
+        return text.replace("\x00", "")
     raw = unquote_to_bytes(text.replace("+", " "))
     try:
         decoded = raw.decode()

@@ -179,7 +179,7 @@ class EventValidator:
                 campaign=touch.campaign,
                 term=touch.term,
                 content=touch.content,
-                device_type=normal_device(context.device_type, touch, spec),
+                device_type=normal_device(context.device_type, touch, spec.browsing),
                 locale=present_text(context.locale),
                 page_url=touch.page_url,
                 referrer=touch.referrer,
@@ -212,9 +212,9 @@ def _first(text: str | None, other: str | None) -> str | None:
     return text if other is None or present_text(text) is not None else other
 
 
-def normal_device(sent: str | None, touch: Touch, spec: EventSpec) -> str:
+def normal_device(sent: str | None, touch: Touch, browsing: bool) -> str:
     """The device as sent; without one `web` for what happens on a page, `api` for the rest."""
-    return sent or ("web" if touch.is_browsing or spec.browsing else "api")
+    return sent or ("web" if touch.is_browsing or browsing else "api")
 
 
 def normal_properties(properties: dict[str, Any]) -> dict[str, Any]:
