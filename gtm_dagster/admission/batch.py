@@ -71,8 +71,14 @@ class Judge:
 
     def table(self, events: pa.Table) -> pa.Table:
         """The landing rows of unjudged `events`: those kept, those suppressed, and those the single form judged."""
+        table, is_plain = self.plain(events)
+        rest = events.filter(pa.array(~is_plain)).to_pylist()
+        return pa.concat_tables([table, to_table([self._single(row) for row in rest])])
+
+    def plain(self, events: pa.Table) -> tuple[pa.Table, np.ndarray]:
+        """(landing rows of the unjudged `events` that are plainly good: kept, then suppressed; which of them are)."""
         if not events.num_rows:
-            return SCHEMA.empty_table()
+            return SCHEMA.empty_table(), np.ones(0, dtype=bool)
         column = {name: one_array(events.column(name)) for name in events.column_names}
         column |= {name: pa.nulls(events.num_rows, pa.string()) for name in _TEXTS if name not in column}
         plain, suppressed, landed = self._plain(column)
@@ -81,8 +87,7 @@ class Judge:
             {name: landed[name] for name in ("event_name", "received_us", "row_no")}, plain & suppressed, events.num_rows,
             verdict="suppressed", reason_codes="consent", rules=None,
         )  # fmt: skip
-        rest = events.filter(pa.array(~plain)).to_pylist()
-        return pa.concat_tables([kept, without, to_table([self._single(row) for row in rest])])
+        return pa.concat_tables([kept, without]), plain
 
     def single(self, document: dict[str, Any], moment: int | str | None, received_us: int, row_no: int) -> Record:
         """The record of one decoded event with an id; `moment` as `EventValidator.validate_document` takes it."""

@@ -19,6 +19,8 @@ TIME_REASON = "time_reason"
 def one_array(column: pa.ChunkedArray | pa.Array) -> pa.Array:
     """The column in one piece."""
     if isinstance(column, pa.ChunkedArray):
+        if column.num_chunks == 1:
+            return column.chunk(0)
         column = column.combine_chunks()
         if isinstance(column, pa.ChunkedArray):
             column = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)

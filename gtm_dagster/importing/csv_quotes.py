@@ -66,45 +66,42 @@ def first_row(data: bytes, dialect: Dialect, *, is_last: bool) -> tuple[bytes, i
 
 def _end_where_regular(data: bytes, dialect: Dialect, is_last: bool) -> int | None:
     """The byte after the last whole row; None where a quote is anywhere but around a cell or doubled inside one."""
-    quotes = np.empty(0, np.int64)
-    if dialect.quote and dialect.quote in data:
-        quotes = np.flatnonzero(np.frombuffer(data, np.uint8) == dialect.quote[0])
-    end = len(data) if is_last else _last_line_end(data, quotes)
-    inside = quotes[: np.searchsorted(quotes, end)]
-    around = np.zeros(256, bool)
-    around[list(dialect.delimiter + dialect.quote + _LINE_ENDS)] = True
-    opening, closing = inside[0::2], inside[1::2]
     all_bytes = np.frombuffer(data, np.uint8)
-    is_regular = (
-        around[all_bytes[opening[opening > 0] - 1]].all()
-        and around[all_bytes[closing[closing < len(data) - 1] + 1]].all()
-    )
-    if not is_regular:
+    is_quote = np.zeros(len(data), bool) if not dialect.quote else all_bytes == dialect.quote[0]
+    end = len(data) if is_last else _last_line_end(data, is_quote, dialect.quote)
+    if not is_quote[:end].any():
+        return end
+    is_inside = np.logical_xor.accumulate(
+        is_quote[:end]
+    )  # from the quote that opens to the byte before the one that closes
+    around = all_bytes[: end + 1] == dialect.quote[0]
+    for byte in dialect.delimiter + _LINE_ENDS:
+        around |= all_bytes[: end + 1] == byte
+    opens, closes = is_quote[:end] & is_inside, is_quote[:end] & ~is_inside
+    if (opens[1:] > around[: end - 1]).any() or (closes[: len(around) - 1] > around[1:]).any():
         return None
-    if len(inside) % 2:  # only in the last block
-        raise OpenQuote(_row_of(data, int(opening[-1]), inside[:-1]))
+    if is_inside[-1]:  # only in the last block
+        place = data.rfind(dialect.quote, 0, end)
+        raise OpenQuote(_last_line_end(data[:place] + b"x", is_quote[: place + 1], dialect.quote))
     return end
 
 
-def _last_line_end(data: bytes, quotes: np.ndarray) -> int:
+def _last_line_end(data: bytes, is_quote: np.ndarray, quote: bytes) -> int:
     """The byte after the last line end that is in no quoted cell; 0 when there is none."""
-    before = len(data)
+    before = last = len(data)
+    count = int(np.count_nonzero(is_quote))
     while True:
         place = max(data.rfind(b"\n", 0, before), data.rfind(b"\r", 0, before))
         if place < 0:
             return 0
-        count = int(np.searchsorted(quotes, place))
+        count -= int(np.count_nonzero(is_quote[place:last]))
+        last = place
         if count % 2:
-            before = int(quotes[count - 1])
+            before = data.rfind(quote, 0, place)
         elif data[place] == 13 and place == len(data) - 1:  # the line feed of a pair may follow
             before = place
         else:
             return place + 1
-
-
-def _row_of(data: bytes, place: int, quotes: np.ndarray) -> int:
-    """The first byte of the row that `place` is in."""
-    return _last_line_end(data[:place] + b"x", quotes)
 
 
 def _scanned(data: bytes, dialect: Dialect, is_last: bool, has_escape: bool) -> WholeRows:

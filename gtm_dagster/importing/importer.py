@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import pyarrow as pa
 
@@ -15,16 +15,20 @@ from gtm_dagster.admission.write_key import NAME_RULE, is_write_key
 from gtm_dagster.importing.file_bytes import ImportFailed, SourceFile, find_file
 from gtm_dagster.importing.file_rows import Rows
 from gtm_dagster.importing.mapping import Mapping
-from gtm_dagster.importing.ndjson import judge_lines, line_parts
+from gtm_dagster.importing.native_lines import judge_part, native_parts
 from gtm_dagster.importing.reading import kind_of, read_rows
 from gtm_dagster.importing.result import ImportResult, Tally
 from gtm_dagster.importing.shaping import Shaper
+from gtm_dagster.importing.working_ahead import working_ahead
 from gtm_dagster.privacy.consent import REQUIRED, ConsentPolicy
 from gtm_dagster.taxonomy import Plan
 
 __all__ = ["ImportFailed", "ImportResult", "LandingZone", "import_file"]
 
 Progress = Callable[[int, int], None]
+Judged = tuple[pa.Table, float]
+"""Landing rows of a part of a file, and the share of the file that is through with it."""
+T = TypeVar("T")
 
 
 class LandingZone(Protocol):
@@ -112,35 +116,45 @@ def import_file(
     )
 
 
-def _judged_lines(source: SourceFile, judge: Judge, received_us: int) -> Iterator[pa.Table]:
+def _judged_lines(source: SourceFile, judge: Judge, received_us: int) -> Iterator[Judged]:
     """The landing rows of native NDJSON, a part of the file at a time."""
-    seen: Counter[bytes] = Counter()
-    for lines in line_parts(source, "utf-8"):
-        yield to_table(judge_lines(lines, judge, received_us, seen))
+    lines = native_parts(source, judge.write_key, received_us)
+    with closing(working_ahead(_with_share(lines, source))) as parts:
+        for part, share in parts:
+            yield judge_part(part, judge, received_us), share
 
 
 def _judged_rows(
-    source: SourceFile, parts: Iterable[Rows], shaper: Shaper, judge: Judge, received_us: int
-) -> Iterator[pa.Table]:
+    source: SourceFile, rows: Iterator[Rows], shaper: Shaper, judge: Judge, received_us: int
+) -> Iterator[Judged]:
     """The landing rows of tables of rows, a part of the file at a time."""
-    for rows in parts:
-        yield judge.table(shaper.shape(rows))
-        yield to_table([judge.broken(row.row_no, row.text, (row.error,), received_us) for row in rows.broken])
+    shaped = ((shaper.shape(part), part.broken) for part in rows)
+    with closing(working_ahead(_with_share(shaped, source))) as parts:
+        for (events, broken), share in parts:
+            refused = [judge.broken(row.row_no, row.text, (row.error,), received_us) for row in broken]
+            yield pa.concat_tables([judge.table(events), to_table(refused)]), share
     shaper.check()
 
 
+def _with_share(parts: Iterator[T], source: SourceFile) -> Iterator[tuple[T, float]]:
+    """The parts, each with the share of the file that is through with it."""
+    for part in parts:
+        yield part, source.done
+
+
 def _counted(
-    parts: Iterable[pa.Table], source: SourceFile, tally: Tally, progress: Progress | None
+    parts: Iterator[Judged], source: SourceFile, tally: Tally, progress: Progress | None
 ) -> Iterator[pa.Table]:
     """The tables as the landing zone takes them, counted; `progress` learns the rows so far and, about, of all."""
     done = 0
-    for part in parts:
-        table = part.cast(SCHEMA)
-        tally.add(table)
-        done += table.num_rows
-        if progress and source.done:
-            progress(done, max(done, int(done / source.done)))
-        yield table
+    with closing(working_ahead(parts)) as judged:
+        for part, share in judged:
+            table = part.cast(SCHEMA)
+            tally.add(table)
+            done += table.num_rows
+            if progress and share:
+                progress(done, max(done, int(done / share)))
+            yield table
     source.check_unchanged()
     tally.look_up()
     if progress:

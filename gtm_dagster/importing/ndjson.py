@@ -1,10 +1,10 @@
-"""NDJSON files: native events are judged line by line as by the collector; with a mapping, lines become a table."""
+"""NDJSON files as lines: a native event is judged as by the collector (`native_lines`: many); with a mapping, lines become a table."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -61,7 +61,8 @@ def _numbered(text: bytes, done: int) -> list[tuple[int, bytes]]:
     return [(i, line) for i, line in enumerate(text.split(b"\n"), done + 1) if line.strip()]
 
 
-def _decoded(line: bytes) -> dict[str, Any] | FieldError:
+def decoded_line(line: bytes) -> dict[str, Any] | FieldError:
+    """The object on a line, or why there is none."""
     if too_deep(line):
         return FieldError("", "too_deep", "nested too deeply")
     try:
@@ -71,30 +72,38 @@ def _decoded(line: bytes) -> dict[str, Any] | FieldError:
     return value if isinstance(value, dict) else FieldError("", "type", "expected an object on every line")
 
 
-def judge_lines(
-    lines: Iterable[tuple[int, bytes]], judge: Judge, received_us: int, seen: Counter[bytes]
-) -> list[Record]:
-    """The landing records of lines of native NDJSON. `seen` counts the rows without an id of the lines before these."""
-    id_of = RowIds(judge.write_key)
-    records: list[Record] = []
-    for number, line in lines:
-        document = _decoded(line)
+class LineIds:
+    """Ids of the lines of one file that carry none; equal lines are numbered in their order."""
+
+    def __init__(self, write_key: str) -> None:
+        self._id_of = RowIds(write_key)
+        self._seen: Counter[bytes] = Counter()
+
+    def of(self, document: dict[str, Any] | FieldError) -> str | None:
+        """The id of the next line; None where it carries one, or is no event."""
         if isinstance(document, FieldError):
-            shown = line.decode("utf-8", "replace")
-            records.append(judge.broken(number, shown, (document,), received_us))
-            continue
-        event = _native(document)
-        event_received_us = _received_us(event.pop("received_at", None), received_us)
-        event_id = event.get("event_id")
-        if event_id is None or (isinstance(event_id, str) and present_id(event_id) is None):
-            row = _encode(document)
-            digest = hashlib.blake2b(row, digest_size=12).digest()  # the rows themselves would be the whole file
-            event["event_id"] = id_of(row.decode(), seen[digest])
-            seen[digest] += 1
-        written = event.get("timestamp")
-        moment = read_time(written) if isinstance(written, str) and written else None
-        records.append(judge.single(event, moment, event_received_us, number))
-    return records
+            return None
+        event_id = document.get("event_id")
+        if event_id is not None and (not isinstance(event_id, str) or present_id(event_id) is not None):
+            return None
+        row = _encode(document)
+        digest = hashlib.blake2b(row, digest_size=12).digest()  # the rows themselves would be the whole file
+        self._seen[digest] += 1
+        return self._id_of(row.decode(), self._seen[digest] - 1)
+
+
+def line_record(number: int, line: bytes, row_id: str | None, judge: Judge, received_us: int) -> Record:
+    """The landing record of a line of native NDJSON; `row_id`: of a line that carries no id."""
+    document = decoded_line(line)
+    if isinstance(document, FieldError):
+        return judge.broken(number, line.decode("utf-8", "replace"), (document,), received_us)
+    event = _native(document)
+    event_received_us = _received_us(event.pop("received_at", None), received_us)
+    if row_id is not None:
+        event["event_id"] = row_id
+    written = event.get("timestamp")
+    moment = read_time(written) if isinstance(written, str) and written else None
+    return judge.single(event, moment, event_received_us, number)
 
 
 def _native(document: dict[str, Any]) -> dict[str, Any]:
@@ -137,7 +146,7 @@ def _table_of_lines(lines: list[tuple[int, bytes]]) -> Rows:
     broken: list[BrokenRow] = []
     texts: set[str] = set()
     for number, line in lines:
-        document = _decoded(line)
+        document = decoded_line(line)
         if isinstance(document, FieldError):
             broken.append(BrokenRow(number, line.decode("utf-8", "replace"), document))
             continue

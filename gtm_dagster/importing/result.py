@@ -96,7 +96,7 @@ class Tally:
     def add(self, table: pa.Table) -> None:
         """Count further rows."""
         verdicts = table.column("verdict")
-        accepted = table.filter(pc.equal(verdicts, "accepted"))
+        accepted = _accepted(table)
         self._read += table.num_rows
         self._accepted += accepted.num_rows
         self._suppressed += int(pc.sum(pc.equal(verdicts, "suppressed")).as_py() or 0)
@@ -162,6 +162,15 @@ class _Reasons:
     def most_frequent_first(self) -> tuple[Reason, ...]:
         ordered = sorted(self._counts, key=lambda key: (-self._counts[key], key[0], key[1] or "", key[2]))
         return tuple(Reason(*key, self._counts[key], tuple(self._rows[key]), self._messages[key]) for key in ordered)
+
+
+def _accepted(table: pa.Table) -> pa.Table:
+    """The accepted rows; a chunk of nothing else stays as it is."""
+    batches = []
+    for batch in table.to_batches():
+        flags = pc.equal(batch.column("verdict"), "accepted")
+        batches.append(batch if flags.true_count == len(flags) else batch.filter(flags))
+    return pa.Table.from_batches(batches, table.schema)
 
 
 def _known_of(ids: pa.Table) -> Known:

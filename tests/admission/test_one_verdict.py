@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections import Counter
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,7 +17,8 @@ from gtm_dagster.admission.record import LANDING_COLUMNS
 from gtm_dagster.admission.single_event import Judge
 from gtm_dagster.channels.click_ids import CLICK_IDS
 from gtm_dagster.importing.file_rows import Rows
-from gtm_dagster.importing.ndjson import judge_lines
+from gtm_dagster.importing.native_lines import judge_part, native_part
+from gtm_dagster.importing.ndjson import LineIds
 from gtm_dagster.importing.shaping import Shaper
 from gtm_dagster.privacy.consent import OFF, ConsentPolicy
 from gtm_dagster.privacy.pseudonyms import Pseudonymizer
@@ -44,8 +44,7 @@ def compared(rows: list[dict]) -> list[str]:
 
 def as_ndjson(events: list[dict], policy: ConsentPolicy) -> list[dict]:
     lines = [(number, json.dumps(event).encode()) for number, event in enumerate(events, 1)]
-    names = [name for name, _ in LANDING_COLUMNS]
-    return [{n: getattr(r, n) for n in names} for r in judge_lines(lines, batch_judge(policy), NOW, Counter())]
+    return judge_part(native_part(lines, LineIds("w"), NOW), batch_judge(policy), NOW).to_pylist()
 
 
 def as_table(events: list[dict], policy: ConsentPolicy) -> list[dict]:

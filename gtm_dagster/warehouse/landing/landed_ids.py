@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -21,8 +22,12 @@ def known_ids(events: pa.Table, files: list[tuple[Path, str]]) -> pa.Table:
 
     Ids are compared first, in the files of the same write keys alone; the content is read for the ids found.
     """
-    accepted = events.append_column("place", pa.array(range(events.num_rows), pa.int64()))
-    accepted = accepted.filter(pc.equal(accepted.column("verdict"), "accepted"))
+    if not files:
+        return SCHEMA.empty_table()
+    accepted = events.append_column("place", pa.array(np.arange(events.num_rows, dtype=np.int64)))
+    flags = pc.equal(accepted.column("verdict"), "accepted")
+    if not pc.all(flags).as_py():
+        accepted = accepted.filter(flags)
     keys = set(accepted.column("write_key").unique().to_pylist())
     relevant = [(path, name) for path, name in files if keys and _may_hold(path, keys)]
     if not relevant:
