@@ -64,15 +64,14 @@ def _index() -> _Index:
 
 
 def _add(index: _Index, name: str | None, category: str, place: str) -> None:
-    """One entry: a spelling, `host`, `host.*`, `*.host`, or `host/path`. Without a name it is called by its host."""
+    """One entry: a spelling, `host`, `host.*`, `*.host`, or `host/path`. Without a name each page is called by its own host."""
     host, slash, path = place.partition("/")
-    known = KnownSource(name or host.replace(".*", ""), category)
-    unnamed = KnownSource(name or "", category)  # then each page is called by its own host
+    known = KnownSource(name or "", category)
     if slash:
         shape = "/".join("[^/]+" if part == "*" else re.escape(part) for part in path.split("/"))
-        index.pages.setdefault(host, []).append(_Page(f"/{path}", re.compile(rf"/{shape}(?![\w-])", re.I), unnamed))
+        index.pages.setdefault(host, []).append(_Page(f"/{path}", re.compile(rf"/{shape}(?![\w-])", re.I), known))
     elif host.startswith("*."):
-        index.below[host[2:]] = unnamed
+        index.below[host[2:]] = known
     elif "." in host:
         index.hosts[host] = known
     else:

@@ -54,6 +54,7 @@ def read_settings(config: Path | None = None, environ: Mapping[str, str] | None 
     settings = _with_guards(settings, guards, origin)
     _check_zone(settings, origin)
     _check_regions(settings, origin)
+    _check_own_hosts(settings, origin)
     _check_distinct("attribution.windows", [(w.model, w.lookback_hours) for w in settings.attribution.windows], origin)
     _check_distinct("conversions", [c.event for c in settings.conversions], origin)
     _check_distinct("funnel.steps", [step.stage for step in settings.funnel.steps], origin)
@@ -132,6 +133,23 @@ def _check_regions(settings: Settings, origin: Origin) -> None:
             raise SettingsError(
                 f"privacy.consent.{region}: {region!r} is not a region; give default, EU, a country such as US, or a part of "
                 f"one such as US-CA{origin.place(f'privacy.consent.{region}')}"
+            )
+
+
+def _check_own_hosts(settings: Settings, origin: Origin) -> None:
+    """A host counts with everything below it: below `co.uk` lies half a country."""
+    if not settings.own_hosts:
+        return
+    try:
+        from publicsuffixlist import PublicSuffixList  # its list takes a while to load
+    except ImportError:  # comes with the pipeline, which alone looks at this setting
+        return
+    suffixes = PublicSuffixList(only_icann=True, accept_unknown=False)
+    for index, host in enumerate(settings.own_hosts):
+        if suffixes.publicsuffix(host.lower()) == host.lower():
+            raise SettingsError(
+                f"own_hosts[{index}]: {host!r} is a public suffix, below which anybody registers a domain; "
+                f"give your own domain, such as acme.{host}{origin.place(f'own_hosts[{index}]')}"
             )
 
 

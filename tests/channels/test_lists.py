@@ -100,7 +100,19 @@ def test_who_comes_back_from_a_payment_page_was_not_brought_by_it(page):
 def test_a_work_page_of_a_brand_is_a_referral(page):
     touch = classify(None, None, None, f"https://{page}")
     assert (touch.rank, touch.medium, touch.channel) == (2, "referral", "Referral")
-    assert touch.rule == f"referrer:workspace:{touch.source}" and touch.source.partition("/")[0] in page
+    host, slash, path = touch.source.partition("/")
+    assert (touch.rule, host) == (f"referrer:workspace:{touch.source}", host_of(f"https://{page}"))
+    assert (slash + path).replace("*", "") in page
+
+
+@pytest.mark.parametrize("place", [place for category, _, place in entries() if category == "workspace"])
+def test_every_work_page_is_named_by_the_host_it_is_on(place):
+    host, slash, path = place.removeprefix("*.").replace(".*", ".com").partition("/")
+    for front in ("", "eu-west-1.", "a.b-9."):
+        if front or not place.startswith("*."):
+            touch = classify(None, None, None, f"https://{front}{host}{slash}{path.replace('*', 'x')}")
+            named = f"{front}{host}{slash}{path}".removeprefix("www.")
+            assert touch[:5] == (2, named, "referral", None, "Referral"), touch
 
 
 @pytest.mark.parametrize(("referrer", "source"), ASSISTANTS.items())

@@ -87,6 +87,8 @@ def test_the_commented_file_names_every_setting() -> None:
         ("sessions = 3", "sessions: 3 is not a table (gtm.toml line 1)"),
         ("dedup_days = 1.5", "dedup_days: 1.5 is not a whole number of at least 1"),
         ("report_timezone = 'Mars/Base'", "report_timezone: 'Mars/Base' is not a time zone; give an IANA name such as Europe/Berlin or UTC (gtm.toml line 1)"),
+        ("own_hosts = ['acme.example', 'co.uk']", "own_hosts[1]: 'co.uk' is a public suffix, below which anybody registers a domain; give your own domain, such as acme.co.uk (gtm.toml line 1)"),
+        ("own_hosts = ['COM.AU']", "own_hosts[0]: 'COM.AU' is a public suffix"),
         ("state_dir = ''", "state_dir: '' is not a path"),
         ("[attribution]\nwindows = [\n  # two\n  {model = 'linear', lookback_hours = 1},\n  {model = 'linear', lookback_hours = -3},\n]",
          "attribution.windows[1].lookback_hours: -3 is not a number above 0 (gtm.toml line 5)"),

@@ -61,7 +61,7 @@ def _find_duplicates_of_events(con: duckdb.DuckDBPyConnection) -> None:
     """`duplicates_of_events`: the content of both copies is read for these rows alone."""
     any_copies = con.execute("SELECT 1 FROM copies LIMIT 1").fetchall()
     but_losers = (
-        "AND NOT EXISTS (SELECT 1 FROM copies c WHERE NOT c.wins AND c.file_path = b.file_path AND c.file_row = b.file_row)"
+        "ANTI JOIN (SELECT file_path, file_row FROM copies WHERE NOT wins) USING (file_path, file_row)"
         if any_copies
         else ""
     )
@@ -78,7 +78,7 @@ def _find_new_events(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> None:
     zone = ctx.settings.report_timezone
     moment = "make_timestamp(h.event_us)"
     any_losers = con.execute("SELECT 1 FROM losers LIMIT 1").fetchall()
-    but_losers = "WHERE NOT EXISTS (SELECT 1 FROM losers l WHERE l.file_path = n.file_path AND l.file_row = n.file_row)"
+    but_losers = "ANTI JOIN losers USING (file_path, file_row)"  # NOT EXISTS drags all columns through a slower join
     statement = fragment(
         "new_events",
         local_time=moment if zone == "UTC" else f"timezone('{zone}', timezone('UTC', {moment}))",
