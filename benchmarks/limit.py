@@ -45,7 +45,7 @@ def main(state_dir: str) -> None:
         con.execute("DROP TABLE keys")
         run("plain copy of the landed rows", f"CREATE TABLE plain AS SELECT {listed} FROM {source}")
         con.execute(
-            f"""CREATE VIEW landed AS SELECT * EXCLUDE (filename, file_row_number), filename AS file_path, file_row_number AS file_row
+            f"""CREATE VIEW landed AS SELECT * EXCLUDE (filename, file_row_number, rules), CAST(NULL AS VARCHAR) AS rules, filename AS file_path, file_row_number AS file_row
             FROM read_parquet('{files}', filename = true, file_row_number = true, hive_partitioning = false)"""
         )
         plan = load_plan()

@@ -54,7 +54,11 @@ def append_events(con: duckdb.DuckDBPyConnection, ctx: BuildContext, first: bool
 
 def find_copies(con: duckdb.DuckDBPyConnection) -> None:
     """`copies`: the accepted rows of `batch` whose id occurs more than once, and which of them wins."""
-    con.execute(f"CREATE OR REPLACE TEMP TABLE copies AS {fragment('copies', content=_CONTENT)}")
+    con.execute(f"CREATE OR REPLACE TEMP TABLE repeated_hashes AS {fragment('repeated_hashes')}")
+    any_repeated = con.execute("SELECT 1 FROM repeated_hashes LIMIT 1").fetchall()
+    statement = fragment("copies", content=_CONTENT, any_repeated="true" if any_repeated else "false")
+    con.execute(f"CREATE OR REPLACE TEMP TABLE copies AS {statement}")
+    con.execute("DROP TABLE repeated_hashes")
 
 
 def _find_duplicates_of_events(con: duckdb.DuckDBPyConnection) -> None:
