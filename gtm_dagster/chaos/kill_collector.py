@@ -104,7 +104,7 @@ class LoadGenerator:
             {
                 "event_id": f"{self._name}-{self._number}-{n}", "event_name": "page_viewed", "timestamp": moment,
                 "anonymous_id": visitor, "properties": {"path": f"/{'p' * 200}/{n}"},
-                "context": {"device_type": "web", "page_url": "https://chaos.example/"},
+                "context": {"device_type": "web", "page_url": "https://chaos.example/", "consent": {"analytics": True}},
             }
             for n in range(amount)
         ]  # fmt: skip

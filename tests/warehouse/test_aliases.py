@@ -127,6 +127,7 @@ ROWS = st.lists(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @examples(10, deadline=None)
 @given(rows=ROWS, parts=st.integers(2, 4), withdrawn=st.integers(0, 3))
 def test_random_aliases_that_come_and_go_equal_a_rebuild(rows: list[tuple], parts: int, withdrawn: int) -> None:
