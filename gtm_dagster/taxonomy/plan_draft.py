@@ -209,9 +209,5 @@ def _types(seen: SeenProperty) -> str:
     return " and ".join(f"{kind} ({n:,})" for kind, n in seen.kinds.most_common() if kind != "null") or "null"
 
 
-def _comment(name: str) -> str:
-    return yaml_key(name)
-
-
 def _flow(value: Any) -> str:
     return yaml.safe_dump(value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=1_000_000).removesuffix("\n...\n").strip()  # fmt: skip

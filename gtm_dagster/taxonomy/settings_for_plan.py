@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
 from msgspec.structs import replace
 
-from gtm_dagster.settings import Conversion, FunnelStep, Guard, Origin, Settings, SettingsError, read_settings
+from gtm_dagster.settings import Conversion, FunnelStep, Guard, Origin, Settings, SettingsError
 from gtm_dagster.settings.nearest import nearest
-from gtm_dagster.taxonomy.plan import EventSpec, Plan, load_plan
+from gtm_dagster.taxonomy.plan import EventSpec, Plan
 
 Role = Literal["value", "currency"]
 _USUAL = Settings()
@@ -25,12 +24,6 @@ class Deployment:
     settings: Settings
     plan: Plan
     notices: tuple[str, ...] = ()
-
-
-def load_deployment(config: Path | None = None, environ: Mapping[str, str] | None = None) -> Deployment:
-    """The settings of `read_settings` and the plan they name. Raises SettingsError, PlanError."""
-    settings, origin = read_settings(config, environ)
-    return deployment_of(settings, load_plan(settings.plan_file), origin)
 
 
 def settings_for_plan(settings: Settings, plan: Plan, origin: Origin | None = None) -> Settings:

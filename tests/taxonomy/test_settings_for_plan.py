@@ -4,9 +4,18 @@ from pathlib import Path
 
 import pytest
 
-from gtm_dagster.settings import Conversion, Funnel, FunnelStep, Guard, Retention, Settings, SettingsError
-from gtm_dagster.taxonomy.plan import Plan, parse_plan
-from gtm_dagster.taxonomy.settings_for_plan import deployment_of, load_deployment, settings_for_plan
+from gtm_dagster.settings import (
+    Conversion,
+    Funnel,
+    FunnelStep,
+    Guard,
+    Retention,
+    Settings,
+    SettingsError,
+    read_settings,
+)
+from gtm_dagster.taxonomy.plan import Plan, load_plan, parse_plan
+from gtm_dagster.taxonomy.settings_for_plan import deployment_of, settings_for_plan
 
 PLAN = """\
 version: 1-0-0
@@ -40,7 +49,8 @@ def plan() -> Plan:
 def deployment(folder: Path, text: str, **environ: str):
     (folder / "plan.yaml").write_text(PLAN)
     (folder / "gtm.toml").write_text(f"plan_file = 'plan.yaml'\n{text}")
-    return load_deployment(folder / "gtm.toml", environ)
+    settings, origin = read_settings(folder / "gtm.toml", environ)
+    return deployment_of(settings, load_plan(settings.plan_file), origin)
 
 
 @pytest.mark.parametrize(
