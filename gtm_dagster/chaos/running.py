@@ -34,6 +34,7 @@ EXPERIMENTS = {
     "dagster": "kill -9 of runs of `dagster dev`, and of all of it: nothing stays in the queue, the next run succeeds",
     "publisher": "kill -9 of the publisher while two readers query the serving copy: no reader error",
     "concurrency": "two refreshes, imports and queries at once: each succeeds or names the holder of the lock",
+    "edge": "a collector under attack: it lives, answers 4xx, keeps no other sender waiting, and what it took is stored once",
     "disk-full": "a full disk during append, import, landing, refresh and publish: clear errors, nothing lost",
 }
 """Each experiment by its name on the command line, and the promise it tests."""
@@ -77,13 +78,14 @@ def _experiment(name: str, options: ChaosOptions, rounds: Rounds) -> Callable[..
         return lambda deployment, findings, report: crowd_deployment(
             deployment, options.minutes or MINUTES, options.seed, findings, report
         )
+    from gtm_dagster.chaos.attack_edge import attack_edges
     from gtm_dagster.chaos.kill_collector import kill_collectors
     from gtm_dagster.chaos.kill_dagster import kill_dagster_runs
     from gtm_dagster.chaos.kill_publisher import kill_publishers
     from gtm_dagster.chaos.kill_refresh import kill_refreshes
 
     experiment = {
-        "collector": kill_collectors, "refresh": kill_refreshes, "dagster": kill_dagster_runs, "publisher": kill_publishers,
+        "collector": kill_collectors, "refresh": kill_refreshes, "dagster": kill_dagster_runs, "publisher": kill_publishers, "edge": attack_edges,
     }[name]  # fmt: skip
     return lambda deployment, findings, report: experiment(deployment, rounds, options.seed, findings, report)
 

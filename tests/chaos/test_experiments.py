@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 from chaos_cases import outcome_of
 
+from gtm_dagster.chaos.edge_keys import HEARTBEATS, key_placements
+from gtm_dagster.chaos.hostile_bodies import hostile_events, large_bodies
 from gtm_dagster.chaos.inspect import check_refresh, leftovers
+from gtm_dagster.chaos.malformed_http import SMUGGLED, malformed_requests
 from gtm_dagster.chaos.outcome import SHOWN, Findings, Rounds
 from gtm_dagster.chaos.processes import Child, descendants, until
 from gtm_dagster.chaos.running import EXPERIMENTS
@@ -45,6 +48,7 @@ def test_the_collector_keeps_what_it_answered():
         ("dagster", 2, "kills_of_the_run"),
         ("concurrency", 0, "refresh_ok"),
         ("disk-full", 1, "append_503"),
+        ("edge", 1, "good_neighbours_accepted"),
     ],
 )
 def test_an_experiment_finds_nothing(name: str, rounds: int, counts: str):
@@ -85,6 +89,18 @@ def test_a_drill_asked_for_that_cannot_run_is_no_pass(monkeypatch, capsys):
 
 def test_every_experiment_names_its_promise():
     assert all(":" in promise for promise in EXPERIMENTS.values())
+
+
+def test_the_attack_on_the_edge_is_as_wide_as_it_says():
+    url = "http://127.0.0.1:8377"
+    malformed, odd, keys = list(malformed_requests(url)), list(hostile_events()), list(key_placements())
+    assert len(dict(malformed)) == len(malformed) >= 100
+    assert len(dict(odd)) == len(odd) >= 90
+    assert len(keys) >= 35
+    assert len(HEARTBEATS) >= 20
+    assert {opens for _, _, opens in keys} == {True, False}
+    assert sum(SMUGGLED.encode() in data for _, data in malformed) >= 10
+    assert all(0 < len(body) <= 5_000_000 for _, body in large_bodies(1))
 
 
 def book(**counts: int) -> dict:
