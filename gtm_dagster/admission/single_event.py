@@ -19,6 +19,8 @@ from gtm_dagster.taxonomy.event import EMAIL, shown_name
 _NEW_ID = "came without an event_id and got this one; sent again it is another event, so send an id of your own"
 
 
+_KEPT_TIMES = 16
+"""An event of more than this many times the limit is quarantined without its original: no limit would be set to take it."""
 _OUTLINE_BYTES = 16_384
 """Longest value that is decoded of an event that is too large."""
 
@@ -96,9 +98,13 @@ class Judge:
             present_id(event_id) if readable else None,
             shown_name(event_name) if isinstance(event_name, str) else None,
         )
-        record, errors = self._admission.refuse(verdict, document, raw, sender, received_us)
+        is_kept = len(raw) <= _KEPT_TIMES * self._max_event_bytes
+        original = raw if is_kept else b""
+        record, errors = self._admission.refuse(verdict, document, original, sender, received_us)
         if record.verdict == "quarantined":
-            record = msgspec.structs.replace(record, raw=f'{{"unreadable":"<{len(raw)} bytes>"}}')
+            record = msgspec.structs.replace(
+                record, raw=f'{{"unreadable":"<{len(raw)} bytes>"}}', sealed=record.sealed if is_kept else None
+            )
         return Judged(record, verdict.event_id, _shown(errors))
 
 

@@ -86,8 +86,8 @@ class Collector:
             check_host(scope)
             response = await self._route(path, scope, receive)
         except Disconnected:
-            # Nobody reads this where the client left. Where its chunks are damaged, it does.
-            _log.info("the body of a request to %s broke off", path)
+            # Nobody reads the answer where the client left. Where its chunks are damaged, it does.
+            _log.warning("the body of a request to %s broke off", path)
             response = error_response(
                 Refused(400, "broken_body", "the body broke off or its chunks are damaged; send the whole body again")
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
 from gtm_dagster.collector.response import Refused
@@ -105,9 +105,9 @@ class Unpacking:
             raise Refused(400, "bad_gzip", f"the gzip stream is damaged ({error})") from None
 
 
-def check_encoding(declared: bytes | None) -> None:
-    """Raises Refused 415 for a Content-Encoding that is not taken."""
-    named = (declared or b"").strip().lower()
+def check_encoding(declared: Sequence[bytes]) -> None:
+    """Raises Refused 415 for Content-Encodings that are not taken."""
+    named = b", ".join(declared).strip().lower()
     if named not in _ENCODINGS:
         shown = named[:40].decode("latin-1")
         raise Refused(

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import ExitStack
 from functools import partial
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
@@ -18,6 +19,8 @@ COMMIT_SECONDS = 30.0
 """Longest wait for the log's commit; after it the answer is 503, and a resend is a duplicate if the commit came later."""
 MAX_WAITING_BYTES = 64_000_000
 """Bytes of the events that wait for the log, as they were sent."""
+SLICE_BYTES = 1_000_000
+"""Bytes of events, as sent, that are handed to the log at once."""
 MAX_WAITING_BEATS = 1000
 _UNAVAILABLE_RETRY_SECONDS = 5
 _log = logging.getLogger("gtm_dagster.collector")
@@ -67,6 +70,15 @@ class Place:
         """These events wait no more."""
         self._leave(self)
 
+    def shared(self, records: list[Record], count: int) -> list[tuple[list[Record], Place]]:
+        """The records in some `count` slices, each with its share of this place, which is theirs from now on."""
+        self.since = time.monotonic()
+        length = -(-len(records) // count)
+        parts = [records[start : start + length] for start in range(0, len(records), length)]
+        sizes = [self.size // len(parts)] * len(parts)
+        sizes[-1] += self.size - sum(sizes)
+        return [(part, Place(self._leave, len(part), size)) for part, size in zip(parts, sizes, strict=True)]
+
 
 class Commits:
     """Appends of one collector. `waiting` counts the events that were taken and that the log is not done with."""
@@ -90,8 +102,23 @@ class Commits:
         return Place(self._leave_events, events, size)
 
     async def append(self, records: list[Record], place: Place) -> AppendResult:
-        """The log's verdicts, once the records are durable. Raises Refused 503."""
-        return await self._durable(lambda: self._log.submit(records), place)
+        """The log's verdicts, once the records are durable. Raises Refused 503.
+
+        Many bytes are appended in slices: each is a commit, and the events of others need not wait for the last.
+        """
+        slices = -(-place.size // SLICE_BYTES)
+        if slices <= 1 or len(records) <= 1:
+            return await self._durable(lambda: self._log.submit(records), place)
+        with ExitStack() as stack:
+            shares = [(part, stack.enter_context(share)) for part, share in place.shared(records, slices)]
+            appended = [await self._durable(partial(self._log.submit, part), share) for part, share in shares]
+        return AppendResult(
+            appended[0].first_seq,
+            appended[-1].last_seq,
+            sum(each.accepted for each in appended),
+            sum(each.duplicates for each in appended),
+            [status for each in appended for status in each.statuses],
+        )
 
     async def beat(self, producer: str, ts_us: int, received_us: int, closing: bool, instance: str) -> bool:
         """Whether a heartbeat is stored; False when there are too many producers. Raises Refused 503."""

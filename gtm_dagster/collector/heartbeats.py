@@ -13,7 +13,7 @@ import msgspec
 from gtm_dagster.collector.access import Access
 from gtm_dagster.collector.body import Receive, check_encoding, read_body
 from gtm_dagster.collector.commits import Commits
-from gtm_dagster.collector.headers import Scope, header
+from gtm_dagster.collector.headers import Scope, header, headers
 from gtm_dagster.collector.metrics import Metrics
 from gtm_dagster.collector.response import Refused, Response
 
@@ -58,7 +58,7 @@ class Heartbeats:
     async def __call__(self, scope: Scope, receive: Receive) -> Response:
         """The response to POST /heartbeat, after its commit. Raises Refused."""
         self._access.server(scope)
-        check_encoding(header(scope, b"content-encoding"))
+        check_encoding(headers(scope, b"content-encoding"))
         declared = header(scope, b"content-length")
         body = await read_body(receive, declared, _MAX_BODY_BYTES, self._body_timeout_seconds)
         try:

@@ -9,7 +9,7 @@ from gtm_dagster.admission.single_event import Judge, Judged
 from gtm_dagster.collector.access import Access
 from gtm_dagster.collector.body import Receive, Unpacking, check_encoding, read_body
 from gtm_dagster.collector.commits import Commits, Place
-from gtm_dagster.collector.headers import Scope, header
+from gtm_dagster.collector.headers import Scope, header, headers
 from gtm_dagster.collector.keys import WriteKey
 from gtm_dagster.collector.large_bodies import LARGE_BYTES, LARGE_EVENTS, LargeBodies
 from gtm_dagster.collector.metrics import Metrics
@@ -43,7 +43,7 @@ class Ingest:
         key = self._access.sender(scope)
         if self.draining:
             raise Refused(503, "stopping", "the collector is stopping; send it again", RETRY_SECONDS)
-        check_encoding(header(scope, b"content-encoding"))
+        check_encoding(headers(scope, b"content-encoding"))
         limits = self._limits
         with self._large.arriving() as room:
             packed = await read_body(

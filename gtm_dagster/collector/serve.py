@@ -27,6 +27,10 @@ from gtm_dagster.taxonomy import load_plan
 
 HEADER_MILLISECONDS = 10_000
 DRAIN_SECONDS = 20.0
+SWITCH_SECONDS = 0.001
+"""How long a busy thread keeps the interpreter from others: a request passes it on some five times (Python's 5 ms are too
+long beside a worker that splits a large body).
+"""
 _BACKLOG = 1024
 
 
@@ -62,6 +66,7 @@ def serve(settings: Settings, host: str, port: int) -> None:
             limits=msgspec.structs.replace(settings.collector, hosts=(*settings.collector.hosts, _in_url(address))),
             consent=consent_policy(settings.privacy.consent),
         )
+        sys.setswitchinterval(SWITCH_SECONDS)
         with announced(settings.state_dir, f"http://{_in_url(_reachable(address))}:{port}"):
             asyncio.run(_run(app, address, port, _open_to(listed)))
 
