@@ -33,10 +33,19 @@ class Seals(Protocol):
 
 
 class Sender(msgspec.Struct, frozen=True):
-    """Who sent an event: the name of its key, and whether it asks for consent before it sends."""
+    """Who sent an event: the name of its key, whether it asks for consent before it sends, and the role of the key.
+
+    `role`: "server", or "client" for a key that ships in pages and apps and so is public.
+    """
 
     write_key: str
     gates_consent: bool = False
+    role: str = "server"
+
+    @property
+    def key_role(self) -> str | None:
+        """The column `key_role` of this sender's records."""
+        return "client" if self.role == "client" else None
 
 
 class Admission:
@@ -66,6 +75,7 @@ class Admission:
             plan_version=self.plan.version,
             pseudonymize=self.pseudonymize,
             rules=self.rules,
+            key_role=sender.key_role,
         )
         if is_drill(event):
             return msgspec.structs.replace(record, verdict="suppressed", reason_codes=DRILL.code), (DRILL,)
@@ -90,6 +100,7 @@ class Admission:
             plan_version=self.plan.version,
             raw=mask_event(self.plan, canonical_document(document) if document is not None else original),
             sealed=self._sealer.seal(original),
+            key_role=sender.key_role,
         )
         return record, verdict.errors
 
@@ -134,6 +145,7 @@ class Admission:
             plan_version=self.plan.version,
             verdict="suppressed",
             reason_codes=NO_CONSENT.code,
+            key_role=sender.key_role,
         )
         return record, (REFUSED_CONSENT if analytics is False else NO_CONSENT,)
 

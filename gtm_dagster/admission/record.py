@@ -22,6 +22,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     `verdict`: accepted, quarantined or suppressed. `event_us` is None only for a quarantined row without a readable
     time. `errors` is a JSON list of {path, code, message}; `raw` the masked event, `sealed` the encrypted original.
     `timezone`: IANA name of the sender's clock. `rules`: fingerprint of the plan and the rules that admitted the row.
+    `key_role`: "client" when the event came with a key that ships in pages and apps, else None.
     """
 
     write_key: str
@@ -56,6 +57,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     row_no: int = 0
     timezone: str | None = None
     rules: str | None = None
+    key_role: str | None = None
 
 
 _KINDS = {"event_us": "int64", "received_us": "int64", "row_no": "int64", "sealed": "bytes"}
@@ -78,6 +80,7 @@ def record_from_event(
     plan_version: str,
     pseudonymize: Callable[[str], str],
     rules: str | None = None,
+    key_role: str | None = None,
 ) -> Record:
     """The record of an accepted, scrubbed event."""
     return Record(
@@ -106,6 +109,7 @@ def record_from_event(
         plan_version=plan_version,
         timezone=event.timezone,
         rules=rules,
+        key_role=key_role,
     )
 
 
@@ -119,6 +123,7 @@ def record_from_rejection(
     plan_version: str,
     raw: str,
     sealed: bytes | None,
+    key_role: str | None = None,
 ) -> Record:
     """The record of a refused event: every reason, the masked event and the sealed original."""
     return Record(
@@ -133,4 +138,5 @@ def record_from_rejection(
         errors=_encode([{"path": e.path, "code": e.code, "message": e.message} for e in errors]).decode(),
         raw=raw,
         sealed=sealed,
+        key_role=key_role,
     )

@@ -134,7 +134,7 @@ class ShortWay:
             None if user_id is None else pseudonymize(user_id),
             None if anonymous_id is None else pseudonymize(anonymous_id),
             session_id, properties, *columns, self._version,
-            "accepted", None, None, None, None, "log", 0, timezone, self._rules,
+            "accepted", None, None, None, None, "log", 0, timezone, self._rules, sender.key_role,
         )  # fmt: skip
         return event_id, record, ()
 

@@ -19,6 +19,12 @@ from gtm_dagster.taxonomy.event import EMAIL, shown_name
 _NEW_ID = "came without an event_id and got this one; sent again it is another event, so send an id of your own"
 
 
+_KEPT_TIMES = 16
+"""An event of more than this many times the limit is quarantined without its original: no limit would be set to take it."""
+_OUTLINE_BYTES = 16_384
+"""Longest value that is decoded of an event that is too large."""
+
+
 class Judged(msgspec.Struct, frozen=True):
     """A record to store, the event's id (None when unreadable), the reasons as the answer shows them, and a note.
 
@@ -54,13 +60,19 @@ class Judge:
         self._max_event_bytes = max_event_bytes
 
     def __call__(
-        self, events: list[bytes], *, write_key: str, received_us: int, gates_consent: bool = False
+        self,
+        events: list[bytes],
+        *,
+        write_key: str,
+        received_us: int,
+        gates_consent: bool = False,
+        role: str = "server",
     ) -> list[Judged]:
         """Verdicts in the order of `events`. `received_us`: microseconds UTC, the time of events that have none too.
 
-        `gates_consent`: the sender asks for consent before it sends.
+        `gates_consent`: the sender asks for consent before it sends; `role`: that of its key, server or client.
         """
-        sender = Sender(write_key, gates_consent)
+        sender = Sender(write_key, gates_consent, role)
         return [self._one(raw, sender, received_us) for raw in events]
 
     def _one(self, raw: bytes, sender: Sender, received_us: int) -> Judged:
@@ -78,7 +90,7 @@ class Judge:
         return Judged(record, verdict.event_id, _shown(errors))
 
     def _too_large(self, raw: bytes, sender: Sender, received_us: int) -> Judged:
-        document = _document(raw) or {}
+        document = _outline(raw)
         event_id, event_name = document.get("event_id"), document.get("event_name")
         readable = isinstance(event_id, str) and len(event_id) <= 128 and not EMAIL.search(event_id)
         verdict = Rejected(
@@ -86,10 +98,36 @@ class Judge:
             present_id(event_id) if readable else None,
             shown_name(event_name) if isinstance(event_name, str) else None,
         )
-        record, errors = self._admission.refuse(verdict, document, raw, sender, received_us)
+        is_kept = len(raw) <= _KEPT_TIMES * self._max_event_bytes
+        original = raw if is_kept else b""
+        record, errors = self._admission.refuse(verdict, document, original, sender, received_us)
         if record.verdict == "quarantined":
-            record = msgspec.structs.replace(record, raw=f'{{"unreadable":"<{len(raw)} bytes>"}}')
+            record = msgspec.structs.replace(
+                record, raw=f'{{"unreadable":"<{len(raw)} bytes>"}}', sealed=record.sealed if is_kept else None
+            )
         return Judged(record, verdict.event_id, _shown(errors))
+
+
+class _Outline(msgspec.Struct):
+    """What is looked at of an event that is too large: the parser passes over all else without making it."""
+
+    event_id: msgspec.Raw = msgspec.Raw()
+    event_name: msgspec.Raw = msgspec.Raw()
+    context: msgspec.Raw = msgspec.Raw()
+
+
+_decode_outline = msgspec.json.Decoder(_Outline).decode
+
+
+def _outline(raw: bytes) -> dict[str, Any]:
+    """The id, name and context of an event that is too large, those of a bearable size."""
+    try:
+        outline = _decode_outline(raw)
+    except (msgspec.DecodeError, UnicodeError, RecursionError, ValueError):
+        return {}
+    found = {field: bytes(getattr(outline, field)) for field in _Outline.__struct_fields__}
+    parts = [b'"%s":%s' % (field.encode(), value) for field, value in found.items() if 0 < len(value) <= _OUTLINE_BYTES]
+    return _document(b"{%s}" % b",".join(parts)) or {}
 
 
 def _document(raw: bytes) -> dict[str, Any] | None:

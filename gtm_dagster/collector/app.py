@@ -11,9 +11,10 @@ import msgspec
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from gtm_dagster.admission.single_event import Judge
+from gtm_dagster.collector.access import Access
 from gtm_dagster.collector.body import Disconnected, Receive
-from gtm_dagster.collector.commits import Appender, committed
-from gtm_dagster.collector.headers import Scope
+from gtm_dagster.collector.commits import Appender, Commits
+from gtm_dagster.collector.headers import Scope, check_host
 from gtm_dagster.collector.heartbeats import Heartbeats
 from gtm_dagster.collector.ingest import Ingest
 from gtm_dagster.collector.keys import KeyStore, KeyStoreError
@@ -38,9 +39,10 @@ _log = logging.getLogger("gtm_dagster.collector")
 class Collector:
     """The ASGI application of one collector process; `in_flight` counts its unanswered requests."""
 
-    def __init__(self, log: Appender, plan: Plan, ingest: Ingest, heartbeats: Heartbeats) -> None:
+    def __init__(self, commits: Commits, plan: Plan, access: Access, ingest: Ingest, heartbeats: Heartbeats) -> None:
         self.in_flight = 0
-        self._log = log
+        self._commits = commits
+        self._access = access
         self._plan = plan
         self._plan_schema: bytes | None = None
         self._ingest = ingest
@@ -81,9 +83,14 @@ class Collector:
     async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"].rstrip("/") or "/"
         try:
+            check_host(scope)
             response = await self._route(path, scope, receive)
         except Disconnected:
-            return
+            # Nobody reads the answer where the client left. Where its chunks are damaged, it does.
+            _log.warning("the body of a request to %s broke off", path)
+            response = error_response(
+                Refused(400, "broken_body", "the body broke off or its chunks are damaged; send the whole body again")
+            )
         except Refused as refused:
             response = error_response(refused)
         except KeyStoreError as error:
@@ -118,18 +125,22 @@ class Collector:
         return await handler(scope, receive)
 
     async def _get_livez(self, scope: Scope, receive: Receive) -> Response:
+        if fault := self._commits.fault():
+            raise Refused(503, "log_unavailable", fault, RETRY_SECONDS)
         return Response(200, b'{"status":"ok"}')
 
     async def _get_readyz(self, scope: Scope, receive: Receive) -> Response:
         if self._ingest.draining:
             raise Refused(503, "stopping", "the collector is stopping", RETRY_SECONDS)
-        await committed(lambda: self._log.submit([]), READY_SECONDS, advice="")
+        await self._commits.prove(READY_SECONDS)
         return Response(200, b'{"status":"ready"}')
 
     async def _get_metrics(self, scope: Scope, receive: Receive) -> Response:
+        self._access.reader(scope, by_server=True)
         return Response(200, generate_latest(self._ingest.metrics.registry), CONTENT_TYPE_LATEST.encode())
 
     async def _get_plan(self, scope: Scope, receive: Receive) -> Response:
+        self._access.reader(scope, by_server=False)
         if self._plan_schema is None:
             self._plan_schema = msgspec.json.encode(plan_schema(self._plan))
         return Response(200, self._plan_schema)
@@ -145,11 +156,16 @@ def create_app(
     limits: Limits,
     consent: ConsentPolicy = REQUIRED,
 ) -> Collector:
-    """The collector as an ASGI app. The caller opens and closes `log`; `limits` is the settings' section collector."""
+    """The collector as an ASGI app. The caller opens and closes `log`; `limits` is the settings' section collector.
+
+    With `keys.allow_dev` it listens on loopback: then the key `dev` and pages without a key are open to this machine.
+    """
     judge = Judge(plan, lru_cache(PSEUDONYMS)(pseudonymize), sealer, limits.max_event_bytes, consent, uuid7)
-    ingest = Ingest(log, judge, keys, limits)
-    heartbeats = Heartbeats(log, keys, ingest.metrics, limits.body_timeout_seconds)
-    return Collector(log, plan, ingest, heartbeats)
+    commits = Commits(log, limits.max_waiting_events)
+    access = Access(keys, limits.hosts)
+    ingest = Ingest(commits, judge, access, limits)
+    heartbeats = Heartbeats(commits, access, ingest.metrics, limits.body_timeout_seconds)
+    return Collector(commits, plan, access, ingest, heartbeats)
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

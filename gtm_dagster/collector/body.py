@@ -1,15 +1,11 @@
-"""From the bytes of a request to the bytes of its events, within limits."""
+"""The body of a request, within limits of size and time."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-import re
 import zlib
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
-
-import msgspec
 
 from gtm_dagster.collector.response import Refused
 
@@ -17,20 +13,26 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _GZIP_WINDOW = 31
-_BOM = b"\xef\xbb\xbf"
-_TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{},]', re.DOTALL)
-_CLOSER = {b"[": b"]", b"{": b"}"}
-_events = msgspec.json.Decoder(list[msgspec.Raw])
-_event = msgspec.json.Decoder(msgspec.Raw)
+_ENCODINGS = (b"", b"identity", b"gzip", b"x-gzip")
+_LONGEST_NUMBER = 18
+
+
+def _any(size: int) -> None:
+    """Room for every size."""
 
 
 class Disconnected(Exception):
-    """The client left before its body was complete; there is nobody to answer."""
+    """The body ended before it was complete: the client left, or the chunks it sent are damaged."""
 
 
-async def read_body(receive: Receive, declared: bytes | None, max_bytes: int, timeout_seconds: float) -> bytes:
-    """The whole body. Raises Refused 413 as soon as it is known to be too long, 408 after `timeout_seconds`."""
-    if declared is not None and declared.isdigit() and int(declared) > max_bytes:
+async def read_body(
+    receive: Receive, declared: bytes | None, max_bytes: int, timeout_seconds: float, room: Callable[[int], None] = _any
+) -> bytes:
+    """The whole body. `room` is asked with each size it has reached, before that is kept.
+
+    Raises Refused 413 as soon as it is known to be too long, 408 after `timeout_seconds`, and what `room` raises.
+    """
+    if declared is not None and _number(declared) > max_bytes:
         raise _too_long(max_bytes)
     parts: list[bytes] = []
     size = 0
@@ -44,6 +46,7 @@ async def read_body(receive: Receive, declared: bytes | None, max_bytes: int, ti
                 size += len(part)
                 if size > max_bytes:
                     raise _too_long(max_bytes)
+                room(size)
                 parts.append(part)
                 if not message.get("more_body", False):
                     return b"".join(parts)
@@ -53,81 +56,71 @@ async def read_body(receive: Receive, declared: bytes | None, max_bytes: int, ti
         ) from None
 
 
-def unpack(body: bytes, max_bytes: int) -> bytes:
-    """`body`, decompressed when it starts as gzip does, whatever its headers say.
+class Unpacking:
+    """A body on its way out of gzip, which is known by its first bytes, whatever its headers say.
 
-    Raises Refused 413 beyond `max_bytes`, and 400 for a stream that is damaged, cut off or followed by other bytes.
+    `start` makes the first bytes of the text, `rest` what follows; `is_done` says that nothing follows.
     """
-    if not body.startswith(_GZIP_MAGIC):
-        return body
-    stream = zlib.decompressobj(_GZIP_WINDOW)
-    try:
-        plain = stream.decompress(body, max_bytes + 1)
-    except zlib.error as error:
-        raise Refused(400, "bad_gzip", f"the gzip stream is damaged ({error})") from None
-    if len(plain) > max_bytes:
-        raise _too_long(max_bytes)
-    if not stream.eof:
-        raise Refused(400, "bad_gzip", "the gzip stream is cut off; send the whole body again")
-    if stream.unused_data:
-        raise Refused(400, "bad_gzip", "bytes follow the gzip stream; send one stream a request")
-    return plain
+
+    def __init__(self, body: bytes, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._body = body
+        self._stream = zlib.decompressobj(_GZIP_WINDOW) if body.startswith(_GZIP_MAGIC) else None
+        self._parts: list[bytes] = []
+        self.is_done = self._stream is None
+
+    @property
+    def size(self) -> int:
+        """Bytes of the text that are unpacked."""
+        return len(self._body) if self._stream is None else sum(map(len, self._parts))
+
+    def start(self, count: int) -> None:
+        """Unpack the first `count` bytes. Raises Refused as `text` does."""
+        if self._stream is not None:
+            self._take(self._stream, self._body, min(count, self._max_bytes + 1))
+            self.is_done = self._stream.eof
+
+    def text(self) -> bytes:
+        """The whole text. Raises Refused 413 beyond `max_bytes`, and 400 for a stream that is damaged, cut off or
+        followed by other bytes.
+        """
+        stream = self._stream
+        if stream is None:
+            return self._body
+        if not stream.eof:
+            self._take(stream, stream.unconsumed_tail, self._max_bytes + 1 - self.size)
+        plain = b"".join(self._parts)
+        if len(plain) > self._max_bytes:
+            raise _too_long(self._max_bytes)
+        if not stream.eof:
+            raise Refused(400, "bad_gzip", "the gzip stream is cut off; send the whole body again")
+        if stream.unused_data:
+            raise Refused(400, "bad_gzip", "bytes follow the gzip stream; send one stream a request")
+        return plain
+
+    def _take(self, stream: zlib._Decompress, packed: bytes, count: int) -> None:
+        try:
+            self._parts.append(stream.decompress(packed, max(count, 1)))
+        except zlib.error as error:
+            raise Refused(400, "bad_gzip", f"the gzip stream is damaged ({error})") from None
 
 
-def split(body: bytes, max_events: int) -> list[bytes]:
-    """The JSON text of each event: a list's elements, or the one object. Raises Refused 400, and 413 for too many."""
-    text = body.removeprefix(_BOM).strip()
-    if not text:
-        raise Refused(400, "unparseable", "the body is empty; send one event or a list of events as JSON")
-    if text[:1] not in (b"[", b"{"):
-        raise Refused(400, "unparseable", "the body is neither a JSON object nor a list of them")
-    try:
-        events = [bytes(raw) for raw in _events.decode(text)] if text.startswith(b"[") else [bytes(_event.decode(text))]
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        # One event with half a surrogate pair must not cost the others of its list.
-        events = _split_leniently(text)
-        if not events:
-            raise Refused(400, "unparseable", f"the body is not JSON: {error}") from None
-    if len(events) > max_events:
-        raise Refused(413, "too_many_events", f"{len(events)} events in one request; send at most {max_events}")
-    return events
+def check_encoding(declared: Sequence[bytes]) -> None:
+    """Raises Refused 415 for Content-Encodings that are not taken."""
+    named = b", ".join(declared).strip().lower()
+    if named not in _ENCODINGS:
+        shown = named[:40].decode("latin-1")
+        raise Refused(
+            415, "unsupported_encoding", f"Content-Encoding {shown!r} is not taken; send gzip, or leave it out"
+        )
 
 
-def _split_leniently(text: bytes) -> list[bytes]:
-    """The events of a text that is JSON but for characters, numbers or depth a strict parser refuses; else nothing."""
-    events = _elements(text) if text.startswith(b"[") else [text]
-    return events if all(_nearly_json(event) for event in events) else []
-
-
-def _elements(text: bytes) -> list[bytes]:
-    """The pieces between the top-level commas of a list, none when its brackets do not match."""
-    closers: list[bytes] = []
-    pieces: list[bytes] = []
-    start = 1
-    for match in _TOKENS.finditer(text):
-        token = match.group()
-        if token in _CLOSER:
-            closers.append(_CLOSER[token])
-        elif token == b"," and len(closers) == 1:
-            pieces.append(text[start : match.start()].strip())
-            start = match.end()
-        elif token in (b"]", b"}"):
-            if not closers or closers.pop() != token:
-                return []
-            if not closers:
-                pieces.append(text[start : match.start()].strip())
-                return pieces if match.end() == len(text) else []
-    return []
-
-
-def _nearly_json(text: bytes) -> bool:
-    try:
-        json.loads(text.decode(errors="replace"), strict=False, parse_int=str)
-    except RecursionError:
-        return True
-    except ValueError:
-        return False
-    return True
+def _number(digits: bytes) -> float:
+    """The number that ASCII digits name, 0 for other bytes."""
+    if not digits.isdigit():
+        return 0
+    digits = digits.lstrip(b"0")
+    return int(digits or b"0") if len(digits) <= _LONGEST_NUMBER else float("inf")
 
 
 def _too_long(max_bytes: int) -> Refused:

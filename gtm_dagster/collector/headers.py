@@ -1,15 +1,14 @@
-"""Request headers: one by its name, and the write key that a sender shows."""
+"""Request headers: one by its name, and those without which a request is none."""
 
 from __future__ import annotations
 
-import base64
-import binascii
+import re
 from collections.abc import MutableMapping
 from typing import Any
 
-from gtm_dagster.collector.keys import KeyStore
 from gtm_dagster.collector.response import Refused
 
+_NO_HOST = re.compile(rb"[\x00-\x20\x7f\"#,/<>?@\\^`{|}]")
 Scope = MutableMapping[str, Any]
 
 
@@ -18,27 +17,16 @@ def header(scope: Scope, name: bytes) -> bytes | None:
     return next((value for key, value in scope["headers"] if key.lower() == name), None)
 
 
-def authorized(scope: Scope, keys: KeyStore) -> str:
-    """The name of the sender's write key. Raises Refused 401 without a key that is good here."""
-    secret = _secret(scope)
-    if not secret:
-        raise Refused(401, "no_key", "send a write key as X-Write-Key, as a Bearer token or as the Basic user")
-    name = keys.name_of(secret)
-    if name is None:
-        raise Refused(401, "bad_key", "this write key is not valid here; `gtm keys list` shows those that are")
-    return name
+def headers(scope: Scope, name: bytes) -> list[bytes]:
+    """The values of all headers of this lower-case name."""
+    return [value for key, value in scope["headers"] if key.lower() == name]
 
 
-def _secret(scope: Scope) -> str | None:
-    write_key = header(scope, b"x-write-key")
-    if write_key is not None:
-        return write_key.decode("latin-1").strip()
-    scheme, _, credentials = (header(scope, b"authorization") or b"").strip().partition(b" ")
-    if scheme.lower() == b"bearer":
-        return credentials.decode("latin-1").strip()
-    if scheme.lower() == b"basic":
-        try:
-            return base64.b64decode(credentials.strip(), validate=True).partition(b":")[0].decode()
-        except (binascii.Error, UnicodeDecodeError):
-            return None
-    return None
+def check_host(scope: Scope) -> None:
+    """Raises Refused 400 for several Hosts, for one that is no host, and for none in HTTP/1.1 (RFC 9112, 3.2)."""
+    hosts = [value for name, value in scope["headers"] if name == b"host"]
+    # the server makes an empty one where there is none
+    if len(hosts) > 1 or (not any(hosts) and scope.get("http_version") == "1.1"):
+        raise Refused(400, "bad_host", "send one Host header")
+    if hosts and _NO_HOST.search(hosts[0]):
+        raise Refused(400, "bad_host", "the Host header is no name or address with a port")

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
+import re
 import time
 from datetime import datetime
 
 import msgspec
 
-from gtm_dagster.collector.body import Receive, read_body
-from gtm_dagster.collector.commits import Appender, committed
-from gtm_dagster.collector.headers import Scope, authorized, header
-from gtm_dagster.collector.keys import KeyStore
+from gtm_dagster.collector.access import Access
+from gtm_dagster.collector.body import Receive, check_encoding, read_body
+from gtm_dagster.collector.commits import Commits
+from gtm_dagster.collector.headers import Scope, header, headers
 from gtm_dagster.collector.metrics import Metrics
 from gtm_dagster.collector.response import Refused, Response
 
@@ -21,6 +23,13 @@ PRODUCER = "collector"
 """The collector's own name among the producers; nobody else may beat under it."""
 _RESERVED = ("stream/",)
 _MAX_BODY_BYTES = 4096
+_SOMEBODYS = re.compile(
+    r"@|%40"  # an e-mail address
+    r"|(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?![\d.])"  # IPv4
+    r"|(?:[0-9a-f]{0,4}:){3,}"  # IPv6
+    r"|\A\+?[\d()./-]{7,}\Z|\+\d[\d()./-]{6,}",  # a phone number
+    re.IGNORECASE,
+)
 
 
 class Heartbeat(msgspec.Struct):
@@ -40,23 +49,29 @@ class Heartbeat(msgspec.Struct):
 class Heartbeats:
     """Stores the producers' heartbeats, and the collector's own."""
 
-    def __init__(self, log: Appender, keys: KeyStore, metrics: Metrics, body_timeout_seconds: float) -> None:
-        self._log = log
-        self._keys = keys
+    def __init__(self, commits: Commits, access: Access, metrics: Metrics, body_timeout_seconds: float) -> None:
+        self._commits = commits
+        self._access = access
         self._metrics = metrics
         self._body_timeout_seconds = body_timeout_seconds
 
     async def __call__(self, scope: Scope, receive: Receive) -> Response:
         """The response to POST /heartbeat, after its commit. Raises Refused."""
-        authorized(scope, self._keys)
+        self._access.server(scope)
+        check_encoding(headers(scope, b"content-encoding"))
         declared = header(scope, b"content-length")
         body = await read_body(receive, declared, _MAX_BODY_BYTES, self._body_timeout_seconds)
         try:
             beat = msgspec.json.decode(body, type=Heartbeat)
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             raise Refused(400, "unparseable", f"send {{producer, ts}} as JSON: {error}") from None
-        if not 0 < len(beat.producer) <= 128 or len(beat.instance) > 128:
-            raise Refused(400, "bad_producer", "producer is a name of 1 to 128 characters, instance of at most 128")
+        if not is_program_name(beat.producer) or (beat.instance and not is_program_name(beat.instance)):
+            raise Refused(
+                400,
+                "bad_producer",
+                "producer is the name of a program or host, of 1 to 128 characters without blanks, instance one of at most "
+                "128; e-mail addresses, IP addresses and phone numbers are not taken",
+            )
         if beat.producer == PRODUCER or beat.producer.startswith(_RESERVED):
             raise Refused(400, "bad_producer", f"producer {beat.producer!r} is a name of this deployment; take another")
         received_us = time.time_ns() // 1000
@@ -78,9 +93,29 @@ class Heartbeats:
             await asyncio.sleep(BEAT_SECONDS)
 
     async def _store(self, beat: Heartbeat, ts_us: int, received_us: int) -> bool:
-        return await committed(
-            lambda: self._log.submit_beat(beat.producer, ts_us, received_us, beat.closing, beat.instance)
-        )
+        return await self._commits.beat(beat.producer, ts_us, received_us, beat.closing, beat.instance)
+
+
+def is_program_name(name: str) -> bool:
+    """Whether a name can be shown and kept: 1 to 128 characters without blanks, and nobody's address or number."""
+    return (
+        0 < len(name) <= 128
+        and name.isprintable()
+        and not any(letter.isspace() for letter in name)
+        and not _SOMEBODYS.search(name)
+        and not _is_address(name)
+    )
+
+
+def _is_address(name: str) -> bool:
+    bare = name.strip("[]").partition("%")[0]
+    for text in (name, bare, name.rpartition("]:")[0].strip("[]")):
+        try:
+            ipaddress.ip_address(text)
+        except ValueError:
+            continue
+        return True
+    return False
 
 
 def _delivered_us(beat: Heartbeat, received_us: int) -> int:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 from gtm_dagster.admission.single_event import Judge, Judged
-from gtm_dagster.collector.body import Receive, read_body, unpack
-from gtm_dagster.collector.commits import Appender, committed
-from gtm_dagster.collector.headers import Scope, authorized, header
-from gtm_dagster.collector.keys import KeyStore
+from gtm_dagster.collector.access import Access
+from gtm_dagster.collector.body import Receive, Unpacking, check_encoding, read_body
+from gtm_dagster.collector.commits import Commits, Place
+from gtm_dagster.collector.headers import Scope, header, headers
+from gtm_dagster.collector.keys import WriteKey
+from gtm_dagster.collector.large_bodies import LARGE_BYTES, LARGE_EVENTS, LargeBodies
 from gtm_dagster.collector.metrics import Metrics
 from gtm_dagster.collector.protocols import EventResult, IngestRequest, IngestResult, SenderProtocol
 from gtm_dagster.collector.response import RETRY_SECONDS, Refused, Response
-from gtm_dagster.eventlog import AppendResult, Record
+from gtm_dagster.eventlog import AppendResult
 from gtm_dagster.settings import Collector as Limits
 
 _CONFLICT = {
@@ -23,47 +26,74 @@ _CONFLICT = {
 
 
 class Ingest:
-    """Takes events for one collector. `waiting` counts the events queued for the log; `draining` refuses new ones."""
+    """Takes events for one collector; `draining` refuses new ones."""
 
-    def __init__(self, log: Appender, judge: Judge, keys: KeyStore, limits: Limits) -> None:
-        self.waiting = 0
+    def __init__(self, commits: Commits, judge: Judge, access: Access, limits: Limits) -> None:
         self.draining = False
-        self.metrics = Metrics(lambda: self.waiting)
-        self._log = log
+        self.metrics = Metrics(lambda: commits.waiting)
+        self._commits = commits
         self._judge = judge
-        self._keys = keys
+        self._access = access
         self._limits = limits
+        self._large = LargeBodies()
 
     async def __call__(self, protocol: SenderProtocol, path: str, scope: Scope, receive: Receive) -> Response:
         """The response to one request of `protocol`. Raises Refused, also 503 when it cannot be made durable now."""
         started = time.perf_counter()
-        write_key = authorized(scope, self._keys)
+        key = self._access.sender(scope)
         if self.draining:
             raise Refused(503, "stopping", "the collector is stopping; send it again", RETRY_SECONDS)
+        check_encoding(headers(scope, b"content-encoding"))
         limits = self._limits
-        packed = await read_body(
-            receive, header(scope, b"content-length"), limits.max_body_bytes, limits.body_timeout_seconds
-        )
-        body = unpack(packed, limits.max_body_bytes)
-        events = protocol.events(IngestRequest(path, body, limits.max_batch_events))
-        if self.waiting and self.waiting + len(events) > limits.max_waiting_events:
-            raise Refused(503, "queue_full", f"{self.waiting} events wait for the log; send it again", RETRY_SECONDS)
-        judged = self._judge(
-            events,
-            write_key=write_key,
-            received_us=time.time_ns() // 1000,
-            gates_consent=self._keys.gates_consent(write_key),
-        )
-        appended = await self._append([one.record for one in judged])
+        with self._large.arriving() as room:
+            packed = await read_body(
+                receive, header(scope, b"content-length"), limits.max_body_bytes, limits.body_timeout_seconds, room
+            )
+            judged, place = await self._judged(protocol, path, packed, key)
+        del packed
+        with place:
+            appended = await self._commits.append([one.record for one in judged], place)
         self.metrics.ack_seconds.observe(time.perf_counter() - started)
         return protocol.response(self._result(judged, appended))
 
-    async def _append(self, records: list[Record]) -> AppendResult:
-        self.waiting += len(records)
-        try:
-            return await committed(lambda: self._log.submit(records))
-        finally:
-            self.waiting -= len(records)
+    async def _judged(
+        self, protocol: SenderProtocol, path: str, packed: bytes, key: WriteKey
+    ) -> tuple[list[Judged], Place]:
+        """The verdicts on the events of a body and their place at the log; a large body is worked on by a worker."""
+        unpacking = Unpacking(packed, self._limits.max_body_bytes)
+        unpacking.start(LARGE_BYTES + 1)
+        events: list[bytes] | None = None
+        if unpacking.is_done and unpacking.size <= LARGE_BYTES:
+            events = self._events(protocol, path, unpacking)
+            if len(events) <= LARGE_EVENTS:
+                place = self._commits.place(len(events), unpacking.size)
+                try:
+                    return self._verdicts(events, key), place
+                except BaseException:
+                    place.leave()
+                    raise
+        async with self._large.turn():
+            if events is None:
+                events = await self._large.work(partial(self._events, protocol, path, unpacking))
+            place = self._commits.place(len(events), unpacking.size)
+            try:
+                return await self._large.work(partial(self._verdicts, events, key)), place
+            except BaseException:
+                place.leave()
+                raise
+
+    def _events(self, protocol: SenderProtocol, path: str, unpacking: Unpacking) -> list[bytes]:
+        limits = self._limits
+        return protocol.events(IngestRequest(path, unpacking.text(), limits.max_batch_events, limits.max_event_bytes))
+
+    def _verdicts(self, events: list[bytes], key: WriteKey) -> list[Judged]:
+        return self._judge(
+            events,
+            write_key=key.name,
+            received_us=time.time_ns() // 1000,
+            gates_consent=key.gates_consent,
+            role=key.role,
+        )
 
     def _result(self, judged: list[Judged], appended: AppendResult) -> IngestResult:
         self.metrics.answered(appended.statuses, [error["code"] for one in judged for error in one.errors])

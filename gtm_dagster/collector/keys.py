@@ -1,4 +1,8 @@
-"""Write keys: who may send events. Only hashes are kept; a secret is shown once, when its key is added."""
+"""Write keys: who may send events. Only hashes are kept; a secret is shown once, when its key is added.
+
+A key has a role: `server` for programs that keep it to themselves, `client` for one that ships in pages and apps and so is
+public. Guards and heartbeats believe server keys.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -17,7 +22,11 @@ from gtm_dagster.storage.file_lock import FileLock
 
 KEYS_FILE = "keys.json"
 DEV_KEY = "dev"
-"""The key of a laptop: always there, valid on a loopback address only."""
+"""The key of a laptop: valid on a loopback address, for its own programs, as long as there is no other key."""
+
+
+Role = Literal["server", "client"]
+ROLES: dict[str, Role] = {"server": "server", "client": "client"}
 
 
 class KeyStoreError(ValueError):
@@ -28,29 +37,38 @@ class WriteKey(msgspec.Struct, frozen=True):
     """One key: the `name` its events carry as write_key, the secret's SHA-256, and when it was added (RFC 3339).
 
     `gates_consent`: its sender asks for consent before it sends, so an event without a word of consent is kept.
+    `role`: client for a key that ships in pages and apps; a file from before roles holds server keys.
     """
 
     name: str
     sha256: str
     created_at: str
     gates_consent: bool = False
+    role: Role = "server"
+
+
+_DEV = WriteKey(DEV_KEY, "", "")
 
 
 class KeyStore:
     """The keys in `keys_dir`/keys.json (mode 0600). A running collector sees additions and revocations at once.
 
-    `allow_dev`: also take the key `dev`, which needs no entry.
+    `allow_dev`: the collector listens on loopback; the key `dev`, which needs no entry, is good as long as there is no other.
     """
 
     def __init__(self, keys_dir: Path, *, allow_dev: bool = False) -> None:
         self.path = Path(keys_dir) / KEYS_FILE
         self.allow_dev = allow_dev
         self._seen: tuple[int, int, int] | None = None
-        self._names: dict[str, str] = {}
-        self._gating: frozenset[str] = frozenset()
+        self._by_hash: dict[str, WriteKey] = {}
 
-    def add(self, name: str, *, gates_consent: bool = False) -> str:
-        """Add a key and return its secret, which cannot be shown again. Raises KeyStoreError for a name in use."""
+    def add(self, name: str, *, gates_consent: bool = False, role: str = "server") -> str:
+        """Add a key and return its secret, which cannot be shown again.
+
+        Raises KeyStoreError for a name in use, and for a role that is neither server nor client.
+        """
+        if role not in ROLES:
+            raise KeyStoreError(f"role {role!r} of key {name!r}: a key is {' or '.join(ROLES)}")
         if not is_write_key(name):
             raise KeyStoreError(f"key name {name!r}: {NAME_RULE}")
         if name == DEV_KEY:
@@ -61,7 +79,7 @@ class KeyStore:
             if any(key.name == name for key in keys):
                 raise KeyStoreError(f"key {name!r} exists; revoke it first, or choose another name")
             created_at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-            self._write([*keys, WriteKey(name, _hash(secret), created_at, gates_consent)])
+            self._write([*keys, WriteKey(name, _hash(secret), created_at, gates_consent, ROLES[role])])
         return secret
 
     def list(self) -> tuple[WriteKey, ...]:
@@ -78,29 +96,39 @@ class KeyStore:
                 raise KeyStoreError(f"there is no key {name!r}; known: {known}")
             self._write(kept)
 
+    def find(self, secret: str) -> WriteKey | None:
+        """The key with this secret, None when no key has it."""
+        self._refresh()
+        if secret == DEV_KEY:
+            return _DEV if self.allow_dev and not self._by_hash else None
+        return self._by_hash.get(_hash(secret))
+
     def name_of(self, secret: str) -> str | None:
         """The name of the key with this secret, None when no key has it."""
-        if secret == DEV_KEY:
-            return DEV_KEY if self.allow_dev else None
-        self._refresh()
-        return self._names.get(_hash(secret))
+        key = self.find(secret)
+        return key.name if key else None
+
+    def role_of(self, name: str) -> str:
+        """The role of the key of this name, server or client. One that is not there, such as `dev`, is server."""
+        return self._named(name).role
 
     def gates_consent(self, name: str) -> bool:
         """Whether the sender of this key asks for consent before it sends."""
+        return self._named(name).gates_consent
+
+    def _named(self, name: str) -> WriteKey:
         self._refresh()
-        return name in self._gating
+        return next((key for key in self._by_hash.values() if key.name == name), _DEV)
 
     def _refresh(self) -> None:
         try:
             stat = self.path.stat()
             seen = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
         except FileNotFoundError:
-            self._seen, self._names, self._gating = None, {}, frozenset()
+            self._seen, self._by_hash = None, {}
             return
         if seen != self._seen:
-            keys = self._read()
-            self._names = {key.sha256: key.name for key in keys}
-            self._gating = frozenset(key.name for key in keys if key.gates_consent)
+            self._by_hash = {key.sha256: key for key in self._read()}
             self._seen = seen
 
     def _read(self) -> tuple[WriteKey, ...]:

@@ -8,13 +8,16 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Sequence
 
+import msgspec
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
+from gtm_dagster.collector.address import announced
 from gtm_dagster.collector.app import Collector, create_app
-from gtm_dagster.collector.keys import KeyStore
+from gtm_dagster.collector.keys import DEV_KEY, KeyStore, WriteKey
 from gtm_dagster.eventlog import open_log
 from gtm_dagster.privacy.consent import consent_policy
 from gtm_dagster.privacy.pseudonyms import Pseudonymizer, load_or_create_key
@@ -24,6 +27,10 @@ from gtm_dagster.taxonomy import load_plan
 
 HEADER_MILLISECONDS = 10_000
 DRAIN_SECONDS = 20.0
+SWITCH_SECONDS = 0.001
+"""How long a busy thread keeps the interpreter from others: a request passes it on some five times (Python's 5 ms are too
+long beside a worker that splits a large body).
+"""
 _BACKLOG = 1024
 
 
@@ -40,7 +47,8 @@ def serve(settings: Settings, host: str, port: int) -> None:
     address = _resolve(host, port)
     loopback = ipaddress.ip_address(address).is_loopback
     keys = KeyStore(settings.keys_dir, allow_dev=loopback)
-    if not loopback and not keys.list():
+    listed = keys.list()
+    if not loopback and not listed:
         raise ServeError(
             f"{host} can be reached from other machines and there is no write key but `dev`; "
             "add one with `gtm keys add NAME`, or listen on 127.0.0.1"
@@ -55,13 +63,15 @@ def serve(settings: Settings, host: str, port: int) -> None:
             pseudonymize=Pseudonymizer(key),
             sealer=Sealer(key),
             keys=keys,
-            limits=settings.collector,
+            limits=msgspec.structs.replace(settings.collector, hosts=(*settings.collector.hosts, _in_url(address))),
             consent=consent_policy(settings.privacy.consent),
         )
-        asyncio.run(_run(app, address, port))
+        sys.setswitchinterval(SWITCH_SECONDS)
+        with announced(settings.state_dir, f"http://{_in_url(_reachable(address))}:{port}"):
+            asyncio.run(_run(app, address, port, _open_to(listed)))
 
 
-async def _run(app: Collector, address: str, port: int) -> None:
+async def _run(app: Collector, address: str, port: int, open_to: str) -> None:
     server = Server(
         app,
         address=address,
@@ -80,8 +90,8 @@ async def _run(app: Collector, address: str, port: int) -> None:
     serving = asyncio.create_task(server.serve())
     stopping = asyncio.create_task(stop.wait())
     beating = asyncio.create_task(app.keep_beating())
-    shown = f"[{address}]" if ":" in address else address
-    sys.stderr.write(f"collector: listening on http://{shown}:{port}\n")
+    shown = _in_url(address)
+    sys.stderr.write(f"collector: listening on http://{shown}:{port} for {open_to}\n")
     sys.stderr.flush()
     await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
     beating.cancel()
@@ -95,6 +105,25 @@ async def _run(app: Collector, address: str, port: int) -> None:
         await asyncio.sleep(0.01)
     server.stop()
     await serving
+
+
+def _open_to(listed: Sequence[WriteKey]) -> str:
+    """Which keys are open, as the start says it."""
+    if not listed:
+        return f"the key {DEV_KEY}, on this machine and until another key exists"
+    return f"the keys {', '.join(f'{key.name} ({key.role})' for key in listed)}; {DEV_KEY} opens nothing"
+
+
+def _in_url(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
+
+
+def _reachable(address: str) -> str:
+    """An address by which this machine reaches what listens on `address`."""
+    ip = ipaddress.ip_address(address)
+    if not ip.is_unspecified:
+        return address
+    return "127.0.0.1" if ip.version == 4 else "::1"
 
 
 def _resolve(host: str, port: int) -> str:

@@ -19,31 +19,35 @@ def add(
             "--gates-consent", help="Its sender asks for consent before it sends: only a refusal is suppressed."
         ),
     ] = False,
+    role: Annotated[
+        str,
+        typer.Option(help="server: kept by your own programs; client: ships in pages and apps, so it is public."),
+    ] = "server",
     json: Json = False,
 ) -> None:
     """Make a key and print its secret, which is shown this once."""
     from gtm_dagster.collector.keys import KeyStore
 
-    secret = KeyStore(invocation(context).settings.keys_dir).add(name, gates_consent=gates_consent)
+    secret = KeyStore(invocation(context).settings.keys_dir).add(name, gates_consent=gates_consent, role=role)
     if json:
-        say_json({"name": name, "secret": secret, "gates_consent": gates_consent})
+        say_json({"name": name, "secret": secret, "gates_consent": gates_consent, "role": role})
     else:
         say(secret)
         note("keep it: only its hash is stored, and it cannot be shown again")
 
 
 def list_(context: typer.Context, json: Json = False) -> None:
-    """Names of the keys and when they were made."""
+    """Names of the keys, their roles and when they were made."""
     from gtm_dagster.collector.keys import KeyStore
 
     listed = KeyStore(invocation(context).settings.keys_dir).list()
     if json:
         say_json(
-            [{"name": key.name, "created_at": key.created_at, "gates_consent": key.gates_consent} for key in listed]
+            [{name: getattr(key, name) for name in ("name", "role", "created_at", "gates_consent")} for key in listed]
         )
     else:
-        rows = [(key.name, key.created_at, "yes" if key.gates_consent else "no") for key in listed]
-        say_table(["name", "created_at", "gates_consent"], rows)
+        rows = [(key.name, key.role, key.created_at, "yes" if key.gates_consent else "no") for key in listed]
+        say_table(["name", "role", "created_at", "gates_consent"], rows)
 
 
 def revoke(

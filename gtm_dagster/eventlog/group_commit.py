@@ -73,6 +73,12 @@ class GroupCommit:
         """Items that wait for the writer."""
         return self._queue.qsize()
 
+    def fault(self) -> str | None:
+        """Why nothing is committed any more, None while the thread lives or was not needed yet."""
+        with self._starting:
+            dead = self._thread is not None and not self._thread.is_alive()
+        return f"{self.path}: the thread that writes it has ended" if dead else None
+
     def close(self) -> None:
         """Commit what waits and stop."""
         self._closed = True

@@ -139,6 +139,10 @@ class EventLog(Protocol):
         """As `beat`; the future is done when it is durable."""
         ...
 
+    def writer_fault(self) -> str | None:
+        """Why nothing can be appended any more, None while the log's writer lives."""
+        ...
+
     def heartbeats(self) -> list[Heartbeat]:
         """The newest heartbeat of each producer."""
         ...

@@ -88,6 +88,10 @@ class SqliteEventLog:
         """
         return self.submit_beat(producer, ts_us, received_us, closing, instance).result()
 
+    def writer_fault(self) -> str | None:
+        """Why nothing can be appended any more, None while the log's writer lives or was not needed yet."""
+        return self._writer.fault()
+
     def submit_beat(
         self, producer: str, ts_us: int, received_us: int, closing: bool = False, instance: str = ""
     ) -> Future[bool]:

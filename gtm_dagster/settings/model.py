@@ -92,10 +92,14 @@ class Retention(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Collector(Struct, frozen=True, forbid_unknown_fields=True):
-    """Address and limits of the HTTP edge; sizes in bytes after decompression, deadlines in seconds."""
+    """Address and limits of the HTTP edge; sizes in bytes after decompression, deadlines in seconds.
+
+    `hosts`: names beside localhost by which programs of this machine call a collector on loopback without a key.
+    """
 
     host: Name = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 8377
+    hosts: tuple[Name, ...] = ()
     max_body_bytes: Count = 5_000_000
     max_event_bytes: Count = 64_000
     max_batch_events: Count = 5_000

@@ -29,6 +29,13 @@ class Response:
         return json.loads(self.body)
 
 
+class LiveWriter:
+    """The part of a log that says its writer lives."""
+
+    def writer_fault(self) -> str | None:
+        return None
+
+
 class Edge:
     """`post` and `get` on one app; `log` is what it writes to."""
 

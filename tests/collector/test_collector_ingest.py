@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from collector_harness import Edge, call
+from collector_harness import Edge, LiveWriter, call
 
 from gtm_dagster.eventlog import EventLogError
 from gtm_dagster.privacy.consent import REQUIRED, ConsentPolicy
@@ -232,7 +232,7 @@ def test_a_revoked_key_is_refused_at_once(edge: Edge) -> None:
     assert edge.post(event("e2"), headers={"X-Write-Key": secret}).status == 401
 
 
-class BrokenLog:
+class BrokenLog(LiveWriter):
     """Refuses at once, or through the future."""
 
     def __init__(self, at_once: bool) -> None:
@@ -257,7 +257,7 @@ def test_a_log_that_cannot_be_written_is_503_with_a_delay(edge: Edge, at_once: b
 def test_a_full_queue_is_503_and_a_cancelled_request_harms_nobody(edge: Edge) -> None:
     held: list[Future[Any]] = []
 
-    class SlowLog:
+    class SlowLog(LiveWriter):
         def submit(self, records: list[Any]) -> Future[Any]:
             held.append(Future())
             return held[-1]

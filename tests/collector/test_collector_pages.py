@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from collector_harness import Edge
+from collector_harness import Edge, LiveWriter
 
 from gtm_dagster.collector import KeyStore, KeyStoreError
 from gtm_dagster.collector.serve import ServeError, serve
@@ -25,7 +25,7 @@ def test_health_and_plan(edge: Edge) -> None:
 
 
 def test_a_heartbeat_shows_as_an_age(edge: Edge) -> None:
-    assert edge.post({"producer": 'a "b"', "ts": "2026-03-01T10:00:00Z"}, "/heartbeat").status == 200
+    assert edge.post({"producer": 'a"b"', "ts": "2026-03-01T10:00:00Z"}, "/heartbeat").status == 200
     assert edge.post({"producer": "c", "ts": 1.5}, "/heartbeat").status == 200
     edge.post([{}])
     page = edge.get("/metrics")
@@ -125,7 +125,7 @@ def test_unknown_paths_and_methods(edge: Edge) -> None:
 
 
 def test_a_fault_is_a_500_that_says_nothing_of_the_event(edge: Edge) -> None:
-    class FaultyLog:
+    class FaultyLog(LiveWriter):
         def submit(self, records: object) -> None:
             raise LookupError("secret")
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import msgspec
 
-from gtm_dagster.collector.body import split
+from gtm_dagster.collector.event_list import split
 from gtm_dagster.collector.protocols.sender_protocol import IngestRequest, IngestResult, SenderProtocol
 from gtm_dagster.collector.response import Response
 
 
 def events(request: IngestRequest) -> list[bytes]:
     """The JSON text of each event. Raises Refused 400 for what is not JSON, and 413 for too many events."""
-    return split(request.body, request.max_events)
+    return split(request.body, request.max_events, request.max_event_bytes)
 
 
 def response(result: IngestResult) -> Response:

@@ -11,13 +11,14 @@ from gtm_dagster.collector.response import Response
 
 
 class IngestRequest(msgspec.Struct, frozen=True):
-    """A request whose key and size were accepted: its path without a trailing slash, its unpacked body, and the most
-    events it may hold.
+    """A request whose key and size were accepted: its path without a trailing slash, its unpacked body, the most events it
+    may hold, and from which size on an event is quarantined without a look inside.
     """
 
     path: str
     body: bytes
     max_events: int
+    max_event_bytes: int
 
 
 class EventResult(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -1,0 +1,116 @@
+"""Who may do what: write keys and their roles, and what is open to this machine alone.
+
+The key `dev` and the pages that need no key are for programs on the collector's own machine. A request that came through
+a proxy, or from a page of another site, is not from there, although its connection is.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from gtm_dagster.collector.headers import Scope, header
+from gtm_dagster.collector.keys import DEV_KEY, KeyStore, WriteKey
+from gtm_dagster.collector.response import Refused
+
+LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^:\[\]\s/@]+)(?::\d{0,5})?\Z")
+_FORWARDED = frozenset({
+    b"forwarded", b"forwarded-for", b"via", b"x-forwarded", b"x-real-ip", b"x-client-ip", b"client-ip", b"true-client-ip",
+    b"x-cluster-client-ip", b"x-remote-ip", b"x-remote-addr", b"x-original-host", b"x-original-forwarded-for", b"x-proxyuser-ip",
+    b"x-envoy-external-address", b"x-envoy-original-path", b"x-appengine-user-ip", b"x-azure-clientip", b"x-azure-socketip",
+    b"x-arr-ssl", b"x-amzn-trace-id", b"x-amz-cf-id", b"x-vercel-forwarded-for", b"x-nf-client-connection-ip",
+    b"cf-connecting-ip", b"cf-connecting-ipv6", b"cf-ray", b"cf-visitor", b"cdn-loop", b"fastly-client-ip", b"fly-client-ip",
+    b"do-connecting-ip", b"x-cloud-trace-context",
+})  # fmt: skip
+_FORWARDED_PREFIX = b"x-forwarded-"
+
+
+class Access:
+    """The keys of one collector. `hosts`: names, besides those of loopback, by which requests for it may call it."""
+
+    def __init__(self, keys: KeyStore, hosts: Sequence[str] = ()) -> None:
+        self._keys = keys
+        self._hosts = LOCAL_HOSTS | {host.lower() for host in hosts}
+
+    def sender(self, scope: Scope) -> WriteKey:
+        """The sender's write key. Raises Refused 401 without a key that is good here, 403 for a page of another site."""
+        secret = _secret(scope)
+        if not secret:
+            raise Refused(401, "no_key", "send a write key as X-Write-Key, as a Bearer token or as the Basic user")
+        key = self._keys.find(secret)
+        if key is None:
+            raise Refused(401, "bad_key", "this write key is not valid here; `gtm keys list` shows those that are")
+        if key.name == DEV_KEY:
+            self._own_machine(scope, "the key `dev` opens nothing")
+        return key
+
+    def server(self, scope: Scope) -> WriteKey:
+        """The sender's server key. Raises Refused as `sender`, and 403 for a client key."""
+        key = self.sender(scope)
+        if key.role != "server":
+            raise Refused(403, "client_key", f"{key.name!r} is a client key, which is public; this takes a server key")
+        return key
+
+    def reader(self, scope: Scope, *, by_server: bool) -> None:
+        """Raises Refused unless the request may see a page: from this machine, or with a key.
+
+        `by_server`: a client key is not enough.
+        """
+        if self._keys.allow_dev and not _secret(scope):
+            self._own_machine(scope, "this page needs a write key")
+        elif by_server:
+            self.server(scope)
+        else:
+            self.sender(scope)
+
+    def _own_machine(self, scope: Scope, refusal: str) -> None:
+        """Raises Refused when the headers show that the request is not from a program on this machine."""
+        for name, value in scope["headers"]:
+            if name in _FORWARDED or name.startswith(_FORWARDED_PREFIX):
+                raise Refused(
+                    401,
+                    "forwarded",
+                    f"{refusal} for a forwarded request ({name.decode()}); make a key with `gtm keys add`",
+                )
+            if name == b"host" and not self._is_own(value.decode("latin-1")):
+                raise Refused(
+                    403, "foreign_host", f"{refusal} for this Host; use 127.0.0.1, or name it in collector.hosts"
+                )
+            if name == b"origin" and not self._is_own_origin(value.decode("latin-1")):
+                raise Refused(
+                    403, "foreign_origin", f"{refusal} for a page of another site; make a key with `gtm keys add`"
+                )
+            if name == b"sec-fetch-site" and value.strip().lower() == b"cross-site":
+                raise Refused(
+                    403, "foreign_origin", f"{refusal} for a page of another site; make a key with `gtm keys add`"
+                )
+
+    def _is_own(self, host: str) -> bool:
+        match = _HOST.match(host.strip().lower())
+        return match is not None and match[1] in self._hosts
+
+    def _is_own_origin(self, origin: str) -> bool:
+        try:
+            parts = urlsplit(origin.strip())
+        except ValueError:
+            return False
+        return parts.scheme in ("http", "https") and self._is_own(parts.netloc)
+
+
+def _secret(scope: Scope) -> str | None:
+    write_key = header(scope, b"x-write-key")
+    if write_key is not None:
+        return write_key.decode("latin-1").strip()
+    scheme, _, credentials = (header(scope, b"authorization") or b"").strip().partition(b" ")
+    if scheme.lower() == b"bearer":
+        return credentials.decode("latin-1").strip()
+    if scheme.lower() == b"basic":
+        try:
+            return base64.b64decode(credentials.strip(), validate=True).partition(b":")[0].decode()
+        except (binascii.Error, UnicodeDecodeError):
+            return None
+    return None
