@@ -1,0 +1,49 @@
+"""A real collector in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import requests
+
+_RUN = (
+    "from gtm_dagster.collector.serve import serve; from gtm_dagster.settings import load_settings; "
+    "serve(load_settings(), '127.0.0.1', 0)"
+)
+
+
+class Server:
+    """`url` answers once this is made; `stop` sends a signal and returns the exit code."""
+
+    def __init__(self, state_dir: Path) -> None:
+        environment = {**os.environ, "GTM_STATE_DIR": str(state_dir)}
+        self.process = subprocess.Popen(
+            [sys.executable, "-W", "error", "-c", _RUN], env=environment, stderr=subprocess.PIPE, text=True
+        )
+        assert self.process.stderr is not None
+        line = self.process.stderr.readline()
+        found = re.search(r"http://\S+", line)
+        assert found, line + self.process.stderr.read()
+        self.url = found.group()
+        poll = threading.Event()
+        for _ in range(500):
+            try:
+                if requests.get(f"{self.url}/readyz", timeout=5).status_code == 200:
+                    return
+            except requests.ConnectionError:
+                poll.wait(0.01)
+        raise AssertionError("the collector never became ready")
+
+    def stop(self, number: signal.Signals) -> int:
+        self.process.send_signal(number)
+        code = self.process.wait(timeout=30)
+        assert self.process.stderr is not None
+        self.errors = self.process.stderr.read()
+        self.process.stderr.close()
+        return code
