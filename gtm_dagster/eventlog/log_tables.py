@@ -43,12 +43,10 @@ _IDS_BY_TIME = (
     "CREATE INDEX known_ids_day ON known_ids (day)",
 )
 
-# Sealed originals end before their frame does, so they lie beside it. `sealed_state`: frames with offsets behind
-# `inline_after` up to `inline_upto` may have some inside, as versions before this migration wrote them; the WAL may hold
-# bytes of ended ones while `endings` is not `truncated`.
+# Sealed originals lie in a table a day, which `sealed_originals` makes and drops. `inline_after`, `inline_upto`: frames with
+# offsets between may have some inside, as versions before this migration wrote them. The WAL may hold bytes of ended ones
+# while `endings` is not `truncated`.
 _SEALED_APART = (
-    "CREATE TABLE sealed_originals (seq INTEGER PRIMARY KEY, day TEXT NOT NULL, sealed BLOB NOT NULL)",
-    "CREATE INDEX sealed_originals_day ON sealed_originals (day)",
     """CREATE TABLE sealed_state (only INTEGER PRIMARY KEY CHECK (only = 1), inline_after INTEGER NOT NULL,
       inline_upto INTEGER NOT NULL, endings INTEGER NOT NULL, truncated INTEGER NOT NULL)""",
     "INSERT INTO sealed_state SELECT 1, 0, seq, 0, 0 FROM log",

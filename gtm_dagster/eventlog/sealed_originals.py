@@ -1,6 +1,8 @@
 """Sealed originals of refused events: they lie beside the frames, so that they end before those do.
 
-An ended one is in no file: what is deleted is overwritten, and the write-ahead log that had it is emptied.
+Each UTC day of receipt has a table of its own, `sealed_20260301`, that goes as a whole. Deleting rows among others is not
+enough, even with secure_delete: when SQLite moves the rows that stay, copies of them are left behind in the page, and those
+are still there when they end. What is deleted is overwritten, and the write-ahead log that had it is emptied.
 """
 
 from __future__ import annotations
@@ -26,13 +28,25 @@ _RETRY_SECONDS = 0.005
 
 def keep(con: sqlite3.Connection, first_seq: int, records: Sequence[Record]) -> None:
     """Store the originals of the records at `first_seq` and behind it."""
-    rows = [
-        (seq, day_of(record.received_us), record.sealed)
-        for seq, record in enumerate(records, first_seq)
-        if record.sealed is not None
-    ]
-    if rows:
-        con.executemany("INSERT INTO sealed_originals VALUES (?, ?, ?)", rows)
+    rows: dict[str, list[tuple[int, bytes]]] = {}
+    for seq, record in enumerate(records, first_seq):
+        if record.sealed is not None:
+            rows.setdefault(_table(day_of(record.received_us)), []).append((seq, record.sealed))
+    for table, those in rows.items():
+        con.execute(f"CREATE TABLE IF NOT EXISTS {table} (seq INTEGER PRIMARY KEY, sealed BLOB NOT NULL)")
+        con.executemany(f"INSERT INTO {table} VALUES (?, ?)", those)
+
+
+def _table(day: str) -> str:
+    return f"sealed_{day.replace('-', '')}"
+
+
+def _tables(con: sqlite3.Connection) -> list[str]:
+    """The tables of the days that have originals, in the order of their days."""
+    names = con.execute(
+        "SELECT name FROM sqlite_master WHERE type = 'table' AND name GLOB 'sealed_[0-9]*' ORDER BY name"
+    )
+    return [name for (name,) in names]
 
 
 def joined(con: sqlite3.Connection, table: pa.Table) -> pa.Table:
@@ -44,8 +58,9 @@ def joined(con: sqlite3.Connection, table: pa.Table) -> pa.Table:
         return table
     offsets = table["row_no"].to_numpy()
     bounds = (int(offsets[0]), int(offsets[-1]))
-    rows = con.execute("SELECT seq, sealed FROM sealed_originals WHERE seq BETWEEN ? AND ? ORDER BY seq", bounds)
-    found = rows.fetchall()
+    found: list[tuple[int, bytes]] = []
+    for name in _tables(con):
+        found += con.execute(f"SELECT seq, sealed FROM {name} WHERE seq BETWEEN ? AND ?", bounds).fetchall()
     if not found:
         return table
     column = table.column("sealed")
@@ -56,32 +71,48 @@ def joined(con: sqlite3.Connection, table: pa.Table) -> pa.Table:
 
 
 def end(slices: Slices, before: str) -> int:
-    """End the originals of days before `before` (ISO); returns how many left the table of originals."""
-    ended = slices.run(lambda con: _step(con, before))
+    """End the originals of days before `before` (ISO); returns how many left the table of their day."""
+    ended = sum(_end_table(slices, table) for table in _tables(slices.con) if table < _table(before))
     slices.run(lambda con: _inline_step(con, before))
     empty_the_wal(slices)
     return ended
 
 
-def end_with_frames(con: sqlite3.Connection, first: int, upto: int) -> None:
-    """End the originals of the frames from `first` up to `upto`, which the same transaction deletes."""
-    apart = con.execute("DELETE FROM sealed_originals WHERE seq <= ?", (upto,)).rowcount
-    if apart or con.execute("SELECT 1 FROM sealed_state WHERE inline_upto >= ?", (first,)).fetchone():
+def end_with_frames(slices: Slices) -> None:
+    """End the originals of days whose frames have all left the log."""
+    con = slices.con
+    (first,) = con.execute("SELECT coalesce((SELECT min(first_seq) FROM frames), seq + 1) FROM log").fetchone()
+    for table in _tables(con):
+        (last,) = con.execute(f"SELECT max(seq) FROM {table}").fetchone()
+        if last is None or last < first:
+            _end_table(slices, table)
+
+
+def frames_end(con: sqlite3.Connection, first: int) -> None:
+    """To be called in the transaction that deletes frames from offset `first` on: older ones have originals inside."""
+    if con.execute("SELECT 1 FROM sealed_state WHERE inline_upto >= ?", (first,)).fetchone():
         _has_ended(con)
+
+
+def _end_table(slices: Slices, table: str) -> int:
+    return slices.run(lambda con: _step(con, table))
 
 
 def _has_ended(con: sqlite3.Connection) -> None:
     con.execute("UPDATE sealed_state SET endings = endings + 1")
 
 
-def _step(con: sqlite3.Connection, before: str) -> tuple[int, bool]:
-    rows = con.execute(
-        "DELETE FROM sealed_originals WHERE seq IN (SELECT seq FROM sealed_originals WHERE day < ? ORDER BY day, seq LIMIT ?)",
-        (before, _ROWS),
-    ).rowcount
-    if rows:
-        _has_ended(con)
-    return rows, rows == _ROWS
+def _step(con: sqlite3.Connection, table: str) -> tuple[int, bool]:
+    """Delete the next originals of a day, and with the last ones its table."""
+    if table not in _tables(con):
+        return 0, False
+    seqs = con.execute(f"SELECT seq FROM {table} ORDER BY seq LIMIT ?", (_ROWS,)).fetchall()
+    if seqs:
+        con.execute(f"DELETE FROM {table} WHERE seq <= ?", seqs[-1])
+    if len(seqs) < _ROWS:
+        con.execute(f"DROP TABLE {table}")
+    _has_ended(con)
+    return len(seqs), len(seqs) == _ROWS
 
 
 def _inline_step(con: sqlite3.Connection, before: str) -> tuple[int, bool]:

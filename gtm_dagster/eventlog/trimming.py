@@ -13,7 +13,7 @@ from datetime import date, timedelta
 from pathlib import Path
 
 from gtm_dagster.eventlog import accepted_ids
-from gtm_dagster.eventlog.sealed_originals import empty_the_wal, end_with_frames
+from gtm_dagster.eventlog.sealed_originals import empty_the_wal, end_with_frames, frames_end
 from gtm_dagster.eventlog.slices import Slices, in_slices
 
 MAY_LAG = ("stream",)
@@ -30,6 +30,7 @@ def trim(path: Path, before: date, dedup_days: int, seconds: float) -> int:
     """As SqliteEventLog.trim, for at most about `seconds`."""
     with in_slices(path, seconds) as slices:
         deleted = _trim_frames(slices, path, before)
+        end_with_frames(slices)
         slices.con.execute("PRAGMA secure_delete = FAST")  # digests: no page is written only to overwrite them
         forget_before = before - timedelta(days=dedup_days)
         slices.run(lambda con: accepted_ids.forget(con, forget_before))
@@ -101,5 +102,5 @@ def _frames_step(con: sqlite3.Connection, end: int) -> tuple[int, bool]:
         records, size, upto = records + last - first + 1, size + length, last
     if found:
         con.execute("DELETE FROM frames WHERE first_seq <= ?", (upto,))
-        end_with_frames(con, found[0][0], upto)
+        frames_end(con, found[0][0])
     return records, bool(found)

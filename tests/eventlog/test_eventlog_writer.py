@@ -159,7 +159,7 @@ def test_closing_a_log_that_does_not_commit_ends_and_answers(tmp_path):
         futures = [log.submit([record(f"{n}-{m}") for m in range(5_000)]) for n in range(3)]
         log.close(0.2)
         for future in futures:
-            with pytest.raises(EventLogError, match="closed, and not committed within 0.2 s|database is locked"):
+            with pytest.raises(EventLogError, match=r"closed, and not committed within 0\.2 s|database is locked"):
                 future.result(10)
     with pytest.raises(EventLogError, match="closed"):
         log.submit([record("late")])
