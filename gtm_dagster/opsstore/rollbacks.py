@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 
 from gtm_dagster.opsstore import ops_tables
 from gtm_dagster.opsstore.connection import Store
@@ -27,6 +27,15 @@ class Rollbacks(Store):
         with self.reading() as con:
             rows = con.execute(select(_rollbacks).order_by(_rollbacks.c.intent_us, _rollbacks.c.episode)).mappings()
             return [RollbackRow(**row) for row in rows]
+
+    def last_rollback(self, guard: str) -> RollbackRow | None:
+        """The guard's newest episode, without its evidence; None before the first."""
+        columns = [column for column in _rollbacks.c if column.name != "bundle"]
+        newest = (func.coalesce(_rollbacks.c.intent_us, 0).desc(), func.coalesce(_rollbacks.c.decided_us, 0).desc())
+        statement = select(*columns).where(_rollbacks.c.guard == guard).order_by(*newest).limit(1)
+        with self.reading() as con:
+            row = con.execute(statement).mappings().first()
+        return RollbackRow(**row, bundle=None) if row else None
 
     def insert_rollback(self, **columns: Any) -> bool:
         """Write the episode unless it is there; False when somebody was first."""
