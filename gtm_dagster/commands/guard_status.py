@@ -51,8 +51,8 @@ def status(context: typer.Context, json: Json = False) -> int:
     here = invocation(context)
     settings = here.settings
     standings = [_with_problem(settings, standing) for standing in _standings(settings)]
-    lost, lately = _given_up(settings)
-    ok = all(standing.ok for standing in standings) and not settings.guard_errors and not lately
+    lost, lost_lately = _given_up(settings)
+    ok = all(standing.ok for standing in standings) and not settings.guard_errors and not lost_lately
     if json:
         guards = [_document(s) for s in standings]
         say_json({"ok": ok, "guards": guards, "errors": list(settings.guard_errors), "messages_given_up": lost})
@@ -91,8 +91,8 @@ def _with_problem(settings: Settings, standing: Standing) -> Standing:
 
 
 def _given_up(settings: Settings) -> tuple[list[str], bool]:
-    """A line a sink whose messages were given up, and whether any of them was due within the last day."""
-    from gtm_dagster.delivery import given_up, given_up_lines
+    """A line a sink whose messages were given up, and whether any of them was within the last day."""
+    from gtm_dagster.delivery import given_up, given_up_lines, lately
     from gtm_dagster.opsstore import OpsStore
     from gtm_dagster.rollout.control.evaluation import store_exists
 
@@ -100,8 +100,7 @@ def _given_up(settings: Settings) -> tuple[list[str], bool]:
         return [], False
     with OpsStore.of(settings) as store:
         lost = given_up(store)
-    day_ago_us = time.time_ns() // 1000 - 86_400_000_000
-    return given_up_lines(lost), any(note.next_us > day_ago_us for note in lost)
+    return given_up_lines(lost), lately(lost, time.time_ns() // 1000)
 
 
 def _never(guard: Guard) -> Standing:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import stat
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,7 +43,25 @@ def examine(here: Invocation) -> list[Finding]:
     free = shutil.disk_usage(settings.state_dir).free
     found.append(Finding("disk", free > LOW_DISK_BYTES, f"{free / 1e9:.1f} GB free"))
     found += [_keys(settings.keys_dir), _log(here), _landing(here), _lock(here), _tables(here)]
+    found += _messages(here)
     return found
+
+
+def _messages(here: Invocation) -> list[Finding]:
+    """Messages of guards that nobody sends any more."""
+    from gtm_dagster.delivery import given_up, given_up_lines, lately
+    from gtm_dagster.opsstore import OpsStore, OpsStoreError
+    from gtm_dagster.rollout.control.evaluation import store_exists
+
+    if not store_exists(here.settings):
+        return []
+    try:
+        with OpsStore.of(here.settings) as store:
+            lost = given_up(store)
+    except OpsStoreError as error:
+        return [Finding("ops store", False, str(error))]
+    fresh = lately(lost, time.time_ns() // 1000)
+    return [Finding("messages", not fresh, line) for line in given_up_lines(lost)]
 
 
 def _plan(here: Invocation) -> Finding:

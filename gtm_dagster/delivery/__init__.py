@@ -10,6 +10,7 @@ from gtm_dagster.delivery.outbox import (
     deliver_due,
     given_up,
     given_up_lines,
+    lately,
     not_delivered,
     undelivered_line,
 )
@@ -20,6 +21,7 @@ __all__ = [
     "deliver_due",
     "given_up",
     "given_up_lines",
+    "lately",
     "not_delivered",
     "undelivered_line",
 ]

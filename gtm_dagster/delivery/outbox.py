@@ -144,6 +144,11 @@ def given_up(store: OpsStore) -> list[NotificationRow]:
     return [note for note in store.undelivered() if note.status == "failed"]
 
 
+def lately(notes: Sequence[NotificationRow], now_us: int) -> bool:
+    """Whether one of them was sent for the last time within a day."""
+    return any(note.next_us > now_us - 86_400_000_000 for note in notes)
+
+
 def given_up_lines(notes: Sequence[NotificationRow]) -> list[str]:
     """A line a sink that lost messages; no line when none was given up."""
     by_sink: dict[str, list[NotificationRow]] = {}
