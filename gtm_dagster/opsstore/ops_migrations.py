@@ -5,9 +5,10 @@ A migration that has been released is never edited: a new store runs all of them
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, inspect, select, update
+from sqlalchemy import Connection, inspect, select, text, update
 
 from gtm_dagster.opsstore import ops_tables
 from gtm_dagster.opsstore.database import OpsStoreError
@@ -81,6 +82,17 @@ _FOLDED_COUNTS = (
 # A message is sent by one deliverer at a time; the lease of one that was killed ends.
 _OUTBOX_LEASE = ("""ALTER TABLE notifications ADD COLUMN lease_us BIGINT""",)
 
+# Readers of the ledger need the digest of the evidence, not the megabytes themselves.
+_ROLLBACK_DIGEST = """ALTER TABLE rollbacks ADD COLUMN bundle_sha256 TEXT"""
+
+
+def _rollback_digest(con: Connection) -> None:
+    con.exec_driver_sql(_ROLLBACK_DIGEST)
+    for (episode,) in con.exec_driver_sql("SELECT episode FROM rollbacks WHERE bundle IS NOT NULL").all():
+        bundle = con.execute(text("SELECT bundle FROM rollbacks WHERE episode = :e"), {"e": episode}).scalar_one()
+        values = {"d": hashlib.sha256(bundle.encode()).hexdigest(), "e": episode}
+        con.execute(text("UPDATE rollbacks SET bundle_sha256 = :d WHERE episode = :e"), values)
+
 
 def _step(name: str, statements: tuple[str, ...]) -> Migration[Connection]:
     def apply(con: Connection) -> None:
@@ -101,6 +113,7 @@ MIGRATIONS = (
     _step("0003_guard_progress", _GUARD_PROGRESS),
     _step("0004_folded_counts", _FOLDED_COUNTS),
     _step("0005_outbox_lease", _OUTBOX_LEASE),
+    Migration("0006_rollback_digest", _rollback_digest),
 )
 
 

@@ -205,6 +205,7 @@ rollbacks = Table(
     _text("reason", null=True),
     _text("run_id", null=True),
     _text("bundle", null=True),
+    _text("bundle_sha256", null=True),
 )
 
 notifications = Table(

@@ -97,7 +97,10 @@ class FlagRow(Struct, frozen=True):
 
 
 class RollbackRow(Struct, frozen=True):
-    """One episode: a flag that was turned off, or would have been (`dry_run`). `estimate` is the relative drop."""
+    """One episode: a flag that was turned off, or would have been (`dry_run`). `estimate` is the relative drop.
+
+    `bundle`: its evidence, megabytes of it; None where it was not asked for, which `bundle_sha256` tells from none.
+    """
 
     episode: str
     guard: str
@@ -123,6 +126,7 @@ class RollbackRow(Struct, frozen=True):
     reason: str | None
     run_id: str | None
     bundle: str | None
+    bundle_sha256: str | None = None
 
 
 class NotificationRow(Struct, frozen=True):
