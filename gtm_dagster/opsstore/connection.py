@@ -80,6 +80,7 @@ class Store:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A connection that sees one state of the store."""
+        self.check_file()  # a connection to a file that is gone would make an empty one
         with self._errors(), self._seeing.connect() as con:
             yield con
 
