@@ -12,7 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -192,18 +192,18 @@ def test_who_comes_late_does_not_mark_what_another_one_has_taken_meanwhile(tmp_p
 
 
 @contextmanager
-def dripping() -> Iterator[str]:
-    """A sink that takes the message and answers a byte at a time, without an end."""
+def answering(head: bytes, piece: bytes, pause: float) -> Iterator[str]:
+    """A sink that takes the message and answers a piece at a time, without an end."""
     listener = socket.create_server(("127.0.0.1", 0))
     stop = threading.Event()
 
     def serve() -> None:
         connection, _ = listener.accept()
         with connection:
-            connection.sendall(b"HTTP/1.1 200 OK\r\nX-")
-            while not stop.wait(0.05):
+            connection.sendall(head)
+            while not stop.wait(pause):
                 try:
-                    connection.sendall(b"x")
+                    connection.sendall(piece)
                 except OSError:
                     return
 
@@ -215,6 +215,19 @@ def dripping() -> Iterator[str]:
         stop.set()
         thread.join()
         listener.close()
+
+
+def dripping() -> AbstractContextManager[str]:
+    return answering(b"HTTP/1.1 200 OK\r\nX-", b"x", 0.05)
+
+
+def test_an_endless_answer_is_cut_off_and_its_status_counts(tmp_path):
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n"
+    with OpsStore(f"sqlite:///{tmp_path / 'ops.db'}") as store, answering(head, b"x" * 65_536, 0.0) as url:
+        put(store, settings := settings_for(tmp_path, notify=(Notify(url=url),)))
+        began = time.monotonic()
+        assert [each.error for each in deliver_due(store, settings, 1, {})] == [None]
+        assert time.monotonic() - began < 4
 
 
 def test_a_sink_that_never_ends_its_answer_holds_up_nobody_else(tmp_path):
