@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -35,21 +36,26 @@ class Standing:
     flag_enabled: bool | None
     history_ok: bool
     last_rollback: dict[str, Any] | None
+    left_out: int = 0
+    problem: str | None = None
 
     @property
     def ok(self) -> bool:
         """Whether no person has to look after it."""
-        return self.state not in _TROUBLE and self.history_ok
+        return self.state not in _TROUBLE and self.history_ok and self.problem is None
 
 
 def status(context: typer.Context, json: Json = False) -> int:
-    """Every guard: state, evidence, watermark, last rollback. Exit 1: one is blind, failed or wrongly declared."""
+    """Every guard: state, evidence, watermark, last rollback. Exit 1: one is blind, failed, wrongly declared, or not armed
+    while its flag is on, or a message was given up within a day."""
     here = invocation(context)
     settings = here.settings
-    standings = _standings(settings)
-    ok = all(standing.ok for standing in standings) and not settings.guard_errors
+    standings = [_with_problem(settings, standing) for standing in _standings(settings)]
+    lost, lost_lately = _given_up(settings)
+    ok = all(standing.ok for standing in standings) and not settings.guard_errors and not lost_lately
     if json:
-        say_json({"ok": ok, "guards": [_document(s) for s in standings], "errors": list(settings.guard_errors)})
+        guards = [_document(s) for s in standings]
+        say_json({"ok": ok, "guards": guards, "errors": list(settings.guard_errors), "messages_given_up": lost})
         return 0 if ok else 1
     if not standings:
         say("no guard is declared; add [[guards]] to gtm.toml")
@@ -58,7 +64,7 @@ def status(context: typer.Context, json: Json = False) -> int:
         for standing in standings:
             for line in _lines(standing):
                 say(line)
-    for error in settings.guard_errors:
+    for error in (*settings.guard_errors, *lost):
         note(f"PROBLEM {error}")
     return 0 if ok else 1
 
@@ -75,6 +81,26 @@ def _standings(settings: Settings) -> list[Standing]:
         drilled = store.guard(DRILL_GUARD.key) is not None
         guards = [g for g in settings.watched if g in settings.guards or drilled]
         return [_standing(store, settings, guard, now_us) for guard in guards]
+
+
+def _with_problem(settings: Settings, standing: Standing) -> Standing:
+    """With what a person has to look at, when nobody watches a flag that is on."""
+    from gtm_dagster.rollout.control.unguarded import unguarded
+
+    return replace(standing, problem=unguarded(settings, standing.guard, standing.state, os.environ))
+
+
+def _given_up(settings: Settings) -> tuple[list[str], bool]:
+    """A line a sink whose messages were given up, and whether any of them was within the last day."""
+    from gtm_dagster.delivery import given_up, given_up_lines, lately
+    from gtm_dagster.opsstore import OpsStore
+    from gtm_dagster.rollout.control.evaluation import store_exists
+
+    if not store_exists(settings):
+        return [], False
+    with OpsStore.of(settings) as store:
+        lost = given_up(store)
+    return given_up_lines(lost), lately(lost, time.time_ns() // 1000)
 
 
 def _never(guard: Guard) -> Standing:
@@ -108,15 +134,15 @@ def _standing(store: OpsStore, settings: Settings, guard: Guard, now_us: int) ->
         flag_enabled=flag.enabled if flag else None,
         history_ok=store.check_chain(guard.key),
         last_rollback=_last_rollback(store, guard),
+        left_out=store.left_out(guard.key, row.epoch),
     )
 
 
 def _last_rollback(store: OpsStore, guard: Guard) -> dict[str, Any] | None:
     """The newest episode of a guard, and whether its messages were delivered."""
-    rows = [row for row in store.rollbacks() if row.guard == guard.key]
-    if not rows:
+    row = store.last_rollback(guard.key)
+    if row is None:
         return None
-    row = max(rows, key=lambda each: (each.intent_us or 0, each.decided_us or 0))
     notifications = [
         {"sink": n.sink, "status": "delivered" if n.status == "delivered" else "not delivered", "attempts": n.attempts,
          "last_error": n.last_error, "delivered_at": utc_time(n.delivered_us)}
@@ -142,7 +168,8 @@ def _document(standing: Standing) -> dict[str, Any]:
         **{name: getattr(verdict, name) if verdict else None for name in names},
         "watermark_at": utc_time(standing.watermark_us), "watermark_lag_seconds": standing.lag_seconds,
         "missing_producers": list(standing.missing), "flag_enabled": standing.flag_enabled, "history_ok": standing.history_ok,
-        "last_rollback": standing.last_rollback,
+        "last_rollback": standing.last_rollback, "problem": standing.problem,
+        "client_key_records_left_out": standing.left_out, "write_keys": list(guard.write_keys),
     }  # fmt: skip
 
 
@@ -174,6 +201,10 @@ def _lines(standing: Standing) -> list[str]:
     lines = [f"{standing.guard.flag}: {standing.state}{since}", f"  {standing.reason}"]
     if standing.missing and standing.missing[0] not in standing.reason:
         lines.append(f"  no heartbeat from {', '.join(standing.missing)}")
+    if standing.left_out:
+        lines.append(f"  {standing.left_out:,} records of client keys left out; write_keys names those it believes")
+    if standing.problem:
+        lines.append(f"  PROBLEM {standing.problem}")
     if not standing.history_ok:
         lines.append("  PROBLEM its history was changed: the chain of digests does not hold")
     if standing.last_rollback is not None:

@@ -42,6 +42,7 @@ def examine(here: Invocation) -> list[Finding]:
     free = shutil.disk_usage(settings.state_dir).free
     found.append(Finding("disk", free > LOW_DISK_BYTES, f"{free / 1e9:.1f} GB free"))
     found += [_keys(settings.keys_dir), _log(here), _landing(here), _lock(here), _tables(here)]
+    found += _messages(here)
     return found
 
 
@@ -148,3 +149,22 @@ def _verdict(name: str, result: VerifyResult, equal: str, way_out: str) -> Findi
         return Finding(name, True, f"{len(result.differences)} tables {equal}")
     differing = ", ".join(f"{table} ({n} rows)" for table, n in result.differences.items() if n)
     return Finding(name, False, f"differs in {differing}; first: {result.first}; {way_out}")
+
+
+def _messages(here: Invocation) -> list[Finding]:
+    """Messages of guards that nobody sends any more."""
+    from time import time_ns
+
+    from gtm_dagster.delivery import given_up, given_up_lines, lately
+    from gtm_dagster.opsstore import OpsStore, OpsStoreError
+    from gtm_dagster.rollout.control.evaluation import store_exists
+
+    if not store_exists(here.settings):
+        return []
+    try:
+        with OpsStore.of(here.settings) as store:
+            lost = given_up(store)
+    except OpsStoreError as error:
+        return [Finding("ops store", False, str(error))]
+    fresh = lately(lost, time_ns() // 1000)
+    return [Finding("messages", not fresh, line) for line in given_up_lines(lost)]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gtm_dagster.commands.command import Command
-from gtm_dagster.commands.output import Json, invocation, note, say, say_json
+from gtm_dagster.commands.output import Json, Problem, invocation, note, say, say_json
 
 if TYPE_CHECKING:
     from gtm_dagster.opsstore import OpsStore
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 WATCH_SECONDS = 10.0
 OUTBOX_SECONDS = 5.0
+PRUNE_US = 3_600_000_000
 
 
 def stream(
@@ -33,7 +34,7 @@ def stream(
 ) -> int:
     """Count exposures and conversions of the guarded flags from the event log until Ctrl-C. Exit 1: a guard is behind."""
     from gtm_dagster.eventlog import open_log
-    from gtm_dagster.opsstore import OpsStore
+    from gtm_dagster.opsstore import OpsStore, OpsStoreReplacedError
     from gtm_dagster.stream import GuardReducer, SideTasks, StreamLock, Watcher, Worker
 
     settings = invocation(context).settings
@@ -53,7 +54,10 @@ def stream(
             note(f"stream: {len(settings.watched)} guards, from offset {worker.offset} of {settings.log_path}")
             works = {"flags": (WATCH_SECONDS, watcher.look), "outbox": (OUTBOX_SECONDS, _deliver(store, settings))}
             with _asked_to_stop() as stop, SideTasks(works):
-                worker.run(stop)
+                try:
+                    worker.run(stop)
+                except OpsStoreReplacedError as error:
+                    raise Problem(str(error)) from None
         return _tell(worker, settings, as_json)
 
 
@@ -69,10 +73,20 @@ def _asked_to_stop() -> Iterator[threading.Event]:
 
 
 def _deliver(store: OpsStore, settings: Settings) -> Callable[[], object]:
-    """The side task that sends the notifications that are due."""
-    from gtm_dagster.delivery import deliver_due
+    """The side task that sends the messages that are due, and deletes old ones."""
+    from gtm_dagster.delivery import Deliverer
 
-    return lambda: deliver_due(store, settings, time.time_ns() // 1000)
+    deliverer, pruned_us = Deliverer(store, settings), 0
+
+    def deliver() -> None:
+        nonlocal pruned_us
+        now_us = time.time_ns() // 1000
+        deliverer.round(now_us)
+        if now_us - pruned_us >= PRUNE_US:
+            store.prune_notifications(now_us)
+            pruned_us = now_us
+
+    return deliver
 
 
 def _watch(settings: Settings) -> Callable[[Guard], FlagState]:

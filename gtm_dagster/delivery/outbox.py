@@ -1,10 +1,17 @@
-"""The outbox emptied: what is due is sent, and what a sink refuses is due again later, so that no message is lost."""
+"""The outbox emptied: what is due is sent, and what a sink refuses is due again later, until it is given up.
+
+A message is leased by one deliverer before it is sent, so two that work at once send it once. One that is killed between
+the POST and its mark leaves the lease: when it ends, the message is sent again under the same id.
+"""
 
 from __future__ import annotations
 
+import logging
 import os
+import threading
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gtm_dagster.delivery.sinks import sink
@@ -15,6 +22,11 @@ if TYPE_CHECKING:
 
 FIRST_WAIT_US = 5_000_000
 LONGEST_WAIT_US = 600_000_000
+MOST_ATTEMPTS = 150
+"""About a day."""
+LEASE_US = 60_000_000
+ROUND_SECONDS = 20.0
+_log = logging.getLogger("gtm_dagster.delivery")
 
 
 @dataclass(frozen=True)
@@ -26,22 +38,79 @@ class Delivery:
     error: str | None
 
 
+@dataclass
+class _Round:
+    """What the threads of a round came to."""
+
+    ended: list[Delivery] = field(default_factory=list)
+    faults: list[Exception] = field(default_factory=list)
+
+
+class Deliverer:
+    """Sends what is due, a thread a sink: one that hangs holds up nobody else, and no later round waits for it."""
+
+    def __init__(self, store: OpsStore, settings: Settings, environ: Mapping[str, str] | None = None) -> None:
+        self._store = store
+        self._settings = settings
+        self._environ = os.environ if environ is None else environ
+        self._sending: dict[str, threading.Thread] = {}
+
+    def round(self, now_us: int, only: str | None = None, seconds: float = ROUND_SECONDS) -> list[Delivery]:
+        """Send what is due (`only` an episode's), for at most so many seconds; returns the attempts that ended.
+
+        What a sink refuses is due again after 5, 10, 20 ... at most 600 s, and given up after MOST_ATTEMPTS. Raises
+        OpsStoreError; what was leased then is due again when its lease ends.
+        """
+        until = time.monotonic() + seconds
+        by_sink: dict[str, list[NotificationRow]] = {}
+        for note in self._store.due(now_us):
+            if only is None or note.episode == only:
+                by_sink.setdefault(note.sink, []).append(note)
+        work, started = _Round(), []
+        for name, notes in by_sink.items():
+            before = self._sending.get(name)
+            if before is not None and before.is_alive():
+                continue
+            thread = threading.Thread(
+                target=self._send_all, args=(notes, now_us, until, work), name=f"gtm-{name}", daemon=True
+            )
+            self._sending[name] = thread
+            started.append(thread)
+            thread.start()
+        for thread in started:
+            thread.join(max(until - time.monotonic(), 0.0))
+        if work.faults:
+            raise work.faults[0]
+        return sorted(work.ended, key=lambda each: (each.sink, each.id))
+
+    def _send_all(self, notes: Sequence[NotificationRow], now_us: int, until: float, work: _Round) -> None:
+        """The messages of one sink, one after the other; what the round has no time for stays due."""
+        try:
+            for note in notes:
+                if time.monotonic() >= until:
+                    return
+                leased = self._store.lease(note.id, now_us, now_us + LEASE_US)
+                if leased is not None:
+                    work.ended.append(self._attempt(leased, now_us))
+        except Exception as error:  # noqa: BLE001 - raised by the round, in its own thread
+            work.faults.append(error)
+
+    def _attempt(self, note: NotificationRow, now_us: int) -> Delivery:
+        error = _send(note, self._settings, self._environ)
+        if error is None:
+            self._store.delivered(note.id, now_us, note.attempts)
+        elif note.attempts < MOST_ATTEMPTS:
+            self._store.failed(note.id, error, now_us + wait_us(note.attempts - 1), note.attempts)
+        elif self._store.failed(note.id, error, None, note.attempts):
+            _log.error("message %s to %s is given up after %d attempts: %s", note.id, note.sink, note.attempts, error)
+        return Delivery(note.id, note.sink, error)
+
+
 def deliver_due(
     store: OpsStore, settings: Settings, now_us: int, environ: Mapping[str, str] | None = None, only: str | None = None
 ) -> list[Delivery]:
-    """Send what is due (`only` an episode's); what a sink refuses is due again after 5, 10, 20 ... at most 600 s."""
-    environ = os.environ if environ is None else environ
-    deliveries = []
-    for note in store.due(now_us):
-        if only is not None and note.episode != only:
-            continue
-        error = _send(note, settings, environ)
-        if error is None:
-            store.delivered(note.id, now_us)
-        else:
-            store.failed(note.id, error, now_us + wait_us(note.attempts))
-        deliveries.append(Delivery(note.id, note.sink, error))
-    return deliveries
+    """One round of a Deliverer of its own."""
+    return Deliverer(store, settings, environ).round(now_us, only)
 
 
 def wait_us(attempts: int) -> int:
@@ -59,7 +128,7 @@ def _send(note: NotificationRow, settings: Settings, environ: Mapping[str, str])
 
 def not_delivered(store: OpsStore) -> list[NotificationRow]:
     """Messages that were tried and have not arrived."""
-    return [note for note in store.notifications() if note.status != "delivered" and note.attempts]
+    return store.undelivered()
 
 
 def undelivered_line(notes: Sequence[NotificationRow]) -> str:
@@ -68,3 +137,25 @@ def undelivered_line(notes: Sequence[NotificationRow]) -> str:
         return ""
     last = notes[-1]
     return f"not delivered: {len(notes)} message(s), {last.sink} {last.last_error} after {last.attempts} attempt(s)"
+
+
+def given_up(store: OpsStore) -> list[NotificationRow]:
+    """Messages that nobody sends any more, oldest first; they are listed for 90 days."""
+    return [note for note in store.undelivered() if note.status == "failed"]
+
+
+def lately(notes: Sequence[NotificationRow], now_us: int) -> bool:
+    """Whether one of them was sent for the last time within a day."""
+    return any(note.next_us > now_us - 86_400_000_000 for note in notes)
+
+
+def given_up_lines(notes: Sequence[NotificationRow]) -> list[str]:
+    """A line a sink that lost messages; no line when none was given up."""
+    by_sink: dict[str, list[NotificationRow]] = {}
+    for note in notes:
+        by_sink.setdefault(note.sink, []).append(note)
+    return [
+        f"{name}: {len(lost)} message(s) given up, the last after {lost[-1].attempts} attempts ({lost[-1].last_error}): "
+        f"{lost[-1].id}"
+        for name, lost in sorted(by_sink.items())
+    ]

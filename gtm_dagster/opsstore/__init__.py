@@ -5,9 +5,10 @@ Here belongs what must be exact, small and transactional, and the migrations of 
 warehouse), and what a state or a count means (rollout).
 """
 
-from gtm_dagster.opsstore.database import OpsStoreError
+from gtm_dagster.opsstore.database import OpsStoreError, OpsStoreReplacedError
 from gtm_dagster.opsstore.rows import (
     FlagRow,
+    FoldedRow,
     GuardProgress,
     GuardRow,
     HistoryRow,
@@ -20,12 +21,14 @@ from gtm_dagster.opsstore.store import OpsStore
 
 __all__ = [
     "FlagRow",
+    "FoldedRow",
     "GuardProgress",
     "GuardRow",
     "HistoryRow",
     "NotificationRow",
     "OpsStore",
     "OpsStoreError",
+    "OpsStoreReplacedError",
     "ProducerRow",
     "RollbackRow",
     "UnitRow",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -11,7 +12,14 @@ from sqlalchemy import Connection, Table, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DatabaseError, OperationalError
 
-from gtm_dagster.opsstore.database import OpsStoreError, open_engine
+from gtm_dagster.opsstore.database import (
+    FileIdentity,
+    OpsStoreError,
+    OpsStoreReplacedError,
+    file_of,
+    identity_of,
+    open_engine,
+)
 from gtm_dagster.opsstore.ops_migrations import MIGRATIONS, applied, bring_up
 from gtm_dagster.storage.migrations import NewerFormatError, pending
 
@@ -30,6 +38,10 @@ class Store:
         self.address = self._engine.url.render_as_string(hide_password=True)
         self._insert = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
         self._writing = self._engine.execution_options(writes=True)
+        postgres = self._engine.dialect.name == "postgresql"  # there each statement would see a state of its own
+        self._file: Path | None = None
+        self._identity: FileIdentity | None = None
+        self._seeing = self._engine.execution_options(isolation_level="REPEATABLE READ") if postgres else self._engine
         try:
             self._prepare()
         except NewerFormatError as error:
@@ -38,6 +50,23 @@ class Store:
         except BaseException:
             self._engine.dispose()
             raise
+        self._file = file_of(self._engine)
+        self._identity = None if self._file is None else identity_of(self._file)
+
+    def check_file(self) -> None:
+        """Raises OpsStoreReplacedError when the store's file was deleted or replaced since it was opened.
+
+        What would be written then would go into a file that nobody reads any more.
+        """
+        if self._file is None:
+            return
+        now = identity_of(self._file)
+        if now != self._identity:
+            what = "was deleted" if now is None else "was replaced by another file"
+            raise OpsStoreReplacedError(
+                f"{self._file}: the ops store {what} while it was open; stop what uses it, put the file back from a backup "
+                "(or arm the guards again: a new one knows none of them), and start again"
+            )
 
     def _prepare(self) -> None:
         with self.reading() as con:
@@ -51,12 +80,14 @@ class Store:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A connection that sees one state of the store."""
-        with self._errors(), self._engine.connect() as con:
+        self.check_file()  # a connection to a file that is gone would make an empty one
+        with self._errors(), self._seeing.connect() as con:
             yield con
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """A connection whose writes become durable together, at the end; none of them when an exception leaves it."""
+        self.check_file()
         with self._errors(), self._writing.begin() as con:
             yield con
 

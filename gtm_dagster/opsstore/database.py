@@ -18,6 +18,28 @@ class OpsStoreError(Exception):
     """The ops store cannot be opened, read or written; the message names its address and the database's reason."""
 
 
+class OpsStoreReplacedError(OpsStoreError):
+    """The file of the ops store is no longer the one that was opened: it was deleted, or another one lies in its place."""
+
+
+FileIdentity = tuple[int, int]
+"""(device, inode)."""
+
+
+def file_of(engine: Engine) -> Path | None:
+    """The file of an SQLite store, None for another database."""
+    return Path(engine.url.database or "") if engine.dialect.name == "sqlite" else None
+
+
+def identity_of(path: Path) -> FileIdentity | None:
+    """Which file lies at the path; None when there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def open_engine(url: str) -> Engine:
     """An engine for the address; nothing is connected yet. A connection with the option `writes` begins as a writer.
 

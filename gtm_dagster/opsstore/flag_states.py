@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from sqlalchemy import Connection, delete, func, select
 
 from gtm_dagster.opsstore import ops_tables
 from gtm_dagster.opsstore.connection import Store
@@ -37,6 +37,13 @@ class FlagStates(Store):
             ).scalar()
             if last != share:
                 self._put(con, _shares, guard=key, since_us=at_us, share=share)
+
+    def prune_shares(self, con: Connection, key: str, since_us: int) -> None:
+        """Delete planned shares that another one had followed by `since_us`."""
+        mine = (_shares.c.guard == key, _shares.c.since_us <= since_us)
+        last = con.execute(select(func.max(_shares.c.since_us)).where(*mine)).scalar()
+        if last is not None:
+            con.execute(delete(_shares).where(*mine, _shares.c.since_us < last))
 
     def shares(self, key: str) -> list[tuple[int, float]]:
         """(since_us, planned treated share), oldest first."""

@@ -5,9 +5,10 @@ A migration that has been released is never edited: a new store runs all of them
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, inspect, select, update
+from sqlalchemy import Connection, inspect, select, text, update
 
 from gtm_dagster.opsstore import ops_tables
 from gtm_dagster.opsstore.database import OpsStoreError
@@ -63,6 +64,35 @@ _GUARD_PROGRESS = (
     """DELETE FROM stream_offsets WHERE substr(consumer, 1, 6) = 'epoch:' OR substr(consumer, 1, 5) = 'rule:'""",
 )
 
+# Counts and units get an end: old cells are folded into one row a step of the plan and arm, units into their fingerprint.
+# The worker folds what there is, slice by slice.
+_FOLDED_COUNTS = (
+    """CREATE TABLE guard_folded (guard TEXT NOT NULL, epoch BIGINT NOT NULL, from_slot BIGINT NOT NULL, arm TEXT NOT NULL,
+      first_slot BIGINT NOT NULL, last_slot BIGINT NOT NULL, exposed BIGINT NOT NULL, converted BIGINT NOT NULL,
+      age_slots BIGINT NOT NULL, PRIMARY KEY (guard, epoch, from_slot, arm)) {without_rowid}""",
+    """CREATE TABLE guard_units_ended (guard TEXT NOT NULL, epoch BIGINT NOT NULL, before_us BIGINT NOT NULL,
+      PRIMARY KEY (guard, epoch))""",
+    """CREATE TABLE guard_units_known (guard TEXT NOT NULL, epoch BIGINT NOT NULL, day BIGINT NOT NULL, unit BIGINT NOT NULL,
+      PRIMARY KEY (guard, epoch, day, unit)) {without_rowid}""",
+    """CREATE TABLE guard_left_out (guard TEXT NOT NULL, epoch BIGINT NOT NULL, records BIGINT NOT NULL,
+      PRIMARY KEY (guard, epoch))""",
+    """CREATE INDEX guard_units_age ON guard_units (guard, exposed_us)""",
+)
+
+# A message is sent by one deliverer at a time; the lease of one that was killed ends.
+_OUTBOX_LEASE = ("""ALTER TABLE notifications ADD COLUMN lease_us BIGINT""",)
+
+# Readers of the ledger need the digest of the evidence, not the megabytes themselves.
+_ROLLBACK_DIGEST = """ALTER TABLE rollbacks ADD COLUMN bundle_sha256 TEXT"""
+
+
+def _rollback_digest(con: Connection) -> None:
+    con.exec_driver_sql(_ROLLBACK_DIGEST)
+    for (episode,) in con.exec_driver_sql("SELECT episode FROM rollbacks WHERE bundle IS NOT NULL").all():
+        bundle = con.execute(text("SELECT bundle FROM rollbacks WHERE episode = :e"), {"e": episode}).scalar_one()
+        values = {"d": hashlib.sha256(bundle.encode()).hexdigest(), "e": episode}
+        con.execute(text("UPDATE rollbacks SET bundle_sha256 = :d WHERE episode = :e"), values)
+
 
 def _step(name: str, statements: tuple[str, ...]) -> Migration[Connection]:
     def apply(con: Connection) -> None:
@@ -81,6 +111,9 @@ MIGRATIONS = (
     _step("0001_initial", _INITIAL),
     _step("0002_log_of_positions", _LOG_OF_POSITIONS),
     _step("0003_guard_progress", _GUARD_PROGRESS),
+    _step("0004_folded_counts", _FOLDED_COUNTS),
+    _step("0005_outbox_lease", _OUTBOX_LEASE),
+    Migration("0006_rollback_digest", _rollback_digest),
 )
 
 

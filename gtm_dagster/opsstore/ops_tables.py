@@ -76,6 +76,25 @@ guard_units = Table(
     _text("arm"),
     _int("exposed_us"),
     _int("converted_us", null=True),
+    Index("guard_units_age", "guard", "exposed_us"),
+    sqlite_with_rowid=False,
+)
+
+guard_units_ended = Table(
+    "guard_units_ended",
+    metadata,
+    _text("guard", key=True),
+    _int("epoch", key=True),
+    _int("before_us"),
+)
+
+guard_units_known = Table(
+    "guard_units_known",
+    metadata,
+    _text("guard", key=True),
+    _int("epoch", key=True),
+    _int("day", key=True),
+    _int("unit", key=True),
     sqlite_with_rowid=False,
 )
 
@@ -99,6 +118,29 @@ guard_counts = Table(
     _int("age", key=True),
     _int("n"),
     sqlite_with_rowid=False,
+)
+
+guard_folded = Table(
+    "guard_folded",
+    metadata,
+    _text("guard", key=True),
+    _int("epoch", key=True),
+    _int("from_slot", key=True),
+    _text("arm", key=True),
+    _int("first_slot"),
+    _int("last_slot"),
+    _int("exposed"),
+    _int("converted"),
+    _int("age_slots"),
+    sqlite_with_rowid=False,
+)
+
+guard_left_out = Table(
+    "guard_left_out",
+    metadata,
+    _text("guard", key=True),
+    _int("epoch", key=True),
+    _int("records"),
 )
 
 guard_flags = Table(
@@ -163,6 +205,7 @@ rollbacks = Table(
     _text("reason", null=True),
     _text("run_id", null=True),
     _text("bundle", null=True),
+    _text("bundle_sha256", null=True),
 )
 
 notifications = Table(
@@ -178,5 +221,6 @@ notifications = Table(
     _text("last_error", null=True),
     _int("created_us"),
     _int("delivered_us", null=True),
+    _int("lease_us", null=True),
     Index("notifications_due", "status", "next_us"),
 )

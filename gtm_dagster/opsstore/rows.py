@@ -62,6 +62,22 @@ class UnitRow(Struct, frozen=True):
     converted_us: int | None
 
 
+class FoldedRow(Struct, frozen=True):
+    """Totals of an arm's cohorts in the slots from `first_slot` to `last_slot`, both included.
+
+    All lie in the step of the plan (of treated shares) that begins at `from_slot`. `age_slots`: the ages of all
+    conversions added up, in slots.
+    """
+
+    from_slot: int
+    arm: str
+    first_slot: int
+    last_slot: int
+    exposed: int
+    converted: int
+    age_slots: int
+
+
 class GuardProgress(Struct, frozen=True):
     """What a guard's counts follow: the epochs up to `epoch`, and `rule`, which changes with the conversion window."""
 
@@ -81,7 +97,10 @@ class FlagRow(Struct, frozen=True):
 
 
 class RollbackRow(Struct, frozen=True):
-    """One episode: a flag that was turned off, or would have been (`dry_run`). `estimate` is the relative drop."""
+    """One episode: a flag that was turned off, or would have been (`dry_run`). `estimate` is the relative drop.
+
+    `bundle`: its evidence, megabytes of it; None where it was not asked for, which `bundle_sha256` tells from none.
+    """
 
     episode: str
     guard: str
@@ -107,10 +126,14 @@ class RollbackRow(Struct, frozen=True):
     reason: str | None
     run_id: str | None
     bundle: str | None
+    bundle_sha256: str | None = None
 
 
 class NotificationRow(Struct, frozen=True):
-    """A message to one sink; `status` is pending, delivered or failed (given up)."""
+    """A message to one sink; `status` is pending, delivered or failed (given up).
+
+    `lease_us`: until then it is somebody's who sends it; None when nobody has it.
+    """
 
     id: str
     episode: str
@@ -122,3 +145,4 @@ class NotificationRow(Struct, frozen=True):
     last_error: str | None
     created_us: int
     delivered_us: int | None
+    lease_us: int | None = None

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Self
 
 from gtm_dagster.opsstore.flag_states import FlagStates
+from gtm_dagster.opsstore.folded_counts import FoldedCounts
 from gtm_dagster.opsstore.guards import Guards
 from gtm_dagster.opsstore.notifications import Notifications
 from gtm_dagster.opsstore.rollbacks import Rollbacks
 from gtm_dagster.opsstore.stream_positions import StreamPositions
-from gtm_dagster.opsstore.unit_counts import UnitCounts
 from gtm_dagster.settings import Settings
 
 
-class OpsStore(Guards, FlagStates, UnitCounts, StreamPositions, Rollbacks, Notifications):
+class OpsStore(Guards, FlagStates, FoldedCounts, StreamPositions, Rollbacks, Notifications):
     """`OpsStore("sqlite:////var/lib/gtm/ops.db")` or `OpsStore("postgresql+psycopg://...")`; also a context manager.
 
     Opening makes the tables when there are none and migrates those of an older version. Every method raises OpsStoreError

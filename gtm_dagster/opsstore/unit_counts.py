@@ -22,6 +22,12 @@ _units, _conversions, _counts, _progress = (
     ops_tables.guard_counts,
     ops_tables.guard_progress,
 )
+_FURTHER = (
+    ops_tables.guard_folded,
+    ops_tables.guard_units_ended,
+    ops_tables.guard_units_known,
+    ops_tables.guard_left_out,
+)
 _unit_columns = (_units.c.unit, _units.c.epoch, _units.c.arm, _units.c.exposed_us, _units.c.converted_us)
 
 Cell = tuple[int, int, str, int]
@@ -32,7 +38,10 @@ class UnitCounts(Store):
     """Counts for readers; units, conversions and cells for the worker."""
 
     def counts(self, key: str, epoch: int, since_slot: int | None = None) -> list[tuple[int, str, int, int]]:
-        """(slot, arm, age, n) of one epoch, sorted; age -1 is exposures, else slots from exposure to conversion."""
+        """(slot, arm, age, n) of one epoch, sorted; age -1 is exposures, else slots from exposure to conversion.
+
+        Without what is folded (see FoldedCounts).
+        """
         statement = select(_counts.c.slot, _counts.c.arm, _counts.c.age, _counts.c.n).where(
             _counts.c.guard == key, _counts.c.epoch == epoch
         )
@@ -43,13 +52,22 @@ class UnitCounts(Store):
             return [(slot, arm, age, n) for slot, arm, age, n in rows]
 
     def last_exposure_us(self, key: str, epoch: int) -> int | None:
-        """When the last unit of an epoch was first exposed to the treated arm, None before the first."""
+        """When the last unit that is not pruned was first exposed to the treated arm, None without one."""
         statement = select(func.max(_units.c.exposed_us)).where(
             _units.c.guard == key, _units.c.epoch == epoch, _units.c.arm == "treatment"
         )
         with self.reading() as con:
             last_us = con.execute(statement).scalar()
         return None if last_us is None else int(last_us)
+
+    def last_exposure_slot(self, key: str, epoch: int) -> int | None:
+        """The slot of the last exposures to the treated arm that are not folded, None without one."""
+        statement = select(func.max(_counts.c.slot)).where(
+            _counts.c.guard == key, _counts.c.epoch == epoch, _counts.c.arm == "treatment", _counts.c.age < 0
+        )
+        with self.reading() as con:
+            last_slot = con.execute(statement).scalar()
+        return None if last_slot is None else int(last_slot)
 
     def guard_progress(self) -> dict[str, GuardProgress]:
         """Of every guard that was ever counted, by key."""
@@ -145,7 +163,7 @@ class UnitCounts(Store):
 
     def forget_counts(self, con: Connection, guard: str) -> None:
         """Delete all that was counted for a guard."""
-        for table in (_units, _conversions, _counts):
+        for table in (_units, _conversions, _counts, *_FURTHER):
             con.execute(delete(table).where(table.c.guard == guard))
 
 

@@ -135,7 +135,8 @@ class Guard(Struct, frozen=True, forbid_unknown_fields=True):
     """A flag whose flow is watched: it is turned off when the treated arm loses more than `threshold` of conversion.
 
     `threshold`: relative drop, share of 1. `budget_hours`: mean time between false rollbacks, shared by all guards of
-    the flag. `treated_share`: the planned share of the treated arm where the provider does not report it.
+    the flag. `treated_share`: the planned share of the treated arm where the provider does not report it. `write_keys`:
+    names of client keys whose events count too; those of server keys always do.
     """
 
     flag: Name
@@ -148,6 +149,7 @@ class Guard(Struct, frozen=True, forbid_unknown_fields=True):
     dry_run: bool = False
     budget_hours: Annotated[float, Meta(ge=24, le=1_000_000)] = 8760.0
     treated_share: Annotated[float, Meta(gt=0, lt=1)] | None = None
+    write_keys: tuple[Name, ...] = ()
 
     @property
     def key(self) -> str:

@@ -1,14 +1,15 @@
 """Counting for one guard: exposures and conversions in, units and cells corrected. Their order does not matter.
 
 A unit counts once an epoch, in the arm of its first exposure (a tie: control); its outcome is its first conversion
-within the window. What arrives late moves the unit's cells; what arrives again changes nothing.
+within the window. What arrives late moves the unit's cells; what arrives again changes nothing. A unit that has stayed
+away for longer than a cohort is evaluated is forgotten, and counts as a new one when it comes back.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import pairwise
 
 from sqlalchemy import Connection
@@ -55,14 +56,19 @@ def cells(unit: UnitRow, window_us: int) -> list[Cell]:
 def count(store: OpsStore, con: Connection, guard: Guard, epochs: Epochs, events: GuardEvents) -> int:
     """Count the events into units and cells of the guard; returns the units that changed."""
     key, window = guard.key, window_us(guard)
+    ended = store.units_ended(con, key)
     first: dict[tuple[str, int], tuple[int, str]] = {}
     for unit, at_us, arm, declared in events.exposures:
         epoch = epoch_of(epochs, at_us)
-        if epoch is not None and declared in (None, epoch):
+        if epoch is None or declared not in (None, epoch):
+            continue
+        if at_us >= ended.get(epoch, at_us):  # an earlier one was counted before its unit was pruned
             first[unit, epoch] = min(first.get((unit, epoch), (at_us, arm)), (at_us, arm))
     converted = {each for each in events.conversions if epoch_of(epochs, each[1]) is not None}
     names = {unit for unit, _ in first} | {unit for unit, _ in converted}
     stored = {(row.unit, row.epoch): row for row in store.units(con, key, names)}
+    if ended:
+        _leave_pruned(store, con, key, first, stored)
     store.add_conversions(con, key, sorted(converted))
     converters = {unit for unit, _ in converted}
     touched = set(first) | {(unit, epoch) for unit, epoch in stored if unit in converters}
@@ -84,7 +90,26 @@ def count(store: OpsStore, con: Connection, guard: Guard, epochs: Epochs, events
                 before.append(old)
     store.put_units(con, key, after)
     store.add_cells(con, key, _difference(before, after, window))
+    for epoch, records in sorted(Counter(epoch_of(epochs, at_us) or 0 for at_us in events.left_out).items()):
+        if epoch:
+            store.add_left_out(con, key, epoch, records)
     return len(after)
+
+
+def _leave_pruned(
+    store: OpsStore,
+    con: Connection,
+    key: str,
+    first: dict[tuple[str, int], tuple[int, str]],
+    stored: Collection[tuple[str, int]],
+) -> None:
+    """Take out of `first` the units that are counted and pruned already; they were seen once more."""
+    fresh = [each for each in first if each not in stored]
+    seen_us = max((first[each][0] for each in fresh), default=0)
+    known = store.known_units(con, key, fresh, seen_us)
+    store.know_units(con, key, sorted(known), seen_us)
+    for each in known:
+        del first[each]
 
 
 def end_epochs(store: OpsStore, con: Connection, guard: Guard, epochs: Epochs) -> None:

@@ -7,23 +7,28 @@ from collections.abc import Sequence
 import msgspec
 
 from gtm_dagster.gate.exposures import EXPOSED, randomised_exposure
+from gtm_dagster.rollout.guard.believed import believes
 from gtm_dagster.settings import DRILL_FLAG, Guard
 from gtm_dagster.stream.reducer import Rows
 
 LATE_US = 86_400_000_000
 """An event that arrives later than this after it happened (24 h) is not counted, neither exposure nor conversion."""
-COLUMNS = ("event_name", "event_us", "received_us", "user_id", "anonymous_id", "properties")
+COLUMNS = (
+    "event_name", "event_us", "received_us", "user_id", "anonymous_id", "properties", "write_key", "key_role",
+)  # fmt: skip
 """Of the rows that `events_by_guard` takes."""
 
 
 class GuardEvents(msgspec.Struct, frozen=True):
     """`exposures` are (unit, event_us, arm, epoch), `conversions` (unit, event_us); in any order, with repetitions.
 
-    The epoch is given for a drill's alone: drills follow each other within minutes, and their times overlap.
+    The epoch is given for a drill's alone: drills follow each other within minutes, and their times overlap. `left_out`:
+    times of such events whose write key the guard does not believe.
     """
 
     exposures: list[tuple[str, int, str, int | None]]
     conversions: list[tuple[str, int]]
+    left_out: list[int] = msgspec.field(default_factory=list)
 
 
 def counted_us(event_us: int, received_us: int) -> int | None:
@@ -37,12 +42,12 @@ def events_by_guard(rows: Rows, guards: Sequence[Guard]) -> dict[str, GuardEvent
     An exposure's unit is its user id, else its anonymous id; a conversion is one of both ids.
     """
     found = {guard.key: GuardEvents([], []) for guard in guards}
-    by_flag: dict[str, list[GuardEvents]] = {}
-    by_event: dict[str, list[GuardEvents]] = {}
+    by_flag: dict[str, list[tuple[Guard, GuardEvents]]] = {}
+    by_event: dict[str, list[tuple[Guard, GuardEvents]]] = {}
     for guard in guards:
-        by_flag.setdefault(guard.flag, []).append(found[guard.key])
-        by_event.setdefault(guard.conversion, []).append(found[guard.key])
-    for name, event_us, received_us, user, anonymous, properties in rows:
+        by_flag.setdefault(guard.flag, []).append((guard, found[guard.key]))
+        by_event.setdefault(guard.conversion, []).append((guard, found[guard.key]))
+    for name, event_us, received_us, user, anonymous, properties, write_key, key_role in rows:
         at_us = counted_us(event_us, received_us)
         if at_us is None:
             continue
@@ -51,8 +56,14 @@ def events_by_guard(rows: Rows, guards: Sequence[Guard]) -> dict[str, GuardEvent
             unit = user or anonymous
             if exposure is not None and unit:
                 epoch = exposure.epoch if exposure.flag == DRILL_FLAG else None
-                for events in by_flag.get(exposure.flag, ()):
-                    events.exposures.append((unit, at_us, exposure.variant, epoch))
-        for events in by_event.get(name, ()):
-            events.conversions.extend((unit, at_us) for unit in (user, anonymous) if unit)
+                for guard, events in by_flag.get(exposure.flag, ()):
+                    if believes(guard.write_keys, write_key, key_role):
+                        events.exposures.append((unit, at_us, exposure.variant, epoch))
+                    else:
+                        events.left_out.append(at_us)
+        for guard, events in by_event.get(name, ()):
+            if believes(guard.write_keys, write_key, key_role):
+                events.conversions.extend((unit, at_us) for unit in (user, anonymous) if unit)
+            else:
+                events.left_out.append(at_us)
     return found

@@ -19,11 +19,10 @@ from gtm_dagster.opsstore import GuardProgress, OpsStore
 from gtm_dagster.rollout.guard.counts import SLOT_US
 from gtm_dagster.settings import Guard
 from gtm_dagster.stream.guard_counts import Epochs, count, end_epochs, window_us
-from gtm_dagster.stream.guard_events import COLUMNS, LATE_US, GuardEvents, events_by_guard
+from gtm_dagster.stream.guard_events import COLUMNS, GuardEvents, events_by_guard
+from gtm_dagster.stream.guard_pruning import GuardPruning
 from gtm_dagster.stream.reducer import Batch, Rows, Start, Wanted
 
-_PRUNE_US = 600_000_000
-_HOUR_US = 3_600_000_000
 _log = logging.getLogger("gtm_dagster.stream")
 
 
@@ -37,14 +36,14 @@ class GuardReducer:
         self._guards = {guard.key: guard for guard in guards}
         self._epochs: dict[str, Epochs] = {}
         self._progress: dict[str, GuardProgress] = {}
-        self._pruned_us: dict[str, int] = {}
+        self._pruning = GuardPruning(store)
 
     def load(self) -> None:
         """Make the rows of guards that have none, and take up what each was counted by."""
         for guard in self._guards.values():
             self._store.ensure(guard.key, guard.flag, guard.conversion, guard.environment)
         self._progress = self._store.guard_progress()
-        self._epochs, self._pruned_us = {}, {}
+        self._epochs, self._pruning = {}, GuardPruning(self._store)
 
     def starts(self) -> list[Start]:
         """Guards that were armed since the last call. One of a new epoch, or another window, begins again."""
@@ -94,12 +93,10 @@ class GuardReducer:
         return events_by_guard(rows, [self._guards[key] for key in parts])
 
     def apply(self, con: Connection, part: str, rows: Any, batch: Batch) -> int:
-        """Count; returns the units whose counts changed. Conversions that no exposure can precede any more are deleted."""
-        changed = count(self._store, con, self._guards[part], self._epochs[part], rows)
-        if batch.received_us - self._pruned_us.get(part, 0) > _PRUNE_US:
-            # An exposure before the conversion has arrived by LATE_US after it; an hour more than is needed.
-            self._store.prune_conversions(con, part, batch.received_us - LATE_US - _HOUR_US)
-            self._pruned_us[part] = batch.received_us
+        """Count; returns the units whose counts changed. What the counts do not need any more is pruned."""
+        guard, epochs = self._guards[part], self._epochs[part]
+        changed = count(self._store, con, guard, epochs, rows)
+        self._pruning.after_batch(con, guard, epochs, batch.received_us, self._guards)
         return changed
 
     def caught_up(self, con: Connection, part: str) -> None:

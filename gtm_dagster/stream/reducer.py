@@ -26,7 +26,10 @@ Rows = list[tuple[Any, ...]]
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """Accepted events of these names, with these landing columns; `drills`: those of a guard's drill as well."""
+    """Accepted events of these names, with these landing columns; `drills`: those of a guard's drill as well.
+
+    A column that the log does not have is None in every row.
+    """
 
     events: frozenset[str]
     columns: tuple[str, ...]
@@ -40,8 +43,12 @@ class Wanted(msgspec.Struct, frozen=True):
             drill = pc.and_(pc.equal(table["verdict"], "suppressed"), pc.equal(table["reason_codes"], DRILL_REASON))
             admitted = pc.or_kleene(admitted, drill)
         wanted = pc.and_(named, pc.and_(admitted, pc.is_valid(table["event_us"])))
-        selected = table.select(self.columns).filter(wanted)
-        return list(zip(*(selected[name].to_pylist() for name in self.columns), strict=True))
+        have = set(table.column_names)
+        selected = table.select([name for name in self.columns if name in have]).filter(wanted)
+        absent = [None] * selected.num_rows
+        return list(
+            zip(*(selected[name].to_pylist() if name in have else absent for name in self.columns), strict=True)
+        )
 
 
 class Start(msgspec.Struct, frozen=True):

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from sqlalchemy import Connection
 
 from gtm_dagster.eventlog import EventLog, EventLogError, LogChangedError, Position
-from gtm_dagster.opsstore import OpsStore, OpsStoreError, ProducerRow
+from gtm_dagster.opsstore import OpsStore, OpsStoreError, OpsStoreReplacedError, ProducerRow
 from gtm_dagster.stream.cursor import MAX_PAUSE, Cursor, Pause, is_of_one, shares_of
 from gtm_dagster.stream.log_tail import CONSUMER, LogEnd, LogTail
 from gtm_dagster.stream.reducer import Batch, Reducer
@@ -42,7 +42,7 @@ class Worker:
         self._tail = LogTail(log, batch)
         self._store = store
         self._reducers = reducers
-        self._committed_at = time.monotonic()
+        self._committed_at = self._checked_at = time.monotonic()
         self._load()
 
     def _load(self) -> None:
@@ -68,14 +68,20 @@ class Worker:
         return sorted([*parts, *(name for name, pause in self._pauses.items() if pause.seconds)])
 
     def run(self, stop: threading.Event) -> None:
-        """Follow the log until `stop` is set. A store or log that fails is tried again, from what is stored."""
+        """Follow the log until `stop` is set. A store or log that fails is tried again, from what is stored.
+
+        Raises OpsStoreReplacedError: what is counted from then on would be lost, so whoever started the worker has to look.
+        """
         pause = 0.0
         while not stop.is_set():
             try:
+                self._check_store()
                 if pause:
                     self._load()
                 busy = self.step()
                 pause = 0.0
+            except OpsStoreReplacedError:
+                raise
             except (OpsStoreError, EventLogError) as error:
                 pause = min(MAX_PAUSE / 2, 2 * pause or 1.0)
                 _log.error("%s; trying again in %g s", error, pause)
@@ -105,6 +111,11 @@ class Worker:
         if time.monotonic() - self._committed_at >= COMMIT_SECONDS:
             self._commit()
         return caught or moved
+
+    def _check_store(self) -> None:
+        if time.monotonic() - self._checked_at >= LOOK_SECONDS:
+            self._checked_at = time.monotonic()
+            self._store.check_file()
 
     def _commit(self) -> None:
         self._committed_at = time.monotonic()

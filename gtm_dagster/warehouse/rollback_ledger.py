@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,19 +23,18 @@ def copy_rollbacks(con: duckdb.DuckDBPyConnection, settings: Settings, table: st
     if address.startswith("sqlite:///") and not Path(address.removeprefix("sqlite:///")).exists():
         return 0
     with OpsStore.of(settings) as store:
-        rows = [_values(row) for row in store.rollbacks()]
+        rows = [_values(row) for row in store.rollbacks(evidence=False)]
     if rows:
         con.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' * len(TABLE.columns))})", rows)
     return len(rows)
 
 
 def _values(row: RollbackRow) -> list[object]:
-    digest = hashlib.sha256(row.bundle.encode()).hexdigest() if row.bundle else None
     return [
         row.flag, row.episode, _at(row.decided_us), _at(row.effective_us), row.estimate, row.log_e, row.verified,
         row.outcome, row.guard, row.environment, row.provider, row.epoch, row.attempt, _at(row.intent_us),
         _at(row.acked_us), _at(row.last_exposure_us), row.low, row.high, row.log_budget, row.dry_run, row.actor,
-        row.reason, row.run_id, digest,
+        row.reason, row.run_id, row.bundle_sha256,
     ]  # fmt: skip
 
 

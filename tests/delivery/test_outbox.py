@@ -26,11 +26,12 @@ class SinkServer:
     """An HTTP sink on loopback that answers `status` and keeps what it was sent."""
 
     def __enter__(self) -> SinkServer:
-        self.status, self.bodies = 500, []
+        self.status, self.bodies, self.headers = 500, [], []
         server = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
+                server.headers.append(dict(self.headers))
                 server.bodies.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
                 self.send_response(server.status)
                 self.send_header("Location", server.url)
@@ -86,6 +87,9 @@ def test_scenario_32_the_outbox_retries_until_the_sink_takes_it(tmp_path, store,
         assert deliver_due(store, settings, now + 10**12, environ) == []
         assert undelivered_line(not_delivered(store)) == ""
     text = server.bodies[-1]["text"]
+    assert EPISODE in json.dumps(server.bodies[-1]) and server.headers[-1]["webhook-id"] in json.dumps(
+        server.bodies[-1]
+    )
     assert "checkout-v2 in production was rolled back" in text and "lost 9" in text and "95 %" in text
     assert set(server.bodies[-1]) == (
         {"text"} if kind == "slack" else {"id", "episode", "event", "guard", "text", "figures"}

@@ -65,6 +65,9 @@ def test_the_store_is_migrated_with_all_that_is_in_it(state):
             DRILL: GuardProgress(1, 754909916),
             SIGNUP: GuardProgress(1, 4003531794),
         }
+        assert {row.episode: row.bundle_sha256 for row in store.rollbacks(evidence=False)} == {
+            row["episode"]: row["bundle_sha256"] for row in EXPECTED["rollbacks"]
+        }
         before = counts(store, CHECKOUT)
         assert (len(before), sum(row[-1] for row in before)) == (132, 170), "the rest waits in the log"
         assert (drill_units(store), store.counts(SIGNUP, 1)) == ((329, 805), [])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from pathlib import Path
 
+import msgspec
 import pytest
 from sqlalchemy import update
 
@@ -147,6 +149,10 @@ def test_an_episode_is_written_once(store):
         "{}",
     )
     assert store.rollbacks() == [row]
+    bare = msgspec.structs.replace(row, bundle=None)
+    assert store.rollbacks(evidence=False) == [store.last_rollback(KEY)] == [bare]
+    assert bare.bundle_sha256 == hashlib.sha256(b"{}").hexdigest()
+    assert store.last_rollback("another") is None
     with pytest.raises(KeyError):
         store.update_rollback("e2", verified=True)
 

@@ -82,13 +82,13 @@ def _in(part: str, name: str, value: Any) -> Callable[[dict[str, Any]], None]:
 UNREADABLE: list[tuple[str, Callable[[dict[str, Any]], None], str]] = [
     (
         "a newer format names the version that wrote it",
-        lambda document: document.update(format=2, product_version="0.4.0"),
-        "format 2 is newer than 1, the newest this version reads; install gtm-dagster 0.4.0, which wrote it",
+        lambda document: document.update(format=FORMAT + 1, product_version="0.4.0"),
+        f"format {FORMAT + 1} is newer than {FORMAT}, the newest this version reads; install gtm-dagster 0.4.0, which wrote it",
     ),
     (
         "a newer format of an unknown version",
-        lambda document: document.update(format=2, product_version="unknown"),
-        "format 2 is newer than 1, the newest this version reads; install a newer gtm-dagster",
+        lambda document: document.update(format=FORMAT + 1, product_version="unknown"),
+        f"format {FORMAT + 1} is newer than {FORMAT}, the newest this version reads; install a newer gtm-dagster",
     ),
     ("no format", lambda document: document.pop("format"), "it names no format"),
     ("a format that is no number", lambda document: document.update(format="1"), "it names no format"),

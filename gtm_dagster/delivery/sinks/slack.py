@@ -1,4 +1,4 @@
-"""An incoming webhook of Slack: the text alone, which is all it takes."""
+"""An incoming webhook of Slack: the text alone, which is all it takes, with the message's id at its end."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from gtm_dagster.delivery.posting import post_json
+from gtm_dagster.delivery.posting import message_id, post_json
 
 if TYPE_CHECKING:
     from gtm_dagster.opsstore import NotificationRow
@@ -19,8 +19,9 @@ class Slack:
     kind = "slack"
 
     def send(self, note: NotificationRow, declared: Notify, environ: Mapping[str, str]) -> str | None:
-        """POST the message's text."""
-        return post_json(declared, environ, {"text": json.loads(note.payload)["text"]})
+        """POST the message's text and id."""
+        text = json.loads(note.payload)["text"]
+        return post_json(note, declared, environ, {"text": f"{text}\n(message {message_id(note)})"})
 
 
 SINK = Slack()

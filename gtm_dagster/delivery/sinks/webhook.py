@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from gtm_dagster.delivery.posting import post_json
+from gtm_dagster.delivery.posting import message_id, post_json
 
 if TYPE_CHECKING:
     from gtm_dagster.opsstore import NotificationRow
@@ -20,7 +20,8 @@ class Webhook:
 
     def send(self, note: NotificationRow, declared: Notify, environ: Mapping[str, str]) -> str | None:
         """POST id, episode and the message's own fields."""
-        return post_json(declared, environ, {"id": note.id, "episode": note.episode, **json.loads(note.payload)})
+        body = {"id": message_id(note), "episode": note.episode, **json.loads(note.payload)}
+        return post_json(note, declared, environ, body)
 
 
 SINK = Webhook()

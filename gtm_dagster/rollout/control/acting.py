@@ -17,6 +17,7 @@ from gtm_dagster.rollout.control.evaluation import evaluate
 from gtm_dagster.rollout.control.evidence import digest, from_json
 from gtm_dagster.rollout.control.guard_context import GUARD_ACTOR, ActionFailed, GuardContext, StepResult
 from gtm_dagster.rollout.control.messages import loss_text
+from gtm_dagster.rollout.guard.counts import SLOT_US
 from gtm_dagster.rollout.guard.decide import (
     ARMED,
     DISARMED,
@@ -171,7 +172,7 @@ def verify(context: GuardContext, episode: str, run_id: str = "") -> StepResult:
             return StepResult(True, record.outcome or "rolled_back", "was verified before", episode)
         if row.state != VERIFYING:
             return StepResult(False, row.state.lower(), row.reason, episode)
-        stages = {"last_exposure_us": context.store.last_exposure_us(context.guard.key, record.epoch)}
+        stages = {"last_exposure_us": _last_exposure_us(context, record.epoch)}
         if record.dry_run:
             outcome, reason = "would_roll_back", "dry run: the flag stays as it is"
         else:
@@ -185,6 +186,15 @@ def verify(context: GuardContext, episode: str, run_id: str = "") -> StepResult:
             return StepResult(False, "withdrawn", "another run was first", episode)
         announce(context, episode, outcome, reason)
         return StepResult(True, outcome, reason, episode)
+
+
+def _last_exposure_us(context: GuardContext, epoch: int) -> int | None:
+    """When the last unit was first exposed to the treated arm; to the slot when that was a day ago or longer."""
+    at_us = context.store.last_exposure_us(context.guard.key, epoch)
+    if at_us is not None:
+        return at_us
+    slot = context.store.last_exposure_slot(context.guard.key, epoch)
+    return None if slot is None else slot * SLOT_US
 
 
 def _proven(context: GuardContext, row: GuardRow, record: RollbackRow, units: Sequence[str]) -> int:

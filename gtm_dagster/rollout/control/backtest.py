@@ -18,6 +18,7 @@ class Backtest:
     """The verdict on a past. `estimate`: relative drop when it was decided, else at the end; times microseconds UTC.
 
     `conversions`: conversion events seen; `linked`: those of exposed units, of which `*_converted` came in time.
+    `left_out`: exposures and conversions of client keys that the guard does not name.
     """
 
     would_roll_back: bool
@@ -33,6 +34,7 @@ class Backtest:
     last_us: int
     conversions: int
     linked: int
+    left_out: int
     reason: str
     trace: Trace
 
@@ -65,6 +67,7 @@ def backtest(past: PastCounts, rule: Rule, progress: Progress | None = None) -> 
         last_us=past.last_us,
         conversions=past.conversions,
         linked=past.linked,
+        left_out=past.left_out,
         reason=_reason(trace, rule, decided, peak, exposed.tolist()),
         trace=trace,
     )

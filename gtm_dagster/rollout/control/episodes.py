@@ -95,7 +95,7 @@ def _evidence(context: GuardContext, start: EpisodeStart, before: FlagState | No
     return to_json(
         Evidence(
             context.guard, start.rule, start.counts, start.verdict, start.episode, start.epoch, start.decided_us,
-            before, start.actor, start.reason,
+            before, start.actor, start.reason, context.store.left_out(context.guard.key, start.epoch),
         )
     )  # fmt: skip
 

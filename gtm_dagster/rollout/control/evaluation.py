@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gtm_dagster.rollout.guard.counts import SLOT_US, Counts
+import numpy as np
+
+from gtm_dagster.gate.exposures import ARMS
+from gtm_dagster.rollout.guard.cells import HORIZON_SLOTS
+from gtm_dagster.rollout.guard.counts import SLOT_US, Counts, Folded, plan_slots
 from gtm_dagster.rollout.guard.decide import ARMED, Decision, Signals, decide
 from gtm_dagster.rollout.guard.rule import Rule
 from gtm_dagster.rollout.guard.verdict import Verdict, detect
@@ -35,10 +40,20 @@ def rule_of(store: OpsStore, settings: Settings, guard: Guard) -> Rule:
 
 
 def counts_of(store: OpsStore, key: str, epoch: int, watermark_us: int) -> Counts:
-    """Counts of an epoch as they stood at a watermark: later slots and conversions are left out."""
+    """Counts of an epoch as they stood at a watermark: later slots and conversions are left out.
+
+    Cohorts that are older than the detector's horizon come folded, so this costs the same however old the epoch is.
+    """
     now = watermark_us // SLOT_US
-    rows = [row for row in store.counts(key, epoch) if row[0] + max(row[2], 0) < now]
-    return Counts.from_rows(rows, watermark_us)
+    plan = plan_slots(store.shares(key))
+    rows, totals = store.evaluated(key, epoch, now - HORIZON_SLOTS, now, plan)
+    folded = [
+        Folded(each.first_slot, each.last_slot, ARMS.index(each.arm), each.exposed, each.converted, each.age_slots)
+        for each in totals
+    ]
+    table = np.fromiter(chain.from_iterable(rows), np.int64, 4 * len(rows)).reshape(-1, 4)
+    known = table[:, 0] + np.maximum(table[:, 2], 0) < now
+    return Counts.from_table(table[known], watermark_us, folded)
 
 
 def evaluate(

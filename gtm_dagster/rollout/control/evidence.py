@@ -21,12 +21,15 @@ from gtm_dagster.rollout.guard.verdict import Verdict, detect
 from gtm_dagster.rollout.providers import FlagState
 from gtm_dagster.settings import Guard
 
-FORMAT = 1
-"""The format that `to_json` writes, and the newest that `from_json` reads."""
+FORMAT = 2
+"""The format that `to_json` writes, and the newest that `from_json` reads.
+
+Format 2 has `counts.folded`, `guard.write_keys` and `left_out`, each only where there is something to say.
+"""
 _KEYS = frozenset(
     {
         "format", "product_version", "guard", "rule", "counts", "verdict", "provider_before", "episode", "epoch",
-        "decided_us", "actor", "reason",
+        "decided_us", "actor", "reason", "left_out",
     }
 )  # fmt: skip
 
@@ -39,7 +42,10 @@ class EvidenceError(ValueError):
 
 @dataclass(frozen=True)
 class Evidence:
-    """Guard, rule (planned shares included), counts and verdict of one episode, and the flag before the action."""
+    """Guard, rule (planned shares included), counts and verdict of one episode, and the flag before the action.
+
+    `left_out`: exposures and conversions of client keys that the guard does not name, so they are not in the counts.
+    """
 
     guard: Guard
     rule: Rule
@@ -51,6 +57,7 @@ class Evidence:
     before: FlagState | None
     actor: str = "conversion_guard"
     reason: str = ""
+    left_out: int = 0
 
     @property
     def by_evidence(self) -> bool:
@@ -71,7 +78,7 @@ def to_json(evidence: Evidence) -> str:
     document = {
         "format": FORMAT,
         "product_version": product_version(),
-        "guard": msgspec.to_builtins(evidence.guard),
+        "guard": _guard(evidence.guard),
         "rule": asdict(evidence.rule),
         "counts": evidence.counts.to_json(),
         "verdict": asdict(evidence.verdict),
@@ -81,8 +88,15 @@ def to_json(evidence: Evidence) -> str:
         "decided_us": evidence.decided_us,
         "actor": evidence.actor,
         "reason": evidence.reason,
-    }
+    } | ({"left_out": evidence.left_out} if evidence.left_out else {})
     return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def _guard(guard: Guard) -> dict[str, Any]:
+    document: dict[str, Any] = msgspec.to_builtins(guard)
+    if not guard.write_keys:
+        del document["write_keys"]
+    return document
 
 
 def from_json(text: str) -> Evidence:
@@ -94,16 +108,17 @@ def from_json(text: str) -> Evidence:
     try:
         before = document["provider_before"]
         return Evidence(
-            guard=_part(Guard, document["guard"], "guard"),
-            rule=_part(Rule, document["rule"], "rule"),
+            guard=_part(Guard, document, "guard"),
+            rule=_part(Rule, document, "rule"),
             counts=Counts.from_json(document["counts"]),
-            verdict=_part(Verdict, document["verdict"], "verdict"),
+            verdict=_part(Verdict, document, "verdict"),
             episode=document["episode"],
             epoch=document["epoch"],
             decided_us=document["decided_us"],
-            before=None if before is None else _part(FlagState, before, "provider_before"),
+            before=None if before is None else _part(FlagState, document, "provider_before"),
             actor=document["actor"],
             reason=document["reason"],
+            left_out=document.get("left_out", 0),
         )
     except EvidenceError:
         raise
@@ -124,25 +139,27 @@ def _document(text: str) -> dict[str, Any]:
         writer = document.get("product_version")
         install = f"gtm-dagster {writer}, which wrote it" if writer not in (None, "unknown") else "a newer gtm-dagster"
         raise EvidenceError(f"format {number} is newer than {FORMAT}, the newest this version reads; install {install}")
-    _refuse_unknown(document, _KEYS, "")
+    _refuse_unknown(document, _KEYS, "", number)
     return document
 
 
-def _part(kind: type[Part], document: Any, name: str) -> Part:
+def _part(kind: type[Part], document: dict[str, Any], name: str) -> Part:
     """A part of the document as the dataclass or Struct it was written from."""
-    if not isinstance(document, dict):
-        raise EvidenceError(f"{name}: {document!r} is not an object")
+    part = document[name]
+    if not isinstance(part, dict):
+        raise EvidenceError(f"{name}: {part!r} is not an object")
     if not issubclass(kind, msgspec.Struct):
-        _refuse_unknown(document, {field.name for field in fields(kind)}, f"{name}.")  # type: ignore[arg-type]
+        known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
+        _refuse_unknown(part, known, f"{name}.", document["format"])
     try:
-        return msgspec.convert(document, kind)
+        return msgspec.convert(part, kind)
     except msgspec.ValidationError as error:
         raise EvidenceError(f"{name}: {error}") from error
 
 
-def _refuse_unknown(document: dict[str, Any], known: frozenset[str] | set[str], prefix: str) -> None:
-    for name in sorted(document.keys() - known):
-        raise EvidenceError(f"{prefix}{name}: there is no such field in format {document.get('format', FORMAT)}")
+def _refuse_unknown(part: dict[str, Any], known: frozenset[str] | set[str], prefix: str, number: int) -> None:
+    for name in sorted(part.keys() - known):
+        raise EvidenceError(f"{prefix}{name}: there is no such field in format {number}")
 
 
 def digest(text: str) -> str:

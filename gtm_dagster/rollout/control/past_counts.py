@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gtm_dagster.gate.exposures import ARMS, EXPOSED, randomised_exposure
+from gtm_dagster.rollout.guard.believed import believes
 from gtm_dagster.rollout.guard.counts import Counts, count_units
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 LONGEST_DAYS = 400
 _COLUMNS = ["write_key", "event_id", "event_name", "event_us", "received_us", "user_id", "anonymous_id", "properties"]
+_ROLE = "key_role"
 _CHUNK_ROWS = 200_000
 
 Progress = Callable[[int, int], None]
@@ -32,6 +34,7 @@ class PastCounts:
     """The counts of a flag's past, and the times of the first and last event they were taken from.
 
     `conversions`: conversion events between the bounds, whoever they belong to; `linked`: those of exposed units.
+    `left_out`: exposures and conversions of client keys that the guard does not name.
     """
 
     counts: Counts
@@ -39,6 +42,7 @@ class PastCounts:
     last_us: int
     conversions: int
     linked: int
+    left_out: int = 0
 
 
 def read_past_counts(
@@ -49,8 +53,11 @@ def read_past_counts(
     since_us: int | None = None,
     until_us: int | None = None,
     progress: Progress | None = None,
+    write_keys: Collection[str] = (),
 ) -> PastCounts:
     """Count a flag's past as if its guard had been armed at `since_us` (half-open to `until_us`).
+
+    Events of client keys count when `write_keys` names their key, as for a live guard.
 
     Raises BacktestError when the flag has no counted exposure there, or when they lie too far apart.
     """
@@ -60,7 +67,7 @@ def read_past_counts(
     parts = []
     for table in _tables(settings, progress):
         names = pc.is_in(table.column("event_name"), value_set=pa.array([EXPOSED, conversion]))
-        events = table.filter(pc.and_(names, pc.equal(table.column("verdict"), "accepted"))).select(_COLUMNS)
+        events = table.filter(pc.and_(names, pc.equal(table.column("verdict"), "accepted"))).drop_columns(["verdict"])
         for bound, beyond in ((since_us, pc.greater_equal), (until_us, pc.less)):
             if bound is not None:
                 events = events.filter(beyond(events.column("event_us"), bound))
@@ -69,11 +76,16 @@ def read_past_counts(
     if not parts:
         raise BacktestError(_nothing(flag, conversion, since_us, until_us))
     events = _once(pa.concat_tables(parts))
-    exposed = events.filter(pc.equal(events.column("event_name"), EXPOSED))
+    believed = _believed(events, write_keys)
+    names = events.column("event_name")
+    exposed = events.filter(pc.and_(believed, pc.equal(names, EXPOSED)))
+    converted = events.filter(pc.and_(believed, pc.equal(names, conversion)))
+    others = events.filter(pc.invert(believed))
+    left_out = sum(1 for _ in _exposures(others.filter(pc.equal(others.column("event_name"), EXPOSED)), flag))
+    left_out += pc.sum(pc.equal(others.column("event_name"), conversion)).as_py() or 0
     exposures = list(_exposures(exposed, flag))
     if not exposures:
-        raise BacktestError(_nothing(flag, conversion, since_us, until_us))
-    converted = events.filter(pc.equal(events.column("event_name"), conversion))
+        raise BacktestError(_nothing(flag, conversion, since_us, until_us, left_out))
     units = pa.array(sorted({unit for unit, _, _ in exposures}), pa.string())
     conversions = [each for name in ("user_id", "anonymous_id") for each in _of_units(converted, name, units)]
     linked = pc.or_kleene(*(pc.is_in(converted.column(name), value_set=units) for name in ("user_id", "anonymous_id")))
@@ -85,7 +97,7 @@ def read_past_counts(
             f"{flag}: its events lie {days:,.0f} days apart, at most {LONGEST_DAYS} are evaluated at once; give --since and --until"
         )
     counts = count_units(exposures, conversions, round(window_minutes * 60_000_000), last_us)
-    return PastCounts(counts, first_us, last_us, converted.num_rows, pc.sum(linked).as_py() or 0)
+    return PastCounts(counts, first_us, last_us, converted.num_rows, pc.sum(linked).as_py() or 0, left_out)
 
 
 def _tables(settings: Settings, progress: Progress | None) -> Iterator[pa.Table]:
@@ -94,12 +106,12 @@ def _tables(settings: Settings, progress: Progress | None) -> Iterator[pa.Table]
     import pyarrow.parquet as pq
 
     from gtm_dagster.eventlog import open_log
-    from gtm_dagster.warehouse.landing import Landing, complete
+    from gtm_dagster.warehouse.landing import ARROW_SCHEMA, Landing, complete
     from gtm_dagster.warehouse.landing.from_log import waiting_offsets
 
     landing = Landing(settings.landing_dir)
     after = waiting_offsets(settings).landed if settings.log_path.exists() else 0
-    columns = [*_COLUMNS, "verdict"]
+    columns = [*_COLUMNS, "verdict", *({_ROLE} & set(ARROW_SCHEMA.names))]
     files = landing.files()
     rows, done = sum(file.rows for file in files), 0
     for file in files:
@@ -132,6 +144,16 @@ def _once(events: pa.Table) -> pa.Table:
     return ordered.take(first.column("row_min"))
 
 
+def _believed(events: pa.Table, write_keys: Collection[str]) -> pa.BooleanArray:
+    """Which of the events count by their write key."""
+    import pyarrow as pa
+
+    if _ROLE not in events.column_names:
+        return pa.array([True] * events.num_rows)
+    keys, roles = (events.column(name).to_pylist() for name in ("write_key", _ROLE))
+    return pa.array([believes(write_keys, key, role) for key, role in zip(keys, roles, strict=True)], pa.bool_())
+
+
 def _exposures(table: pa.Table, flag: str) -> Iterator[tuple[str, int, int]]:
     """(unit, arm, us) of randomised exposures; what a fallback served says nothing about the arms."""
     columns = (table.column(name).to_pylist() for name in ("user_id", "anonymous_id", "event_us", "properties"))
@@ -149,8 +171,10 @@ def _of_units(table: pa.Table, name: str, units: pa.Array) -> Iterator[tuple[str
     yield from zip(known.column(name).to_pylist(), known.column("event_us").to_pylist(), strict=True)
 
 
-def _nothing(flag: str, conversion: str, since_us: int | None, until_us: int | None) -> str:
+def _nothing(flag: str, conversion: str, since_us: int | None, until_us: int | None, left_out: int = 0) -> str:
     when = " between these times" if since_us is not None or until_us is not None else ""
+    if left_out:
+        return f"{flag}: {left_out} exposures and conversions{when}, all of client keys; write_keys of the guard names those it believes"
     return (
         f"{flag}: no exposure by a split has landed{when}, so there is nothing to evaluate; the gate (RolloutController) sends "
         f"{EXPOSED} with flag, variant and reason SPLIT, gtm import FILE brings past ones, {conversion} is the conversion"

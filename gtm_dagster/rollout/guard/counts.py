@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +19,27 @@ EXPOSURES = -1
 Ints = NDArray[np.int64]
 
 
+class Folded(NamedTuple):
+    """Totals of an arm (0 control, 1 treatment) over the cohorts of the slots `first_slot` to `last_slot`, both included.
+
+    `age_slots`: the ages of its conversions added up, in slots.
+    """
+
+    first_slot: int
+    last_slot: int
+    arm: int
+    exposed: int
+    converted: int
+    age_slots: int
+
+
 @dataclass(frozen=True, eq=False)
 class Counts:
     """Counts of one guard and epoch up to a watermark.
 
     `exposed`: units by arm (0 control, 1 treatment) and slot of first exposure, from slot number `slot0` (event time in
-    microseconds UTC // SLOT_US). `conv_*`: converted units by that slot, age at conversion in slots, and arm.
+    microseconds UTC // SLOT_US). `conv_*`: converted units by that slot, age at conversion in slots, and arm. `folded`:
+    cohorts that are older than a verdict looks at one by one; they lie before `slot0`.
     """
 
     slot0: int
@@ -34,21 +49,60 @@ class Counts:
     conv_arm: Ints
     conv_n: Ints
     watermark_us: int
+    folded: tuple[Folded, ...] = ()
 
     @classmethod
-    def from_rows(cls, rows: Iterable[tuple[int, str, int, int]], watermark_us: int) -> Counts:
+    def from_rows(
+        cls, rows: Iterable[tuple[int, str, int, int]], watermark_us: int, folded: Iterable[Folded] = ()
+    ) -> Counts:
         """From (slot, arm, age, n); age -1 is exposures. Rows may come in any order and more than once."""
-        table = np.array([(slot, ARMS.index(arm), age, n) for slot, arm, age, n in rows], dtype=np.int64).reshape(-1, 4)
+        return cls.from_table(_table(rows), watermark_us, folded)
+
+    @classmethod
+    def from_table(cls, table: Ints, watermark_us: int, folded: Iterable[Folded] = ()) -> Counts:
+        """From an array with the columns slot, arm (0 control, 1 treatment), age, n. Rows as in `from_rows`."""
         table = table[table[:, 3] != 0]
+        ended = tuple(folded)
         if not len(table):
-            return cls(watermark_us // SLOT_US, np.zeros((2, 0), np.int64), _NONE, _NONE, _NONE, _NONE, watermark_us)
+            slot0 = watermark_us // SLOT_US
+            return cls(slot0, np.zeros((2, 0), np.int64), _NONE, _NONE, _NONE, _NONE, watermark_us, ended)
         slot0, last = int(table[:, 0].min()), int(table[:, 0].max())
         exposed = np.zeros((2, last - slot0 + 1), np.int64)
         shown = table[table[:, 2] == EXPOSURES]
         np.add.at(exposed, (shown[:, 1], shown[:, 0] - slot0), shown[:, 3])
         converted = table[table[:, 2] != EXPOSURES]
         slot, arm, age, n = converted.T
-        return cls(slot0, exposed, slot, age, arm, n, watermark_us)
+        return cls(slot0, exposed, slot, age, arm, n, watermark_us, ended)
+
+    @property
+    def first_slot(self) -> int:
+        """The slot of the first exposures, folded ones among them."""
+        return min((each.first_slot for each in self.folded), default=self.slot0)
+
+    def exposed_by_arm(self) -> tuple[int, int]:
+        """Units of control and treatment, folded ones among them."""
+        control, treated = (int(n) for n in self.exposed.sum(axis=1))
+        return control + _sum(self.folded, 0, "exposed"), treated + _sum(self.folded, 1, "exposed")
+
+    def converted_by_arm(self) -> tuple[int, int]:
+        """Converted units of control and treatment, folded ones among them."""
+        control, treated = (int(self.conv_n[self.conv_arm == arm].sum()) for arm in (0, 1))
+        return control + _sum(self.folded, 0, "converted"), treated + _sum(self.folded, 1, "converted")
+
+    def exposed_between(self, since_us: int, until_us: int | None) -> tuple[int, int]:
+        """Units of control and treatment in the slots that lie wholly in [since_us, until_us); until None: to the end."""
+        slots = self.slot0 + np.arange(self.exposed.shape[1])
+        inside = slots * SLOT_US >= since_us
+        if until_us is not None:
+            inside &= (slots + 1) * SLOT_US <= until_us
+        control, treated = (int(n) for n in self.exposed[:, inside].sum(axis=1))
+        past = [
+            each
+            for each in self.folded
+            if each.first_slot * SLOT_US >= since_us
+            and (until_us is None or (each.last_slot + 1) * SLOT_US <= until_us)
+        ]
+        return control + _sum(past, 0, "exposed"), treated + _sum(past, 1, "exposed")
 
     def rows(self) -> list[tuple[int, str, int, int]]:
         """As (slot, arm, age, n), sorted."""
@@ -63,20 +117,43 @@ class Counts:
         return sorted(shown + converted)
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON document that `from_json` reads."""
-        return {"slot_us": SLOT_US, "watermark_us": self.watermark_us, "rows": [list(row) for row in self.rows()]}
+        """A JSON document that `from_json` reads; `folded` stands in it when something is folded."""
+        document = {"slot_us": SLOT_US, "watermark_us": self.watermark_us, "rows": [list(row) for row in self.rows()]}
+        return document | ({"folded": [list(each) for each in self.folded]} if self.folded else {})
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> Counts:
         """The counts of a document. ValueError for an unknown field, and when its slots are of another length."""
-        for name in sorted(document.keys() - {"slot_us", "watermark_us", "rows"}):
+        for name in sorted(document.keys() - {"slot_us", "watermark_us", "rows", "folded"}):
             raise ValueError(f"counts.{name}: there is no such field")
         if document["slot_us"] != SLOT_US:
             raise ValueError(f"slot_us: {document['slot_us']} is not {SLOT_US}; the counts are of another version")
-        return cls.from_rows((tuple(row) for row in document["rows"]), int(document["watermark_us"]))
+        folded = [Folded(*(int(n) for n in each)) for each in document.get("folded", ())]
+        return cls.from_rows((tuple(row) for row in document["rows"]), int(document["watermark_us"]), folded)
 
 
 _NONE = np.zeros(0, np.int64)
+_NUMBER_OF_ARM = {arm: number for number, arm in enumerate(ARMS)}
+
+
+def _table(rows: Iterable[tuple[int, str, int, int]]) -> Ints:
+    columns = tuple(zip(*rows, strict=True))
+    if not columns:
+        return np.zeros((0, 4), np.int64)
+    slot, arm, age, n = columns
+    table = np.empty((len(slot), 4), np.int64)
+    for at, column in enumerate((slot, map(_NUMBER_OF_ARM.__getitem__, arm), age, n)):
+        table[:, at] = np.fromiter(column, np.int64, len(slot))
+    return table
+
+
+def _sum(folded: Sequence[Folded], arm: int, name: str) -> int:
+    return sum(getattr(each, name) for each in folded if each.arm == arm)
+
+
+def plan_slots(shares: Iterable[tuple[int, float]]) -> list[int]:
+    """Slots at which a step of a plan begins or ends, ascending; a slot in which the plan changed belongs to no step."""
+    return sorted({slot for since_us, _ in shares for slot in (since_us // SLOT_US, -(-since_us // SLOT_US))})
 
 
 def age_in_slots(exposed_us: int, converted_us: int, window_us: int) -> int | None:

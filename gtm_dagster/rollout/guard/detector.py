@@ -60,7 +60,7 @@ def traced(counts: Counts, rule: Rule) -> tuple[Trace, Ints, Cells]:
     if not size:
         empty = Trace(none, np.zeros(0), np.zeros(0), none, np.zeros(0, bool), np.zeros(0, bool))
         return empty, none, cells
-    restarts, weights = restarts_between(counts.slot0, int(path.slots[-1]))
+    restarts, weights = restarts_between(counts.first_slot, int(path.slots[-1]))
     log_e, estimate = np.zeros(size), np.full(size, np.nan)
     since, start = np.full(size, restarts[0]), np.zeros(size, np.int64)
     above = np.zeros(size, bool)

@@ -19,6 +19,7 @@ _FIELDS = tuple(field.name for field in fields(Trace))
 
 def as_of(counts: Counts, slot: int, since_slot: int | None = None) -> Counts:
     """The counts as they stood at the start of a slot; cohorts before `since_slot` are left out."""
+    folded = () if since_slot is not None else tuple(each for each in counts.folded if each.last_slot < slot)
     first = counts.slot0 if since_slot is None else max(since_slot, counts.slot0)
     known = (counts.conv_slot + counts.conv_age < slot) & (counts.conv_slot >= first)
     return Counts(
@@ -29,6 +30,7 @@ def as_of(counts: Counts, slot: int, since_slot: int | None = None) -> Counts:
         counts.conv_arm[known],
         counts.conv_n[known],
         min(slot * SLOT_US, counts.watermark_us),
+        folded,
     )
 
 

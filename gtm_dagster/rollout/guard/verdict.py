@@ -47,8 +47,7 @@ class Verdict:
 def detect(counts: Counts, rule: Rule) -> Verdict:
     """The verdict at the counts' watermark."""
     history, start, cells = traced(counts, rule)
-    exposed = counts.exposed.sum(axis=1)
-    converted = np.bincount(counts.conv_arm, counts.conv_n, 2).astype(np.int64)
+    exposed, converted = counts.exposed_by_arm(), counts.converted_by_arm()
     bare = Verdict(
         log_e=0.0,
         log_budget=rule.log_budget,
@@ -59,10 +58,10 @@ def detect(counts: Counts, rule: Rule) -> Verdict:
         supported_since_us=None,
         above_since_us=None,
         above_minutes=0.0,
-        control_exposed=int(exposed[0]),
-        control_converted=int(converted[0]),
-        treated_exposed=int(exposed[1]),
-        treated_converted=int(converted[1]),
+        control_exposed=exposed[0],
+        control_converted=converted[0],
+        treated_exposed=exposed[1],
+        treated_converted=converted[1],
         blocks=cells.blocks,
         srm_log_e=_srm_log_e(counts, rule),
         fires=False,
@@ -116,19 +115,15 @@ def _confidence_interval(cells: Cells, start: int, times_us: Ints) -> tuple[floa
 
 def _srm_log_e(counts: Counts, rule: Rule) -> float:
     """Log e-value that the split is not the planned one, over the steps of the plan; 0 without a plan."""
-    if not rule.shares or not counts.exposed.shape[1]:
+    if not rule.shares or not sum(counts.exposed_by_arm()):
         return 0.0
-    slots = counts.slot0 + np.arange(counts.exposed.shape[1])
     total = 0.0
     ends = [step[0] for step in rule.shares[1:]] + [None]
     for (since_us, share), until_us in zip(rule.shares, ends, strict=True):
         # A slot in which the plan changed belongs to neither step.
-        inside = slots * SLOT_US >= since_us
-        if until_us is not None:
-            inside &= (slots + 1) * SLOT_US <= until_us
-        control, treated = counts.exposed[:, inside].sum(axis=1)
+        control, treated = counts.exposed_between(since_us, until_us)
         if 0.0 < share < 1.0:
-            total += srm_log_e_value(int(treated), int(control), share)
+            total += srm_log_e_value(treated, control, share)
     return total
 
 
