@@ -17,7 +17,6 @@ from gtm_dagster.definitions import build_defs
 from gtm_dagster.orchestration import dead_runs
 from gtm_dagster.orchestration.dead_runs import fail_dead_runs, process_tags
 from gtm_dagster.orchestration.instance import instance_of
-from gtm_dagster.orchestration.refresh_run import fixed
 from gtm_dagster.settings import load_settings
 from gtm_dagster.warehouse.writer_lock import WarehouseLock
 
@@ -106,7 +105,7 @@ def test_a_run_that_was_never_submitted_is_given_up_after_a_while(monkeypatch):
 
 def test_a_run_names_its_process_before_it_waits_for_the_lock(tmp_path):
     settings = load_settings(None, {"GTM_STATE_DIR": str(tmp_path), "GTM_REFRESH__LOCK_TIMEOUT_SECONDS": "0.1"})
-    definitions = build_defs(settings=settings, resources={"warehouse": fixed(settings)})
+    definitions = build_defs(settings=settings)
     with instance_of(settings) as instance, WarehouseLock(settings.state_dir).hold("another writer", 1):
         result = definitions.resolve_job_def("refresh").execute_in_process(instance=instance, raise_on_error=False)
         tags = instance.get_run_by_id(result.run_id).tags
