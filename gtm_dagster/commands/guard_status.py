@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from gtm_dagster.commands.command import Command
+from gtm_dagster.commands.guard_watching import unwatched
 from gtm_dagster.commands.output import Json, invocation, note, say, say_json, say_table, utc_time
 
 if TYPE_CHECKING:
@@ -43,13 +44,14 @@ class Standing:
 
 
 def status(context: typer.Context, json: Json = False) -> int:
-    """Every guard: state, evidence, watermark, last rollback. Exit 1: one is blind, failed or wrongly declared."""
+    """Every guard: state, evidence, watermark, last rollback. Exit 1: one is blind, failed, watched by nobody or wrongly declared."""
     here = invocation(context)
     settings = here.settings
     standings = _standings(settings)
-    ok = all(standing.ok for standing in standings) and not settings.guard_errors
+    problems = [*settings.guard_errors, *unwatched(settings)]
+    ok = all(standing.ok for standing in standings) and not problems
     if json:
-        say_json({"ok": ok, "guards": [_document(s) for s in standings], "errors": list(settings.guard_errors)})
+        say_json({"ok": ok, "guards": [_document(s) for s in standings], "errors": problems})
         return 0 if ok else 1
     if not standings:
         say("no guard is declared; add [[guards]] to gtm.toml")
@@ -58,8 +60,8 @@ def status(context: typer.Context, json: Json = False) -> int:
         for standing in standings:
             for line in _lines(standing):
                 say(line)
-    for error in settings.guard_errors:
-        note(f"PROBLEM {error}")
+    for problem in problems:
+        note(f"PROBLEM {problem}")
     return 0 if ok else 1
 
 

@@ -12,8 +12,11 @@ from dagster._daemon.controller import daemon_controller_from_instance
 from dagster._utils.interrupts import capture_interrupts, setup_interrupt_handlers
 
 from gtm_dagster.orchestration.code_locations import wait_for_code
+from gtm_dagster.orchestration.guard_watch import GuardWatch
 from gtm_dagster.orchestration.instance import instance_of
 from gtm_dagster.settings import load_settings
+from gtm_dagster.stream import SideTasks
+from gtm_dagster.stream.watchdog import LOOK_SECONDS
 
 
 def parser() -> argparse.ArgumentParser:
@@ -29,10 +32,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.environ.setdefault("DAGSTER_IS_DEV_CLI", "1")  # short messages where code cannot be loaded
     setup_interrupt_handlers()
     try:
-        with capture_interrupts(), instance_of(load_settings()) as instance:
+        settings = load_settings()
+        with capture_interrupts(), instance_of(settings) as instance:
             wait_for_code(given.workspace)
             target = WorkspaceFileTarget([str(given.workspace)])
-            with daemon_controller_from_instance(instance, target, code_server_log_level="warning") as controller:
+            with (
+                daemon_controller_from_instance(instance, target, code_server_log_level="warning") as controller,
+                SideTasks({"watch": (LOOK_SECONDS, GuardWatch(instance, settings).look)}),
+            ):
                 controller.check_daemon_loop()
     except KeyboardInterrupt:
         return
