@@ -9,8 +9,9 @@ import dagster as dg
 
 from gtm_dagster.orchestration.guard_jobs import guard_jobs
 from gtm_dagster.orchestration.jobs import refresh_job
-from gtm_dagster.orchestration.resources import WarehouseResource
-from gtm_dagster.settings import Origin, Settings, read_settings
+from gtm_dagster.orchestration.loaded_settings import loaded_settings
+from gtm_dagster.orchestration.resources import warehouse_of
+from gtm_dagster.settings import Origin, Settings
 from gtm_dagster.taxonomy import PlanError, load_plan
 from gtm_dagster.taxonomy.settings_for_plan import settings_for_plan
 
@@ -30,14 +31,14 @@ except ModuleNotFoundError as error:
 
 
 def build_defs(*, settings: Settings | None = None, resources: dict[str, Any] | None = None) -> dg.Definitions:
-    """The definitions; `settings` and `resources` replace those of the deployment (tests do).
+    """The definitions of one deployment: assets, sensors, schedules and guard jobs have the same settings.
 
-    Raises SettingsError, also for a name that the plan does not have. A plan that cannot be used is the error of the run
+    `settings` and `resources` replace those of the deployment (commands and tests do). Raises SettingsError, also for a name that the plan does not have. A plan that cannot be used is the error of the run
     that needs it: the guards are watched all the same.
     """
     origin: Origin | None = None
     if settings is None:
-        settings, origin = read_settings()
+        settings, origin = loaded_settings()
     with suppress(PlanError):
         settings = settings_for_plan(settings, load_plan(settings.plan_file), origin)
     guards = guard_jobs(settings)
@@ -53,7 +54,7 @@ def build_defs(*, settings: Settings | None = None, resources: dict[str, Any] | 
         jobs=[refresh_job, *guards.all],
         sensors=[event_log_sensor(settings), conversion_guard(settings, guards)],
         schedules=[daily_refresh(settings)],
-        resources={"warehouse": WarehouseResource(), **(resources or {})},
+        resources={"warehouse": warehouse_of(settings, origin), **(resources or {})},
         executor=dg.in_process_executor,
     )
 

@@ -1,8 +1,12 @@
-"""`gtm dev`: collector, stream worker and Dagster as one development set."""
+"""`gtm dev`: collector, stream worker and Dagster as one development set.
+
+Dagster is started in parts, not by `dagster dev`: its web UI takes requests of any site that is open in a browser here.
+"""
 
 from __future__ import annotations
 
 import os
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -23,12 +27,13 @@ def dev(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the web UI.")] = 3000,
     collector_port: Annotated[int | None, typer.Option(min=1, max=65535, help="Default: collector.port.")] = None,
 ) -> int:
-    """Collector, stream worker, Dagster's daemon and web UI together; Ctrl-C ends all."""
+    """Collector, stream worker, Dagster's daemon and web UI together; what ends is started again, Ctrl-C ends all."""
     import msgspec
 
     import gtm_dagster
     from gtm_dagster.commands.children import Children
     from gtm_dagster.demo.deployment import demo_dir, has_demo
+    from gtm_dagster.orchestration.code_locations import code_servers
     from gtm_dagster.orchestration.dead_runs import fail_dead_runs
     from gtm_dagster.orchestration.instance import instance_of
 
@@ -51,21 +56,21 @@ def dev(
         "DAGSTER_HOME": str(settings.dagster_home),
         "GTM_STATE_DIR": str(settings.state_dir),
         "GTM_COLLECTOR__PORT": str(settings.collector.port),
-        # `dg dev`, which the warning recommends, does not read workspace.yaml
-        "PYTHONWARNINGS": "ignore:Function `dev_command` is superseded",
     }
     config = here.config or (Path(os.environ["GTM_CONFIG"]) if os.environ.get("GTM_CONFIG") else Path("gtm.toml"))
     if config.exists():
         environment["GTM_CONFIG"] = str(config.absolute())
-    with Children(environment) as children:
+    with tempfile.TemporaryDirectory(prefix="gtm-") as folder, Children(environment) as children:
+        servers, served = code_servers(workspace.absolute(), Path(folder))
+        # In Dagster's home: it warns of the dagster.yaml of a folder that is not its home.
+        home = settings.dagster_home
+        for server in servers:
+            children.start(f"code location {server.name}", server.arguments, home)
+        dagster, place = "gtm_dagster.orchestration", ["-w", str(served)]
+        children.start("web UI", ["-m", f"{dagster}.web_ui", *place, "--host", host, "--port", str(port)], home)
+        children.start("daemon", ["-m", f"{dagster}.daemon", *place], home)
         children.start("collector", ["-m", "gtm_dagster.cli", "collect"], Path.cwd())
         children.start("stream", ["-m", "gtm_dagster.cli", "stream"], Path.cwd())
-        # In its own home: Dagster warns of the dagster.yaml of a folder that is not its home.
-        children.start(
-            "dagster",
-            ["-m", "dagster", "dev", "-w", str(workspace.absolute()), "-h", host, "-p", str(port)],
-            settings.dagster_home,
-        )
         note(f"state directory {settings.state_dir}; starting, Ctrl-C ends all")
         if has_demo(settings.state_dir):
             note(OF_THE_DEMO if demo_dir(settings.state_dir) == settings.state_dir else OF_AN_EARLIER_DEMO)

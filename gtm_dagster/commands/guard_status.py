@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from gtm_dagster.commands.command import Command
+from gtm_dagster.commands.guard_watching import unwatched
 from gtm_dagster.commands.output import Json, invocation, note, say, say_json, say_table, utc_time
 
 if TYPE_CHECKING:
@@ -46,16 +47,17 @@ class Standing:
 
 
 def status(context: typer.Context, json: Json = False) -> int:
-    """Every guard: state, evidence, watermark, last rollback. Exit 1: one is blind, failed, wrongly declared, or not armed
-    while its flag is on, or a message was given up within a day."""
+    """Every guard: state, evidence, watermark, last rollback. Exit 1: one is blind, failed, watched by nobody, wrongly
+    declared, or not armed while its flag is on, or a message was given up within a day."""
     here = invocation(context)
     settings = here.settings
     standings = [_with_problem(settings, standing) for standing in _standings(settings)]
     lost, lost_lately = _given_up(settings)
-    ok = all(standing.ok for standing in standings) and not settings.guard_errors and not lost_lately
+    problems = [*settings.guard_errors, *unwatched(settings, flags=False)]
+    ok = all(standing.ok for standing in standings) and not problems and not lost_lately
     if json:
         guards = [_document(s) for s in standings]
-        say_json({"ok": ok, "guards": guards, "errors": list(settings.guard_errors), "messages_given_up": lost})
+        say_json({"ok": ok, "guards": guards, "errors": problems, "messages_given_up": lost})
         return 0 if ok else 1
     if not standings:
         say("no guard is declared; add [[guards]] to gtm.toml")
@@ -64,8 +66,8 @@ def status(context: typer.Context, json: Json = False) -> int:
         for standing in standings:
             for line in _lines(standing):
                 say(line)
-    for error in (*settings.guard_errors, *lost):
-        note(f"PROBLEM {error}")
+    for problem in (*problems, *lost):
+        note(f"PROBLEM {problem}")
     return 0 if ok else 1
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gtm_dagster.commands.guard_watching import unwatched
 from gtm_dagster.commands.output import Invocation
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ def examine(here: Invocation) -> list[Finding]:
         return found
     free = shutil.disk_usage(settings.state_dir).free
     found.append(Finding("disk", free > LOW_DISK_BYTES, f"{free / 1e9:.1f} GB free"))
+    found += _history(settings.dagster_home)
+    found += _guards(here)
     found += [_keys(settings.keys_dir), _log(here), _landing(here), _lock(here), _tables(here)]
     found += _messages(here)
     return found
@@ -53,6 +56,25 @@ def _plan(here: Invocation) -> Finding:
         return Finding("tracking plan", True, f"version {here.plan.version}, {len(here.plan.events)} events")
     except PlanError as error:
         return Finding("tracking plan", False, str(error))
+
+
+def _guards(here: Invocation) -> list[Finding]:
+    from gtm_dagster.opsstore import OpsStoreError
+    from gtm_dagster.orchestration.instance import HistoryError
+
+    try:
+        return [Finding("guards", False, line) for line in unwatched(here.settings)]
+    except (OpsStoreError, HistoryError) as error:
+        return [Finding("guards", False, str(error))]
+
+
+def _history(home: Path) -> list[Finding]:
+    """Secrets that earlier versions left in Dagster's run history, until a person removed the note about them."""
+    note = home / "ROTATE_SECRETS.txt"
+    if not note.exists():
+        return []
+    names = ", ".join(dict.fromkeys(line.strip() for line in note.read_text().splitlines() if line.startswith("  ")))
+    return [Finding("secrets", False, f"{names} lay in Dagster's run history: give new values, then remove {note}")]
 
 
 def _keys(folder: Path) -> Finding:

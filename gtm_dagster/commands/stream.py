@@ -36,6 +36,7 @@ def stream(
     from gtm_dagster.eventlog import open_log
     from gtm_dagster.opsstore import OpsStore, OpsStoreReplacedError
     from gtm_dagster.stream import GuardReducer, SideTasks, StreamLock, Watcher, Worker
+    from gtm_dagster.stream.watchdog import LOOK_SECONDS
 
     settings = invocation(context).settings
     for error in settings.guard_errors:
@@ -52,7 +53,11 @@ def stream(
             worker.once()
         else:
             note(f"stream: {len(settings.watched)} guards, from offset {worker.offset} of {settings.log_path}")
-            works = {"flags": (WATCH_SECONDS, watcher.look), "outbox": (OUTBOX_SECONDS, _deliver(store, settings))}
+            works = {
+                "flags": (WATCH_SECONDS, watcher.look),
+                "outbox": (OUTBOX_SECONDS, _deliver(store, settings)),
+                "watch": (LOOK_SECONDS, _watchdog(worker, store, settings)),
+            }
             with _asked_to_stop() as stop, SideTasks(works):
                 try:
                     worker.run(stop)
@@ -87,6 +92,24 @@ def _deliver(store: OpsStore, settings: Settings) -> Callable[[], object]:
             pruned_us = now_us
 
     return deliver
+
+
+def _watchdog(worker: Worker, store: OpsStore, settings: Settings) -> Callable[[], object]:
+    """The side task that says this worker lives, as long as it goes on, and watches the collector and the guards' sensor."""
+    from gtm_dagster.stream.watchdog import COLLECTOR, SENSOR, STREAM, Watchdog, beat_of_collector
+
+    watchdog = Watchdog(store, settings, (COLLECTOR, SENSOR))
+    rounds = -1
+
+    def look() -> None:
+        nonlocal rounds
+        if worker.rounds != rounds:
+            rounds = worker.rounds
+            store.beat(STREAM, time.time_ns() // 1000)
+        beat_of_collector(store, settings)
+        watchdog.look()
+
+    return look
 
 
 def _watch(settings: Settings) -> Callable[[Guard], FlagState]:

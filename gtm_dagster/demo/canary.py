@@ -18,6 +18,7 @@ from pathlib import Path
 
 import requests
 
+from gtm_dagster.collector.address import running_address
 from gtm_dagster.demo.live import WRITE_KEY, collector, same_deployment, stop
 from gtm_dagster.demo.visitors import MINUTE_US, Visitors, rfc3339
 from gtm_dagster.gate.controller import RolloutController
@@ -235,7 +236,12 @@ def _gate(file: Path, tracker: Visitors, settings: Settings, stack: ExitStack) -
 def _pipeline(settings: Settings, running: bool) -> Iterator[str]:
     """The collector's address; without a running deployment a collector and a stream worker of our own."""
     if running:
-        yield f"http://{settings.collector.host}:{settings.collector.port}"
+        address = running_address(settings.state_dir)
+        if address is None:
+            raise DrillError(
+                f"a stream worker runs in {settings.state_dir}, and no collector whose events it counts: start `gtm collect`"
+            )
+        yield address
         return
     with ExitStack() as stack:
         folder = settings.state_dir / "demo"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Self
 
+from gtm_dagster.opsstore.beats import Beats
 from gtm_dagster.opsstore.flag_states import FlagStates
 from gtm_dagster.opsstore.folded_counts import FoldedCounts
 from gtm_dagster.opsstore.guards import Guards
@@ -13,7 +14,7 @@ from gtm_dagster.opsstore.stream_positions import StreamPositions
 from gtm_dagster.settings import Settings
 
 
-class OpsStore(Guards, FlagStates, FoldedCounts, StreamPositions, Rollbacks, Notifications):
+class OpsStore(Guards, FlagStates, FoldedCounts, StreamPositions, Rollbacks, Notifications, Beats):
     """`OpsStore("sqlite:////var/lib/gtm/ops.db")` or `OpsStore("postgresql+psycopg://...")`; also a context manager.
 
     Opening makes the tables when there are none and migrates those of an older version. Every method raises OpsStoreError

@@ -1,60 +1,128 @@
-"""Runs whose process is gone. Dagster's default launcher has no health check: such a run blocks the queue for hours."""
+"""Runs whose process is gone. Dagster's default launcher has no health check: such a run blocks the queue for hours.
+
+A process number means something only where it was given: a run is judged by the machine, boot and pid namespace that began
+it. Runs of other machines and containers on the same storage are left to Dagster's run monitoring.
+"""
 
 from __future__ import annotations
 
 import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
+from dagster._core.storage.runs.sqlite import SqliteRunStorage
 
 NEVER_SUBMITTED = timedelta(minutes=5)
 """A run stays longer than this between its record and the queue only when its creator died (Dagster: "a brief window")."""
-_UNFINISHED = [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
+_UNFINISHED = [
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+
+
+@dataclass(frozen=True)
+class Host:
+    """Where process numbers are given: a machine, its boot, and the pid namespace there; empty where there is no /proc."""
+
+    machine: str
+    boot: str
+    pid_namespace: str
+
+    @classmethod
+    def here(cls) -> Host:
+        """Of this process."""
+        machine = f"{socket.gethostname()}:{_text('/etc/machine-id')}"
+        return cls(machine, _text("/proc/sys/kernel/random/boot_id"), _link("/proc/self/ns/pid"))
+
+    @classmethod
+    def of(cls, tag: str) -> Host | None:
+        """The host of a tag; None when the tag is of another form."""
+        parts = tag.split(" ")
+        return cls(*parts) if len(parts) == 3 else None
+
+    def __str__(self) -> str:
+        return f"{self.machine} {self.boot} {self.pid_namespace}"
 
 
 def process_tags(run_id: str) -> dict[str, str]:
     """Tags that name the process of a run, and the run itself: a retry inherits the tags of its parent."""
-    return {"gtm/pid": str(os.getpid()), "gtm/born": _born(os.getpid()), "gtm/run": run_id}
+    pid = os.getpid()
+    return {"gtm/pid": str(pid), "gtm/born": _born(pid), "gtm/host": str(Host.here()), "gtm/run": run_id}
 
 
 def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
-    """Mark runs failed whose process is gone or that were never submitted; returns their ids."""
+    """End runs whose process is gone or that were never submitted; returns their ids. One being cancelled is cancelled."""
     dead = []
     for record in instance.get_run_records(dg.RunsFilter(statuses=_UNFINISHED)):
         run = record.dagster_run
         reason = _death(instance, run, datetime.now(UTC) - record.create_timestamp.replace(tzinfo=UTC))
         if reason:
-            instance.report_run_failed(run, message=reason)
+            if run.status == dg.DagsterRunStatus.CANCELING:
+                instance.report_run_canceled(run, message=reason)
+            else:
+                instance.report_run_failed(run, message=reason)
             dead.append(run.run_id)
     return dead
 
 
 def _death(instance: dg.DagsterInstance, run: dg.DagsterRun, age: timedelta) -> str | None:
-    pid, born = _process(instance, run)
+    if "gtm/pid" in run.tags and run.tags.get("gtm/run", run.run_id) == run.run_id:
+        return _death_by_tags(run.tags)
+    pid = _logged_process(instance, run)
     if pid is not None:
-        return None if _alive(pid, born) else f"its process {pid} is gone"
+        return None if _alive(pid, "") else f"its process {pid} is gone"
     if run.status == dg.DagsterRunStatus.NOT_STARTED and age > NEVER_SUBMITTED:
         return "it was never submitted: the process that created it is gone"
     return None
 
 
-def _process(instance: dg.DagsterInstance, run: dg.DagsterRun) -> tuple[int | None, str]:
-    """Process id and birth of the run's process, from its tags, else from what Dagster logged at its start.
+def _death_by_tags(tags: Mapping[str, str]) -> str | None:
+    """Why the process of these tags is gone; None when it lives, and when only another host could say."""
+    pid, born, here = int(tags["gtm/pid"]), tags.get("gtm/born", ""), Host.here()
+    boot = born.partition("/")[0]
+    host = Host.of(tags["gtm/host"]) if "gtm/host" in tags else replace(here, boot=boot or here.boot)
+    if host is None or (boot and boot != host.boot):
+        return None
+    if host == here:
+        return None if _alive(pid, born) else f"its process {pid} is gone"
+    if "gtm/host" in tags and host.machine == here.machine and host.boot and here.boot and host.boot != here.boot:
+        return f"its process {pid} is gone: the machine was started anew since"
+    return None
 
-    A run killed before it could tag itself has the log alone. Only the default launcher starts runs on this machine.
+
+def _logged_process(instance: dg.DagsterInstance, run: dg.DagsterRun) -> int | None:
+    """Number of the run's process from what Dagster logged at its start: all there is of a run killed before it could tag
+    itself. The log does not name the host: it is believed where runs are started and recorded on this machine alone.
     """
-    if "gtm/pid" in run.tags and run.tags.get("gtm/run", run.run_id) == run.run_id:
-        return int(run.tags["gtm/pid"]), run.tags.get("gtm/born", "")
-    if isinstance(instance.run_launcher, dg.DefaultRunLauncher):
+    if isinstance(instance.run_launcher, dg.DefaultRunLauncher) and isinstance(instance.run_storage, SqliteRunStorage):
         with_pid = {dg.DagsterEventType.ENGINE_EVENT, dg.DagsterEventType.PIPELINE_START}
         for entry in instance.all_logs(run.run_id, with_pid):
             event = entry.get_dagster_event()
             if event.pid is not None:
-                return event.pid, ""
+                return event.pid
             if event.is_engine_event and "pid" in event.engine_event_data.metadata:
-                return int(str(event.engine_event_data.metadata["pid"].value)), ""
-    return None, ""
+                return int(str(event.engine_event_data.metadata["pid"].value))
+    return None
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        return ""
+
+
+def _link(path: str) -> str:
+    try:
+        return str(Path(path).readlink())
+    except OSError:
+        return ""
 
 
 def _stat(pid: int) -> list[str]:
@@ -68,10 +136,7 @@ def _stat(pid: int) -> list[str]:
 def _born(pid: int) -> str:
     """Boot id and clock tick at which the process began: a later process of the same number has another."""
     fields = _stat(pid)
-    try:
-        return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()}/{fields[19]}" if fields else ""
-    except OSError:
-        return ""
+    return f"{_text('/proc/sys/kernel/random/boot_id')}/{fields[19]}" if fields else ""
 
 
 def _alive(pid: int, born: str) -> bool:

@@ -9,7 +9,6 @@ import dagster as dg
 
 from gtm_dagster.orchestration.guard_jobs import ROLLBACK
 from gtm_dagster.orchestration.instance import instance_of
-from gtm_dagster.orchestration.refresh_run import fixed
 from gtm_dagster.settings import Settings
 
 SENSOR = "conversion_guard"
@@ -17,7 +16,7 @@ SENSOR = "conversion_guard"
 
 def guard_once(settings: Settings, build_defs: Callable[..., dg.Definitions]) -> list[str]:
     """Evaluate the sensor `conversion_guard` and run what it requests; returns the ids of the runs, failed ones too."""
-    definitions = build_defs(settings=settings, resources={"warehouse": fixed(settings)})
+    definitions = build_defs(settings=settings)
     quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
     with instance_of(settings) as instance:
         sensor = definitions.resolve_sensor_def(SENSOR)

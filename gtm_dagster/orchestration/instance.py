@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,11 +11,13 @@ from pathlib import Path
 import dagster as dg
 from sqlalchemy.exc import OperationalError
 
+from gtm_dagster.orchestration.history_secrets import remove_secrets
 from gtm_dagster.settings import Settings
 from gtm_dagster.storage.atomic_write import write_whole
 from gtm_dagster.storage.disk_space import full_disk
 from gtm_dagster.storage.file_lock import KernelLock
 
+_log = logging.getLogger("gtm_dagster.orchestration")
 OPENING_SECONDS = 120.0
 """How long to wait for another process that opens the run history; making it takes a few seconds."""
 
@@ -55,6 +58,10 @@ def instance_of(settings: Settings) -> Iterator[dg.DagsterInstance]:
     try:
         with OpeningLock(home).hold("opening", OPENING_SECONDS):
             opened_instance = dg.DagsterInstance.from_config(str(home))
+            try:
+                remove_secrets(opened_instance, home)
+            except OperationalError as error:  # a busy or full disk; the next opening tries again
+                _log.warning("%s: the run history was not looked through for secrets (%s)", home, error.orig)
         with opened_instance as instance:
             yield instance
     finally:

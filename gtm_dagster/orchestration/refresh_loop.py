@@ -17,6 +17,7 @@ UNFINISHED_RUN = [
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTING,
     dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,  # it holds the writer's lock until it has stopped
 ]
 WRITERS = {REFRESH, "__ASSET_JOB"}
 GIVE_UP_AFTER = 3

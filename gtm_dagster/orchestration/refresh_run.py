@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import dagster as dg
 import duckdb
-import msgspec
 
 from gtm_dagster.orchestration.dead_runs import fail_dead_runs
 from gtm_dagster.orchestration.instance import run_history
 from gtm_dagster.orchestration.jobs import REFRESH
-from gtm_dagster.orchestration.resources import WarehouseResource, run_tags
+from gtm_dagster.orchestration.resources import run_tags, warehouse_of
 from gtm_dagster.settings import Settings
 from gtm_dagster.warehouse.engine import opened
 from gtm_dagster.warehouse.staging.books import BookRow, books
@@ -46,32 +44,6 @@ class RefreshResult:
     error: str | None = None
 
 
-class FixedWarehouse(WarehouseResource):
-    """The warehouse over given settings: the command line reads them once and hands them in.
-
-    `has_lock`: the process that starts the run has taken the writer's lock, so the run takes none.
-    """
-
-    settings_json: str = ""
-    has_lock: bool = False
-
-    @property
-    def settings(self) -> Settings:
-        if self._settings is None:
-            self._settings = msgspec.json.decode(
-                self.settings_json, type=Settings, dec_hook=lambda kind, value: kind(value)
-            )
-        return self._settings
-
-    def _writers_lock(self, owner: str) -> AbstractContextManager[None]:
-        return nullcontext() if self.has_lock else super()._writers_lock(owner)
-
-
-def fixed(settings: Settings, **options: Any) -> FixedWarehouse:
-    """The resource over frozen settings; `options` are fields of WarehouseResource and FixedWarehouse."""
-    return FixedWarehouse(settings_json=msgspec.json.encode(settings, enc_hook=str).decode(), **options)
-
-
 def _one_line(message: str) -> str:
     """An error's message in one line, without the path of its class in front."""
     line = " ".join(message.split())
@@ -100,7 +72,7 @@ def run_refresh(
 
     Raises LockHeldError when another writer does not finish in time, HistoryError when Dagster cannot record the run.
     """
-    warehouse = fixed(settings, full=full, allow_rebuild=allow_rebuild, has_lock=True)
+    warehouse = warehouse_of(settings, full=full, allow_rebuild=allow_rebuild, has_lock=True)
     job = build_defs(settings=settings, resources={"warehouse": warehouse}).resolve_job_def(REFRESH)
     run_id = str(uuid.uuid4())
     # Taken before the run is recorded: a busy warehouse is an error and not a failed run. Released after the books are

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
-from pathlib import Path
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import dagster as dg
 import duckdb
@@ -12,7 +11,7 @@ from dagster_duckdb import DuckDBResource
 from pydantic import PrivateAttr
 
 from gtm_dagster.orchestration.dead_runs import process_tags
-from gtm_dagster.settings import Origin, Settings, read_settings
+from gtm_dagster.settings import Origin, Settings
 from gtm_dagster.taxonomy import load_plan
 from gtm_dagster.taxonomy.settings_for_plan import Deployment, deployment_of
 from gtm_dagster.warehouse.build_context import BuildContext
@@ -23,26 +22,25 @@ from gtm_dagster.warehouse.writer_lock import WarehouseLock
 class WarehouseResource(DuckDBResource):
     """Keeps the writer's lock from the first asset of a run to its end, and one connection for the assets of a process.
 
-    `config_file` names the gtm.toml (empty: GTM_CONFIG or the working directory). A run whose settings differ from those
-    the warehouse was built with fails unless `allow_rebuild`; `full` rebuilds everything from the landing files.
+    A run whose settings differ from those the warehouse was built with fails unless `allow_rebuild`; `full` rebuilds
+    everything from the landing files. Both are run config, which Dagster stores and shows; the settings are not, since
+    they hold secrets: `warehouse_of` makes the resource over a deployment's settings.
     """
 
     database: str = ""
-    config_file: str = ""
     allow_rebuild: bool = False
     full: bool = False
-    _settings: Settings | None = PrivateAttr(default=None)
-    _origin: Origin | None = PrivateAttr(default=None)
     _deployment: Deployment | None = PrivateAttr(default=None)
     _open: duckdb.DuckDBPyConnection | None = PrivateAttr(default=None)
 
     @property
     def settings(self) -> Settings:
-        """The deployment's settings, read once a process."""
-        if self._settings is None:
-            config = Path(self.config_file) if self.config_file else None
-            self._settings, self._origin = read_settings(config)
-        return self._settings
+        """The deployment's settings."""
+        raise TypeError("this warehouse has no settings: make it by warehouse_of(settings)")
+
+    @property
+    def _origin(self) -> Origin | None:
+        return None
 
     @property
     def context(self) -> BuildContext:
@@ -94,6 +92,37 @@ class WarehouseResource(DuckDBResource):
         """The name dagster-duckdb users know; the same as `writing`."""
         with self.writing() as con:
             yield con
+
+
+def warehouse_of(
+    settings: Settings,
+    origin: Origin | None = None,
+    *,
+    has_lock: bool = False,
+    allow_rebuild: bool = False,
+    full: bool = False,
+) -> WarehouseResource:
+    """The resource over frozen settings.
+
+    `origin`: where each setting stands, for messages. `has_lock`: the process that starts the run has taken the writer's
+    lock, so the run takes none. Dagster makes a copy of a resource for each run, from its class and its public fields,
+    and stores those fields with the run: so the class knows the settings, and no field does.
+    """
+
+    class DeploymentWarehouse(WarehouseResource):
+        @property
+        def settings(self) -> Settings:
+            return settings
+
+        @property
+        def _origin(self) -> Origin | None:
+            return origin
+
+        def _writers_lock(self, owner: str) -> AbstractContextManager[None]:
+            return nullcontext() if has_lock else super()._writers_lock(owner)
+
+    DeploymentWarehouse.__doc__ = WarehouseResource.__doc__
+    return DeploymentWarehouse(allow_rebuild=allow_rebuild, full=full)
 
 
 def run_tags(run_id: str) -> dict[str, str]:

@@ -39,6 +39,7 @@ class Worker:
 
     def __init__(self, log: EventLog, store: OpsStore, reducers: Sequence[Reducer], batch: int = BATCH_RECORDS) -> None:
         self.changed = 0
+        self.rounds = 0  # that came to their end: while they do, the worker lives
         self._tail = LogTail(log, batch)
         self._store = store
         self._reducers = reducers
@@ -110,6 +111,7 @@ class Worker:
         moved = self._forward()
         if time.monotonic() - self._committed_at >= COMMIT_SECONDS:
             self._commit()
+        self.rounds += 1
         return caught or moved
 
     def _check_store(self) -> None:

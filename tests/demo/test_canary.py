@@ -8,8 +8,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from gtm_dagster.collector.address import announced
 from gtm_dagster.definitions import build_defs
-from gtm_dagster.demo.canary import DrillError, run_drill
+from gtm_dagster.demo.canary import DrillError, _pipeline, run_drill
 from gtm_dagster.eventlog.sqlite import SqliteEventLog
 from gtm_dagster.opsstore import OpsStore
 from gtm_dagster.orchestration.guard_tick import guard_once
@@ -44,6 +45,15 @@ def test_a_planted_drop_is_found_and_the_flag_is_off_twice_over(tmp_path: Path) 
     finally:
         log.close()
     assert verdicts == {"suppressed"}, "no table ever holds a drill's event"
+
+
+def test_a_running_deployment_gets_the_drill_at_its_own_collectors_address(tmp_path: Path) -> None:
+    settings = Settings(state_dir=tmp_path)
+    with announced(tmp_path, "http://127.0.0.1:45678"), _pipeline(settings, running=True) as endpoint:
+        assert endpoint == "http://127.0.0.1:45678"
+    with pytest.raises(DrillError, match=r"no collector whose events it counts: start `gtm collect`"):
+        with _pipeline(settings, running=True):
+            pass
 
 
 def test_a_drill_needs_a_flag_it_may_switch_on(tmp_path: Path) -> None:

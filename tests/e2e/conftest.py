@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import requests
-from web_ui import ARGUMENTS, CHROMIUM, ROOT, Dev, free_port, gtm, wait_for
+from web_ui import ARGUMENTS, CHROMIUM, ROOT, SECRET, Dev, free_port, gtm, wait_for
 
 
 @pytest.fixture(scope="session")
@@ -20,6 +20,7 @@ def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
         **os.environ,
         "GTM_STATE_DIR": str(folder / "state"),
         "GTM_REFRESH__MIN_INTERVAL_SECONDS": "5",
+        "GTM_PRIVACY__PSEUDONYM_KEY": SECRET,
         "PYTHONPATH": str(ROOT),
     }
     simulated = json.loads(gtm(environment, "simulate", "--events", "20000", "--out", str(folder), "--json"))

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import requests
 
+SECRET = "a-pseudonym-key-that-must-not-land"
 ROOT = Path(__file__).parents[2]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 ARGUMENTS = [

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,9 +16,8 @@ from profiles import slow_but
 
 from gtm_dagster.definitions import build_defs
 from gtm_dagster.orchestration import dead_runs
-from gtm_dagster.orchestration.dead_runs import fail_dead_runs, process_tags
+from gtm_dagster.orchestration.dead_runs import Host, fail_dead_runs, process_tags
 from gtm_dagster.orchestration.instance import instance_of
-from gtm_dagster.orchestration.refresh_run import fixed
 from gtm_dagster.settings import load_settings
 from gtm_dagster.warehouse.writer_lock import WarehouseLock
 
@@ -57,6 +57,53 @@ def test_a_run_is_dead_when_its_own_process_is_gone(gone, status, own, alive, de
         instance.add_run_tags(run.run_id, tags if alive else {**tags, "gtm/pid": gone})
         assert fail_dead_runs(instance) == ([run.run_id] if dead else [])
         assert (instance.get_run_by_id(run.run_id).status == dg.DagsterRunStatus.FAILURE) is dead
+
+
+@pytest.mark.parametrize(
+    ("changed", "dead"),
+    [
+        pytest.param({}, True, id="this machine, boot and namespace"),
+        pytest.param({"pid_namespace": "pid:[1]"}, False, id="another container of this machine"),
+        pytest.param({"machine": "other:1"}, False, id="another machine under the same boot id"),
+        pytest.param({"machine": "other:1", "boot": "b"}, False, id="another machine"),
+        pytest.param({"boot": "b"}, True, id="this machine before it was started anew"),
+    ],
+)
+def test_a_run_is_judged_by_the_host_that_began_it(gone, changed, dead):
+    host = replace(Host.here(), **changed)
+    tags = {"gtm/pid": gone, "gtm/born": f"{host.boot}/1", "gtm/host": str(host)}
+    with dg.DagsterInstance.ephemeral() as instance:
+        run = instance.create_run_for_job(empty, status=STARTED, tags=tags)
+        assert fail_dead_runs(instance) == ([run.run_id] if dead else [])
+
+
+@pytest.mark.parametrize(
+    ("born", "dead"),
+    [
+        pytest.param(f"{Host.here().boot}/1", True, id="of this boot"),
+        pytest.param("another-boot/1", False, id="of another boot, here or elsewhere"),
+        pytest.param("", True, id="of a system without /proc"),
+    ],
+)
+def test_tags_of_earlier_versions_are_believed_where_their_boot_is_this_one(gone, born, dead):
+    with dg.DagsterInstance.ephemeral() as instance:
+        run = instance.create_run_for_job(empty, status=STARTED, tags={"gtm/pid": gone, "gtm/born": born})
+        assert fail_dead_runs(instance) == ([run.run_id] if dead else [])
+
+
+def test_a_birth_of_another_boot_is_left_alone_whatever_the_host_says(gone):
+    with dg.DagsterInstance.ephemeral() as instance:
+        run = instance.create_run_for_job(empty, status=STARTED)
+        instance.add_run_tags(run.run_id, {**process_tags(run.run_id), "gtm/pid": gone, "gtm/born": "another/1"})
+        assert fail_dead_runs(instance) == []
+
+
+def test_a_run_being_cancelled_whose_process_is_gone_is_cancelled(gone):
+    with dg.DagsterInstance.ephemeral() as instance:
+        run = instance.create_run_for_job(empty, status=dg.DagsterRunStatus.CANCELING)
+        instance.add_run_tags(run.run_id, {**process_tags(run.run_id), "gtm/pid": gone})
+        assert fail_dead_runs(instance) == [run.run_id]
+        assert instance.get_run_by_id(run.run_id).status == dg.DagsterRunStatus.CANCELED
 
 
 def test_another_process_under_the_same_number_does_not_keep_a_run_alive():
@@ -106,7 +153,7 @@ def test_a_run_that_was_never_submitted_is_given_up_after_a_while(monkeypatch):
 
 def test_a_run_names_its_process_before_it_waits_for_the_lock(tmp_path):
     settings = load_settings(None, {"GTM_STATE_DIR": str(tmp_path), "GTM_REFRESH__LOCK_TIMEOUT_SECONDS": "0.1"})
-    definitions = build_defs(settings=settings, resources={"warehouse": fixed(settings)})
+    definitions = build_defs(settings=settings)
     with instance_of(settings) as instance, WarehouseLock(settings.state_dir).hold("another writer", 1):
         result = definitions.resolve_job_def("refresh").execute_in_process(instance=instance, raise_on_error=False)
         tags = instance.get_run_by_id(result.run_id).tags

@@ -14,7 +14,7 @@ from gtm_dagster.definitions import build_defs
 from gtm_dagster.orchestration.dead_runs import fail_dead_runs
 from gtm_dagster.orchestration.instance import instance_of
 from gtm_dagster.orchestration.metadata import INLINE_LIMIT, bars
-from gtm_dagster.orchestration.refresh_run import fixed, run_refresh
+from gtm_dagster.orchestration.refresh_run import run_refresh
 from gtm_dagster.warehouse.build import all_checks
 from gtm_dagster.warehouse.schema import built
 from gtm_dagster.warehouse.writer_lock import LockHeldError, WarehouseLock
@@ -97,10 +97,10 @@ def test_a_busy_warehouse_is_named(tmp_path):
 
 
 def test_a_run_in_which_no_step_came_to_run_says_why(tmp_path, monkeypatch):
-    def broken(self, owner):
+    def broken(self, context):
         raise RuntimeError("no lock to be had on this file system")
 
-    monkeypatch.setattr("gtm_dagster.orchestration.refresh_run.FixedWarehouse._writers_lock", broken)
+    monkeypatch.setattr("gtm_dagster.orchestration.resources.WarehouseResource.yield_for_execution", broken)
     result = run_refresh(settings_for(tmp_path), build_defs)
     assert not result.ok
     assert result.error == "RuntimeError: no lock to be had on this file system"
@@ -143,7 +143,7 @@ def test_event_log_sensor(tmp_path, logged, running, expected):
             ]
         )
         log.close()
-    defs = build_defs(settings=settings, resources={"warehouse": fixed(settings)})
+    defs = build_defs(settings=settings)
     with dg.DagsterInstance.ephemeral() as instance:
         if running:
             instance.create_run_for_job(defs.resolve_job_def("refresh"), status=dg.DagsterRunStatus.STARTED)

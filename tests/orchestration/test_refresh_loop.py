@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import pytest
 
-from gtm_dagster.orchestration.refresh_loop import decide_refresh
+from gtm_dagster.orchestration.refresh_loop import decide_refresh, running_writer
 from gtm_dagster.warehouse.landing.from_log import LogOffsets
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -30,3 +30,22 @@ def test_what_is_asked_for(newest, running, failed_minutes_ago, expected):
     failed = [(f"run{i}", NOW - timedelta(minutes=minutes)) for i, minutes in enumerate(failed_minutes_ago)]
     decision = decide_refresh(LogOffsets(3, newest, "0a"), running, failed, NOW)
     assert expected in (decision.run_key if isinstance(decision, dg.RunRequest) else decision.skip_message)
+
+
+@dg.job(name="refresh")
+def refresh() -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("status", "writes"),
+    [
+        pytest.param(dg.DagsterRunStatus.STARTED, True, id="at work"),
+        pytest.param(dg.DagsterRunStatus.CANCELING, True, id="being cancelled: it still holds the writer's lock"),
+        pytest.param(dg.DagsterRunStatus.CANCELED, False, id="cancelled"),
+        pytest.param(dg.DagsterRunStatus.SUCCESS, False, id="done"),
+    ],
+)
+def test_which_runs_are_under_way(status, writes):
+    with dg.DagsterInstance.ephemeral() as instance:
+        run = instance.create_run_for_job(refresh, status=status)
+        assert running_writer(instance) == (run.run_id if writes else None)

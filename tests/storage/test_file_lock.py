@@ -102,3 +102,12 @@ def test_an_unreadable_holder_is_an_unknown_process(tmp_path):
     lock = ALock(tmp_path / "a.lock")
     lock.path.write_text("half")
     assert lock.holder() == "an unknown process"
+
+
+def test_a_shared_lock_can_be_a_byte_range_lock_as_on_nfs(tmp_path):
+    """NFS makes flock a lock of bytes, and a shared one of those needs the file open for reading."""
+    import fcntl
+
+    with FileLock(tmp_path / "lock") as lock:
+        fcntl.lockf(lock.descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.lockf(lock.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
