@@ -18,7 +18,7 @@ from gtm_dagster.settings import load_settings
 from gtm_dagster.warehouse.engine import opened
 from gtm_dagster.warehouse.publishing import publish
 from gtm_dagster.warehouse.schema.ddl import create
-from gtm_dagster.warehouse.serving import QueryError, query
+from gtm_dagster.warehouse.serving import QueryError, query, reader
 from gtm_dagster.warehouse.writer_lock import WarehouseLock
 
 ROWS = 200_000
@@ -143,7 +143,7 @@ def _read(config: Path, stop: Path, kind: str) -> None:
                 rows = query(settings, _SQL)[1]
                 time.sleep(BREATH_SECONDS)
             else:
-                with opened(settings.serving_path, settings, read_only=True) as con:
+                with reader(settings) as con:
                     for _ in range(QUERIES_PER_CONNECTION):
                         rows += con.execute(_SQL).fetchall()
                         time.sleep(BREATH_SECONDS)

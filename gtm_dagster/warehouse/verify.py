@@ -16,6 +16,7 @@ from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.engine import connect, opened
 from gtm_dagster.warehouse.fingerprints import check_settings
 from gtm_dagster.warehouse.landing import Landing
+from gtm_dagster.warehouse.literals import literal
 from gtm_dagster.warehouse.publishing import is_current, served
 from gtm_dagster.warehouse.schema import tables
 from gtm_dagster.warehouse.schema.ddl import create
@@ -64,7 +65,7 @@ def _compared(con: duckdb.DuckDBPyConnection, other: Path, name: str, tables: di
     Two hashes over all rows of a table tell whether it is equal; only one that is not is compared row by row, which
     takes memory as the table does.
     """
-    con.execute(f"ATTACH '{other}' AS {name} (READ_ONLY)")
+    con.execute(f"ATTACH {literal(other)} AS {name} (READ_ONLY)")
     differences: dict[str, int] = {}
     first = None
     try:

@@ -18,6 +18,7 @@ import duckdb
 from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.engines.dialects import parameters, session_statement, translate
 from gtm_dagster.warehouse.fingerprints import STAGING, SettingsChangedError, differences, fingerprints
+from gtm_dagster.warehouse.literals import literal
 from gtm_dagster.warehouse.marts.attribution_status import model_statuses
 from gtm_dagster.warehouse.state import get_state
 from gtm_dagster.warehouse.statements import text
@@ -114,7 +115,7 @@ def _windows(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> str:
     """The windows the history gate lets through, as a query of literals."""
     half_life_us = round(ctx.settings.attribution.half_life_hours * 3_600_000_000)
     rows = [
-        f"('{status.model}', {status.window_hours!r}::DOUBLE, {round(status.window_hours * 3_600_000_000)}::BIGINT, {half_life_us}::DOUBLE)"
+        f"({literal(status.model)}, {status.window_hours!r}::DOUBLE, {round(status.window_hours * 3_600_000_000)}::BIGINT, {half_life_us}::DOUBLE)"
         for status in model_statuses(con, ctx)
         if status.computed
     ]
@@ -125,5 +126,5 @@ def _windows(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> str:
 
 def _copy(con: duckdb.DuckDBPyConnection, query: str, folder: Path) -> int:
     folder.mkdir(parents=True)
-    target = str(folder / "part-0.parquet").replace("'", "''")
-    return int(con.execute(f"COPY ({query}) TO '{target}' (FORMAT parquet, COMPRESSION zstd)").fetchall()[0][0])
+    target = literal(folder / "part-0.parquet")
+    return int(con.execute(f"COPY ({query}) TO {target} (FORMAT parquet, COMPRESSION zstd)").fetchall()[0][0])

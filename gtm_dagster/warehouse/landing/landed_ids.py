@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from gtm_dagster.warehouse.engine import in_memory
 from gtm_dagster.warehouse.landing.landing_columns import CONTENT
+from gtm_dagster.warehouse.literals import literals
 
 SCHEMA = pa.schema([("row_no", pa.int64()), ("batch", pa.string()), ("same", pa.bool_()), ("earlier", pa.bool_())])
 _FILES_AT_ONCE = 200
@@ -41,7 +42,7 @@ def known_ids(events: pa.Table, files: list[tuple[Path, str]]) -> pa.Table:
                 f"""INSERT INTO known SELECT f.place, l.filename, l.file_row_number
                 FROM {_source(relevant[start : start + _FILES_AT_ONCE])} l
                 JOIN fresh f ON f.write_key = l.write_key AND f.event_id = l.event_id
-                WHERE l.verdict = 'accepted' AND l.write_key IN ({", ".join(map(_quoted, sorted(keys)))})"""
+                WHERE l.verdict = 'accepted' AND l.write_key IN ({literals(sorted(keys))})"""
             )
         found = {path for (path,) in con.execute("SELECT DISTINCT file_path FROM known").fetchall()}
         hits = [(path, name) for path, name in relevant if str(path) in found]
@@ -81,9 +82,4 @@ def _may_hold(path: Path, keys: set[str]) -> bool:
 
 
 def _source(files: list[tuple[Path, str]]) -> str:
-    paths = ", ".join(_quoted(str(path)) for path, _ in files)
-    return f"read_parquet([{paths}], filename = true, file_row_number = true, hive_partitioning = false, union_by_name = true)"
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+    return f"read_parquet([{literals(path for path, _ in files)}], filename = true, file_row_number = true, hive_partitioning = false, union_by_name = true)"

@@ -14,6 +14,7 @@ from gtm_dagster.storage.atomic_write import Drafts
 from gtm_dagster.warehouse.engine import in_memory
 from gtm_dagster.warehouse.landing.files import Landing
 from gtm_dagster.warehouse.landing.manifests import FILE_METADATA, ImportNotes, Manifest, encoded
+from gtm_dagster.warehouse.literals import literals
 
 _KEY = "write_key, day, source, medium, campaign, currency"
 
@@ -56,13 +57,12 @@ class SpendLanding(Landing):
         with in_memory() as con:
             landed = pa.table({"file_path": [path for path, _ in files], "landed_us": [us for _, us in files]})
             con.register("landed", landed)
-            paths = ", ".join("'" + path.replace("'", "''") + "'" for path, _ in files)
             result: pa.Table = con.sql(
                 f"""SELECT {_KEY}, min(channel) AS channel, sum(cost) AS cost, sum(impressions)::BIGINT AS impressions,
                   sum(clicks)::BIGINT AS clicks
                 FROM (
                   SELECT s.*, rank() OVER (PARTITION BY {_KEY} ORDER BY l.landed_us DESC, l.file_path DESC) AS place
-                  FROM read_parquet([{paths}], filename = true, hive_partitioning = false) s
+                  FROM read_parquet([{literals(path for path, _ in files)}], filename = true, hive_partitioning = false) s
                   JOIN landed l ON l.file_path = s.filename)
                 WHERE place = 1
                 GROUP BY {_KEY}
