@@ -11,6 +11,8 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
+from gtm_dagster.settings.secret_text import shown_url
+
 BUSY_SECONDS = 30.0
 
 
@@ -32,7 +34,7 @@ def open_engine(url: str) -> Engine:
                 f"ops_url: {error}; install gtm-dagster[postgres] and write postgresql+psycopg://"
             ) from None
     if not address.database or address.database == ":memory:":
-        raise OpsStoreError(f"ops_url: {url!r} names no file; give sqlite:////var/lib/gtm/ops.db")
+        raise OpsStoreError(f"ops_url: {shown_url(url)!r} names no file; give sqlite:////var/lib/gtm/ops.db")
     try:
         Path(address.database).parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -48,7 +50,7 @@ def _address(url: str) -> URL:
         address = make_url(url)
     except ArgumentError:
         raise OpsStoreError(
-            f"ops_url: {url!r} is not a database address; give sqlite:////var/lib/gtm/ops.db or postgresql+psycopg://host/name"
+            f"ops_url: {shown_url(url)!r} is not a database address; give sqlite:////var/lib/gtm/ops.db or postgresql+psycopg://host/name"
         ) from None
     if address.get_backend_name() not in ("sqlite", "postgresql"):
         raise OpsStoreError(
