@@ -27,9 +27,9 @@ def _exposures(file: Path) -> Path:
         }
         exposed = {"event_name": "flag_exposed", "properties": {**properties, "reason": "SPLIT", "epoch": 1}}
         paid = {"event_name": "payment_completed", "properties": {"amount": 1.0, "currency": "EUR"}}
-        for number, event in enumerate((exposed, paid) if unit % 3 == 0 else (exposed,)):
-            event |= {"event_id": f"odd-{unit}-{number}", "user_id": f"unit{unit}", "context": {"device_type": "api"}}
-            lines.append(json.dumps(event | {"timestamp": (moment + timedelta(minutes=number)).isoformat()}))
+        for number, sent in enumerate((exposed, paid) if unit % 3 == 0 else (exposed,)):
+            sent |= {"event_id": f"odd-{unit}-{number}", "user_id": f"unit{unit}", "context": {"device_type": "api"}}
+            lines.append(json.dumps(sent | {"timestamp": (moment + timedelta(minutes=number)).isoformat()}))
     file.write_text("\n".join(lines))
     return file
 
