@@ -12,13 +12,14 @@ from gtm_dagster.eventlog.frames import to_arrow
 from gtm_dagster.eventlog.log import Acceptance, EventLogError
 from gtm_dagster.eventlog.log_identity import LogState
 from gtm_dagster.storage.disk_space import full_disk
+from gtm_dagster.storage.private_dir import private_dir
 
 _1970 = date(1970, 1, 1).toordinal()
 
 
 def connect(path: Path) -> sqlite3.Connection:
     """A connection that commits durably. EventLogError when the file cannot be opened."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    private_dir(path.parent)
     try:
         con = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
         con.execute("PRAGMA journal_mode = WAL")

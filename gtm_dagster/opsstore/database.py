@@ -12,6 +12,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from gtm_dagster.settings.secret_text import shown_url
+from gtm_dagster.storage.private_dir import private_dir
 
 BUSY_SECONDS = 30.0
 
@@ -36,7 +37,7 @@ def open_engine(url: str) -> Engine:
     if not address.database or address.database == ":memory:":
         raise OpsStoreError(f"ops_url: {shown_url(url)!r} names no file; give sqlite:////var/lib/gtm/ops.db")
     try:
-        Path(address.database).parent.mkdir(parents=True, exist_ok=True)
+        private_dir(Path(address.database).parent)
     except OSError as error:
         raise OpsStoreError(f"{address.database}: cannot make the folder of the ops store ({error})") from None
     engine = create_engine(address, connect_args={"timeout": BUSY_SECONDS})

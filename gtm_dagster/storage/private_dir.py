@@ -5,10 +5,8 @@ Light: programs that embed the tracker or the gate import it.
 
 from __future__ import annotations
 
-import stat
+from errno import ENOTDIR
 from pathlib import Path
-
-_OTHERS = 0o077
 
 
 def private_dir(path: Path) -> Path:
@@ -25,10 +23,5 @@ def private_dir(path: Path) -> Path:
     for folder in reversed(missing):
         folder.mkdir(mode=0o700, exist_ok=True)
     if not path.is_dir():
-        raise NotADirectoryError(20, "is not a folder", str(path))
+        raise NotADirectoryError(ENOTDIR, "is not a folder", str(path))
     return path
-
-
-def open_to_others(path: Path) -> bool:
-    """Whether other accounts than the owner's may list, enter or write the folder or file."""
-    return bool(stat.S_IMODE(path.stat().st_mode) & _OTHERS)

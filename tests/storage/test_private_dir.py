@@ -3,7 +3,7 @@ import stat
 
 import pytest
 
-from gtm_dagster.storage.private_dir import open_to_others, private_dir
+from gtm_dagster.storage.private_dir import private_dir
 
 
 def _mode(path):
@@ -21,7 +21,6 @@ def test_a_folder_and_its_missing_parents_are_made_for_their_owner_alone(tmp_pat
     folder = tmp_path / "state" / "landing" / "days"
     assert private_dir(folder) == folder
     assert [_mode(path) for path in (folder, folder.parent, folder.parent.parent)] == [0o700] * 3
-    assert not open_to_others(folder)
 
 
 def test_a_folder_that_a_user_made_keeps_its_mode(tmp_path):
@@ -30,7 +29,6 @@ def test_a_folder_that_a_user_made_keeps_its_mode(tmp_path):
     private_dir(state / "landing")
     private_dir(state)
     assert (_mode(state), _mode(state / "landing")) == (0o750, 0o700)
-    assert open_to_others(state)
 
 
 @pytest.mark.parametrize("name", ["file", "file/below"], ids=["a file has the name", "a file has a parent's name"])

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gtm_dagster.storage.atomic_write import Drafts
+from gtm_dagster.storage.private_dir import private_dir
 from gtm_dagster.warehouse.engine import in_memory
 from gtm_dagster.warehouse.landing.files import Landing
 from gtm_dagster.warehouse.landing.manifests import FILE_METADATA, ImportNotes, Manifest, encoded
@@ -37,7 +38,7 @@ class SpendLanding(Landing):
         day = datetime.fromtimestamp(now / 1e6, UTC).date().isoformat()
         path, manifest = self._path(day, name), self._manifest(name)
         for folder in (path.parent, manifest.parent):
-            folder.mkdir(parents=True, exist_ok=True)
+            private_dir(folder)
         notes = ImportNotes(file or "", mapping, write_key, now)
         with self._writing(), Drafts() as drafts:
             pq.write_table(table.replace_schema_metadata(FILE_METADATA), drafts.of(path), compression="zstd")
