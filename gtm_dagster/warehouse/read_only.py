@@ -51,7 +51,7 @@ def only_statement(con: duckdb.DuckDBPyConnection, sql: str) -> duckdb.Statement
         kind, selected = _explained(con, sql)
     if kind != "SELECT":
         way_out = f"; {_WAYS_OUT[kind]}" if kind in _WAYS_OUT else ""
-        return f"only a SELECT can be run here, this is {kind}{way_out}"
+        return f"queries are read-only: a SELECT is what runs here, not {kind}{way_out}"
     return _refusal(con, selected) or statements[0]
 
 
@@ -89,7 +89,7 @@ def _refusal(con: duckdb.DuckDBPyConnection, sql: str) -> str | None:
     for node in _nodes(tree):
         kind = str(node.get("type", ""))
         if kind.endswith("_NODE") and kind not in _NODES:
-            return f"only a SELECT can be run here, and {kind.removesuffix('_NODE').replace('_', ' ')} stands in it"
+            return f"queries are read-only, and {kind.removesuffix('_NODE').replace('_', ' ')} stands in this one"
         if kind == "TABLE_FUNCTION":
             name = str(node["function"].get("function_name", "")).lower()
             if name not in _TABLE_FUNCTIONS:
