@@ -18,7 +18,7 @@ import duckdb
 from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.engines.dialects import parameters, session_statement, translate
 from gtm_dagster.warehouse.fingerprints import STAGING, SettingsChangedError, differences, fingerprints
-from gtm_dagster.warehouse.literals import literal
+from gtm_dagster.warehouse.literals import composed, literal
 from gtm_dagster.warehouse.marts.attribution_status import model_statuses
 from gtm_dagster.warehouse.state import get_state
 from gtm_dagster.warehouse.statements import text
@@ -121,7 +121,11 @@ def _windows(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> str:
     ]
     values = ", ".join(rows) or "('', 0::DOUBLE, 0::BIGINT, 1::DOUBLE)"
     none = "" if rows else " WHERE false"
-    return f"SELECT * FROM (VALUES {values}) AS w(model, window_hours, window_us, half_life_us){none}"
+    return composed(
+        "SELECT * FROM (VALUES $values) AS w(model, window_hours, window_us, half_life_us)$none",
+        values=values,
+        none=none,
+    )
 
 
 def _copy(con: duckdb.DuckDBPyConnection, query: str, folder: Path) -> int:
