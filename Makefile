@@ -3,14 +3,15 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   := .venv
 PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
+TOOLS  := $(VENV)/.tools-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test test-real install-unleash install-engines install-goff check format docs bench clean
+.PHONY: help setup setup-dev demo dev test test-real install-unleash install-engines install-goff lock check audit format docs bench clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
-setup: $(STAMP) ## make .venv from the lock file; costs nothing the second time
+setup: $(STAMP) ## make .venv from requirements.lock; costs nothing the second time
 
 $(STAMP): requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; name it with make PYTHON=/path/to/python3"; exit 1; }
@@ -20,6 +21,18 @@ $(STAMP): requirements.lock pyproject.toml
 	$(PY) -m uv pip install --quiet --compile-bytecode --python $(PY) --require-hashes -r requirements.lock
 	$(PY) -m uv pip install --quiet --python $(PY) --no-deps -e .
 	@touch $(STAMP)
+
+setup-dev: $(TOOLS) ## the same and what tests and checks need, from requirements-dev.lock
+
+$(TOOLS): $(STAMP) requirements-dev.lock
+	$(PY) -m uv pip install --quiet --compile-bytecode --python $(PY) --require-hashes -r requirements-dev.lock
+	@touch $(TOOLS)
+
+# After a change of the dependencies in pyproject.toml; versions that still fit stay. UPGRADE=--upgrade takes the newest.
+LOCK := uv pip compile --quiet --universal --generate-hashes --no-emit-index-url $(UPGRADE)
+lock: setup ## write requirements.lock and requirements-dev.lock anew from pyproject.toml
+	$(PY) -m $(LOCK) pyproject.toml --extra collector --extra pipeline --extra postgres --extra flagd --extra unleash -o requirements.lock
+	$(PY) -m $(LOCK) --group dev -c requirements.lock -o requirements-dev.lock
 
 demo: setup ## 30 full days of planted traffic through everything, a report, and a drill of the guard; in .gtm-demo
 	$(VENV)/bin/gtm demo
@@ -32,10 +45,10 @@ dev: setup ## collector, stream worker, Dagster and its web UI on your own data;
 WORKERS ?= $(shell "$(PYTHON)" -c 'import os; print(min(2 * (os.cpu_count() or 1), 8))')
 PYTEST  := env -u PYTHONDONTWRITEBYTECODE $(PY) -m pytest -q
 
-test: setup ## every behaviour that needs Python alone, in under 2 minutes on two cores; WORKERS=4
+test: setup-dev ## every behaviour that needs Python alone, in under 2 minutes on two cores; WORKERS=4
 	$(PYTEST) -n $(WORKERS) --dist worksteal -m "not real and not simulation and not slow"
 
-test-real: setup install-unleash install-engines ## all other tests: slow ones, full property tests, simulations, real components (installs Chromium, PostgreSQL, Unleash, Spark, DuckDB 1.5)
+test-real: setup-dev install-unleash install-engines ## all other tests: slow ones, full property tests, simulations, real components (installs Chromium, PostgreSQL, Unleash, Spark, DuckDB 1.5)
 	scripts/install-chromium
 	$(PYTEST) --hypothesis-profile=full -m "real or simulation or slow or hypothesis"
 
@@ -48,21 +61,25 @@ install-engines: setup ## Spark and the last DuckDB 1.5 for the tests of engine 
 install-goff: ## opt-in: build the GO Feature Flag relay proxy (six minutes, needs Go)
 	scripts/install-goff
 
-check: setup ## lint, format, types, import law
+check: setup-dev ## lint, format, types, import law
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(PY) -m pytest -q tests/test_import_law.py
 
+audit: setup ## licences of what a user installs, and known vulnerabilities of both lock files (exit code 3: no advisories reached)
+	$(PY) scripts/licences.py
+	$(PY) scripts/audit.py
+
 docs: setup ## write docs/tables.md from the declared tables
 	$(PY) -m gtm_dagster.warehouse.schema.documents > docs/tables.md
 
-format: setup ## let ruff put the format right
+format: setup-dev ## let ruff put the format right
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
 EVENTS ?= 1000000
-bench: setup ## what each step costs here, beside the limit and other means; EVENTS=1000000
+bench: setup-dev ## what each step costs here, beside the limit and other means; EVENTS=1000000
 	scripts/install-peers
 	$(PY) -m benchmarks.spine --events $(EVENTS) --limit --peers --verify
 	$(PY) -m benchmarks.imports --rows $(EVENTS)

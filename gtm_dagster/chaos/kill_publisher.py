@@ -16,9 +16,10 @@ from gtm_dagster.chaos.processes import Child, until
 from gtm_dagster.chaos.throwaway import ThrowAway
 from gtm_dagster.settings import load_settings
 from gtm_dagster.warehouse.engine import opened
+from gtm_dagster.warehouse.literals import composed
 from gtm_dagster.warehouse.publishing import publish
 from gtm_dagster.warehouse.schema.ddl import create
-from gtm_dagster.warehouse.serving import QueryError, query
+from gtm_dagster.warehouse.serving import QueryError, query, reader
 from gtm_dagster.warehouse.writer_lock import WarehouseLock
 
 ROWS = 200_000
@@ -118,7 +119,12 @@ def _publish(config: Path, versions: int) -> None:
                 con.execute("BEGIN")
                 for table in ("chaos_first", "chaos_last"):
                     con.execute(
-                        f"CREATE OR REPLACE TABLE ops.{table} AS SELECT {version} AS version, i FROM range({ROWS}) t(i)"
+                        composed(
+                            "CREATE OR REPLACE TABLE ops.$table AS SELECT $version AS version, i FROM range($rows) t(i)",
+                            table=table,
+                            version=version,
+                            rows=ROWS,
+                        )
                     )
                 con.execute("COMMIT")
                 if not done:
@@ -143,7 +149,7 @@ def _read(config: Path, stop: Path, kind: str) -> None:
                 rows = query(settings, _SQL)[1]
                 time.sleep(BREATH_SECONDS)
             else:
-                with opened(settings.serving_path, settings, read_only=True) as con:
+                with reader(settings) as con:
                     for _ in range(QUERIES_PER_CONNECTION):
                         rows += con.execute(_SQL).fetchall()
                         time.sleep(BREATH_SECONDS)

@@ -19,6 +19,7 @@ import msgspec
 from gtm_dagster.admission.write_key import NAME_RULE, is_write_key
 from gtm_dagster.storage.atomic_write import write_whole
 from gtm_dagster.storage.file_lock import FileLock
+from gtm_dagster.storage.private_dir import private_dir
 
 KEYS_FILE = "keys.json"
 DEV_KEY = "dev"
@@ -151,7 +152,7 @@ class KeyStore:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            private_dir(self.path.parent)
             lock = FileLock(self.path.with_name(f".{KEYS_FILE}.lock"), mode=0o600)
         except OSError as error:
             raise KeyStoreError(

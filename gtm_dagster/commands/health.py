@@ -7,6 +7,7 @@ import stat
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from gtm_dagster.commands.guard_watching import unwatched
@@ -40,6 +41,7 @@ def examine(here: Invocation) -> list[Finding]:
     if not settings.state_dir.exists():
         found.append(Finding("state directory", True, "not there yet; gtm collect or gtm import makes it"))
         return found
+    found.append(_state_dir(settings.state_dir))
     free = shutil.disk_usage(settings.state_dir).free
     found.append(Finding("disk", free > LOW_DISK_BYTES, f"{free / 1e9:.1f} GB free"))
     found += _history(settings.dagster_home)
@@ -47,6 +49,20 @@ def examine(here: Invocation) -> list[Finding]:
     found += [_keys(settings.keys_dir), _log(here), _landing(here), _lock(here), _tables(here)]
     found += _messages(here)
     return found
+
+
+def _state_dir(folder: Path) -> Finding:
+    """Other accounts that enter the folder read what is about persons, and can hold its locks."""
+    mode = stat.S_IMODE(folder.stat().st_mode)
+    if mode & 0o007:
+        return Finding(
+            "state directory",
+            False,
+            f"mode {mode:03o}: every account of this machine can enter it; chmod 700 {quote(str(folder))}",
+        )
+    if mode & 0o070:
+        return Finding("state directory", True, f"shared with its group (mode {mode:03o})")
+    return Finding("state directory", True, "its owner's alone")
 
 
 def _plan(here: Invocation) -> Finding:

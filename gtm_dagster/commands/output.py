@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gtm_dagster.commands.terminal_text import in_json, on_lines, on_one_line
+
 if TYPE_CHECKING:
     from gtm_dagster.privacy.pseudonyms import Pseudonymizer
     from gtm_dagster.settings import Origin, Settings
@@ -132,18 +134,18 @@ def invocation(context: typer.Context) -> Invocation:
 
 
 def say(text: str) -> None:
-    """A line on stdout."""
-    typer.echo(text)
+    """A line on stdout, or several."""
+    typer.echo(on_lines(text))
 
 
 def note(text: str) -> None:
     """A line on stderr, beside what a pipe takes from stdout."""
-    typer.echo(text, err=True)
+    typer.echo(on_lines(text), err=True)
 
 
 def say_error(text: str) -> None:
     """An error as one line on stderr."""
-    typer.echo("gtm: " + " ".join(text.split()), err=True)
+    typer.echo("gtm: " + on_one_line(" ".join(text.split())), err=True)
 
 
 def utc_time(us: int | None) -> datetime | None:
@@ -177,7 +179,8 @@ def plain(value: Any) -> Any:
 
 def say_json(document: Any) -> None:
     """One document on stdout."""
-    sys.stdout.write(json.dumps(plain(document), ensure_ascii=False, indent=2, allow_nan=False) + "\n")
+    text = json.dumps(plain(document), ensure_ascii=False, indent=2, allow_nan=False)
+    sys.stdout.write(in_json(text) + "\n")
 
 
 def records(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[dict[str, Any]]:
@@ -192,23 +195,31 @@ def records(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[dict[
 
 
 def say_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str | None = None) -> None:
-    """A table: drawn for a terminal, tab-separated with a header line for a pipe."""
+    """A table: drawn for a terminal, tab-separated with a header line for a pipe.
+
+    What steers a terminal is escaped in both, since a pager stands behind many a pipe; `say_json` gives values as they are.
+    """
     if not sys.stdout.isatty():
-        say("\t".join(columns))
-        for row in rows:
-            say("\t".join("" if cell is None else str(cell).replace("\t", " ").replace("\n", " ") for cell in row))
+        for row in (columns, *rows):
+            say("\t".join(_cell(cell, between="\t\n") for cell in row))
         return
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title)
+    table = Table(title=None if title is None else Text(on_one_line(title)))
     for index, column in enumerate(columns):
         numeric = any(isinstance(row[index], int | float | Decimal) for row in rows)
-        table.add_column(Text(column), justify="right" if numeric else "left")
+        table.add_column(Text(_cell(column)), justify="right" if numeric else "left")
     for row in rows:
-        table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
+        table.add_row(*(Text(_cell(cell)) for cell in row))
     Console().print(table)
+
+
+def _cell(value: Any, between: str = "") -> str:
+    """A cell on one line; blanks for the characters that stand `between` cells."""
+    text = "" if value is None else str(value)
+    return on_one_line(text.translate(dict.fromkeys(map(ord, between), " ")))
 
 
 @contextmanager
@@ -220,13 +231,13 @@ def progress_bar(title: str) -> Iterator[Callable[..., None] | None]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-        task = bars.add_task(title, total=None)
+        task = bars.add_task(on_one_line(title), total=None)
 
         def tell(*progress: Any) -> None:
             if progress and isinstance(progress[0], str):
-                bars.update(task, description=progress[0])
+                bars.update(task, description=on_one_line(progress[0]))
             elif progress:
                 bars.update(task, completed=progress[0], total=progress[1] if len(progress) > 1 else None)
 

@@ -9,6 +9,7 @@ import typer
 
 from gtm_dagster.commands.command import Command, Group
 from gtm_dagster.commands.output import Json, Problem, invocation, note, progress_bar, records, say, say_json, say_table
+from gtm_dagster.commands.terminal_text import on_one_line
 
 _SUMMARY = """
 WITH reasons AS (
@@ -84,9 +85,10 @@ def show(
         say_json(found)
         return
     for row in found:
-        say(f"{row['event_id']} {row['event_name']} received {row['received_at']} by write key {row['write_key']}")
+        heading = f"{row['event_id']} {row['event_name']} received {row['received_at']} by write key {row['write_key']}"
+        say(on_one_line(heading))
         for error in row["errors"] if isinstance(row["errors"], list) else []:
-            say(f"  {error.get('path')}: {error.get('message')} [{error.get('code')}]")
+            say(on_one_line(f"  {error.get('path')}: {error.get('message')} [{error.get('code')}]"))
         say(f"  {codec.dumps(row['raw'], ensure_ascii=False)}")
 
 

@@ -21,7 +21,11 @@ def query(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Run one read-only query on the serving copy."""
+    """Run one statement that reads, on the serving copy: SELECT, WITH, FROM, DESCRIBE, SHOW, SUMMARIZE or EXPLAIN.
+
+    It reaches the tables alone: no files, network, extensions or settings. For a join with a file of your own, attach
+    serving.duckdb READ_ONLY in a DuckDB of your own.
+    """
     from gtm_dagster.warehouse.serving import query as ask
 
     text = sys.stdin.read() if sql == "-" else sql

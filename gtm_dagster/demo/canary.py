@@ -29,6 +29,7 @@ from gtm_dagster.rollout.control.guard_context import GuardContext
 from gtm_dagster.rollout.providers import ProviderError
 from gtm_dagster.rollout.providers.flagd import set_split
 from gtm_dagster.settings import DRILL_FLAG, Guard, Settings
+from gtm_dagster.storage.private_dir import private_dir
 from gtm_dagster.stream.worker_lock import StreamLock
 
 SLICE_US = 15_000_000
@@ -245,7 +246,7 @@ def _pipeline(settings: Settings, running: bool) -> Iterator[str]:
         return
     with ExitStack() as stack:
         folder = settings.state_dir / "demo"
-        folder.mkdir(parents=True, exist_ok=True)
+        private_dir(folder)
         endpoint = stack.enter_context(collector(settings, ExitStack()))
         output = folder / "stream.log"
         with output.open("wb") as log:

@@ -22,6 +22,7 @@ from gtm_dagster.demo.comparison import (
     served,
 )
 from gtm_dagster.settings import Settings
+from gtm_dagster.warehouse.literals import composed
 
 UNATTRIBUTED = "(unattributed)"
 OK, BAD = "[green]equal[/green]", "[red]DIFFERENT[/red]"
@@ -81,7 +82,7 @@ def print_report(
     good = result.ok and all(comparison.ok for comparison in comparisons)
     console.print(
         Panel(
-            f"{len(result.checks) - failed} of {len(result.checks)} checks passed, "
+            f"{len(result.checks) - failed} of {len(result.checks)} checks passed, "  # noqa: S608 - lines to paste
             f"{sum(comparison.ok for comparison in comparisons)} of {len(comparisons)} planted figures found again.\n\n"
             "[bold]gtm dev --demo[/bold]   the Dagster UI with every asset, check and picture of this demo, and a collector\n"
             '[bold]gtm query --demo "SELECT * FROM marts.channel_attribution LIMIT 20"[/bold]   any table of the serving copy\n'
@@ -115,7 +116,9 @@ def _table(title: str, *columns: str) -> Table:
 
 def _books(settings: Settings, last: int = 5) -> Table:
     names = ("log_rows", "raw", "clean", "duplicates", "quarantined", "suppressed")
-    days = served(settings, f"SELECT ingest_date, {', '.join(names)} FROM staging.books ORDER BY 1")
+    days = served(
+        settings, composed("SELECT ingest_date, $names FROM staging.books ORDER BY 1", names=", ".join(names))
+    )
     balanced = [day[2] == sum(day[3:7]) == day[1] for day in days]
     table = _table(
         "Books by day of arrival: raw = clean + duplicates + quarantined + suppressed", "day", *names, "balanced"

@@ -36,6 +36,7 @@ from gtm_dagster.privacy.sealing import Sealer
 from gtm_dagster.settings import Settings
 from gtm_dagster.simulator.traffic import Traffic, simulate
 from gtm_dagster.storage.atomic_write import write_whole
+from gtm_dagster.storage.private_dir import private_dir
 from gtm_dagster.taxonomy import load_plan
 from gtm_dagster.warehouse.landing import Landing
 
@@ -125,7 +126,7 @@ def run_demo(
     steps = Steps(bars)
     try:
         refuse_other_data(settings.state_dir)
-        folder.mkdir(parents=True, exist_ok=True)
+        private_dir(folder)
         console.print(f"The demo's state directory is {settings.state_dir}; no other data is touched.", soft_wrap=True)
         memory = remember(folder, events, days, seed)
         with bars:

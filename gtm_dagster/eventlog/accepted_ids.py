@@ -35,11 +35,11 @@ _KEY, _CONTENT = 18, 8
 """Bytes of a key, of which six are the time of a UUIDv7, and of a digest."""
 _FORGOTTEN_AT_ONCE = 200
 _SLOTS = """WITH RECURSIVE slot(at) AS (VALUES (1) UNION ALL SELECT at + {size} FROM slot WHERE at + {size} <= length(?1)) """
-_LOOK_UP = _SLOTS + "SELECT id_key, content FROM slot CROSS JOIN {table} ON id_key = substr(?1, at, {size})"
+_LOOK_UP = _SLOTS + "SELECT id_key, content FROM slot CROSS JOIN {table} ON id_key = substr(?1, at, {size})"  # noqa: S608 - names and numbers of this module
 _FIND = _LOOK_UP.format(table="known_ids", size=_KEY)
 _FIND_HASHED = _LOOK_UP.format(table="dedup", size=16)
-_REMEMBER = _SLOTS.format(size=_KEY + _CONTENT) + (
-    f"INSERT INTO known_ids SELECT substr(?1, at, {_KEY}), substr(?1, at + {_KEY}, {_CONTENT}), ?2 FROM slot"
+_REMEMBER = _SLOTS.format(size=_KEY + _CONTENT) + (  # noqa: S608 - numbers of this module
+    f"INSERT INTO known_ids SELECT substr(?1, at, {_KEY}), substr(?1, at + {_KEY}, {_CONTENT}), ?2 FROM slot"  # noqa: S608 - the same
 )
 
 

@@ -12,6 +12,7 @@ from gtm_dagster.eventlog.frames import to_arrow
 from gtm_dagster.eventlog.log import Acceptance, EventLogError
 from gtm_dagster.eventlog.log_identity import LogState
 from gtm_dagster.storage.disk_space import full_disk
+from gtm_dagster.storage.private_dir import private_dir
 
 ACCEPTANCES = 1000
 """Rows of what people accepted that are kept, the newest."""
@@ -39,7 +40,7 @@ def connect(path: Path, *, new: bool = False, busy_seconds: float = 30) -> sqlit
     con = None
     try:
         if new:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            private_dir(path.parent)
         place = f"{path.absolute().as_uri()}?mode={'rwc' if new else 'rw'}"
         con = sqlite3.connect(place, uri=True, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
         con.execute("PRAGMA journal_mode = WAL")

@@ -154,7 +154,7 @@ class SqliteEventLog:
         """What people accepted, oldest first: at (UTC), actor, reason, kind, log_id, seq."""
         names = ("at", "actor", "reason", "kind", "log_id", "seq")
         with reading(self.path) as con:
-            rows = con.execute(f"SELECT {', '.join(names)} FROM accepted ORDER BY n").fetchall()
+            rows = con.execute("SELECT at, actor, reason, kind, log_id, seq FROM accepted ORDER BY n").fetchall()
             return [dict(zip(names, row, strict=True)) for row in rows]
 
     def first_seq(self) -> int:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from gtm_dagster.storage.atomic_write import write_whole
 from gtm_dagster.storage.file_lock import FileLock
+from gtm_dagster.storage.private_dir import private_dir
 
 logger = logging.getLogger("gtm_dagster.rollout")
 
@@ -135,7 +136,7 @@ def _write(path: Path, flags: dict[str, Killed]) -> None:
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_dir(path.parent)
         lock = FileLock(path.with_name(f".{path.name}.lock"), mode=0o600)
     except OSError as error:
         raise KillListError(f"{path}: cannot be written ({error}); check its directory") from error

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-import tomllib
 from pathlib import Path
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 import msgspec
 
+from gtm_dagster.importing.mapping_file import MappingError, check_character, check_encoding, read_mapping
 from gtm_dagster.importing.time_formats import FormatError, time_format
 
 FIELDS = (
@@ -19,10 +19,6 @@ FIELDS = (
 )  # fmt: skip
 """Text fields of an event that a column, a constant or a template may fill."""
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
-
-
-class MappingError(ValueError):
-    """The mapping cannot be used; the message names the file, the key, the value and what is allowed."""
 
 
 class TimeColumn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -113,14 +109,7 @@ class Mapping(EventRule, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 def load_mapping(path: Path) -> Mapping:
     """The mapping of a TOML file. Raises MappingError."""
-    try:
-        mapping = msgspec.convert(tomllib.loads(Path(path).read_text("utf-8")), Mapping)
-    except (OSError, UnicodeDecodeError) as error:
-        raise MappingError(f"mapping {path}: cannot be read ({error})") from error
-    except tomllib.TOMLDecodeError as error:
-        raise MappingError(f"mapping {path}: not TOML ({error})") from error
-    except msgspec.ValidationError as error:
-        raise MappingError(f"mapping {path}: {error}") from error
+    mapping = read_mapping(path, Mapping)
     try:
         _check(mapping)
     except MappingError as error:
@@ -176,17 +165,14 @@ def _merged(base: EventRule, event: EventRule) -> EventRule:
 
 def _check(mapping: Mapping) -> None:
     for key, text in (("delimiter", mapping.delimiter), ("quote", mapping.quote), ("escape", mapping.escape)):
-        if len(text.encode()) != 1 and not (key != "delimiter" and not text):
-            raise MappingError(f"{key}: {text!r} is not one ASCII character")
+        if text or key == "delimiter":
+            check_character(key, text)
+    if mapping.quote == mapping.delimiter:
+        raise MappingError(f"quote: {mapping.quote!r} is the delimiter already")
     if mapping.escape and mapping.escape in (mapping.delimiter, mapping.quote):
         raise MappingError(f"escape: {mapping.escape!r} is the delimiter or the quote already")
     _check_signs("", mapping.decimal, mapping.thousands)
-    try:
-        "".encode(mapping.encoding)
-    except LookupError:
-        raise MappingError(
-            f"encoding: {mapping.encoding!r} is not an encoding, such as utf-8, latin-1 or cp1252"
-        ) from None
+    check_encoding(mapping.encoding)
     for event in mapping.event_rules():
         filled: set[str] = set()
         for table in ("columns", "constants", "templates"):

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import tomllib
 from pathlib import Path
 
 import msgspec
 
-from gtm_dagster.importing.mapping import MappingError
+from gtm_dagster.importing.mapping_file import MappingError, check_character, check_encoding, read_mapping
 
 NEEDED = ("day", "source", "currency", "cost")
 TEXTS = ("source", "medium", "campaign", "channel", "currency")
@@ -35,13 +34,12 @@ class SpendMapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
 def load_spend_mapping(path: Path) -> SpendMapping:
     """The mapping of a TOML file. Raises MappingError."""
+    mapping = read_mapping(path, SpendMapping)
     try:
-        mapping = msgspec.convert(tomllib.loads(Path(path).read_text("utf-8")), SpendMapping)
-        "".encode(mapping.encoding)
-    except (OSError, UnicodeDecodeError) as error:
-        raise MappingError(f"mapping {path}: cannot be read ({error})") from error
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError, LookupError) as error:
-        raise MappingError(f"mapping {path}: {error}") from error
+        check_encoding(mapping.encoding)
+        check_character("delimiter", mapping.delimiter)
+    except MappingError as error:
+        raise MappingError(f"mapping {path}: {error}") from None
     for table in ("columns", "constants"):
         for field in getattr(mapping, table):
             if field not in SPEND_FIELDS:
@@ -51,6 +49,4 @@ def load_spend_mapping(path: Path) -> SpendMapping:
     both = sorted(set(mapping.columns) & set(mapping.constants))
     if both:
         raise MappingError(f"mapping {path}: columns.{both[0]}: {both[0]} is filled twice; keep one")
-    if len(mapping.delimiter) != 1:
-        raise MappingError(f"mapping {path}: delimiter: {mapping.delimiter!r} is not one character")
     return mapping

@@ -11,6 +11,9 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
+from gtm_dagster.settings.secret_text import shown_url
+from gtm_dagster.storage.private_dir import private_dir
+
 BUSY_SECONDS = 30.0
 
 
@@ -54,9 +57,9 @@ def open_engine(url: str) -> Engine:
                 f"ops_url: {error}; install gtm-dagster[postgres] and write postgresql+psycopg://"
             ) from None
     if not address.database or address.database == ":memory:":
-        raise OpsStoreError(f"ops_url: {url!r} names no file; give sqlite:////var/lib/gtm/ops.db")
+        raise OpsStoreError(f"ops_url: {shown_url(url)!r} names no file; give sqlite:////var/lib/gtm/ops.db")
     try:
-        Path(address.database).parent.mkdir(parents=True, exist_ok=True)
+        private_dir(Path(address.database).parent)
     except OSError as error:
         raise OpsStoreError(f"{address.database}: cannot make the folder of the ops store ({error})") from None
     engine = create_engine(address, connect_args={"timeout": BUSY_SECONDS})
@@ -70,7 +73,7 @@ def _address(url: str) -> URL:
         address = make_url(url)
     except ArgumentError:
         raise OpsStoreError(
-            f"ops_url: {url!r} is not a database address; give sqlite:////var/lib/gtm/ops.db or postgresql+psycopg://host/name"
+            f"ops_url: {shown_url(url)!r} is not a database address; give sqlite:////var/lib/gtm/ops.db or postgresql+psycopg://host/name"
         ) from None
     if address.get_backend_name() not in ("sqlite", "postgresql"):
         raise OpsStoreError(

@@ -16,6 +16,7 @@ from gtm_dagster.settings import Settings
 from gtm_dagster.storage.atomic_write import write_whole
 from gtm_dagster.storage.disk_space import full_disk
 from gtm_dagster.storage.file_lock import KernelLock
+from gtm_dagster.storage.private_dir import private_dir
 
 _log = logging.getLogger("gtm_dagster.orchestration")
 OPENING_SECONDS = 120.0
@@ -42,7 +43,7 @@ class OpeningLock(KernelLock):
 def dagster_home(settings: Settings) -> Path:
     """`<state_dir>/dagster_home` with the deployment's dagster.yaml in it; a rename replaces the file, because other processes read it."""
     home = settings.state_dir / "dagster_home"
-    home.mkdir(parents=True, exist_ok=True)
+    private_dir(home)
     source, target = Path(__file__).parents[2] / "dagster.yaml", home / "dagster.yaml"
     if source.exists() and not (target.exists() and target.read_bytes() == source.read_bytes()):
         write_whole(target, source.read_bytes(), durable=False)

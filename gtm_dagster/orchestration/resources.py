@@ -12,6 +12,7 @@ from pydantic import PrivateAttr
 
 from gtm_dagster.orchestration.dead_runs import process_tags
 from gtm_dagster.settings import Origin, Settings
+from gtm_dagster.storage.private_dir import private_dir
 from gtm_dagster.taxonomy import load_plan
 from gtm_dagster.taxonomy.settings_for_plan import Deployment, deployment_of
 from gtm_dagster.warehouse.build_context import BuildContext
@@ -74,7 +75,7 @@ class WarehouseResource(DuckDBResource):
         It is closed when the run ends, and at once when the body raises.
         """
         if self._open is None:
-            self.settings.state_dir.mkdir(parents=True, exist_ok=True)
+            private_dir(self.settings.state_dir)
             self._open = connect(self.settings.warehouse_path, self.settings)
         try:
             yield self._open

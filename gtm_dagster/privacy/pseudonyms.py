@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from gtm_dagster.storage.atomic_write import write_once
+from gtm_dagster.storage.private_dir import private_dir
 
 KEY_FILE = "pseudonym.key"
 KEY_BYTES = 32
@@ -60,7 +61,7 @@ def load_or_create_key(keys_dir: Path, setting: str | None = None) -> bytes:
 
 
 def _create(path: Path) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    private_dir(path.parent)
     try:
         # Of processes that start at once one is first; its key stays.
         write_once(path, f"{secrets.token_hex(KEY_BYTES)}\n".encode(), mode=0o600)

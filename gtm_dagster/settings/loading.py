@@ -11,6 +11,7 @@ from zoneinfo import available_timezones
 
 import msgspec
 
+from gtm_dagster.settings.folders import check_state_dir
 from gtm_dagster.settings.model import Guard, Settings
 from gtm_dagster.settings.nearest import did_you_mean
 from gtm_dagster.settings.source import NOT_GIVEN, Origin, SettingsError, read_environment, read_toml, to_struct
@@ -61,6 +62,7 @@ def read_settings(config: Path | None = None, environ: Mapping[str, str] | None 
     if not settings.state_dir.is_absolute():
         base = path.absolute().parent if named else Path.cwd()
         settings = msgspec.structs.replace(settings, state_dir=base / settings.state_dir)
+    check_state_dir(settings.state_dir, origin)
     return settings, origin
 
 
@@ -94,7 +96,7 @@ def _with_guards(settings: Settings, entries: Any, origin: Origin) -> Settings:
 def _absolute_paths(values: dict[str, Any], base: Path, origin: Origin) -> None:
     for key in ("state_dir", "plan_file"):
         if isinstance(values.get(key), str):
-            if not values[key].strip():
+            if not values[key].strip() or "\0" in values[key]:
                 raise SettingsError(
                     f"{key}: {values[key]!r} is not a path; name a folder or file, or leave it out{origin.place(key)}"
                 )

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 import msgspec
 
 from gtm_dagster.settings.nearest import did_you_mean
+from gtm_dagster.settings.secret_text import without_addresses
 
 PREFIX = "GTM_"
 _BEYOND_SENSE = 1_000_000  # such an upper limit is worth a word only to who goes beyond it
@@ -29,6 +30,28 @@ class SettingsError(ValueError):
     def __init__(self, *problems: str) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
+
+
+_SHOWN_CHARACTERS = 100
+_DEEPEST = 30
+_SECRETS = frozenset({"privacy", "privacy.pseudonym_key"})
+_ADDRESSES = ("notify", "ops_url", "providers")
+
+
+def shown(value: Any, key: str = "") -> str:
+    """The value of `key` as a message quotes it: escaped, and of a long one the beginning.
+
+    Nothing of a secret; of an address that may hold one scheme and host.
+    """
+    if key in _SECRETS:
+        return "***"
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):  # nested beyond sense; a number of more digits than Python writes
+        return f"a {type(value).__name__} that is too long to show"
+    if key.startswith(_ADDRESSES):
+        text = without_addresses(text)
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
 
 
 @dataclass
@@ -55,6 +78,10 @@ class Origin:
 
     def place(self, key: str) -> str:
         """` (gtm.toml line 41)`, ` (GTM_STATE_DIR)`, or nothing when the place is not known."""
+        if key not in self.lines:
+            for name, variable in self.variables.items():  # a variable that sets a table is noted for what is in it
+                if name.startswith((f"{key}.", f"{key}[")):
+                    return f" ({variable})"
         parent = key
         while parent:
             if parent in self.variables:
@@ -86,6 +113,20 @@ def read_toml(path: Path) -> tuple[dict[str, Any], Origin]:
         return tomllib.loads(text), Origin(path.name, _line_numbers(text))
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path.name}: not valid TOML: {error}") from None
+    except (RecursionError, ValueError):
+        raise SettingsError(_beyond_sense(path.name, text)) from None
+
+
+def _beyond_sense(name: str, text: str) -> str:
+    """What to say of a file in which a value is nested so deeply, or has so many digits, that it cannot be read."""
+    for number, line in enumerate(text.splitlines(), start=1):
+        digits, depth = re.search(r"[0-9_]{1000}", line), line.count("[") + line.count("{")
+        if digits or depth > _DEEPEST:
+            found = _KEY.match(line)
+            key = found.group(1) if found else "a line"
+            what = "a number of that many digits is not allowed" if digits else "it is nested too deeply"
+            return f"{key}: {shown(line.strip(), key)}: {what} ({name} line {number})"
+    return f"{name}: a value is nested too deeply to be read"
 
 
 _HEADER = re.compile(r"^\s*(\[\[?)\s*([A-Za-z0-9_.\-\s]+?)\s*\]\]?\s*(#.*)?$")
@@ -135,7 +176,11 @@ def read_environment(environ: Mapping[str, str], root: type) -> EnvironmentValue
             if name not in known:
                 raise SettingsError(_unknown(".".join(names[: depth + 1]), name, known, f" ({variable})"))
             wanted = known[name]
-        _put(values, names, _from_text(environ[variable], wanted, ".".join(names), variable), variable, variables)
+        key = ".".join(names)
+        try:
+            _put(values, names, _from_text(environ[variable], wanted, key, variable), variable, variables)
+        except RecursionError:
+            raise SettingsError(f"{key}: {shown(environ[variable], key)} is nested too deeply ({variable})") from None
     return EnvironmentValues(values, variables)
 
 
@@ -150,7 +195,9 @@ def _put(values: dict[str, Any], names: list[str], value: Any, variable: str, va
         into = into.setdefault(name, {})
         if not isinstance(into, dict):
             key = ".".join(names[:depth])
-            raise SettingsError(f"{key}: {into!r} is not a table ({variables[key]}), and {variable} sets a key of it")
+            raise SettingsError(
+                f"{key}: {shown(into, key)} is not a table ({variables[key]}), and {variable} sets a key of it"
+            )
     into[names[-1]] = value
     variables[".".join(names)] = variable
 
@@ -165,15 +212,17 @@ def _from_text(text: str, wanted: Any, key: str, variable: str) -> Any:
         return text
     try:
         return json.loads(text)
-    except json.JSONDecodeError:
-        raise SettingsError(f"{key}: {text!r} is not {_allowed(wanted, text)} ({variable}, read as JSON)") from None
+    except (ValueError, RecursionError):  # no JSON, a number of thousands of digits, or nested beyond sense
+        raise SettingsError(
+            f"{key}: {shown(text, key)} is not {_allowed(wanted, text)} ({variable}, read as JSON)"
+        ) from None
 
 
 def to_struct(value: Any, wanted: Any, origin: Origin, key: str = "") -> Any:
     """`value` as `wanted` (a Struct, a tuple of them, or a plain type), naming the exact key of what does not fit."""
     if _is_struct(wanted):
         if not isinstance(value, dict):
-            raise SettingsError(f"{key}: {value!r} is not a table{origin.place(key)}")
+            raise SettingsError(f"{key}: {shown(value, key)} is not a table{origin.place(key)}")
         known = get_type_hints(wanted, include_extras=True)
         parts = {}
         for name, part in value.items():
@@ -188,7 +237,7 @@ def to_struct(value: Any, wanted: Any, origin: Origin, key: str = "") -> Any:
     options = _options(wanted)
     if len(options) == 1 and get_origin(options[0]) is tuple:
         if not isinstance(value, list):
-            raise SettingsError(f"{key}: {value!r} is not a list{origin.place(key)}")
+            raise SettingsError(f"{key}: {shown(value, key)} is not a list{origin.place(key)}")
         member = get_args(options[0])[0]
         items = tuple(to_struct(item, member, origin, f"{key}[{i}]") for i, item in enumerate(value))
         if not items and get_origin(wanted) is Annotated:
@@ -196,8 +245,8 @@ def to_struct(value: Any, wanted: Any, origin: Origin, key: str = "") -> Any:
         return items
     try:
         return msgspec.convert(value, wanted, strict=True, dec_hook=lambda kind, text: kind(text))
-    except (msgspec.ValidationError, TypeError, OverflowError):
-        raise SettingsError(f"{key}: {value!r} is not {_allowed(wanted, value)}{origin.place(key)}") from None
+    except (msgspec.ValidationError, TypeError, OverflowError, RecursionError):
+        raise SettingsError(f"{key}: {shown(value, key)} is not {_allowed(wanted, value)}{origin.place(key)}") from None
 
 
 def _is_struct(wanted: Any) -> bool:

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from gtm_dagster.storage.private_dir import private_dir
+
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.01, 0.1
 
 
@@ -86,7 +88,7 @@ class KernelLock(ABC):
     @contextmanager
     def hold(self, owner: str, timeout_s: float) -> Iterator[None]:
         """Hold the lock as `owner`; raises `refusal` after `timeout_s` seconds of waiting."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        private_dir(self.path.parent)
         with FileLock(self.path) as lock:
             if not lock.take(timeout_s):
                 raise self.refusal(timeout_s)

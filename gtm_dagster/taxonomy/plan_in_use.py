@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from gtm_dagster.storage.atomic_write import write_whole
+from gtm_dagster.storage.private_dir import private_dir
 from gtm_dagster.taxonomy.plan import Plan, PlanError
 
 FILE = "plan_in_use.json"
@@ -41,7 +42,7 @@ def record_plan(state_dir: Path, plan: Plan, used_by: str) -> None:
             "fingerprint": plan.fingerprint,
             "plan": msgspec.structs.replace(plan, where=""),
         }
-        state_dir.mkdir(parents=True, exist_ok=True)
+        private_dir(state_dir)
         write_whole(state_dir / FILE, msgspec.json.format(msgspec.json.encode(document)) + b"\n")
 
 

@@ -15,6 +15,7 @@ import msgspec
 
 from gtm_dagster.storage.atomic_write import Drafts
 from gtm_dagster.storage.file_lock import FileLock
+from gtm_dagster.storage.private_dir import private_dir
 
 logger = logging.getLogger("gtm_dagster.tracking")
 
@@ -34,7 +35,7 @@ class Spool:
         self._path = path
         self.stale = 0
         self._torn = False
-        path.parent.mkdir(parents=True, exist_ok=True)
+        private_dir(path.parent)
         self._lock = FileLock(path.with_name(path.name + ".lock"), mode=0o600)
         if not self._lock.take(0):
             self._lock.close()

@@ -18,13 +18,27 @@ _CHECKPOINT_AT = "256MB"
 _VACUUM_TASKS = 100
 """What DuckDB itself allows a checkpoint."""
 
+_CLOSED = {
+    "python_enable_replacements": False,  # FROM x would read a variable of this program
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+    "allow_community_extensions": False,
+    "allow_persistent_secrets": False,
+    "allowed_configs": ["TimeZone", "preserve_insertion_order", "enable_progress_bar"],  # what `connect` sets for each
+    "enable_external_access": False,  # the open database and its temporary files stay reachable: big queries spill
+    "lock_configuration": True,
+}
+"""What closes files, network, extensions and settings, in the order in which it can be set."""
 
-def connect(path: Path | str, settings: Settings, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
+
+def connect(
+    path: Path | str, settings: Settings, *, read_only: bool = False, closed: bool = False
+) -> duckdb.DuckDBPyConnection:
     """Open `path` in UTC with the deployment's memory limit, threads and storage version.
 
-    A checkpoint does not merge small row groups unless `compact` says so.
+    A checkpoint does not merge small row groups unless `compact` says so. `closed`: as after `close_off`.
     """
-    config: dict[str, Any] = {}
+    config: dict[str, Any] = {name: str(value) for name, value in _CLOSED.items()} if closed else {}
     if not read_only:
         config["checkpoint_threshold"] = _CHECKPOINT_AT
         config["max_vacuum_tasks"] = 0
@@ -50,10 +64,18 @@ def in_memory() -> duckdb.DuckDBPyConnection:
     return duckdb.connect()
 
 
+def close_off(con: duckdb.DuckDBPyConnection) -> None:
+    """From here on `con` reaches no file but its own, no network and no extension, and no statement can change that."""
+    for name, value in _CLOSED.items():
+        con.execute(f"SET {name} = {value}")
+
+
 @contextmanager
-def opened(path: Path | str, settings: Settings, *, read_only: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection that is closed whatever happens inside."""
-    con = connect(path, settings, read_only=read_only)
+def opened(
+    path: Path | str, settings: Settings, *, read_only: bool = False, closed: bool = False
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection that ends whatever happens inside."""
+    con = connect(path, settings, read_only=read_only, closed=closed)
     try:
         yield con
     finally:

@@ -29,6 +29,7 @@ from gtm_dagster.warehouse.affected import (
 )
 from gtm_dagster.warehouse.engine import transaction
 from gtm_dagster.warehouse.fingerprints import FORMAT
+from gtm_dagster.warehouse.literals import literal
 from gtm_dagster.warehouse.results import count
 from gtm_dagster.warehouse.rollback_ledger import copy_rollbacks
 from gtm_dagster.warehouse.schema import Table, tables
@@ -172,8 +173,8 @@ def _remove_parts(target: Path) -> None:
 def _write(con: duckdb.DuckDBPyConnection, settings: Settings, part: Path, *, whole: bool) -> dict[str, int]:
     """Write the new file `part`, or bring the copy before up to date in it; returns the rows of its tables."""
     selected = served(con)
-    version = f"STORAGE_VERSION '{settings.warehouse.storage_compatibility_version}', " if whole else ""
-    con.execute(f"ATTACH '{part}' AS serving ({version}RECOVERY_MODE NO_WAL_WRITES)")  # lost with its writer
+    version = f"STORAGE_VERSION {literal(settings.warehouse.storage_compatibility_version)}, " if whole else ""
+    con.execute(f"ATTACH {literal(part)} AS serving ({version}RECOVERY_MODE NO_WAL_WRITES)")  # lost with its writer
     try:
         with transaction(con):
             for schema in ("core", "marts", "ops", "staging"):

@@ -10,8 +10,9 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gtm_dagster.warehouse.engine import connect
+from gtm_dagster.warehouse.engine import close_off, connect
 from gtm_dagster.warehouse.landing import ARROW_SCHEMA, Landing, LandingFile
+from gtm_dagster.warehouse.literals import literal
 from gtm_dagster.warehouse.serving import WORK_WAIT_SECONDS, QueryError
 from gtm_dagster.warehouse.writer_lock import LockHeldError, WarehouseLock
 
@@ -41,6 +42,7 @@ def quarantine_now(settings: Settings, *, sealed: bool = False) -> Iterator[duck
     try:
         staged = _copy_staged(con, settings, files, columns)
         _add_landed(con, [file for file in files if file.key not in staged], columns)
+        close_off(con)
         yield con
     finally:
         con.close()
@@ -60,7 +62,7 @@ def _copy_staged(
     con.register("landed_keys", keys)
     try:
         with WarehouseLock(settings.state_dir).hold("gtm quarantine", WORK_WAIT_SECONDS):
-            con.execute(f"ATTACH '{settings.warehouse_path}' AS work (READ_ONLY)")
+            con.execute(f"ATTACH {literal(settings.warehouse_path)} AS work (READ_ONLY)")
             try:
                 con.execute(
                     f"""INSERT INTO quarantine SELECT {columns}, file_key, received_at FROM work.staging.quarantine
@@ -81,9 +83,8 @@ def _add_landed(con: duckdb.DuckDBPyConnection, files: list[LandingFile], column
     for file in files:
         present = set(pq.read_schema(file.path).names)
         selected = ", ".join(name if name in present else f"NULL AS {name}" for name in columns.split(", "))
-        path = str(file.path).replace("'", "''")
         con.execute(
             f"""INSERT INTO quarantine SELECT {selected}, $1, make_timestamp(received_us)
-            FROM read_parquet('{path}', hive_partitioning = false) WHERE verdict = 'quarantined'""",
+            FROM read_parquet({literal(file.path)}, hive_partitioning = false) WHERE verdict = 'quarantined'""",
             [file.key],
         )

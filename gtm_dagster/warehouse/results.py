@@ -7,6 +7,8 @@ from typing import Any, Protocol
 
 import duckdb
 
+from gtm_dagster.warehouse.literals import composed
+
 
 class Result(Protocol):
     """The answer of a step: numbers and short texts by name."""
@@ -63,4 +65,4 @@ def number(con: duckdb.DuckDBPyConnection, sql: str) -> Any:
 
 def count(con: duckdb.DuckDBPyConnection, relation: str) -> int:
     """Rows of a relation."""
-    return int(con.execute(f"SELECT count(*) FROM {relation}").fetchall()[0][0])
+    return int(con.execute(composed("SELECT count(*) FROM $relation", relation=relation)).fetchall()[0][0])

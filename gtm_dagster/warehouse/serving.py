@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 
 from gtm_dagster.warehouse.engine import opened
+from gtm_dagster.warehouse.read_only import only_statement
 from gtm_dagster.warehouse.writer_lock import LockHeldError, WarehouseLock
 
 if TYPE_CHECKING:
@@ -28,35 +30,60 @@ class QueryError(Exception):
     """A query that cannot be answered; the message says what is missing and which command makes it."""
 
 
-def query(settings: Settings, sql: str, *, work: bool = False) -> tuple[list[str], list[tuple[Any, ...]]]:
-    """Run one read-only query on the serving copy, or on the working file (`work`) while nothing writes it.
+@contextmanager
+def reader(
+    settings: Settings, *, work: bool = False, owner: str = "gtm query --work"
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """The serving copy, or the working file (`work`), as a connection that reads its tables and reaches nothing else.
 
-    Whoever opens the working file keeps its writer out, so such a query holds the writer's lock. Raises QueryError with
-    the database's own reason, with the command that makes what is missing, or with the name of who is writing.
+    Whoever opens the working file keeps its writer out, so such a reader holds the writer's lock as `owner`. Raises
+    QueryError when the file is not there or cannot be read, and with the name of who is writing.
     """
     path = settings.warehouse_path if work else settings.serving_path
     if not path.exists():
         raise QueryError(
             f"{path} is not there yet: run `gtm refresh` first (sample data: `gtm demo`, then `gtm query --demo`)"
         )
-    lock = WarehouseLock(settings.state_dir).hold("gtm query --work", WORK_WAIT_SECONDS) if work else nullcontext()
+    lock = WarehouseLock(settings.state_dir).hold(owner, WORK_WAIT_SECONDS) if work else nullcontext()
     try:
-        with lock, opened(path, settings, read_only=True) as con:
-            cursor = con.execute(sql)
-            if cursor.description is None:
-                return [], []
-            return [column[0] for column in cursor.description], cursor.fetchall()
+        with lock, opened(path, settings, read_only=True, closed=True) as con:
+            yield con
     except LockHeldError:
         holder = WarehouseLock(settings.state_dir).holder()
         raise QueryError(
             f"{path} is being written by {holder}; query the serving copy, or try again when it has finished"
         ) from None
-    except duckdb.CatalogException as error:
-        raise QueryError(f"{_first_line(error)} ({_way_out(sql)})") from error
     except duckdb.IOException as error:
         raise QueryError(f"{path} cannot be read ({_first_line(error)})") from error
-    except duckdb.Error as error:
-        raise QueryError(_first_line(error)) from error
+
+
+def query(
+    settings: Settings,
+    sql: str,
+    parameters: Sequence[Any] | Mapping[str, Any] | None = None,
+    *,
+    limit: int | None = None,
+    work: bool = False,
+) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """Columns and rows of one statement that only reads, on the serving copy or on the working file (`work`).
+
+    `parameters` fill `$1`, `?` or `$name`; `limit` is the most rows that come back. Raises QueryError with the database's
+    own reason, with the command that makes what is missing, or with what the statement would do besides reading.
+    """
+    with reader(settings, work=work) as con:
+        try:
+            statement = only_statement(con, sql)
+            if isinstance(statement, str):
+                raise QueryError(statement)
+            cursor = con.execute(statement, parameters or [])
+            rows = cursor.fetchall() if limit is None else cursor.fetchmany(limit)
+            return [column[0] for column in cursor.description or ()], rows
+        except duckdb.CatalogException as error:
+            raise QueryError(f"{_first_line(error)} ({_way_out(sql)})") from error
+        except duckdb.IOException:
+            raise
+        except duckdb.Error as error:
+            raise QueryError(_first_line(error)) from error
 
 
 def _first_line(error: Exception) -> str:

@@ -16,6 +16,7 @@ from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.engine import connect, opened
 from gtm_dagster.warehouse.fingerprints import check_settings
 from gtm_dagster.warehouse.landing import Landing
+from gtm_dagster.warehouse.literals import composed, literal
 from gtm_dagster.warehouse.publishing import is_current, served
 from gtm_dagster.warehouse.schema import tables
 from gtm_dagster.warehouse.schema.ddl import create
@@ -64,19 +65,27 @@ def _compared(con: duckdb.DuckDBPyConnection, other: Path, name: str, tables: di
     Two hashes over all rows of a table tell whether it is equal; only one that is not is compared row by row, which
     takes memory as the table does.
     """
-    con.execute(f"ATTACH '{other}' AS {name} (READ_ONLY)")
+    con.execute(f"ATTACH {literal(other)} AS {name} (READ_ONLY)")
     differences: dict[str, int] = {}
     first = None
     try:
         for table, columns in tables.items():
-            here, there = f"SELECT {columns} FROM {table}", f"SELECT {columns} FROM {name}.{table}"
+            here, there = (
+                composed("SELECT $columns FROM $table", columns=columns, table=table),
+                composed("SELECT $columns FROM $name.$table", columns=columns, name=name, table=table),
+            )
             if _digest(con, here) == _digest(con, there):
                 differences[table] = 0
                 continue
-            both = f"(SELECT 'only working' AS side, * FROM ({here} EXCEPT ALL {there})) UNION ALL (SELECT 'only {name}', * FROM ({there} EXCEPT ALL {here}))"
-            differences[table] = con.execute(f"SELECT count(*) FROM ({both})").fetchall()[0][0]
+            both = composed(
+                "(SELECT 'only working' AS side, * FROM ($here EXCEPT ALL $there)) UNION ALL (SELECT 'only $name', * FROM ($there EXCEPT ALL $here))",
+                here=here,
+                there=there,
+                name=name,
+            )
+            differences[table] = con.execute(composed("SELECT count(*) FROM ($both)", both=both)).fetchall()[0][0]
             if differences[table] and first is None:
-                row = con.execute(f"SELECT * FROM ({both}) ORDER BY ALL LIMIT 1").fetchall()[0]
+                row = con.execute(composed("SELECT * FROM ($both) ORDER BY ALL LIMIT 1", both=both)).fetchall()[0]
                 first = f"{table}: {row}"
     finally:
         con.execute(f"DETACH {name}")
@@ -85,7 +94,9 @@ def _compared(con: duckdb.DuckDBPyConnection, other: Path, name: str, tables: di
 
 def _digest(con: duckdb.DuckDBPyConnection, query: str) -> tuple[int, ...]:
     """Rows of a query and two hashes over them that do not depend on their order."""
-    digest = con.execute(f"SELECT count(*), sum(hash(t)::HUGEINT), bit_xor(hash(t, 1)) FROM ({query}) t").fetchall()
+    digest = con.execute(
+        composed("SELECT count(*), sum(hash(t)::HUGEINT), bit_xor(hash(t, 1)) FROM ($query) t", query=query)
+    ).fetchall()
     return tuple(digest[0])
 
 

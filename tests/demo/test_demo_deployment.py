@@ -19,6 +19,7 @@ from gtm_dagster.demo.deployment import (
     refuse_other_data,
 )
 from gtm_dagster.settings import Settings, load_settings
+from gtm_dagster.storage.private_dir import private_dir
 
 OWN = """
 state_dir = "state"
@@ -140,7 +141,7 @@ def test_without_a_demo_there_is_nothing_to_open(tmp_path, monkeypatch, capsys, 
 def test_a_command_opens_the_demo(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GTM_STATE_DIR", str(tmp_path / "state"))
-    (tmp_path / "state-demo" / MEMORY).parent.mkdir(parents=True)
+    private_dir((tmp_path / "state-demo" / MEMORY).parent)
     (tmp_path / "state-demo" / MEMORY).touch()
     assert run(["doctor", "--demo"]) == 0
     assert f"state directory {tmp_path}/state-demo" in capsys.readouterr().out

@@ -93,7 +93,7 @@ def test_a_flag_that_is_on_beside_a_guard_that_is_not_armed_is_a_problem(tmp_pat
     assert unwatched(settings) == [], "the flag is not there"
     set_split(settings.flags_path, GUARD.flag, 0.5)
     (line,) = unwatched(settings)
-    assert "its flag is on at flagd and the guard is not armed" in line and "gtm guard rearm checkout-v2" in line
+    assert "checkout-v2 is on at flagd" in line and "gtm guard rearm checkout-v2" in line
 
 
 def test_the_daemon_keeps_the_sensors_look_and_reports_a_silent_worker(tmp_path, monkeypatch):

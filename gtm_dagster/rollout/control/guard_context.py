@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 from gtm_dagster.rollout.providers import FlagState, FlagWriter, ProviderError, writer_for
 from gtm_dagster.storage.file_lock import FileLock
+from gtm_dagster.storage.private_dir import private_dir
 
 if TYPE_CHECKING:
     from gtm_dagster.opsstore import GuardRow, OpsStore
@@ -84,7 +85,7 @@ class GuardContext:
     def locked(self) -> Iterator[None]:
         """One action a guard at a time on this machine; the kernel drops the lock of a killed process."""
         folder = self.settings.state_dir / "locks"
-        folder.mkdir(parents=True, exist_ok=True)
+        private_dir(folder)
         with FileLock(folder / f"guard-{hashlib.sha256(self.guard.key.encode()).hexdigest()[:16]}.lock") as lock:
             lock.take()
             yield

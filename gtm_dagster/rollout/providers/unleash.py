@@ -19,6 +19,7 @@ from gtm_dagster.rollout.providers.base.writer import (
     ProviderError,
     compact,
     fingerprint,
+    header_token,
     nothing_to_do,
     token_of,
 )
@@ -107,7 +108,7 @@ class Unleash:
             "environment; backend (client) and frontend tokens cannot",
         )
         variable = f"{provider.token_env}{BACKEND_TOKEN_SUFFIX}"
-        backend_token = environ.get(variable, "").strip()
+        backend_token = header_token(provider.name, variable, environ)
         if not backend_token:
             return cls(admin, provider.project)
         backend = Api(

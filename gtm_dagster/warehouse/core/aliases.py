@@ -10,6 +10,7 @@ from __future__ import annotations
 import duckdb
 import pyarrow as pa
 
+from gtm_dagster.warehouse.literals import composed
 from gtm_dagster.warehouse.statements import fragment
 
 
@@ -89,6 +90,6 @@ def _replace(con: duckdb.DuckDBPyConnection, table: str, key: str, rows: list[tu
     found = pa.table({key: pa.array(columns[0], pa.int64()), value: pa.array(columns[1], pa.int64())})
     con.register("found", found)
     con.execute(_CHANGES[table])
-    con.execute(f"DELETE FROM meta.{table}")
-    con.execute(f"INSERT INTO meta.{table} SELECT * FROM found")
+    con.execute(composed("DELETE FROM meta.$table", table=table))
+    con.execute(composed("INSERT INTO meta.$table SELECT * FROM found", table=table))
     con.unregister("found")

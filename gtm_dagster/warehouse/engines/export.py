@@ -18,6 +18,7 @@ import duckdb
 from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.engines.dialects import parameters, session_statement, translate
 from gtm_dagster.warehouse.fingerprints import STAGING, SettingsChangedError, differences, fingerprints
+from gtm_dagster.warehouse.literals import composed, literal
 from gtm_dagster.warehouse.marts.attribution_status import model_statuses
 from gtm_dagster.warehouse.state import get_state
 from gtm_dagster.warehouse.statements import text
@@ -114,16 +115,20 @@ def _windows(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> str:
     """The windows the history gate lets through, as a query of literals."""
     half_life_us = round(ctx.settings.attribution.half_life_hours * 3_600_000_000)
     rows = [
-        f"('{status.model}', {status.window_hours!r}::DOUBLE, {round(status.window_hours * 3_600_000_000)}::BIGINT, {half_life_us}::DOUBLE)"
+        f"({literal(status.model)}, {status.window_hours!r}::DOUBLE, {round(status.window_hours * 3_600_000_000)}::BIGINT, {half_life_us}::DOUBLE)"
         for status in model_statuses(con, ctx)
         if status.computed
     ]
     values = ", ".join(rows) or "('', 0::DOUBLE, 0::BIGINT, 1::DOUBLE)"
     none = "" if rows else " WHERE false"
-    return f"SELECT * FROM (VALUES {values}) AS w(model, window_hours, window_us, half_life_us){none}"
+    return composed(
+        "SELECT * FROM (VALUES $values) AS w(model, window_hours, window_us, half_life_us)$none",
+        values=values,
+        none=none,
+    )
 
 
 def _copy(con: duckdb.DuckDBPyConnection, query: str, folder: Path) -> int:
     folder.mkdir(parents=True)
-    target = str(folder / "part-0.parquet").replace("'", "''")
-    return int(con.execute(f"COPY ({query}) TO '{target}' (FORMAT parquet, COMPRESSION zstd)").fetchall()[0][0])
+    target = literal(folder / "part-0.parquet")
+    return int(con.execute(f"COPY ({query}) TO {target} (FORMAT parquet, COMPRESSION zstd)").fetchall()[0][0])

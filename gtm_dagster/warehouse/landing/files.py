@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from gtm_dagster.eventlog import Position
 from gtm_dagster.storage.atomic_write import Drafts
 from gtm_dagster.storage.file_lock import FileLock
+from gtm_dagster.storage.private_dir import private_dir
 from gtm_dagster.warehouse.landing.day_files import DAY_US as DAY_US
 from gtm_dagster.warehouse.landing.day_files import DayFiles
 from gtm_dagster.warehouse.landing.landed_ids import known_ids
@@ -103,13 +104,13 @@ class Landing:
             return [self._path(day, name) for day in self._days(name)]
         tables = [rows] if isinstance(rows, pa.Table) else rows
         manifest = self._manifest(name)
-        manifest.parent.mkdir(parents=True, exist_ok=True)
+        private_dir(manifest.parent)
         notes = None if file is None else ImportNotes(file, mapping, write_key, time.time_ns() // 1000)
         with self._writing(), Drafts() as drafts:
 
             def draft_of(day: str) -> Path:
                 path = self._path(day, name)
-                path.parent.mkdir(parents=True, exist_ok=True)
+                private_dir(path.parent)
                 return drafts.of(path)
 
             with DayFiles(draft_of) as files:
@@ -193,8 +194,8 @@ class Landing:
 
         A batch of `names` that was withdrawn by none of `withdrawals` is lent as it was before.
         """
-        (folder / "_batches").mkdir(parents=True)
-        (folder / "withdrawn").mkdir()
+        private_dir(folder / "_batches")
+        private_dir(folder / "withdrawn")
         back: dict[str, Withdrawn] = {}
         for batch in self.withdrawn():
             if batch.id in withdrawals:
@@ -207,7 +208,7 @@ class Landing:
                 continue
             for day in manifest.rows:
                 link = folder / f"ingest_date={day}" / f"{name}.parquet"
-                link.parent.mkdir(exist_ok=True)
+                private_dir(link.parent)
                 link.symlink_to((back[name].files[day] if name in back else self._path(day, name)).absolute())
             lent = msgspec.structs.replace(manifest, withdrawn=None)
             (folder / "_batches" / f"{name}.json").write_bytes(encoded(lent))

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from gtm_dagster.warehouse.engine import in_memory
 from gtm_dagster.warehouse.landing.landing_columns import CONTENT
+from gtm_dagster.warehouse.literals import composed, literals
 
 SCHEMA = pa.schema([("row_no", pa.int64()), ("batch", pa.string()), ("same", pa.bool_()), ("earlier", pa.bool_())])
 _FILES_AT_ONCE = 200
@@ -38,10 +39,14 @@ def known_ids(events: pa.Table, files: list[tuple[Path, str]]) -> pa.Table:
         con.execute("CREATE TABLE known (place BIGINT, file_path VARCHAR, file_row BIGINT)")
         for start in range(0, len(relevant), _FILES_AT_ONCE):
             con.execute(
-                f"""INSERT INTO known SELECT f.place, l.filename, l.file_row_number
-                FROM {_source(relevant[start : start + _FILES_AT_ONCE])} l
+                composed(
+                    """INSERT INTO known SELECT f.place, l.filename, l.file_row_number
+                FROM $source l
                 JOIN fresh f ON f.write_key = l.write_key AND f.event_id = l.event_id
-                WHERE l.verdict = 'accepted' AND l.write_key IN ({", ".join(map(_quoted, sorted(keys)))})"""
+                WHERE l.verdict = 'accepted' AND l.write_key IN ($keys)""",
+                    source=_source(relevant[start : start + _FILES_AT_ONCE]),
+                    keys=literals(sorted(keys)),
+                )
             )
         found = {path for (path,) in con.execute("SELECT DISTINCT file_path FROM known").fetchall()}
         hits = [(path, name) for path, name in relevant if str(path) in found]
@@ -57,11 +62,17 @@ def _compared(con: duckdb.DuckDBPyConnection, files: list[tuple[Path, str]]) -> 
     fresh = ", ".join(f"f.{column}" for column in columns)
     others = "".join(f" AND f.{column} IS NULL" for column in CONTENT if column not in present)
     result: pa.Table = con.sql(
-        f"""SELECT k.place AS row_no, n.batch, hash({landed}) = hash({fresh}){others} AS same, l.received_us <= f.received_us AS earlier
-        FROM {_source(files)} l
+        composed(
+            """SELECT k.place AS row_no, n.batch, hash($landed) = hash($fresh)$others AS same, l.received_us <= f.received_us AS earlier
+        FROM $source l
         JOIN known k ON k.file_path = l.filename AND k.file_row = l.file_row_number
         JOIN fresh f ON f.place = k.place
-        JOIN names n ON n.file_path = l.filename"""
+        JOIN names n ON n.file_path = l.filename""",
+            landed=landed,
+            fresh=fresh,
+            others=others,
+            source=_source(files),
+        )
     ).to_arrow_table()
     return result.cast(SCHEMA)
 
@@ -81,9 +92,4 @@ def _may_hold(path: Path, keys: set[str]) -> bool:
 
 
 def _source(files: list[tuple[Path, str]]) -> str:
-    paths = ", ".join(_quoted(str(path)) for path, _ in files)
-    return f"read_parquet([{paths}], filename = true, file_row_number = true, hive_partitioning = false, union_by_name = true)"
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+    return f"read_parquet([{literals(path for path, _ in files)}], filename = true, file_row_number = true, hive_partitioning = false, union_by_name = true)"

@@ -11,9 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gtm_dagster.storage.atomic_write import Drafts
+from gtm_dagster.storage.private_dir import private_dir
 from gtm_dagster.warehouse.engine import in_memory
 from gtm_dagster.warehouse.landing.files import Landing
 from gtm_dagster.warehouse.landing.manifests import FILE_METADATA, ImportNotes, Manifest, encoded
+from gtm_dagster.warehouse.literals import literals
 
 _KEY = "write_key, day, source, medium, campaign, currency"
 
@@ -36,7 +38,7 @@ class SpendLanding(Landing):
         day = datetime.fromtimestamp(now / 1e6, UTC).date().isoformat()
         path, manifest = self._path(day, name), self._manifest(name)
         for folder in (path.parent, manifest.parent):
-            folder.mkdir(parents=True, exist_ok=True)
+            private_dir(folder)
         notes = ImportNotes(file or "", mapping, write_key, now)
         with self._writing(), Drafts() as drafts:
             pq.write_table(table.replace_schema_metadata(FILE_METADATA), drafts.of(path), compression="zstd")
@@ -56,13 +58,12 @@ class SpendLanding(Landing):
         with in_memory() as con:
             landed = pa.table({"file_path": [path for path, _ in files], "landed_us": [us for _, us in files]})
             con.register("landed", landed)
-            paths = ", ".join("'" + path.replace("'", "''") + "'" for path, _ in files)
             result: pa.Table = con.sql(
                 f"""SELECT {_KEY}, min(channel) AS channel, sum(cost) AS cost, sum(impressions)::BIGINT AS impressions,
                   sum(clicks)::BIGINT AS clicks
                 FROM (
                   SELECT s.*, rank() OVER (PARTITION BY {_KEY} ORDER BY l.landed_us DESC, l.file_path DESC) AS place
-                  FROM read_parquet([{paths}], filename = true, hive_partitioning = false) s
+                  FROM read_parquet([{literals(path for path, _ in files)}], filename = true, hive_partitioning = false) s
                   JOIN landed l ON l.file_path = s.filename)
                 WHERE place = 1
                 GROUP BY {_KEY}

@@ -16,6 +16,7 @@ import msgspec
 
 from gtm_dagster.storage.atomic_write import fsync, write_whole
 from gtm_dagster.storage.file_lock import FileLock
+from gtm_dagster.storage.private_dir import private_dir
 from gtm_dagster.warehouse.landing.manifests import Manifest, Withdrawal, encoded, read_manifest
 
 FOLDER = "withdrawn"
@@ -83,8 +84,8 @@ def withdrawn_batches(folder: Path) -> list[Withdrawn]:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    (folder / "_batches").mkdir(parents=True, exist_ok=True)
-    (folder / FOLDER).mkdir(exist_ok=True)
+    private_dir(folder / "_batches")
+    private_dir(folder / FOLDER)
     with FileLock(folder / "_batches" / ".withdrawing") as lock:
         lock.take()
         yield
@@ -103,7 +104,7 @@ def _finish(folder: Path) -> None:
     for path, manifest in list(_begun(folder)):
         assert manifest.withdrawn is not None  # noqa: S101 - `_begun` gives no others
         kept = folder / FOLDER / manifest.withdrawn.id
-        kept.mkdir(exist_ok=True)
+        private_dir(kept)
         for day in manifest.rows:
             file = folder / f"ingest_date={day}" / f"{manifest.name}.parquet"
             if file.exists():

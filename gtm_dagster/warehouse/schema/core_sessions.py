@@ -9,6 +9,7 @@ import duckdb
 from gtm_dagster.settings import Settings
 from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.core.sessions import build_sessions
+from gtm_dagster.warehouse.literals import composed
 from gtm_dagster.warehouse.results import CheckResult, number
 from gtm_dagster.warehouse.schema.shared_columns import PERSON_ID, PERSON_NO, SESSION_KEY, SOURCE_COLUMNS, SOURCE_KEY
 from gtm_dagster.warehouse.schema.table import ByPersonAndTime, Check, Column, Table, none_of
@@ -25,7 +26,7 @@ def _sessions_cover_events(con: duckdb.DuckDBPyConnection, ctx: BuildContext) ->
     covered = int(number(con, "SELECT coalesce(sum(n_events), 0) FROM core.sessions"))
     tracker = ctx.settings.sessions.definition == "tracker"
     condition = "browsing AND session_id IS NOT NULL" if tracker else "browsing"
-    browsing = int(number(con, f"SELECT count(*) FROM meta.events WHERE {condition}"))
+    browsing = int(number(con, composed("SELECT count(*) FROM meta.events WHERE $condition", condition=condition)))
     return CheckResult(
         covered == browsing,
         f"sessions hold {covered} of {browsing} browsing events",

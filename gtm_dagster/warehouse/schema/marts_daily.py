@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gtm_dagster.warehouse.build_context import BuildContext
+from gtm_dagster.warehouse.literals import composed, literal
 from gtm_dagster.warehouse.marts.whole import whole_table
 from gtm_dagster.warehouse.schema.table import Chart, Check, Column, Table, none_of
 
@@ -12,7 +13,7 @@ SIGN_UP = "signup_completed"
 def _day_sessions(ctx: BuildContext) -> str:
     zone = ctx.settings.report_timezone
     local = "session_start" if zone == "UTC" else f"timezone('{zone}', timezone('UTC', session_start))"
-    return f"SELECT CAST({local} AS DATE) AS day, person_id FROM core.sessions"
+    return composed("SELECT CAST($local AS DATE) AS day, person_id FROM core.sessions", local=local)
 
 
 TABLE = Table(
@@ -36,7 +37,10 @@ TABLE = Table(
         "daily",
         inputs={
             "day_sessions": _day_sessions,
-            "day_sign_ups": f"SELECT local_day AS day, person_no AS person_id FROM meta.events WHERE event_name = '{SIGN_UP}'",
+            "day_sign_ups": composed(
+                "SELECT local_day AS day, person_no AS person_id FROM meta.events WHERE event_name = $sign_up",
+                sign_up=literal(SIGN_UP),
+            ),
             "conversions": "SELECT conversion_id, day, conversion_type, currency, value FROM core.conversions",
             "touchpoints": "SELECT conversion_id FROM core.touchpoints",
         },

@@ -20,6 +20,7 @@ from gtm_dagster.taxonomy import Plan
 from gtm_dagster.taxonomy.conform import INT_COLUMNS, TEXT_COLUMNS, ContractBreak
 from gtm_dagster.taxonomy.envelope import CONTEXT_LIMITS, DEVICE_TYPES, ID_LIMITS, MAX_US, MIN_US
 from gtm_dagster.taxonomy.landing_schema import landing_schema, validate_frame
+from gtm_dagster.warehouse.literals import composed
 
 _ROWS_AT_ONCE = 500_000
 SAMPLE_ROWS = 1_000
@@ -77,7 +78,7 @@ def judge(con: duckdb.DuckDBPyConnection, plan: Plan, relation: str, full: bool)
         "CREATE OR REPLACE TEMP TABLE refused (file_path VARCHAR, file_row BIGINT, reason_codes VARCHAR, errors VARCHAR, raw VARCHAR)"
     )
     due = "verdict = 'accepted'" + ("" if full else f" AND plan_version = '{plan.version}'")
-    if con.execute(f"SELECT 1 FROM {relation} WHERE received_us IS NULL LIMIT 1").fetchall():
+    if con.execute(composed("SELECT 1 FROM $relation WHERE received_us IS NULL LIMIT 1", relation=relation)).fetchall():
         raise ContractBreak("landing column received_us holds nulls; land the batch again")
     rules = rules_fingerprint(plan)
     _check_sample(con, plan, relation, f"verdict = 'accepted' AND rules = '{rules}'")
@@ -86,9 +87,19 @@ def judge(con: duckdb.DuckDBPyConnection, plan: Plan, relation: str, full: bool)
     doubtful = f"NOT coalesce({envelope_sql(plan)}, false)"
     if con.execute("SELECT 1 FROM refused_texts LIMIT 1").fetchall():
         same = " AND ".join(f"t.{name} IS NOT DISTINCT FROM r.{name}" for name in _TEXTS)
-        doubtful = f"({doubtful} OR EXISTS (SELECT 1 FROM refused_texts t WHERE {same}))"
+        doubtful = composed(
+            "($doubtful OR EXISTS (SELECT 1 FROM refused_texts t WHERE $same))", doubtful=doubtful, same=same
+        )
     judged = [*TEXT_COLUMNS, *INT_COLUMNS]
-    rows = con.sql(f"SELECT file_path, file_row, {', '.join(judged)} FROM {relation} r WHERE {due} AND {doubtful}")
+    rows = con.sql(
+        composed(
+            "SELECT file_path, file_row, $columns FROM $relation r WHERE $due AND $doubtful",
+            columns=", ".join(judged),
+            relation=relation,
+            due=due,
+            doubtful=doubtful,
+        )
+    )
     found = [_refusals(plan, pa.Table.from_batches([batch])) for batch in rows.to_arrow_reader(_ROWS_AT_ONCE)]
     for refusals in found:
         con.register("refusals", refusals)
@@ -101,10 +112,19 @@ def judge(con: duckdb.DuckDBPyConnection, plan: Plan, relation: str, full: bool)
 def _check_sample(con: duckdb.DuckDBPyConnection, plan: Plan, relation: str, admitted: str) -> None:
     """Raises ContractBreak when Pandera refuses one of some rows, spread over the batch, that this plan's rules admitted."""
     judged = ", ".join([*TEXT_COLUMNS, *INT_COLUMNS])
-    counted = con.execute(f"SELECT count(*) FROM {relation} WHERE {admitted}").fetchall()[0][0]
+    counted = con.execute(
+        composed("SELECT count(*) FROM $relation WHERE $admitted", relation=relation, admitted=admitted)
+    ).fetchall()[0][0]
     every = max(1, counted // SAMPLE_ROWS)
     found = con.sql(
-        f"SELECT file_path, file_row, {judged} FROM {relation} WHERE {admitted} AND file_row % {every} = 0 LIMIT {SAMPLE_ROWS}"
+        composed(
+            "SELECT file_path, file_row, $judged FROM $relation WHERE $admitted AND file_row % $every = 0 LIMIT $sample_rows",
+            judged=judged,
+            relation=relation,
+            admitted=admitted,
+            every=every,
+            sample_rows=SAMPLE_ROWS,
+        )
     )
     rows = found.to_arrow_table()
     verdict = validate_frame(plan, rows.to_pandas())
@@ -117,7 +137,11 @@ def _check_sample(con: duckdb.DuckDBPyConnection, plan: Plan, relation: str, adm
 def _judge_texts(con: duckdb.DuckDBPyConnection, plan: Plan, relation: str, due: str) -> None:
     """`refused_texts`: the distinct (event_name, properties, consent) that Pandera refuses on an otherwise sound row."""
     con.execute("CREATE OR REPLACE TEMP TABLE refused_texts (event_name VARCHAR, properties VARCHAR, consent VARCHAR)")
-    distinct = con.sql(f"SELECT DISTINCT {', '.join(_TEXTS)} FROM {relation} WHERE {due}")
+    distinct = con.sql(
+        composed(
+            "SELECT DISTINCT $columns FROM $relation WHERE $due", columns=", ".join(_TEXTS), relation=relation, due=due
+        )
+    )
     bad = []
     for batch in distinct.to_arrow_reader(_ROWS_AT_ONCE):
         texts = pa.Table.from_batches([batch])

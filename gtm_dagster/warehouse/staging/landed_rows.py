@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 
 from gtm_dagster.admission.record import DEFAULTS, REQUIRED_COLUMNS
 from gtm_dagster.warehouse.landing import ARROW_SCHEMA, LandingFile
+from gtm_dagster.warehouse.literals import literals
 from gtm_dagster.warehouse.statements import fragment
 
 _SQL_TYPES = {pa.string(): "VARCHAR", pa.int64(): "BIGINT", pa.binary(): "BLOB"}
@@ -18,7 +19,7 @@ def view_landed(con: duckdb.DuckDBPyConnection, files: list[LandingFile]) -> Non
 
     A column that a file lacks has its default, NULL for most.
     """
-    paths = ", ".join("'" + str(file.path).replace("'", "''") + "'" for file in files)
+    paths = literals(file.path for file in files)
     source = f"read_parquet([{paths}], filename = true, file_row_number = true, hive_partitioning = false, union_by_name = true)"
     present: set[str] = set()
     for file in files:  # the first has them all, unless it is of a version that did not know some

@@ -11,6 +11,7 @@ from gtm_dagster.channels.classify import Touch, touch_of
 from gtm_dagster.channels.click_ids import click_kind
 from gtm_dagster.channels.hosts import host_of
 from gtm_dagster.channels.sources import path_matters, referrer_key
+from gtm_dagster.warehouse.literals import composed
 from gtm_dagster.warehouse.statements import fragment
 
 ORIGIN = r"^[^/\\?#]*(?://[^/\\?#]*)?[/\\?#]?"
@@ -64,7 +65,7 @@ def _keys(con: duckdb.DuckDBPyConnection, touches: set[Touch]) -> dict[Touch, in
 def drop_unused_sources(con: duckdb.DuckDBPyConnection) -> None:
     """Forget sources that no event has: only copies that lost, or were withdrawn, named them."""
     unused = "source_key > 0 AND source_key NOT IN (SELECT source_key FROM meta.events WHERE source_key IS NOT NULL)"
-    con.execute(f"DELETE FROM core.sources WHERE {unused}")
+    con.execute(composed("DELETE FROM core.sources WHERE $unused", unused=unused))
 
 
 def _source_inputs(con: duckdb.DuckDBPyConnection) -> None:
@@ -91,11 +92,13 @@ def _source_inputs(con: duckdb.DuckDBPyConnection) -> None:
 
 
 def _texts(con: duckdb.DuckDBPyConnection, expression: str) -> list[str]:
-    rows = con.execute(f"SELECT DISTINCT {expression} FROM batch WHERE verdict = 'accepted'").fetchall()
+    rows = con.execute(
+        composed("SELECT DISTINCT $expression FROM batch WHERE verdict = 'accepted'", expression=expression)
+    ).fetchall()
     return [text for (text,) in rows if text is not None]
 
 
 def _keep(con: duckdb.DuckDBPyConnection, name: str, rows: pa.Table) -> None:
     con.register("rows_to_keep", rows)
-    con.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT * FROM rows_to_keep")
+    con.execute(composed("CREATE OR REPLACE TEMP TABLE $name AS SELECT * FROM rows_to_keep", name=name))
     con.unregister("rows_to_keep")

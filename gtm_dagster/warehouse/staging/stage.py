@@ -21,6 +21,7 @@ from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.engine import compact, transaction
 from gtm_dagster.warehouse.landing import ARROW_SCHEMA, Landing, LandingFile
 from gtm_dagster.warehouse.landing.manifests import FORMAT
+from gtm_dagster.warehouse.literals import composed
 from gtm_dagster.warehouse.staging.books import write_books
 from gtm_dagster.warehouse.staging.contract import judge
 from gtm_dagster.warehouse.staging.deduplication import append_events
@@ -112,8 +113,12 @@ def _apply_verdicts(con: duckdb.DuckDBPyConnection, refused: int) -> None:
         replaced = ", ".join(
             f"CASE WHEN f.file_row IS NULL THEN l.{name} ELSE {sql} END AS {name}" for name, sql in _REFUSED.items()
         )
-        body = f"""SELECT l.* EXCLUDE ({", ".join(_REFUSED)}), {replaced}
-            FROM landed l LEFT JOIN refused f ON f.file_path = l.file_path AND f.file_row = l.file_row"""
+        body = composed(
+            """SELECT l.* EXCLUDE ($refused), $replaced
+            FROM landed l LEFT JOIN refused f ON f.file_path = l.file_path AND f.file_row = l.file_row""",
+            refused=", ".join(_REFUSED),
+            replaced=replaced,
+        )
     con.execute(f"CREATE OR REPLACE TEMP VIEW batch AS {body}")
 
 

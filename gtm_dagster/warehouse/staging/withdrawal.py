@@ -13,6 +13,7 @@ import duckdb
 from gtm_dagster.warehouse.affected import PUBLISH, drop_tables, drop_views, rebuild
 from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.landing import Landing, LandingFile, Withdrawn
+from gtm_dagster.warehouse.literals import composed
 from gtm_dagster.warehouse.staging.books import write_books
 from gtm_dagster.warehouse.staging.deduplication import append_events, find_copies
 from gtm_dagster.warehouse.staging.landed_rows import name_files, number_ids, view_landed
@@ -91,10 +92,15 @@ def _take_back(con: duckdb.DuckDBPyConnection, ctx: BuildContext, gone: list[Lan
     )
     for table in ("meta.events", "meta.conflicts"):
         con.execute(
-            f"DELETE FROM {table} USING withdrawn_ids w WHERE {table}.write_key = w.write_key AND {table}.event_id = w.event_id"
+            composed(
+                "DELETE FROM $table USING withdrawn_ids w WHERE $table.write_key = w.write_key AND $table.event_id = w.event_id",
+                table=table,
+            )
         )
     for table in ("staging.quarantine", "meta.landing_files"):
-        con.execute(f"DELETE FROM {table} WHERE list_contains($1::VARCHAR[], file_key)", [sorted(keys)])
+        con.execute(
+            composed("DELETE FROM $table WHERE list_contains($1::VARCHAR[], file_key)", table=table), [sorted(keys)]
+        )
     con.execute("CREATE OR REPLACE TEMP VIEW batch AS SELECT * EXCLUDE (withdrawn) FROM id_copies WHERE NOT withdrawn")
     add_sources(con, ctx.settings.own_hosts)
     number_ids(con)

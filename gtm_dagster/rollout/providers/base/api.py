@@ -18,6 +18,7 @@ import requests
 
 from gtm_dagster.rollout.providers.base.exchange import Exchanges, Response
 from gtm_dagster.rollout.providers.base.writer import Conflict, ProviderError
+from gtm_dagster.settings.secret_text import shown_url, user_info, without_addresses, without_secrets
 
 ATTEMPT_SECONDS = 2.0
 BUDGET_SECONDS = 5.0
@@ -43,14 +44,15 @@ class Api:
     def __init__(
         self, name: str, base: str, *, headers: Mapping[str, str], secrets: tuple[str, ...], wanted: str
     ) -> None:
-        parts = urlsplit(base)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ProviderError(f"{name}: {base!r} is not an address; give url one like https://flags.example.com")
+        self._base = shown_url(base.rstrip("/"))
+        if not _is_address(base):
+            raise ProviderError(
+                f"{name}: {self._base!r} is not an address; give url one like https://flags.example.com"
+            )
         self.name = name
-        self._base = base.rstrip("/")
-        self._secrets = tuple(secret for secret in secrets if secret)
+        self._secrets = (*(secret for secret in secrets if secret), *user_info(base))
         self._wanted = wanted
-        self._exchanges = Exchanges(self._base, headers, name)
+        self._exchanges = Exchanges(base.rstrip("/"), headers, name)
 
     def ask(
         self,
@@ -121,8 +123,12 @@ class Api:
             raise ProviderError(
                 f"{where}: cannot reach {self._base}; is it running, and is url right?", retry=True
             ) from error
-        except requests.RequestException as error:
-            raise ProviderError(f"{where}: {self._hide(str(error))}") from error
+        except Exception as error:  # noqa: BLE001 - whatever an exchange meets: what caused it may quote headers and address
+            kind = "" if isinstance(error, requests.RequestException) else f"{type(error).__name__}: "
+            raise ProviderError(
+                f"{where}: the request to {self._base} cannot be sent or its answer not taken: "
+                f"{kind}{self._hide(without_addresses(str(error)))}; look at url and token_env"
+            ) from None
         if not 200 <= response.status < 300:
             raise self._refusal(where, response, retry_conflict)
         return response.content
@@ -160,19 +166,27 @@ class Api:
             )
         if 300 <= status < 400:
             return ProviderError(
-                f"{where}: redirected to {self._hide(response.headers.get('Location', '?'))}; put that address into url",
+                f"{where}: redirected to {self._hide(shown_url(response.headers.get('Location', '?')))}; put that address into url",
                 status=status,
             )
         return ProviderError(f"{where}: the provider refuses this", status=status)
 
     def _hide(self, text: str) -> str:
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
-        return text
+        return without_secrets(text, self._secrets)
 
     def _excerpt(self, answer: bytes) -> str:
         text = " ".join(self._hide(answer[:2_000].decode(errors="replace")).split())
         return text if len(text) <= 200 else text[:199] + "…"
+
+
+def _is_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
+            return False
+        return text.isprintable() and not parts.query and not parts.fragment
+    except ValueError:  # a port that is no number, a bracket that is not closed
+        return False
 
 
 def each(units: Sequence[str], evaluate: Callable[[str], bool]) -> list[bool]:

@@ -22,6 +22,7 @@ import yaml
 from gtm_dagster.rollout.providers.base.writer import Conflict, ProviderError
 from gtm_dagster.storage.atomic_write import Drafts
 from gtm_dagster.storage.file_lock import FileLock
+from gtm_dagster.storage.private_dir import private_dir
 
 LOCK_SECONDS = 2.0
 """How long to wait for another writer."""
@@ -186,7 +187,7 @@ class FlagFile:
         """A kernel lock that ends with its process, on a file beside this one that also keeps the newest mtime."""
         path = self._mark_path()
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            private_dir(path.parent)
             lock = FileLock(path)
         except OSError as error:
             raise ProviderError(

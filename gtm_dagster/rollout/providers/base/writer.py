@@ -107,6 +107,17 @@ def nothing_to_do(state: FlagState, expected: FlagState | None, what: str) -> bo
     return False
 
 
+def header_token(name: str, variable: str, environ: Mapping[str, str]) -> str:
+    """The secret in `variable`, "" when it is not set; ProviderError when no HTTP header can carry it."""
+    token = environ.get(variable, "").strip()
+    if not token.isascii() or not token.isprintable():
+        what = "a line break" if len(token.splitlines()) > 1 else "a character that is no printable ASCII"
+        raise ProviderError(
+            f"provider {name}: the variable {variable} has {what} in it, which no token has; set it to the token alone"
+        )
+    return token
+
+
 def token_of(provider: FlagProvider, environ: Mapping[str, str]) -> str:
     """The secret that `token_env` names; raises ProviderError when there is none."""
     if provider.token_env is None:
@@ -114,7 +125,7 @@ def token_of(provider: FlagProvider, environ: Mapping[str, str]) -> str:
             f'provider {provider.name}: kind {provider.kind} needs a token; set token_env = "NAME" under [[providers]] '
             "and the secret in that variable"
         )
-    token = environ.get(provider.token_env, "").strip()
+    token = header_token(provider.name, provider.token_env, environ)
     if not token:
         raise ProviderError(
             f"provider {provider.name}: the variable {provider.token_env} is not set; it holds the provider's token "
