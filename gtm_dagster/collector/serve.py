@@ -57,6 +57,7 @@ def serve(settings: Settings, host: str, port: int) -> None:
             keys=keys,
             limits=settings.collector,
             consent=consent_policy(settings.privacy.consent),
+            undeclared_text=settings.privacy.undeclared_text,
         )
         asyncio.run(_run(app, address, port))
 
