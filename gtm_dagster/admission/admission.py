@@ -19,7 +19,9 @@ from gtm_dagster.admission.rules import (
 )
 from gtm_dagster.channels.hosts import host_of
 from gtm_dagster.privacy.consent import ConsentPolicy
-from gtm_dagster.privacy.masking import mask_event, scrub
+from gtm_dagster.privacy.event_ids import stored_event_id
+from gtm_dagster.privacy.masked_event import mask_event
+from gtm_dagster.privacy.masking import UndeclaredText, scrub
 from gtm_dagster.taxonomy import Accepted, Event, EventValidator, FieldError, Plan, Rejected
 from gtm_dagster.taxonomy.absent import present_text
 
@@ -54,10 +56,21 @@ class Admission:
     A record has a verdict; its reasons are those of `validator`, or one of consent or drill.
     """
 
-    def __init__(self, plan: Plan, pseudonymize: Callable[[str], str], sealer: Seals, consent: ConsentPolicy) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        pseudonymize: Callable[[str], str],
+        sealer: Seals,
+        consent: ConsentPolicy,
+        undeclared_text: UndeclaredText = "token",
+        pseudonymize_id: Callable[[str], str] | None = None,
+    ) -> None:
         self.plan = plan
         self.consent = consent
+        self.undeclared_text = undeclared_text
         self.pseudonymize = pseudonymize
+        # ids of events come once: they would fill a memory of pseudonyms for nothing
+        self.pseudonymize_id = pseudonymize_id or pseudonymize
         self.validator = EventValidator(plan, host_of)
         self.rules = rules_fingerprint(plan)
         self._sealer = sealer
@@ -69,11 +82,12 @@ class Admission:
         if self.consent.suppresses(analytics, basis, event.country, event.region, gates_consent=sender.gates_consent):
             return self.suppressed(event.event_name, analytics, sender, received_us)
         record = record_from_event(
-            scrub(event, self.plan, self.pseudonymize),
+            scrub(event, self.plan, self.pseudonymize, self.undeclared_text),
             write_key=sender.write_key,
             received_us=received_us,
             plan_version=self.plan.version,
             pseudonymize=self.pseudonymize,
+            pseudonymize_id=self.pseudonymize_id,
             rules=self.rules,
             key_role=sender.key_role,
         )
@@ -93,12 +107,14 @@ class Admission:
             return self.suppressed(verdict.event_name, analytics, sender, received_us)
         record = record_from_rejection(
             verdict.errors,
-            event_id=verdict.event_id,
+            event_id=None if verdict.event_id is None else stored_event_id(verdict.event_id, self.pseudonymize_id),
             event_name=verdict.event_name,
             write_key=sender.write_key,
             received_us=received_us,
             plan_version=self.plan.version,
-            raw=mask_event(self.plan, canonical_document(document) if document is not None else original),
+            raw=mask_event(
+                self.plan, canonical_document(document) if document is not None else original, self.pseudonymize_id
+            ),
             sealed=self._sealer.seal(original),
             key_role=sender.key_role,
         )
@@ -135,7 +151,7 @@ class Admission:
     def suppressed(
         self, event_name: str | None, analytics: object, sender: Sender, received_us: int
     ) -> tuple[Record, tuple[FieldError, ...]]:
-        """The record of an event of which nothing is kept for want of consent."""
+        """The record of an event of which nothing is kept for want of consent, but for its name as it is shown."""
         record = Record(
             write_key=sender.write_key,
             event_id=None,

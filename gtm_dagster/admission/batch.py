@@ -29,10 +29,12 @@ from gtm_dagster.admission.batch_values import (
     plain_ids,
     properties_of,
     session_of,
+    stored_ids,
     touch_fields,
 )
 from gtm_dagster.admission.record import LANDING_COLUMNS, Record
 from gtm_dagster.privacy.consent import REQUIRED, ConsentPolicy
+from gtm_dagster.privacy.masking import UndeclaredText
 from gtm_dagster.taxonomy import Plan, Rejected
 from gtm_dagster.taxonomy.decoding import too_deep
 from gtm_dagster.taxonomy.envelope import (
@@ -63,11 +65,12 @@ class Judge:
         write_key: str,
         consent: ConsentPolicy = REQUIRED,
         gates_consent: bool = False,
+        undeclared_text: UndeclaredText = "token",
     ) -> None:
         self.plan = plan
         self.write_key = write_key
         self.sender = Sender(write_key, gates_consent)
-        self.admission = Admission(plan, cache(pseudonymize), sealer, consent)
+        self.admission = Admission(plan, cache(pseudonymize), sealer, consent, undeclared_text, pseudonymize)
 
     def table(self, events: pa.Table) -> pa.Table:
         """The landing rows of unjudged `events`: those kept, those suppressed, and those the single form judged."""
@@ -126,7 +129,8 @@ class Judge:
             & plain_ids("event_id", column["event_id"])
             & _plain_times(column["event_us"], column["received_us"])
         )
-        landed = {name: column[name] for name in ("event_id", "event_us", "received_us", "row_no")}
+        landed = {name: column[name] for name in ("event_us", "received_us", "row_no")}
+        landed["event_id"] = stored_ids(column["event_id"], admission.pseudonymize_id)
         landed["event_name"] = names.texts()
 
         user = coded(column["user_id"], lambda text: person_id("user_id", text, admission.pseudonymize))
@@ -137,14 +141,9 @@ class Judge:
             plain &= ids.fits
             landed[field] = ids.texts(lambda one: one.pseudonym)
         plain &= somebody
-        landed["session_id"] = column["session_id"]
-        if not (
-            column["session_id"].is_null().to_numpy(zero_copy_only=False)
-            | plain_ids("session_id", column["session_id"])
-        ).all():
-            session = coded(column["session_id"], lambda text: session_of(text, admission.pseudonymize))
-            plain &= session.fits
-            landed["session_id"] = session.texts(lambda found: found[0])
+        session = coded(column["session_id"], lambda text: session_of(text, admission.pseudonymize))
+        plain &= session.fits
+        landed["session_id"] = session.texts(lambda found: found[0])
 
         for field in ("locale", "country", "region", "timezone"):
             cleaned = coded(column[field], partial(clean_text, field))
@@ -157,7 +156,9 @@ class Judge:
         specs = self.plan.events
 
         def judged(pair: tuple[Any, ...]) -> Properties | None:
-            return properties_of(specs[pair[0]], pair[1], self.plan, admission.pseudonymize) if pair[0] else None
+            if not pair[0]:
+                return None
+            return properties_of(specs[pair[0]], pair[1], admission.pseudonymize, admission.undeclared_text)
 
         properties = pairs.each(judged)
         plain &= properties.fits

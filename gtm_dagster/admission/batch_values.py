@@ -10,9 +10,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from gtm_dagster.admission.batch_columns import each_distinct
 from gtm_dagster.admission.short_way import plain_properties
 from gtm_dagster.channels.hosts import host_of
-from gtm_dagster.privacy.masking import clean_url, redacted
+from gtm_dagster.privacy.event_ids import UUID_ALONE, stored_event_id
+from gtm_dagster.privacy.masking import UndeclaredText, clean_url, landed_text
 from gtm_dagster.taxonomy.absent import ABSENT_IDS, present_id, present_text
 from gtm_dagster.taxonomy.decoding import too_deep
 from gtm_dagster.taxonomy.envelope import (
@@ -24,8 +26,7 @@ from gtm_dagster.taxonomy.envelope import (
     UTM_FIELDS,
     Context,
 )
-from gtm_dagster.taxonomy.event import EMAIL
-from gtm_dagster.taxonomy.plan import EventSpec, Plan
+from gtm_dagster.taxonomy.plan import EventSpec
 from gtm_dagster.taxonomy.validator import touch_of
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
@@ -71,7 +72,16 @@ def session_of(text: str, pseudonymize: Callable[[str], str]) -> tuple[str | Non
     if len(text) > ID_LIMITS["session_id"] or "\x00" in text:
         return None
     present = present_id(text)
-    return (pseudonymize(present) if present is not None and EMAIL.search(present) else present,)
+    return (None if present is None else pseudonymize(present),)
+
+
+def stored_ids(ids: pa.Array, pseudonymize: Callable[[str], str]) -> pa.Array:
+    """The ids of events as they are stored; null stays null."""
+    random = pc.fill_null(pc.match_substring_regex(ids, UUID_ALONE), True)
+    if pc.all(random).as_py() is not False:
+        return ids
+    doubtful = pc.if_else(random, None, ids)
+    return pc.if_else(random, ids, each_distinct(doubtful, lambda text: stored_event_id(text, pseudonymize)))
 
 
 def clean_text(field: str, text: str) -> tuple[str | None] | None:
@@ -81,7 +91,7 @@ def clean_text(field: str, text: str) -> tuple[str | None] | None:
     present = present_text(text)
     if present is None or (field == "referrer" and host_of(present) is None):
         return (None,)
-    return (clean_url(present) if field in ("page_url", "referrer") else redacted(present),)
+    return (clean_url(present) if field in ("page_url", "referrer") else landed_text(present),)
 
 
 def touch_fields(sent: tuple[Any, ...]) -> tuple[str | None, ...] | None:
@@ -104,7 +114,7 @@ def touch_fields(sent: tuple[Any, ...]) -> tuple[str | None, ...] | None:
     context = Context(click_id=click_id, page_url=page_url, **named)
     touch = touch_of(context, None)
     is_browsing = has_page or has_referrer or touch.is_browsing or browsing
-    landed = [redacted(text) for text in (*touch[:5], touch.click_id)]
+    landed = [landed_text(text) for text in (*touch[:5], touch.click_id)]
     return (*landed, device or ("web" if is_browsing else "api"))
 
 
@@ -120,12 +130,12 @@ def consent_of(text: str) -> Consent | None:
 
 
 def properties_of(
-    spec: EventSpec, text: str | None, plan: Plan, pseudonymize: Callable[[str], str]
+    spec: EventSpec, text: str | None, pseudonymize: Callable[[str], str], undeclared: UndeclaredText
 ) -> Properties | None:
     """What lands of properties in JSON; None for those of a drill too."""
     try:
         value = _decode(text) if text is not None and not too_deep(text.encode()) else {} if text is None else None
     except (ValueError, RecursionError):
         return None
-    landing = plain_properties(spec, value, pseudonymize) if isinstance(value, dict) else None
+    landing = plain_properties(spec, value, pseudonymize, undeclared) if isinstance(value, dict) else None
     return None if landing is None else Properties(landing)

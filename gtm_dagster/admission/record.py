@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from gtm_dagster.privacy.event_ids import stored_event_id
+
 if TYPE_CHECKING:
     from gtm_dagster.taxonomy import Event, FieldError
 
@@ -17,7 +19,8 @@ _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
-    """One landed row. Times are microseconds UTC; `user_id` and `anonymous_id` are pseudonyms.
+    """One landed row. Times are microseconds UTC; `user_id`, `anonymous_id`, `session_id` and an `event_id` that is not
+    plainly random are pseudonyms.
 
     `verdict`: accepted, quarantined or suppressed. `event_us` is None only for a quarantined row without a readable
     time. `errors` is a JSON list of {path, code, message}; `raw` the masked event, `sealed` the encrypted original.
@@ -79,19 +82,20 @@ def record_from_event(
     received_us: int,
     plan_version: str,
     pseudonymize: Callable[[str], str],
+    pseudonymize_id: Callable[[str], str] | None = None,
     rules: str | None = None,
     key_role: str | None = None,
 ) -> Record:
-    """The record of an accepted, scrubbed event."""
+    """The record of an accepted, scrubbed event. `pseudonymize_id`: `pseudonymize` for what comes once."""
     return Record(
         write_key=write_key,
-        event_id=event.event_id,
+        event_id=stored_event_id(event.event_id, pseudonymize_id or pseudonymize),
         event_name=event.event_name,
         event_us=event.event_us,
         received_us=received_us,
         user_id=pseudonymize(event.user_id) if event.user_id is not None else None,
         anonymous_id=pseudonymize(event.anonymous_id) if event.anonymous_id is not None else None,
-        session_id=event.session_id,
+        session_id=pseudonymize(event.session_id) if event.session_id is not None else None,
         properties=_encode(event.properties).decode(),
         source=event.source,
         medium=event.medium,

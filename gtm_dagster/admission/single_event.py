@@ -11,6 +11,7 @@ from gtm_dagster.admission.admission import Admission, Seals, Sender
 from gtm_dagster.admission.record import Record
 from gtm_dagster.admission.short_way import ShortWay
 from gtm_dagster.privacy.consent import REQUIRED, ConsentPolicy
+from gtm_dagster.privacy.masking import UndeclaredText
 from gtm_dagster.taxonomy import Accepted, FieldError, Plan, Rejected
 from gtm_dagster.taxonomy.absent import present_id
 from gtm_dagster.taxonomy.decoding import too_deep
@@ -40,7 +41,8 @@ class Judged(msgspec.Struct, frozen=True):
 class Judge:
     """The form of admission for single events: an event never changes the verdict on its neighbour.
 
-    `make_id` makes the id of an event that has none; where it is None such an event is refused.
+    `make_id` makes the id of an event that has none; where it is None such an event is refused. `pseudonymize_id` is
+    `pseudonymize` for what comes once, where that remembers.
     """
 
     def __init__(
@@ -51,9 +53,11 @@ class Judge:
         max_event_bytes: int,
         consent: ConsentPolicy = REQUIRED,
         make_id: Callable[[], str] | None = None,
+        undeclared_text: UndeclaredText = "token",
+        pseudonymize_id: Callable[[str], str] | None = None,
     ) -> None:
         self.plan = plan
-        self._admission = Admission(plan, pseudonymize, sealer, consent)
+        self._admission = Admission(plan, pseudonymize, sealer, consent, undeclared_text, pseudonymize_id)
         self._short_way = ShortWay(self._admission)
         self._validate = self._admission.validator.validate
         self._make_id = make_id
@@ -96,7 +100,7 @@ class Judge:
         verdict = Rejected(
             (FieldError("", "too_large", f"has {len(raw)} bytes; at most {self._max_event_bytes} are taken"),),
             present_id(event_id) if readable else None,
-            shown_name(event_name) if isinstance(event_name, str) else None,
+            self._shown_event(event_name) if isinstance(event_name, str) else None,
         )
         is_kept = len(raw) <= _KEPT_TIMES * self._max_event_bytes
         original = raw if is_kept else b""
@@ -106,6 +110,9 @@ class Judge:
                 record, raw=f'{{"unreadable":"<{len(raw)} bytes>"}}', sealed=record.sealed if is_kept else None
             )
         return Judged(record, verdict.event_id, _shown(errors))
+
+    def _shown_event(self, name: str) -> str:
+        return name if self.plan.resolve(name) else shown_name(name)
 
 
 class _Outline(msgspec.Struct):

@@ -43,6 +43,7 @@ class Supply:
             self._sealer,
             deployment.settings.collector.max_event_bytes,
             consent_policy(deployment.settings.privacy.consent),
+            undeclared_text=deployment.settings.privacy.undeclared_text,
         )
 
     @property

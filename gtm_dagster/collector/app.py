@@ -21,6 +21,7 @@ from gtm_dagster.collector.keys import KeyStore, KeyStoreError
 from gtm_dagster.collector.protocols import PROTOCOLS
 from gtm_dagster.collector.response import RETRY_SECONDS, Refused, Response, error_response
 from gtm_dagster.privacy.consent import REQUIRED, ConsentPolicy
+from gtm_dagster.privacy.masking import UndeclaredText
 from gtm_dagster.privacy.sealing import Sealer
 from gtm_dagster.settings import Collector as Limits
 from gtm_dagster.taxonomy import Plan
@@ -155,12 +156,16 @@ def create_app(
     keys: KeyStore,
     limits: Limits,
     consent: ConsentPolicy = REQUIRED,
+    undeclared_text: UndeclaredText = "token",
 ) -> Collector:
     """The collector as an ASGI app. The caller opens and closes `log`; `limits` is the settings' section collector.
 
     With `keys.allow_dev` it listens on loopback: then the key `dev` and pages without a key are open to this machine.
     """
-    judge = Judge(plan, lru_cache(PSEUDONYMS)(pseudonymize), sealer, limits.max_event_bytes, consent, uuid7)
+    remembered = lru_cache(PSEUDONYMS)(pseudonymize)
+    judge = Judge(
+        plan, remembered, sealer, limits.max_event_bytes, consent, uuid7, undeclared_text, pseudonymize_id=pseudonymize
+    )
     commits = Commits(log, limits.max_waiting_events)
     access = Access(keys, limits.hosts)
     ingest = Ingest(commits, judge, access, limits)

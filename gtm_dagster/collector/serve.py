@@ -65,6 +65,7 @@ def serve(settings: Settings, host: str, port: int) -> None:
             keys=keys,
             limits=msgspec.structs.replace(settings.collector, hosts=(*settings.collector.hosts, _in_url(address))),
             consent=consent_policy(settings.privacy.consent),
+            undeclared_text=settings.privacy.undeclared_text,
         )
         sys.setswitchinterval(SWITCH_SECONDS)
         with announced(settings.state_dir, f"http://{_in_url(_reachable(address))}:{port}"):

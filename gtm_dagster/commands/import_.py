@@ -92,7 +92,7 @@ def _event_import(
         return import_file(
             file, landing=Landing(here.settings.landing_dir), plan=here.plan, pseudonymize=Pseudonymizer(key), sealer=Sealer(key),
             write_key=write_key, mapping=rules, mapping_name=mapping.name if mapping else None, progress=tell, dry_run=dry_run,
-            consent=policy, gates_consent=consented,
+            consent=policy, gates_consent=consented, undeclared_text=here.settings.privacy.undeclared_text,
         )  # fmt: skip
 
     return run, examples

@@ -72,11 +72,16 @@ def list_(
 def show(
     context: typer.Context, event_id: Annotated[str, typer.Argument(help="Id of the event.")], json: Json = False
 ) -> None:
-    """Every rejected version of one event."""
+    """Every rejected version of one event, by the id as it was sent or as it is stored."""
+    from gtm_dagster.privacy.event_ids import stored_event_id
     from gtm_dagster.warehouse.quarantined import quarantine_now
 
-    with quarantine_now(invocation(context).settings) as con:
-        cursor = con.execute("SELECT * FROM quarantine WHERE event_id = $1 ORDER BY received_us DESC", [event_id])
+    here = invocation(context)
+    with quarantine_now(here.settings) as con:
+        cursor = con.execute(
+            "SELECT * FROM quarantine WHERE event_id = $1 ORDER BY received_us DESC",
+            [stored_event_id(event_id, here.pseudonymize)],
+        )
         columns, rows = [column[0] for column in cursor.description], cursor.fetchall()
     if not rows:
         raise Problem(f"{event_id}: no rejected event of this id; see gtm quarantine list")
@@ -108,20 +113,24 @@ def replay(
 
     from gtm_dagster.admission.single_event import Judge
     from gtm_dagster.privacy.consent import consent_policy
+    from gtm_dagster.privacy.event_ids import stored_event_id
     from gtm_dagster.privacy.sealing import Sealer
     from gtm_dagster.warehouse.quarantine_replay import replay_quarantine
 
     here = invocation(context)
     sealer = Sealer(here.key)
     policy = consent_policy(here.settings.privacy.consent)
-    judge = Judge(here.plan, here.pseudonymize, sealer, here.settings.collector.max_event_bytes, policy)
+    judge = Judge(
+        here.plan, here.pseudonymize, sealer, here.settings.collector.max_event_bytes, policy,
+        undeclared_text=here.settings.privacy.undeclared_text,
+    )  # fmt: skip
     with progress_bar("replaying the quarantine") as tell:
         result = replay_quarantine(
             here.settings,
             judge,
             sealer,
             reason=reason,
-            event_id=event_id,
+            event_id=None if event_id is None else stored_event_id(event_id, here.pseudonymize),
             gates_consent=consented,
             dry_run=dry_run,
             progress=tell,

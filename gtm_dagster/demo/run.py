@@ -204,6 +204,7 @@ def import_history(settings: Settings, folder: Path, steps: Steps) -> None:
             sealer=Sealer(key),
             write_key=WRITE_KEY,
             consent=consent_policy(settings.privacy.consent),
+            undeclared_text=settings.privacy.undeclared_text,
             mapping=None,
             progress=tell,
         )

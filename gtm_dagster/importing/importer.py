@@ -21,6 +21,7 @@ from gtm_dagster.importing.result import ImportResult, Tally
 from gtm_dagster.importing.shaping import Shaper
 from gtm_dagster.importing.working_ahead import working_ahead
 from gtm_dagster.privacy.consent import REQUIRED, ConsentPolicy
+from gtm_dagster.privacy.masking import UndeclaredText
 from gtm_dagster.taxonomy import Plan
 
 __all__ = ["ImportFailed", "ImportResult", "LandingZone", "import_file"]
@@ -70,25 +71,27 @@ def import_file(
     path: Path, *, landing: LandingZone, plan: Plan, pseudonymize: Callable[[str], str], sealer: Seals, write_key: str,
     mapping: Mapping | None = None, mapping_name: str | None = None, received_us: int | None = None,
     progress: Progress | None = None, dry_run: bool = False, consent: ConsentPolicy = REQUIRED, gates_consent: bool = False,
+    undeclared_text: UndeclaredText = "token",
 ) -> ImportResult:  # fmt: skip
     """Land the events of a CSV, NDJSON (both also .gz) or Parquet file in `landing`, as one batch.
 
     The batch is named by the file's bytes, the mapping, the write key, the plan and the consent asked for: the same import again lands nothing.
     `received_us` (microseconds UTC; now when None) is the receipt of rows that do not carry their own. `progress` is
     called with (rows done, rows). `mapping_name` is for lists of imports. `dry_run`: say what would become of the rows,
-    and land nothing. `consent`: what the deployment asks for; `gates_consent`: the rows' sender asked for it. Raises ImportFailed; then nothing has landed.
+    and land nothing. `consent`: what the deployment asks for; `gates_consent`: the rows' sender asked for it;
+    `undeclared_text`: which texts land that the plan does not declare. Raises ImportFailed; then nothing has landed.
     """
     if not is_write_key(write_key):
         raise ImportFailed(f"write key {write_key!r}: {NAME_RULE}")
     path = Path(path)
     source = find_file(path)
     kind = kind_of(source)
-    name = _batch_name(source, mapping, write_key, plan, consent, gates_consent)
+    name = _batch_name(source, mapping, write_key, plan, consent, gates_consent, undeclared_text)
     if landing.has(name) and not dry_run:
         rows = landing.rows_of(name)
         return ImportResult(rows, 0, duplicates=rows, quarantined=0, suppressed=0, name=name, known_before=True)
     received_us = received_us if received_us is not None else time.time_ns() // 1000
-    judge = Judge(plan, pseudonymize, sealer, write_key, consent, gates_consent)
+    judge = Judge(plan, pseudonymize, sealer, write_key, consent, gates_consent, undeclared_text)
     tally = Tally(landing.known)
     shaper = Shaper(path, mapping, write_key, received_us)
     try:
@@ -162,10 +165,13 @@ def _counted(
 
 
 def _batch_name(
-    source: SourceFile, mapping: Mapping | None, write_key: str, plan: Plan, consent: ConsentPolicy, gates_consent: bool
-) -> str:
+    source: SourceFile, mapping: Mapping | None, write_key: str, plan: Plan, consent: ConsentPolicy, gates_consent: bool,
+    undeclared_text: UndeclaredText,
+) -> str:  # fmt: skip
     digest = source.sha256()
     asked = f"{sorted(consent.modes.items())} {gates_consent}"
+    if undeclared_text != "token":
+        asked += f" {undeclared_text}"
     for part in (mapping.fingerprint if mapping else "native", write_key, plan.fingerprint, asked):
         digest.update(b"\x00" + part.encode())
     return f"import-{digest.hexdigest()[:16]}"

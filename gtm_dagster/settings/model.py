@@ -193,13 +193,17 @@ class Privacy(Struct, frozen=True, forbid_unknown_fields=True):
 
     `consent`: whether an event of basis consent is kept only with consent (required), unless refused (opt_out) or in any
     case (off); a table says so by region, such as {default = "required", US = "opt_out", "US-CA" = "required"}.
+    `undeclared_text`: which texts of properties land that the plan does not declare: those of one word (token), none
+    (drop), or all without e-mail, IP address, phone and card number (keep).
     """
 
     pseudonym_key: str | None = None
     consent: ConsentMode | dict[str, ConsentMode] = "required"
+    undeclared_text: Literal["token", "drop", "keep"] = "token"
 
     def __repr__(self) -> str:
-        return f"Privacy(pseudonym_key={'***' if self.pseudonym_key else None}, consent={self.consent!r})"
+        key = "***" if self.pseudonym_key else None
+        return f"Privacy(pseudonym_key={key}, consent={self.consent!r}, undeclared_text={self.undeclared_text!r})"
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):

@@ -7,11 +7,14 @@ from typing import Any
 
 import msgspec
 
+from gtm_dagster.taxonomy.event_words import EVENT_WORDS
+
 EMAIL = re.compile(r"[^\s@<>\"'/?&=,;()]{1,64}@[^\s@<>\"'/?&=,;()]{1,255}\.[^\s@<>\"'/?&=,;().]{2,}")
 """Any text shaped like an e-mail address; wide on purpose, since it refuses and redacts.
 Bounded, so that a text of many `a` or `@` takes linear time."""
 
-_NAME = re.compile(r"[A-Za-z0-9_$][A-Za-z0-9_.$ :/-]{0,63}\Z")
+_NAME = re.compile(r"(?!.*:.*:)[A-Za-z0-9_$](?:[A-Za-z_.$:/-]|[0-9](?!\.[0-9]+\.)){0,63}\Z")
+_MOST_DIGITS = 6
 
 
 class FieldError(msgspec.Struct, frozen=True, gc=False):
@@ -49,7 +52,18 @@ class Event(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 def shown_name(name: object) -> str:
-    """`name` when it looks like an identifier, else a placeholder: a key or an event name may contain personal data."""
-    if isinstance(name, str) and _NAME.match(name) and not EMAIL.search(name):
-        return name
-    return "<masked>"
+    """`name` when it looks like an identifier, else a placeholder: a key or an event name may contain personal data.
+
+    An identifier has no blanks and at most six digits; a name with blanks is shown when all its words are usual in names
+    of events.
+    """
+    if isinstance(name, str) and len(name) <= 64:
+        if _NAME.match(name) and sum(map(str.isdigit, name)) <= _MOST_DIGITS:
+            return name
+        if name.replace(" ", "").isalpha() and all(word.lower() in EVENT_WORDS for word in name.split(" ")):
+            return name
+    return MASKED_NAME
+
+
+MASKED_NAME = "<masked>"
+"""Stands for a name that is not shown."""

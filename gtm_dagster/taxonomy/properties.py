@@ -60,9 +60,9 @@ def _check_declared(name: str, value: Any, rule: PropertySpec, errors: list[Fiel
         if not _check_number(f"properties.{name}", value, errors):
             return
         if rule.minimum is not None and value < rule.minimum:
-            errors.append(FieldError(f"properties.{name}", "minimum", f"{value} is below {rule.minimum:g}"))
+            errors.append(FieldError(f"properties.{name}", "minimum", f"{_shown(value)} is below {rule.minimum:g}"))
         if rule.maximum is not None and value > rule.maximum:
-            errors.append(FieldError(f"properties.{name}", "maximum", f"{value} is above {rule.maximum:g}"))
+            errors.append(FieldError(f"properties.{name}", "maximum", f"{_shown(value)} is above {rule.maximum:g}"))
     else:
         errors.append(FieldError(f"properties.{name}", "type", f"expected {expected}, got {json_type(value)}"))
         return
@@ -115,6 +115,12 @@ def _check_number(path: str, value: float, errors: list[FieldError]) -> bool:
     return False
 
 
+def _shown(value: float) -> str:
+    """The number where it is too small to be a phone or card number."""
+    return str(value) if abs(value) < _LEAST_TELLING and len(str(value)) <= 12 else "the value"
+
+
+_LEAST_TELLING = 1_000_000
 _JSON_TYPES = {
     str: "string",
     bool: "boolean",

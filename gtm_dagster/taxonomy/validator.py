@@ -70,7 +70,7 @@ class EventValidator:
         if isinstance(raw, dict):
             encoded = _encode(raw)
             if isinstance(encoded, FieldError):
-                return _rejected((encoded,), raw.get("event_id"), raw.get("event_name"))
+                return self._rejected((encoded,), raw)
             raw = encoded
         elif isinstance(raw, str):
             try:
@@ -92,7 +92,7 @@ class EventValidator:
             )
             if isinstance(verdict, Accepted):  # no rule explains what msgspec refuses
                 invalid = (FieldError("", "invalid", str(error)),)
-                return _rejected(invalid, document.get("event_id"), document.get("event_name"))
+                return self._rejected(invalid, document)
             return verdict
         moment = _moment(envelope.timestamp, now_us if live else None)
         event = self._plainly_good(envelope, raw, moment, now_us, make_id)
@@ -111,7 +111,7 @@ class EventValidator:
         """
         errors = explain_document(self.plan, document, moment, latest(now_us), needs_id=make_id is None)
         if errors:
-            return _rejected(tuple(errors), document.get("event_id"), document.get("event_name"))
+            return self._rejected(tuple(errors), document)
         context = document.get("context")
         fields = {k: v for k, v in context.items() if k in Context.__struct_fields__} if context else {}
         name = self.plan.resolve(document["event_name"])
@@ -127,6 +127,13 @@ class EventValidator:
             document.get("properties") or {},
             Context(**fields) if fields else _NO_CONTEXT,
         )
+
+    def _rejected(self, errors: tuple[FieldError, ...], document: dict[str, Any]) -> Rejected:
+        event_id, name = document.get("event_id"), document.get("event_name")
+        readable = isinstance(event_id, str) and 0 < len(event_id) <= 128 and not EMAIL.search(event_id)
+        known = isinstance(name, str) and self.plan.resolve(name) is not None
+        shown = name if known or name is None else shown_name(name) if isinstance(name, str) else None
+        return Rejected(errors, present_id(str(event_id)) if readable else None, shown)
 
     def _plainly_good(
         self,
@@ -255,12 +262,6 @@ def _moment(value: Any, otherwise: int | None) -> int | str | None:
     if value is None:
         return otherwise
     return read_time(value) if isinstance(value, str) and value else None
-
-
-def _rejected(errors: tuple[FieldError, ...], event_id: object, event_name: object) -> Rejected:
-    readable = isinstance(event_id, str) and 0 < len(event_id) <= 128 and not EMAIL.search(event_id)
-    name = shown_name(event_name) if isinstance(event_name, str) else None
-    return Rejected(errors, present_id(str(event_id)) if readable else None, name)
 
 
 def _encode(raw: dict[str, Any]) -> bytes | FieldError:

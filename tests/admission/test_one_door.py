@@ -11,7 +11,7 @@ import pytest
 from collector.collector_harness import KEY
 from hypothesis import given
 from hypothesis import strategies as st
-from odd_events import ODD_EVENTS, OddEvent
+from odd_events import ODD_EVENTS, STORED_AS_PSEUDONYM, OddEvent
 from profiles import examples
 from ways import WAYS, Outcome
 
@@ -37,10 +37,13 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Ou
 
 
 def _expected(odd: OddEvent) -> dict[str, Any]:
-    return {
-        name: _pseudonym(value) if value is not None and name in ("user_id", "anonymous_id") else value
-        for name, value in odd.lands.items()
-    }
+    return {name: _pseudonym(value) if _is_pseudonym(name, value) else value for name, value in odd.lands.items()}
+
+
+def _is_pseudonym(name: str, value: Any) -> bool:
+    if name == "event_id":
+        return value in STORED_AS_PSEUDONYM
+    return value is not None and name in ("user_id", "anonymous_id", "session_id")
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -92,7 +92,10 @@ def _mapped(event: Event) -> tuple[dict[str, str], dict[str, str]] | None:
 
 def _mapping_file(folder: Path, columns: list[str], kinds: dict[str, str]) -> Path:
     fields = "\n".join(f'{name[2:]} = "{name}"' for name in columns if name[:2] == "c_" and name != "c_timestamp")
-    properties = "\n".join(f'{name} = {{ column = "p_{name}", type = "{kind}" }}' for name, kind in kinds.items())
+    properties = "\n".join(
+        f'{json.dumps(name)} = {{ column = {json.dumps(f"p_{name}")}, type = "{kind}" }}'
+        for name, kind in kinds.items()
+    )
     path = folder / "mapping.toml"
     path.write_text(f'[columns]\n{fields}\n[timestamp]\ncolumn = "c_timestamp"\n[properties]\n{properties}\n')
     return path

@@ -299,3 +299,15 @@ def test_traffic_of_a_drill_is_kept_for_the_guard_alone(edge: Edge, name: str, f
     (record,) = edge.records()
     assert (record.verdict, record.reason_codes) == (verdict, "drill" if verdict == "suppressed" else None)
     assert record.event_name == name and record.user_id and record.event_us
+
+
+def test_an_answer_repeats_the_id_that_was_sent_and_the_log_knows_it_by_its_pseudonym(edge: Edge) -> None:
+    def answer(event_id: str, **changes: object) -> tuple[str, str]:
+        (result,) = edge.post(event(event_id, **changes)).json()["results"]
+        return result["event_id"], result["status"]
+
+    assert answer("0170-5500226") == ("0170-5500226", "accepted")
+    assert answer("0170-5500226") == ("0170-5500226", "duplicate")
+    assert answer("ann schmidt", event_name="nope") == ("ann schmidt", "quarantined")
+    stored = [record.event_id for record in edge.records()]
+    assert stored == [edge.pseudonymize("0170-5500226"), edge.pseudonymize("ann schmidt")]

@@ -55,7 +55,8 @@ def test_short_session_rows_are_padded_and_hours_need_no_zero(tmp_path: Path) ->
     text = header + "1,7,2020-02-01 12:55:16,2020-02-01 12:55:47,bing,search,spring\n"
     text += "2,8,2020-02-04 0:40:51,2020-02-04 0:41:00,google,search\n"
     first, second = rows_of(tmp_path, "sessions", "mapping.toml", text)
-    assert (first["verdict"], first["campaign"], first["session_id"]) == ("accepted", "spring", "1")
+    session_id = Pseudonymizer(KEY)("1")
+    assert (first["verdict"], first["campaign"], first["session_id"]) == ("accepted", "spring", session_id)
     assert (second["verdict"], second["campaign"], second["event_us"]) == ("accepted", None, 1_580_776_851_000_000)
 
 

@@ -63,7 +63,7 @@ TABLE = Table(
             "BIGINT",
             "When the source became known, microseconds UTC: start_us where the first event tells it, later where a later one names it; NULL: direct",
         ),
-        Column("session_id", "VARCHAR", "As sent, under the definition `tracker`; else NULL"),
+        Column("session_id", "VARCHAR", "Pseudonym of the id sent, under the definition `tracker`; else NULL"),
         Column(
             "tie_no",
             "BIGINT",

@@ -10,8 +10,8 @@ TABLE = Table(
     meaning="Rows the tracking plan refuses, with every reason; personal values masked, the original sealed.",
     columns=(
         Column("write_key", "VARCHAR", "Name of the source"),
-        Column("event_id", "VARCHAR", "As sent, NULL when it cannot be read"),
-        Column("event_name", "VARCHAR", "As sent, NULL when it cannot be read"),
+        Column("event_id", "VARCHAR", "As in staging.events, NULL when it cannot be read"),
+        Column("event_name", "VARCHAR", "As in staging.events, NULL when it cannot be read"),
         Column("reason_codes", "VARCHAR", "Every reason, comma separated"),
         Column("errors", "VARCHAR", "Every reason as JSON: path, code, message"),
         Column("raw", "VARCHAR", "The event with personal values masked"),

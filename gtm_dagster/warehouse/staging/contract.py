@@ -15,7 +15,7 @@ import pandera.pandas as pandera
 import pyarrow as pa
 
 from gtm_dagster.admission.rules import rules_fingerprint
-from gtm_dagster.privacy.masking import mask_event
+from gtm_dagster.privacy.masked_event import mask_event
 from gtm_dagster.taxonomy import Plan
 from gtm_dagster.taxonomy.conform import INT_COLUMNS, TEXT_COLUMNS, ContractBreak
 from gtm_dagster.taxonomy.envelope import CONTEXT_LIMITS, DEVICE_TYPES, ID_LIMITS, MAX_US, MIN_US
