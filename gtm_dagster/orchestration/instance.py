@@ -8,8 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
+from dagster._core.instance.ref import InstanceRef
+from dagster._core.storage.event_log import SqliteEventLogStorage
 from sqlalchemy.exc import OperationalError
 
+from gtm_dagster.orchestration.event_history import storage_overrides
 from gtm_dagster.settings import Settings
 from gtm_dagster.storage.atomic_write import write_whole
 from gtm_dagster.storage.disk_space import full_disk
@@ -54,7 +57,7 @@ def instance_of(settings: Settings) -> Iterator[dg.DagsterInstance]:
     os.environ["DAGSTER_HOME"] = str(home)
     try:
         with OpeningLock(home).hold("opening", OPENING_SECONDS):
-            opened_instance = dg.DagsterInstance.from_config(str(home))
+            opened_instance = dg.DagsterInstance.from_ref(_reference(home))
         with opened_instance as instance:
             yield instance
     finally:
@@ -62,6 +65,14 @@ def instance_of(settings: Settings) -> Iterator[dg.DagsterInstance]:
             del os.environ["DAGSTER_HOME"]
         else:
             os.environ["DAGSTER_HOME"] = before
+
+
+def _reference(home: Path) -> InstanceRef:
+    """The instance that dagster.yaml describes, its event log left open; a dagster.yaml that names a storage decides."""
+    plain = InstanceRef.from_dir(str(home))
+    if plain.event_storage_data.class_name != SqliteEventLogStorage.__name__:
+        return plain
+    return InstanceRef.from_dir(str(home), overrides=storage_overrides(home))
 
 
 @contextmanager
