@@ -70,7 +70,8 @@ def instance_of(settings: Settings) -> Iterator[dg.DagsterInstance]:
 def _reference(home: Path) -> InstanceRef:
     """The instance that dagster.yaml describes, its event log left open; a dagster.yaml that names a storage decides."""
     plain = InstanceRef.from_dir(str(home))
-    if plain.event_storage_data.class_name != SqliteEventLogStorage.__name__:
+    storage = plain.event_storage_data
+    if storage is None or storage.class_name != SqliteEventLogStorage.__name__:
         return plain
     return InstanceRef.from_dir(str(home), overrides=storage_overrides(home))
 
