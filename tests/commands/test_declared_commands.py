@@ -18,7 +18,10 @@ from gtm_dagster.commands import application
 from gtm_dagster.commands.application import declared
 from gtm_dagster.commands.command import Command, Group
 
-SHARED = {"application", "children", "command", "doctor_chaos", "extras", "guard_options", "health", "output"}
+SHARED = {
+    "application", "children", "command", "doctor_chaos", "extras", "finding", "guard_options", "health", "health_checks",
+    "output",
+}  # fmt: skip
 """Modules that several commands, or one large command, are written with."""
 HEAVY = {"dagster", "duckdb", "matplotlib", "msgspec", "numpy", "pandas", "pandera", "pyarrow", "rich", "sqlalchemy"}
 GREET = '''
