@@ -8,7 +8,7 @@ from gtm_dagster.orchestration import asset_checks as checks
 from gtm_dagster.orchestration.metadata import bars, picture
 from gtm_dagster.orchestration.resources import WarehouseResource
 from gtm_dagster.orchestration.table_assets import table_spec
-from gtm_dagster.taxonomy.landing_schema import ContractBreak
+from gtm_dagster.taxonomy.conform import ContractBreak
 from gtm_dagster.taxonomy.plan_in_use import record_plan
 from gtm_dagster.warehouse.fingerprints import check_settings
 from gtm_dagster.warehouse.schema import table_of

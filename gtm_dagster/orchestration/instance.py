@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
+from dagster._core.instance.config import dagster_instance_config
 from dagster._core.instance.ref import InstanceRef
-from dagster._core.storage.event_log import SqliteEventLogStorage
 from sqlalchemy.exc import OperationalError
 
 from gtm_dagster.orchestration.event_history import storage_overrides
@@ -69,11 +69,9 @@ def instance_of(settings: Settings) -> Iterator[dg.DagsterInstance]:
 
 def _reference(home: Path) -> InstanceRef:
     """The instance that dagster.yaml describes, its event log left open; a dagster.yaml that names a storage decides."""
-    plain = InstanceRef.from_dir(str(home))
-    storage = plain.event_storage_data
-    if storage is None or storage.class_name != SqliteEventLogStorage.__name__:
-        return plain
-    return InstanceRef.from_dir(str(home), overrides=storage_overrides(home))
+    described, _ = dagster_instance_config(str(home))
+    named = any(described.get(key) for key in ("storage", "run_storage", "event_log_storage", "schedule_storage"))
+    return InstanceRef.from_dir(str(home), overrides=None if named else storage_overrides(home))
 
 
 @contextmanager
