@@ -23,11 +23,14 @@ def warehouse_copy(warehouse: WarehouseResource) -> dg.MaterializeResult:
     """
     with warehouse.writing() as con:
         published = publish(con, warehouse.settings)
+    written = "what changed" if published.changed else "nothing: nothing changed"
+    if published.whole:
+        written = f"everything: {published.why_whole}"
     return dg.MaterializeResult(
         metadata={
             "tables": published.tables,
             "dagster/row_count": published.rows,
             "size_bytes": published.bytes,
-            "written": f"everything: {published.why_whole}" if published.whole else "what changed",
+            "written": written,
         }
     )

@@ -8,12 +8,13 @@ from gtm_dagster.orchestration import asset_checks as checks
 from gtm_dagster.orchestration.metadata import bars, picture
 from gtm_dagster.orchestration.resources import WarehouseResource
 from gtm_dagster.orchestration.table_assets import table_spec
-from gtm_dagster.taxonomy.landing_schema import ContractBreak
+from gtm_dagster.taxonomy.conform import ContractBreak
 from gtm_dagster.taxonomy.plan_in_use import record_plan
 from gtm_dagster.warehouse.fingerprints import check_settings
 from gtm_dagster.warehouse.schema import table_of
 from gtm_dagster.warehouse.staging.books import books, reasons
 from gtm_dagster.warehouse.staging.stage import stage
+from gtm_dagster.warehouse.state import first_of_day
 
 EVENTS, QUARANTINE = table_of("staging.events"), table_of("staging.quarantine")
 
@@ -41,6 +42,7 @@ def staging(
             return
         record_plan(ctx.settings.state_dir, ctx.plan, "gtm refresh")
         days = books(con)
+        changed = staged.files > 0 or staged.withdrawn > 0
         daily = [(row.ingest_date.isoformat()[5:], float(row.clean)) for row in days]
         yield dg.MaterializeResult(
             asset_key=dg.AssetKey(["staging", "events"]),
@@ -49,9 +51,16 @@ def staging(
                 **({"rebuilding": "\n".join(rebuilding)} if rebuilding else {}),
                 "dagster/row_count": sum(row.clean for row in days),
                 "last_days": bars("clean events by ingest day", daily[-6:]),
-                "daily_volume": picture("clean events by ingest day", daily[-45:]),
+                **(
+                    {"daily_volume": picture("clean events by ingest day", daily[-45:])}
+                    if changed and first_of_day(con, "picture of staging.events")
+                    else {}
+                ),
             },
-            check_results=[checks.contract_result(EVENTS, None), *checks.check_results(con, ctx, EVENTS)],
+            check_results=[
+                checks.contract_result(EVENTS, None),
+                *checks.check_results(con, ctx, EVENTS, context.run.run_id),
+            ],
         )
         yield dg.MaterializeResult(
             asset_key=dg.AssetKey(["staging", "quarantine"]),
@@ -60,5 +69,5 @@ def staging(
                 "newly_quarantined": staged.quarantined,
                 "reasons": bars("quarantined rows by reason", [(code, float(n)) for code, n in reasons(con, 12)]),
             },
-            check_results=checks.check_results(con, ctx, QUARANTINE),
+            check_results=checks.check_results(con, ctx, QUARANTINE, context.run.run_id),
         )

@@ -25,20 +25,21 @@ SLOW_PEERS = {"pandas_naive": 1_000_000}
 _CHUNK = 1_000_000
 
 
+def environ_of(folder: Path) -> dict[str, str]:
+    """The benchmark's settings as variables: its state directory, seven models, 30 days of lookback, no history gate."""
+    return {
+        "GTM_STATE_DIR": str(folder / "state"),
+        "GTM_ATTRIBUTION__MIN_HISTORY_DAYS": "0",
+        "GTM_ATTRIBUTION__WINDOWS": json.dumps(WINDOWS),
+        **{name: value for name, value in os.environ.items() if name.startswith("GTM_WAREHOUSE__")},
+    }
+
+
 def settings_of(folder: Path) -> Any:
-    """Settings on the benchmark's state directory: seven models, 30 days of lookback, no history gate."""
+    """The settings of `environ_of`."""
     from gtm_dagster.settings import load_settings
 
-    environ = {name: value for name, value in os.environ.items() if name.startswith("GTM_WAREHOUSE__")}
-    return load_settings(
-        None,
-        {
-            "GTM_STATE_DIR": str(folder / "state"),
-            "GTM_ATTRIBUTION__MIN_HISTORY_DAYS": "0",
-            "GTM_ATTRIBUTION__WINDOWS": json.dumps(WINDOWS),
-            **environ,
-        },
-    )
+    return load_settings(None, environ_of(folder))
 
 
 def step_simulate(folder: Path, meter: Meter, events: int, days: int, bots: int) -> None:

@@ -5,27 +5,19 @@ from __future__ import annotations
 import shutil
 import stat
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
 
+from gtm_dagster.commands.finding import Finding
 from gtm_dagster.commands.guard_watching import unwatched
+from gtm_dagster.commands.health_checks import checks_over_everything
 from gtm_dagster.commands.output import Invocation
 
 if TYPE_CHECKING:
     from gtm_dagster.warehouse.verify import VerifyResult
 
 LOW_DISK_BYTES = 1_000_000_000
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at."""
-
-    name: str
-    ok: bool
-    detail: str
 
 
 def examine(here: Invocation) -> list[Finding]:
@@ -48,6 +40,7 @@ def examine(here: Invocation) -> list[Finding]:
     found += _guards(here)
     found += [_keys(settings.keys_dir), _log(here), _landing(here), _lock(here), _tables(here)]
     found += _messages(here)
+    found += checks_over_everything(here)
     return found
 
 

@@ -6,6 +6,8 @@ import dagster as dg
 import duckdb
 
 from gtm_dagster.warehouse.build_context import BuildContext
+from gtm_dagster.warehouse.checking import run_checks
+from gtm_dagster.warehouse.results import CheckResult
 from gtm_dagster.warehouse.schema.table import Check, Table
 
 CONTRACT = "contract"
@@ -19,17 +21,18 @@ def check_specs(table: Table) -> list[dg.AssetCheckSpec]:
     ]
 
 
-def check_results(con: duckdb.DuckDBPyConnection, ctx: BuildContext, table: Table) -> list[dg.AssetCheckResult]:
-    """Run the checks of one table now."""
-    return [_result(con, ctx, table, check) for check in table.checks]
+def check_results(
+    con: duckdb.DuckDBPyConnection, ctx: BuildContext, table: Table, run_id: str
+) -> list[dg.AssetCheckResult]:
+    """Run the checks of one table now, over what changed since they passed."""
+    return [_result(table, check, outcome) for check, outcome in run_checks(con, ctx, table, run_id)]
 
 
 def _key(table: Table) -> dg.AssetKey:
     return dg.AssetKey([table.schema, table.table])
 
 
-def _result(con: duckdb.DuckDBPyConnection, ctx: BuildContext, table: Table, check: Check) -> dg.AssetCheckResult:
-    outcome = check.run(con, ctx)
+def _result(table: Table, check: Check, outcome: CheckResult) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         check_name=check.name,
         asset_key=_key(table),

@@ -9,8 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
+from dagster._core.instance.config import dagster_instance_config
+from dagster._core.instance.ref import InstanceRef
 from sqlalchemy.exc import OperationalError
 
+from gtm_dagster.orchestration.event_history import storage_overrides
 from gtm_dagster.orchestration.history_secrets import remove_secrets
 from gtm_dagster.settings import Settings
 from gtm_dagster.storage.atomic_write import write_whole
@@ -58,7 +61,7 @@ def instance_of(settings: Settings) -> Iterator[dg.DagsterInstance]:
     os.environ["DAGSTER_HOME"] = str(home)
     try:
         with OpeningLock(home).hold("opening", OPENING_SECONDS):
-            opened_instance = dg.DagsterInstance.from_config(str(home))
+            opened_instance = dg.DagsterInstance.from_ref(_reference(home))
             try:
                 remove_secrets(opened_instance, home)
             except OperationalError as error:  # a busy or full disk; the next opening tries again
@@ -70,6 +73,13 @@ def instance_of(settings: Settings) -> Iterator[dg.DagsterInstance]:
             del os.environ["DAGSTER_HOME"]
         else:
             os.environ["DAGSTER_HOME"] = before
+
+
+def _reference(home: Path) -> InstanceRef:
+    """The instance that dagster.yaml describes, its event log left open; a dagster.yaml that names a storage decides."""
+    described, _ = dagster_instance_config(str(home))
+    named = any(described.get(key) for key in ("storage", "run_storage", "event_log_storage", "schedule_storage"))
+    return InstanceRef.from_dir(str(home), overrides=None if named else storage_overrides(home))
 
 
 @contextmanager

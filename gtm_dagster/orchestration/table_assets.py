@@ -1,7 +1,5 @@
 """One declared table, one asset: its spec, and the asset that runs its step."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from typing import Any
 
@@ -13,6 +11,7 @@ from gtm_dagster.orchestration.resources import WarehouseResource
 from gtm_dagster.warehouse.schema import built
 from gtm_dagster.warehouse.schema.ddl import create
 from gtm_dagster.warehouse.schema.table import Table
+from gtm_dagster.warehouse.state import first_of_day
 
 OWNER = "team:growth"
 DAILY = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=48), warn_window=timedelta(hours=26))
@@ -45,19 +44,22 @@ def _asset(table: Table) -> dg.AssetsDefinition:
     assert step is not None  # noqa: S101 - `built` gives tables with a step
 
     @dg.multi_asset(name=f"{table.schema}__{table.table}", specs=[spec], check_specs=check_specs(table))
-    def asset(warehouse: WarehouseResource) -> dg.MaterializeResult:
+    def asset(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult:
         ctx = warehouse.context
         with warehouse.writing() as con:
             create(con)
+            result = step(con, ctx)
             metadata: dict[str, Any] = {
                 name: dg.MetadataValue.md(value) if isinstance(value, str) and "\n" in value else value
-                for name, value in step(con, ctx).metadata.items()
+                for name, value in result.metadata.items()
             }
             if table.chart:
                 rows = [(str(label), float(value or 0)) for label, value in con.execute(table.chart.sql).fetchall()]
-                metadata |= {"chart": bars(table.chart.title, rows), "picture": picture(table.chart.title, rows)}
+                metadata["chart"] = bars(table.chart.title, rows)
+                if result.changed and first_of_day(con, f"picture of {table.name}"):
+                    metadata["picture"] = picture(table.chart.title, rows)
             return dg.MaterializeResult(
-                asset_key=spec.key, metadata=metadata, check_results=check_results(con, ctx, table)
+                asset_key=spec.key, metadata=metadata, check_results=check_results(con, ctx, table, context.run.run_id)
             )
 
     return asset

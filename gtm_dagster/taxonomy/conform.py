@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import pandas as pd
+from typing import TYPE_CHECKING
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from gtm_dagster.taxonomy.envelope import CONTEXT_LIMITS, ID_LIMITS
+
+if TYPE_CHECKING:  # many modules want ContractBreak alone
+    import pandas as pd
 
 TEXT_COLUMNS = (*ID_LIMITS, "event_name", "properties", *CONTEXT_LIMITS, "device_type", "consent")
 INT_COLUMNS = ("event_us", "received_us")
@@ -21,6 +25,8 @@ def conform(frame: pd.DataFrame) -> pd.DataFrame:
 
     All-null columns may have any type. Whole floats count as integers: pandas makes floats of integers with a null.
     """
+    import pandas as pd
+
     missing = [name for name in (*TEXT_COLUMNS, *INT_COLUMNS) if name not in frame.columns]
     if missing:
         raise ContractBreak(f"landing column {', '.join(missing)} is missing; land the batch again with this version")
@@ -30,6 +36,8 @@ def conform(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _texts(name: str, series: pd.Series) -> pd.Series:
+    import pandas as pd
+
     if series.dtype == "str":
         return series.reset_index(drop=True)
     array = _arrow(name, series)
@@ -41,6 +49,8 @@ def _texts(name: str, series: pd.Series) -> pd.Series:
 
 
 def _integers(name: str, series: pd.Series) -> pd.Series:
+    import pandas as pd
+
     if pd.api.types.is_integer_dtype(series.dtype) and series.dtype != "uint64":
         return series.reset_index(drop=True).astype("Int64")
     array = _arrow(name, series)

@@ -25,13 +25,21 @@ OWNERS = "owners"
 PUBLISH = "publish"
 """Publishing is a step like any other: it follows what the others replaced."""
 HOUR_US = 3_600_000_000
+_CHECKS = "checks of "
+_END = "greatest((SELECT coalesce(max(batch), 0) FROM meta.affected_ranges), (SELECT coalesce(max(followed), 0) FROM meta.steps))"
+"""The last batch there was, followed or not."""
+
+
+def check_step(name: str) -> str:
+    """The step by which the checks of a table (its name, or that of its step) follow the log."""
+    return _CHECKS + name
 
 
 def add_ranges(con: duckdb.DuckDBPyConnection, stage: str, query: str) -> None:
     """Append the ranges of `query` (person_no, lo_us, hi_us) to the log, as one batch of `stage`."""
     con.execute(
         f"""INSERT INTO meta.affected_ranges
-        SELECT (SELECT 1 + greatest((SELECT coalesce(max(batch), 0) FROM meta.affected_ranges), (SELECT coalesce(max(followed), 0) FROM meta.steps))),
+        SELECT (SELECT 1 + {_END}),
           $1, person_no, lo_us, hi_us FROM ({query})""",
         [stage],
     )
@@ -40,19 +48,28 @@ def add_ranges(con: duckdb.DuckDBPyConnection, stage: str, query: str) -> None:
 def take_affected(con: duckdb.DuckDBPyConnection, step: str, stage: str = SESSIONS) -> bool:
     """Follow the log up to its end: the temporary table `affected` (person_no, lo_us, hi_us) is what is new to `step`.
 
-    True when the step has to build its table whole; the serving copy is then written whole, too. Part of the step's
-    transaction.
+    True when the step has to build its table whole; the serving copy is then written whole, too, and the table's checks
+    look at everything. Part of the step's transaction.
     """
     whole = needs_rebuild(con, step)
     find_affected(con, step, stage)
-    con.execute("DELETE FROM meta.steps WHERE step = ?", [step])
-    con.execute(
-        "INSERT INTO meta.steps SELECT $1, $2, greatest((SELECT coalesce(max(batch), 0) FROM meta.affected_ranges), (SELECT coalesce(max(followed), 0) FROM meta.steps))",
-        [step, stage],
-    )
+    follow_to_end(con, step, stage)
     if whole:
-        rebuild(con, PUBLISH)
+        rebuild(con, PUBLISH, check_step(step))
     return whole
+
+
+def follow_to_end(con: duckdb.DuckDBPyConnection, step: str, stage: str) -> None:
+    """`step` has followed the log of `stage` up to its end."""
+    con.execute("DELETE FROM meta.steps WHERE step = ?", [step])
+    con.execute(f"INSERT INTO meta.steps SELECT $1, $2, {_END}", [step, stage])
+
+
+def nothing_new(con: duckdb.DuckDBPyConnection, step: str, stage: str = SESSIONS) -> bool:
+    """Whether the log holds nothing that `step` has not followed, and its table need not be built whole."""
+    followed = con.execute("SELECT followed FROM meta.steps WHERE step = ?", [step]).fetchall()
+    news = "SELECT 1 FROM meta.affected_ranges WHERE stage = ? AND batch > ? LIMIT 1"
+    return bool(followed) and not con.execute(news, [stage, followed[0][0]]).fetchall()
 
 
 def find_affected(con: duckdb.DuckDBPyConnection, step: str, *stages: str) -> None:
@@ -77,8 +94,11 @@ def rebuild(con: duckdb.DuckDBPyConnection, *steps: str) -> None:
 
 
 def rebuild_except(con: duckdb.DuckDBPyConnection, *steps: str) -> None:
-    """Every other step builds its table whole the next time."""
-    con.execute("DELETE FROM meta.steps WHERE NOT list_contains($1::VARCHAR[], step)", [list(steps)])
+    """Every other step builds its table whole the next time; its checks look at everything then."""
+    con.execute(
+        "DELETE FROM meta.steps WHERE NOT list_contains($1::VARCHAR[], step) AND NOT starts_with(step, $2)",
+        [list(steps), _CHECKS],
+    )
 
 
 def publish_is_due(con: duckdb.DuckDBPyConnection) -> bool:
@@ -93,12 +113,15 @@ def note_published(con: duckdb.DuckDBPyConnection) -> None:
     """What changed is with the readers; ranges a step has yet to follow stay due, and those that all have followed go."""
     con.execute("DELETE FROM meta.steps WHERE step = ?", [PUBLISH])
     con.execute(
-        """INSERT INTO meta.steps SELECT $1, $2, least(
-          greatest((SELECT coalesce(max(batch), 0) FROM meta.affected_ranges), (SELECT coalesce(max(followed), 0) FROM meta.steps)),
-          coalesce((SELECT min(followed) FROM meta.steps WHERE stage = $2), 9223372036854775807))""",
-        [PUBLISH, SESSIONS],
+        f"""INSERT INTO meta.steps SELECT $1, $2, least({_END},
+          coalesce((SELECT min(followed) FROM meta.steps WHERE stage = $2 AND NOT starts_with(step, $3)), 9223372036854775807))""",
+        [PUBLISH, SESSIONS, _CHECKS],
     )
-    con.execute("DELETE FROM meta.affected_ranges WHERE stage = ?", [OWNERS])  # nobody else follows these
+    con.execute(  # of the others, the checks of identities alone follow these
+        """DELETE FROM meta.affected_ranges
+        WHERE stage = $1 AND batch <= coalesce((SELECT followed FROM meta.steps WHERE step = $2), batch)""",
+        [OWNERS, check_step("identities")],
+    )
     con.execute(
         """DELETE FROM meta.affected_ranges WHERE batch <= (
           SELECT min(s.followed) FROM meta.steps s WHERE s.stage = meta.affected_ranges.stage)"""

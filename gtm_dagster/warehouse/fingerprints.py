@@ -17,7 +17,7 @@ import msgspec
 
 from gtm_dagster.channels.sites import suffixes_digest
 from gtm_dagster.warehouse import source_code
-from gtm_dagster.warehouse.affected import rebuild
+from gtm_dagster.warehouse.affected import PUBLISH, check_step, rebuild
 from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.engine import transaction
 from gtm_dagster.warehouse.schema import Table, built, readers_of, tables
@@ -64,7 +64,7 @@ def fingerprints(settings: Settings, plan: Plan) -> Fingerprints:
 
 def _fingerprint(table: Table, settings: Settings) -> dict[str, str]:
     found = {"columns": _layout((table,)), **{key: _text(value) for key, value in table.settings(settings).items()}}
-    if table.step is not None and not table.whole_each_time:
+    if table.step is not None:
         found["statements"] = _digest(table.step.__module__)
     return found
 
@@ -136,5 +136,6 @@ def differences(old: Any, new: Fingerprints) -> list[tuple[str, str, str | None,
 
 def _forget_unknown_steps(con: duckdb.DuckDBPyConnection) -> None:
     """Steps that are not declared any more follow nothing, and must not hold back what all others have followed."""
-    known = [*(table.table for table in built()), "publish"]
+    steps = [table.table for table in built()]
+    known = [*steps, *(check_step(table.table) for table in built() if table.checks), PUBLISH]
     con.execute("DELETE FROM meta.steps WHERE NOT list_contains($1::VARCHAR[], step)", [known])

@@ -6,6 +6,7 @@ follows the affected ranges as a step does (`affected.py`).
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -31,7 +32,7 @@ from gtm_dagster.warehouse.engine import transaction
 from gtm_dagster.warehouse.fingerprints import FORMAT
 from gtm_dagster.warehouse.literals import literal
 from gtm_dagster.warehouse.results import count
-from gtm_dagster.warehouse.rollback_ledger import copy_rollbacks
+from gtm_dagster.warehouse.rollback_ledger import rollbacks, write_rollbacks
 from gtm_dagster.warehouse.schema import Table, tables
 from gtm_dagster.warehouse.schema.ddl import create
 from gtm_dagster.warehouse.schema.table import ByLandedFile, ByPerson, ByPersonAndTime
@@ -49,12 +50,15 @@ _MOST_GROWN = 2.0
 
 @dataclass(frozen=True)
 class Published:
-    """What was published: tables, rows over all tables, bytes of the file, and why it was written whole (None: was not)."""
+    """What is published: tables, rows over all tables, bytes of the file, why it was written whole (None: was not), and
+    whether anything was written.
+    """
 
     tables: int
     rows: int
     bytes: int
     why_whole: str | None
+    changed: bool = True
 
     @property
     def whole(self) -> bool:
@@ -71,9 +75,15 @@ def publish(con: duckdb.DuckDBPyConnection, settings: Settings) -> Published:
     `ops.rollbacks` comes from the ops store. The caller holds the writer's lock, so whatever other publishers left
     half-written belongs to dead ones and is removed. A failed attempt gives its room back and leaves the copy before. A
     copy that is not the one published last (lost, restored, written by somebody else, unreadable) is written whole, and
-    so is one that would not hold as many rows as the working file.
+    so is one that would not hold as many rows as the working file. The copy that is there stays when nothing changed.
     """
     create(con)
+    turned_off = rollbacks(settings)
+    sources = _sources(con, turned_off)
+    if sources is not None and _last(con).get("sources") == sources and is_current(con, settings):
+        names = served(con)
+        rows_served = sum(count(con, name) for name in names) + len(turned_off)
+        return Published(len(names) + 1, rows_served, settings.serving_path.stat().st_size, None, changed=False)
     target = settings.serving_path
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     _remove_parts(target)
@@ -83,12 +93,12 @@ def publish(con: duckdb.DuckDBPyConnection, settings: Settings) -> Published:
         if why_whole is None:
             try:
                 shutil.copyfile(target, part)
-                rows = _write(con, settings, part, whole=False)
+                rows = _write(con, settings, part, turned_off, whole=False)
             except (duckdb.Error, _UnlikeError) as error:
                 _remove_parts(target)
                 why_whole = f"the one before could not be brought up to date: {error}"
         if why_whole is not None:
-            rows = _write(con, settings, part, whole=True)
+            rows = _write(con, settings, part, turned_off, whole=True)
         handle = os.open(part, os.O_RDONLY)
         try:
             os.fsync(handle)
@@ -102,7 +112,8 @@ def publish(con: duckdb.DuckDBPyConnection, settings: Settings) -> Published:
     written = size if why_whole is not None else _last(con)["whole_bytes"]
     with transaction(con):  # killed before this, the copy is not the one known, and the next is written whole
         note_published(con)
-        set_state(con, PUBLISH, json.dumps({"file": _mark(settings), "whole_bytes": written}))
+        published = {"file": _mark(settings), "whole_bytes": written, "sources": sources}
+        set_state(con, PUBLISH, json.dumps(published))
     return Published(len(rows), sum(rows.values()), size, why_whole)
 
 
@@ -123,6 +134,18 @@ def served(con: duckdb.DuckDBPyConnection) -> dict[str, str]:
     return {name: "*" for (name,) in found} | {
         table.name: ", ".join(column.name for column in table.columns if column.served) for table in _served_tables()
     }
+
+
+def _sources(con: duckdb.DuckDBPyConnection, turned_off: list[list[object]]) -> list[object] | None:
+    """What readers get beside the affected ranges: tables, stagings and withdrawals so far, a digest of the rollbacks.
+
+    None when somebody made a table beside the declared ones: nothing tells when it changes.
+    """
+    names = sorted(served(con))
+    if set(names) - {table.name for table in tables()}:
+        return None
+    digest = hashlib.sha256(repr((names, turned_off)).encode()).hexdigest()[:16]
+    return [int(get_state(con, "stagings") or 0), count(con, "meta.withdrawals"), digest]
 
 
 def _served_tables() -> list[Table]:
@@ -170,7 +193,9 @@ def _remove_parts(target: Path) -> None:
         part.unlink(missing_ok=True)
 
 
-def _write(con: duckdb.DuckDBPyConnection, settings: Settings, part: Path, *, whole: bool) -> dict[str, int]:
+def _write(
+    con: duckdb.DuckDBPyConnection, settings: Settings, part: Path, turned_off: list[list[object]], *, whole: bool
+) -> dict[str, int]:
     """Write the new file `part`, or bring the copy before up to date in it; returns the rows of its tables."""
     selected = served(con)
     version = f"STORAGE_VERSION {literal(settings.warehouse.storage_compatibility_version)}, " if whole else ""
@@ -183,7 +208,7 @@ def _write(con: duckdb.DuckDBPyConnection, settings: Settings, part: Path, *, wh
             for name, columns in selected.items():
                 if name not in current:
                     con.execute(f"CREATE OR REPLACE TABLE serving.{name} AS SELECT {columns} FROM {name}")
-            copy_rollbacks(con, settings, f"serving.{_ROLLBACKS}")
+            write_rollbacks(con, turned_off, f"serving.{_ROLLBACKS}")
             rows = {name: count(con, f"serving.{name}") for name in (*selected, _ROLLBACKS)}
             if any(rows[name] != count(con, name) for name in current):
                 raise _UnlikeError("it would not hold as many rows as the working file")

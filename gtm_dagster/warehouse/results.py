@@ -18,6 +18,14 @@ class Result(Protocol):
         """`dagster/row_count` and what else the step tells."""
         ...
 
+    @property
+    def changed(self) -> bool:
+        """Whether the step wrote its table; False: nothing was new."""
+        ...
+
+
+_NOTHING = "nothing: nothing is new"
+
 
 @dataclass(frozen=True)
 class StepResult:
@@ -34,19 +42,24 @@ class StepResult:
             "dagster/row_count": self.rows,
             "rows_written": self.written,
             "affected_persons": self.persons,
-            "rebuilt": "everything" if self.rebuilt else "affected persons only",
+            "rebuilt": "everything" if self.rebuilt else "affected persons only" if self.changed else _NOTHING,
         }
+
+    @property
+    def changed(self) -> bool:
+        return self.rebuilt or self.persons > 0
 
 
 @dataclass(frozen=True)
 class TableResult:
-    """A table that is small and built whole each time: its rows."""
+    """A table that is small and built whole when something is new: its rows, and whether it was built."""
 
     rows: int
+    changed: bool = True
 
     @property
     def metadata(self) -> dict[str, int | float | str]:
-        return {"dagster/row_count": self.rows}
+        return {"dagster/row_count": self.rows, "rebuilt": "everything" if self.changed else _NOTHING}
 
 
 @dataclass(frozen=True)
@@ -61,6 +74,11 @@ class CheckResult:
 def number(con: duckdb.DuckDBPyConnection, sql: str) -> Any:
     """The one value a query gives."""
     return con.execute(sql).fetchall()[0][0]
+
+
+def unchanged(con: duckdb.DuckDBPyConnection, table: str) -> StepResult:
+    """The result of a step that has nothing to do; DuckDB knows the rows of a table without reading it."""
+    return StepResult(count(con, table), 0, 0, rebuilt=False)
 
 
 def count(con: duckdb.DuckDBPyConnection, relation: str) -> int:

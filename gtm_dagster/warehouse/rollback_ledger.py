@@ -16,17 +16,20 @@ if TYPE_CHECKING:
     from gtm_dagster.settings import Settings
 
 
-def copy_rollbacks(con: duckdb.DuckDBPyConnection, settings: Settings, table: str) -> int:
-    """Make `table` anew and fill it from the ops store, where there is one; returns its rows."""
-    con.execute(f"CREATE OR REPLACE TABLE {table} ({TABLE.column_list})")
+def rollbacks(settings: Settings) -> list[list[object]]:
+    """The rollbacks of the ops store, each the values of `ops.rollbacks`; none where there is no store."""
     address = settings.ops_address
     if address.startswith("sqlite:///") and not Path(address.removeprefix("sqlite:///")).exists():
-        return 0
+        return []
     with OpsStore.of(settings) as store:
-        rows = [_values(row) for row in store.rollbacks(evidence=False)]
+        return [_values(row) for row in store.rollbacks(evidence=False)]
+
+
+def write_rollbacks(con: duckdb.DuckDBPyConnection, rows: list[list[object]], table: str) -> None:
+    """Make `table` anew and fill it with `rows`."""
+    con.execute(f"CREATE OR REPLACE TABLE {table} ({TABLE.column_list})")
     if rows:
         con.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' * len(TABLE.columns))})", rows)
-    return len(rows)
 
 
 def _values(row: RollbackRow) -> list[object]:

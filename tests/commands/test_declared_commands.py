@@ -24,8 +24,10 @@ SHARED = {
     "command",
     "doctor_chaos",
     "extras",
+    "finding",
     "guard_options",
     "health",
+    "health_checks",
     "output",
     "terminal_text",
 }

@@ -31,8 +31,9 @@ def test_publishing_that_fails_gives_its_room_back_and_leaves_the_old_copy(tmp_p
     def full(*_: object) -> int:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("gtm_dagster.warehouse.publishing.copy_rollbacks", full)
+    monkeypatch.setattr("gtm_dagster.warehouse.publishing.write_rollbacks", full)
     with opened(settings.warehouse_path, settings) as con, pytest.raises(OSError, match="No space left"):
+        con.execute("CREATE TABLE marts.mine AS SELECT 1 AS a")
         publish(con, settings)
     assert not list(tmp_path.glob(".serving.duckdb.*"))
     assert settings.serving_path.read_bytes() == before

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import duckdb
 
-from gtm_dagster.warehouse.affected import delete_affected, drop_tables, take_affected, within
+from gtm_dagster.warehouse.affected import delete_affected, drop_tables, nothing_new, take_affected, within
 from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.engine import transaction
-from gtm_dagster.warehouse.results import StepResult, count
+from gtm_dagster.warehouse.results import StepResult, count, unchanged
 from gtm_dagster.warehouse.statements import fragment
 
 
 def build_conversions(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepResult:
     """One row for each event that the settings call a conversion; a conversion without a value property has NULL, not 0."""
+    if nothing_new(con, "conversions"):
+        return unchanged(con, "core.conversions")
     con.execute(
         "CREATE OR REPLACE TEMP TABLE conversion_types (event_name VARCHAR, value_path VARCHAR, currency_path VARCHAR)"
     )

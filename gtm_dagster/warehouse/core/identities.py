@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import duckdb
 
-from gtm_dagster.warehouse.affected import CHANGES, EVENTS, OWNERS, add_ranges, drop_tables, take_affected
+from gtm_dagster.warehouse.affected import (
+    CHANGES,
+    EVENTS,
+    OWNERS,
+    add_ranges,
+    drop_tables,
+    needs_rebuild,
+    take_affected,
+)
 from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.core.aliases import follow_aliases
 from gtm_dagster.warehouse.engine import transaction
-from gtm_dagster.warehouse.results import StepResult, count
+from gtm_dagster.warehouse.results import StepResult, count, unchanged
 from gtm_dagster.warehouse.statements import fragment
 
 IDENTITIES = "identities"
@@ -20,6 +28,8 @@ def build_identities(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepR
     Earliest by (timestamp, event_id). An event that carries a user id stays that user's; users are one person where an
     alias says so.
     """
+    if not needs_rebuild(con, IDENTITIES) and not con.execute("SELECT 1 FROM meta.changed LIMIT 1").fetchall():
+        return unchanged(con, "core.identities")
     with transaction(con):
         whole = take_affected(con, IDENTITIES, CHANGES)
         events = "meta.events" if whole else "due_events"

@@ -15,6 +15,7 @@ from gtm_dagster.warehouse.affected import (
     delete_affected,
     drop_tables,
     drop_views,
+    nothing_new,
     rebuild_except,
     take_affected,
     within,
@@ -22,7 +23,7 @@ from gtm_dagster.warehouse.affected import (
 from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.core.identities import IDENTITIES
 from gtm_dagster.warehouse.engine import transaction
-from gtm_dagster.warehouse.results import StepResult, count
+from gtm_dagster.warehouse.results import StepResult, count, unchanged
 from gtm_dagster.warehouse.statements import fragment, statement
 
 _FAR = 8_000_000_000_000_000_000
@@ -30,6 +31,8 @@ _FAR = 8_000_000_000_000_000_000
 
 def build_sessions(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepResult:
     """Sessions of the affected visits, by the definition of the settings."""
+    if nothing_new(con, "sessions", EVENTS):
+        return unchanged(con, "core.sessions")
     definition = ctx.settings.sessions.definition
     timeout_us = round(ctx.settings.sessions.timeout_minutes * 60_000_000)
     with transaction(con):

@@ -10,16 +10,19 @@ from gtm_dagster.warehouse.affected import (
     drop_tables,
     drop_views,
     longest_window_us,
+    nothing_new,
     take_affected,
 )
 from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.engine import transaction
-from gtm_dagster.warehouse.results import StepResult, count
+from gtm_dagster.warehouse.results import StepResult, count, unchanged
 from gtm_dagster.warehouse.statements import fragment, statement
 
 
 def build_touchpoints(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepResult:
     """The sessions within the longest lookback before each conversion: `0 <= age <= window`."""
+    if nothing_new(con, "touchpoints"):
+        return unchanged(con, "core.touchpoints")
     with transaction(con):
         whole = take_affected(con, "touchpoints")
         delete_affected(con, "core.touchpoints", "conversion_us", whole, longest_window_us(ctx.settings))

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from statistics import median
 
 import duckdb
+import msgspec
 
 from gtm_dagster.attribution.models import MULTI_TOUCH_MODELS
+from gtm_dagster.warehouse.affected import drop_tables, nothing_new, rebuild, take_affected
 from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.engine import transaction
+from gtm_dagster.warehouse.state import get_state, set_state
 
 CONSISTENT_SHARE = 0.2
+_STEP = "attribution_status"
 
 
 @dataclass(frozen=True)
@@ -69,9 +74,10 @@ def model_statuses(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> list[Mo
 
 @dataclass(frozen=True)
 class StatusResult:
-    """The status of every declared model and window."""
+    """The status of every declared model and window, and whether it was looked at again."""
 
     statuses: tuple[ModelStatus, ...]
+    changed: bool = True
 
     @property
     def metadata(self) -> dict[str, int | float | str]:
@@ -84,12 +90,23 @@ class StatusResult:
 
 def build_attribution_status(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StatusResult:
     """Which (model, window) was computed, and why another was not."""
+    declared = json.dumps(
+        msgspec.to_builtins([ctx.settings.attribution.windows, ctx.settings.attribution.min_history_days])
+    )
+    if get_state(con, _STEP) == declared and nothing_new(con, _STEP):
+        rows = con.execute("SELECT * FROM marts.attribution_status ORDER BY rowid").fetchall()
+        return StatusResult(tuple(ModelStatus(*row) for row in rows), changed=False)
     statuses = model_statuses(con, ctx)
     with transaction(con):
+        if get_state(con, _STEP) != declared:
+            rebuild(con, _STEP)
+        take_affected(con, _STEP)
+        set_state(con, _STEP, declared)
         con.execute("DELETE FROM marts.attribution_status")
         for status in statuses:
             con.execute(
                 "INSERT INTO marts.attribution_status VALUES (?, ?, ?, ?)",
                 [status.model, status.window_hours, status.computed, status.reason],
             )
+    drop_tables(con, "affected")
     return StatusResult(tuple(statuses))

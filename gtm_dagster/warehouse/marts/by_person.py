@@ -7,8 +7,17 @@ import json
 import duckdb
 import msgspec
 
-from gtm_dagster.warehouse.affected import rebuild, take_affected
+from gtm_dagster.warehouse.affected import nothing_new, rebuild, take_affected
 from gtm_dagster.warehouse.state import get_state, set_state
+
+
+def no_persons(con: duckdb.DuckDBPyConnection, step: str, settings: object) -> bool:
+    """Whether nobody is to be counted again: `settings` are those of last time, and nothing is new."""
+    return get_state(con, step) == _text(settings) and nothing_new(con, step)
+
+
+def _text(settings: object) -> str:
+    return json.dumps(msgspec.to_builtins(settings), sort_keys=True)
 
 
 def take_persons(con: duckdb.DuckDBPyConnection, step: str, settings: object) -> str:
@@ -16,7 +25,7 @@ def take_persons(con: duckdb.DuckDBPyConnection, step: str, settings: object) ->
 
     Their rows in `meta.<step>_persons` are gone when this returns. Makes the view `person_origin`.
     """
-    text = json.dumps(msgspec.to_builtins(settings), sort_keys=True)
+    text = _text(settings)
     if get_state(con, step) != text:
         rebuild(con, step)
     whole = take_affected(con, step)

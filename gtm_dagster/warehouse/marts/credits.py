@@ -13,20 +13,25 @@ from gtm_dagster.warehouse.affected import (
     drop_tables,
     drop_views,
     longest_window_us,
+    nothing_new,
     rebuild,
     take_affected,
 )
 from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.engine import transaction
-from gtm_dagster.warehouse.marts.attribution_status import model_statuses
-from gtm_dagster.warehouse.results import StepResult, count
+from gtm_dagster.warehouse.results import StepResult, count, unchanged
 from gtm_dagster.warehouse.state import get_state, set_state
 from gtm_dagster.warehouse.statements import fragment, statement
 
 
 def build_credits(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepResult:
     """Credit by touch for each conversion, model and window that the history gate lets through."""
-    windows = [(s.model, s.window_hours) for s in model_statuses(con, ctx) if s.computed]
+    windows = con.execute(
+        "SELECT model, window_hours FROM marts.attribution_status WHERE computed ORDER BY rowid"
+    ).fetchall()
+    as_before = get_state(con, "credited_windows") == json.dumps(windows)
+    if as_before and nothing_new(con, "attribution_credits"):
+        return unchanged(con, "marts.attribution_credits")
     half_life_us = round(ctx.settings.attribution.half_life_hours * HOUR_US)
     con.execute(
         "CREATE OR REPLACE TEMP TABLE windows (model VARCHAR, window_hours DOUBLE, window_us BIGINT, half_life_us DOUBLE)"
@@ -34,8 +39,8 @@ def build_credits(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepResu
     for model, hours in windows:
         con.execute("INSERT INTO windows VALUES (?, ?, ?, ?)", [model, hours, round(hours * HOUR_US), half_life_us])
     with transaction(con):
-        if get_state(con, "credited_windows") != json.dumps(windows):
-            rebuild(con, "attribution_credits")
+        if not as_before:
+            rebuild(con, "attribution_credits", "channel_attribution")
         whole = take_affected(con, "attribution_credits")
         delete_affected(con, "marts.attribution_credits", "conversion_us", whole, longest_window_us(ctx.settings))
         _number_conversions(con, ctx, whole)

@@ -11,8 +11,8 @@ import duckdb
 from gtm_dagster.warehouse.affected import HOUR_US, drop_tables, drop_views
 from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.engine import transaction
-from gtm_dagster.warehouse.marts.by_person import take_persons
-from gtm_dagster.warehouse.results import TableResult
+from gtm_dagster.warehouse.marts.by_person import no_persons, take_persons
+from gtm_dagster.warehouse.results import TableResult, count
 from gtm_dagster.warehouse.statements import fragment, statement
 
 
@@ -23,6 +23,8 @@ def build_funnel(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> TableResu
     A person without any session has the source NULL and the channel `(none)`. Persons add up over sources.
     """
     steps = ctx.settings.funnel.steps
+    if no_persons(con, "funnel", steps):
+        return TableResult(count(con, "marts.funnel"), changed=False)
     with transaction(con):
         among = take_persons(con, "funnel", steps)
         con.execute("CREATE OR REPLACE TEMP TABLE funnel_stages (stage_no INTEGER, stage VARCHAR, event_name VARCHAR)")

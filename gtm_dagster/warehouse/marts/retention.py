@@ -11,8 +11,8 @@ import duckdb
 from gtm_dagster.warehouse.affected import drop_tables, drop_views
 from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.engine import transaction
-from gtm_dagster.warehouse.marts.by_person import take_persons
-from gtm_dagster.warehouse.results import TableResult
+from gtm_dagster.warehouse.marts.by_person import no_persons, take_persons
+from gtm_dagster.warehouse.results import TableResult, count
 from gtm_dagster.warehouse.statements import statement
 
 _PERIODS = {
@@ -25,6 +25,8 @@ _PERIODS = {
 
 def build_retention(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> TableResult:
     """Cohorts by first period of activity (report time zone) and channel of the first session; period 0 is the first."""
+    if no_persons(con, "retention", ctx.settings.retention):
+        return TableResult(count(con, "marts.retention"), changed=False)
     number, start = _PERIODS[ctx.settings.retention.unit]
     activity = list(ctx.settings.retention.activity)
     with transaction(con):

@@ -1,4 +1,4 @@
-"""A mart that one statement makes, whole each time: small, and made from tables that are incremental already."""
+"""A mart that one statement makes, whole when something is new: small, and made from tables that are incremental already."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 
 import duckdb
 
-from gtm_dagster.warehouse.affected import drop_views
+from gtm_dagster.warehouse.affected import drop_tables, drop_views, nothing_new, take_affected
 from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.engine import transaction
-from gtm_dagster.warehouse.results import TableResult
+from gtm_dagster.warehouse.results import TableResult, count
 from gtm_dagster.warehouse.statements import statement
 
 WholeTable = Callable[[duckdb.DuckDBPyConnection, BuildContext], TableResult]
@@ -28,16 +28,21 @@ def whole_table(
     """
 
     def build(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> TableResult:
+        step = table.partition(".")[2]
+        if nothing_new(con, step):
+            return TableResult(count(con, table), changed=False)
         for view, query in inputs.items():
             con.execute(f"CREATE OR REPLACE TEMP VIEW {view} AS {query if isinstance(query, str) else query(ctx)}")
         names = ", ".join(f"{before} AS {after}" for before, after in (renamed or {}).items())
         columns = f"* RENAME ({names})" if names else "*"
         with transaction(con):
+            take_affected(con, step)
             con.execute(f"DELETE FROM {table}")
             rows = con.execute(f"INSERT INTO {table} BY NAME SELECT {columns} FROM ({statement(name)})").fetchall()[0][
                 0
             ]
         drop_views(con, *inputs)
+        drop_tables(con, "affected")
         return TableResult(rows)
 
     return build

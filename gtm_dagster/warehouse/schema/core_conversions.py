@@ -15,7 +15,11 @@ from gtm_dagster.warehouse.schema.shared_columns import (
     PERSON_ID,
     PERSON_NO,
 )
-from gtm_dagster.warehouse.schema.table import ByPersonAndTime, Check, Column, Table, none_of
+from gtm_dagster.warehouse.schema.table import AMONG_CHANGED, ByPersonAndTime, Check, Column, Table, none_of
+
+_COUNTED_TWICE = (
+    "SELECT count(*) FROM (SELECT 1 FROM core.conversions {among} GROUP BY conversion_id HAVING count(*) > 1)"
+)
 
 
 def _settings(settings: Settings) -> Mapping[str, object]:
@@ -49,9 +53,12 @@ TABLE = Table(
         Check(
             "unique_conversion_id",
             "A conversion is counted once.",
-            none_of(
-                "SELECT count(*) FROM (SELECT 1 FROM core.conversions GROUP BY conversion_id HAVING count(*) > 1)",
-                "conversions counted twice",
+            none_of(_COUNTED_TWICE.format(among=""), "conversions counted twice"),
+            changed=none_of(
+                _COUNTED_TWICE.format(
+                    among=f"WHERE conversion_id IN (SELECT conversion_id FROM core.conversions WHERE {AMONG_CHANGED})"
+                ),
+                "conversions of changed persons counted twice",
             ),
         ),
         Check(

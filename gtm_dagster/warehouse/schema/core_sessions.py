@@ -12,7 +12,7 @@ from gtm_dagster.warehouse.core.sessions import build_sessions
 from gtm_dagster.warehouse.literals import composed
 from gtm_dagster.warehouse.results import CheckResult, number
 from gtm_dagster.warehouse.schema.shared_columns import PERSON_ID, PERSON_NO, SESSION_KEY, SOURCE_COLUMNS, SOURCE_KEY
-from gtm_dagster.warehouse.schema.table import ByPersonAndTime, Check, Column, Table, none_of
+from gtm_dagster.warehouse.schema.table import AMONG_CHANGED, ByPersonAndTime, Check, Column, Table, none_of
 
 
 def _settings(settings: Settings) -> Mapping[str, object]:
@@ -34,12 +34,39 @@ def _sessions_cover_events(con: duckdb.DuckDBPyConnection, ctx: BuildContext) ->
     )
 
 
+def _sessions_cover_changed(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> CheckResult:
+    """By person: a session too many of one does not make up for one of another."""
+    tracker = ctx.settings.sessions.definition == "tracker"
+    condition = "browsing AND session_id IS NOT NULL" if tracker else "browsing"
+    persons, off = con.execute(
+        f"""WITH in_sessions AS (
+          SELECT person_no, sum(n_events) AS n FROM core.sessions WHERE {AMONG_CHANGED} GROUP BY 1),
+        browsed AS (
+          SELECT person_no, count(*) AS n FROM meta.events WHERE {condition} AND {AMONG_CHANGED} GROUP BY 1)
+        SELECT count(*), count(*) FILTER (h.n IS DISTINCT FROM b.n)
+        FROM in_sessions h FULL JOIN browsed b ON b.person_no = h.person_no"""
+    ).fetchall()[0]
+    return CheckResult(
+        off == 0,
+        f"sessions of {off} of {persons} changed persons do not hold their browsing events",
+        {"persons": int(persons), "persons_off": int(off)},
+    )
+
+
 def _sessions_do_not_overlap(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> CheckResult:
+    return _overlapping(con, ctx, "true")
+
+
+def _changed_do_not_overlap(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> CheckResult:
+    return _overlapping(con, ctx, AMONG_CHANGED)
+
+
+def _overlapping(con: duckdb.DuckDBPyConnection, ctx: BuildContext, among: str) -> CheckResult:
     if ctx.settings.sessions.definition == "tracker":
         return CheckResult(True, "given sessions may overlap", {})
-    overlapping = """SELECT count(*) FROM (
-        SELECT start_us, lag(end_us) OVER (PARTITION BY person_no ORDER BY start_us) AS before FROM core.sessions)
-        WHERE before >= start_us"""
+    overlapping = f"""SELECT count(*) FROM (
+        SELECT start_us, lag(end_us) OVER (PARTITION BY person_no ORDER BY start_us) AS before
+        FROM core.sessions WHERE {among}) WHERE before >= start_us"""
     return none_of(overlapping, "overlapping sessions")(con, ctx)
 
 
@@ -76,11 +103,17 @@ TABLE = Table(
     settings=_settings,
     changes=ByPersonAndTime("start_us"),
     checks=(
-        Check("sessions_cover_events", "Sessions hold every browsing event exactly once.", _sessions_cover_events),
+        Check(
+            "sessions_cover_events",
+            "Sessions hold every browsing event exactly once.",
+            _sessions_cover_events,
+            changed=_sessions_cover_changed,
+        ),
         Check(
             "sessions_do_not_overlap",
             "A person's sessions do not overlap (definition `tracker` excepted).",
             _sessions_do_not_overlap,
+            changed=_changed_do_not_overlap,
         ),
     ),
 )

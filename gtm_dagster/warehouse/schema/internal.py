@@ -95,6 +95,16 @@ TABLES = (
         ("stage", "VARCHAR", "Stage of the ranges it follows"),
         ("followed", "BIGINT", "Last batch it has followed"),
     ),
+    _internal(
+        "checks",
+        "How each check ended last time (warehouse/checking.py).",
+        ("name", "VARCHAR", "Table and check"),
+        ("passed", "BOOLEAN", "Whether it passed"),
+        ("rules", "VARCHAR", "Digest of the settings and checks it ran with"),
+        ("checked_in", "VARCHAR", "The Dagster run"),
+        ("checked_at", "TIMESTAMP", "When, UTC"),
+        ("whole_at", "TIMESTAMP", "When it last looked at everything, UTC"),
+    ),
     _internal("person_origin", "The source of each person's first session.", _PERSON, *_SOURCES),
     _internal(
         "funnel_persons",

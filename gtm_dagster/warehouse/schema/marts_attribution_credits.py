@@ -22,7 +22,7 @@ from gtm_dagster.warehouse.schema.shared_columns import (
     SOURCE,
     WINDOW_HOURS,
 )
-from gtm_dagster.warehouse.schema.table import ByPersonAndTime, Check, Column, Table
+from gtm_dagster.warehouse.schema.table import AMONG_CHANGED, ByPersonAndTime, Check, Column, Table
 
 TOLERANCE = 1e-9
 
@@ -35,13 +35,21 @@ def _settings(settings: Settings) -> Mapping[str, object]:
 
 
 def _credit_conserves(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> CheckResult:
+    return _conserved(con, "true")
+
+
+def _changed_credit_conserves(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> CheckResult:
+    return _conserved(con, AMONG_CHANGED)
+
+
+def _conserved(con: duckdb.DuckDBPyConnection, among: str) -> CheckResult:
     pairs, credit_off, value_off, largest = con.execute(
         f"""WITH sums AS (
           SELECT a.conversion_id, a.model, a.window_hours, sum(a.credit) AS credit, sum(a.value) AS value
-          FROM marts.attribution_credits a GROUP BY ALL),
+          FROM marts.attribution_credits a WHERE {among} GROUP BY ALL),
         due AS (
           SELECT c.conversion_id, c.value, s.model, s.window_hours
-          FROM core.conversions c CROSS JOIN (SELECT * FROM marts.attribution_status WHERE computed) s)
+          FROM core.conversions c CROSS JOIN (SELECT * FROM marts.attribution_status WHERE computed) s WHERE {among})
         SELECT count(*), count(*) FILTER (s.credit IS NULL OR abs(s.credit - 1) > {TOLERANCE}),
           count(*) FILTER (d.value IS NOT NULL AND abs(s.value - d.value) > {TOLERANCE} * greatest(1, abs(d.value))),
           coalesce(max(abs(s.credit - 1)), 0)
@@ -50,8 +58,8 @@ def _credit_conserves(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> Chec
     stray = int(
         number(
             con,
-            """SELECT count(*) FROM marts.attribution_credits a
-            LEFT JOIN core.conversions c USING (conversion_id) WHERE c.conversion_id IS NULL""",
+            f"""SELECT count(*) FROM (SELECT conversion_id FROM marts.attribution_credits WHERE {among})
+            ANTI JOIN core.conversions USING (conversion_id)""",
         )
     )
     return CheckResult(
@@ -95,6 +103,7 @@ TABLE = Table(
             "credit_conserves",
             "Credits of each conversion and model add up to 1, values to its value.",
             _credit_conserves,
+            changed=_changed_credit_conserves,
         ),
     ),
 )

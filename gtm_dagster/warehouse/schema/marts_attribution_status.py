@@ -15,7 +15,6 @@ TABLE = Table(
         Column("computed", "BOOLEAN", "False: absent, see reason"),
         Column("reason", "VARCHAR", "Why it is computed, or what is missing"),
     ),
-    reads=("staging.events",),
+    reads=("staging.events", "core.sessions"),  # it follows their ranges
     step=build_attribution_status,
-    whole_each_time=True,
 )

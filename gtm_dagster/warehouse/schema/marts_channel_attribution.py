@@ -32,7 +32,6 @@ TABLE = Table(
         },
         renamed={"credited_value": "value"},
     ),
-    whole_each_time=True,
     chart=Chart(
         "conversions by channel, first model",
         """SELECT channel, sum(conversions) FROM marts.channel_attribution

@@ -46,7 +46,6 @@ TABLE = Table(
         },
         renamed={"type_name": "conversion_type", "currency_code": "currency", "total_value": "value"},
     ),
-    whole_each_time=True,
     checks=(
         Check(
             "days_cover_sessions_and_conversions",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from gtm_dagster.warehouse.schema.table import ByLandedFile, Check, Column, Table, none_of
+from gtm_dagster.warehouse.schema.table import STAGED, ByLandedFile, Check, Column, Table, none_of
 from gtm_dagster.warehouse.staging.checks import reject_limit, reject_rate
+
+_NO_REASON = "SELECT count(*) FROM staging.quarantine WHERE coalesce(reason_codes, '') = ''"
 
 TABLE = Table(
     name="staging.quarantine",
@@ -25,6 +27,7 @@ TABLE = Table(
     ),
     reads=("ingestion.landing_events",),
     changes=ByLandedFile(),
+    news=(STAGED,),
     checks=(
         Check(
             "reject_rate_is_low",
@@ -41,9 +44,10 @@ TABLE = Table(
         Check(
             "every_rejection_has_a_reason",
             "Every quarantined row says why.",
-            none_of(
-                "SELECT count(*) FROM staging.quarantine WHERE coalesce(reason_codes, '') = ''",
-                "rows without a reason",
+            none_of(_NO_REASON, "rows without a reason"),
+            changed=none_of(
+                f"{_NO_REASON} AND file_key IN (SELECT file_key FROM changed_files)",
+                "rows of the files staged without a reason",
             ),
         ),
     ),

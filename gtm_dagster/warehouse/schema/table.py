@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
+from gtm_dagster.warehouse.affected import SESSIONS
 from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.results import CheckResult, Result, number
 
@@ -15,6 +16,11 @@ if TYPE_CHECKING:
     from gtm_dagster.settings import Settings
 
 Step = Callable[[duckdb.DuckDBPyConnection, BuildContext], Result]
+CheckRun = Callable[[duckdb.DuckDBPyConnection, BuildContext], CheckResult]
+STAGED = "staged"
+"""News of a table that staging writes: the files staged."""
+AMONG_CHANGED = "person_no IN (SELECT person_no FROM changed_persons)"
+"""The rows a check of what changed looks at."""
 
 
 @dataclass(frozen=True)
@@ -35,13 +41,18 @@ class Column:
 
 @dataclass(frozen=True)
 class Check:
-    """A statement about a table that holds; its name says it. `severity` is ERROR (fails a run) or WARN."""
+    """A statement about a table that holds; its name says it. `severity` is ERROR (fails a run) or WARN.
+
+    `run` looks at everything. `changed` looks at what changed, and finds there what `run` would: it is given
+    `changed_persons` (person_no), in staging `changed_files` (file_key, ingest_date). None: `run` costs next to nothing.
+    """
 
     name: str
     description: str
-    run: Callable[[duckdb.DuckDBPyConnection, BuildContext], CheckResult]
+    run: CheckRun
     blocking: bool = True
     severity: str = "ERROR"
+    changed: CheckRun | None = None
 
 
 @dataclass(frozen=True)
@@ -89,7 +100,7 @@ class Table:
     `name` is schema.table. `step` builds it (None: another table's step or staging does), after the steps of the tables
     it `reads`. `settings`: what of the settings decides its content; a change rebuilds it and what reads it, and so does
     a change of its columns or of the code and statements of its step. `view`: the statement when it is a view.
-    `whole_each_time`: its step builds it whole in every refresh, so that nothing has to be built anew.
+    `news`: the stages of the affected ranges by which its checks learn of a change, or STAGED.
     """
 
     name: str
@@ -103,7 +114,7 @@ class Table:
     changes: Changes = None
     served: bool = True
     view: str | None = None
-    whole_each_time: bool = False
+    news: tuple[str, ...] = (SESSIONS,)
 
     @property
     def schema(self) -> str:
@@ -137,7 +148,7 @@ class Table:
         return ", ".join(f"{column.name} {column.type}" for column in self.columns)
 
 
-def none_of(sql: str, what: str) -> Callable[[duckdb.DuckDBPyConnection, BuildContext], CheckResult]:
+def none_of(sql: str, what: str) -> CheckRun:
     """A check that counts offending rows with `sql` and passes on none; `what` names them."""
 
     def run(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> CheckResult:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import date, timedelta
 
 import duckdb
 
@@ -35,15 +35,34 @@ def due_files(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> tuple[list[L
 
 
 def books_balance(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> CheckResult:
+    return _balanced(con, ctx, None)
+
+
+def changed_books_balance(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> CheckResult:
+    """Every day by itself; the landing zone's count of the days of changed files."""
+    return _balanced(con, ctx, _changed_days(con))
+
+
+def _changed_days(con: duckdb.DuckDBPyConnection) -> set[date]:
+    return {day for (day,) in con.execute("SELECT DISTINCT ingest_date FROM changed_files").fetchall()}
+
+
+def _balanced(con: duckdb.DuckDBPyConnection, ctx: BuildContext, days: set[date] | None) -> CheckResult:
+    """`days`: those whose landed rows are compared; None: all."""
     rows = books(con)
-    landed: dict[Any, int] = {}
+    landed: dict[date, int] = {}
     due, waiting = due_files(con, ctx)
     for file in due:
         landed[file.ingest_date] = landed.get(file.ingest_date, 0) + file.rows
-    bad = [r.ingest_date.isoformat() for r in rows if not r.balanced or landed.get(r.ingest_date, 0) != r.raw]
-    missing = sorted(day.isoformat() for day in set(landed) - {r.ingest_date for r in rows})
+    compared = {row.ingest_date for row in rows} if days is None else days
+    bad = [
+        row.ingest_date.isoformat()
+        for row in rows
+        if not row.balanced or (row.ingest_date in compared and landed.get(row.ingest_date, 0) != row.raw)
+    ]
+    missing = sorted(day.isoformat() for day in set(landed) - {row.ingest_date for row in rows})
     clean = int(number(con, "SELECT count(*) FROM meta.events"))
-    total = sum(r.clean for r in rows)
+    total = sum(row.clean for row in rows)
     passed = not bad and not missing and clean == total
     description = (
         f"{len(rows)} ingest days balance"
@@ -64,35 +83,40 @@ def books_balance(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> CheckRes
     )
 
 
-def staged_days_recount(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> CheckResult:
-    """Recount the days staged last from Parquet itself and from the tables."""
-    days = [
-        r[0]
-        for r in con.execute(
-            "SELECT DISTINCT ingest_date FROM meta.landing_files WHERE staged_at = (SELECT max(staged_at) FROM meta.landing_files) ORDER BY 1"
-        ).fetchall()
-    ]
+def days_recount(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> CheckResult:
+    """Recount every day from Parquet itself and from the tables."""
+    return _recounted(con, ctx, {row.ingest_date for row in books(con)})
+
+
+def changed_days_recount(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> CheckResult:
+    """Recount the days of changed files."""
+    return _recounted(con, ctx, _changed_days(con))
+
+
+def _recounted(con: duckdb.DuckDBPyConnection, ctx: BuildContext, days: set[date]) -> CheckResult:
     if not days:
         return CheckResult(True, "nothing staged yet", {"days": 0})
-    counted_rows: dict[Any, int] = {}
+    counted_rows: dict[date, int] = dict.fromkeys(days, 0)
     for file in due_files(con, ctx)[0]:
-        if file.ingest_date in set(days):
-            counted_rows[file.ingest_date] = counted_rows.get(file.ingest_date, 0) + file.footer_rows()
+        if file.ingest_date in days:
+            counted_rows[file.ingest_date] += file.footer_rows()
     counted = dict(
-        con.execute("SELECT CAST(make_timestamp(received_us) AS DATE), count(*) FROM meta.events GROUP BY 1").fetchall()
+        con.execute(
+            """SELECT CAST(make_timestamp(received_us) AS DATE), count(*) FROM meta.events
+            WHERE received_us >= epoch_us(CAST($1 AS TIMESTAMP)) AND received_us < epoch_us(CAST($2 AS TIMESTAMP)) GROUP BY 1""",
+            [min(days), max(days) + timedelta(days=1)],
+        ).fetchall()
     )
     bad = [
-        r.ingest_date.isoformat()
-        for r in books(con)
-        if r.ingest_date in counted_rows
-        and (counted_rows[r.ingest_date] != r.raw or counted.get(r.ingest_date, 0) != r.clean)
+        row.ingest_date.isoformat()
+        for row in books(con)
+        if row.ingest_date in days
+        and (counted_rows[row.ingest_date] != row.raw or counted.get(row.ingest_date, 0) != row.clean)
     ]
     return CheckResult(
         not bad,
-        f"{len(counted_rows)} days recounted from the files"
-        if not bad
-        else f"days that do not recount: {', '.join(bad[:10])}",
-        {"days": len(counted_rows), "days_wrong": len(bad)},
+        f"{len(days)} days recounted from the files" if not bad else f"days that do not recount: {', '.join(bad[:10])}",
+        {"days": len(days), "days_wrong": len(bad)},
     )
 
 

@@ -23,7 +23,6 @@ from gtm_dagster.warehouse.landing import ARROW_SCHEMA, Landing, LandingFile
 from gtm_dagster.warehouse.landing.manifests import FORMAT
 from gtm_dagster.warehouse.literals import composed
 from gtm_dagster.warehouse.staging.books import write_books
-from gtm_dagster.warehouse.staging.contract import judge
 from gtm_dagster.warehouse.staging.deduplication import append_events
 from gtm_dagster.warehouse.staging.landed_rows import name_files, number_ids, view_landed
 from gtm_dagster.warehouse.staging.source_keys import add_sources
@@ -152,6 +151,8 @@ def _stage_files(
     progress: Callable[[int, int], None] | None,
 ) -> StageResult:
     """As `stage`, for files that are new; in its transaction."""
+    from gtm_dagster.warehouse.staging.contract import judge  # pandas and pandera: half a second where nothing is new
+
     total = sum(file.rows for file in files)
     first = not con.execute("SELECT 1 FROM meta.landing_files LIMIT 1").fetchall()
     if progress:
