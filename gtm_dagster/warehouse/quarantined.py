@@ -88,11 +88,12 @@ def _add_landed(con: duckdb.DuckDBPyConnection, file: LandingFile) -> None:
     present = set(pq.read_schema(file.path).names)
     selected = ", ".join(name if name in present else f"NULL AS {name}" for name in _COLUMNS.split(", "))
     path = str(file.path).replace("'", "''")
+    landed_as = BATCH_NAME if file.parts else "'" + file.name.replace("'", "''") + "'"
     con.execute(
-        f"""INSERT INTO quarantine SELECT {selected}, $1 || {BATCH_NAME if file.parts else "$2"}, make_timestamp(received_us)
+        f"""INSERT INTO quarantine SELECT {selected}, $1 || {landed_as}, make_timestamp(received_us)
         FROM read_parquet('{path}', hive_partitioning = false)
-        WHERE verdict = 'quarantined' AND NOT list_contains($3::VARCHAR[], {BATCH_NAME if file.parts else "$2"})""",
-        [file.key_of(""), file.name, sorted(file.left_out)],
+        WHERE verdict = 'quarantined' AND NOT list_contains($2::VARCHAR[], {landed_as})""",
+        [file.key_of(""), sorted(file.left_out)],
     )
 
 

@@ -62,16 +62,13 @@ class StageResult:
 def fresh_files(
     con: duckdb.DuckDBPyConnection, ctx: BuildContext, gone: Sequence[LandingFile] = ()
 ) -> list[LandingFile]:
-    """Landed files of which staging has not read everything; those that are `gone` may have landed again.
+    """Files of the batches that staging has not read, or of a compacted one has read in part; those that are `gone` may
+    have landed again.
 
     Batches that staging knows are not looked into. Raises ContractBreak when a file is not what its writer said,
     NewerFormatError when a later version wrote it.
     """
-    fresh = [
-        file
-        for file in unstaged_files(con, Landing(ctx.settings.landing_dir), gone)
-        if len(file.left_out) < len(file.parts or [0])
-    ]
+    fresh = unstaged_files(con, Landing(ctx.settings.landing_dir), gone)
     for file in fresh:
         _check(file)
     return fresh
@@ -168,8 +165,9 @@ def _stage_files(
     first = not con.execute("SELECT 1 FROM meta.landing_files LIMIT 1").fetchall()
     if progress:
         progress(0, total)
-    view_landed(con, files)
-    name_files(con, files)
+    wanted = [file for file in files if file.wanted_rows]
+    view_landed(con, wanted)
+    name_files(con, wanted)
     _apply_verdicts(con, judge(con, ctx.plan, "landed", ctx.full))
     add_sources(con, ctx.settings.own_hosts)
     number_ids(con)

@@ -24,7 +24,7 @@ def staged_keys(con: duckdb.DuckDBPyConnection) -> set[str]:
 def unstaged_files(
     con: duckdb.DuckDBPyConnection, landing: Landing, gone: Sequence[LandingFile] = ()
 ) -> list[LandingFile]:
-    """Files of which `meta.landing_files` does not name everything, or that are `gone` and landed again."""
+    """Files of batches of which `meta.landing_files` does not name everything, or that are `gone` and landed again."""
     keys = staged_keys(con) - {file.key for file in gone}
     return beside(keys, landing.files(but=names_of(keys), parts=True))
 
@@ -48,37 +48,51 @@ def beside(keys: Collection[str], files: Sequence[LandingFile]) -> list[LandingF
     ]
 
 
-def follow_compaction(con: duckdb.DuckDBPyConnection, landing: Landing) -> int:
-    """Name compacted files by their new key where all they hold is staged; returns how many files went."""
-    files = [file for file in unstaged_files(con, landing) if file.parts and len(file.left_out) == len(file.parts)]
-    if not files:
-        return 0
+def follow_compaction(con: duckdb.DuckDBPyConnection, landing: Landing) -> None:
+    """Name the staged files as the landing zone does now: by the compacted file where all it holds is staged, and by the
+    batches it was compacted from where the landing zone is from a backup.
+    """
+    keys = staged_keys(con)
+    names = names_of(keys)
+    files = landing.files(but=names, parts=True)
+    covers = covered({*names, *(file.name for file in files)}) if files else {}
+    restored = [file for file in files if covers.get(file.name) in names]
+    unstaged = beside(keys, files)
+    partly = {file.name for file in unstaged if file.wanted_rows}
+    compacted = [file for file in unstaged if file.name not in partly]
+    if not restored and not compacted:
+        return
     with transaction(con):
-        for file in files:
-            con.execute(
-                """INSERT INTO meta.landing_files
-                SELECT $1, $2, $3, max(staged_at) FROM meta.landing_files WHERE file_key IN (SELECT unnest($4::VARCHAR[]))""",
-                [file.key, file.ingest_date, file.rows, _keys_left_out(file)],
-            )
-            _forget(con, file)
-    return sum(len(file.parts) for file in files)
+        for file in compacted:
+            _rename(con, file, _keys_left_out(file))
+        for file in restored:
+            _rename(con, file, [file.key_of(covers[file.name])])
+        for file in compacted:
+            _forget(con, _keys_left_out(file))
+        _forget(con, sorted({file.key_of(covers[file.name]) for file in restored}))
+
+
+def _rename(con: duckdb.DuckDBPyConnection, file: LandingFile, keys: list[str]) -> None:
+    con.execute(
+        """INSERT INTO meta.landing_files
+        SELECT $1, $2, $3, max(staged_at) FROM meta.landing_files WHERE file_key IN (SELECT unnest($4::VARCHAR[]))""",
+        [file.key, file.ingest_date, file.rows, keys],
+    )
 
 
 def note_staged(con: duckdb.DuckDBPyConnection, files: Sequence[LandingFile]) -> None:
     """Note that `files` are staged as of now; in the staging transaction."""
     for file in files:
         if file.left_out:
-            _forget(con, file)
+            _forget(con, _keys_left_out(file))
     con.executemany(
         "INSERT INTO meta.landing_files VALUES (?, ?, ?, now())",
         [[file.key, file.ingest_date, file.rows] for file in files],
     )
 
 
-def _forget(con: duckdb.DuckDBPyConnection, file: LandingFile) -> None:
-    con.execute(
-        "DELETE FROM meta.landing_files WHERE file_key IN (SELECT unnest($1::VARCHAR[]))", [_keys_left_out(file)]
-    )
+def _forget(con: duckdb.DuckDBPyConnection, keys: list[str]) -> None:
+    con.execute("DELETE FROM meta.landing_files WHERE file_key IN (SELECT unnest($1::VARCHAR[]))", [keys])
 
 
 def _keys_left_out(file: LandingFile) -> list[str]:
