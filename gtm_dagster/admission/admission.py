@@ -29,9 +29,9 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Seals(Protocol):
-    """What seals an original event."""
+    """What seals an original event; None where none is kept."""
 
-    def seal(self, plain: bytes) -> bytes: ...
+    def seal(self, plain: bytes) -> bytes | None: ...
 
 
 class Sender(msgspec.Struct, frozen=True):

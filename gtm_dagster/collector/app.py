@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from gtm_dagster.admission.admission import Seals
 from gtm_dagster.admission.single_event import Judge
 from gtm_dagster.collector.access import Access
 from gtm_dagster.collector.body import Disconnected, Receive
@@ -22,7 +23,6 @@ from gtm_dagster.collector.protocols import PROTOCOLS
 from gtm_dagster.collector.response import RETRY_SECONDS, Refused, Response, error_response
 from gtm_dagster.privacy.consent import REQUIRED, ConsentPolicy
 from gtm_dagster.privacy.masking import UndeclaredText
-from gtm_dagster.privacy.sealing import Sealer
 from gtm_dagster.settings import Collector as Limits
 from gtm_dagster.taxonomy import Plan
 from gtm_dagster.taxonomy.json_schema import plan_schema
@@ -152,7 +152,7 @@ def create_app(
     log: Appender,
     plan: Plan,
     pseudonymize: Callable[[str], str],
-    sealer: Sealer,
+    sealer: Seals,
     keys: KeyStore,
     limits: Limits,
     consent: ConsentPolicy = REQUIRED,

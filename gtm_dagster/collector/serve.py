@@ -21,7 +21,7 @@ from gtm_dagster.collector.keys import DEV_KEY, KeyStore, WriteKey
 from gtm_dagster.eventlog import open_log
 from gtm_dagster.privacy.consent import consent_policy
 from gtm_dagster.privacy.pseudonyms import Pseudonymizer, load_or_create_key
-from gtm_dagster.privacy.sealing import Sealer
+from gtm_dagster.privacy.sealing import sealer_for
 from gtm_dagster.settings import Settings
 from gtm_dagster.taxonomy import load_plan
 
@@ -61,7 +61,7 @@ def serve(settings: Settings, host: str, port: int) -> None:
             log=log,
             plan=plan,
             pseudonymize=Pseudonymizer(key),
-            sealer=Sealer(key),
+            sealer=sealer_for(settings.quarantine.days, key),
             keys=keys,
             limits=msgspec.structs.replace(settings.collector, hosts=(*settings.collector.hosts, _in_url(address))),
             consent=consent_policy(settings.privacy.consent),

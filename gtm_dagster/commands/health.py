@@ -115,8 +115,8 @@ def _log(here: Invocation) -> Finding:
 def _landing(here: Invocation) -> Finding:
     from gtm_dagster.warehouse.landing import Landing
 
-    files = Landing(here.settings.landing_dir).files()
-    gone = [file.key for file in files if not file.path.exists()]
+    with Landing(here.settings.landing_dir).reading() as files:
+        gone = [file.key for file in files if not file.path.exists()]
     if gone:
         return Finding("landing", False, f"{gone[0]} (and {len(gone) - 1} more) is missing; restore it from a backup")
     return Finding("landing", True, f"{len(files)} files, {sum(file.rows for file in files):,} rows")

@@ -81,7 +81,7 @@ def _event_import(
     from gtm_dagster.importing import import_file, load_mapping
     from gtm_dagster.privacy.consent import consent_policy
     from gtm_dagster.privacy.pseudonyms import Pseudonymizer
-    from gtm_dagster.privacy.sealing import Sealer
+    from gtm_dagster.privacy.sealing import sealer_for
     from gtm_dagster.warehouse.landing import Landing
 
     rules = load_mapping(mapping) if mapping else None
@@ -90,7 +90,7 @@ def _event_import(
 
     def run(file: Path, tell: Callable[..., None] | None) -> ImportResult:
         return import_file(
-            file, landing=Landing(here.settings.landing_dir), plan=here.plan, pseudonymize=Pseudonymizer(key), sealer=Sealer(key),
+            file, landing=Landing(here.settings.landing_dir), plan=here.plan, pseudonymize=Pseudonymizer(key), sealer=sealer_for(here.settings.quarantine.days, key),
             write_key=write_key, mapping=rules, mapping_name=mapping.name if mapping else None, progress=tell, dry_run=dry_run,
             consent=policy, gates_consent=consented, undeclared_text=here.settings.privacy.undeclared_text,
         )  # fmt: skip

@@ -128,21 +128,22 @@ def _rejections(landing: Path, new: Plan, tell: Callable[..., None] | None) -> t
     from gtm_dagster.taxonomy.landing_schema import validate_frame
     from gtm_dagster.warehouse.landing import ARROW_SCHEMA, Landing, complete
 
-    files = Landing(landing).files()
-    rows, done, judged = sum(file.rows for file in files), 0, 0
+    judged = 0
     rejected: dict[str, int] = {}
-    for file in files:
-        for batch in pq.ParquetFile(file.path).iter_batches(200_000, columns=ARROW_SCHEMA.names):
-            table = complete(batch)
-            accepted = table.filter(pc.equal(table.column("verdict"), "accepted"))
-            if accepted.num_rows:
-                bad = ~validate_frame(new, accepted.to_pandas()).ok
-                for name in accepted.column("event_name").filter(pa.array(bad)).to_pylist():
-                    rejected[name] = rejected.get(name, 0) + 1
-            judged += accepted.num_rows
-            done += batch.num_rows
-            if tell:
-                tell(done, rows)
+    with Landing(landing).reading() as files:
+        rows, done = sum(file.rows for file in files), 0
+        for file in files:
+            for batch in pq.ParquetFile(file.path).iter_batches(200_000, columns=ARROW_SCHEMA.names):
+                table = complete(batch)
+                accepted = table.filter(pc.equal(table.column("verdict"), "accepted"))
+                if accepted.num_rows:
+                    bad = ~validate_frame(new, accepted.to_pandas()).ok
+                    for name in accepted.column("event_name").filter(pa.array(bad)).to_pylist():
+                        rejected[name] = rejected.get(name, 0) + 1
+                judged += accepted.num_rows
+                done += batch.num_rows
+                if tell:
+                    tell(done, rows)
     return judged, rejected
 
 

@@ -144,24 +144,25 @@ def _quarantined(here: Invocation, plan: Plan) -> tuple[SeenEvents, int, list[st
     columns = ["verdict", "event_name", "reason_codes", "raw", "errors"]
     seen, refused, hidden = SeenEvents(load_plan()), 0, 0
     lacking: Counter[str] = Counter()
-    for file in Landing(here.written[0].landing_dir).files():
-        for batch in pq.ParquetFile(file.path).iter_batches(50_000, columns=columns):
-            table = complete(batch, columns)
-            for row in table.filter(pc.equal(table.column("verdict"), "quarantined")).to_pylist():
-                codes, name = (row["reason_codes"] or "").split(","), row["event_name"]
-                if "unknown_property" in codes and name and plan.resolve(name):
-                    for error in json.loads(row["errors"] or "[]"):
-                        if error["code"] == "unknown_property":
-                            lacking[f"{plan.resolve(name)}, {error['path']}"] += 1
-                if "unknown_event" not in codes or (name and plan.resolve(name)):
-                    continue
-                if not name or name == shown_name(""):
-                    hidden += 1
-                    continue
-                refused += 1
-                event = seen.event(name)
-                for key, masked in _properties(row["raw"]).items():
-                    event.of(key).see_kind(*_kind(masked))
+    with Landing(here.written[0].landing_dir).reading() as files:
+        for file in files:
+            for batch in pq.ParquetFile(file.path).iter_batches(50_000, columns=columns):
+                table = complete(batch, columns)
+                for row in table.filter(pc.equal(table.column("verdict"), "quarantined")).to_pylist():
+                    codes, name = (row["reason_codes"] or "").split(","), row["event_name"]
+                    if "unknown_property" in codes and name and plan.resolve(name):
+                        for error in json.loads(row["errors"] or "[]"):
+                            if error["code"] == "unknown_property":
+                                lacking[f"{plan.resolve(name)}, {error['path']}"] += 1
+                    if "unknown_event" not in codes or (name and plan.resolve(name)):
+                        continue
+                    if not name or name == shown_name(""):
+                        hidden += 1
+                        continue
+                    refused += 1
+                    event = seen.event(name)
+                    for key, masked in _properties(row["raw"]).items():
+                        event.of(key).see_kind(*_kind(masked))
     notes = [f"{what}: refused {times(n)}, the plan does not declare it" for what, n in lacking.most_common(20)]
     if hidden:
         notes.append(f"refused {times(hidden)} for a name that is not kept, because it may be personal")

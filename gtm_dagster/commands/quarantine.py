@@ -138,10 +138,13 @@ def replay(
     if json:
         say_json({**asdict(result), "reasons": dict(result.reasons), "dry_run": dry_run})
         return
-    counts = ("accepted", "known", "suppressed", "refused", "unopened")
+    counts = ("accepted", "known", "suppressed", "refused", "ended", "unopened")
     say(f"{result.rows:,} rejected rows: " + ", ".join(f"{getattr(result, name):,} {name}" for name in counts))
     for code, rows in result.reasons:
         say(f"  still {code}: {rows:,}")
+    if result.ended:
+        days = here.settings.quarantine.days
+        say(f"  ended: their originals are not kept any more (quarantine.days = {days}); send the events again")
     if result.unopened:
         say("  unopened: without an original, or sealed under another key")
     if not result.name:

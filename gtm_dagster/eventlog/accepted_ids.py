@@ -85,12 +85,12 @@ def forget_hashed(con: sqlite3.Connection, before: date) -> tuple[int, bool]:
 
 def _forget(con: sqlite3.Connection, table: str, before: int | str) -> tuple[int, bool]:
     """The next ids of the oldest day in the order of their keys, which is that of the table."""
-    (day,) = con.execute(f"SELECT min(day) FROM {table}").fetchone()
+    (day,) = con.execute(f"SELECT min(day) FROM {table}").fetchone()  # noqa: S608 - a name of this module
     if day is None or day >= before:
         return 0, False
-    keys = con.execute(f"SELECT id_key FROM {table} WHERE day = ? ORDER BY id_key LIMIT ?", (day, _FORGOTTEN_AT_ONCE))
+    keys = con.execute(f"SELECT id_key FROM {table} WHERE day = ? ORDER BY id_key LIMIT ?", (day, _FORGOTTEN_AT_ONCE))  # noqa: S608 - a name of this module
     last = keys.fetchall()[-1][0]
-    return con.execute(f"DELETE FROM {table} WHERE day = ? AND id_key <= ?", (day, last)).rowcount, True
+    return con.execute(f"DELETE FROM {table} WHERE day = ? AND id_key <= ?", (day, last)).rowcount, True  # noqa: S608 - a name of this module
 
 
 def id_key(record: Record) -> bytes:

@@ -34,7 +34,7 @@ def keep(con: sqlite3.Connection, first_seq: int, records: Sequence[Record]) -> 
             rows.setdefault(_table(day_of(record.received_us)), []).append((seq, record.sealed))
     for table, those in rows.items():
         con.execute(f"CREATE TABLE IF NOT EXISTS {table} (seq INTEGER PRIMARY KEY, sealed BLOB NOT NULL)")
-        con.executemany(f"INSERT INTO {table} VALUES (?, ?)", those)
+        con.executemany(f"INSERT INTO {table} VALUES (?, ?)", those)  # noqa: S608 - a name of this module
 
 
 def _table(day: str) -> str:
@@ -60,7 +60,7 @@ def joined(con: sqlite3.Connection, table: pa.Table) -> pa.Table:
     bounds = (int(offsets[0]), int(offsets[-1]))
     found: list[tuple[int, bytes]] = []
     for name in _tables(con):
-        found += con.execute(f"SELECT seq, sealed FROM {name} WHERE seq BETWEEN ? AND ?", bounds).fetchall()
+        found += con.execute(f"SELECT seq, sealed FROM {name} WHERE seq BETWEEN ? AND ?", bounds).fetchall()  # noqa: S608 - a name of this module
     if not found:
         return table
     column = table.column("sealed")
@@ -83,7 +83,7 @@ def end_with_frames(slices: Slices) -> None:
     con = slices.con
     (first,) = con.execute("SELECT coalesce((SELECT min(first_seq) FROM frames), seq + 1) FROM log").fetchone()
     for table in _tables(con):
-        (last,) = con.execute(f"SELECT max(seq) FROM {table}").fetchone()
+        (last,) = con.execute(f"SELECT max(seq) FROM {table}").fetchone()  # noqa: S608 - a name of this module
         if last is None or last < first:
             _end_table(slices, table)
 
@@ -106,9 +106,9 @@ def _step(con: sqlite3.Connection, table: str) -> tuple[int, bool]:
     """Delete the next originals of a day, and with the last ones its table."""
     if table not in _tables(con):
         return 0, False
-    seqs = con.execute(f"SELECT seq FROM {table} ORDER BY seq LIMIT ?", (_ROWS,)).fetchall()
+    seqs = con.execute(f"SELECT seq FROM {table} ORDER BY seq LIMIT ?", (_ROWS,)).fetchall()  # noqa: S608 - a name of this module
     if seqs:
-        con.execute(f"DELETE FROM {table} WHERE seq <= ?", seqs[-1])
+        con.execute(f"DELETE FROM {table} WHERE seq <= ?", seqs[-1])  # noqa: S608 - a name of this module
     if len(seqs) < _ROWS:
         con.execute(f"DROP TABLE {table}")
     _has_ended(con)

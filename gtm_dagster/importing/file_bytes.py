@@ -13,9 +13,9 @@ from pathlib import Path
 
 BLOCK = 16 << 20
 """Bytes of a block."""
-_ALWAYS_UNPACKED = 1 << 30
+_ALWAYS_UNPACKED = 256 << 20
 _LARGEST_RATIO = 100
-"""Text packs 5 to 40 times. What unpacks to more than 100 times its size, and more than 1 GiB, is made to fill memory."""
+"""Text packs 5 to 40 times. What unpacks to more than 100 times its size, and more than 256 MiB, is made to fill memory."""
 
 
 class ImportFailed(ValueError):
@@ -133,7 +133,7 @@ def _unpacked_blocks(source: SourceFile, block: int) -> Iterator[bytes]:
             total += len(raw)
             if packed and total > most:
                 raise ImportFailed(
-                    f"{source.path}: unpacks to more than {most / (1 << 30):.0f} GiB, over {_LARGEST_RATIO} times its size; "
+                    f"{source.path}: unpacks to more than {most >> 20:,} MiB, over {_LARGEST_RATIO} times its size; "
                     "if it is meant so, unpack it and import the plain file"
                 )
             position = file.tell()

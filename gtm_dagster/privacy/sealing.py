@@ -36,3 +36,16 @@ class Sealer:
             return self._cipher.decrypt(sealed[1 : 1 + _NONCE_BYTES], sealed[1 + _NONCE_BYTES :], _VERSION)
         except InvalidTag as error:
             raise SealError("sealed under another key, or damaged") from error
+
+
+class NoSeal:
+    """Keeps no original: what `quarantine.days = 0` asks for."""
+
+    def seal(self, _: bytes) -> None:
+        """None, the original goes."""
+        return
+
+
+def sealer_for(days: int, key: bytes) -> Sealer | NoSeal:
+    """What seals the originals of refused events where `quarantine.days` is `days`."""
+    return Sealer(key) if days else NoSeal()

@@ -7,13 +7,15 @@ import uuid
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from gtm_dagster.admission.single_event import Judge, Judged
 from gtm_dagster.privacy.sealing import Sealer, SealError
-from gtm_dagster.warehouse.landing import ARROW_SCHEMA, Landing
+from gtm_dagster.warehouse.landing import ARROW_SCHEMA, DAY_US, Landing
+from gtm_dagster.warehouse.landing.sealed_originals import first_kept_day
 from gtm_dagster.warehouse.quarantined import quarantine_now
 
 if TYPE_CHECKING:
@@ -26,11 +28,11 @@ _ROW_IDS = uuid.UUID("5a0c3c0e-2d0b-5a6e-9a39-0f6f1c7f0b56")
 
 @dataclass(frozen=True)
 class ReplayResult:
-    """What became of the quarantined rows looked at: rows = accepted + known + suppressed + refused + unopened.
+    """What became of the quarantined rows looked at: rows = accepted + known + suppressed + refused + ended + unopened.
 
     `accepted`: land now, as the batch `name` (empty: nothing landed). `known`: their id was accepted from another copy.
-    `suppressed`: accepted by the plan, without consent. `refused`: still, by reason in `reasons`. `unopened`: without an
-    original that this deployment's key opens.
+    `suppressed`: accepted by the plan, without consent. `refused`: still, by reason in `reasons`. `ended`: their original
+    is not kept any more (`quarantine.days`). `unopened`: without an original that this deployment's key opens.
     """
 
     rows: int
@@ -38,6 +40,7 @@ class ReplayResult:
     known: int
     suppressed: int
     refused: int
+    ended: int
     unopened: int
     name: str = ""
     reasons: tuple[tuple[str, int], ...] = ()
@@ -59,19 +62,24 @@ def replay_quarantine(
     They keep write key and time of receipt. `gates_consent`: their sender asked for consent. A second replay lands nothing: their ids are known then. Raises QueryError
     when nothing has landed.
     """
-    with quarantine_now(settings, sealed=True) as con:
+    with quarantine_now(settings, originals=True) as con:
         rows = con.execute(
-            """SELECT write_key, received_us, origin, row_no, file_key, sealed FROM quarantine
+            """SELECT write_key, received_us, origin, row_no, file_key, sealed
+            FROM quarantine LEFT JOIN originals USING (file_key, row_no)
             WHERE ($1 IS NULL OR list_contains(string_split(reason_codes, ','), $1)) AND ($2 IS NULL OR event_id = $2)
             ORDER BY received_us, file_key, row_no""",
             [reason, event_id],
         ).fetchall()
+    first_kept_us = _start_us(first_kept_day(settings.quarantine.days, datetime.now(UTC)))
     counts: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     accepted: list[dict[str, Any]] = []
     for done, (write_key, received_us, origin, row_no, file_key, sealed) in enumerate(rows):
         if progress and not done % 5_000:
             progress(done, len(rows))
+        if sealed is None and received_us < first_kept_us:
+            counts["ended"] += 1
+            continue
         original = _original(sealer, sealed, f"{file_key} {row_no}")
         if original is None:
             counts["unopened"] += 1
@@ -89,9 +97,13 @@ def replay_quarantine(
         landing.write(table, name, file="quarantine", write_key=", ".join(sorted({row[0] for row in rows})))
     return ReplayResult(
         rows=len(rows), accepted=table.num_rows, known=len(accepted) - table.num_rows, suppressed=counts["suppressed"],
-        refused=counts["quarantined"], unopened=counts["unopened"], name=name,
+        refused=counts["quarantined"], ended=counts["ended"], unopened=counts["unopened"], name=name,
         reasons=tuple(sorted(reasons.items(), key=lambda each: (-each[1], each[0]))),
     )  # fmt: skip
+
+
+def _start_us(day: date) -> int:
+    return (day - date(1970, 1, 1)).days * DAY_US
 
 
 def _original(sealer: Sealer, sealed: bytes | None, row: str) -> bytes | None:

@@ -12,65 +12,72 @@ import pyarrow.parquet as pq
 
 from gtm_dagster.warehouse.engine import close_off, connect
 from gtm_dagster.warehouse.landing import ARROW_SCHEMA, Landing, LandingFile
+from gtm_dagster.warehouse.landing.landing_columns import SEALED
+from gtm_dagster.warehouse.landing.manifests import BATCH_NAME
+from gtm_dagster.warehouse.landing.sealed_originals import sealed_files
+from gtm_dagster.warehouse.landing.writers import reading, rows_path
 from gtm_dagster.warehouse.literals import literal
 from gtm_dagster.warehouse.serving import WORK_WAIT_SECONDS, QueryError
+from gtm_dagster.warehouse.staging.staged_files import beside, names_of
 from gtm_dagster.warehouse.writer_lock import LockHeldError, WarehouseLock
 
 if TYPE_CHECKING:
     from gtm_dagster.settings import Settings
 
-_COLUMNS = (
-    "write_key", "event_id", "event_name", "reason_codes", "errors", "raw", "received_us", "plan_version", "origin", "row_no",
-)  # fmt: skip
+_COLUMNS = "write_key, event_id, event_name, reason_codes, errors, raw, received_us, plan_version, origin, row_no"
 
 
 @contextmanager
-def quarantine_now(settings: Settings, *, sealed: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+def quarantine_now(settings: Settings, *, originals: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection whose table `quarantine` has the rejected rows of every landed batch: the columns of
-    staging.quarantine, the sealed originals only on request.
+    staging.quarantine. With `originals` a table of that name too: file_key, row_no and sealed, as far as they are kept.
 
     While a run writes the working file, rows that staging itself refused are not there. Raises QueryError when nothing
     has landed.
     """
-    files = Landing(settings.landing_dir).files()
-    if not files:
+    landing = Landing(settings.landing_dir)
+    names = landing.names()
+    if not names:
         raise QueryError(
             f"{settings.landing_dir}: nothing has landed yet; run `gtm refresh` first, or `gtm import FILE`"
         )
-    columns = ", ".join([*_COLUMNS, *(["sealed"] if sealed else [])])
     con = connect(":memory:", settings)
     try:
-        staged = _copy_staged(con, settings, files, columns)
-        _add_landed(con, [file for file in files if file.key not in staged], columns)
+        staged = _copy_staged(con, settings, names)
+        with landing.reading(but=names_of(staged), parts=True) as files:
+            for file in beside(staged, files):
+                _add_landed(con, file)
+        if originals:
+            _add_originals(con, landing)
         close_off(con)
         yield con
     finally:
         con.close()
 
 
-def _copy_staged(
-    con: duckdb.DuckDBPyConnection, settings: Settings, files: list[LandingFile], columns: str
-) -> set[str]:
-    """Make `quarantine` with the staged rows of `files`; returns the keys of the staged files among them."""
-    empty = f"""CREATE OR REPLACE TABLE quarantine AS SELECT {columns}, NULL::VARCHAR AS file_key, NULL::TIMESTAMP AS received_at
+def _copy_staged(con: duckdb.DuckDBPyConnection, settings: Settings, names: list[str]) -> set[str]:
+    """Make `quarantine` with the staged rows of the batches `names`; returns the keys of the staged files.
+
+    A row of the log stays where it is, also when the file it landed in was compacted; a row of an import may have been
+    withdrawn since.
+    """
+    empty = f"""CREATE OR REPLACE TABLE quarantine AS SELECT {_COLUMNS}, NULL::VARCHAR AS file_key, NULL::TIMESTAMP AS received_at
         FROM landed_columns LIMIT 0"""
     con.register("landed_columns", ARROW_SCHEMA.empty_table())
     con.execute(empty)
     if not settings.warehouse_path.exists():
         return set()
-    keys = pa.table({"file_key": [file.key for file in files]})
-    con.register("landed_keys", keys)
+    con.register("landed_names", pa.table({"name": names}))
     try:
         with WarehouseLock(settings.state_dir).hold("gtm quarantine", WORK_WAIT_SECONDS):
             con.execute(f"ATTACH {literal(settings.warehouse_path)} AS work (READ_ONLY)")
             try:
                 con.execute(
-                    f"""INSERT INTO quarantine SELECT {columns}, file_key, received_at FROM work.staging.quarantine
-                    SEMI JOIN landed_keys USING (file_key)"""
+                    f"""INSERT INTO quarantine SELECT {_COLUMNS}, file_key, received_at FROM work.staging.quarantine
+                    WHERE starts_with(split_part(file_key, '/', 2), 'log-')
+                      OR split_part(file_key, '/', 2) IN (SELECT name FROM landed_names)"""
                 )
-                rows = con.execute(
-                    "SELECT file_key FROM work.meta.landing_files SEMI JOIN landed_keys USING (file_key)"
-                ).fetchall()
+                rows = con.execute("SELECT file_key FROM work.meta.landing_files").fetchall()
             finally:
                 con.execute("DETACH work")
     except (LockHeldError, duckdb.Error):  # a run writes it, or another version wrote it: the files are there
@@ -79,12 +86,38 @@ def _copy_staged(
     return {row[0] for row in rows}
 
 
-def _add_landed(con: duckdb.DuckDBPyConnection, files: list[LandingFile], columns: str) -> None:
-    for file in files:
-        present = set(pq.read_schema(file.path).names)
-        selected = ", ".join(name if name in present else f"NULL AS {name}" for name in columns.split(", "))
-        con.execute(
-            f"""INSERT INTO quarantine SELECT {selected}, $1, make_timestamp(received_us)
-            FROM read_parquet({literal(file.path)}, hive_partitioning = false) WHERE verdict = 'quarantined'""",
-            [file.key],
-        )
+def _add_landed(con: duckdb.DuckDBPyConnection, file: LandingFile) -> None:
+    present = set(pq.read_schema(file.path).names)
+    selected = ", ".join(name if name in present else f"NULL AS {name}" for name in _COLUMNS.split(", "))
+    landed_as = BATCH_NAME if file.parts else literal(file.name)
+    con.execute(
+        f"""INSERT INTO quarantine SELECT {selected}, $1 || {landed_as}, make_timestamp(received_us)
+        FROM read_parquet({literal(file.path)}, hive_partitioning = false)
+        WHERE verdict = 'quarantined' AND NOT list_contains($2::VARCHAR[], {landed_as})""",
+        [file.key_of(""), sorted(file.left_out)],
+    )
+
+
+def _add_originals(con: duckdb.DuckDBPyConnection, landing: Landing) -> None:
+    """A landing file of an earlier version that was not written again yet holds its originals itself."""
+    con.execute("CREATE TABLE originals (file_key VARCHAR, row_no BIGINT, sealed BLOB)")
+    days = [day for (day,) in con.execute("SELECT DISTINCT split_part(file_key, '/', 1) FROM quarantine").fetchall()]
+    with reading(landing.folder):
+        for path in sealed_files(landing.folder, days):
+            con.execute(
+                """INSERT INTO originals SELECT file_key, row_no, any_value(sealed) FROM read_parquet($1, hive_partitioning = false)
+                SEMI JOIN quarantine USING (file_key, row_no) ANTI JOIN originals USING (file_key, row_no) GROUP BY 1, 2""",
+                [str(path)],
+            )
+        lacking = con.execute(
+            "SELECT DISTINCT file_key FROM quarantine ANTI JOIN originals USING (file_key, row_no)"
+        ).fetchall()
+        for (file_key,) in lacking:
+            day, _, name = file_key.partition("/")
+            path = rows_path(landing.folder, day, name)
+            if path.exists() and SEALED in pq.read_schema(path).names:
+                con.execute(
+                    """INSERT INTO originals SELECT $1, row_no, any_value(sealed) FROM read_parquet($2, hive_partitioning = false)
+                    WHERE sealed IS NOT NULL GROUP BY row_no""",
+                    [file_key, str(path)],
+                )

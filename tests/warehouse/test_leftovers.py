@@ -5,6 +5,7 @@ from warehouse_cases import START, event, land, refresh, rows_of, settings_for
 
 from gtm_dagster.warehouse.engine import opened
 from gtm_dagster.warehouse.landing import Landing
+from gtm_dagster.warehouse.landing.writers import writing
 from gtm_dagster.warehouse.publishing import publish
 
 
@@ -58,7 +59,7 @@ def test_the_next_batch_removes_what_dead_writers_left_but_a_whole_import(tmp_pa
 
 def test_nothing_is_removed_while_another_writer_is_at_work(tmp_path, left):
     settings = settings_for(tmp_path)
-    with Landing(settings.landing_dir)._writing():
+    with writing(settings.landing_dir, "import-0"):
         for path in left.values():
             touched(path)
         land(settings, [event("e1", START, anonymous_id="a1")], "import-1")

@@ -68,13 +68,14 @@ def test_it_has_staged_landed_and_no_withdrawn_rows(tmp_path: Path) -> None:
 def test_a_replay_lands_what_is_accepted_now_once(tmp_path: Path) -> None:
     settings = settings_for(tmp_path)
     still, nameless = refused("c", event_name="nope"), refused(None)
-    land(settings, [refused("a"), still, nameless, {**refused("d"), "sealed": None}], "import-a")
+    foreign = {**refused("e"), "sealed": Sealer(b"x" * 32).seal(b"{}")}
+    land(settings, [refused("a"), still, nameless, {**refused("d"), "sealed": None}, foreign], "import-a")
     land(
         settings, [refused("b"), event("b", START, user_id="u")], "log-" + "a" * 16 + "-000000000000001-000000000000002"
     )
     refresh(settings)
     tried = replay(settings, dry_run=True)
-    assert (tried.rows, tried.accepted, tried.known, tried.refused, tried.unopened) == (5, 2, 1, 1, 1)
+    assert (tried.rows, tried.accepted, tried.known, tried.refused, tried.ended, tried.unopened) == (6, 2, 1, 1, 1, 1)
     assert tried.reasons == (("unknown_event", 1),)
     assert not Landing(settings.landing_dir).has(tried.name)
     assert replay(settings) == tried

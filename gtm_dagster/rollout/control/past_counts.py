@@ -112,17 +112,17 @@ def _tables(settings: Settings, progress: Progress | None) -> Iterator[pa.Table]
     landing = Landing(settings.landing_dir)
     after = waiting_offsets(settings).landed if settings.log_path.exists() else 0
     columns = [*_COLUMNS, "verdict", *({_ROLE} & set(ARROW_SCHEMA.names))]
-    files = landing.files()
-    rows, done = sum(file.rows for file in files), 0
-    for file in files:
-        try:
-            for batch in pq.ParquetFile(file.path).iter_batches(_CHUNK_ROWS, columns=columns):
-                yield complete(batch, columns)
-                done += batch.num_rows
-                if progress:
-                    progress(done, rows)
-        except (OSError, pa.ArrowInvalid) as error:
-            raise BacktestError(f"{file.path}: cannot be read ({error}); restore it from a backup") from error
+    with landing.reading() as files:  # while a run compacts, its files stay until this ends
+        rows, done = sum(file.rows for file in files), 0
+        for file in files:
+            try:
+                for batch in pq.ParquetFile(file.path).iter_batches(_CHUNK_ROWS, columns=columns):
+                    yield complete(batch, columns)
+                    done += batch.num_rows
+                    if progress:
+                        progress(done, rows)
+            except (OSError, pa.ArrowInvalid) as error:
+                raise BacktestError(f"{file.path}: cannot be read ({error}); restore it from a backup") from error
     if not settings.log_path.exists():
         return
     with open_log(settings) as log:

@@ -3,14 +3,16 @@
 Here belongs what a file and its manifest say. Not here: what its rows mean (staging).
 """
 
-from gtm_dagster.warehouse.landing.files import DAY_US, Landing, LandingFile
-from gtm_dagster.warehouse.landing.landing_columns import ARROW_SCHEMA, complete
+from gtm_dagster.warehouse.landing.day_files import DAY_US
+from gtm_dagster.warehouse.landing.files import Landing, LandingFile
+from gtm_dagster.warehouse.landing.landing_columns import ARROW_SCHEMA, ROW_COLUMNS, complete
 from gtm_dagster.warehouse.landing.manifests import Manifest, log_name
 from gtm_dagster.warehouse.landing.withdrawals import WithdrawalError, Withdrawn
 
 __all__ = [
     "ARROW_SCHEMA",
     "DAY_US",
+    "ROW_COLUMNS",
     "Landing",
     "LandingFile",
     "Manifest",

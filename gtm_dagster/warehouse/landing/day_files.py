@@ -14,13 +14,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from gtm_dagster.warehouse.landing.landing_columns import ARROW_SCHEMA, complete
-from gtm_dagster.warehouse.landing.manifests import FILE_METADATA
+from gtm_dagster.warehouse.landing.landing_columns import ROW_COLUMNS, SEALED, complete
+from gtm_dagster.warehouse.landing.manifests import BATCH_NAME, FILE_METADATA
+from gtm_dagster.warehouse.landing.sealed_originals import originals_of
 
 DAY_US = 86_400_000_000
 _ROW_GROUP = 122_880
-_UNLIKE = {"event_id", "event_us", "received_us", "row_no", "errors", "raw", "sealed"}
-_REPEATED = [name for name in ARROW_SCHEMA.names if name not in _UNLIKE]
+_SEALED_ROW_GROUP = 8_192
+_UNLIKE = {"event_id", "event_us", "received_us", "row_no", "errors", "raw"}
+_REPEATED = [name for name in (*ROW_COLUMNS, BATCH_NAME) if name not in _UNLIKE]
 """Columns whose values come again: a dictionary makes the others larger, and takes its time."""
 
 
@@ -28,16 +30,56 @@ class _PathOfDay(Protocol):
     def __call__(self, day: str) -> Path: ...
 
 
-class DayFiles:
-    """Writes tables of landing rows into one file a day; the rows of a day wait in memory until they fill a row group.
+class TablesByDay:
+    """Writes tables into one file a day; the rows of a day wait in memory until they fill a row group."""
 
-    `path_of` names the file of an ISO date. `last` is the last table that had rows, `verdicts` counts rows by verdict.
-    """
-
-    def __init__(self, path_of: _PathOfDay) -> None:
+    def __init__(self, path_of: _PathOfDay, row_group: int, repeated: list[str]) -> None:
         self._path_of = path_of
+        self._row_group = row_group
+        self._repeated = repeated
         self._waiting: dict[str, list[pa.Table]] = {}
         self._writers: dict[str, pq.ParquetWriter] = {}
+
+    def add(self, day: str, part: pa.Table) -> None:
+        """Take further rows of an ISO date. Raises OSError when the disk refuses."""
+        self._waiting.setdefault(day, []).append(part)
+        self._write(day, whole_groups=True)
+
+    def close(self, *, complete: bool) -> None:
+        """Close the files; `complete`: after the rows that still wait."""
+        if complete:
+            for day in list(self._waiting):
+                self._write(day, whole_groups=False)
+        for writer in self._writers.values():
+            writer.close()
+
+    def _write(self, day: str, *, whole_groups: bool) -> None:
+        waiting = sum(part.num_rows for part in self._waiting[day])
+        count = waiting - waiting % self._row_group if whole_groups else waiting
+        if not count:
+            return
+        rows = pa.concat_tables(self._waiting.pop(day)).replace_schema_metadata(FILE_METADATA)
+        if day not in self._writers:
+            repeated = [name for name in self._repeated if name in rows.schema.names]
+            self._writers[day] = pq.ParquetWriter(
+                self._path_of(day), rows.schema, compression="zstd", use_dictionary=repeated
+            )
+        self._writers[day].write_table(rows.slice(0, count), row_group_size=self._row_group)
+        if count < waiting:
+            self._waiting[day] = [rows.slice(count)]
+
+
+class DayFiles:
+    """Writes landing rows into one file a day, and the sealed originals among them into another.
+
+    `path_of` and `sealed_path_of` name the files of an ISO date. `last` is the last table that had rows, `verdicts` counts
+    rows by verdict.
+    """
+
+    def __init__(self, name: str, path_of: _PathOfDay, sealed_path_of: _PathOfDay) -> None:
+        self._name = name
+        self._files = TablesByDay(path_of, _ROW_GROUP, _REPEATED)
+        self._sealed = TablesByDay(sealed_path_of, _SEALED_ROW_GROUP, ["file_key"])
         self.rows: dict[str, int] = {}
         self.verdicts: dict[str, int] = {}
         self.last: pa.Table | None = None
@@ -46,38 +88,35 @@ class DayFiles:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
-        if kind is None:
-            for day in list(self._waiting):
-                self._write(day, whole_groups=False)
-        for writer in self._writers.values():
-            writer.close()
+        try:
+            self._files.close(complete=kind is None)
+        finally:
+            self._sealed.close(complete=kind is None)
 
     def add(self, table: pa.Table) -> None:
         """Take further rows. Raises OSError when the disk refuses."""
         if not table.num_rows:
             return
-        self.last = table = complete(table)
-        for each in pc.value_counts(table.column("verdict")).to_pylist():
+        rows = complete(table, ROW_COLUMNS)
+        if SEALED in table.schema.names:
+            rows = rows.append_column(SEALED, table.column(SEALED))
+        for each in pc.value_counts(rows.column("verdict")).to_pylist():
             self.verdicts[each["values"]] = self.verdicts.get(each["values"], 0) + each["counts"]
-        for day, part in _by_day(table):
-            self._waiting.setdefault(day, []).append(part)
-            self.rows[day] = self.rows.get(day, 0) + part.num_rows
-        for day in self._waiting.copy():
-            self._write(day, whole_groups=True)
+        for day, part in _by_day(rows):
+            self.add_day(day, part, self._name)
+        self.last = rows.select(ROW_COLUMNS)
 
-    def _write(self, day: str, *, whole_groups: bool) -> None:
-        waiting = sum(part.num_rows for part in self._waiting[day])
-        count = waiting - waiting % _ROW_GROUP if whole_groups else waiting
-        if not count:
-            return
-        rows = pa.concat_tables(self._waiting.pop(day)).replace_schema_metadata(FILE_METADATA)
-        if day not in self._writers:
-            self._writers[day] = pq.ParquetWriter(
-                self._path_of(day), rows.schema, compression="zstd", use_dictionary=_REPEATED
-            )
-        self._writers[day].write_table(rows.slice(0, count), row_group_size=_ROW_GROUP)
-        if count < waiting:
-            self._waiting[day] = [rows.slice(count)]
+    def add_day(self, day: str, part: pa.Table, name: str, columns: list[str] = ROW_COLUMNS) -> None:
+        """Take further rows of one day, which landed as the batch `name`."""
+        self.rows[day] = self.rows.get(day, 0) + part.num_rows
+        self._files.add(day, part.select(columns))
+        originals = originals_of(part, f"{day}/{name}")
+        if originals.num_rows:
+            self.add_originals(day, originals)
+
+    def add_originals(self, day: str, originals: pa.Table) -> None:
+        """Take originals whose rows are in the files already."""
+        self._sealed.add(day, originals)
 
 
 def _by_day(table: pa.Table) -> Iterator[tuple[str, pa.Table]]:

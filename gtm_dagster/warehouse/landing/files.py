@@ -7,49 +7,72 @@ batch again is a no-op and a crash between two files is healed by writing the ba
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import date
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
 from pathlib import Path
 
-import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gtm_dagster.eventlog import Position
 from gtm_dagster.storage.atomic_write import Drafts
-from gtm_dagster.storage.file_lock import FileLock
-from gtm_dagster.storage.private_dir import private_dir
-from gtm_dagster.warehouse.landing.day_files import DAY_US as DAY_US
 from gtm_dagster.warehouse.landing.day_files import DayFiles
 from gtm_dagster.warehouse.landing.landed_ids import known_ids
+from gtm_dagster.warehouse.landing.lending import lend
+from gtm_dagster.warehouse.landing.listing import covered, last_ranges, look, read_index, write_index
 from gtm_dagster.warehouse.landing.manifests import (
     ImportNotes,
-    LogRange,
     Manifest,
     encoded,
-    log_name,
     log_range,
     manifest_of,
+    range_name,
     read_manifest,
 )
-from gtm_dagster.warehouse.landing.withdrawals import Withdrawn, finish_withdrawals, withdraw, withdrawn_batches
+from gtm_dagster.warehouse.landing.sealed_originals import sealed_path
+from gtm_dagster.warehouse.landing.withdrawals import (
+    Withdrawn,
+    end_withdrawn,
+    finish_withdrawals,
+    withdraw,
+    withdrawn_batches,
+)
+from gtm_dagster.warehouse.landing.writers import manifest_path, reading, rows_path, writing
+
+_UNINDEXED = 64
+"""Manifests that are opened rather than writing the index anew for them."""
 
 
 @dataclass(frozen=True)
 class LandingFile:
-    """One landed Parquet file: path, ingest date, batch name, and the rows its writer says it holds."""
+    """One landed Parquet file: path, ingest date, batch name, and the rows its writer says it holds.
+
+    `parts`: of a compacted file the rows of each batch it was compacted from, by name. `left_out`: those of them that are
+    not to be read.
+    """
 
     path: Path
     ingest_date: date
     name: str
     rows: int
+    parts: Mapping[str, int] = field(default_factory=dict)
+    left_out: frozenset[str] = frozenset()
 
     @property
     def key(self) -> str:
         """The file's identity inside the landing zone, the same on every machine."""
-        return f"{self.ingest_date.isoformat()}/{self.name}"
+        return self.key_of(self.name)
+
+    def key_of(self, part: str) -> str:
+        """The key that the rows of a part had before it was compacted."""
+        return f"{self.ingest_date.isoformat()}/{part}"
+
+    @property
+    def wanted_rows(self) -> int:
+        """The rows without those that are left out."""
+        return self.rows - sum(self.parts[part] for part in self.left_out)
 
     def footer_rows(self) -> int:
         """The rows Parquet itself counts; the books compare them with what the writer says."""
@@ -69,15 +92,19 @@ class Landing:
         self.folder = Path(folder)
 
     def _manifest(self, name: str) -> Path:
-        return self.folder / "_batches" / f"{name}.json"
+        return manifest_path(self.folder, name)
 
     def _path(self, day: str, name: str) -> Path:
-        return self.folder / f"ingest_date={day}" / f"{name}.parquet"
+        return rows_path(self.folder, day, name)
 
     def manifest(self, name: str) -> Manifest | None:
         """The manifest of batch `name`; None when it has not landed, or was withdrawn."""
         manifest = read_manifest(self._manifest(name))
         return None if manifest is None or manifest.withdrawn is not None else manifest
+
+    def names(self) -> list[str]:
+        """Names of the batches in place; nothing is opened."""
+        return look(self.folder).names
 
     def has(self, name: str) -> bool:
         """Whether the batch `name` has landed whole."""
@@ -100,54 +127,34 @@ class Landing:
         A landed name is left as it is. Nothing lands when a table cannot be had. `file` (name of the imported file),
         `mapping` (name of its mapping) and `write_key` are for `gtm imports list`.
         """
-        if self.has(name):
+        if self._landed(name):
             return [self._path(day, name) for day in self._days(name)]
         tables = [rows] if isinstance(rows, pa.Table) else rows
-        manifest = self._manifest(name)
-        private_dir(manifest.parent)
         notes = None if file is None else ImportNotes(file, mapping, write_key, time.time_ns() // 1000)
-        with self._writing(), Drafts() as drafts:
-
-            def draft_of(day: str) -> Path:
-                path = self._path(day, name)
-                private_dir(path.parent)
-                return drafts.of(path)
-
-            with DayFiles(draft_of) as files:
+        finish_withdrawals(self.folder)
+        with writing(self.folder, name) as journal, Drafts() as drafts:
+            files = DayFiles(
+                name,
+                lambda day: drafts.of(journal.add(self._path(day, name))),
+                lambda day: drafts.of(journal.add(sealed_path(self.folder, day, name))),
+            )
+            with files:
                 for table in tables:
                     files.add(table)
             if files.last is None:
                 return []
             drafts.rename()
             days = dict(sorted(files.rows.items()))
-            drafts.of(manifest).write_bytes(encoded(manifest_of(name, days, files.last, files.verdicts, notes)))
+            manifest = manifest_of(name, days, files.last, files.verdicts, notes)
+            drafts.of(self._manifest(name)).write_bytes(encoded(manifest))
             drafts.rename()
         return [self._path(day, name) for day in days]
 
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        """Share a kernel lock with every other writer; who finds none beside it removes what dead ones left.
-
-        A part nobody writes any more is a killed writer's. So is a file of log offsets past the landed end: the range
-        lands again, perhaps with another end and so under another name. An import's file without a manifest stays,
-        importing the same file again completes it.
-        """
-        finish_withdrawals(self.folder)
-        with FileLock(self.folder / "_batches" / ".writers") as lock:
-            if lock.take(0):
-                self._remove_leftovers()
-            lock.take(shared=True)
-            yield
-
-    def _remove_leftovers(self) -> None:
-        for pattern in ("ingest_date=*/.*.part", "_batches/.*.part"):
-            for part in self.folder.glob(pattern):
-                part.unlink(missing_ok=True)
-        ends = {log_id: last.last_seq for log_id, last in self._last_ranges().items()}
-        for path in self.folder.glob("ingest_date=*/log-*.parquet"):
-            batch = log_range(path.stem)
-            if batch is not None and batch.first_seq > ends.get(batch.log_id, 0):
-                path.unlink(missing_ok=True)
+    def _landed(self, name: str) -> bool:
+        """Whether the batch has landed whole, by itself or in a compacted one."""
+        return self.has(name) or (
+            log_range(name) is not None and name in self._replaced([*look(self.folder).names, name])
+        )
 
     def _days(self, name: str) -> dict[str, int]:
         manifest = self.manifest(name)
@@ -155,8 +162,7 @@ class Landing:
 
     def imports(self) -> list[Manifest]:
         """The manifests of every landed batch that is not of the log, by name."""
-        paths = sorted((self.folder / "_batches").glob("*.json"))
-        names = [path.stem for path in paths if not path.name.startswith((".", "log-"))]
+        names = [name for name in look(self.folder).names if not name.startswith("log-")]
         return [manifest for name in names if (manifest := self.manifest(name)) is not None]
 
     def withdraw(self, name: str, *, by: str, reason: str) -> Withdrawn:
@@ -166,10 +172,14 @@ class Landing:
         """
         return withdraw(self.folder, name, by=by, reason=reason, at_us=time.time_ns() // 1000)
 
-    def withdrawn(self) -> list[Withdrawn]:
-        """Every withdrawn batch, in the order of withdrawing."""
+    def withdrawn(self, but: Collection[str] = ()) -> list[Withdrawn]:
+        """Every withdrawn batch, in the order of withdrawing; without the withdrawals of the ids in `but`."""
         finish_withdrawals(self.folder)
-        return withdrawn_batches(self.folder)
+        return withdrawn_batches(self.folder, but)
+
+    def end_withdrawn(self, followed: Collection[str]) -> int:
+        """Remove the files of withdrawals that staging followed a month ago; returns of how many."""
+        return end_withdrawn(self.folder, followed, datetime.now(UTC)) if followed else 0
 
     def known(self, events: pa.Table) -> pa.Table:
         """What the landed batches know of the accepted rows of `events`: row_no, batch, same, earlier.
@@ -177,50 +187,63 @@ class Landing:
         One row for each row of `events` and landed batch that holds its (write_key, event_id) as accepted: `row_no` is
         its place in `events`, `same` says that the contents agree, `earlier` that the landed copy was received before.
         """
-        return known_ids(events, [(file.path, file.name) for file in self.files()])
+        with self.reading() as files:
+            return known_ids(events, [(file.path, file.name) for file in files])
 
-    def files(self) -> list[LandingFile]:
-        """Every file of every whole batch, oldest ingest date first."""
-        files = [
-            LandingFile(self._path(day, path.stem), date.fromisoformat(day), path.stem, rows)
-            for path in (self.folder / "_batches").glob("*.json")
-            if not path.name.startswith(".")
-            for day, rows in self._days(path.stem).items()
-        ]
-        return sorted(files, key=lambda file: (file.ingest_date, file.name))
+    def files(self, but: Collection[str] = (), *, parts: bool = False) -> list[LandingFile]:
+        """Every file of every whole batch, oldest ingest date first; without those of the batches named in `but`.
+
+        `parts`: with what a compacted file was compacted from. Whoever opens the files while others may write takes
+        `reading` instead.
+        """
+        with self.reading(but, parts=parts) as files:
+            return files
+
+    @contextmanager
+    def reading(self, but: Collection[str] = (), *, parts: bool = False) -> Iterator[list[LandingFile]]:
+        """As `files`; until the body ends each of them stays where it is."""
+        with reading(self.folder):
+            names = look(self.folder).names
+            replaced = self._replaced(names)
+            wanted = [name for name in names if name not in but and name not in replaced]
+            index = {} if parts or not wanted else read_index(self.folder)
+            files: list[LandingFile] = []
+            for name in wanted:
+                if name in index:
+                    files += self._files_of(name, index[name])
+                elif (manifest := self.manifest(name)) is not None:
+                    files += self._files_of(name, manifest.rows, manifest.replaces)
+            yield sorted(files, key=lambda file: (file.ingest_date, file.name))
+
+    def _files_of(
+        self, name: str, rows: dict[str, int], replaces: dict[str, dict[str, int]] | None = None
+    ) -> Iterator[LandingFile]:
+        for day, n in rows.items():
+            parts = {part: days[day] for part, days in (replaces or {}).items() if day in days}
+            yield LandingFile(self._path(day, name), date.fromisoformat(day), name, n, parts)
+
+    def _replaced(self, names: Sequence[str]) -> set[str]:
+        """Batches that a compacted one replaces, and that a killed compaction left in place."""
+        found = set()
+        for name, cover in covered(names).items():
+            manifest = self.manifest(cover)
+            if manifest is not None and name in manifest.replaces:
+                found.add(name)
+        return found
+
+    def update_index(self) -> None:
+        """Write down what the manifests say when many say what is not. The caller holds the warehouse's lock."""
+        names, index = look(self.folder).names, read_index(self.folder)
+        if len(set(names) ^ set(index)) >= _UNINDEXED:
+            rows = {name: index.get(name) or self._days(name) for name in names}
+            write_index(self.folder, {name: days for name, days in rows.items() if days})
 
     def lend(self, folder: Path, names: Collection[str], withdrawals: Collection[str] = ()) -> None:
         """Make at `folder` a landing zone of these batches and withdrawals alone; their files stay where they are.
 
         A batch of `names` that was withdrawn by none of `withdrawals` is lent as it was before.
         """
-        private_dir(folder / "_batches")
-        private_dir(folder / "withdrawn")
-        back: dict[str, Withdrawn] = {}
-        for batch in self.withdrawn():
-            if batch.id in withdrawals:
-                (folder / "withdrawn" / f"{batch.id}.json").write_bytes(encoded(batch.manifest))
-            else:
-                back.setdefault(batch.manifest.name, batch)
-        for name in names:
-            manifest = back[name].manifest if name in back else self.manifest(name)
-            if manifest is None:
-                continue
-            for day in manifest.rows:
-                link = folder / f"ingest_date={day}" / f"{name}.parquet"
-                private_dir(link.parent)
-                link.symlink_to((back[name].files[day] if name in back else self._path(day, name)).absolute())
-            lent = msgspec.structs.replace(manifest, withdrawn=None)
-            (folder / "_batches" / f"{name}.json").write_bytes(encoded(lent))
-
-    def _last_ranges(self) -> dict[str, LogRange]:
-        """Of each log the range that ends last, from the names of the batches."""
-        ends: dict[str, LogRange] = {}
-        for path in (self.folder / "_batches").glob("log-*.json"):
-            batch = log_range(path.stem)
-            if batch is not None and (batch.log_id not in ends or batch.last_seq > ends[batch.log_id].last_seq):
-                ends[batch.log_id] = batch
-        return ends
+        lend(self.folder, folder, self.manifest, look(self.folder).names, names, self.withdrawn(), withdrawals)
 
     def log_positions(self) -> list[Position]:
         """How far each log has landed that the batches name, by log id; none before the first.
@@ -228,10 +251,8 @@ class Landing:
         A log from before logs had an identity has the id "".
         """
         positions = []
-        for log_id, last in sorted(self._last_ranges().items()):
-            manifest = (
-                read_manifest(self._manifest(log_name(log_id, last.first_seq, last.last_seq))) if log_id else None
-            )
+        for log_id, last in sorted(last_ranges(look(self.folder).names).items()):
+            manifest = read_manifest(self._manifest(range_name(last))) if log_id else None
             received_us = manifest.log.received_us if manifest and manifest.log else None
             positions.append(Position(log_id, last.last_seq, received_us))
         return positions

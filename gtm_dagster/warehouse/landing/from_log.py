@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -14,6 +14,7 @@ from gtm_dagster.settings import Settings
 from gtm_dagster.taxonomy.conform import ContractBreak
 from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.landing import Landing, log_name
+from gtm_dagster.warehouse.landing.sealed_originals import first_kept_day
 
 CONSUMER = "warehouse"
 LOG_KEPT = timedelta(days=7)
@@ -115,8 +116,17 @@ def land_log(ctx: BuildContext, progress: Callable[[int, int], None] | None = No
                 progress(rows, end - start)
         if after > start:
             log.commit(CONSUMER, after)
-        log.trim((datetime.now(UTC) - LOG_KEPT).date().isoformat())
+        now = datetime.now(UTC)
+        log.trim((now - LOG_KEPT).date().isoformat())
+        _end_sealed(log, first_kept_day(settings.quarantine.days, now))
     return LandResult(rows, counted, files, start + 1 if after > start else start, after)
+
+
+def _end_sealed(log: EventLog, before: date) -> None:
+    """Remove sealed originals from the log as well, where the log keeps them by themselves."""
+    end = getattr(log, "end_sealed", None)
+    if end is not None:
+        end(before)
 
 
 def _checked(log: EventLog, table: pa.Table, after: int, last: int) -> int:

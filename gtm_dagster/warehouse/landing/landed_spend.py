@@ -11,10 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gtm_dagster.storage.atomic_write import Drafts
-from gtm_dagster.storage.private_dir import private_dir
 from gtm_dagster.warehouse.engine import in_memory
 from gtm_dagster.warehouse.landing.files import Landing
 from gtm_dagster.warehouse.landing.manifests import FILE_METADATA, ImportNotes, Manifest, encoded
+from gtm_dagster.warehouse.landing.withdrawals import finish_withdrawals
+from gtm_dagster.warehouse.landing.writers import writing
 from gtm_dagster.warehouse.literals import literals
 
 _KEY = "write_key, day, source, medium, campaign, currency"
@@ -37,11 +38,11 @@ class SpendLanding(Landing):
         now = time.time_ns() // 1000
         day = datetime.fromtimestamp(now / 1e6, UTC).date().isoformat()
         path, manifest = self._path(day, name), self._manifest(name)
-        for folder in (path.parent, manifest.parent):
-            private_dir(folder)
         notes = ImportNotes(file or "", mapping, write_key, now)
-        with self._writing(), Drafts() as drafts:
-            pq.write_table(table.replace_schema_metadata(FILE_METADATA), drafts.of(path), compression="zstd")
+        finish_withdrawals(self.folder)
+        with writing(self.folder, name) as journal, Drafts() as drafts:
+            part = drafts.of(journal.add(path))
+            pq.write_table(table.replace_schema_metadata(FILE_METADATA), part, compression="zstd")
             drafts.rename()
             counted = Manifest(name, {day: table.num_rows}, verdicts={"accepted": table.num_rows}, notes=notes)
             drafts.of(manifest).write_bytes(encoded(counted))

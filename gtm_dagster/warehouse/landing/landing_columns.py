@@ -11,6 +11,10 @@ from gtm_dagster.taxonomy.conform import ContractBreak
 
 _ARROW_TYPES = {"str": pa.string(), "int64": pa.int64(), "bytes": pa.binary()}
 ARROW_SCHEMA = pa.schema([pa.field(name, _ARROW_TYPES[kind]) for name, kind in LANDING_COLUMNS])
+"""The columns of a judged row."""
+SEALED = "sealed"
+ROW_COLUMNS = [name for name in ARROW_SCHEMA.names if name != SEALED]
+"""The columns of a file of rows: sealed originals lie in files of their own. Files of earlier versions have them too."""
 
 
 def complete(rows: pa.Table | pa.RecordBatch, names: Sequence[str] = ARROW_SCHEMA.names) -> pa.Table:

@@ -1,6 +1,7 @@
 """The manifest of a batch: what it holds, under which format, and from which offsets of which log.
 
-Format 2 names its columns, the log and its offsets, and the rows a day. A program from before reads the rows of a batch
+Format 2 names its columns, the log and its offsets, and the rows a day. A compacted batch has a column that earlier
+versions do not know, so they refuse it instead of counting its rows twice. A program from before reads the rows of a batch
 under `days`; it finds a sentence there that it takes for a date, and refuses with it. Format 1 is `name` and `days` alone.
 """
 
@@ -23,7 +24,9 @@ FORMAT = 2
 FILE_METADATA = {"gtm_dagster.format": str(FORMAT), "gtm_dagster.version": __version__}
 """Key-value metadata of every Parquet file of a batch."""
 _LOG_NAME = re.compile(r"log-(?:([0-9a-f]{16})-)?(\d+)-(\d+)\Z")
-_KNOWN = {name for name, _ in LANDING_COLUMNS}
+BATCH_NAME = "batch_name"
+"""The column of a compacted batch that names the batch each row landed in."""
+_KNOWN = {*(name for name, _ in LANDING_COLUMNS), BATCH_NAME}
 
 
 class LogRange(msgspec.Struct, frozen=True):
@@ -62,7 +65,8 @@ class Manifest(msgspec.Struct, frozen=True):
     """One whole batch: its rows by ISO ingest date, its columns (empty: not named), and its range of the log, if any.
 
     `verdicts`: rows by verdict. `notes`: of an import. Both are empty in manifests of earlier versions. `withdrawn`: the
-    batch does not count any more.
+    batch does not count any more. `replaces`: the batches of the log that were compacted into this one, each with its rows
+    by ISO ingest date; where the manifest of one of them still lies beside this one, it does not count.
     """
 
     name: str
@@ -74,13 +78,20 @@ class Manifest(msgspec.Struct, frozen=True):
     verdicts: dict[str, int] = {}
     notes: ImportNotes | None = None
     withdrawn: Withdrawal | None = None
+    replaces: dict[str, dict[str, int]] = {}
 
 
 def log_name(log_id: str, first_seq: int, last_seq: int) -> str:
-    """The name of the batch of a range of log offsets, both included."""
+    """The name of the batch of a range of log offsets, both included. Raises ValueError for what is not a log's id."""
     if not re.fullmatch("[0-9a-f]{16}", log_id):
         raise ValueError(f"log id {log_id!r} is not 16 hex characters")
-    return f"log-{log_id}-{first_seq:015d}-{last_seq:015d}"
+    return range_name(LogRange(log_id, first_seq, last_seq))
+
+
+def range_name(batch: LogRange) -> str:
+    """As `log_name`, also of a log from before logs had an identity."""
+    log_id = f"{batch.log_id}-" if batch.log_id else ""
+    return f"log-{log_id}{batch.first_seq:015d}-{batch.last_seq:015d}"
 
 
 def log_range(name: str) -> LogRange | None:
@@ -103,7 +114,7 @@ def manifest_of(
 def encoded(manifest: Manifest) -> bytes:
     """The manifest as it is stored: in the present format, also when it was in an earlier one."""
     document = msgspec.to_builtins(msgspec.structs.replace(manifest, format=FORMAT))
-    unset = [name for name in ("verdicts", "notes", "withdrawn") if not document[name]]
+    unset = [name for name in ("verdicts", "notes", "withdrawn", "replaces") if not document[name]]
     return msgspec.json.encode(
         {**{name: value for name, value in document.items() if name not in unset}, "days": {NEWER: None}}
     )

@@ -32,11 +32,16 @@ def _there(con: duckdb.DuckDBPyConnection) -> set[str]:
 
 
 def drop_all(con: duckdb.DuckDBPyConnection) -> None:
-    """Drop everything: the next staging reads all landing files again, and every step builds its table whole."""
+    """Drop everything: the next staging reads all landing files again, and every step builds its table whole.
+
+    The blocks of what is dropped are free at once, so what is built now is written over them and closing the file cuts
+    the others off: nothing that an earlier version kept stays behind in them.
+    """
     with transaction(con):
         for schema in ("meta", "staging", "core", "marts"):
             con.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
         create(con)
+    con.execute("CHECKPOINT")
 
 
 def replace_table(con: duckdb.DuckDBPyConnection, name: str) -> None:

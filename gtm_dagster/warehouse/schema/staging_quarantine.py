@@ -9,7 +9,7 @@ _NO_REASON = "SELECT count(*) FROM staging.quarantine WHERE coalesce(reason_code
 
 TABLE = Table(
     name="staging.quarantine",
-    meaning="Rows the tracking plan refuses, with every reason; personal values masked, the original sealed.",
+    meaning="Rows the tracking plan refuses, with every reason; personal values masked.",
     columns=(
         Column("write_key", "VARCHAR", "Name of the source"),
         Column("event_id", "VARCHAR", "As in staging.events, NULL when it cannot be read"),
@@ -17,12 +17,11 @@ TABLE = Table(
         Column("reason_codes", "VARCHAR", "Every reason, comma separated"),
         Column("errors", "VARCHAR", "Every reason as JSON: path, code, message"),
         Column("raw", "VARCHAR", "The event with personal values masked"),
-        Column("sealed", "BLOB", "The original, encrypted, for replay", local=True, served=False),
         Column("received_at", "TIMESTAMP", "When the collector or the import took it, UTC"),
         Column("received_us", "BIGINT", "received_at in microseconds UTC"),
         Column("plan_version", "VARCHAR", "Version of the tracking plan that refused it"),
         Column("origin", "VARCHAR", "log or import"),
-        Column("file_key", "VARCHAR", "Landed file: ingest date and batch"),
+        Column("file_key", "VARCHAR", "File it landed in: ingest date and batch"),
         Column("row_no", "BIGINT", "Offset in the log, or line of the import"),
     ),
     reads=("ingestion.landing_events",),

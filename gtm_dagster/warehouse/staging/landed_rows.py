@@ -7,7 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gtm_dagster.admission.record import DEFAULTS, REQUIRED_COLUMNS
-from gtm_dagster.warehouse.landing import ARROW_SCHEMA, LandingFile
+from gtm_dagster.warehouse.landing import ARROW_SCHEMA, ROW_COLUMNS, LandingFile
+from gtm_dagster.warehouse.landing.manifests import BATCH_NAME
 from gtm_dagster.warehouse.literals import literals
 from gtm_dagster.warehouse.statements import fragment
 
@@ -15,27 +16,40 @@ _SQL_TYPES = {pa.string(): "VARCHAR", pa.int64(): "BIGINT", pa.binary(): "BLOB"}
 
 
 def view_landed(con: duckdb.DuckDBPyConnection, files: list[LandingFile]) -> None:
-    """`landed`: the rows of `files` where they lie, named by file_path and file_row.
+    """`landed`: the rows of `files` where they lie, named by file_path and file_row; without those that are left out.
 
-    A column that a file lacks has its default, NULL for most.
+    A column that a file lacks has its default, NULL for most. `batch_name`: in a compacted file the batch the row landed in.
     """
     paths = literals(file.path for file in files)
     source = f"read_parquet([{paths}], filename = true, file_row_number = true, hive_partitioning = false, union_by_name = true)"
+    wanted = {*ROW_COLUMNS, *([BATCH_NAME] if any(file.parts for file in files) else [])}
     present: set[str] = set()
     for file in files:  # the first has them all, unless it is of a version that did not know some
-        present.update(pq.read_schema(file.path).names)
-        if present.issuperset(ARROW_SCHEMA.names):
+        if not present.issuperset(ROW_COLUMNS) or (file.parts and BATCH_NAME not in present):
+            present.update(pq.read_schema(file.path).names)
+        if present.issuperset(wanted):
             break
-    columns = ", ".join(_column(column, column.name in present) for column in ARROW_SCHEMA)
+    columns = ", ".join(_column(ARROW_SCHEMA.field(name), name in present) for name in ROW_COLUMNS)
+    batch_name = f"CAST({BATCH_NAME if BATCH_NAME in present else 'NULL'} AS VARCHAR) AS {BATCH_NAME}"
+    if any(file.left_out for file in files):
+        left_out = [(str(file.path), part) for file in files for part in file.left_out]
+        con.execute("CREATE OR REPLACE TEMP TABLE left_out (filename VARCHAR, batch_name VARCHAR)")
+        con.executemany("INSERT INTO left_out VALUES (?, ?)", left_out)
+        source = f"(SELECT * FROM {source} ANTI JOIN left_out USING (filename, batch_name))"
     con.execute(
-        f"CREATE OR REPLACE TEMP VIEW landed AS SELECT {columns}, filename AS file_path, file_row_number AS file_row FROM {source}"
+        f"CREATE OR REPLACE TEMP VIEW landed AS SELECT {columns}, {batch_name}, filename AS file_path, file_row_number AS file_row FROM {source}"
     )
 
 
 def name_files(con: duckdb.DuckDBPyConnection, files: list[LandingFile]) -> None:
-    """`batch_files`: the file keys of `files`."""
-    con.execute("CREATE OR REPLACE TEMP TABLE batch_files (file_path VARCHAR, file_key VARCHAR)")
-    keys = pa.table({"file_path": [str(file.path) for file in files], "file_key": [file.key for file in files]})
+    """`batch_files`: the file keys of `files`; of a compacted one those of the batches it was compacted from."""
+    con.execute("CREATE OR REPLACE TEMP TABLE batch_files (file_path VARCHAR, batch_name VARCHAR, file_key VARCHAR)")
+    named = [
+        (str(file.path), part, file.key if part is None else file.key_of(part))
+        for file in files
+        for part in (file.parts or [None])
+    ]
+    keys = pa.table(list(map(pa.array, zip(*named, strict=True))), ["file_path", "batch_name", "file_key"])
     con.register("keys", keys)
     con.execute("INSERT INTO batch_files SELECT * FROM keys")
     con.unregister("keys")

@@ -26,7 +26,13 @@ from gtm_dagster.warehouse.staging.books import write_books
 from gtm_dagster.warehouse.staging.deduplication import append_events
 from gtm_dagster.warehouse.staging.landed_rows import name_files, number_ids, view_landed
 from gtm_dagster.warehouse.staging.source_keys import add_sources
-from gtm_dagster.warehouse.staging.withdrawal import follow_withdrawals, new_withdrawals, withdrawn_files
+from gtm_dagster.warehouse.staging.staged_files import follow_compaction, note_staged, unstaged_files
+from gtm_dagster.warehouse.staging.withdrawal import (
+    follow_withdrawals,
+    followed_withdrawals,
+    new_withdrawals,
+    withdrawn_files,
+)
 from gtm_dagster.warehouse.state import get_state, set_state
 from gtm_dagster.warehouse.statements import fragment
 
@@ -56,37 +62,42 @@ class StageResult:
 def fresh_files(
     con: duckdb.DuckDBPyConnection, ctx: BuildContext, gone: Sequence[LandingFile] = ()
 ) -> list[LandingFile]:
-    """Landed files that staging has not read; those that are `gone` may have landed again.
+    """Files of the batches that staging has not read, or of a compacted one has read in part; those that are `gone` may
+    have landed again.
 
-    Raises ContractBreak when one is not what its writer said, NewerFormatError when a later version wrote it.
+    Batches that staging knows are not looked into. Raises ContractBreak when a file is not what its writer said,
+    NewerFormatError when a later version wrote it.
     """
-    known = {row[0] for row in con.execute("SELECT file_key FROM meta.landing_files").fetchall()}
-    known -= {file.key for file in gone}
-    fresh = [file for file in Landing(ctx.settings.landing_dir).files() if file.key not in known]
+    fresh = unstaged_files(con, Landing(ctx.settings.landing_dir), gone)
     for file in fresh:
-        try:
-            with pq.ParquetFile(file.path) as opened:
-                rows, found, notes = opened.metadata.num_rows, opened.schema_arrow, opened.metadata.metadata or {}
-        except (OSError, pa.ArrowInvalid) as error:
-            raise ContractBreak(
-                f"{file.path}: cannot be read ({error}); restore it from a backup or remove its batch"
-            ) from error
-        if rows != file.rows:
-            raise ContractBreak(
-                f"{file.path}: its manifest says {file.rows} rows, the file holds {rows}; nothing was staged"
-            )
-        number = int(notes.get(b"gtm_dagster.format", b"1"))
-        if number > FORMAT:
-            raise NewerFormatError(f"{file.path}: has format {number}; {NEWER} or a later one")
-        missing = [name for name in REQUIRED_COLUMNS if name not in found.names]
-        if missing:
-            raise ContractBreak(f"{file.path}: column {', '.join(missing)} is missing; nothing was staged")
-        for column in ARROW_SCHEMA:
-            if column.name in found.names and not _same_kind(found.field(column.name).type, column.type):
-                raise ContractBreak(
-                    f"{file.path}: column {column.name} holds {found.field(column.name).type}, not {column.type}; nothing was staged"
-                )
+        _check(file)
     return fresh
+
+
+def _check(file: LandingFile) -> None:
+    """Raises ContractBreak or NewerFormatError as `fresh_files`."""
+    try:
+        with pq.ParquetFile(file.path) as opened:
+            rows, found, notes = opened.metadata.num_rows, opened.schema_arrow, opened.metadata.metadata or {}
+    except (OSError, pa.ArrowInvalid) as error:
+        raise ContractBreak(
+            f"{file.path}: cannot be read ({error}); restore it from a backup or remove its batch"
+        ) from error
+    if rows != file.rows:
+        raise ContractBreak(
+            f"{file.path}: its manifest says {file.rows} rows, the file holds {rows}; nothing was staged"
+        )
+    number = int(notes.get(b"gtm_dagster.format", b"1"))
+    if number > FORMAT:
+        raise NewerFormatError(f"{file.path}: has format {number}; {NEWER} or a later one")
+    missing = [name for name in REQUIRED_COLUMNS if name not in found.names]
+    if missing:
+        raise ContractBreak(f"{file.path}: column {', '.join(missing)} is missing; nothing was staged")
+    for column in ARROW_SCHEMA:
+        if column.name in found.names and not _same_kind(found.field(column.name).type, column.type):
+            raise ContractBreak(
+                f"{file.path}: column {column.name} holds {found.field(column.name).type}, not {column.type}; nothing was staged"
+            )
 
 
 def _same_kind(found: pa.DataType, wanted: pa.DataType) -> bool:
@@ -131,9 +142,12 @@ def stage(
     judged again only in a full rebuild. Raises ContractBreak when a file breaks the contract of the batch (missing
     column, wrong type, a row count that is not the writer's).
     """
-    withdrawals = new_withdrawals(con, Landing(ctx.settings.landing_dir))
+    landing = Landing(ctx.settings.landing_dir)
+    follow_compaction(con, landing)
+    withdrawals = new_withdrawals(con, landing)
     gone = withdrawn_files(con, withdrawals)
     files = fresh_files(con, ctx, gone)
+    landing.end_withdrawn(followed_withdrawals(con))
     if not files and not withdrawals:
         return StageResult(0, 0, 0, 0, 0, 0, 0)
     with transaction(con):
@@ -153,12 +167,13 @@ def _stage_files(
     """As `stage`, for files that are new; in its transaction."""
     from gtm_dagster.warehouse.staging.contract import judge  # pandas and pandera: half a second where nothing is new
 
-    total = sum(file.rows for file in files)
+    total = sum(file.wanted_rows for file in files)
     first = not con.execute("SELECT 1 FROM meta.landing_files LIMIT 1").fetchall()
     if progress:
         progress(0, total)
-    view_landed(con, files)
-    name_files(con, files)
+    wanted = [file for file in files if file.wanted_rows]
+    view_landed(con, wanted)
+    name_files(con, wanted)
     _apply_verdicts(con, judge(con, ctx.plan, "landed", ctx.full))
     add_sources(con, ctx.settings.own_hosts)
     number_ids(con)
@@ -166,9 +181,7 @@ def _stage_files(
     conflicts = append_events(con, ctx, first)
     stagings = int(get_state(con, "stagings") or 0) + 1
     set_state(con, "stagings", str(stagings))
-    con.executemany(
-        "INSERT INTO meta.landing_files VALUES (?, ?, ?, now())", [[f.key, f.ingest_date, f.rows] for f in files]
-    )
+    note_staged(con, files)
     days = [str(row[0]) for row in con.execute("SELECT DISTINCT ingest_date FROM touched_days ORDER BY 1").fetchall()]
     con.execute(f"CREATE OR REPLACE TEMP TABLE read_days AS {fragment('read_days')}")
     write_books(con)
@@ -182,7 +195,7 @@ def _stage_files(
     drop_views(con, "new_events", "source_inputs", "batch", "landed")
     drop_tables(
         con, "batch_sources", "listed_origins", "click_kinds", "refused", "copies", "losers", "duplicates_of_events",
-        "batch_duplicates", "batch_ids", "touched_days", "batch_files", "read_days",
+        "batch_duplicates", "batch_ids", "touched_days", "batch_files", "read_days", "left_out",
     )  # fmt: skip
     if progress:
         progress(total, total)

@@ -6,10 +6,12 @@ which copy an event came from, and the result is that of never having landed the
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 
 import duckdb
 
+from gtm_dagster.taxonomy.conform import ContractBreak
 from gtm_dagster.warehouse.affected import PUBLISH, drop_tables, drop_views, rebuild
 from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.landing import Landing, LandingFile, Withdrawn
@@ -18,13 +20,18 @@ from gtm_dagster.warehouse.staging.books import write_books
 from gtm_dagster.warehouse.staging.deduplication import append_events, find_copies
 from gtm_dagster.warehouse.staging.landed_rows import name_files, number_ids, view_landed
 from gtm_dagster.warehouse.staging.source_keys import add_sources, drop_unused_sources
+from gtm_dagster.warehouse.staging.staged_files import staged_keys
 from gtm_dagster.warehouse.statements import fragment
 
 
 def new_withdrawals(con: duckdb.DuckDBPyConnection, landing: Landing) -> list[Withdrawn]:
     """Withdrawals that staging has not followed, in their order."""
-    followed = {row[0] for row in con.execute("SELECT DISTINCT withdrawal FROM meta.withdrawals").fetchall()}
-    return [batch for batch in landing.withdrawn() if batch.id not in followed]
+    return landing.withdrawn(but=followed_withdrawals(con))
+
+
+def followed_withdrawals(con: duckdb.DuckDBPyConnection) -> set[str]:
+    """Ids of the withdrawals that staging has followed."""
+    return {row[0] for row in con.execute("SELECT DISTINCT withdrawal FROM meta.withdrawals").fetchall()}
 
 
 def withdrawn_files(con: duckdb.DuckDBPyConnection, withdrawals: list[Withdrawn]) -> list[LandingFile]:
@@ -32,13 +39,20 @@ def withdrawn_files(con: duckdb.DuckDBPyConnection, withdrawals: list[Withdrawn]
     first: dict[str, Withdrawn] = {}
     for batch in withdrawals:
         first.setdefault(batch.manifest.name, batch)
-    staged = {row[0] for row in con.execute("SELECT file_key FROM meta.landing_files").fetchall()}
+    staged = staged_keys(con) if first else set()
     files = [
         LandingFile(path, date.fromisoformat(day), name, batch.manifest.rows[day])
         for name, batch in first.items()
         for day, path in batch.files.items()
     ]
-    return [file for file in files if file.key in staged]
+    found = [file for file in files if file.key in staged]
+    lost = [file for file in found if not file.path.exists()]
+    if lost:
+        raise ContractBreak(
+            f"{lost[0].path}: is gone, and the warehouse still has the rows of the withdrawn batch {lost[0].name}; "
+            "run `gtm refresh --full`"
+        )
+    return found
 
 
 def follow_withdrawals(
@@ -60,14 +74,13 @@ def follow_withdrawals(
     drop_views(con, "batch", "new_events", "source_inputs", "landed")
     drop_tables(
         con, "withdrawn_ids", "id_copies", "batch_files", "copies", "losers", "duplicates_of_events", "batch_duplicates",
-        "batch_ids", "batch_sources", "listed_origins", "click_kinds", "touched_days", "read_days",
+        "batch_ids", "batch_sources", "listed_origins", "click_kinds", "touched_days", "read_days", "left_out",
     )  # fmt: skip
     return sum(file.rows for file in gone)
 
 
 def _take_back(con: duckdb.DuckDBPyConnection, ctx: BuildContext, gone: list[LandingFile]) -> None:
     keys = {file.key for file in gone}
-    staged = {row[0] for row in con.execute("SELECT file_key FROM meta.landing_files").fetchall()} - keys
     view_landed(con, gone)
     con.execute(
         "CREATE OR REPLACE TEMP TABLE withdrawn_ids AS SELECT DISTINCT write_key, event_id FROM landed WHERE verdict = 'accepted'"
@@ -75,7 +88,7 @@ def _take_back(con: duckdb.DuckDBPyConnection, ctx: BuildContext, gone: list[Lan
     con.execute(f"INSERT INTO read_days {fragment('withdrawn_days')}")
     name_files(con, gone)
     con.execute(f"CREATE OR REPLACE TEMP TABLE id_copies AS {fragment('id_copies', withdrawn='true')}")
-    stay = [file for file in Landing(ctx.settings.landing_dir).files() if file.key in staged]
+    stay = _staged_files(con, ctx, keys)
     if stay:
         view_landed(con, stay)
         name_files(con, stay)
@@ -107,3 +120,16 @@ def _take_back(con: duckdb.DuckDBPyConnection, ctx: BuildContext, gone: list[Lan
     append_events(con, ctx, first=False)
     drop_unused_sources(con)
     con.execute("INSERT INTO touched_days SELECT ingest_date FROM read_days")
+
+
+def _staged_files(con: duckdb.DuckDBPyConnection, ctx: BuildContext, gone: set[str]) -> list[LandingFile]:
+    """The staged files but `gone`; of a compacted one that is staged in part, the other parts are left out."""
+    staged = staged_keys(con) - gone
+    found = []
+    for file in Landing(ctx.settings.landing_dir).files(parts=True):
+        parts = {part for part in file.parts if file.key_of(part) in staged}
+        if file.key in staged:
+            found.append(file)
+        elif parts:
+            found.append(replace(file, left_out=frozenset(set(file.parts) - parts)))
+    return found
