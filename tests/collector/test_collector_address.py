@@ -39,8 +39,8 @@ def ended_pid() -> int:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (json.dumps({"url": URL, "pid": ended_pid()}), "the process is gone"),
-        (json.dumps({"url": URL, "pid": os.getpid(), "started": "boot/1"}), "another process has its number"),
+        pytest.param('{"url": "http://127.0.0.1:8377", "pid": ENDED}', "the process is gone", id="gone"),
+        pytest.param('{"url": "http://127.0.0.1:8377", "pid": OWN, "started": "boot/1"}', "another process has its number", id="reused"),
         (json.dumps({"url": URL, "pid": 0}), "no process"),
         (json.dumps({"url": URL, "pid": 2**70}), "no number of a process"),
         ("{", "damaged"),
@@ -48,5 +48,6 @@ def ended_pid() -> int:
     ],
 )
 def test_an_address_of_nobody_is_none(tmp_path: Path, content: str, reason: str) -> None:
+    content = content.replace("ENDED", str(ended_pid())).replace("OWN", str(os.getpid()))
     (tmp_path / ADDRESS_FILE).write_text(content)
     assert running_address(tmp_path) is None, reason
