@@ -2,7 +2,7 @@
 
 A whole group is looked up in one statement and remembered in one. The key of a UUIDv7 begins with its time, so that ids
 that are made now lie side by side: with hashes alone each event dirtied two pages of 4 KB somewhere in the table, and with
-5 M ids in it that cost four times as much as here. Up to migration 0003 ids lay in `dedup`, keyed by hash; it is only read.
+5 M ids in it that cost four times as much as here. Up to migration 0003 ids lay in `dedup`, keyed by hash; nothing is added to it.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ _UNSENT = bytes(4)
 _DAY_US = 86_400_000_000
 _KEY, _CONTENT = 18, 8
 """Bytes of a key, of which six are the time of a UUIDv7, and of a digest."""
+_FORGOTTEN_AT_ONCE = 200
 _SLOTS = """WITH RECURSIVE slot(at) AS (VALUES (1) UNION ALL SELECT at + {size} FROM slot WHERE at + {size} <= length(?1)) """
 _LOOK_UP = _SLOTS + "SELECT id_key, content FROM slot CROSS JOIN {table} ON id_key = substr(?1, at, {size})"
 _FIND = _LOOK_UP.format(table="known_ids", size=_KEY)
@@ -72,10 +73,24 @@ def statuses_of(con: sqlite3.Connection, records: list[Record]) -> list[str]:
     return statuses
 
 
-def forget(con: sqlite3.Connection, before: date) -> None:
-    """Forget ids that were received on UTC days before this one."""
-    con.execute("DELETE FROM known_ids WHERE day < ?", ((before - date(1970, 1, 1)).days,))
-    con.execute("DELETE FROM dedup WHERE day < ?", (before.isoformat(),))
+def forget(con: sqlite3.Connection, before: date) -> tuple[int, bool]:
+    """Forget a few of the ids that were received on UTC days before this one; how many, and whether there may be more."""
+    return _forget(con, "known_ids", (before - date(1970, 1, 1)).days)
+
+
+def forget_hashed(con: sqlite3.Connection, before: date) -> tuple[int, bool]:
+    """As `forget`, the ids of before migration 0003."""
+    return _forget(con, "dedup", before.isoformat())
+
+
+def _forget(con: sqlite3.Connection, table: str, before: int | str) -> tuple[int, bool]:
+    """The next ids of the oldest day in the order of their keys, which is that of the table."""
+    (day,) = con.execute(f"SELECT min(day) FROM {table}").fetchone()
+    if day is None or day >= before:
+        return 0, False
+    keys = con.execute(f"SELECT id_key FROM {table} WHERE day = ? ORDER BY id_key LIMIT ?", (day, _FORGOTTEN_AT_ONCE))
+    last = keys.fetchall()[-1][0]
+    return con.execute(f"DELETE FROM {table} WHERE day = ? AND id_key <= ?", (day, last)).rowcount, True
 
 
 def id_key(record: Record) -> bytes:

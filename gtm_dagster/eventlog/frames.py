@@ -56,6 +56,8 @@ _by_position = msgspec.msgpack.Decoder(list[_Column]).decode
 _PREFIX = bytes([FORMAT])
 _COLUMNS = [(name, kind, DEFAULTS.get(name) is None) for name, kind in LANDING_COLUMNS]
 """Name, kind, and whether a reader fills NULL in where the column is left out."""
+_ELSEWHERE = ("row_no", "sealed")
+"""Columns that a frame leaves out: the frame's bounds say the offset, `sealed_originals` has what ends before the frame."""
 
 
 def _little(values: array[int]) -> bytes:
@@ -96,7 +98,7 @@ def _joined(texts: Sequence[str]) -> tuple[bytes, Iterable[int]]:
 
 
 def pack(records: list[Record]) -> bytes:
-    """The frame of at least one record."""
+    """The frame of at least one record, without its sealed original."""
     columns: dict[str, tuple[Any, ...]] = {}
     n = len(records)
     for (name, kind, nullable), values in zip(_COLUMNS, zip(*map(astuple, records), strict=True), strict=True):
@@ -105,7 +107,17 @@ def pack(records: list[Record]) -> bytes:
             columns[name] = _packed(values, kind)
         elif not (first is None and nullable):
             columns[name] = (first,)
-    del columns["row_no"]  # the offset, which the frame's bounds say
+    for name in _ELSEWHERE:
+        columns.pop(name, None)
+    return _PREFIX + zlib.compress(_encode(columns), 1)
+
+
+def without_sealed(first_seq: int, payload: bytes) -> bytes | None:
+    """The frame at `first_seq` without the sealed originals that older versions put into it, None when it has none."""
+    columns = _opened(first_seq, payload)
+    sealed = columns.pop("sealed", _Column())
+    if sealed.data is None and sealed.same is None:
+        return None
     return _PREFIX + zlib.compress(_encode(columns), 1)
 
 

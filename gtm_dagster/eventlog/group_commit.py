@@ -1,27 +1,26 @@
-"""The log's one writer thread: whatever has queued up is committed together.
+"""What one commit of the log stores: whatever has queued up, in one transaction.
 
-Deduplication, frames, counts and offsets go into one transaction, so an acknowledged event is durable and stored once.
+Deduplication, frames, sealed originals, counts and offsets go together, so an acknowledged event is durable and stored once.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import queue
 import sqlite3
-import threading
 from collections import Counter
-from concurrent.futures import Future
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from gtm_dagster.admission.record import Record
+from gtm_dagster.eventlog import sealed_originals
 from gtm_dagster.eventlog.accepted_ids import statuses_of
 from gtm_dagster.eventlog.frames import pack
-from gtm_dagster.eventlog.log import AppendResult, EventLogError
-from gtm_dagster.eventlog.log_file import connect, day_of
+from gtm_dagster.eventlog.log import AppendResult
+from gtm_dagster.eventlog.log_file import day_of
 from gtm_dagster.storage.disk_space import full_disk
 
 MAX_PRODUCERS = 1000
@@ -30,7 +29,6 @@ FORGOTTEN_US = 86_400_000_000
 """A producer that is silent for this long is forgotten (24 h)."""
 REPLACED_US = 90_000_000
 """An instance that misses three beats while another of its producer beats is gone (90 s)."""
-_GROUP_RECORDS = 5_000
 
 
 class Beat(msgspec.Struct, frozen=True):
@@ -43,101 +41,10 @@ class Beat(msgspec.Struct, frozen=True):
     closing: bool
 
 
-Item = tuple[list[Record] | Beat, Future[Any]]
-"""What the writer takes: records to append or a heartbeat, and who waits for the outcome."""
-
-
-class GroupCommit:
-    """Takes items from any thread and commits them to the log at `path`; its thread starts with the first item."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._queue: queue.Queue[Item | None] = queue.Queue()
-        self._thread: threading.Thread | None = None
-        self._starting = threading.Lock()
-        self._closed = False
-
-    def submit(self, item: list[Record] | Beat) -> Future[Any]:
-        """Queue records or a heartbeat; the future is done when they are durable."""
-        if self._closed:
-            raise EventLogError(f"{self.path}: the event log is closed")
-        with self._starting:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="eventlog-writer", daemon=True)
-                self._thread.start()
-        future: Future[Any] = Future()
-        self._queue.put((item, future))
-        return future
-
-    def waiting(self) -> int:
-        """Items that wait for the writer."""
-        return self._queue.qsize()
-
-    def fault(self) -> str | None:
-        """Why nothing is committed any more, None while the thread lives or was not needed yet."""
-        with self._starting:
-            dead = self._thread is not None and not self._thread.is_alive()
-        return f"{self.path}: the thread that writes it has ended" if dead else None
-
-    def close(self) -> None:
-        """Commit what waits and stop."""
-        self._closed = True
-        if self._thread is not None:
-            self._queue.put(None)
-            self._thread.join()
-            self._thread = None
-
-    def _run(self) -> None:
-        con: sqlite3.Connection | None = None
-        try:
-            stop = False
-            while not stop:
-                group: list[Item] = []
-                size = 0
-                item = self._queue.get()
-                while item is not None:
-                    group.append(item)
-                    size += len(item[0]) if isinstance(item[0], list) else 1
-                    if size >= _GROUP_RECORDS:
-                        break
-                    try:
-                        item = self._queue.get_nowait()
-                    except queue.Empty:
-                        break
-                else:
-                    stop = True
-                if group:
-                    try:
-                        con = con or connect(self.path)
-                    except EventLogError as error:  # tried again with the next group
-                        for _, future in group:
-                            future.set_exception(error)
-                        continue
-                    self._commit_group(con, group)
-        finally:
-            if con is not None:
-                con.close()
-
-    def _commit_group(self, con: sqlite3.Connection, group: list[Item]) -> None:
-        try:
-            con.execute("BEGIN IMMEDIATE")
-            appended = iter(store(con, self.path, [item for item, _ in group if isinstance(item, list)]))
-            results = [next(appended) if isinstance(item, list) else store_beat(con, item) for item, _ in group]
-            con.execute("COMMIT")
-        except Exception as error:  # noqa: BLE001  (the writer thread outlives any batch)
-            if con.in_transaction:
-                con.execute("ROLLBACK")
-            if len(group) > 1 and not isinstance(error, sqlite3.Error):
-                for one in group:  # a batch that cannot be packed must not take its neighbours along, nor the writer
-                    self._commit_group(con, [one])
-                return
-            for _, future in group:
-                future.set_exception(
-                    EventLogError(f"{self.path}: cannot be written ({error}){full_disk(self.path.parent)}")
-                )
-            return
-        for (_, future), result in zip(group, results, strict=True):
-            future.set_result(result)
+def stored(con: sqlite3.Connection, path: Path, items: Sequence[list[Record] | Beat]) -> list[Any]:
+    """The outcome of each item, all stored in the transaction of `con`: AppendResults, and for heartbeats bools."""
+    appended = iter(store(con, path, [item for item in items if isinstance(item, list)]))
+    return [next(appended) if isinstance(item, list) else store_beat(con, item) for item in items]
 
 
 def store(con: sqlite3.Connection, path: Path, batches: list[list[Record]]) -> list[AppendResult]:
@@ -145,14 +52,11 @@ def store(con: sqlite3.Connection, path: Path, batches: list[list[Record]]) -> l
     seq = con.execute("SELECT seq FROM log").fetchone()[0]
     records = batches[0] if len(batches) == 1 else [record for batch in batches for record in batch]
     statuses = statuses_of(con, records)
-    stored = [
-        record for record, status in zip(records, statuses, strict=True) if status not in ("duplicate", "conflict")
-    ]
-    if stored:
-        last = seq + len(stored)
-        con.execute(
-            "INSERT INTO frames VALUES (?, ?, ?, ?)", (seq + 1, last, day_of(stored[-1].received_us), pack(stored))
-        )
+    new = [record for record, status in zip(records, statuses, strict=True) if status not in ("duplicate", "conflict")]
+    if new:
+        last = seq + len(new)
+        con.execute("INSERT INTO frames VALUES (?, ?, ?, ?)", (seq + 1, last, day_of(new[-1].received_us), pack(new)))
+        sealed_originals.keep(con, seq + 1, new)
         con.execute("UPDATE log SET seq = ?", (last,))
     if records:
         _count(con, records, statuses)

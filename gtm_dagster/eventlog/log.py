@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future
+from datetime import date
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
@@ -92,6 +93,14 @@ class EventLog(Protocol):
         """Queue an append; the future is done when it is durable."""
         ...
 
+    def waiting(self) -> int:
+        """Records whose append is queued or being committed; a heartbeat counts as one."""
+        ...
+
+    def writer_fault(self) -> str | None:
+        """None while appends succeed; else why the newest one did not, or why nothing can be appended any more."""
+        ...
+
     def read_arrow(self, after: int, limit: int = 100_000) -> tuple[pa.Table, int]:
         """Up to about `limit` records behind offset `after` as a table of the landing columns, and the last offset read."""
         ...
@@ -139,10 +148,6 @@ class EventLog(Protocol):
         """As `beat`; the future is done when it is durable."""
         ...
 
-    def writer_fault(self) -> str | None:
-        """Why nothing can be appended any more, None while the log's writer lives."""
-        ...
-
     def heartbeats(self) -> list[Heartbeat]:
         """The newest heartbeat of each producer."""
         ...
@@ -168,11 +173,21 @@ class EventLog(Protocol):
         ...
 
     def trim(self, before_day: str) -> int:
-        """Delete records of days before `before_day` (ISO date) that every consumer has read; returns how many."""
+        """Delete records of days before `before_day` (ISO date) that every consumer has read; returns how many.
+
+        No append waits for it, and a call ends in bounded time: the next one goes on.
+        """
+        ...
+
+    def end_sealed(self, before: date) -> int:
+        """Delete the sealed originals of records received on UTC days before this one; returns how many.
+
+        Their records stay and have NULL for it. Bounded as `trim`.
+        """
         ...
 
     def close(self) -> None:
-        """Commit what waits and end."""
+        """Commit what waits and end; what cannot be committed within seconds fails with EventLogError."""
         ...
 
     def __enter__(self) -> Self: ...

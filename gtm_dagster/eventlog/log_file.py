@@ -13,25 +13,48 @@ from gtm_dagster.eventlog.log import Acceptance, EventLogError
 from gtm_dagster.eventlog.log_identity import LogState
 from gtm_dagster.storage.disk_space import full_disk
 
+ACCEPTANCES = 1000
+"""Rows of what people accepted that are kept, the newest."""
 _1970 = date(1970, 1, 1).toordinal()
 
 
-def connect(path: Path) -> sqlite3.Connection:
-    """A connection that commits durably. EventLogError when the file cannot be opened."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+FileId = tuple[int, int]
+"""Device and inode: another file of the same name has another one."""
+
+
+def file_id(path: Path) -> FileId | None:
+    """Which file lies at `path`, None when there is none."""
     try:
-        con = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def connect(path: Path, *, new: bool = False, busy_seconds: float = 30) -> sqlite3.Connection:
+    """A connection that commits durably, and waits `busy_seconds` for a lock; `new` makes a file that is missing.
+
+    Raises EventLogError when the file cannot be opened.
+    """
+    con = None
+    try:
+        if new:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        place = f"{path.absolute().as_uri()}?mode={'rwc' if new else 'rw'}"
+        con = sqlite3.connect(place, uri=True, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
         con.execute("PRAGMA journal_mode = WAL")
         con.execute("PRAGMA synchronous = FULL")
         con.execute("PRAGMA journal_size_limit = 67108864")
-    except sqlite3.Error as error:
+    except (sqlite3.Error, OSError) as error:
+        if con is not None:
+            con.close()
         raise EventLogError(f"{path}: cannot open the event log ({error}){full_disk(path.parent)}") from error
     return con
 
 
 @contextmanager
 def reading(path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection that is closed afterwards; what SQLite refuses is raised as EventLogError."""
+    """A connection to a log that exists, closed afterwards; what SQLite refuses is raised as EventLogError."""
     con = connect(path)
     try:
         yield con
@@ -39,6 +62,23 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
         raise EventLogError(f"{path}: {error}{full_disk(path.parent)}") from error
     finally:
         con.close()
+
+
+def is_busy(error: sqlite3.Error) -> bool:
+    """Whether another connection has the lock that was asked for."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+
+
+@contextmanager
+def transaction(con: sqlite3.Connection) -> Iterator[None]:
+    """BEGIN IMMEDIATE ... COMMIT; rolled back when the body raises."""
+    con.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        con.execute("COMMIT")
+    finally:
+        if con.in_transaction:
+            con.execute("ROLLBACK")
 
 
 def state_of(con: sqlite3.Connection, path: Path) -> LogState:
@@ -69,6 +109,7 @@ def record_acceptance(con: sqlite3.Connection, found: Acceptance, reason: str, a
     if "trimmed" in found.kinds:
         rows.append((at, actor, reason, "trimmed", found.log_id, found.gap_seq))
     con.executemany("INSERT INTO accepted (at, actor, reason, kind, log_id, seq) VALUES (?, ?, ?, ?, ?, ?)", rows)
+    con.execute("DELETE FROM accepted WHERE n <= (SELECT max(n) FROM accepted) - ?", (ACCEPTANCES,))
     con.execute("UPDATE log SET log_id = ?, gap_seq = ?", (found.log_id, found.gap_seq))
     if found.renamed_from:
         con.execute("UPDATE log SET unnamed_seq = NULL")

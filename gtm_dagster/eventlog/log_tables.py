@@ -43,6 +43,15 @@ _IDS_BY_TIME = (
     "CREATE INDEX known_ids_day ON known_ids (day)",
 )
 
+# Sealed originals lie in a table a day, which `sealed_originals` makes and drops. `inline_after`, `inline_upto`: frames with
+# offsets between may have some inside, as versions before this migration wrote them. The WAL may hold bytes of ended ones
+# while `endings` is not `truncated`.
+_SEALED_APART = (
+    """CREATE TABLE sealed_state (only INTEGER PRIMARY KEY CHECK (only = 1), inline_after INTEGER NOT NULL,
+      inline_upto INTEGER NOT NULL, endings INTEGER NOT NULL, truncated INTEGER NOT NULL)""",
+    "INSERT INTO sealed_state SELECT 1, 0, seq, 0, 0 FROM log",
+)
+
 
 def new_log_id() -> str:
     """A fresh identity, 16 hex characters."""
@@ -64,10 +73,16 @@ def _ids_by_time(con: sqlite3.Connection) -> None:
         con.execute(statement)
 
 
+def _sealed_apart(con: sqlite3.Connection) -> None:
+    for statement in _SEALED_APART:
+        con.execute(statement)
+
+
 MIGRATIONS = (
     Migration("0001_initial", _initial),
     Migration("0002_identity", _identity),
     Migration("0003_ids_by_time", _ids_by_time),
+    Migration("0004_sealed_apart", _sealed_apart),
 )
 
 

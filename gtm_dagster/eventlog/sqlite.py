@@ -6,44 +6,35 @@ transaction, so an acknowledged event is durable and an event is stored once. Re
 
 from __future__ import annotations
 
-import logging
 import sqlite3
 from collections.abc import Sequence
 from concurrent.futures import Future
-from datetime import datetime, timedelta
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from gtm_dagster.admission.record import Record
+from gtm_dagster.eventlog import frame_rows, sealed_originals, trimming
 from gtm_dagster.eventlog import log_identity as identity
-from gtm_dagster.eventlog.accepted_ids import forget
 from gtm_dagster.eventlog.frames import to_arrow
-from gtm_dagster.eventlog.group_commit import FORGOTTEN_US, Beat, GroupCommit
+from gtm_dagster.eventlog.group_commit import FORGOTTEN_US, Beat
 from gtm_dagster.eventlog.log import Acceptance, AppendResult, EventLogError, Heartbeat, Position
-from gtm_dagster.eventlog.log_file import connect, reading, receipt_of, record_acceptance, state_of
+from gtm_dagster.eventlog.log_file import (
+    connect,
+    file_id,
+    reading,
+    receipt_of,
+    record_acceptance,
+    state_of,
+    transaction,
+)
 from gtm_dagster.eventlog.log_tables import new_log_id, prepare
+from gtm_dagster.eventlog.log_writer import CLOSE_SECONDS, LogWriter
+from gtm_dagster.eventlog.slices import CALL_SECONDS, in_slices
 from gtm_dagster.storage.disk_space import full_disk
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-MAY_LAG = ("stream",)
-"""Consumers that keep their own offset: they hold the log for IDLE_DAYS longer, not for ever."""
-IDLE_DAYS = 3
-_log = logging.getLogger("gtm_dagster.eventlog")
-
-
-def _delete_frames(con: sqlite3.Connection, before_day: str, upto: int | None) -> int:
-    """Delete frames of days before `before_day` up to offset `upto`; returns their records."""
-    if upto is None:
-        return 0
-    bounds = (before_day, upto)
-    row = con.execute(
-        "SELECT coalesce(sum(last_seq - first_seq + 1), 0) FROM frames WHERE day < ? AND last_seq <= ?", bounds
-    )
-    n = int(row.fetchone()[0])
-    con.execute("DELETE FROM frames WHERE day < ? AND last_seq <= ?", bounds)
-    return n
 
 
 class SqliteEventLog:
@@ -55,8 +46,7 @@ class SqliteEventLog:
     def __init__(self, path: Path, dedup_days: int = 32) -> None:
         self.path = Path(path)
         self.dedup_days = dedup_days
-        self._writer = GroupCommit(self.path)
-        con = connect(self.path)
+        con = connect(self.path, new=True)
         try:
             prepare(con, self.path)
         except sqlite3.Error as error:
@@ -65,6 +55,7 @@ class SqliteEventLog:
             ) from error
         finally:
             con.close()
+        self._writer = LogWriter(self.path, file_id(self.path))
 
     # Appending
 
@@ -88,10 +79,6 @@ class SqliteEventLog:
         """
         return self.submit_beat(producer, ts_us, received_us, closing, instance).result()
 
-    def writer_fault(self) -> str | None:
-        """Why nothing can be appended any more, None while the log's writer lives or was not needed yet."""
-        return self._writer.fault()
-
     def submit_beat(
         self, producer: str, ts_us: int, received_us: int, closing: bool = False, instance: str = ""
     ) -> Future[bool]:
@@ -99,32 +86,24 @@ class SqliteEventLog:
         return self._writer.submit(Beat(producer, instance, min(ts_us, received_us), received_us, closing))
 
     def waiting(self) -> int:
-        """Appends that wait for the writer."""
+        """Records whose append is queued or being committed; a heartbeat counts as one."""
         return self._writer.waiting()
+
+    def writer_fault(self) -> str | None:
+        """None while appends succeed; else why the newest one did not, or why nothing can be appended any more."""
+        return self._writer.fault()
 
     # Reading
 
-    def _frames(self, after: int, limit: int) -> list[tuple[int, int, bytes]]:
-        with reading(self.path) as con:
-            frames, size = [], 0
-            cursor = con.execute(
-                "SELECT first_seq, last_seq, payload FROM frames WHERE last_seq > ? ORDER BY first_seq", (after,)
-            )
-            for first, last, payload in cursor:
-                frames.append((first, last, payload))
-                size += last - first + 1
-                if size >= limit:
-                    break
-            cursor.close()
-            return frames
-
     def read_arrow(self, after: int, limit: int = 100_000) -> tuple[pa.Table, int]:
         """Whole frames behind `after` until at least `limit` records, as the landing columns; `row_no` is the offset."""
-        frames = self._frames(after, limit)
-        table = to_arrow(frames)
-        if frames and frames[0][0] <= after:
-            table = table.slice(after - frames[0][0] + 1)
-        return table, frames[-1][1] if frames else after
+        with reading(self.path) as con:
+            con.execute("BEGIN")  # frames and their originals of one moment
+            frames = frame_rows.frames_behind(con, after, limit)
+            table = to_arrow(frames)
+            if frames and frames[0][0] <= after:
+                table = table.slice(after - frames[0][0] + 1)
+            return sealed_originals.joined(con, table), frames[-1][1] if frames else after
 
     def read_records(self, after: int, limit: int = 10_000) -> tuple[list[Record], int]:
         """As `read_arrow`, as Records."""
@@ -163,17 +142,12 @@ class SqliteEventLog:
         None, and nothing changed, when this log continues them all.
         """
         with reading(self.path) as con:
-            con.execute("BEGIN IMMEDIATE")
-            try:
+            with transaction(con):
                 found = identity.acceptance(
                     state_of(con, self.path), positions, lambda seq: receipt_of(con, seq), new_log_id()
                 )
                 if found is not None:
                     record_acceptance(con, found, reason, actor)
-                con.execute("COMMIT")
-            finally:
-                if con.in_transaction:
-                    con.execute("ROLLBACK")
             return found
 
     def accepted(self) -> list[dict[str, str | int]]:
@@ -196,11 +170,7 @@ class SqliteEventLog:
     def count(self, after: int, upto: int) -> int:
         """Records stored with after < offset <= upto, counted from the frames' own bounds."""
         with reading(self.path) as con:
-            row = con.execute(
-                "SELECT coalesce(sum(min(last_seq, ?) - max(first_seq, ?) + 1), 0) FROM frames WHERE last_seq > ? AND first_seq <= ?",
-                (upto, after + 1, after, upto),
-            ).fetchone()
-            return int(row[0])
+            return frame_rows.count(con, after, upto)
 
     def edge_counts(self) -> dict[str, dict[str, int]]:
         """What the edge answered, by UTC day and status."""
@@ -221,23 +191,9 @@ class SqliteEventLog:
             return [Heartbeat(*row) for row in rows]
 
     def offset_before(self, received_us: int) -> int:
-        """An offset behind which every record received at `received_us` or later lies; found by halving."""
+        """An offset behind which every record received at `received_us` or later lies that is still kept."""
         with reading(self.path) as con:
-            low, high = con.execute(
-                "SELECT coalesce(min(first_seq), 1) - 1, coalesce(max(last_seq), 0) FROM frames"
-            ).fetchone()
-            while low < high:
-                middle = (low + high) // 2
-                first, last, payload = con.execute(
-                    "SELECT first_seq, last_seq, payload FROM frames WHERE last_seq > ? ORDER BY first_seq LIMIT 1",
-                    (middle,),
-                ).fetchone()
-                received = to_arrow([(first, last, payload)])["received_us"]
-                if max(received.to_pylist()) < received_us:
-                    low = max(last, middle + 1)
-                else:
-                    high = min(first - 1, middle)
-            return int(low)
+            return frame_rows.offset_before(con, received_us)
 
     # Offsets and retention
 
@@ -255,27 +211,23 @@ class SqliteEventLog:
             row = con.execute("SELECT seq FROM consumers WHERE name = ?", (consumer,)).fetchone()
             return int(row[0]) if row else 0
 
-    def trim(self, before_day: str) -> int:
+    def trim(self, before_day: str, seconds: float = CALL_SECONDS) -> int:
         """Delete frames of days before `before_day` (ISO date) that every consumer has read, and ids past `dedup_days`.
 
         A consumer of MAY_LAG that stands still keeps its frames for IDLE_DAYS more; then they go, with a warning.
-        Returns the records deleted. Without a consumer nothing is deleted.
+        Returns the records deleted. Without a consumer nothing is deleted. Works in slices that no append waits for,
+        and for about `seconds`; the next call goes on.
         """
-        last_day = datetime.fromisoformat(before_day)
-        with reading(self.path) as con:
-            forget(con, (last_day - timedelta(days=self.dedup_days)).date())
-            consumers = dict(con.execute("SELECT name, seq FROM consumers"))
-            deleted = _delete_frames(con, before_day, min(consumers.values(), default=None))
-            idle_day = (last_day - timedelta(days=IDLE_DAYS)).date().isoformat()
-            lasting = min((seq for name, seq in consumers.items() if name not in MAY_LAG), default=None)
-            unread = _delete_frames(con, idle_day, lasting)
-            if unread:
-                for name in sorted(name for name, seq in consumers.items() if seq < (lasting or 0)):
-                    _log.warning(
-                        "%s: consumer %s stands still at offset %d; %d events of days before %s leave the log unread by it",
-                        self.path, name, consumers[name], unread, idle_day,
-                    )  # fmt: skip
-            return deleted + unread
+        return trimming.trim(self.path, date.fromisoformat(before_day), self.dedup_days, seconds)
+
+    def end_sealed(self, before: date, seconds: float = CALL_SECONDS) -> int:
+        """Delete the sealed originals of records received on UTC days before this one; returns how many.
+
+        Their bytes are overwritten, and the write-ahead log is emptied of them: now, or by the next call when a reader
+        is in the way. Works as `trim`.
+        """
+        with in_slices(self.path, seconds) as slices:
+            return sealed_originals.end(slices, before.isoformat())
 
     def __enter__(self) -> Self:
         return self
@@ -283,6 +235,6 @@ class SqliteEventLog:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def close(self) -> None:
-        """Commit what waits and stop the writer."""
-        self._writer.close()
+    def close(self, seconds: float = CLOSE_SECONDS) -> None:
+        """Commit what waits and stop the writer; what is not committed within `seconds` fails with EventLogError."""
+        self._writer.close(seconds)

@@ -38,6 +38,11 @@ def rows(records: list[Record], first: int) -> list[dict[str, object]]:
     return [msgspec.structs.asdict(each) | {"row_no": first + n} for n, each in enumerate(records)]
 
 
+def framed(records: list[Record], first: int) -> list[dict[str, object]]:
+    """What a frame has of the records now: sealed originals lie beside it."""
+    return [row | {"sealed": None} for row in rows(records, first)]
+
+
 PARTS = st.lists(
     st.tuples(RECORDS, st.just(pack)) | st.tuples(lists_of(FORMAT_1_COLUMNS), st.just(pack_format_1)),
     min_size=1,
@@ -57,7 +62,11 @@ def test_frames_read_back_one_after_the_other(parts, most):
         patch.setattr("gtm_dagster.eventlog.frames._MOST_BYTES", most)
         table = to_arrow(packed)
     table.validate(full=True)
-    assert table.to_pylist() == rows([each for part, _ in parts for each in part], 1)
+    expected, first = [], 1
+    for part, write in parts:
+        expected += (framed if write is pack else rows)(part, first)
+        first += len(part)
+    assert table.to_pylist() == expected
 
 
 @given(RECORDS, st.integers(1, 2**40))
@@ -65,13 +74,13 @@ def test_frames_read_back_one_after_the_other(parts, most):
 def test_a_frame_reads_back_as_it_was_packed(records, first):
     table = to_arrow([(first, first + len(records) - 1, pack(records))])
     table.validate(full=True)
-    assert table.to_pylist() == rows(records, first)
+    assert table.to_pylist() == framed(records, first)
 
 
 def test_frames_of_different_shape_become_one_table():
     some = [[record("a")], [record("b"), quarantined(None)], [quarantined("c", raw="ü")]]
     frames = [(1, 1, pack(some[0])), (2, 3, pack(some[1])), (4, 4, pack(some[2]))]
-    assert to_arrow(frames).to_pylist() == rows([each for part in some for each in part], 1)
+    assert to_arrow(frames).to_pylist() == framed([each for part in some for each in part], 1)
 
 
 def test_no_frames_are_an_empty_table_with_the_landing_columns():
@@ -102,7 +111,16 @@ def test_a_frame_of_format_1_is_read_for_ever():
 
 
 def test_a_frame_of_format_2_is_read_for_ever():
+    """With the sealed originals that versions before migration 0004 put into it."""
     assert to_arrow([(8, 9, base64.b64decode(FORMAT_2))]).to_pylist() == rows(GOLDEN, 8)
+
+
+@pytest.mark.parametrize("golden", [FORMAT_1, FORMAT_2], ids=["format 1", "format 2"])
+def test_a_frame_of_before_is_rewritten_without_its_sealed_originals(golden):
+    frame = frames.without_sealed(8, base64.b64decode(golden))
+    assert frame is not None
+    assert to_arrow([(8, 9, frame)]).to_pylist() == framed(GOLDEN, 8)
+    assert frames.without_sealed(8, frame) is None
 
 
 def test_a_frame_names_its_format_and_only_the_columns_that_have_values():

@@ -24,7 +24,7 @@ import os, signal, sqlite3, sys
 from pathlib import Path
 from gtm_dagster.eventlog import log_file, log_tables
 path, last = Path(sys.argv[1]), int(sys.argv[2])
-con = log_file.connect(path)
+con = log_file.connect(path, new=True)
 n = 0
 def count(statement):
     global n

@@ -180,9 +180,10 @@ def test_every_commit_waits_for_the_disk(log):
 def test_an_empty_append_asks_whether_there_is_room_for_events(log, monkeypatch):
     """SQLite finds room for a probe in its own log when the disk has none left; /readyz has to say so."""
     log.append([])
-    monkeypatch.setattr(
-        "gtm_dagster.eventlog.group_commit.full_disk", lambda _: "; no space left on its disk (0 bytes free)"
-    )
+    for module in ("group_commit", "log_writer"):
+        monkeypatch.setattr(
+            f"gtm_dagster.eventlog.{module}.full_disk", lambda _: "; no space left on its disk (0 bytes free)"
+        )
     with pytest.raises(EventLogError, match="no space left"):
         log.append([])
     monkeypatch.undo()
