@@ -30,22 +30,23 @@ def test_a_later_collector_keeps_its_address(tmp_path: Path) -> None:
     assert running_address(tmp_path) == "http://127.0.0.1:9"
 
 
-def ended_pid() -> int:
+def test_an_address_of_a_process_that_is_gone_is_none(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         process.wait()
-    return process.pid
+    (tmp_path / ADDRESS_FILE).write_text(json.dumps({"url": URL, "pid": process.pid}))
+    assert running_address(tmp_path) is None
 
 
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (json.dumps({"url": URL, "pid": ended_pid()}), "the process is gone"),
-        (json.dumps({"url": URL, "pid": os.getpid(), "started": "boot/1"}), "another process has its number"),
+        (json.dumps({"url": URL, "pid": 1, "started": "boot/1"}), "another process has its number"),
         (json.dumps({"url": URL, "pid": 0}), "no process"),
         (json.dumps({"url": URL, "pid": 2**70}), "no number of a process"),
         ("{", "damaged"),
         ('{"url": 3}', "something else"),
     ],
+    ids=lambda value: value[:20],
 )
 def test_an_address_of_nobody_is_none(tmp_path: Path, content: str, reason: str) -> None:
     (tmp_path / ADDRESS_FILE).write_text(content)
