@@ -41,7 +41,7 @@ class Appender(Protocol):
         ...
 
     def writer_fault(self) -> str | None:
-        """Why nothing can be appended any more, None while the log's writer lives."""
+        """None while appends succeed; else why the newest one did not, or why nothing can be appended any more."""
         ...
 
 
@@ -132,15 +132,18 @@ class Commits:
 
     async def prove(self, seconds: float) -> None:
         """Returns when the log takes a write. Raises Refused 503 when it does not within `seconds`."""
-        if fault := self.fault():
-            raise Refused(503, "log_unavailable", fault, _UNAVAILABLE_RETRY_SECONDS)
+        if fault := self._stalled():
+            raise Refused(503, "log_slow", fault, _UNAVAILABLE_RETRY_SECONDS)
         with self.place(0, 0) as place:
             await self._durable(lambda: self._log.submit([]), place, seconds, advice="")
 
     def fault(self) -> str | None:
-        """Why the log takes nothing now: its writer is dead, or what waits has waited for COMMIT_SECONDS; else None."""
+        """Why the log takes nothing now: its own word, or what waits has waited for COMMIT_SECONDS; else None."""
         if fault := self._log.writer_fault():
-            return f"the event log's writer has ended: {fault}; start the collector again"
+            return f"the event log takes nothing: {fault}"
+        return self._stalled()
+
+    def _stalled(self) -> str | None:
         oldest = next(iter(self._pending), None)
         waited = 0.0 if oldest is None or oldest.since is None else time.monotonic() - oldest.since
         return f"the event log has not committed for {waited:.0f} s" if waited > COMMIT_SECONDS else None

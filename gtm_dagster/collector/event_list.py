@@ -58,7 +58,8 @@ def split(body: bytes, max_events: int, max_event_bytes: int) -> list[bytes]:
     if text[:1] not in (b"[", b"{"):
         raise Refused(400, "unparseable", "the body is neither a JSON object nor a list of them")
     fault = "its brackets or strings do not close"
-    if text.count(b",") <= max_events * _COMMAS_PER_EVENT:
+    commas = max_events * _COMMAS_PER_EVENT
+    if len(text) <= commas or text.count(b",") <= commas:
         try:
             if not text.startswith(b"["):
                 return [bytes(_event.decode(text))]

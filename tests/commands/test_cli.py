@@ -145,9 +145,10 @@ def test_a_pseudonym_is_stable_and_not_the_value(gtm: Gtm) -> None:
 
 
 def test_a_key_is_added_listed_and_revoked(gtm: Gtm) -> None:
-    added = gtm("keys", "add", "web", "--json").document
+    added = gtm("keys", "add", "web", "--role", "client", "--json").document
     assert added["name"] == "web" and len(added["secret"]) > 20
-    assert [key["name"] for key in gtm("keys", "list", "--json").document] == ["web"]
+    assert [(key["name"], key["role"]) for key in gtm("keys", "list", "--json").document] == [("web", "client")]
+    assert gtm("keys", "add", "odd", "--role", "admin").code != 0
     assert added["secret"] not in gtm("keys", "list").out
     assert gtm("keys", "add", "web").code == 1
     assert gtm("keys", "revoke", "web").code == 0
