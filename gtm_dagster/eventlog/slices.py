@@ -1,6 +1,8 @@
 """Housekeeping under the write lock in slices: an append waits for one of them at most.
 
-A slice takes SLICE_SECONDS and its commit, and the pause behind it is at least as long, so the log's writer gets its turn.
+A slice removes for SLICE_SECONDS at most and commits; the slower the disk, the less it removes, so that it keeps the lock
+for about LOCKED_SECONDS. The pause behind it is as long, so the log's writer gets its turn; what was written goes into the log's file
+meanwhile, without a lock, so the write-ahead log stays short and the writer finds none of it to move.
 """
 
 from __future__ import annotations
@@ -15,8 +17,8 @@ from gtm_dagster.eventlog.log import EventLogError
 from gtm_dagster.eventlog.log_file import connect, is_busy, transaction
 from gtm_dagster.storage.disk_space import full_disk
 
-SLICE_SECONDS = 0.01
-"""How long a slice goes on removing; its commit comes on top."""
+SLICE_SECONDS, LOCKED_SECONDS = 0.01, 0.02
+_SHORTEST_SECONDS, _GROWTH = 0.001, 1.5
 CALL_SECONDS = 30.0
 """How long one call of `trim` or `end_sealed` works; what is left goes the next time."""
 
@@ -28,6 +30,7 @@ class Slices:
         self.con = con
         self.busy = False
         self._until = time.monotonic() + seconds
+        self._slice = _SHORTEST_SECONDS
 
     def over(self) -> bool:
         """Whether this call has done enough."""
@@ -41,11 +44,10 @@ class Slices:
         """
         total, more = 0, True
         while more and not self.over():
-            start = time.monotonic()
             try:
                 with transaction(self.con):
                     start, n = time.monotonic(), 0
-                    while more and time.monotonic() - start < SLICE_SECONDS:
+                    while more and time.monotonic() - start < self._slice:
                         removed, more = step(self.con)
                         n += removed
             except sqlite3.OperationalError as error:
@@ -54,8 +56,12 @@ class Slices:
                 self.busy = True
                 break
             total += n
+            locked = time.monotonic() - start
+            fitting = self._slice * min(LOCKED_SECONDS / locked, _GROWTH)
+            self._slice = min(max(fitting, _SHORTEST_SECONDS), SLICE_SECONDS)
             if more:
-                time.sleep(time.monotonic() - start)
+                self.con.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+                time.sleep(locked)
         return total
 
 
@@ -65,6 +71,7 @@ def in_slices(path: Path, seconds: float) -> Iterator[Slices]:
     con = connect(path)
     try:
         con.execute("PRAGMA secure_delete = ON")
+        con.execute("PRAGMA wal_autocheckpoint = 0")  # it would be part of the commit
         yield Slices(con, seconds)
     except sqlite3.Error as error:
         raise EventLogError(f"{path}: {error}{full_disk(path.parent)}") from error

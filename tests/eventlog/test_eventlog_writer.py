@@ -202,7 +202,7 @@ READS = {
 
 
 @pytest.mark.parametrize("call", READS.values(), ids=list(READS))
-def test_a_log_that_is_missing_is_not_made_by_reading_it(log, call):
+def test_reading_a_log_that_is_missing_makes_none(log, call):
     log.path.unlink()
     with pytest.raises(EventLogError, match=r"events\.db: cannot open the event log"):
         call(log)
