@@ -6,6 +6,7 @@ Dagster is started in parts, not by `dagster dev`: its web UI takes requests of 
 from __future__ import annotations
 
 import os
+import socket
 import tempfile
 import threading
 import time
@@ -47,6 +48,8 @@ def dev(
         settings = msgspec.structs.replace(
             settings, collector=msgspec.structs.replace(settings.collector, port=collector_port)
         )
+    _must_be_free(host, port, "--port")
+    _must_be_free(settings.collector.host, settings.collector.port, "--collector-port")
     # One process makes the instance's tables: two that do it at once fail on a unique constraint.
     with instance_of(settings) as instance:
         for run_id in fail_dead_runs(instance):
@@ -81,6 +84,18 @@ def dev(
         for name, address in addresses.items():
             threading.Thread(target=_say_when_ready, args=(name, address), daemon=True).start()
         return children.wait()
+
+
+def _must_be_free(host: str, port: int, option: str) -> None:
+    """A Problem when something listens there already: found here, it does not take several starts to see."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise Problem(
+                f"{host}:{port}: cannot listen there ({error.strerror}); stop what uses it, or choose another by {option}"
+            ) from None
 
 
 def _say_when_ready(name: str, address: str) -> None:

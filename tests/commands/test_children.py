@@ -2,12 +2,14 @@
 
 import os
 import signal
+import socket
 import threading
 import time
 from pathlib import Path
 
 import pytest
 
+from gtm_dagster.cli import run
 from gtm_dagster.commands.children import Children, Restarts, how_it_ended
 
 QUICK = Restarts(first=0.02, longest=0.1, soon=60.0, most=3)
@@ -83,3 +85,14 @@ def test_the_pause_grows(failures, seconds):
 )
 def test_an_end_in_words(code, words):
     assert how_it_ended(code) == words
+
+
+def test_a_port_that_is_taken_is_named_before_anything_starts(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("GTM_STATE_DIR", str(tmp_path / ".gtm"))
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert run(["dev", "--port", str(port)]) == 1
+    assert f"127.0.0.1:{port}: cannot listen there (Address already in use)" in capsys.readouterr().err
+    assert not (tmp_path / ".gtm").exists()

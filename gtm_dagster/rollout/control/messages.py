@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Message:
-    """A message: `event` (rolled_back, would_roll_back, rollback_failed, superseded, srm_hold, blind), one text, figures."""
+    """A message: `event` (rolled_back, would_roll_back, rollback_failed, superseded, srm_hold, blind; silent, back), one text, figures."""
 
     event: str
     guard: str
