@@ -6,7 +6,8 @@ import os
 import stat
 from pathlib import Path
 
-from gtm_dagster.settings.source import Origin, SettingsError, shown
+from gtm_dagster.settings.secret_text import shown
+from gtm_dagster.settings.source import Origin, SettingsError
 
 _NOT_IN_A_PATH = {"\0": "a NUL character", "?": "a question mark, which DuckDB reads as the start of options"}
 if os.sep == "/":

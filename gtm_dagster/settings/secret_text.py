@@ -3,11 +3,31 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 from urllib.parse import quote
 
 _URL = re.compile(r"((?:[a-z][a-z0-9+.-]*:)?//)([^\s/?#'\"<>]*)([^\s'\"<>]*)", re.IGNORECASE)
 _SHORTEST = 4
 """A secret of fewer characters would blot out words that hold it by chance."""
+_SHOWN_CHARACTERS = 100
+_SECRETS = frozenset({"privacy", "privacy.pseudonym_key"})
+_ADDRESSES = ("notify", "ops_url", "providers")
+
+
+def shown(value: Any, key: str = "") -> str:
+    """The value of `key` as a message quotes it: escaped, and of a long one the beginning.
+
+    Nothing of a secret; of an address that may hold one scheme and host.
+    """
+    if key in _SECRETS:
+        return "***"
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):  # nested beyond sense; a number of more digits than Python writes
+        return f"a {type(value).__name__} that is too long to show"
+    if key.startswith(_ADDRESSES):
+        text = without_addresses(text)
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
 
 
 def shown_url(url: str) -> str:

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 import msgspec
 
 from gtm_dagster.settings.nearest import did_you_mean
-from gtm_dagster.settings.secret_text import without_addresses
+from gtm_dagster.settings.secret_text import shown
 
 PREFIX = "GTM_"
 _BEYOND_SENSE = 1_000_000  # such an upper limit is worth a word only to who goes beyond it
@@ -32,26 +32,7 @@ class SettingsError(ValueError):
         self.problems = problems
 
 
-_SHOWN_CHARACTERS = 100
 _DEEPEST = 30
-_SECRETS = frozenset({"privacy", "privacy.pseudonym_key"})
-_ADDRESSES = ("notify", "ops_url", "providers")
-
-
-def shown(value: Any, key: str = "") -> str:
-    """The value of `key` as a message quotes it: escaped, and of a long one the beginning.
-
-    Nothing of a secret; of an address that may hold one scheme and host.
-    """
-    if key in _SECRETS:
-        return "***"
-    try:
-        text = repr(value)
-    except (RecursionError, ValueError):  # nested beyond sense; a number of more digits than Python writes
-        return f"a {type(value).__name__} that is too long to show"
-    if key.startswith(_ADDRESSES):
-        text = without_addresses(text)
-    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
 
 
 @dataclass

@@ -48,8 +48,8 @@ def test_everything_works_in_a_state_directory_of_an_odd_name(tmp_path, monkeypa
         assert code == 0, f"{arguments}: {err}{out}"
         return out
 
-    gtm("simulate", "--events", "300", "--days", "3", "--seed", "1", "--out", NAME + "/traffic")
-    gtm("import", *map(str, Path(NAME, "traffic").glob("events*")))
+    gtm("simulate", "--events", "300", "--days", "3", "--seed", "1", "--out", "traffic's")
+    gtm("import", *map(str, Path("traffic's").glob("events*")))
     gtm("import", str(_exposures(tmp_path / "it's exposed.ndjson")))
     spend = tmp_path / "it's spend.csv"
     spend.write_text("day,source,medium,campaign,cost,currency\n2026-01-01,google,cpc,brand,10,USD\n")
