@@ -218,6 +218,23 @@ def test_files_stay_while_somebody_reads_and_go_with_the_next_refresh(tmp_path: 
     assert sum(file.footer_rows() for file in Landing(settings.landing_dir).files()) == 16
 
 
+@pytest.mark.parametrize("damage", ["cut off", "another batch's rows"])
+def test_a_broken_file_is_left_with_its_day_for_whoever_reads_it(tmp_path: Path, damage: str) -> None:
+    settings = settings_for(tmp_path)
+    landed(settings)
+    landing = Landing(settings.landing_dir)
+    names, path = landing.names(), landing.files()[0].path
+    if damage == "cut off":
+        path.write_bytes(path.read_bytes()[:-20])
+    else:
+        pq.write_table(pq.read_table(path).slice(1), path)
+    done = keep_up(settings, LATER)
+    assert (done.compacted, done.compacted_into) == (3, 1), "the next day is compacted"
+    assert landing.names()[:5] == names[:5]
+    assert not list(settings.landing_dir.rglob("*.part"))
+    assert keep_up(settings, LATER).metadata == {}
+
+
 def test_a_backlog_is_worked_off_a_piece_a_refresh(tmp_path, monkeypatch) -> None:
     settings = settings_for(tmp_path)
     landed(settings)

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from gtm_dagster.storage.atomic_write import Drafts, write_whole
 from gtm_dagster.warehouse.landing.day_files import DayFiles
-from gtm_dagster.warehouse.landing.landing_columns import ROW_COLUMNS, SEALED, complete
+from gtm_dagster.warehouse.landing.landing_columns import ARROW_SCHEMA, ROW_COLUMNS, SEALED, complete
 from gtm_dagster.warehouse.landing.listing import BATCHES, look
 from gtm_dagster.warehouse.landing.manifests import (
     BATCH_NAME,
@@ -47,6 +47,7 @@ _SMALL_ROWS = 250_000
 _MOST_ROWS = 2_000_000
 """Rows of one compacted batch: some seconds of work."""
 _WAIT_S = 2.0
+_ROW_FIELDS = [ARROW_SCHEMA.field(name) for name in ROW_COLUMNS]
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,8 @@ class Tidied:
 def tidy_closed_days(folder: Path, first_kept: date, now: datetime, budget_s: float = _BUDGET_S) -> Tidied:
     """Compact the ingest days that have closed since the last time, the oldest first.
 
-    The caller holds the warehouse's lock. Sealed originals from before `first_kept` are left out. A file that cannot be
-    read is left as it is.
+    The caller holds the warehouse's lock. Sealed originals from before `first_kept` are left out. Batches beside one whose
+    file cannot be read are left as they are.
     """
     deadline = time.monotonic() + budget_s
     last_closed = (now.astimezone(UTC) - CLOSED_AFTER).date() - timedelta(days=1)
@@ -79,8 +80,11 @@ def tidy_closed_days(folder: Path, first_kept: date, now: datetime, budget_s: fl
         for group in groups:
             if (batches or unsealed) and time.monotonic() > deadline:
                 return Tidied(batches, into, unsealed, finished=False)
-            if not _compact(folder, group, first_kept):
-                return Tidied(batches, into, unsealed, finished=False)
+            try:
+                if not _compact(folder, group, first_kept):
+                    return Tidied(batches, into, unsealed, finished=False)
+            except _BrokenError:
+                continue
             batches, into = batches + len(group), into + 1
         compacted = {manifest.name for group in groups for manifest in group}
         for name in names:
@@ -119,7 +123,7 @@ def _candidates(folder: Path, day: str, names: list[str]) -> list[Manifest]:
     found = []
     for name in names:
         manifest = read_manifest(manifest_path(folder, name)) if log_range(name) is not None else None
-        if manifest is not None and not manifest.replaces and max(manifest.rows) == day and _readable(folder, manifest):
+        if manifest is not None and not manifest.replaces and max(manifest.rows) == day:
             found.append(manifest)
     return sorted(found, key=lambda manifest: (_range(manifest).log_id, _range(manifest).first_seq))
 
@@ -136,14 +140,8 @@ def _range(manifest: Manifest) -> LogRange:
     return batch
 
 
-def _readable(folder: Path, manifest: Manifest) -> bool:
-    """Whether the files hold the rows that the manifest says; who reads others says what is wrong with them."""
-    try:
-        return all(
-            pq.read_metadata(rows_path(folder, day, manifest.name)).num_rows == n for day, n in manifest.rows.items()
-        )
-    except (OSError, pa.ArrowInvalid):
-        return False
+class _BrokenError(Exception):
+    """A file does not hold the rows that its manifest says; whoever reads it next says what is wrong with it."""
 
 
 def _compact(folder: Path, group: list[Manifest], first_kept: date) -> bool:
@@ -162,7 +160,7 @@ def _compact(folder: Path, group: list[Manifest], first_kept: date) -> bool:
         with files:
             for manifest in group:
                 for day in sorted(manifest.rows):
-                    _add(files, folder, manifest.name, day, first_kept)
+                    _add(files, folder, manifest, day, first_kept)
         drafts.rename()
         received_us = group[-1].log.received_us if group[-1].log else None
         manifest = Manifest(
@@ -180,17 +178,28 @@ def _compact(folder: Path, group: list[Manifest], first_kept: date) -> bool:
     return True
 
 
-def _add(files: DayFiles, folder: Path, name: str, day: str, first_kept: date) -> None:
-    rows = pq.ParquetFile(rows_path(folder, day, name)).read()
+def _add(files: DayFiles, folder: Path, manifest: Manifest, day: str, first_kept: date) -> None:
+    name = manifest.name
+    rows = _rows(rows_path(folder, day, name))
+    if rows.num_rows != manifest.rows[day]:
+        raise _BrokenError
     is_kept = day >= first_kept.isoformat()
-    part = complete(rows, ROW_COLUMNS)
+    part = rows.select(ROW_COLUMNS) if set(_ROW_FIELDS) <= set(rows.schema) else complete(rows, ROW_COLUMNS)
     part = part.append_column(BATCH_NAME, pa.repeat(pa.scalar(name, pa.string()), part.num_rows))
     if is_kept and SEALED in rows.schema.names:
         part = part.append_column(SEALED, rows.column(SEALED))
     files.add_day(day, part, name, [*ROW_COLUMNS, BATCH_NAME])
     path = sealed_path(folder, day, name)
     if is_kept and path.exists():
-        files.add_originals(day, pq.ParquetFile(path).read())
+        files.add_originals(day, _rows(path))
+
+
+def _rows(path: Path) -> pa.Table:
+    try:
+        with pq.ParquetFile(path) as file:
+            return file.read(use_threads=False)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise _BrokenError from error
 
 
 def _holds_originals(path: Path) -> bool:
