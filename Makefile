@@ -82,6 +82,7 @@ EVENTS ?= 1000000
 bench: setup-dev ## what each step costs here, beside the limit and other means; EVENTS=1000000
 	scripts/install-peers
 	$(PY) -m benchmarks.spine --events $(EVENTS) --limit --peers --verify
+	$(PY) -m benchmarks.small_refresh --events $(EVENTS)
 	$(PY) -m benchmarks.imports --rows $(EVENTS)
 	$(PY) -m benchmarks.collector
 	$(PY) -m benchmarks.loader

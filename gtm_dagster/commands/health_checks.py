@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import duckdb
-
 from gtm_dagster.commands.finding import Finding
 from gtm_dagster.commands.output import Invocation
 
@@ -13,6 +11,8 @@ def checks_over_everything(here: Invocation) -> list[Finding]:
 
     Nothing while there is no warehouse, or no plan to read it by. While somebody writes, it is not looked at.
     """
+    import duckdb
+
     from gtm_dagster.taxonomy import PlanError
     from gtm_dagster.taxonomy.settings_for_plan import settings_for_plan
     from gtm_dagster.warehouse.build import all_checks

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from enum import Enum
 from functools import cache
 from importlib import resources
+from typing import Any
 
 import duckdb
 import msgspec
@@ -167,8 +168,17 @@ def _move(con: duckdb.DuckDBPyConnection, table: Table, place: dict[str, int] | 
 
 def _rules(ctx: BuildContext) -> str:
     """Digest of the settings and of the checks: another one makes every check look at everything."""
-    settings = msgspec.json.encode(ctx.settings, enc_hook=str)
-    return hashlib.sha256(settings + _code().encode()).hexdigest()[:16]
+    settings = json.dumps(_numbers_alike(msgspec.to_builtins(ctx.settings, enc_hook=str)), sort_keys=True)
+    return hashlib.sha256(f"{settings}\n{_code()}".encode()).hexdigest()[:16]
+
+
+def _numbers_alike(value: Any) -> Any:
+    """30 and 30.0 are one setting: which of them it is depends on how the settings came to this process."""
+    if isinstance(value, dict):
+        return {str(key): _numbers_alike(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_numbers_alike(each) for each in value]
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 @cache

@@ -48,5 +48,5 @@ def test_while_somebody_writes_nothing_is_looked_at(here):
     assert finding.ok and finding.detail.startswith("not looked at: ")
 
 
-def test_nothing_is_said_before_there_is_a_warehouse(tmp_path):
+def test_there_is_no_finding_before_there_is_a_warehouse(tmp_path):
     assert checks_over_everything(SimpleNamespace(settings=settings_for(tmp_path), plan=PLAN)) == []

@@ -4,13 +4,16 @@ import random
 import shutil
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
+from profiles import slow_but
 from warehouse_cases import DAY, PLAN, START, event, land, random_events, settings_for, with_copies
 
+from gtm_dagster.settings import Settings
 from gtm_dagster.warehouse.affected import check_step, find_affected
 from gtm_dagster.warehouse.build import all_checks, build_all
 from gtm_dagster.warehouse.build_context import BuildContext
-from gtm_dagster.warehouse.checking import Form, LastTime, News, form_of, run_checks
+from gtm_dagster.warehouse.checking import Form, LastTime, News, _rules, form_of, run_checks
 from gtm_dagster.warehouse.engine import opened
 from gtm_dagster.warehouse.fingerprints import check_settings
 from gtm_dagster.warehouse.publishing import publish
@@ -146,7 +149,7 @@ def test_a_fault_in_what_changed_is_found(copy, name, check, changed, fault):
     assert not again.passed and again.metadata["over"] == "everything"
 
 
-@pytest.mark.parametrize(("name", "check", "changed", "fault"), FAULTS)
+@pytest.mark.parametrize(("name", "check", "changed", "fault"), slow_but(4, *FAULTS))
 def test_a_fault_anywhere_is_found_over_everything(copy, name, check, changed, fault):
     con, settings, dice = copy
     checked(con, settings, only=name)
@@ -181,3 +184,12 @@ def test_another_limit_looks_at_everything_again(copy):
     checked(con, settings)
     stricter = settings_for(settings.state_dir, GTM_QUARANTINE__WARN_RATE="0.001")
     assert not checked(con, stricter, only="staging.quarantine")["reject_rate_is_low"].passed
+
+
+def test_settings_handed_on_as_json_are_the_same_rules(tmp_path):
+    """A run of the UI reads its settings, one of the command line is handed them."""
+    settings = settings_for(tmp_path, GTM_SESSIONS__TIMEOUT_MINUTES="30")
+    again = msgspec.json.decode(
+        msgspec.json.encode(settings, enc_hook=str), type=Settings, dec_hook=lambda kind, value: kind(value)
+    )
+    assert _rules(BuildContext(settings, PLAN)) == _rules(BuildContext(again, PLAN))
