@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
+from gtm_dagster.warehouse.literals import composed
+
 if TYPE_CHECKING:
     from gtm_dagster.settings import Settings
 
@@ -38,9 +40,13 @@ def check_step(name: str) -> str:
 def add_ranges(con: duckdb.DuckDBPyConnection, stage: str, query: str) -> None:
     """Append the ranges of `query` (person_no, lo_us, hi_us) to the log, as one batch of `stage`."""
     con.execute(
-        f"""INSERT INTO meta.affected_ranges
-        SELECT (SELECT 1 + {_END}),
-          $1, person_no, lo_us, hi_us FROM ({query})""",
+        composed(
+            """INSERT INTO meta.affected_ranges
+        SELECT (SELECT 1 + $end),
+          $1, person_no, lo_us, hi_us FROM ($query)""",
+            end=_END,
+            query=query,
+        ),
         [stage],
     )
 
@@ -113,8 +119,11 @@ def note_published(con: duckdb.DuckDBPyConnection) -> None:
     """What changed is with the readers; ranges a step has yet to follow stay due, and those that all have followed go."""
     con.execute("DELETE FROM meta.steps WHERE step = ?", [PUBLISH])
     con.execute(
-        f"""INSERT INTO meta.steps SELECT $1, $2, least({_END},
+        composed(
+            """INSERT INTO meta.steps SELECT $1, $2, least($end,
           coalesce((SELECT min(followed) FROM meta.steps WHERE stage = $2 AND NOT starts_with(step, $3)), 9223372036854775807))""",
+            end=_END,
+        ),
         [PUBLISH, SESSIONS, _CHECKS],
     )
     con.execute(  # of the others, the checks of identities alone follow these
@@ -141,15 +150,27 @@ def longest_window_us(settings: Settings) -> int:
 def affected_conversions(con: duckdb.DuckDBPyConnection, settings: Settings, whole: bool, columns: str) -> None:
     """The temporary view `conversion_moments`: those that the affected ranges can touch through the longest lookback."""
     among = "" if whole else f"JOIN affected r ON {within('c', 'conversion_us', longest_window_us(settings))}"
-    con.execute(f"CREATE OR REPLACE TEMP VIEW conversion_moments AS SELECT {columns} FROM core.conversions c {among}")
+    con.execute(
+        composed(
+            "CREATE OR REPLACE TEMP VIEW conversion_moments AS SELECT $columns FROM core.conversions c $among",
+            columns=columns,
+            among=among,
+        )
+    )
 
 
 def delete_affected(con: duckdb.DuckDBPyConnection, table: str, moment: str, whole: bool, lookback_us: int = 0) -> None:
     """Delete the rows of `table` in the affected ranges, or all of them."""
     if whole:
-        con.execute(f"DELETE FROM {table}")
+        con.execute(composed("DELETE FROM $table", table=table))
     else:
-        con.execute(f"DELETE FROM {table} USING affected r WHERE {within(table, moment, lookback_us)}")
+        con.execute(
+            composed(
+                "DELETE FROM $table USING affected r WHERE $within",
+                table=table,
+                within=within(table, moment, lookback_us),
+            )
+        )
 
 
 def drop_views(con: duckdb.DuckDBPyConnection, *names: str) -> None:

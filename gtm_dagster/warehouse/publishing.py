@@ -30,7 +30,7 @@ from gtm_dagster.warehouse.affected import (
 )
 from gtm_dagster.warehouse.engine import transaction
 from gtm_dagster.warehouse.fingerprints import FORMAT
-from gtm_dagster.warehouse.literals import literal
+from gtm_dagster.warehouse.literals import composed, literal
 from gtm_dagster.warehouse.results import count
 from gtm_dagster.warehouse.rollback_ledger import rollbacks, write_rollbacks
 from gtm_dagster.warehouse.schema import Table, tables
@@ -207,7 +207,13 @@ def _write(
             current = set() if whole else _take_over(con, settings, selected)
             for name, columns in selected.items():
                 if name not in current:
-                    con.execute(f"CREATE OR REPLACE TABLE serving.{name} AS SELECT {columns} FROM {name}")
+                    con.execute(
+                        composed(
+                            "CREATE OR REPLACE TABLE serving.$name AS SELECT $columns FROM $name",
+                            name=name,
+                            columns=columns,
+                        )
+                    )
             write_rollbacks(con, turned_off, f"serving.{_ROLLBACKS}")
             rows = {name: count(con, f"serving.{name}") for name in (*selected, _ROLLBACKS)}
             if any(rows[name] != count(con, name) for name in current):
@@ -237,19 +243,41 @@ def _take_over(con: duckdb.DuckDBPyConnection, settings: Settings, selected: dic
         if isinstance(table.changes, ByPersonAndTime):
             lookback_us = longest_window_us(settings) if table.changes.lookback else 0
             condition = within("t", table.changes.moment, lookback_us)
-            con.execute(f"DELETE FROM serving.{table.name} t USING affected r WHERE {condition}")
+            con.execute(
+                composed(
+                    "DELETE FROM serving.$table t USING affected r WHERE $condition",
+                    table=table.name,
+                    condition=condition,
+                )
+            )
             qualified = ", ".join(f"t.{column.strip()}" for column in columns.split(","))
             con.execute(
-                f"INSERT INTO serving.{table.name} SELECT {qualified} FROM {table.name} t JOIN affected r ON {condition}"
+                composed(
+                    "INSERT INTO serving.$table SELECT $qualified FROM $table t JOIN affected r ON $condition",
+                    table=table.name,
+                    qualified=qualified,
+                    condition=condition,
+                )
             )
         elif isinstance(table.changes, ByPerson):
             among = "WHERE person_no IN (SELECT person_no FROM affected)"
-            con.execute(f"DELETE FROM serving.{table.name} {among}")
-            con.execute(f"INSERT INTO serving.{table.name} SELECT {columns} FROM {table.name} {among}")
+            con.execute(composed("DELETE FROM serving.$table $among", table=table.name, among=among))
+            con.execute(
+                composed(
+                    "INSERT INTO serving.$table SELECT $columns FROM $table $among",
+                    table=table.name,
+                    columns=columns,
+                    among=among,
+                )
+            )
         elif isinstance(table.changes, ByLandedFile):
             con.execute(
-                f"""INSERT INTO serving.{table.name} SELECT {columns} FROM {table.name}
-                WHERE file_key NOT IN (SELECT file_key FROM serving.{table.name})"""
+                composed(
+                    """INSERT INTO serving.$table SELECT $columns FROM $table
+                WHERE file_key NOT IN (SELECT file_key FROM serving.$table)""",
+                    table=table.name,
+                    columns=columns,
+                )
             )
         current.add(table.name)
     drop_tables(con, "affected")

@@ -16,7 +16,7 @@ from gtm_dagster.warehouse.landing.landing_columns import SEALED
 from gtm_dagster.warehouse.landing.manifests import BATCH_NAME
 from gtm_dagster.warehouse.landing.sealed_originals import sealed_files
 from gtm_dagster.warehouse.landing.writers import reading, rows_path
-from gtm_dagster.warehouse.literals import literal
+from gtm_dagster.warehouse.literals import composed, literal
 from gtm_dagster.warehouse.serving import WORK_WAIT_SECONDS, QueryError
 from gtm_dagster.warehouse.staging.staged_files import beside, names_of
 from gtm_dagster.warehouse.writer_lock import LockHeldError, WarehouseLock
@@ -61,8 +61,11 @@ def _copy_staged(con: duckdb.DuckDBPyConnection, settings: Settings, names: list
     A row of the log stays where it is, also when the file it landed in was compacted; a row of an import may have been
     withdrawn since.
     """
-    empty = f"""CREATE OR REPLACE TABLE quarantine AS SELECT {_COLUMNS}, NULL::VARCHAR AS file_key, NULL::TIMESTAMP AS received_at
-        FROM landed_columns LIMIT 0"""
+    empty = composed(
+        """CREATE OR REPLACE TABLE quarantine AS SELECT $columns, NULL::VARCHAR AS file_key, NULL::TIMESTAMP AS received_at
+        FROM landed_columns LIMIT 0""",
+        columns=_COLUMNS,
+    )
     con.register("landed_columns", ARROW_SCHEMA.empty_table())
     con.execute(empty)
     if not settings.warehouse_path.exists():
@@ -73,9 +76,12 @@ def _copy_staged(con: duckdb.DuckDBPyConnection, settings: Settings, names: list
             con.execute(f"ATTACH {literal(settings.warehouse_path)} AS work (READ_ONLY)")
             try:
                 con.execute(
-                    f"""INSERT INTO quarantine SELECT {_COLUMNS}, file_key, received_at FROM work.staging.quarantine
+                    composed(
+                        """INSERT INTO quarantine SELECT $columns, file_key, received_at FROM work.staging.quarantine
                     WHERE starts_with(split_part(file_key, '/', 2), 'log-')
-                      OR split_part(file_key, '/', 2) IN (SELECT name FROM landed_names)"""
+                      OR split_part(file_key, '/', 2) IN (SELECT name FROM landed_names)""",
+                        columns=_COLUMNS,
+                    )
                 )
                 rows = con.execute("SELECT file_key FROM work.meta.landing_files").fetchall()
             finally:
@@ -91,9 +97,14 @@ def _add_landed(con: duckdb.DuckDBPyConnection, file: LandingFile) -> None:
     selected = ", ".join(name if name in present else f"NULL AS {name}" for name in _COLUMNS.split(", "))
     landed_as = BATCH_NAME if file.parts else literal(file.name)
     con.execute(
-        f"""INSERT INTO quarantine SELECT {selected}, $1 || {landed_as}, make_timestamp(received_us)
-        FROM read_parquet({literal(file.path)}, hive_partitioning = false)
-        WHERE verdict = 'quarantined' AND NOT list_contains($2::VARCHAR[], {landed_as})""",
+        composed(
+            """INSERT INTO quarantine SELECT $selected, $1 || $landed_as, make_timestamp(received_us)
+        FROM read_parquet($literal, hive_partitioning = false)
+        WHERE verdict = 'quarantined' AND NOT list_contains($2::VARCHAR[], $landed_as)""",
+            selected=selected,
+            landed_as=landed_as,
+            literal=literal(file.path),
+        ),
         [file.key_of(""), sorted(file.left_out)],
     )
 

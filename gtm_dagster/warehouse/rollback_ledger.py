@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from gtm_dagster.opsstore import OpsStore
+from gtm_dagster.warehouse.literals import composed
 from gtm_dagster.warehouse.schema.ops_rollbacks import TABLE
 
 if TYPE_CHECKING:
@@ -29,7 +30,10 @@ def write_rollbacks(con: duckdb.DuckDBPyConnection, rows: list[list[object]], ta
     """Make `table` anew and fill it with `rows`."""
     con.execute(f"CREATE OR REPLACE TABLE {table} ({TABLE.column_list})")
     if rows:
-        con.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' * len(TABLE.columns))})", rows)
+        con.executemany(
+            composed("INSERT INTO $table VALUES ($columns)", table=table, columns=", ".join("?" * len(TABLE.columns))),
+            rows,
+        )
 
 
 def _values(row: RollbackRow) -> list[object]:

@@ -23,6 +23,7 @@ from gtm_dagster.warehouse.affected import (
 from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.core.identities import IDENTITIES
 from gtm_dagster.warehouse.engine import transaction
+from gtm_dagster.warehouse.literals import composed
 from gtm_dagster.warehouse.results import StepResult, count, unchanged
 from gtm_dagster.warehouse.statements import fragment, statement
 
@@ -88,11 +89,13 @@ def _remember_origins(con: duckdb.DuckDBPyConnection, whole: bool) -> None:
     read for them; when all sessions were built just now, those rows are read.
     """
     among = "" if whole else "WHERE person_no IN (SELECT person_no FROM affected)"
-    con.execute(f"DELETE FROM meta.person_origin {among}")
+    con.execute(composed("DELETE FROM meta.person_origin $among", among=among))
     sessions = (
         "SELECT person_id, source_key, start_us, tie_no FROM session_rows"
         if whole
-        else f"SELECT person_no AS person_id, source_key, start_us, tie_no FROM core.sessions {among}"
+        else composed(
+            "SELECT person_no AS person_id, source_key, start_us, tie_no FROM core.sessions $among", among=among
+        )
     )
     con.execute(f"CREATE OR REPLACE TEMP VIEW sessions AS {sessions}")
     con.execute("CREATE OR REPLACE TEMP VIEW sources AS SELECT * FROM core.sources")

@@ -15,6 +15,7 @@ from gtm_dagster.warehouse.affected import (
 )
 from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.engine import transaction
+from gtm_dagster.warehouse.literals import composed
 from gtm_dagster.warehouse.results import StepResult, count, unchanged
 from gtm_dagster.warehouse.statements import fragment, statement
 
@@ -29,7 +30,10 @@ def build_touchpoints(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> Step
         affected_conversions(con, ctx.settings, whole, "c.conversion_id, c.person_no AS person_id, c.conversion_us")
         among = "" if whole else "WHERE person_no IN (SELECT person_no FROM affected)"
         con.execute(
-            f"CREATE OR REPLACE TEMP VIEW session_starts AS SELECT session_key, person_no AS person_id, start_us, tie_no, source_key, source_us FROM core.sessions {among}"
+            composed(
+                "CREATE OR REPLACE TEMP VIEW session_starts AS SELECT session_key, person_no AS person_id, start_us, tie_no, source_key, source_us FROM core.sessions $among",
+                among=among,
+            )
         )
         pairs = statement("touchpoints", longest_us=longest_window_us(ctx.settings))
         written = con.execute(

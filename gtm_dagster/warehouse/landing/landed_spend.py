@@ -16,7 +16,7 @@ from gtm_dagster.warehouse.landing.files import Landing
 from gtm_dagster.warehouse.landing.manifests import FILE_METADATA, ImportNotes, Manifest, encoded
 from gtm_dagster.warehouse.landing.withdrawals import finish_withdrawals
 from gtm_dagster.warehouse.landing.writers import writing
-from gtm_dagster.warehouse.literals import literals
+from gtm_dagster.warehouse.literals import composed, literals
 
 _KEY = "write_key, day, source, medium, campaign, currency"
 
@@ -60,15 +60,19 @@ class SpendLanding(Landing):
             landed = pa.table({"file_path": [path for path, _ in files], "landed_us": [us for _, us in files]})
             con.register("landed", landed)
             result: pa.Table = con.sql(
-                f"""SELECT {_KEY}, min(channel) AS channel, sum(cost) AS cost, sum(impressions)::BIGINT AS impressions,
+                composed(
+                    """SELECT $key, min(channel) AS channel, sum(cost) AS cost, sum(impressions)::BIGINT AS impressions,
                   sum(clicks)::BIGINT AS clicks
                 FROM (
-                  SELECT s.*, rank() OVER (PARTITION BY {_KEY} ORDER BY l.landed_us DESC, l.file_path DESC) AS place
-                  FROM read_parquet([{literals(path for path, _ in files)}], filename = true, hive_partitioning = false) s
+                  SELECT s.*, rank() OVER (PARTITION BY $key ORDER BY l.landed_us DESC, l.file_path DESC) AS place
+                  FROM read_parquet([$literals], filename = true, hive_partitioning = false) s
                   JOIN landed l ON l.file_path = s.filename)
                 WHERE place = 1
-                GROUP BY {_KEY}
-                ORDER BY ALL"""
+                GROUP BY $key
+                ORDER BY ALL""",
+                    key=_KEY,
+                    literals=literals(path for path, _ in files),
+                )
             ).to_arrow_table()
         return result
 

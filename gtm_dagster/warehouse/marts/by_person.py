@@ -8,6 +8,7 @@ import duckdb
 import msgspec
 
 from gtm_dagster.warehouse.affected import nothing_new, rebuild, take_affected
+from gtm_dagster.warehouse.literals import composed
 from gtm_dagster.warehouse.state import get_state, set_state
 
 
@@ -31,7 +32,7 @@ def take_persons(con: duckdb.DuckDBPyConnection, step: str, settings: object) ->
     whole = take_affected(con, step)
     set_state(con, step, text)
     among = "true" if whole else "person_no IN (SELECT person_no FROM affected)"
-    con.execute(f"DELETE FROM meta.{step}_persons WHERE {among}")
+    con.execute(composed("DELETE FROM meta.$step WHERE $among", step=f"{step}_persons", among=among))
     con.execute(
         "CREATE OR REPLACE TEMP VIEW person_origin AS SELECT * RENAME (person_no AS person_id) FROM meta.person_origin"
     )

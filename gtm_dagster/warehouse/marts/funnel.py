@@ -11,6 +11,7 @@ import duckdb
 from gtm_dagster.warehouse.affected import HOUR_US, drop_tables, drop_views
 from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.engine import transaction
+from gtm_dagster.warehouse.literals import composed
 from gtm_dagster.warehouse.marts.by_person import no_persons, take_persons
 from gtm_dagster.warehouse.results import TableResult, count
 from gtm_dagster.warehouse.statements import fragment, statement
@@ -35,10 +36,13 @@ def build_funnel(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> TableResu
         events = fragment("funnel_events", event_no=event_no, among=among)
         con.execute(f"CREATE OR REPLACE TEMP TABLE events AS {events}")
         con.execute(
-            f"""CREATE OR REPLACE TEMP TABLE funnel_reached AS
-            SELECT e.person_id, 1 AS stage_no, min(e.event_us) AS reached_us, {first_no} AS reached_no
+            composed(
+                """CREATE OR REPLACE TEMP TABLE funnel_reached AS
+            SELECT e.person_id, 1 AS stage_no, min(e.event_us) AS reached_us, $first_no AS reached_no
             FROM events e
-            JOIN funnel_stages s ON s.stage_no = 1 AND s.event_name = e.event_name GROUP BY 1"""
+            JOIN funnel_stages s ON s.stage_no = 1 AND s.event_name = e.event_name GROUP BY 1""",
+                first_no=first_no,
+            )
         )
         for number, step in enumerate(steps[1:], start=2):
             con.execute(

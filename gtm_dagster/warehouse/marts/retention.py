@@ -11,6 +11,7 @@ import duckdb
 from gtm_dagster.warehouse.affected import drop_tables, drop_views
 from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.engine import transaction
+from gtm_dagster.warehouse.literals import composed
 from gtm_dagster.warehouse.marts.by_person import no_persons, take_persons
 from gtm_dagster.warehouse.results import TableResult, count
 from gtm_dagster.warehouse.statements import statement
@@ -33,21 +34,31 @@ def build_retention(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> TableR
         among = take_persons(con, "retention", ctx.settings.retention)
         condition = "event_name IN (SELECT unnest($1::VARCHAR[]))" if activity else "browsing"
         con.execute(
-            f"""CREATE OR REPLACE TEMP TABLE activity AS
-            SELECT DISTINCT person_no AS person_id, local_day FROM meta.events WHERE {condition} AND {among}""",
+            composed(
+                """CREATE OR REPLACE TEMP TABLE activity AS
+            SELECT DISTINCT person_no AS person_id, local_day FROM meta.events WHERE $condition AND $among""",
+                condition=condition,
+                among=among,
+            ),
             [activity] if activity else [],
         )
         con.execute(
-            f"""CREATE OR REPLACE TEMP TABLE calendar AS SELECT d AS local_day, {number} AS period_no
-            FROM (SELECT d, CAST(d - DATE '1970-01-01' AS INTEGER) AS n FROM (SELECT DISTINCT local_day AS d FROM activity))"""
+            composed(
+                """CREATE OR REPLACE TEMP TABLE calendar AS SELECT d AS local_day, $number AS period_no
+            FROM (SELECT d, CAST(d - DATE '1970-01-01' AS INTEGER) AS n FROM (SELECT DISTINCT local_day AS d FROM activity))""",
+                number=number,
+            )
         )
         con.execute(f"INSERT INTO meta.retention_persons {statement('retention_person')}")
         con.execute(
             "CREATE OR REPLACE TEMP VIEW retained_persons AS SELECT * RENAME (person_no AS person_id) FROM meta.retention_persons"
         )
         con.execute(
-            f"""CREATE OR REPLACE TEMP TABLE periods AS
-            SELECT period_no, {start} AS period_start FROM (SELECT DISTINCT first_no AS period_no FROM meta.retention_persons)"""
+            composed(
+                """CREATE OR REPLACE TEMP TABLE periods AS
+            SELECT period_no, $start AS period_start FROM (SELECT DISTINCT first_no AS period_no FROM meta.retention_persons)""",
+                start=start,
+            )
         )
         first, last = con.execute(
             "SELECT min(first_no), max(first_no + later_no) FROM meta.retention_persons"

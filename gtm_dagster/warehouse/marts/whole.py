@@ -9,6 +9,7 @@ import duckdb
 from gtm_dagster.warehouse.affected import drop_tables, drop_views, nothing_new, take_affected
 from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.engine import transaction
+from gtm_dagster.warehouse.literals import composed
 from gtm_dagster.warehouse.results import TableResult, count
 from gtm_dagster.warehouse.statements import statement
 
@@ -37,10 +38,15 @@ def whole_table(
         columns = f"* RENAME ({names})" if names else "*"
         with transaction(con):
             take_affected(con, step)
-            con.execute(f"DELETE FROM {table}")
-            rows = con.execute(f"INSERT INTO {table} BY NAME SELECT {columns} FROM ({statement(name)})").fetchall()[0][
-                0
-            ]
+            con.execute(composed("DELETE FROM $table", table=table))
+            rows = con.execute(
+                composed(
+                    "INSERT INTO $table BY NAME SELECT $columns FROM ($statement)",
+                    table=table,
+                    columns=columns,
+                    statement=statement(name),
+                )
+            ).fetchall()[0][0]
         drop_views(con, *inputs)
         drop_tables(con, "affected")
         return TableResult(rows)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from gtm_dagster.settings import Settings
 from gtm_dagster.warehouse.core.conversions import build_conversions
+from gtm_dagster.warehouse.literals import composed
 from gtm_dagster.warehouse.schema.shared_columns import (
     CONVERSION_DAY,
     CONVERSION_ID,
@@ -56,7 +57,10 @@ TABLE = Table(
             none_of(_COUNTED_TWICE.format(among=""), "conversions counted twice"),
             changed=none_of(
                 _COUNTED_TWICE.format(
-                    among=f"WHERE conversion_id IN (SELECT conversion_id FROM core.conversions WHERE {AMONG_CHANGED})"
+                    among=composed(
+                        "WHERE conversion_id IN (SELECT conversion_id FROM core.conversions WHERE $among_changed)",
+                        among_changed=AMONG_CHANGED,
+                    )
                 ),
                 "conversions of changed persons counted twice",
             ),

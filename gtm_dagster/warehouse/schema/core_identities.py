@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gtm_dagster.warehouse.affected import EVENTS, OWNERS
 from gtm_dagster.warehouse.core.identities import build_identities
+from gtm_dagster.warehouse.literals import composed
 from gtm_dagster.warehouse.schema.shared_columns import PERSON_NO
 from gtm_dagster.warehouse.schema.table import AMONG_CHANGED, ByPerson, Check, Column, Table, none_of
 
@@ -47,7 +48,10 @@ TABLE = Table(
             none_of(_TWO_OWNERS.format(among=""), "anonymous ids with two owners"),
             changed=none_of(
                 _TWO_OWNERS.format(
-                    among=f"AND anonymous_id IN (SELECT anonymous_id FROM core.identities WHERE {AMONG_CHANGED})"
+                    among=composed(
+                        "AND anonymous_id IN (SELECT anonymous_id FROM core.identities WHERE $among_changed)",
+                        among_changed=AMONG_CHANGED,
+                    )
                 ),
                 "anonymous ids of changed persons with two owners",
             ),

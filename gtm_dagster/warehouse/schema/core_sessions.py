@@ -39,12 +39,16 @@ def _sessions_cover_changed(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -
     tracker = ctx.settings.sessions.definition == "tracker"
     condition = "browsing AND session_id IS NOT NULL" if tracker else "browsing"
     persons, off = con.execute(
-        f"""WITH in_sessions AS (
-          SELECT person_no, sum(n_events) AS n FROM core.sessions WHERE {AMONG_CHANGED} GROUP BY 1),
+        composed(
+            """WITH in_sessions AS (
+          SELECT person_no, sum(n_events) AS n FROM core.sessions WHERE $among_changed GROUP BY 1),
         browsed AS (
-          SELECT person_no, count(*) AS n FROM meta.events WHERE {condition} AND {AMONG_CHANGED} GROUP BY 1)
+          SELECT person_no, count(*) AS n FROM meta.events WHERE $condition AND $among_changed GROUP BY 1)
         SELECT count(*), count(*) FILTER (h.n IS DISTINCT FROM b.n)
-        FROM in_sessions h FULL JOIN browsed b ON b.person_no = h.person_no"""
+        FROM in_sessions h FULL JOIN browsed b ON b.person_no = h.person_no""",
+            among_changed=AMONG_CHANGED,
+            condition=condition,
+        )
     ).fetchall()[0]
     return CheckResult(
         off == 0,
@@ -64,9 +68,12 @@ def _changed_do_not_overlap(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -
 def _overlapping(con: duckdb.DuckDBPyConnection, ctx: BuildContext, among: str) -> CheckResult:
     if ctx.settings.sessions.definition == "tracker":
         return CheckResult(True, "given sessions may overlap", {})
-    overlapping = f"""SELECT count(*) FROM (
+    overlapping = composed(
+        """SELECT count(*) FROM (
         SELECT start_us, lag(end_us) OVER (PARTITION BY person_no ORDER BY start_us) AS before
-        FROM core.sessions WHERE {among}) WHERE before >= start_us"""
+        FROM core.sessions WHERE $among) WHERE before >= start_us""",
+        among=among,
+    )
     return none_of(overlapping, "overlapping sessions")(con, ctx)
 
 

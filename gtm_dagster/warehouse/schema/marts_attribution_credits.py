@@ -8,6 +8,7 @@ import duckdb
 
 from gtm_dagster.settings import Settings
 from gtm_dagster.warehouse.build_context import BuildContext
+from gtm_dagster.warehouse.literals import composed
 from gtm_dagster.warehouse.marts.credits import build_credits
 from gtm_dagster.warehouse.results import CheckResult, number
 from gtm_dagster.warehouse.schema.shared_columns import (
@@ -44,22 +45,29 @@ def _changed_credit_conserves(con: duckdb.DuckDBPyConnection, ctx: BuildContext)
 
 def _conserved(con: duckdb.DuckDBPyConnection, among: str) -> CheckResult:
     pairs, credit_off, value_off, largest = con.execute(
-        f"""WITH sums AS (
+        composed(
+            """WITH sums AS (
           SELECT a.conversion_id, a.model, a.window_hours, sum(a.credit) AS credit, sum(a.value) AS value
-          FROM marts.attribution_credits a WHERE {among} GROUP BY ALL),
+          FROM marts.attribution_credits a WHERE $among GROUP BY ALL),
         due AS (
           SELECT c.conversion_id, c.value, s.model, s.window_hours
-          FROM core.conversions c CROSS JOIN (SELECT * FROM marts.attribution_status WHERE computed) s WHERE {among})
-        SELECT count(*), count(*) FILTER (s.credit IS NULL OR abs(s.credit - 1) > {TOLERANCE}),
-          count(*) FILTER (d.value IS NOT NULL AND abs(s.value - d.value) > {TOLERANCE} * greatest(1, abs(d.value))),
+          FROM core.conversions c CROSS JOIN (SELECT * FROM marts.attribution_status WHERE computed) s WHERE $among)
+        SELECT count(*), count(*) FILTER (s.credit IS NULL OR abs(s.credit - 1) > $tolerance),
+          count(*) FILTER (d.value IS NOT NULL AND abs(s.value - d.value) > $tolerance * greatest(1, abs(d.value))),
           coalesce(max(abs(s.credit - 1)), 0)
-        FROM due d LEFT JOIN sums s USING (conversion_id, model, window_hours)"""
+        FROM due d LEFT JOIN sums s USING (conversion_id, model, window_hours)""",
+            among=among,
+            tolerance=TOLERANCE,
+        )
     ).fetchall()[0]
     stray = int(
         number(
             con,
-            f"""SELECT count(*) FROM (SELECT conversion_id FROM marts.attribution_credits WHERE {among})
+            composed(
+                """SELECT count(*) FROM (SELECT conversion_id FROM marts.attribution_credits WHERE $among)
             ANTI JOIN core.conversions USING (conversion_id)""",
+                among=among,
+            ),
         )
     )
     return CheckResult(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gtm_dagster.warehouse.literals import composed
 from gtm_dagster.warehouse.schema.table import STAGED, ByLandedFile, Check, Column, Table, none_of
 from gtm_dagster.warehouse.staging.checks import reject_limit, reject_rate
 
@@ -45,7 +46,7 @@ TABLE = Table(
             "Every quarantined row says why.",
             none_of(_NO_REASON, "rows without a reason"),
             changed=none_of(
-                f"{_NO_REASON} AND file_key IN (SELECT file_key FROM changed_files)",
+                composed("$no_reason AND file_key IN (SELECT file_key FROM changed_files)", no_reason=_NO_REASON),
                 "rows of the files staged without a reason",
             ),
         ),

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 from gtm_dagster.admission.record import DEFAULTS, REQUIRED_COLUMNS
 from gtm_dagster.warehouse.landing import ARROW_SCHEMA, ROW_COLUMNS, LandingFile
 from gtm_dagster.warehouse.landing.manifests import BATCH_NAME
-from gtm_dagster.warehouse.literals import literals
+from gtm_dagster.warehouse.literals import composed, literals
 from gtm_dagster.warehouse.statements import fragment
 
 _SQL_TYPES = {pa.string(): "VARCHAR", pa.int64(): "BIGINT", pa.binary(): "BLOB"}
@@ -35,9 +35,14 @@ def view_landed(con: duckdb.DuckDBPyConnection, files: list[LandingFile]) -> Non
         left_out = [(str(file.path), part) for file in files for part in file.left_out]
         con.execute("CREATE OR REPLACE TEMP TABLE left_out (filename VARCHAR, batch_name VARCHAR)")
         con.executemany("INSERT INTO left_out VALUES (?, ?)", left_out)
-        source = f"(SELECT * FROM {source} ANTI JOIN left_out USING (filename, batch_name))"
+        source = composed("(SELECT * FROM $source ANTI JOIN left_out USING (filename, batch_name))", source=source)
     con.execute(
-        f"CREATE OR REPLACE TEMP VIEW landed AS SELECT {columns}, {batch_name}, filename AS file_path, file_row_number AS file_row FROM {source}"
+        composed(
+            "CREATE OR REPLACE TEMP VIEW landed AS SELECT $columns, $batch_name, filename AS file_path, file_row_number AS file_row FROM $source",
+            columns=columns,
+            batch_name=batch_name,
+            source=source,
+        )
     )
 
 
