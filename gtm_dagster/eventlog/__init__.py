@@ -1,7 +1,7 @@
 """The event log: append once, read after a position, commit a consumer; a log has an identity that its readers remember.
 
 Here belongs durability, deduplication at the edge, offsets and whose they are, and the rule that ends each thing kept:
-`trimming` (frames, ids, counts), `sealed_originals`, `group_commit` (heartbeats), `log_file` (acceptances); the readers'
+`trimming` (frames, ids, counts), `sealed_tables`, `group_commit` (heartbeats), `log_file` (acceptances); the readers'
 offsets are a row each. Not here: what an event means, or when it is landed.
 """
 

@@ -57,7 +57,7 @@ _PREFIX = bytes([FORMAT])
 _COLUMNS = [(name, kind, DEFAULTS.get(name) is None) for name, kind in LANDING_COLUMNS]
 """Name, kind, and whether a reader fills NULL in where the column is left out."""
 _ELSEWHERE = ("row_no", "sealed")
-"""Columns that a frame leaves out: the frame's bounds say the offset, `sealed_originals` has what ends before the frame."""
+"""Columns that a frame leaves out: the frame's bounds say the offset, `sealed_tables` has what ends before the frame."""
 
 
 def _little(values: array[int]) -> bytes:

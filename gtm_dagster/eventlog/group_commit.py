@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from gtm_dagster.admission.record import Record
-from gtm_dagster.eventlog import sealed_originals
+from gtm_dagster.eventlog import sealed_tables
 from gtm_dagster.eventlog.accepted_ids import statuses_of
 from gtm_dagster.eventlog.frames import pack
 from gtm_dagster.eventlog.log import AppendResult
@@ -56,7 +56,7 @@ def store(con: sqlite3.Connection, path: Path, batches: list[list[Record]]) -> l
     if new:
         last = seq + len(new)
         con.execute("INSERT INTO frames VALUES (?, ?, ?, ?)", (seq + 1, last, day_of(new[-1].received_us), pack(new)))
-        sealed_originals.keep(con, seq + 1, new)
+        sealed_tables.keep(con, seq + 1, new)
         con.execute("UPDATE log SET seq = ?", (last,))
     if records:
         _count(con, records, statuses)

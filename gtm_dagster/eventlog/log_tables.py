@@ -43,7 +43,7 @@ _IDS_BY_TIME = (
     "CREATE INDEX known_ids_day ON known_ids (day)",
 )
 
-# Sealed originals lie in a table a day, which `sealed_originals` makes and drops. `inline_after`, `inline_upto`: frames with
+# Sealed originals lie in a table a day, which `sealed_tables` makes and drops. `inline_after`, `inline_upto`: frames with
 # offsets between may have some inside, as versions before this migration wrote them. The WAL may hold bytes of ended ones
 # while `endings` is not `truncated`.
 _SEALED_APART = (

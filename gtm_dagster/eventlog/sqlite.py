@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from gtm_dagster.admission.record import Record
-from gtm_dagster.eventlog import frame_rows, sealed_originals, trimming
+from gtm_dagster.eventlog import frame_rows, sealed_tables, trimming
 from gtm_dagster.eventlog import log_identity as identity
 from gtm_dagster.eventlog.frames import to_arrow
 from gtm_dagster.eventlog.group_commit import FORGOTTEN_US, Beat
@@ -103,7 +103,7 @@ class SqliteEventLog:
             table = to_arrow(frames)
             if frames and frames[0][0] <= after:
                 table = table.slice(after - frames[0][0] + 1)
-            return sealed_originals.joined(con, table), frames[-1][1] if frames else after
+            return sealed_tables.joined(con, table), frames[-1][1] if frames else after
 
     def read_records(self, after: int, limit: int = 10_000) -> tuple[list[Record], int]:
         """As `read_arrow`, as Records."""
@@ -227,7 +227,7 @@ class SqliteEventLog:
         is in the way. Works as `trim`.
         """
         with in_slices(self.path, seconds) as slices:
-            return sealed_originals.end(slices, before.isoformat())
+            return sealed_tables.end(slices, before.isoformat())
 
     def __enter__(self) -> Self:
         return self

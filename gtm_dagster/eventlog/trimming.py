@@ -13,7 +13,7 @@ from datetime import date, timedelta
 from pathlib import Path
 
 from gtm_dagster.eventlog import accepted_ids
-from gtm_dagster.eventlog.sealed_originals import empty_the_wal, end_with_frames, frames_end
+from gtm_dagster.eventlog.sealed_tables import empty_the_wal, end_with_frames, frames_end
 from gtm_dagster.eventlog.slices import Slices, in_slices
 
 MAY_LAG = ("stream",)

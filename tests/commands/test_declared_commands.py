@@ -26,6 +26,7 @@ SHARED = {
     "extras",
     "finding",
     "guard_options",
+    "guard_watching",
     "health",
     "health_checks",
     "output",

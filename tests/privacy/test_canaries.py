@@ -80,9 +80,7 @@ def by_http_lists(planted: Planted, edge: Edge) -> None:
     body = gzip.compress(json.dumps([*events(new), *raw_shapes(new)]).encode())
     planted.answered(edge.post([body], headers={"X-Write-Key": "dev", "Content-Encoding": "gzip"}, app=app))
     new = planted.new("http broken")
-    headers = {
-        name: new("mail", name) for name in ("User-Agent", "Referer", "X-Forwarded-For", "Cookie", "X-Request-Id")
-    }
+    headers = {name: new("mail", name) for name in ("User-Agent", "Referer", "Cookie", "X-Request-Id")}
     for body in (
         f'{{"event_id": "{new("id", "broken JSON")}", ',
         f'["{new("mail", "broken list")}',
@@ -92,9 +90,13 @@ def by_http_lists(planted: Planted, edge: Edge) -> None:
     edge.post(
         {},
         path=f"/ingest?user={new('mail', 'query of the address')}",
-        headers={"X-Write-Key": new("id", "wrong key")},
+        headers={"X-Write-Key": new("id", "wrong key"), "X-Forwarded-For": new("ip4", "a proxy's header")},
         app=app,
     )
+    for kind in ("mail", "name", "phone", "ip4", "card"):
+        for place in ("producer", "instance"):
+            beat = {"producer": "shop", "ts": "2026-03-02T10:00:00Z", place: new(kind, f"heartbeat's {place}")}
+            edge.post(beat, path="/heartbeat", app=app)
 
 
 def by_sdk(planted: Planted) -> None:
