@@ -100,7 +100,7 @@ class Collector:
                 Refused(503, "keys_unreadable", "the write keys cannot be read; send it again", 30)
             )
         except Exception:  # noqa: BLE001 - the edge of the program: a fault is answered and logged, the server lives on
-            _log.exception("fault while answering %s", path)
+            _log.exception("fault while answering %r", path)
             response = error_response(Refused(500, "internal", "the collector failed on this request; see its log"))
         known = path if path in self._routes else "other"
         self._ingest.metrics.requests.labels(known, str(response.status)).inc()

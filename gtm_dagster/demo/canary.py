@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import random
+import secrets
 import subprocess
 import sys
 import time
@@ -19,7 +20,8 @@ from pathlib import Path
 import requests
 
 from gtm_dagster.collector.address import running_address
-from gtm_dagster.demo.live import WRITE_KEY, collector, same_deployment, stop
+from gtm_dagster.collector.keys import DEV_KEY, KeyStore
+from gtm_dagster.demo.live import collector, same_deployment, stop
 from gtm_dagster.demo.visitors import MINUTE_US, Visitors, rfc3339
 from gtm_dagster.gate.controller import RolloutController
 from gtm_dagster.opsstore import OpsStore, RollbackRow
@@ -33,6 +35,7 @@ from gtm_dagster.storage.private_dir import private_dir
 from gtm_dagster.stream.worker_lock import StreamLock
 
 SLICE_US = 15_000_000
+_KEY_PREFIX = "guard-drill-"
 PRODUCER = f"drill/{DRILL_FLAG}"
 WAIT_SECONDS = 180.0
 BROKEN_SLICE_SECONDS = 0.25
@@ -105,7 +108,8 @@ def run_drill(
             f"drill-{epoch}-{now_us}",
             start_us,
         )
-        return _Drill(settings, store, guard, endpoint, running, visitors, tell, tick).run(began)
+        write_key = stack.enter_context(_write_key(KeyStore(settings.keys_dir)))
+        return _Drill(settings, store, guard, endpoint, write_key, running, visitors, tell, tick).run(began)
 
 
 class _Drill:
@@ -117,12 +121,14 @@ class _Drill:
         store: OpsStore,
         guard: Guard,
         endpoint: str,
+        write_key: str,
         running: bool,
         visitors: Visitors,
         tell: Callable[[str], None],
         tick: Callable[[Settings], object],
     ) -> None:
         self.settings, self.store, self.guard, self.endpoint = settings, store, guard, endpoint
+        self.write_key = write_key
         self.running, self.visitors, self.tell, self.tick = running, visitors, tell, tick
 
     def run(self, began: float) -> DrillResult:
@@ -175,7 +181,7 @@ class _Drill:
         """One slice of traffic, never beyond now."""
         until_us = min(self.visitors.now_us + SLICE_US, time.time_ns() // 1000)
         events = self.visitors.pass_time(until_us)
-        headers = {"X-Write-Key": WRITE_KEY}
+        headers = {"X-Write-Key": self.write_key}
         try:
             if events:
                 requests.post(f"{self.endpoint}/ingest", json=events, headers=headers, timeout=30).raise_for_status()
@@ -231,6 +237,26 @@ def _gate(file: Path, tracker: Visitors, settings: Settings, stack: ExitStack) -
     provider = FlagdProvider(resolver_type=ResolverType.FILE, offline_flag_source_path=str(file), deadline_ms=100)
     stack.callback(provider.shutdown)
     return RolloutController(provider, tracker, kill_list=settings.kill_list_path)
+
+
+@contextmanager
+def _write_key(keys: KeyStore) -> Iterator[str]:
+    """`dev` while it opens something; beside real keys one of the drill's own, which ends with it.
+
+    A key that a killed drill left is taken away first.
+    """
+    for key in keys.list():
+        if key.name.startswith(_KEY_PREFIX):
+            keys.revoke(key.name)
+    if not keys.list():
+        yield DEV_KEY
+        return
+    name = f"{_KEY_PREFIX}{secrets.token_hex(4)}"
+    secret = keys.add(name)
+    try:
+        yield secret
+    finally:
+        keys.revoke(name)
 
 
 @contextmanager

@@ -9,8 +9,9 @@ import msgspec
 import pytest
 
 from gtm_dagster.collector.address import announced
+from gtm_dagster.collector.keys import KeyStore
 from gtm_dagster.definitions import build_defs
-from gtm_dagster.demo.canary import DrillError, _pipeline, run_drill
+from gtm_dagster.demo.canary import DrillError, _pipeline, _write_key, run_drill
 from gtm_dagster.eventlog.sqlite import SqliteEventLog
 from gtm_dagster.opsstore import OpsStore
 from gtm_dagster.orchestration.guard_tick import guard_once
@@ -27,7 +28,11 @@ def tick(settings: Settings) -> None:
 def test_a_planted_drop_is_found_and_the_flag_is_off_twice_over(tmp_path: Path) -> None:
     """The second drill follows at once: what the first counted is no evidence in it."""
     settings = Settings(state_dir=tmp_path / ".gtm")
-    told = [run_drill(settings, tick, per_minute=150, seed=seed) for seed in (1, 2)]
+    keys = KeyStore(settings.keys_dir)
+    told = [run_drill(settings, tick, per_minute=150, seed=1)]
+    keys.add("site")  # from now on `dev` opens nothing
+    told.append(run_drill(settings, tick, per_minute=150, seed=2))
+    assert [key.name for key in keys.list()] == ["site"]
     for one in told:
         assert one.verified and one.served_new_after == 0
         assert 5.0 <= one.detected_after_minutes <= 20.0 and one.estimate >= 0.3
@@ -45,6 +50,18 @@ def test_a_planted_drop_is_found_and_the_flag_is_off_twice_over(tmp_path: Path) 
     finally:
         log.close()
     assert verdicts == {"suppressed"}, "no table ever holds a drill's event"
+
+
+def test_the_drill_brings_a_key_where_dev_opens_nothing(tmp_path: Path) -> None:
+    keys = KeyStore(tmp_path, allow_dev=True)
+    with _write_key(keys) as secret:
+        assert secret == "dev" and keys.list() == ()
+    keys.add("site")
+    keys.add("guard-drill-0badc0de")  # of a drill that was killed
+    with _write_key(keys) as secret:
+        assert keys.find(secret) and keys.name_of(secret) != "guard-drill-0badc0de"
+        assert len(keys.list()) == 2
+    assert [key.name for key in keys.list()] == ["site"]
 
 
 def test_a_running_deployment_gets_the_drill_at_its_own_collectors_address(tmp_path: Path) -> None:
