@@ -19,7 +19,7 @@ from gtm_dagster.chaos.edge_keys import HEARTBEATS, key_placements
 from gtm_dagster.chaos.edge_load import OrdinarySender, bad_requests, crowd, more_connections, resident_mb, slow_clients
 from gtm_dagster.chaos.hostile_bodies import hostile_events, large_bodies
 from gtm_dagster.chaos.kill_collector import CollectorProcess, LoadGenerator, StoredIds
-from gtm_dagster.chaos.malformed_http import SMUGGLED, event, malformed_requests
+from gtm_dagster.chaos.malformed_http import event, malformed_requests, smuggled_ids
 from gtm_dagster.chaos.outcome import Findings, Report, Rounds
 from gtm_dagster.chaos.raw_http import ANSWER_SECONDS, Answer, exchange, request
 from gtm_dagster.chaos.throwaway import ThrowAway
@@ -94,9 +94,10 @@ def attack_edges(
             acked |= attack.acked
         report(f"round {number} of {rounds.wanted}: {len(acked)} events answered so far")
     stored = StoredIds(deployment).look()
-    smuggled = [each for each in stored if each and each.startswith(SMUGGLED)]
-    missing = sum(1 for each in acked if not stored[each])
-    twice = [each for each, times in stored.items() if each in acked and times > 1]
+    smuggled = [each for each in map(deployment.landed_id, smuggled_ids()) if stored[each]]
+    kept = {deployment.landed_id(each) for each in acked}
+    missing = sum(1 for each in kept if not stored[each])
+    twice = [each for each in kept if stored[each] > 1]
     findings.expect(not smuggled, f"events hidden in other requests were stored: {smuggled[:3]}")
     findings.expect(not missing, f"{missing} answered events are not in the log")
     findings.expect(not twice, f"{len(twice)} answered events are in the log more than once: {twice[:3]}")

@@ -11,7 +11,7 @@ from itertools import product
 from gtm_dagster.chaos.raw_http import host_of, request
 
 SMUGGLED = "smuggled"
-"""Begin of the ids of events that stand in another request's body or behind its end: none may be stored."""
+_HIDDEN = 100
 
 
 def event(event_id: str, **more: object) -> dict[str, object]:
@@ -21,6 +21,11 @@ def event(event_id: str, **more: object) -> dict[str, object]:
         "timestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "context": {"device_type": "web", "consent": {"analytics": True}}, **more,
     }  # fmt: skip
+
+
+def smuggled_ids() -> list[str]:
+    """Ids of events that stand in another request's body or behind its end: none may be stored."""
+    return [f"{SMUGGLED}-{number}" for number in range(_HIDDEN)]
 
 
 def hidden_request(url: str, number: int) -> bytes:

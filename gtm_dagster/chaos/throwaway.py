@@ -15,6 +15,8 @@ from typing import Any
 
 import gtm_dagster
 from gtm_dagster.chaos.processes import Child
+from gtm_dagster.privacy.event_ids import stored_event_id
+from gtm_dagster.privacy.pseudonyms import Pseudonymizer, load_or_create_key
 from gtm_dagster.settings import Settings, load_settings
 from gtm_dagster.taxonomy import Plan, load_plan
 
@@ -73,6 +75,10 @@ class ThrowAway:
     def state(self) -> Path:
         """The throw-away state directory."""
         return self.settings.state_dir
+
+    def landed_id(self, event_id: str) -> str:
+        """The id an event is stored under: its own, or its pseudonym where it might say who it is about."""
+        return stored_event_id(event_id, Pseudonymizer(load_or_create_key(self.settings.keys_dir)))
 
     def start(self, *arguments: str, module: str = "gtm_dagster.cli", **variables: str) -> Child:
         """Start `gtm ARGUMENTS` (or another module); `variables` are added to its environment."""
