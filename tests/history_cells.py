@@ -9,10 +9,16 @@ from pathlib import Path
 
 
 def kept(home: Path) -> Iterator[tuple[str, bytes]]:
-    """(where, what) of all that lies in `home`; a database also as its raw bytes, where deleted rows may linger."""
+    """(where, what) of all that lies in `home`; a database also as its raw bytes, where deleted rows may linger.
+
+    A file that goes meanwhile, as those beside a database do when it is closed, is left out.
+    """
     for path in sorted(path for path in home.rglob("*") if path.is_file()):
         name = str(path.relative_to(home))
-        yield name, path.read_bytes()
+        try:
+            yield name, path.read_bytes()
+        except FileNotFoundError:
+            continue
         if path.suffix == ".db":
             yield from ((f"{name} {where}", cell) for where, cell in _cells(path))
 
