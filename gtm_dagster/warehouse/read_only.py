@@ -93,7 +93,7 @@ def _refusal(con: duckdb.DuckDBPyConnection, sql: str) -> str | None:
         if kind == "TABLE_FUNCTION":
             name = str(node["function"].get("function_name", "")).lower()
             if name not in _TABLE_FUNCTIONS:
-                return f"{name}() does not read the tables, or runs what is not looked through"
+                return f"{name}() is not among the functions of a query: it could reach more than the tables"
         elif kind == "BASE_TABLE":
             name = str(node.get("table_name", ""))
             if "/" in name or "\\" in name:
