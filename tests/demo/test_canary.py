@@ -29,21 +29,21 @@ def test_a_planted_drop_is_found_and_the_flag_is_off_twice_over(tmp_path: Path) 
     """The second drill follows at once: what the first counted is no evidence in it."""
     settings = Settings(state_dir=tmp_path / ".gtm")
     keys = KeyStore(settings.keys_dir)
-    told = [run_drill(settings, tick, per_minute=150, seed=1)]
+    results = [run_drill(settings, tick, per_minute=150, seed=1)]
     keys.add("site")  # from now on `dev` opens nothing
-    told.append(run_drill(settings, tick, per_minute=150, seed=2))
+    results.append(run_drill(settings, tick, per_minute=150, seed=2))
     assert [key.name for key in keys.list()] == ["site"]
-    for one in told:
+    for one in results:
         assert one.verified and one.served_new_after == 0
         assert 5.0 <= one.detected_after_minutes <= 20.0 and one.estimate >= 0.3
-    assert told[0].episode != told[1].episode
+    assert results[0].episode != results[1].episode
     flags = json.loads(settings.flags_path.read_text())["flags"]
     assert flags[DRILL_FLAG]["defaultVariant"] == "off" and not flags[DRILL_FLAG].get("targeting")
     with OpsStore.of(settings) as store:
         (guard,) = store.guards()
         assert (guard.state, guard.epoch) == ("ROLLED_BACK", 2) and store.check_chain(guard.guard)
         exposed = sum(n for _, _, age, n in store.counts(guard.guard, 2) if age < 0)
-        assert exposed <= told[1].visitors
+        assert exposed <= results[1].visitors
     log = SqliteEventLog(settings.log_path)
     try:
         verdicts = {record.verdict for record in log.read_records(0)[0]}

@@ -73,11 +73,11 @@ class Canaries:
 def events(new: Canaries) -> list[dict[str, Any]]:
     """Events with a personal value in every field: kept, refused, and refused for want of consent."""
     ids = (f"t{new.way}-{n}" for n in count())
-    made: list[dict[str, Any]] = []
+    planted_events: list[dict[str, Any]] = []
 
     def add(name: str = "page_viewed", context: dict[str, Any] | None = None, **changes: Any) -> None:
         event = {"event_id": next(ids), "event_name": name, "timestamp": "2026-03-02T10:00:00Z", "anonymous_id": "dev"}
-        made.append(event | {"context": context or {}, **changes})
+        planted_events.append(event | {"context": context or {}, **changes})
 
     for kind in ("mail", "mail twice", "phone", "local", "ip4", "ip6", "card"):
         add(context={name: new(kind, f"context.{name}") for name in CONTEXT})
@@ -127,7 +127,7 @@ def events(new: Canaries) -> list[dict[str, Any]]:
     same = next(ids)
     add(event_id=same, context={"source": "a"})
     add(event_id=same, context={"source": new("mail", "conflict")})
-    return made
+    return planted_events
 
 
 def raw_shapes(new: Canaries) -> list[dict[str, Any]]:

@@ -316,8 +316,8 @@ def test_a_look_opens_the_manifests_of_unknown_batches_alone(tmp_path: Path, mon
         )
     landing.update_index()
     opened: list[Path] = []
-    read = files_module.read_manifest
-    monkeypatch.setattr(files_module, "read_manifest", lambda path: opened.append(path) or read(path))
+    original = files_module.read_manifest
+    monkeypatch.setattr(files_module, "read_manifest", lambda path: opened.append(path) or original(path))
     known = landing.names()
     assert landing.files(but=known, parts=True) == [] and opened == []
     assert len(landing.files()) == 209 and opened == [], "the index says what the manifests say"
