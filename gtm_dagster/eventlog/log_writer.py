@@ -216,7 +216,8 @@ class LogWriter:
             self._disconnect()
             raise EventLogError(displaced)
         if self._con is None:
-            self._con = connect(self.path, busy_seconds=0)
+            self._con = connect(self.path)  # waits: another process may be opening it, and reading its write-ahead log
+            self._con.execute("PRAGMA busy_timeout = 0")  # from here on `_begin` waits
             # Pages that split leave no copies behind of what ends later; it writes no page that is not written anyway.
             self._con.execute("PRAGMA secure_delete = FAST")
         return self._con
