@@ -4,28 +4,31 @@ Belongs here: what a setting means, what is allowed, and how gtm.toml and GTM_* 
 what a setting does. Nothing reads the environment at import; `cli.py` and `definitions.py` call `load_settings` once.
 """
 
+from gtm_dagster.settings.analysis import (
+    Attribution,
+    Conversion,
+    Funnel,
+    FunnelStep,
+    Refunds,
+    Retention,
+    Sessions,
+    Window,
+)
 from gtm_dagster.settings.loading import load_settings, read_settings
 from gtm_dagster.settings.model import (
     DRILL_EVENT,
     DRILL_FLAG,
     DRILL_GUARD,
     DRILL_REASON,
-    Attribution,
     Collector,
-    Conversion,
     FlagProvider,
-    Funnel,
-    FunnelStep,
     Guard,
     Notify,
     Privacy,
     Quarantine,
     Refresh,
-    Retention,
-    Sessions,
     Settings,
     WarehouseSettings,
-    Window,
 )
 from gtm_dagster.settings.source import Origin, SettingsError
 
@@ -46,6 +49,7 @@ __all__ = [
     "Privacy",
     "Quarantine",
     "Refresh",
+    "Refunds",
     "Retention",
     "Sessions",
     "Settings",

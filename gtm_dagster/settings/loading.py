@@ -15,6 +15,7 @@ from gtm_dagster.settings.folders import check_state_dir
 from gtm_dagster.settings.model import Guard, Settings
 from gtm_dagster.settings.nearest import did_you_mean
 from gtm_dagster.settings.source import NOT_GIVEN, Origin, SettingsError, read_environment, read_toml, to_struct
+from gtm_dagster.settings.window_checks import check_windows
 
 _LOCAL = frozenset({"localtime", "posixrules", "Factory"})
 _REGION = re.compile(r"(?:default|EU|EEA|[A-Z]{2}(?:-[A-Z0-9]{1,3})?)\Z")
@@ -50,13 +51,14 @@ def read_settings(config: Path | None = None, environ: Mapping[str, str] | None 
     for key in NOT_GIVEN & values.keys():
         raise SettingsError(f"{key}: there is no such setting{origin.place(key)}")
     guards = values.pop("guards", [])
+    _refuse_segment(values, origin)
     settings: Settings = to_struct(values, Settings, origin)
     _check_distinct("providers", [provider.name for provider in settings.providers], origin)
     settings = _with_guards(settings, guards, origin)
     _check_zone(settings, origin)
     _check_regions(settings, origin)
     _check_own_hosts(settings, origin)
-    _check_distinct("attribution.windows", [(w.model, w.lookback_hours) for w in settings.attribution.windows], origin)
+    check_windows(settings.attribution, origin)
     _check_distinct("conversions", [c.event for c in settings.conversions], origin)
     _check_distinct("funnel.steps", [step.stage for step in settings.funnel.steps], origin)
     if not settings.state_dir.is_absolute():
@@ -64,6 +66,16 @@ def read_settings(config: Path | None = None, environ: Mapping[str, str] | None 
         settings = msgspec.structs.replace(settings, state_dir=base / settings.state_dir)
     check_state_dir(settings.state_dir, origin)
     return settings, origin
+
+
+def _refuse_segment(values: dict[str, Any], origin: Origin) -> None:
+    """A definition that was the same as another one, under a second name."""
+    sessions = values.get("sessions")
+    if isinstance(sessions, dict) and sessions.get("definition") == "segment":
+        raise SettingsError(
+            "sessions.definition: 'segment' was another name of ga4, which gives the same sessions; "
+            f"write ga4{origin.place('sessions.definition')}"
+        )
 
 
 def _with_guards(settings: Settings, entries: Any, origin: Origin) -> Settings:

@@ -7,88 +7,17 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from gtm_dagster.settings.choices import CreditModel, ProviderKind, SinkKind
+from gtm_dagster.settings.analysis import Attribution, Conversion, Funnel, Refunds, Retention, Sessions
+from gtm_dagster.settings.choices import ProviderKind, SinkKind
+from gtm_dagster.settings.values import Count, Name, NotNegative, Positive, PropertyName, Share
 
-Positive = Annotated[float, Meta(gt=0, le=1_000_000)]
-NotNegative = Annotated[float, Meta(ge=0, le=1_000_000)]
-Share = Annotated[float, Meta(ge=0, le=1)]
-Count = Annotated[int, Meta(ge=1)]
-Name = Annotated[str, Meta(min_length=1)]
 ConsentMode = Literal["required", "opt_out", "off"]
-HalfLife = Annotated[float, Meta(gt=0.01, le=1_000_000)]
-"""Hours; less than half a minute would round to no time at all, and every credit but the last to nothing."""
-PropertyName = Annotated[
-    str,
-    Meta(
-        min_length=1, max_length=128, pattern=r'^[^"\\\x00-\x1f\x7f]+$',
-        description="the name of a property: 1 to 128 characters, no double quote, backslash or control character",
-    ),
-]  # fmt: skip
-"""The name of an event's property as it can stand in a JSON path."""
 Host = Annotated[
     str,
     Meta(
         pattern=r"^(localhost|[^\s/\\:?#@*\[\].]+(\.[^\s/\\:?#@*\[\].]+)+)$", description="a host such as shop.example"
     ),
 ]
-
-
-class Sessions(Struct, frozen=True, forbid_unknown_fields=True):
-    """What a session is. `timeout_minutes`: a gap longer than this ends one (`tracker` uses the id that was sent)."""
-
-    definition: Literal["ga4", "ua", "segment", "tracker"] = "ga4"
-    timeout_minutes: Positive = 30.0
-
-
-class Conversion(Struct, frozen=True, forbid_unknown_fields=True):
-    """An event that counts as a conversion, and the properties its value and currency are read from."""
-
-    event: Name
-    value: PropertyName | None = None
-    currency: PropertyName | None = None
-
-
-class Window(Struct, frozen=True, forbid_unknown_fields=True):
-    """One attribution result: a model and how many hours back a touch may lie."""
-
-    model: CreditModel
-    lookback_hours: Positive
-
-
-class Attribution(Struct, frozen=True, forbid_unknown_fields=True):
-    """Which credits are computed; the gate keeps multi-touch models absent until there is enough history."""
-
-    windows: tuple[Window, ...] = (Window("first_touch", 72.0), Window("last_touch", 24.0))
-    half_life_hours: HalfLife = 168.0
-    min_history_days: Annotated[int, Meta(ge=0)] = 30
-
-
-class FunnelStep(Struct, frozen=True, forbid_unknown_fields=True):
-    """A stage and the events that reach it, not earlier than `after_hours` after the stage before."""
-
-    stage: Name
-    events: Annotated[tuple[Name, ...], Meta(min_length=1)]
-    after_hours: NotNegative = 0.0
-
-
-class Funnel(Struct, frozen=True, forbid_unknown_fields=True):
-    """The ordered stages a person passes."""
-
-    # At least one is given; of the defaults none is left where the plan knows none of their events.
-    steps: Annotated[tuple[FunnelStep, ...], Meta(description="a list of at least one step")] = (
-        FunnelStep("acquired", ("page_viewed",)),
-        FunnelStep("signed_up", ("signup_completed",)),
-        FunnelStep("onboarded", ("onboarding_completed",)),
-        FunnelStep("first_value", ("first_value_reached",)),
-        FunnelStep("retained", ("feature_used",), 168.0),
-    )
-
-
-class Retention(Struct, frozen=True, forbid_unknown_fields=True):
-    """Cohort periods, and the events that count as coming back (empty: any event on web or mobile; server events such as `churn_flagged` are not activity)."""
-
-    unit: Literal["day", "week", "month"] = "week"
-    activity: tuple[Name, ...] = ()
 
 
 class Collector(Struct, frozen=True, forbid_unknown_fields=True):
@@ -210,6 +139,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """The whole configuration of a deployment. Paths are absolute.
 
     `own_hosts`: the deployment's own sites; a referrer of one, or of what lies below it, brings nobody.
+    `account_property`: the property that names the account an event's person belongs to; None: there are no accounts.
     """
 
     state_dir: Path = Path(".gtm")
@@ -219,12 +149,13 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     own_hosts: tuple[Host, ...] = ()
     sessions: Sessions = Sessions()
     conversions: tuple[Conversion, ...] = (
-        Conversion("payment_completed", "amount", "currency"),
+        Conversion("payment_completed", "amount", "currency", unique="payment_id", refunds=Refunds("payment_refunded")),
         Conversion("signup_completed"),
     )
     attribution: Attribution = Attribution()
     funnel: Funnel = Funnel()
     retention: Retention = Retention()
+    account_property: PropertyName | None = "account_id"
     collector: Collector = Collector()
     refresh: Refresh = Refresh()
     warehouse: WarehouseSettings = WarehouseSettings()

@@ -201,6 +201,9 @@ def _from_text(text: str, wanted: Any, key: str, variable: str) -> Any:
 
 def to_struct(value: Any, wanted: Any, origin: Origin, key: str = "") -> Any:
     """`value` as `wanted` (a Struct, a tuple of them, or a plain type), naming the exact key of what does not fit."""
+    tables = [option for option in _options(wanted) if _is_struct(option)]
+    if tables and isinstance(value, dict):  # a table, or nothing at all
+        wanted = tables[0]
     if _is_struct(wanted):
         if not isinstance(value, dict):
             raise SettingsError(f"{key}: {shown(value, key)} is not a table{origin.place(key)}")

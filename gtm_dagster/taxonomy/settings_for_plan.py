@@ -9,7 +9,7 @@ from typing import Literal
 
 from msgspec.structs import replace
 
-from gtm_dagster.settings import Conversion, FunnelStep, Guard, Origin, Settings, SettingsError
+from gtm_dagster.settings import Conversion, FunnelStep, Guard, Origin, Refunds, Settings, SettingsError
 from gtm_dagster.settings.nearest import nearest
 from gtm_dagster.taxonomy.plan import EventSpec, Plan
 
@@ -44,6 +44,11 @@ def deployment_of(settings: Settings, plan: Plan, origin: Origin | None = None) 
         settings, look, _is_default(settings.conversions, _USUAL.conversions, origin, "conversions")
     )
     steps = _steps(settings, look, _is_default(settings.funnel, _USUAL.funnel, origin, "funnel.steps"))
+    stages = _stages(
+        settings,
+        look,
+        _is_default(settings.attribution.stages, _USUAL.attribution.stages, origin, "attribution.stages"),
+    )
     activity = tuple(
         name
         for index, given in enumerate(settings.retention.activity)
@@ -56,6 +61,7 @@ def deployment_of(settings: Settings, plan: Plan, origin: Origin | None = None) 
         settings,
         conversions=conversions,
         funnel=replace(settings.funnel, steps=steps),
+        attribution=replace(settings.attribution, stages=stages),
         retention=replace(settings.retention, activity=tuple(dict.fromkeys(activity))),
         guards=guards,
         guard_errors=(*settings.guard_errors, *errors),
@@ -140,11 +146,19 @@ def _conversions(settings: Settings, look: _Look, default: bool) -> tuple[Conver
             also = next(i for i, other in enumerate(settings.conversions) if look.plan.resolve(other.event) == name)
             look.problem(f"{key}.event", f"{given.event!r} is {name}, which is already entry {also}; name it once")
             continue
-        parts = {
+        parts: dict[str, str | None] = {
             role: _property(look, f"{key}.{role}", role, getattr(given, role), look.plan.events[name], default)
             for role in ("value", "currency")
         }
-        found[name] = Conversion(name, **parts)
+        found[name] = replace(
+            given,
+            event=name,
+            value=parts["value"],
+            currency=parts["currency"],
+            unique=_identifier(look, f"{key}.unique", given.unique, look.plan.events[name], default),
+            refunds=_refunds(look, f"{key}.refunds", given.refunds, default),
+            where=_where(look, f"{key}.where", given.where, look.plan.events[name]),
+        )
     return tuple(found.values())
 
 
@@ -174,6 +188,65 @@ def _property(look: _Look, key: str, role: Role, name: str | None, spec: EventSp
         return name
     look.problem(key, wrong)
     return None
+
+
+def _identifier(look: _Look, key: str, name: str | None, spec: EventSpec, default: bool) -> str | None:
+    """The property that tells one payment from another: any that lands."""
+    if name is None or (name in spec.properties and spec.properties[name].privacy in ("plain", "personal")):
+        return name
+    if name not in spec.properties:
+        if spec.additional:
+            return name
+        if default:
+            return None
+        near = _near(name, tuple(spec.properties)) if spec.properties else f"{spec.name} has no properties"
+        words = f"{name!r} is not a property of {spec.name} in plan {look.plan.version} ({look.where}); {near}"
+    else:
+        words = f"{name!r} of {spec.name} never lands, so it cannot tell one payment from another"
+    look.problem(key, words)
+    return None
+
+
+def _refunds(look: _Look, key: str, given: Refunds | None, default: bool) -> Refunds | None:
+    """The refunds of a conversion under the canonical name of their event; None where a default has none."""
+    if given is None or (default and look.plan.resolve(given.event) is None):
+        return None
+    name = look.event(f"{key}.event", given.event)
+    if name is None:
+        return None
+    spec = look.plan.events[name]
+    value = _property(look, f"{key}.value", "value", given.value, spec, default)
+    of = _identifier(look, f"{key}.of", given.of, spec, default)
+    if value is None or of is None:
+        return None
+    return Refunds(name, value, _property(look, f"{key}.currency", "currency", given.currency, spec, default), of)
+
+
+def _where(
+    look: _Look, key: str, given: dict[str, str | bool | float], spec: EventSpec
+) -> dict[str, str | bool | float]:
+    """The conditions as given; a problem for each property that its event cannot have, or whose value never lands as it is."""
+    for name in given:
+        rule = spec.properties.get(name)
+        if rule is None and not spec.additional:
+            near = _near(name, tuple(spec.properties)) if spec.properties else f"{spec.name} has no properties"
+            words = f"{name!r} is not a property of {spec.name} in plan {look.plan.version} ({look.where}); {near}"
+            look.problem(f"{key}.{name}", words)
+        elif rule is not None and rule.privacy != "plain":
+            look.problem(
+                f"{key}.{name}",
+                f"{name!r} of {spec.name} is of privacy {rule.privacy}; its values are not stored as sent",
+            )
+    return given
+
+
+def _stages(settings: Settings, look: _Look, default: bool) -> tuple[str, ...]:
+    found = []
+    for index, given in enumerate(settings.attribution.stages):
+        if default and look.plan.resolve(given) is None:
+            continue  # only models that a window names read them
+        found.append(look.event(f"attribution.stages[{index}]", given))
+    return tuple(dict.fromkeys(name for name in found if name))
 
 
 def _steps(settings: Settings, look: _Look, default: bool) -> tuple[FunnelStep, ...]:

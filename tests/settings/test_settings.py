@@ -77,13 +77,13 @@ def test_the_commented_file_names_every_setting() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[sessions]\ntimeout = 10", "sessions.timeout: there is no such setting; known here: definition, timeout_minutes (gtm.toml line 2)"),
+        ("[sessions]\ntimeout = 10", "sessions.timeout: there is no such setting; known here: bots, definition, timeout_minutes (gtm.toml line 2)"),
         ("\nsession = 1", r"session: there is no such setting"),
         ("[sessions]\n\ntimeout_minutes = -3", "sessions.timeout_minutes: -3 is not a number above 0 (gtm.toml line 3)"),
         ("[sessions]\ntimeout_minutes = true", "sessions.timeout_minutes: True is not a number above 0"),
         ("[sessions]\ntimeout_minutes = nan", "sessions.timeout_minutes: nan is not a number above 0"),
         ("[attribution]\nhalf_life_hours = inf", "attribution.half_life_hours: inf is not a number above 0"),
-        ("[sessions]\ndefinition = 'ga3'", "sessions.definition: 'ga3' is not one of ga4, ua, segment, tracker (gtm.toml line 2)"),
+        ("[sessions]\ndefinition = 'ga3'", "sessions.definition: 'ga3' is not one of ga4, ua, tracker (gtm.toml line 2)"),
         ("sessions = 3", "sessions: 3 is not a table (gtm.toml line 1)"),
         ("dedup_days = 1.5", "dedup_days: 1.5 is not a whole number of at least 1"),
         ("report_timezone = 'Mars/Base'", "report_timezone: 'Mars/Base' is not a time zone; give an IANA name such as Europe/Berlin or UTC (gtm.toml line 1)"),
@@ -95,7 +95,7 @@ def test_the_commented_file_names_every_setting() -> None:
         ("[[attribution.windows]]\nmodel = 'linear'\nlookback_hours = 1\n\n[[attribution.windows]]\nmodel = 'best'\nlookback_hours = 1",
          "attribution.windows[1].model: 'best' is not one of first_touch, inverse_age, last_non_direct, last_touch, linear, position_based, time_decay (gtm.toml line 6)"),
         ("[[attribution.windows]]\nmodel = 'linear'\nlookback_hours = 1\n[[attribution.windows]]\nmodel = 'linear'\nlookback_hours = 1.0",
-         "attribution.windows[1]: ('linear', 1.0) is already entry 0; name it once (gtm.toml line 4)"),
+         "attribution.windows[1]: 'linear' of 1 hours is already entry 0; give one of them a name (gtm.toml line 4)"),
         ("[[providers]]\nname = 'main'\nkind = 'optimizely'",
          "providers[0].kind: 'optimizely' is not one of flagd, flagsmith, goff, growthbook, launchdarkly, posthog, unleash (gtm.toml line 3)"),
         ("[[notify]]\nkind = 'pager'", "notify[0].kind: 'pager' is not one of slack, webhook (gtm.toml line 2)"),
@@ -115,7 +115,7 @@ def test_a_bad_file_is_named_with_key_value_and_line(tmp_path: Path, text: str, 
 @pytest.mark.parametrize(
     ("variable", "value", "message"),
     [
-        ("GTM_SESSIONS__TIMEOUT", "10", "sessions.timeout: there is no such setting; known here: definition, timeout_minutes (GTM_SESSIONS__TIMEOUT)"),
+        ("GTM_SESSIONS__TIMEOUT", "10", "sessions.timeout: there is no such setting; known here: bots, definition, timeout_minutes (GTM_SESSIONS__TIMEOUT)"),
         ("GTM_STATEDIR", "x", "statedir: there is no such setting"),
         ("GTM_STATE_DIR__X", "x", "state_dir.x: there is no such setting"),
         ("GTM_SESSIONS__TIMEOUT_MINUTES", "ten", "sessions.timeout_minutes: 'ten' is not a number above 0 (GTM_SESSIONS__TIMEOUT_MINUTES, read as JSON)"),

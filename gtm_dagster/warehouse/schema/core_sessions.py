@@ -79,7 +79,7 @@ def _overlapping(con: duckdb.DuckDBPyConnection, ctx: BuildContext, among: str) 
 
 TABLE = Table(
     name="core.sessions",
-    meaning="Sessions by the definition of the settings (ga4, ua, segment, tracker); a late event may merge or split them.",
+    meaning="Sessions by the definition of the settings (ga4, ua, tracker); a late event may merge or split them.",
     columns=(
         SESSION_KEY,
         PERSON_ID,
