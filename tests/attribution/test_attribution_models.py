@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gtm_dagster.attribution import MODELS, models, weights
-from gtm_dagster.attribution.declaration import PathTouches
+from gtm_dagster.attribution.declaration import Options, PathTouches
 from gtm_dagster.warehouse.statements import statement
 
 ROOT = Path(__file__).parents[2]
@@ -104,12 +104,16 @@ paths = st.lists(st.lists(st.tuples(st.floats(0, 1e6), st.booleans()), min_size=
 def test_the_vectorised_form_equals_the_definition(name, rows, half_life):
     ages = [sorted((age for age, _ in row), reverse=True) for row in rows]
     direct = [[is_direct for _, is_direct in row] for row in rows]
+    count = sum(map(len, rows))
     touches = PathTouches(
         lengths=np.array([len(row) for row in rows]),
         position=np.concatenate([np.arange(len(row)) for row in rows]),
+        channel=np.zeros(count, dtype=np.int64),
+        is_paid=np.zeros(count, dtype=bool),
+        stages=np.zeros(count, dtype=np.int64),
         ages_hours=np.concatenate([np.array(row) for row in ages]),
         is_direct=np.concatenate([np.array(row, dtype=bool) for row in direct]),
-        half_life_hours=half_life,
+        options=Options(half_life_hours=half_life),
     )
     expected = [share for a, d in zip(ages, direct, strict=True) for share in weights(name, a, half_life, d)]
     assert models.model(name).vectorised(touches) == pytest.approx(expected, abs=1e-12)
