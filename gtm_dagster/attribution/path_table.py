@@ -47,16 +47,27 @@ class PathTable:
         return np.array([name in names for name in self.channels], dtype=bool)[self.channel]
 
     def touches(self, keep: np.ndarray) -> PathTable:
-        """The touches that `keep` is true of; every path stays, perhaps without a touch."""
+        """The touches that `keep` is true of; every path stays, perhaps without a touch.
+
+        A stage goes to the newest touch before that stays, as if the others had never been; without one it is missing.
+        """
         if keep.all():
             return self
+        path = self.path[keep]
         return replace(
             self,
             channel=self.channel[keep],
-            lengths=np.bincount(self.path[keep], minlength=len(self.lengths)),
+            lengths=np.bincount(path, minlength=len(self.lengths)),
             ages_hours=None if self.ages_hours is None else self.ages_hours[keep],
-            stages=self.stages[keep],
+            stages=self._stages(keep, path),
         )
+
+    def _stages(self, keep: np.ndarray, path: np.ndarray) -> np.ndarray:
+        placed = np.flatnonzero(self.stages)
+        before = (np.cumsum(keep) - 1)[placed]
+        same = before >= 0
+        same[same] = path[before[same]] == self.path[placed][same]
+        return np.bincount(before[same], weights=self.stages[placed][same], minlength=len(path)).astype(np.int64)
 
     def paths(self, keep: np.ndarray) -> PathTable:
         """The paths that `keep` is true of, with all their touches."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from gtm_dagster.attribution.path_table import PathTable
-from gtm_dagster.attribution.transforms import transformed
+from gtm_dagster.attribution.transforms import keeping, transformed
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,8 @@ class TouchFilter:
             raise ValueError(f"max_touches: {self.max_touches!r} is not a count of 1 or more")
         if self.only and self.without:
             raise ValueError("without: where only names the channels that count, no others are left; keep one of them")
+        for transform in self.transforms:
+            keeping(transform)
 
     def __call__(self, table: PathTable) -> tuple[PathTable, int]:
         """The paths with the touches that count, and how many rows have a path of more than `max_touches`."""

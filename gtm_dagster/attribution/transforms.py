@@ -24,12 +24,13 @@ unless the path has no other channel. (The first five of Snowplow's fractributio
 
 def transformed(table: PathTable, transforms: Sequence[str]) -> PathTable:
     """The paths after every transform in its order. Raises ValueError for a transform that there is not."""
-    for keep in [_parsed(transform) for transform in transforms]:
+    for keep in [keeping(transform) for transform in transforms]:
         table = table.touches(keep(table))
     return table
 
 
-def _parsed(transform: str) -> Callable[[PathTable], np.ndarray]:
+def keeping(transform: str) -> Callable[[PathTable], np.ndarray]:
+    """What keeps touches of a table under a transform. Raises ValueError where there is no such transform."""
     name, _, argument = transform.partition(":")
     if not argument and name in _PLAIN:
         return _PLAIN[name]
