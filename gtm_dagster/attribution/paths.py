@@ -77,7 +77,8 @@ def attribute(
     none (w_shaped, full_path). `direct`, `paid`: the channels that last_non_direct passes over, and that first_paid and
     last_paid look for. `count` first: only the first converting row of each person (`person_column`) counts.
     Which touches count: see `TouchFilter` and `TRANSFORMS`; `options`: see `Options`, such as weights, half_life_hours,
-    order, nulls, removal and game. `attrs` of the result: `truncated_paths` and `skipped_rows`, as counts of rows.
+    order, nulls, removal and game. `attrs` of the result: `truncated_paths` (by max_touches or newest:N) and
+    `skipped_rows`, as counts of rows, and what a data-driven model knows of the whole (of several, under their names).
     Raises PathsError naming the file, the row (first data row is 1) and the column; PathsUsage (a PathsError) for an
     unknown model, a wrong option or a column that is not there. Warns (PathsWarning) where another separator seems to be meant.
     """
@@ -116,12 +117,14 @@ def attribute(
     touches = _touches(left, {direct} if isinstance(direct, str) else set(direct), set(paid), known)
     results = [_result(one, left, touches, filtered, known) for one in declared]
     if isinstance(model, str):
-        result = results[0]
+        result, attrs = results[0], results[0].attrs
     else:
+        attrs = {name: each.attrs for name, each in zip(names, results, strict=True) if each.attrs}
         for name, each in zip(names, results, strict=True):
             each.insert(0, "model", name)
+            each.attrs = {}
         result = pd.concat(results, ignore_index=True)
-    result.attrs.update(truncated_paths=truncated, skipped_rows=skipped)
+    result.attrs = {**attrs, "truncated_paths": truncated, "skipped_rows": skipped}
     return result
 
 
@@ -216,6 +219,7 @@ def _result(model: Model, left: PathTable, touches: PathTouches, whole: PathTabl
     if lost or lost_value > 0:
         last = pd.DataFrame({"channel": [UNATTRIBUTED], "conversions": [lost], "value": [lost_value]})
         rows = pd.concat([rows, last], ignore_index=True) if len(rows) else last.reindex(columns=rows.columns)
+    rows.attrs = dict(credit.attrs)
     return rows
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from gtm_dagster.attribution.path_table import PathTable
-from gtm_dagster.attribution.transforms import keeping, transformed
+from gtm_dagster.attribution.transforms import keeping, newest_of, transformed
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class TouchFilter:
             keeping(transform)
 
     def __call__(self, table: PathTable) -> tuple[PathTable, int]:
-        """The paths with the touches that count, and how many rows have a path of more than `max_touches`."""
+        """The paths with the touches that count, and how many rows have a longer path than `max_touches` or newest:N keep."""
         truncated = 0
         if self.needs_ages:
             usual = math.inf if self.lookback_hours is None else self.lookback_hours
@@ -65,7 +65,12 @@ class TouchFilter:
             keep &= table.is_channel(set(self.only))
         if self.without:
             keep &= ~table.is_channel(set(self.without))
-        return transformed(table.touches(keep), self.transforms), truncated
+        table = table.touches(keep)
+        for transform in self.transforms:
+            newest = newest_of(transform)
+            truncated += 0 if newest is None else int(table.rows[table.lengths > newest].sum())
+            table = transformed(table, [transform])
+        return table, truncated
 
 
 def _ages(table: PathTable) -> np.ndarray:

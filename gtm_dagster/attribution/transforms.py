@@ -34,11 +34,17 @@ def keeping(transform: str) -> Callable[[PathTable], np.ndarray]:
     name, _, argument = transform.partition(":")
     if not argument and name in _PLAIN:
         return _PLAIN[name]
-    if name == "newest" and argument.isascii() and argument.isdigit() and int(argument) > 0:
-        return lambda table: table.position >= table.length - int(argument)
+    if newest := newest_of(transform):
+        return lambda table: table.position >= table.length - newest
     if argument and name in _OF_CHANNEL:
         return lambda table: _OF_CHANNEL[name](table, argument)
     raise ValueError(f"{transform!r} is not a transform of paths; choose from {', '.join(TRANSFORMS)}")
+
+
+def newest_of(transform: str) -> int | None:
+    """How many touches `newest:N` keeps of a path; None for another transform."""
+    name, _, number = transform.partition(":")
+    return int(number) if name == "newest" and number.isascii() and number.isdigit() and int(number) > 0 else None
 
 
 def _every(table: PathTable) -> np.ndarray:
