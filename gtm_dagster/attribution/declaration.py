@@ -91,6 +91,22 @@ class PathTouches:
         """The place of the newest touch of each path in the arrays."""
         return self.lengths.cumsum() - 1
 
+    def oldest_where(self, wanted: np.ndarray) -> np.ndarray:
+        """For each path the position of its oldest touch that `wanted` is true of; its length where there is none."""
+        import numpy as np
+
+        return np.minimum.reduceat(np.where(wanted, self.position, self.length), self.newest + 1 - self.lengths)
+
+    def newest_where(self, wanted: np.ndarray) -> np.ndarray:
+        """For each path the position of its newest touch that `wanted` is true of; -1 where there is none."""
+        import numpy as np
+
+        return np.maximum.reduceat(np.where(wanted, self.position, -1), self.newest + 1 - self.lengths)
+
+    def all_to(self, position: np.ndarray) -> np.ndarray:
+        """1 for the touch at the given position of each path, 0 for every other."""
+        return (self.position == position[self.path]).astype(float)
+
     def sum_of_path(self, values: np.ndarray) -> np.ndarray:
         """For each touch the sum of `values` in its path."""
         import numpy as np
