@@ -28,6 +28,9 @@ REMOVALS = ("null", "fail", "refit", "detour")
 refit: as fail, and a path each of whose states has the channel is dropped. detour: the channel is taken out of the paths,
 their outcome stays, and a path of nothing else is dropped."""
 
+ROUNDING = 1e-12
+"""What is left where two sums cancel may be their rounding error: below this share of them it is 0."""
+
 
 @dataclass(frozen=True)
 class RemovalEffects:
@@ -64,8 +67,9 @@ def removal_effects(paths: PathCounts, order: int = 1, nulls: bool = True, remov
     weight = gains[:, 0] + (np.asarray(paths.nulls, dtype=np.float64) if nulls else 0.0)
     # A path that neither converted nor counts otherwise has no place in the chain.
     there = np.flatnonzero(weight > 0)
-    gains, weight = gains[there], weight[there]
-    lists = TouchLists(np.asarray(paths.channel), np.asarray(paths.lengths)).of(there)
+    lists = TouchLists(np.asarray(paths.channel), np.asarray(paths.lengths))
+    if len(there) < len(weight):
+        gains, weight, lists = gains[there], weight[there], lists.of(there)
     channels, error = len(paths.channels), 0.0
     whole = gains.sum(axis=0)
     if not whole[0] > 0:
@@ -99,10 +103,10 @@ def _refitted(
     left = paths - np.bincount(channel[gone], weight[path[gone]], channels)
     lost_gains = held if removal != "detour" else _by_channel(channel[gone], gains[path[gone]], channels)
     kept = whole - lost_gains
-    # What is left of sums can be a rounding error of them.
-    nothing = left <= 1e-12 * paths
+    nothing = left <= ROUNDING * paths
     rate = np.divide(kept, left[:, None], out=np.zeros_like(kept), where=~nothing[:, None])
     effects = 1.0 - np.divide(rate * paths, whole, out=np.ones_like(rate), where=whole != 0)
+    effects[np.abs(effects) < ROUNDING] = 0.0
     return np.where(nothing[:, None] & (whole != 0), 1.0, effects)
 
 
@@ -119,9 +123,7 @@ def _in_every_state(lists: TouchLists, order: int, channels: int) -> np.ndarray:
     states, grams = lists.grams(order, channels)
     path = np.arange(len(states.lengths)).repeat(states.lengths)
     # A state counts once for a channel that it holds twice.
-    held = [
-        (grams[:, step] > 0) & ~(grams[:, :step] == grams[:, step : step + 1]).any(axis=1) for step in range(order)
-    ]
+    held = [(grams[:, step] > 0) & ~(grams[:, :step] == grams[:, step : step + 1]).any(axis=1) for step in range(order)]
     pairs = np.concatenate(
         [
             path[held[step][states.code]] * channels + grams[states.code[held[step][states.code]], step] - 1
