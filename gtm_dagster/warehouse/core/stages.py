@@ -27,8 +27,12 @@ def find_stages(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> None:
 
     A person's first event of a stage may be as old as the log, so all events of their persons are looked at.
     """
-    among = "WHERE person_id IN (SELECT person_id FROM conversion_moments)"
-    query = stage_events(ctx, "meta.events", "person_no")
-    con.execute(f"CREATE OR REPLACE TEMP VIEW stage_events AS SELECT * FROM ({query}) {among}")
+    con.execute(
+        composed(
+            """CREATE OR REPLACE TEMP VIEW stage_events AS
+            SELECT * FROM ($events) WHERE person_id IN (SELECT person_id FROM conversion_moments)""",
+            events=stage_events(ctx, "meta.events", "person_no"),
+        )
+    )
     con.execute(f"CREATE OR REPLACE TEMP TABLE conversion_stages AS {statement('conversion_stages')}")
     con.execute("DROP VIEW temp.stage_events")

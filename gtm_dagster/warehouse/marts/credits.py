@@ -46,7 +46,7 @@ def build_credits(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepResu
         _find_paths(con, rules)
         if BY_STAGE in rules.methods:
             find_stages(con, ctx)
-        credits = " UNION ALL ".join(statement(name) for name in credit_statements(rules))
+        credits = " UNION ALL ".join(f"({statement(name)})" for name in credit_statements(rules))
         written = con.execute(
             f"INSERT INTO marts.attribution_credits {fragment('credits_table', credits=credits)}"
         ).fetchall()[0][0]

@@ -10,7 +10,7 @@ from gtm_dagster.attribution.declaration import PAID_CHANNELS, POSITION_WEIGHTS
 from gtm_dagster.attribution.models import TOUCH_MODELS, full_path, inverse_j, j_shaped, model, w_shaped
 from gtm_dagster.channels import CHANNELS
 from gtm_dagster.warehouse.affected import HOUR_US
-from gtm_dagster.warehouse.literals import literal
+from gtm_dagster.warehouse.literals import composed, literal
 
 if TYPE_CHECKING:
     from gtm_dagster.settings import Settings, Window
@@ -45,7 +45,8 @@ class Relation:
             f"({', '.join(f'CAST({_cell(value)} AS {kind})' for value, (_, kind) in zip(row, self.columns, strict=True))})"
             for row in values
         )
-        return f"SELECT * FROM (VALUES {cells}) AS v({names}){'' if self.rows else ' WHERE false'}"
+        none = "" if self.rows else " WHERE false"
+        return composed("SELECT * FROM (VALUES $cells) AS v($names)$none", cells=cells, names=names, none=none)
 
 
 def _cell(value: str | float | None) -> str:
