@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gtm_dagster.attribution import models
-from gtm_dagster.attribution.declaration import HALF_LIFE_HOURS, Model, PathTouches
+from gtm_dagster.attribution.declaration import HALF_LIFE_HOURS, PAID_CHANNELS, Model, Options, PathTouches
 from gtm_dagster.attribution.pathfile import PathsError, PathsUsage, read_paths
 
 DEFAULT_VALUE_COLUMN = "total_conversion_value"
@@ -57,10 +57,15 @@ def attribute(
     touches = PathTouches(
         lengths=length,
         position=position,
+        channel=code,
         ages_hours=np.zeros(len(code)) if ages is None else ages,
         is_direct=np.array([name in names for name in channels], dtype=bool)[code],
-        half_life_hours=half_life_hours,
+        is_paid=np.array([name in PAID_CHANNELS for name in channels], dtype=bool)[code],
+        stages=np.zeros(len(code), dtype=np.int64),
+        options=Options(half_life_hours=half_life_hours),
     )
+    if declared.vectorised is None:
+        raise PathsUsage(f"{model} reads all paths together")
     share = declared.vectorised(touches)
 
     def credit(column: str) -> np.ndarray:
