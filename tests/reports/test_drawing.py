@@ -55,3 +55,14 @@ def test_the_rest_is_one_bar_so_that_bars_add_up() -> None:
     bars = [Bar(str(i), float(i)) for i in range(9)]
     shown = with_others(bars, 4)
     assert [bar.label for bar in shown] == ["0", "1", "2", "6 others"] and sum(bar.value for bar in shown) == 36
+
+
+def test_what_nobody_earned_is_shown_on_its_own_and_others_of_others_are_counted_once() -> None:
+    bars = [
+        *(Bar(str(i), 9.0 - i) for i in range(8)),
+        Bar("12 others", 3.0, stands_for=12),
+        Bar("(none)", 1.0, always=True),
+    ]
+    shown = with_others(bars, 5)
+    assert [bar.label for bar in shown] == ["0", "1", "2", "17 others", "(none)"]
+    assert sum(bar.value for bar in shown) == sum(bar.value for bar in bars)

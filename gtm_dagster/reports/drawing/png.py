@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import textwrap
 from collections.abc import Sequence
 
 from gtm_dagster.warehouse.figures.figure import Bar, Bars, Figure, Grid, with_others
@@ -12,7 +13,7 @@ PNG_BYTES = 40_000
 _MOST_PARTS, _MOST_BARS = 15, 45
 """Bars of a whole, whose rest is summed; bars that do not add up, such as days."""
 _MOST_ROWS, _MOST_COLUMNS = 16, 13
-_BAR, _INTERVAL = "#4477cc", "#222222"
+_BAR, _OTHERS, _INTERVAL = "#4477cc", "#b8c0cc", "#222222"
 
 
 def picture(figure: Figure) -> str:
@@ -36,13 +37,19 @@ def _png(figure: Figure, dpi: int) -> bytes:
         _bars(axes, figure)
     else:
         _grid(axes, figure)
-    canvas.suptitle(figure.title, fontsize=9.5, wrap=True)
+    canvas.suptitle("\n".join(title_lines(figure.title)), fontsize=9.5, linespacing=1.4)
     canvas.tight_layout()
     drawn, image = io.BytesIO(), io.BytesIO()
     canvas.savefig(drawn, format="png")
     # 32 colours: a third of the bytes, and nobody sees it in bars and letters.
     Image.open(drawn).convert("RGB").quantize(32).save(image, format="png", optimize=True)
     return image.getvalue()
+
+
+def title_lines(title: str, width: int = 110) -> list[str]:
+    """What the picture shows on the first line, of what on those below it."""
+    subject, colon, rest = title.partition(": ")
+    return [subject, *textwrap.wrap(rest, width)] if colon else textwrap.wrap(title, width)
 
 
 def _shown(figure: Bars) -> Sequence[Bar]:
@@ -52,7 +59,7 @@ def _shown(figure: Bars) -> Sequence[Bar]:
 def _bars(axes, figure: Bars) -> None:  # type: ignore[no-untyped-def]
     shown = _shown(figure)
     places = range(len(shown))
-    axes.barh(places, [bar.value for bar in shown], color=_BAR)
+    axes.barh(places, [bar.value for bar in shown], color=[_BAR if bar.stands_for == 1 else _OTHERS for bar in shown])
     for place, bar in zip(places, shown, strict=True):
         end = max(bar.value, bar.high or 0)
         if bar.low is not None and bar.high is not None:

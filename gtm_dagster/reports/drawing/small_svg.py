@@ -10,6 +10,7 @@ from gtm_dagster.warehouse.figures.figure import Bar, Bars, Figure, Grid, with_o
 
 INLINE_LIMIT = 1000
 """The UI shows markdown below 1,000 characters in place and hides longer text behind a link."""
+_SHORT_LABEL, _LONG_LABEL = 16, 42
 _MOST_BARS, _MOST_ROWS, _MOST_COLUMNS = 6, 6, 6
 
 
@@ -37,22 +38,30 @@ def _document(width: int, height: int, content: str) -> str:
 def _bars(figure: Bars, most: int) -> str:
     shown: Sequence[Bar] = with_others(figure.bars, most) if figure.additive else figure.bars[:most]
     top = max((max(bar.value, bar.high or 0) for bar in shown), default=0) or 1
-    lines, whiskers, texts = "", "", ""
+    # Long labels, such as paths, stand behind the number; short ones before the bar.
+    wide = any(len(bar.label) > _SHORT_LABEL for bar in shown)
+    left, length, number_at = (0, 90, 96) if wide else (90, 150, 246)
+    lines, others, whiskers, texts = "", "", "", ""
     for i, bar in enumerate(shown):
         y = i * 16
-        lines += f"M90 {y + 6}h{bar.value / top * 150:.0f}"
+        line = f"M{left} {y + 6}h{bar.value / top * length:.0f}"
+        lines, others = (lines + line, others) if bar.stands_for == 1 else (lines, others + line)
         if bar.low is not None and bar.high is not None:
-            whiskers += f"M{90 + bar.low / top * 150:.0f} {y + 6}H{90 + bar.high / top * 150:.0f}"
+            whiskers += f"M{left + bar.low / top * length:.0f} {y + 6}H{left + bar.high / top * length:.0f}"
         number = f"{bar.value:,.0f}{' ' + bar.note if bar.note else ''}"
-        texts += f"<text y='{y + 10}'>{escape(bar.label[:15])}</text><text x='246' y='{y + 10}'>{escape(number)}</text>"
+        if wide:
+            texts += f"<text x='{number_at}' y='{y + 10}'>{escape(f'{number} · {bar.label[:_LONG_LABEL]}')}</text>"
+        else:
+            texts += f"<text y='{y + 10}'>{escape(bar.label)}</text><text x='{number_at}' y='{y + 10}'>{escape(number)}</text>"
     content = f"<path stroke='#47c' stroke-width='11' d='{lines}'/>"
+    if others:
+        content += f"<path stroke='#bbb' stroke-width='11' d='{others}'/>"
     if whiskers:
         content += f"<path stroke='#c60' stroke-width='3' d='{whiskers}'/>"
-    left_out = len(figure.bars) - len(shown)
-    if left_out and not figure.additive:
+    left_out = len(figure.bars) - len(shown) if not figure.additive else 0
+    if left_out:
         texts += f"<text y='{len(shown) * 16 + 10}'>and {left_out} more</text>"
-    height = (len(shown) + (1 if left_out and not figure.additive else 0)) * 16
-    return _document(330, height, content + texts)
+    return _document(330, (len(shown) + bool(left_out)) * 16, content + texts)
 
 
 def _grid(figure: Grid, most: int) -> str:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 class Bar:
     """A bar: its label, its length, and the 95 % interval of it where one is known.
 
-    `note`: what stands behind the number, such as "62 % of the stage before".
+    `note`: what stands behind the number, such as "62 % of the stage before". `stands_for`: how many things it sums.
+    `always`: it is shown on its own however little room there is, as (unattributed) is.
     """
 
     label: str
@@ -24,6 +25,8 @@ class Bar:
     low: float | None = None
     high: float | None = None
     note: str = ""
+    stands_for: int = 1
+    always: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,8 +90,13 @@ class BarChart:
 
 
 def with_others(bars: Sequence[Bar], most: int) -> tuple[Bar, ...]:
-    """At most `most` bars: the last of them sums what the others hold, and says how many they are."""
+    """At most `most` bars, 3 or more: one of them sums the last ones, says how many they are, and stands behind the others."""
     if len(bars) <= most:
         return tuple(bars)
-    rest = bars[most - 1 :]
-    return (*bars[: most - 1], Bar(f"{len(rest)} others", sum(bar.value for bar in rest)))
+    kept = tuple(bar for bar in bars if bar.always)
+    free = [bar for bar in bars if not bar.always]
+    room = max(most - len(kept) - 1, 1)
+    rest = free[room:]
+    stands_for = sum(bar.stands_for for bar in rest)
+    others = Bar(f"{stands_for:,} others", sum(bar.value for bar in rest), stands_for=stands_for)
+    return (*free[:room], *([others] if rest else []), *kept)
