@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from gtm_dagster.settings import Settings
 from gtm_dagster.warehouse.core.touchpoints import build_touchpoints
+from gtm_dagster.warehouse.figures.ways_to_convert import ways_to_convert
 from gtm_dagster.warehouse.schema.shared_columns import (
     CONVERSION_ID,
     CONVERSION_US,
@@ -50,6 +51,7 @@ TABLE = Table(
     step=build_touchpoints,
     settings=_settings,
     changes=ByPersonAndTime("conversion_us", lookback=True),
+    charts=(ways_to_convert,),
     checks=(
         Check(
             "touch_precedes_conversion",
