@@ -51,7 +51,7 @@ class _Index(NamedTuple):
 @cache
 def _index() -> _Index:
     """Our own lists, and of Google's what they do not decide."""
-    index = _own_index()
+    index = own_index()
     public = {source: category for source, category in rows_of(GA4_SOURCES)}  # noqa: C416
     hosts = [
         (host, category) for host, category in public.items() if "." in host and not _is_decided(index, host, category)
@@ -70,11 +70,12 @@ def _is_decided(own: _Index, host: str, category: str) -> bool:
     """Whether our own lists name this very host, or put it in the same category by a host above it."""
     if any(spelling in own.hosts for spelling in _spellings(host)):
         return True
-    known = _listed(own, host, "", True)
+    known = listed(own, host, "", True)
     return known is not None and known.category == category
 
 
-def _own_index() -> _Index:
+def own_index() -> _Index:
+    """Our own lists alone, read anew."""
     import yaml
 
     index = _Index({}, {}, {}, {})
@@ -116,7 +117,7 @@ def known_source(name: str) -> KnownSource | None:
     if known or "." not in name:
         return known
     host = host_of(name)
-    return _listed(_index(), host, "", False) if host else None
+    return listed(_index(), host, "", False) if host else None
 
 
 def known_host(host: str) -> KnownSource | None:
@@ -127,11 +128,11 @@ def known_host(host: str) -> KnownSource | None:
 @lru_cache(maxsize=65_536)
 def known_page(host: str, path: str) -> KnownSource | None:
     """The source of a page: a listed path decides before its host, then as `known_host`."""
-    return _listed(_index(), host, path, True)
+    return listed(_index(), host, path, True)
 
 
-def _listed(index: _Index, host: str, path: str, returns: bool) -> KnownSource | None:
-    """`returns`: whether pages count that only send people back."""
+def listed(index: _Index, host: str, path: str, returns: bool) -> KnownSource | None:
+    """The source of a page by the lists of `index`; `returns`: whether pages count that only send people back."""
     labels = host.split(".")
     own = len(labels) - len(site_of(host).split("."))  # labels in front of the registrable domain
     for start in range(len(labels)):
