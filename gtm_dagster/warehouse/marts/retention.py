@@ -32,7 +32,7 @@ def build_retention(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> TableR
     activity = list(ctx.settings.retention.activity)
     with transaction(con):
         among = take_persons(con, "retention", ctx.settings.retention)
-        condition = "event_name IN (SELECT unnest($1::VARCHAR[]))" if activity else "browsing"
+        condition = "counted AND event_name IN (SELECT unnest($1::VARCHAR[]))" if activity else "browsing"
         con.execute(
             composed(
                 """CREATE OR REPLACE TEMP TABLE activity AS
