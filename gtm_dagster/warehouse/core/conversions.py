@@ -22,11 +22,12 @@ from gtm_dagster.warehouse.affected import (
 from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.core.conversion_types import matching, write_conversion_types
 from gtm_dagster.warehouse.engine import transaction
+from gtm_dagster.warehouse.literals import composed
 from gtm_dagster.warehouse.results import StepResult, count, unchanged
 from gtm_dagster.warehouse.statements import fragment
 
 _STEP = "conversions"
-_EVENTS = "meta.conversion_events"
+_CHANGED = "SELECT c.* FROM meta.conversion_events c JOIN affected r ON $within"
 
 
 def build_conversions(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepResult:
@@ -52,14 +53,14 @@ def _follow_events(con: duckdb.DuckDBPyConnection, ctx: BuildContext, whole: boo
     among = "" if whole else f"JOIN affected r ON {within('e', 'event_us')}"
     events = fragment("conversion_events", among=among, matches=matching(ctx.settings.conversions))
     if whole:
-        con.execute(f"DELETE FROM {_EVENTS}")
-        con.execute(f"INSERT INTO {_EVENTS} {events}")
-        con.execute(f"CREATE OR REPLACE TEMP VIEW candidates AS SELECT * FROM {_EVENTS}")
+        con.execute("DELETE FROM meta.conversion_events")
+        con.execute(f"INSERT INTO meta.conversion_events {events}")
+        con.execute("CREATE OR REPLACE TEMP VIEW candidates AS SELECT * FROM meta.conversion_events")
         return
-    there = f"SELECT c.* FROM {_EVENTS} c JOIN affected r ON {within('c', 'event_us')}"
+    there = composed(_CHANGED, within=within("c", "event_us"))
     con.execute(f"CREATE OR REPLACE TEMP TABLE changed_conversions AS {there}")
-    delete_affected(con, _EVENTS, "event_us", whole)
-    con.execute(f"INSERT INTO {_EVENTS} {events}")
+    delete_affected(con, "meta.conversion_events", "event_us", whole)
+    con.execute(f"INSERT INTO meta.conversion_events {events}")
     con.execute(f"INSERT INTO changed_conversions {there}")
     _widen(con)
     found = fragment("conversion_candidates", within=within("c", "event_us"))
