@@ -151,10 +151,11 @@ def _judged(texts: dict[str, Any], rules: SpendMapping) -> tuple[dict[str, Any],
             refusals.append((field, *value))
         else:
             row[field] = value
-    if not (texts.get("source") or "").strip():
-        # A channel stands for a source, and not for one of its campaigns.
-        if not row.get("channel") or row.get("medium") or row.get("campaign"):
-            refusals.append(("source", "missing", "source is needed, or a channel alone"))
+    alone = (
+        row.get("channel") and not row.get("medium") and not row.get("campaign")
+    )  # stands for no campaign of a source
+    if not (texts.get("source") or "").strip() and not alone:
+        refusals.append(("source", "missing", "source is needed, or a channel alone"))
     return row, refusals
 
 
