@@ -35,7 +35,8 @@ INPUTS = {
     "browsing_events": """SELECT person_id, event_us, event_id, write_key, session_id, source_key, touch_rank,
         CAST(local_day - DATE '1970-01-01' AS INTEGER) AS day_no FROM staging.events WHERE browsing""",
     "sources": "SELECT source_key, source, medium, campaign, channel, rule FROM core.sources",
-    "conversions": "SELECT conversion_id, person_id, conversion_us, conversion_type, value, currency, day FROM core.conversions",
+    "conversions": "SELECT conversion_id, person_id, conversion_us, conversion_type, value, net_value, currency, day FROM core.conversions",
+    "spend": "SELECT day, source, medium, campaign, channel, currency, cost FROM core.spend",
 }
 """What the steps read, and the query on the working file it comes from; rules of windows come from the settings."""
 
@@ -81,7 +82,9 @@ def steps(settings: Settings, rules: Rules | None = None) -> tuple[Step, ...]:
         *([Step("conversion_stages", text("conversion_stages"))] if BY_STAGE in rules.methods else []),
         *_credit_steps(rules),
         Step("attribution_credits", text("credits_export"), kept=True),
-        Step("channel_attribution", text("channel_attribution"), kept=True),
+        Step("spend_by_type", text("spend_by_type"), kept=False),
+        Step("channel_sums", text("channel_attribution"), kept=False),
+        Step("channel_attribution", text("channel_attribution_export"), kept=True),
     )
 
 
