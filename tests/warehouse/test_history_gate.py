@@ -10,7 +10,7 @@ import pytest
 from gtm_dagster.warehouse.marts.history import history_verdict
 
 MONDAY = 4  # 1970-01-05
-EVERY_DAY = {day: 100 for day in range(31)}
+EVERY_DAY = dict.fromkeys(range(31), 100)
 BUSINESS = {MONDAY + day: 100 if day % 7 < 5 else 15 for day in range(31)}
 CLOSED = {MONDAY + day: 100 for day in range(31) if day % 7 < 5}
 
@@ -20,7 +20,7 @@ CLOSED = {MONDAY + day: 100 for day in range(31) if day % 7 < 5}
     [
         pytest.param({}, False, "no events yet", id="empty"),
         pytest.param(EVERY_DAY, True, "30 full days", id="30 full days and a day begun"),
-        pytest.param({d: 100 for d in range(30)}, False, "29 full days of history", id="a day short"),
+        pytest.param(dict.fromkeys(range(30), 100), False, "29 full days of history", id="a day short"),
         pytest.param(EVERY_DAY | {12: 0}, False, "Tuesday 1970-01-13 holds 0 events, usual are 100: 1 of the last 30 full days", id="a day without events"),
         pytest.param(EVERY_DAY | {7: 19}, False, "1 of the last 30", id="a day below a fifth of its weekday"),
         pytest.param(EVERY_DAY | {7: 20}, True, "consistent", id="a fifth is enough"),
@@ -34,7 +34,7 @@ CLOSED = {MONDAY + day: 100 for day in range(31) if day % 7 < 5}
         pytest.param(EVERY_DAY | {38: 20}, True, "consistent", id="eight days behind and a fifth of a day"),
         pytest.param(EVERY_DAY | {38: 21}, False, "7 of the last 30", id="eight days behind and more than a fifth"),
         pytest.param(EVERY_DAY | {37: 3}, False, "6 of the last 30", id="seven days behind is not far"),
-        pytest.param({d: 3 for d in range(-700, 31, 100)}, False, "full days", id="all days are far from each other"),
+        pytest.param(dict.fromkeys(range(-700, 31, 100), 3), False, "full days", id="all days are far from each other"),
     ],
 )  # fmt: skip
 def test_history_gate(daily: dict[int, int], ready: bool, words: str) -> None:
@@ -113,9 +113,7 @@ def series(rng: random.Random) -> dict[int, int]:
     return daily
 
 
-@pytest.mark.parametrize(
-    "count", [pytest.param(300, id="fast"), pytest.param(4000, id="all", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("count", [pytest.param(300, id="fast"), pytest.param(4000, id="all", marks=pytest.mark.slow)])
 def test_random_histories_against_the_definition(count: int) -> None:
     rng = random.Random(18)
     found = []
