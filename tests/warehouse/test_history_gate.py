@@ -7,7 +7,7 @@ from statistics import median
 
 import pytest
 
-from gtm_dagster.warehouse.marts.history import history_verdict
+from gtm_dagster.warehouse.marts.history_gate import history_verdict
 
 MONDAY = 4  # 1970-01-05
 EVERY_DAY = dict.fromkeys(range(31), 100)

@@ -12,7 +12,7 @@ from gtm_dagster.attribution.models import MULTI_TOUCH_MODELS
 from gtm_dagster.warehouse.affected import drop_tables, nothing_new, rebuild, take_affected
 from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.engine import transaction
-from gtm_dagster.warehouse.marts.history import history_verdict
+from gtm_dagster.warehouse.marts.history_gate import history_verdict
 from gtm_dagster.warehouse.state import get_state, set_state
 
 _STEP = "attribution_status"

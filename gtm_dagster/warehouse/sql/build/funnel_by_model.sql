@@ -1,16 +1,18 @@
 -- Persons of each stage shared among channels and campaigns under each model. Who had no session by then is (unattributed).
-WITH shares AS (
-  SELECT o.first_day AS cohort_day, p.stage_no, s.channel, s.campaign, sum(p.first_share) AS first_touch, sum(p.last_share) AS last_touch,
+WITH by_source AS (
+  SELECT o.first_day AS cohort_day, p.stage_no, p.source_key, sum(p.first_share) AS first_touch, sum(p.last_share) AS last_touch,
     sum(p.named_share) AS last_non_direct, sum(p.linear_share) AS linear
   FROM meta.funnel_by_model_persons p
-  JOIN core.sources s ON s.source_key = p.source_key
   LEFT JOIN meta.person_origin o ON o.person_no = p.person_no
+  GROUP BY ALL),
+shares AS (
+  SELECT b.cohort_day, b.stage_no, s.channel, s.campaign, sum(b.first_touch) AS first_touch, sum(b.last_touch) AS last_touch,
+    sum(b.last_non_direct) AS last_non_direct, sum(b.linear) AS linear
+  FROM by_source b
+  JOIN core.sources s ON s.source_key = b.source_key
   GROUP BY ALL),
 reached AS (
-  SELECT o.first_day AS cohort_day, p.stage_no, count(*) AS persons
-  FROM meta.funnel_persons p
-  LEFT JOIN meta.person_origin o ON o.person_no = p.person_no
-  GROUP BY ALL),
+  SELECT cohort_day, stage_no, sum(persons) AS persons FROM marts.funnel GROUP BY ALL),
 attributed AS (
   SELECT cohort_day, stage_no, sum(first_touch) AS persons FROM shares GROUP BY ALL),
 left_over AS (
