@@ -9,7 +9,6 @@ from conformance_mutants import boundary
 
 from gtm_dagster.warehouse.engines.dialects import translate
 
-
 SPAN = ("first_no", "last_no", "open_no")
 """How far retention counts: the data's, and no set of parameters of its own."""
 

@@ -248,7 +248,7 @@ def _teams(out: Writer, rng: random.Random) -> None:
         who = {"anonymous_id": f"team{number}", "session_id": None if alone else "t"}
         at = START + rng.randrange(18) * DAY + rng.choice((0, 22 * HOUR, 4 * HOUR))
         out.add(at, touch=rng.choice(SOURCES), **who)
-        for step in range(rng.randrange(1, 6)):
+        for _step in range(rng.randrange(1, 6)):
             at += rng.choice((0, 0, 1, HOUR, DAY, 7 * DAY))
             account = f"alone{number}" if alone else f"account{rng.choice((number // 4, number // 4, number % 5))}"
             name = rng.choice(("signup_completed", "onboarding_completed", "first_value_reached"))
