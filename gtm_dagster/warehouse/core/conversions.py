@@ -6,6 +6,7 @@ import duckdb
 
 from gtm_dagster.warehouse.affected import delete_affected, drop_tables, nothing_new, take_affected, within
 from gtm_dagster.warehouse.build_context import BuildContext
+from gtm_dagster.warehouse.causes import remember_credit
 from gtm_dagster.warehouse.engine import transaction
 from gtm_dagster.warehouse.results import StepResult, count, unchanged
 from gtm_dagster.warehouse.statements import fragment
@@ -30,6 +31,8 @@ def build_conversions(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> Step
     with transaction(con):
         whole = take_affected(con, "conversions")
         among = "" if whole else f"JOIN affected r ON {within('e', 'event_us')}"
+        if not whole:
+            remember_credit(con, ctx.settings)
         delete_affected(con, "core.conversions", "conversion_us", whole)
         written = con.execute(f"INSERT INTO core.conversions {fragment('conversions_table', among=among)}").fetchall()[
             0
