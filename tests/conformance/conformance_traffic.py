@@ -12,14 +12,24 @@ import json
 import random
 from dataclasses import dataclass, field
 
-from gtm_dagster.attribution.models import MODELS
+from gtm_dagster.attribution.models import TOUCH_MODELS
 
 MINUTE = 60_000_000
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 START = 1_774_483_200_000_000  # 2026-03-26T00:00:00Z, three days before clocks change in Berlin
-WINDOWS = [{"model": model, "lookback_hours": hours} for model in MODELS for hours in (24, 167.5)]
+WINDOWS = [{"model": model, "lookback_hours": hours} for model in TOUCH_MODELS for hours in (24, 167.5)]
 WINDOWS += [{"model": "first_touch", "lookback_hours": 72}]  # one that no other model has
+WINDOWS += [
+    {"model": "linear", "lookback_hours": 167.5, "name": "paid", "only": ["Paid Search", "Paid Social"]},
+    {"model": "time_decay", "lookback_hours": 24, "name": "not direct", "without": ["Direct"], "half_life_hours": 3},
+    {"model": "position_based", "lookback_hours": 24, "name": "hours", "channel_hours": {"Paid Search": 72, "Direct": 0.5}, "weights": [1, 0, 4]},
+    {"model": "last_touch", "lookback_hours": 167.5, "name": "removed", "transforms": ["remove_if_not_all:Direct", "exposure", "newest:3"]},
+    {"model": "inverse_age", "lookback_hours": 167.5, "name": "cut", "transforms": ["remove_if_last_and_not_all:Direct", "first"]},
+    {"model": "linear", "lookback_hours": 167.5, "name": "last of each", "transforms": ["unique", "last"], "without": ["Email"]},
+    {"model": "full_path", "lookback_hours": 167.5, "name": "stages of newest", "transforms": ["newest:4"]},
+    {"model": "linear_unique", "lookback_hours": 167.5, "name": "channels in a row", "transforms": ["exposure"]},
+]  # fmt: skip
 PROPERTIES: dict[str, dict] = {
     "payment_completed": {"amount": 10.1, "currency": "USD"},
     "signup_completed": {},
@@ -57,15 +67,18 @@ class Scenario:
 
 
 SCENARIOS = (
-    Scenario("ga4", 1),
-    Scenario("ua-berlin", 2, {"GTM_SESSIONS__DEFINITION": "ua", "GTM_REPORT_TIMEZONE": "Europe/Berlin"}),
+    Scenario("ga4", 1, {"GTM_ATTRIBUTION__MAX_TOUCHES": "3"}),
     Scenario(
-        "tracker", 3,
-        {"GTM_SESSIONS__DEFINITION": "tracker", "GTM_REPORT_TIMEZONE": "America/New_York", "GTM_FUNNEL__STEPS": json.dumps(REPEATED)},
+        "ua-berlin", 2,
+        {"GTM_SESSIONS__DEFINITION": "ua", "GTM_REPORT_TIMEZONE": "Europe/Berlin", "GTM_ATTRIBUTION__GRAIN": "event", "GTM_ATTRIBUTION__MAX_TOUCHES": "7"},
     ),
     Scenario(
-        "segment-short", 4,
-        {"GTM_SESSIONS__DEFINITION": "segment", "GTM_SESSIONS__TIMEOUT_MINUTES": "5.5", "GTM_RETENTION__UNIT": "day", "GTM_ATTRIBUTION__HALF_LIFE_HOURS": "1.5"},
+        "tracker", 3,
+        {"GTM_SESSIONS__DEFINITION": "tracker", "GTM_REPORT_TIMEZONE": "America/New_York", "GTM_FUNNEL__STEPS": json.dumps(REPEATED), "GTM_ATTRIBUTION__GRAIN": "event"},
+    ),
+    Scenario(
+        "ga4-short", 4,
+        {"GTM_SESSIONS__TIMEOUT_MINUTES": "5.5", "GTM_RETENTION__UNIT": "day", "GTM_ATTRIBUTION__HALF_LIFE_HOURS": "1.5"},
     ),
 )  # fmt: skip
 
