@@ -22,8 +22,9 @@ WITHDRAWN_IMPORT = "withdrawn_import"
 REFUND = "refund"
 IDENTITY_MERGE = "identity_merge"
 LATE_EVENT = "late_event"
-REASONS = (RULE_CHANGE, WITHDRAWN_IMPORT, REFUND, IDENTITY_MERGE, LATE_EVENT)
-"""In the order in which a change that has several goes to one."""
+SPEND_IMPORT = "spend_import"
+REASONS = (RULE_CHANGE, WITHDRAWN_IMPORT, REFUND, IDENTITY_MERGE, LATE_EVENT, SPEND_IMPORT)
+"""In the order in which a change that has several goes to one; spend has one of its own, whether it came or was withdrawn."""
 
 
 def note_withdrawn(con: duckdb.DuckDBPyConnection, batches: Sequence[str]) -> None:

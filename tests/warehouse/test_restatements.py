@@ -279,3 +279,26 @@ def test_a_log_of_fewer_columns_is_read_on(settings: Settings) -> None:
             replace_table(con, "marts.restatements")
     assert len(reasons(settings)) == 2
     assert declared_differences() == []
+
+
+def test_money_given_back_restates_the_day_of_the_payment(built_once: Path, tmp_path: Path) -> None:
+    """In the same refresh as a late visit of another person: each to its own reason."""
+    kinds = [{"event": "payment_completed", "value": "amount", "currency": "currency", "unique": "payment_id",
+              "refunds": {"event": "payment_refunded"}}]  # fmt: skip
+    settings = settings_for(tmp_path, GTM_ATTRIBUTION__WINDOWS=LINEAR, GTM_CONVERSIONS=json.dumps(kinds))
+    rows = [visit(f"v{user}", 1, "google", user_id=user) for user in ("u", "k")]
+    for user in ("u", "k"):
+        properties = json.dumps({"amount": 10.0, "currency": "EUR", "payment_id": f"pay-{user}"})
+        rows.append({**paid(f"p{user}", 1, user), "properties": properties})
+    land(settings, [*rows, visit("z", 3, user_id="z")], "import-1")
+    follow(settings)
+    back = json.dumps({"amount": 4.0, "currency": "EUR", "payment_id": "pay-u"})
+    refund = {**paid("r", 3, "u"), "event_name": "payment_refunded", "properties": back}
+    land(settings, [refund, visit("late", 1, "newsletter", hour=2, user_id="k")], "import-2")
+    follow(settings)
+    sql = "SELECT channel, reason, conversions_after - conversions_before, value_after - value_before, net_before, net_after FROM marts.restatements ORDER BY restatement_no"
+    assert rows_of(settings, sql) == [
+        ("Paid Other", "late_event", 0.5, 5.0, 0.0, 5.0),
+        ("Paid Search", "refund", 0.0, 0.0, 20.0, 16.0),
+        ("Paid Search", "late_event", -0.5, -5.0, 16.0, 11.0),
+    ]

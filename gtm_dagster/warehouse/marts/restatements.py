@@ -16,8 +16,18 @@ import duckdb
 
 from gtm_dagster.warehouse.affected import drop_tables, longest_window_us, nothing_new, take_affected, within
 from gtm_dagster.warehouse.build_context import BuildContext
-from gtm_dagster.warehouse.causes import IDENTITY_MERGE, LATE_EVENT, REASONS, RULE_CHANGE, WITHDRAWN_IMPORT
+from gtm_dagster.warehouse.causes import (
+    IDENTITY_MERGE,
+    LATE_EVENT,
+    REASONS,
+    REFUND,
+    RULE_CHANGE,
+    SPEND_IMPORT,
+    WITHDRAWN_IMPORT,
+)
 from gtm_dagster.warehouse.engine import transaction
+from gtm_dagster.warehouse.literals import literal
+from gtm_dagster.warehouse.marts.money import NEWS
 from gtm_dagster.warehouse.results import count
 from gtm_dagster.warehouse.schema import readers_of
 from gtm_dagster.warehouse.state import get_state
@@ -51,7 +61,7 @@ class RestatementResult:
 
 def build_restatements(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> RestatementResult:
     """Append what changed of the days that were over at the refresh before; the first time, only remember what there is."""
-    if nothing_new(con, _STEP):
+    if all(nothing_new(con, _STEP, stage) for stage in NEWS):
         return RestatementResult(count(con, "marts.restatements"), {}, _ended(con), changed=False)
     now = datetime.now(UTC).replace(tzinfo=None)
     with transaction(con):
@@ -66,7 +76,7 @@ def build_restatements(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> Res
         )
         con.execute(
             """INSERT INTO meta.compared_credit
-            SELECT day, conversion_type, currency, model, window_hours, channel, conversions_after, value_after
+            SELECT day, conversion_type, currency, model, window_hours, channel, conversions_after, value_after, net_after, spend_after
             FROM changed_cells WHERE is_after"""
         )
         _end_old(con, now)
@@ -90,16 +100,18 @@ def _append(con: duckdb.DuckDBPyConnection, ctx: BuildContext, now: datetime, wh
         con.execute("INSERT INTO restatement_reasons VALUES (?, ?, ?)", [number, reason, details.get(reason)])
     apart = not whole and RULE_CHANGE not in details
     among = within("c", "conversion_us", longest_window_us(ctx.settings))
-    con.execute(f"CREATE OR REPLACE TEMP TABLE restated_ids AS {fragment('restated_ids', within=among)}")
+    ids = fragment("restated_ids", within=among, refund=literal(REFUND), late=literal(LATE_EVENT))
+    con.execute(f"CREATE OR REPLACE TEMP TABLE restated_ids AS {ids}")
     con.execute(
         f"CREATE OR REPLACE TEMP TABLE restated_parts AS {fragment('restated_parts', apart=str(apart).lower())}"
     )
-    rest = min((number for number, reason in enumerate(REASONS) if reason in details), default=len(REASONS) - 1)
-    con.execute(f"INSERT INTO marts.restatements {fragment('restatement_rows', rest=str(rest))}", [now])
-    rows = con.execute(
+    first = min(REASONS.index(reason) for reason in details)
+    rows = fragment("restatement_rows", rest=str(first), spend=str(REASONS.index(SPEND_IMPORT)))
+    con.execute(f"INSERT INTO marts.restatements {rows}", [now])
+    came = con.execute(
         "SELECT reason, count(*) FROM marts.restatements WHERE refreshed_at = ? GROUP BY 1 ORDER BY 1", [now]
     ).fetchall()
-    return {str(reason): int(n) for reason, n in rows}
+    return {str(reason): int(n) for reason, n in came}
 
 
 def _details(con: duckdb.DuckDBPyConnection) -> dict[str, str | None]:

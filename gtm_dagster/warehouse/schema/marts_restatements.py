@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gtm_dagster.warehouse.marts.money import NEWS
 from gtm_dagster.warehouse.marts.restatements import KEPT_DAYS, KEPT_ROWS, build_restatements
 from gtm_dagster.warehouse.schema.shared_columns import CONVERSION_TYPE, CURRENCY, MODEL, WINDOW_HOURS
 from gtm_dagster.warehouse.schema.table import ByNumber, Column, Table
@@ -28,8 +29,8 @@ TABLE = Table(
         Column(
             "reason",
             "VARCHAR",
-            "rule_change (settings, plan, channel lists, statements), withdrawn_import, refund, identity_merge or late_event; "
-            "what has several goes to the first of them",
+            "rule_change (settings, plan, channel lists, statements), withdrawn_import, refund, identity_merge or late_event, "
+            "what has several to the first of them; spend_import of spend, come or withdrawn",
             local=True,
         ),
         Column("conversions_before", "DOUBLE", "Credited conversions before this reason", local=True),
@@ -41,6 +42,12 @@ TABLE = Table(
             local=True,
         ),
         Column("value_after", "DOUBLE", "Credited value after it", local=True),
+        Column("net_before", "DOUBLE", "Credited net value before this reason; refunds are taken off", local=True),
+        Column("net_after", "DOUBLE", "Credited net value after it", local=True),
+        Column(
+            "spend_before", "DOUBLE", "Spend of the cell before, the same for every model; NULL without any", local=True
+        ),
+        Column("spend_after", "DOUBLE", "Spend after it", local=True),
         Column(
             "detail",
             "VARCHAR",
@@ -50,6 +57,7 @@ TABLE = Table(
     ),
     reads=("marts.channel_attribution",),
     step=build_restatements,
+    news=NEWS,
     changes=ByNumber("restatement_no"),
     kept=True,
 )

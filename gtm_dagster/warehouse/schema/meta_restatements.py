@@ -42,6 +42,8 @@ TABLES = (
         _CHANNEL,
         ("credit", "DOUBLE", "Sum of the credits of the channel"),
         ("value", "DOUBLE", "Sum of their values"),
+        ("net_value", "DOUBLE", "Sum of their net values"),
+        ("refunded", "DOUBLE", "Given back of the conversion, whatever the channel"),
     ),
     _remembered(
         "compared_credit",
@@ -50,6 +52,8 @@ TABLES = (
         _CHANNEL,
         ("conversions", "DOUBLE", "Sum of credits"),
         ("value", "DOUBLE", "Sum of credited values"),
+        ("net_value", "DOUBLE", "Sum of credited net values"),
+        ("spend", "DOUBLE", "Spend; NULL without any"),
         kept=True,
     ),
     _remembered(
