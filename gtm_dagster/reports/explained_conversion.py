@@ -176,7 +176,8 @@ def _result(
 ) -> ResultExplained:
     from gtm_dagster.attribution.models import model
 
-    why = verdicts(window, everything, max_touches) if window else [None] * len(everything)
+    unknown = [None if touch.kept else "does not count" for touch in everything]
+    why = verdicts(window, everything, max_touches) if window else unknown
     # Where events are touches a session has several: its credit stands with the newest of them that counts.
     place = {touch.key: number for number, touch in enumerate(everything) if why[number] is None}
     placed = {place[key]: credit for key, credit in by_key.items() if key in place}
