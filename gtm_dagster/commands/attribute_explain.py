@@ -14,7 +14,7 @@ from gtm_dagster.commands.output import Json, Problem, invocation, note, say, sa
 if TYPE_CHECKING:
     from gtm_dagster.reports.explained_conversion import ExplainedConversion
 
-_FIND = 'gtm query "SELECT conversion_id, conversion_time, conversion_type, value FROM core.conversions ORDER BY conversion_time DESC LIMIT 20"'
+_FIND = 'gtm query "FROM core.conversions ORDER BY conversion_time DESC LIMIT 9"'
 
 
 def explain(

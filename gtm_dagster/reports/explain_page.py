@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from html import escape
 
-from gtm_dagster.reports.explain_words import adds_up, age, hidden_line, money_of, percent, source, value_line
-from gtm_dagster.reports.explained_conversion import Credit, ExplainedConversion, ResultExplained
+from gtm_dagster.reports.explain_words import adds_up, age, hidden_line, printed, source, value_line
+from gtm_dagster.reports.explained_conversion import Credit, ExplainedConversion
 
 STYLE = """
 :root { color-scheme: light dark; --line: #d5d9e0; --dim: #5c6470; --soft: #f4f6f8; --bar: #2f6fb0; --text: #1b1f24; --page: #fff; }
@@ -110,34 +110,44 @@ def _credit(each: ExplainedConversion) -> Iterator[str]:
         for result in each.results
     )
     yield f'<div class="wide"><table><thead><tr><th class="number">No.</th><th>Channel</th>{heads}</tr></thead><tbody>'
+    texts = [printed(each, result) for result in each.results]
     for number, touch in enumerate(each.touches, start=1):
-        cells = "".join(_cell(each, result.credits[number - 1], result.why_out[number - 1]) for result in each.results)
-        yield f'<tr{" class=after" if touch.age_us < 0 else ""}><td class="number">{number}</td><th>{escape(touch.channel)}</th>{cells}</tr>'
-    for name, rest in (
-        ("touches not shown", [result.elsewhere for result in each.results]),
-        ("(unattributed)", [result.unattributed for result in each.results]),
-    ):
-        if any(rest):
-            cells = "".join("<td></td>" if credit is None else _cell(each, credit, None) for credit in rest)
-            yield f"<tr><td></td><th>{name}</th>{cells}</tr>"
-    sums = "".join(_sum(each, result) for result in each.results)
+        cells = "".join(
+            _cell(text.credits[number - 1], result.credits[number - 1], result.why_out[number - 1])
+            for text, result in zip(texts, each.results, strict=True)
+        )
+        yield (
+            f'<tr{"" if touch.age_us >= 0 else " class=after"}><td class="number">{number}</td>'
+            f"<th>{escape(touch.channel)}</th>{cells}</tr>"
+        )
+    yield from _rest(
+        "touches not shown",
+        [(text.elsewhere, result.elsewhere) for text, result in zip(texts, each.results, strict=True)],
+    )
+    yield from _rest(
+        "(unattributed)",
+        [(text.unattributed, result.unattributed) for text, result in zip(texts, each.results, strict=True)],
+    )
+    sums = "".join(
+        f'<td class="number">{_lines(text.total)}<span class="dim">{escape(adds_up(result))}</span></td>'
+        for text, result in zip(texts, each.results, strict=True)
+    )
     yield f"</tbody><tfoot><tr><td></td><th>Sum</th>{sums}</tr></tfoot></table></div>"
 
 
-def _cell(each: ExplainedConversion, credit: Credit | None, why_out: str | None) -> str:
-    if credit is None:
+def _rest(name: str, cells: Sequence[tuple[tuple[str, str] | None, Credit | None]]) -> Iterator[str]:
+    """A row of what no touch that is shown has; none where there is nothing of it."""
+    if any(text for text, _ in cells):
+        tds = "".join("<td></td>" if text is None else _cell(text, credit, None) for text, credit in cells)
+        yield f"<tr><td></td><th>{name}</th>{tds}</tr>"
+
+
+def _cell(text: tuple[str, str] | None, credit: Credit | None, why_out: str | None) -> str:
+    if text is None or credit is None:
         return f'<td class="out">{"out: " + escape(why_out) if why_out else "in, gets nothing"}</td>'
-    value = money_of(each, credit.value)
     width = min(max(credit.share, 0), 1) * 4
-    return (
-        f'<td class="number">{percent(credit)}{"<br>" + escape(value) if value else ""}<br>'
-        f'<span class="share" style="width:{width:.2f}rem"></span></td>'
-    )
+    return f'<td class="number">{_lines(text)}<span class="share" style="width:{width:.2f}rem"></span></td>'
 
 
-def _sum(each: ExplainedConversion, result: ResultExplained) -> str:
-    value = money_of(each, result.total.value)
-    return (
-        f'<td class="number">{percent(result.total)}{"<br>" + escape(value) if value else ""}'
-        f'<br><span class="dim sum">{escape(adds_up(result))}</span></td>'
-    )
+def _lines(text: tuple[str, str]) -> str:
+    return "".join(f"{escape(part)}<br>" for part in text if part)

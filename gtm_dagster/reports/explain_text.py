@@ -5,8 +5,8 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 
-from gtm_dagster.reports.explain_words import adds_up, age, hidden_line, money_of, name_of, percent, source, value_line
-from gtm_dagster.reports.explained_conversion import Credit, ExplainedConversion, ResultExplained
+from gtm_dagster.reports.explain_words import adds_up, age, hidden_line, name_of, printed, source, value_line
+from gtm_dagster.reports.explained_conversion import ExplainedConversion, ResultExplained
 
 _WIDTH = 80
 
@@ -46,20 +46,21 @@ def _lines(each: ExplainedConversion) -> Iterator[str]:
 
 def _result(each: ExplainedConversion, result: ResultExplained) -> Iterator[str]:
     yield from _wrapped(f"{name_of(result)}: {result.meaning}" if result.meaning else name_of(result))
-    for number, (touch, credit, why) in enumerate(zip(each.touches, result.credits, result.why_out, strict=True), 1):
-        if credit is not None:
-            yield _row(each, f"{number}", credit, touch.channel)
+    texts = printed(each, result)
+    for number, (touch, text, why) in enumerate(zip(each.touches, texts.credits, result.why_out, strict=True), 1):
+        if text is not None:
+            yield _row(f"{number}", text, touch.channel)
         else:
             yield from _wrapped(f"out: {why}" if why else "in, and the model gives it nothing", f"{number:>4}  ", 6)
-    if result.elsewhere is not None:
-        yield _row(each, "", result.elsewhere, "touches that are not shown")
-    if result.unattributed is not None:
-        yield _row(each, "", result.unattributed, "(unattributed): no touch counts")
-    yield _row(each, "sum", result.total, adds_up(result))
+    if texts.elsewhere is not None:
+        yield _row("", texts.elsewhere, "touches that are not shown")
+    if texts.unattributed is not None:
+        yield _row("", texts.unattributed, "(unattributed): no touch counts")
+    yield _row("sum", texts.total, adds_up(result))
 
 
-def _row(each: ExplainedConversion, number: str, credit: Credit, what: str) -> str:
-    return f"{number:>4}  {percent(credit):>8}  {money_of(each, credit.value):>18}  {what}"
+def _row(number: str, text: tuple[str, str], what: str) -> str:
+    return f"{number:>4}  {text[0]:>8}  {text[1]:>18}  {what}"
 
 
 def _wrapped(text: str, indent: str = "", hang: int | None = None) -> list[str]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from gtm_dagster.reports.explained_conversion import Credit, ExplainedConversion, ResultExplained
+from dataclasses import dataclass
+
+from gtm_dagster.attribution.rounding import largest_remainder
+from gtm_dagster.reports.explained_conversion import ExplainedConversion, ResultExplained
 from gtm_dagster.reports.touch_verdicts import Touch
 
 
@@ -37,15 +40,45 @@ def source(touch: Touch) -> str:
     return " / ".join(part for part in (touch.source, touch.medium, touch.campaign) if part)
 
 
-def percent(credit: Credit) -> str:
-    """A share of the conversion; a small one is not nothing."""
-    return f"{credit.share:.2%}" if credit.share >= 0.00005 or credit.share == 0 else f"{credit.share:.1e}"
+@dataclass(frozen=True)
+class Printed:
+    """Shares in per cent and values of one result as they are printed: columns add up to the printed sums.
+
+    `credits`: an entry for each touch, None without credit.
+    """
+
+    credits: tuple[tuple[str, str] | None, ...]
+    elsewhere: tuple[str, str] | None
+    unattributed: tuple[str, str] | None
+    total: tuple[str, str]
+
+
+def printed(each: ExplainedConversion, result: ResultExplained) -> Printed:
+    """The figures of a result, rounded by largest remainder."""
+    cells = [*result.credits, result.elsewhere, result.unattributed]
+    known = [cell for cell in cells if cell is not None]
+    shares = iter(largest_remainder([100 * cell.share for cell in known]))
+    values = iter(largest_remainder([cell.value or 0.0 for cell in known]))
+    texts = [
+        None if cell is None else (_percent(cell.share, next(shares)), _value(each, cell.value, next(values)))
+        for cell in cells
+    ]
+    total = _percent(result.total.share, result.total.share * 100), money_of(each, result.total.value)
+    return Printed(tuple(texts[:-2]), texts[-2], texts[-1], total)
+
+
+def _percent(share: float, rounded: float) -> str:
+    return "< 0.01 %" if share > 0 and rounded == 0 else f"{rounded:.2f} %"
+
+
+def _value(each: ExplainedConversion, value: float | None, rounded: float) -> str:
+    return money_of(each, None if value is None else rounded)
 
 
 def adds_up(result: ResultExplained) -> str:
     """Whether the shares add up to 1, in words."""
     if not result.conserves:
-        return "each channel gets all of it (this model does not divide)"
+        return "each channel gets all of it"
     off = abs(result.total.share - 1)
     return "adds up to 1" if off <= 1e-9 else f"does not add up to 1: off by {off:.1e}"
 
