@@ -29,10 +29,25 @@ thead th { border-bottom-width: 2px; vertical-align: bottom; }
 td.number, th.number { text-align: right; white-space: nowrap; }
 tr.after td, tr.after th { background: var(--soft); }
 .out { color: var(--dim); font-size: .87em; min-width: 6.5rem; text-align: right; }
-.share { display: inline-block; height: .3rem; border-radius: .15rem; background: var(--bar); margin-top: .2rem; }
+.track { display: block; width: 4rem; height: .3rem; margin: .25rem 0 0 auto; border-radius: .15rem; background: var(--line); }
+.share { display: block; height: 100%; border-radius: .15rem; background: var(--bar); }
+.touches td:nth-child(2), .touches td:nth-child(3) { white-space: nowrap; }
+.credit tbody th, .credit tfoot th { position: sticky; left: 0; background: var(--page); }
+.credit tr.after th { background: var(--soft); }
 tfoot th, tfoot td { border-bottom: 0; border-top: 2px solid var(--line); }
 .moment td { border-bottom: 2px solid var(--bar); color: var(--bar); padding-top: .25rem; padding-bottom: .25rem; }
-@media (max-width: 36rem) { body { padding: 1rem; font-size: 14px; } dl { grid-template-columns: 1fr; } dt { margin-top: .4rem; } }
+@media (max-width: 36rem) {
+  body { padding: 1rem; font-size: 14px; }
+  dl { grid-template-columns: 1fr; }
+  dt { margin-top: .4rem; }
+  .touches thead { display: none; }
+  .touches tr { display: block; padding: .45rem 0; border-bottom: 1px solid var(--line); }
+  .touches td { display: inline-block; border: 0; padding: 0 .6rem 0 0; }
+  .touches td:nth-child(4) { font-weight: 600; }
+  .touches td:nth-child(5) { display: block; }
+  .touches tr.moment { border-bottom: 2px solid var(--bar); }
+  .touches tr.after { background: var(--soft); }
+}
 @media print { body { max-width: none; padding: 0; font-size: 10px; } .wide { overflow: visible; } tr { break-inside: avoid; } }
 """
 
@@ -69,7 +84,8 @@ def _parts(each: ExplainedConversion) -> Iterator[str]:
     yield "</dl>"
     yield "<h2>Touches</h2>"
     yield from _touches(each, moment)
-    yield "<h2>Credit by model and lookback</h2>"
+    currency = f" in {conversion['currency']}" if conversion["currency"] and conversion["value"] is not None else ""
+    yield f"<h2>Credit{escape(currency)} by model and lookback</h2>"
     yield from _credit(each)
     for label, hours, why in each.absent:
         yield f'<p class="dim">{escape(label)} {hours:g} h: {escape(why)}</p>'
@@ -79,7 +95,7 @@ def _touches(each: ExplainedConversion, moment: str) -> Iterator[str]:
     if not each.touches:
         yield '<p class="dim">None: the person has no session.</p>'
         return
-    yield '<div class="wide"><table><thead><tr><th class="number">No.</th><th>Time, UTC</th><th>Age</th><th>Channel</th>'
+    yield '<div class="wide"><table class="touches"><thead><tr><th class="number">No.</th><th>Time, UTC</th><th>Age</th><th>Channel</th>'
     yield "<th>Source / medium / campaign</th><th>Rule</th></tr></thead><tbody>"
     is_before = True
     for number, touch in enumerate(each.touches, start=1):
@@ -90,7 +106,7 @@ def _touches(each: ExplainedConversion, moment: str) -> Iterator[str]:
         rule = f"<code>{escape(touch.rule)}</code>" if touch.rule not in (None, "none") else ""
         yield (
             f'<tr{"" if is_before else " class=after"}><td class="number">{number}</td>'
-            f"<td>{touch.at:%Y-%m-%d&nbsp;%H:%M:%S}</td><td>{escape(age(touch))}</td><td>{escape(touch.channel)}</td>"
+            f"<td>{touch.at:%Y-%m-%d %H:%M:%S}</td><td>{escape(age(touch))}</td><td>{escape(touch.channel)}</td>"
             f"<td>{escape(source(touch))}{note}</td><td>{rule}</td></tr>"
         )
     if is_before:
@@ -109,7 +125,7 @@ def _credit(each: ExplainedConversion) -> Iterator[str]:
         f'<span class="dim">{result.window_hours:g} h</span></th>'
         for result in each.results
     )
-    yield f'<div class="wide"><table><thead><tr><th class="number">No.</th><th>Channel</th>{heads}</tr></thead><tbody>'
+    yield f'<div class="wide"><table class="credit"><thead><tr><th class="number">No.</th><th>Channel</th>{heads}</tr></thead><tbody>'
     texts = [printed(each, result) for result in each.results]
     for number, touch in enumerate(each.touches, start=1):
         cells = "".join(
@@ -129,7 +145,7 @@ def _credit(each: ExplainedConversion) -> Iterator[str]:
         [(text.unattributed, result.unattributed) for text, result in zip(texts, each.results, strict=True)],
     )
     sums = "".join(
-        f'<td class="number">{_lines(text.total)}<span class="dim">{escape(adds_up(result))}</span></td>'
+        f'<td class="number">{_lines(text.total)}<br><span class="dim">{escape(adds_up(result))}</span></td>'
         for text, result in zip(texts, each.results, strict=True)
     )
     yield f"</tbody><tfoot><tr><td></td><th>Sum</th>{sums}</tr></tfoot></table></div>"
@@ -145,9 +161,10 @@ def _rest(name: str, cells: Sequence[tuple[tuple[str, str] | None, Credit | None
 def _cell(text: tuple[str, str] | None, credit: Credit | None, why_out: str | None) -> str:
     if text is None or credit is None:
         return f'<td class="out">{"out: " + escape(why_out) if why_out else "in, gets nothing"}</td>'
-    width = min(max(credit.share, 0), 1) * 4
-    return f'<td class="number">{_lines(text)}<span class="share" style="width:{width:.2f}rem"></span></td>'
+    width = min(max(credit.share, 0), 1)
+    bar = f'<span class="track"><span class="share" style="width:{width:.1%}"></span></span>'
+    return f'<td class="number">{_lines(text)}{bar}</td>'
 
 
 def _lines(text: tuple[str, str]) -> str:
-    return "".join(f"{escape(part)}<br>" for part in text if part)
+    return "<br>".join(escape(part) for part in text if part)
