@@ -34,7 +34,7 @@ def _off(left: str, right: str) -> str:
 
 
 def _credit_reaches(table: str) -> CheckRun:
-    """Sums of credit and value by type, currency, model and window are those of the credits; refunds those of core."""
+    """Sums of credit and value by type, currency, model and window are those of the credits."""
     differs = " OR ".join(_off(f"m.{name}", f"c.{name}") for name in ("n", "value", "net"))
     return none_of(
         composed(
@@ -42,14 +42,14 @@ def _credit_reaches(table: str) -> CheckRun:
           SELECT conversion_type, currency, model, window_hours, sum(conversions) AS n, sum(value) AS value, sum(net_value) AS net
           FROM $table GROUP BY ALL),
         c AS (
-          SELECT c.conversion_type, c.currency, s.model, s.window_hours, count(*)::DOUBLE AS n, sum(c.value) AS value, sum(c.net_value) AS net
-          FROM core.conversions c CROSS JOIN (SELECT DISTINCT model, window_hours FROM marts.attribution_status WHERE computed) s GROUP BY ALL)
+          SELECT c.conversion_type, c.currency, a.model, a.window_hours, sum(a.credit) AS n, sum(a.value) AS value, sum(a.net_value) AS net
+          FROM marts.attribution_credits a LEFT JOIN core.conversions c USING (conversion_id) GROUP BY ALL)
         SELECT count(*) FROM m FULL JOIN c ON m.conversion_type = c.conversion_type AND m.currency IS NOT DISTINCT FROM c.currency
           AND m.model = c.model AND m.window_hours = c.window_hours WHERE $differs""",
             table=table,
             differs=differs,
         ),
-        "sums of credit, value or net value that are not those of the conversions",
+        "sums of credit, value or net value that are not those of marts.attribution_credits",
     )
 
 
@@ -77,7 +77,7 @@ def money_checks(table: str, prefix: str = "") -> tuple[Check, ...]:
     return (
         Check(
             f"{prefix}credit_reaches_the_days",
-            "Of each type, currency, model and window the days hold every conversion once, with its gross and net value.",
+            "Of each type, currency, model and window the days hold all credit once, with its gross and net value.",
             _credit_reaches(table),
         ),
         Check(
