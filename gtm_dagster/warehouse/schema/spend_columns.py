@@ -54,19 +54,24 @@ def _credit_reaches(table: str) -> CheckRun:
 
 
 def _spend_adds_up(table: str) -> CheckRun:
-    """The spend of each type, currency, model and window is all of core.spend in that currency."""
-    differs = _off("m.spend", "s.cost")
+    """Each type, currency, model and window has all of core.spend in that currency, and a type without values of the only one."""
     return none_of(
         composed(
             """WITH m AS (
           SELECT conversion_type, currency, model, window_hours, spend_currency, sum(spend) AS spend
-          FROM $table WHERE spend_currency IS NOT NULL GROUP BY ALL),
-        s AS (SELECT currency, sum(cost) AS cost FROM core.spend GROUP BY 1)
-        SELECT (SELECT count(*) FROM m LEFT JOIN s ON s.currency = m.spend_currency WHERE $differs)
-          + (SELECT count(*) FROM m WHERE currency <> spend_currency)
-          + (SELECT count(*) FROM $table WHERE (spend IS NULL) <> (spend_currency IS NULL))""",
+          FROM $table WHERE spend IS NOT NULL OR spend_currency IS NOT NULL GROUP BY ALL),
+        s AS (SELECT currency AS spend_currency, sum(cost) AS cost FROM core.spend GROUP BY 1),
+        types AS (SELECT conversion_type, count(currency) AS n_priced FROM core.conversions GROUP BY 1),
+        e AS (
+          SELECT t.conversion_type, CASE WHEN t.n_priced > 0 THEN s.spend_currency END AS currency, r.model, r.window_hours,
+            s.spend_currency, s.cost
+          FROM s CROSS JOIN types t CROSS JOIN (SELECT DISTINCT model, window_hours FROM marts.attribution_credits) r
+          WHERE t.n_priced > 0 OR (SELECT count(*) FROM s) = 1)
+        SELECT count(*) FROM m FULL JOIN e ON m.conversion_type = e.conversion_type AND m.currency IS NOT DISTINCT FROM e.currency
+          AND m.model = e.model AND m.window_hours = e.window_hours AND m.spend_currency = e.spend_currency
+        WHERE m.model IS NULL OR e.model IS NULL OR $differs""",
             table=table,
-            differs=differs,
+            differs=_off("m.spend", "e.cost"),
         ),
         "types, models and windows whose spend is not that of core.spend in their currency",
     )
