@@ -14,7 +14,7 @@ from gtm_dagster.commands.output import Json, Problem, invocation, note, say, sa
 if TYPE_CHECKING:
     from gtm_dagster.reports.explained_conversion import ExplainedConversion
 
-_FIND = 'gtm query "FROM core.conversions ORDER BY conversion_time DESC LIMIT 9"'
+_FIND = 'gtm query "FROM core.conversions ORDER BY day DESC LIMIT 9"'
 
 
 def explain(
@@ -41,7 +41,7 @@ def explain(
         near = [] if found else nearest_ids(con, conversion_id)
     if found is None:
         hint = [f"the nearest ids are: {each}" if n == 0 else each for n, each in enumerate(near)]
-        raise Problem(f"{conversion_id!r} is not in core.conversions", more=[*hint, f"to find one: {_FIND}"])
+        raise Problem(f"{conversion_id!r} is not in core.conversions", more=[*hint, f"find one: {_FIND}"])
     if html is not None:
         write_whole(html, explain_page(found).encode())
     if json:
