@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 from datetime import date
 from pathlib import Path
 
 import pytest
-from warehouse_cases import DAY, MINUTE, PLAN, START, event, land, refresh, rows_of, settings_for
+from profiles import slow_but
+from warehouse_cases import DAY, MINUTE, PLAN, START, event, land, random_events, refresh, rows_of, settings_for
 
 from gtm_dagster.settings import Settings
 from gtm_dagster.warehouse.build import build_all
@@ -302,3 +304,54 @@ def test_money_given_back_restates_the_day_of_the_payment(built_once: Path, tmp_
         ("Paid Search", "refund", 0.0, 0.0, 20.0, 16.0),
         ("Paid Search", "late_event", -0.5, -5.0, 16.0, 11.0),
     ]
+
+
+CELL = "day, conversion_type, currency, model, window_hours, channel"
+NOTHING = (0, 0, 0, None)
+
+
+def measures(side: str = "") -> str:
+    """The select list of what a cell holds; no value and none left are one here."""
+    value, net = (f"value{side}", f"net{side}") if side else ("value", "net_value")
+    return f"conversions{side}, coalesce({value}, 0), coalesce({net}, 0), spend{side}"
+
+
+@pytest.mark.parametrize("seed", slow_but(1, *range(12)))
+def test_the_log_leads_from_each_table_to_the_next(tmp_path: Path, seed: int) -> None:
+    """Random batches of late events, logins and withdrawals: before, and each row in its order, gives what is there now."""
+    rng = random.Random(seed)
+    settings = settings_for(tmp_path)
+    rows = random_events(rng, 120)
+    rng.shuffle(rows)
+    names: list[str] = []
+    before: dict[tuple, tuple] = {}
+    over = (date.max, date.min)
+    last = restated = 0
+    for number in range(6):
+        names.append(f"import-{number}")
+        land(settings, rows[number * 20 : number * 20 + 20], names[-1])
+        if number > 1 and rng.random() < 0.5:
+            withdraw(settings, names.pop(rng.randrange(len(names) - 1)))
+        follow(settings, full=rng.random() < 0.2)
+        mart = rows_of(settings, f"SELECT {CELL}, {measures()} FROM marts.channel_attribution")
+        log = rows_of(
+            settings,
+            f"""SELECT {CELL}, {measures("_before")}, {measures("_after")} FROM marts.restatements
+            WHERE restatement_no > {last} ORDER BY restatement_no""",
+        )
+        now, moved = {row[:6]: row[6:] for row in mart}, dict(before)
+        for row in log:
+            assert moved.get(row[:6], NOTHING) == approx(row[6:10]), row
+            assert over[0] <= row[0] < over[1], row
+            moved[row[:6]] = row[10:]
+        for key in now | moved:
+            if over[0] <= key[0] < over[1]:
+                assert now.get(key, NOTHING) == approx(moved.get(key, NOTHING)), key
+        before = now
+        restated += len(log)
+        [(last, *over)] = rows_of(settings, "SELECT last_no, first_day, newest_day FROM meta.restatement_state")
+    assert restated > 20
+
+
+def approx(cell: tuple) -> object:
+    return tuple(value if value is None else pytest.approx(value, rel=1e-6, abs=1e-9) for value in cell)
