@@ -7,10 +7,11 @@ from itertools import pairwise
 import duckdb
 
 from gtm_dagster.warehouse.build_context import BuildContext
+from gtm_dagster.warehouse.figures.figure import BarChart
 from gtm_dagster.warehouse.marts.funnel import build_funnel
 from gtm_dagster.warehouse.results import CheckResult
 from gtm_dagster.warehouse.schema.shared_columns import SOURCE_COLUMNS
-from gtm_dagster.warehouse.schema.table import Chart, Check, Column, Table
+from gtm_dagster.warehouse.schema.table import Check, Column, Table
 
 
 def _funnel_is_monotonic(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> CheckResult:
@@ -35,7 +36,10 @@ TABLE = Table(
     reads=("staging.events", "core.sessions"),
     step=build_funnel,
     checks=(Check("funnel_is_monotonic", "No stage holds more persons than the one before.", _funnel_is_monotonic),),
-    chart=Chart(
-        "persons by stage", "SELECT stage, sum(persons) FROM marts.funnel GROUP BY stage, stage_no ORDER BY stage_no"
+    charts=(
+        BarChart(
+            "persons by stage",
+            "SELECT stage, sum(persons) FROM marts.funnel GROUP BY stage, stage_no ORDER BY stage_no",
+        ),
     ),
 )

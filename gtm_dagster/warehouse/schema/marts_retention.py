@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from gtm_dagster.warehouse.figures.figure import BarChart
 from gtm_dagster.warehouse.marts.retention import build_retention
-from gtm_dagster.warehouse.schema.table import Chart, Check, Column, Table, none_of
+from gtm_dagster.warehouse.schema.table import Check, Column, Table, none_of
 
 TABLE = Table(
     name="marts.retention",
@@ -27,8 +28,10 @@ TABLE = Table(
             ),
         ),
     ),
-    chart=Chart(
-        "persons retained by period, all cohorts",
-        "SELECT 'period ' || period, sum(retained) FROM marts.retention GROUP BY period ORDER BY period LIMIT 12",
+    charts=(
+        BarChart(
+            "persons retained by period, all cohorts",
+            "SELECT 'period ' || period, sum(retained) FROM marts.retention GROUP BY period ORDER BY period LIMIT 12",
+        ),
     ),
 )
