@@ -116,6 +116,7 @@ FAULTS = [
     ("marts.attribution_credits", "credit_conserves", _PERSONS, "DELETE FROM marts.attribution_credits WHERE rowid = $row"),
     ("marts.channel_attribution", "credit_reaches_the_days", "true", "UPDATE marts.channel_attribution SET conversions = conversions + 1 WHERE rowid = $row"),
     ("marts.channel_attribution", "spend_adds_up", "true", "UPDATE marts.channel_attribution SET spend = 1, spend_currency = 'EUR' WHERE rowid = $row"),
+    ("marts.channel_attribution", "sums_are_finite", f"value > 0 AND {_PERSONS}", "UPDATE core.conversions SET value = 'infinity' WHERE rowid = $row"),
     ("marts.channel_attribution", "refunds_are_taken_off", "value > 0", "UPDATE marts.channel_attribution SET net_value = value - refunded - 1 WHERE rowid = $row"),
     ("marts.campaign_performance", "campaign_credit_reaches_the_days", "true", "DELETE FROM marts.campaign_performance WHERE rowid = $row"),
     ("marts.campaign_performance", "campaign_spend_adds_up", "true", "UPDATE marts.campaign_performance SET spend = 1, spend_currency = 'EUR' WHERE rowid = $row"),
