@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 from datetime import date
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
-from warehouse_cases import DAY, MINUTE, PLAN, START, event, land, refresh, rows_of, settings_for
+from profiles import slow_but
+from warehouse_cases import DAY, MINUTE, PLAN, START, event, land, random_events, refresh, rows_of, settings_for
 
+from gtm_dagster.importing.spend import SPEND_SCHEMA
 from gtm_dagster.settings import Settings
-from gtm_dagster.warehouse.build import build_all
 from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.engine import opened, transaction
 from gtm_dagster.warehouse.fingerprints import check_settings
 from gtm_dagster.warehouse.landing import Landing
+from gtm_dagster.warehouse.landing.landed_spend import SpendLanding
 from gtm_dagster.warehouse.marts import restatements
-from gtm_dagster.warehouse.schema import built
+from gtm_dagster.warehouse.schema import built, readers_of
 from gtm_dagster.warehouse.schema.ddl import declared_differences, replace_table
 from gtm_dagster.warehouse.staging.stage import stage
 from gtm_dagster.warehouse.verify import verify_served
@@ -39,12 +43,17 @@ def visit(event_id: str, day: int, source: str | None = None, hour: float = 9, *
     return event(event_id, START + day * DAY + round(hour * 60) * MINUTE, source=source, medium=medium, **columns)
 
 
-def follow(settings: Settings, *, full: bool = False) -> None:
-    """A refresh as far as the marts; checks and publishing read no log."""
+def follow(settings: Settings, *, full: bool = False, until: str = "marts.restatements") -> None:
+    """A refresh of the tables that the log is made from; `until`: the last of them, as when a run is killed behind it."""
     ctx = BuildContext(settings, PLAN, full)
     with opened(settings.warehouse_path, settings) as con:
         check_settings(con, ctx, allow_rebuild=True)
-        build_all(con, ctx)
+        stage(con, ctx)
+        for table in built():
+            if table.step is not None and "marts.restatements" in readers_of({table.name}):
+                table.step(con, ctx)
+            if table.name == until:
+                break
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +151,7 @@ def test_a_late_event_of_a_known_person_is_no_merge(settings: Settings) -> None:
     assert {reason for _, reason, *_ in reasons(settings)} == {"late_event"}
 
 
+@pytest.mark.slow
 def test_a_withdrawn_login_takes_the_merge_back(settings: Settings) -> None:
     land(settings, [visit("anon", 1, "newsletter", hour=2, anonymous_id="a")], "import-2")
     land(settings, [visit("login", 3, hour=10, anonymous_id="a", user_id="u")], "import-3")
@@ -164,6 +174,7 @@ def test_two_reasons_in_one_refresh_are_steps_from_one_to_the_next(settings: Set
     ]
 
 
+@pytest.mark.slow
 def test_reasons_that_cancel_out_restate_nothing(settings: Settings) -> None:
     land(settings, [visit("w", 1, "google", hour=3, user_id="w"), paid("wrong", 1, "w", 90.0)], "import-2")
     follow(settings)
@@ -187,6 +198,7 @@ def test_a_changed_setting_says_which(settings: Settings, tmp_path: Path) -> Non
     assert rows_of(settings, detail) == [("sessions.timeout_minutes: 30 -> 600",)]
 
 
+@pytest.mark.slow
 def test_a_result_that_comes_or_goes_restates_nothing(settings: Settings, tmp_path: Path) -> None:
     both = '[{"model": "first_touch", "lookback_hours": 24}, {"model": "linear", "lookback_hours": 168}]'
     follow(settings_for(tmp_path, GTM_ATTRIBUTION__WINDOWS=both))
@@ -207,6 +219,7 @@ def test_a_rebuild_keeps_the_log_and_adds_nothing(settings: Settings) -> None:
     assert [row[1] for row in reasons(settings)[2:]] == ["late_event", "late_event"]
 
 
+@pytest.mark.slow
 def test_a_rebuild_gives_the_rows_of_an_incremental_refresh(tmp_path: Path) -> None:
     """Where a refresh has one reason; of several a rebuild knows only the first."""
     logs = []
@@ -222,20 +235,15 @@ def test_a_rebuild_gives_the_rows_of_an_incremental_refresh(tmp_path: Path) -> N
     assert logs[0] == [pytest.approx(row) for row in logs[1]]
 
 
-@pytest.mark.parametrize("killed_after", ["core.conversions", "marts.attribution_credits", "marts.channel_attribution"])
+@pytest.mark.parametrize(
+    "killed_after", slow_but(1, "core.conversions", "marts.attribution_credits", "marts.channel_attribution")
+)
 def test_a_killed_refresh_loses_no_row(settings: Settings, killed_after: str) -> None:
     land(settings, [visit("w", 1, "google", hour=3, user_id="w"), paid("wrong", 1, "w", 90.0)], "import-2")
     follow(settings)
     withdraw(settings, "import-2")
     land(settings, [visit("late", 1, "newsletter", hour=2, user_id="u")], "import-3")
-    with opened(settings.warehouse_path, settings) as con:
-        ctx = BuildContext(settings, PLAN)
-        stage(con, ctx)
-        for table in built():
-            assert table.step is not None
-            table.step(con, ctx)
-            if table.name == killed_after:
-                break
+    follow(settings, until=killed_after)
     land(settings, [visit("z2", 4, user_id="z")], "import-4")
     follow(settings)
     assert reasons(settings)[1:] == [
@@ -248,21 +256,21 @@ def test_a_killed_refresh_loses_no_row(settings: Settings, killed_after: str) ->
 
 
 def test_the_oldest_rows_go_by_number_and_by_age_and_are_counted(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
-    monkeypatch.setattr(restatements, "KEPT_ROWS", 3)
-    for n in range(3):
+    monkeypatch.setattr(restatements, "KEPT_ROWS", 1)
+    for n in range(2):
         land(settings, [visit(f"late{n}", 1, "newsletter", hour=2 + n, user_id="u")], f"import-{2 + n}")
         follow(settings)
-    assert rows_of(settings, "SELECT restatement_no FROM marts.restatements ORDER BY 1") == [(4,), (5,), (6,)]
+    assert rows_of(settings, "SELECT restatement_no FROM marts.restatements ORDER BY 1") == [(4,)]
     assert rows_of(settings, "SELECT ended FROM meta.restatement_state") == [(3,)]
     monkeypatch.setattr(restatements, "KEPT_DAYS", -1)
     land(settings, [visit("now", 4, user_id="u")], "import-9")
     follow(settings)
-    assert rows_of(settings, "SELECT last_no, ended FROM meta.restatement_state") == [(6, 6)]
+    assert rows_of(settings, "SELECT last_no, ended FROM meta.restatement_state") == [(4, 4)]
 
 
 def test_the_serving_copy_takes_the_new_rows_over(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(restatements, "KEPT_ROWS", 3)
-    for n in range(3):
+    monkeypatch.setattr(restatements, "KEPT_ROWS", 1)
+    for n in range(2):
         land(settings, [visit(f"late{n}", 1, "newsletter", hour=2 + n, user_id="u")], f"import-{2 + n}")
         refresh(settings)
         served = verify_served(settings)
@@ -302,3 +310,71 @@ def test_money_given_back_restates_the_day_of_the_payment(built_once: Path, tmp_
         ("Paid Search", "refund", 0.0, 0.0, 20.0, 16.0),
         ("Paid Search", "late_event", -0.5, -5.0, 16.0, 11.0),
     ]
+
+
+def test_spend_that_comes_later_restates_the_day(settings: Settings) -> None:
+    """Beside a late visit: credit to its own reason, spend to the import's."""
+    table = pa.Table.from_pylist(
+        [{"day": FIRST, "source": "google", "medium": "cpc", "campaign": None, "channel": "Paid Search", "currency": "EUR", "cost": 3.0, "write_key": "ads", "row_no": 1}],
+        schema=SPEND_SCHEMA,
+    )  # fmt: skip
+    SpendLanding(settings.landing_dir).write(table, "spend-1", file="spend-1", write_key="ads")
+    land(settings, [visit("late", 1, "newsletter", hour=2, user_id="u")], "import-2")
+    follow(settings)
+    sql = "SELECT channel, reason, conversions_before, conversions_after, spend_before, spend_after FROM marts.restatements ORDER BY restatement_no"
+    assert rows_of(settings, sql) == [
+        ("Paid Other", "late_event", 0.0, 0.5, None, None),
+        ("Paid Search", "late_event", 1.0, 0.5, None, None),
+        ("Paid Search", "spend_import", 0.5, 0.5, None, 3.0),
+    ]
+
+
+CELL = "day, conversion_type, currency, model, window_hours, channel"
+NOTHING = (0, 0, 0, None)
+
+
+def measures(side: str = "") -> str:
+    """The select list of what a cell holds; no value and none left are one here."""
+    value, net = (f"value{side}", f"net{side}") if side else ("value", "net_value")
+    return f"conversions{side}, coalesce({value}, 0), coalesce({net}, 0), spend{side}"
+
+
+@pytest.mark.parametrize("seed", slow_but(0, *range(12)))
+def test_the_log_leads_from_each_table_to_the_next(tmp_path: Path, seed: int) -> None:
+    """Random batches of late events, logins and withdrawals: before, and each row in its order, gives what is there now."""
+    rng = random.Random(seed)
+    settings = settings_for(tmp_path)
+    rows = random_events(rng, 120)
+    rng.shuffle(rows)
+    names: list[str] = []
+    before: dict[tuple, tuple] = {}
+    over = (date.max, date.min)
+    last = restated = 0
+    for number in range(6):
+        names.append(f"import-{number}")
+        land(settings, rows[number * 20 : number * 20 + 20], names[-1])
+        if number > 1 and rng.random() < 0.5:
+            withdraw(settings, names.pop(rng.randrange(len(names) - 1)))
+        follow(settings, full=rng.random() < 0.2)
+        mart = rows_of(settings, f"SELECT {CELL}, {measures()} FROM marts.channel_attribution")
+        log = rows_of(
+            settings,
+            f"""SELECT {CELL}, {measures("_before")}, {measures("_after")} FROM marts.restatements
+            WHERE restatement_no > {last} ORDER BY restatement_no""",
+        )
+        now, moved = {row[:6]: row[6:] for row in mart}, dict(before)
+        for row in log:
+            assert moved.get(row[:6], NOTHING) == approx(row[6:10]), row
+            assert over[0] <= row[0] < over[1], row
+            moved[row[:6]] = row[10:]
+        for key in now | moved:
+            if over[0] <= key[0] < over[1]:
+                assert now.get(key, NOTHING) == approx(moved.get(key, NOTHING)), key
+        before = now
+        restated += len(log)
+        [(last, *over)] = rows_of(settings, "SELECT last_no, first_day, newest_day FROM meta.restatement_state")
+    assert restated > 20
+
+
+def approx(cell: tuple) -> object:
+    return tuple(value if value is None else pytest.approx(value, rel=1e-6, abs=1e-9) for value in cell)
