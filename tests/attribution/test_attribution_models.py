@@ -1,6 +1,7 @@
-"""Every model of touches: its definition by hand, and the vectorised form.
+"""Every registered model in two forms: the definition by hand and the vectorised one.
 
-A new model needs a row in CASES; the tests below then run it. Its form in the warehouse: tests/warehouse.
+A new model needs a row in CASES; the tests below then run it, and fail without it. That the statements of the warehouse
+equal the definitions is in tests/warehouse/test_attribution_credits.py.
 """
 
 import math
@@ -14,7 +15,6 @@ from gtm_dagster.attribution import models, weights
 from gtm_dagster.attribution.declaration import Options, PathTouches
 from gtm_dagster.attribution.models import TOUCH_MODELS
 
-HOUR_US = 3_600_000_000
 HALF_LIFE = 168.0
 
 # model, ages in hours (oldest first), what else is known of the touches, shares worked out by hand
