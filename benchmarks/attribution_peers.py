@@ -70,7 +70,7 @@ def marketing_attribution_models(file: str) -> Iterator[tuple[str, Work]]:
 
     frame = pl.read_csv(file).with_row_index("id")
     journeys = MAM(
-        frame, format_type="journeys", channels_colname="path", journey_with_conv_colname="total_conversions",
+        frame, format_type="journey", channels_colname="path", journey_with_conv_colname="total_conversions",
         user_id_colname="id", time_till_conv_colname="ages",
     )  # fmt: skip
 
@@ -94,8 +94,8 @@ def do_attribution(file: str) -> Iterator[tuple[str, Work]]:
     frame = pd.read_csv(file)
     paths, conversions = frame["path"], frame["total_conversions"]
     for order in (1, 2):
-        yield f"markov {order}", lambda order=order: MarkovAttribution(order=order).fit(paths, conversions)["attribution"]  # type: ignore[misc]  # fmt: skip
-    yield "shapley", lambda: ShapleyAttribution().fit(paths, conversions)["attribution"]
+        yield f"markov {order}", lambda order=order: MarkovAttribution(order=order).fit(paths, conversions)["attribution"] or {}  # type: ignore[misc]  # fmt: skip
+    yield "shapley", lambda: ShapleyAttribution().fit(paths, conversions)["attribution"] or {}
 
 
 LIBRARIES = {
