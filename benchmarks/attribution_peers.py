@@ -51,11 +51,11 @@ def channel_attribution(file: str) -> Iterator[tuple[str, Work]]:
     columns = {"var_path": "path", "var_conv": "total_conversions"}
 
     def heuristics() -> dict[str, float]:
-        table = library.heuristic_models(frame, **columns, flg_adv=False)
+        table = library.heuristic_models(frame, **columns, flg_pro=False)
         return dict(zip(table.iloc[:, 0], table["linear_touch"], strict=True))
 
     def markov(order: int) -> dict[str, float]:
-        table = library.markov_model(frame, **columns, var_null="total_null", order=order, flg_adv=False, verbose=False)
+        table = library.markov_model(frame, **columns, var_null="total_null", order=order, verbose=False, flg_pro=False)
         return dict(zip(table.iloc[:, 0], table.iloc[:, 1], strict=True))
 
     yield "first, last, linear", heuristics
