@@ -43,7 +43,7 @@ def build_credits(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepResu
         whole = take_affected(con, "attribution_credits")
         delete_affected(con, "marts.attribution_credits", "conversion_us", whole, longest_window_us(ctx.settings))
         _number_conversions(con, ctx, whole)
-        _find_paths(con, rules)
+        find_paths(con, rules)
         if BY_STAGE in rules.methods:
             find_stages(con, ctx)
         credits = " UNION ALL ".join(f"({statement(name)})" for name in credit_statements(rules))
@@ -97,7 +97,7 @@ def _number_conversions(con: duckdb.DuckDBPyConnection, ctx: BuildContext, whole
     )
 
 
-def _find_paths(con: duckdb.DuckDBPyConnection, rules: Rules) -> None:
+def find_paths(con: duckdb.DuckDBPyConnection, rules: Rules) -> None:
     """The temporary table `path_touches`: the touches that count under each rule of counting, after its transforms."""
     con.execute(f"CREATE OR REPLACE TEMP TABLE path_touches AS {statement('path_touches')}")
     if rules.path_channels.rows:

@@ -48,13 +48,19 @@ def _changed_credit_conserves(con: duckdb.DuckDBPyConnection, ctx: BuildContext)
 def _conserved(con: duckdb.DuckDBPyConnection, ctx: BuildContext, among: str) -> CheckResult:
     """Where a model gives every channel the whole conversion, the credits of each channel add up to 1."""
     touch_windows = [window for window in ctx.settings.attribution.windows if window.model in TOUCH_MODELS]
-    whole = literals(window.label for window in touch_windows if not model(window.model).conserves) or "NULL"
+    whole = literals(window.label for window in touch_windows if not model(window.model).conserves)
+    # To count channels costs several times the sums, so it is asked for where a model wants it alone.
+    times = (
+        composed("CASE WHEN a.model IN ($whole) THEN count(DISTINCT a.channel) ELSE 1 END", whole=whole)
+        if whole
+        else "1"
+    )
     pairs, credit_off, value_off, largest = con.execute(
         composed(
             """WITH sums AS (
           SELECT a.conversion_id, a.model, a.window_hours, sum(a.credit) AS credit, sum(a.value) AS value,
-            CASE WHEN a.model IN ($whole) THEN count(DISTINCT a.channel) ELSE 1 END AS times
-          FROM marts.attribution_credits a WHERE $among GROUP BY ALL),
+            $times AS times
+          FROM marts.attribution_credits a WHERE $among GROUP BY a.conversion_id, a.model, a.window_hours),
         due AS (
           SELECT c.conversion_id, c.value, s.model, s.window_hours
           FROM core.conversions c CROSS JOIN (SELECT * FROM marts.attribution_status WHERE computed AND model IN ($labels)) s
@@ -64,7 +70,7 @@ def _conserved(con: duckdb.DuckDBPyConnection, ctx: BuildContext, among: str) ->
           coalesce(max(abs(s.credit - s.times)), 0)
         FROM due d LEFT JOIN sums s USING (conversion_id, model, window_hours)""",
             among=among,
-            whole=whole,
+            times=times,
             labels=literals(window.label for window in touch_windows) or "NULL",
             tolerance=TOLERANCE,
         )
