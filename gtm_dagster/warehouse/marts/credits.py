@@ -83,10 +83,7 @@ def _number_conversions(con: duckdb.DuckDBPyConnection, ctx: BuildContext, whole
         """CREATE OR REPLACE TEMP VIEW conversion_moments AS
         SELECT conversion_no AS conversion_id, person_no AS person_id, conversion_us FROM conversion_numbers"""
     )
-    con.execute(
-        """CREATE OR REPLACE TEMP TABLE touch_sources AS
-        SELECT s.source_key, c.channel_no, c.is_direct, c.is_paid FROM core.sources s JOIN channels c ON c.channel = s.channel"""
-    )
+    find_sources(con)
     con.execute(
         """CREATE OR REPLACE TEMP VIEW conversion_touches AS
         SELECT n.conversion_no AS conversion_id, t.rowid AS session_key, t.touch_us, t.tie_no, t.age_us, t.source_key,
@@ -94,6 +91,14 @@ def _number_conversions(con: duckdb.DuckDBPyConnection, ctx: BuildContext, whole
         FROM core.touchpoints t
         JOIN conversion_numbers n ON n.conversion_id = t.conversion_id
         JOIN touch_sources s ON s.source_key = t.source_key"""
+    )
+
+
+def find_sources(con: duckdb.DuckDBPyConnection) -> None:
+    """The temporary table `touch_sources`: what the rules know of the channel of each source."""
+    con.execute(
+        """CREATE OR REPLACE TEMP TABLE touch_sources AS
+        SELECT s.source_key, c.channel_no, c.is_direct, c.is_paid FROM core.sources s JOIN channels c ON c.channel = s.channel"""
     )
 
 

@@ -45,7 +45,7 @@ TABLE = Table(
             "Persons without a conversion of the type in the month; their path begins behind the last one before",
         ),
     ),
-    reads=("core.sessions", "core.conversions"),
+    reads=("core.sessions", "core.conversions", "core.touchpoints"),
     step=build_paths,
     settings=_settings,
     checks=(

@@ -123,7 +123,7 @@ TABLES = (
     ),
     _internal(
         "person_paths",
-        "The path of each conversion, and of each person of a month without one, by window.",
+        "The path of each conversion, and of each person of a month without one, by window; without a type: of none.",
         _PERSON,
         ("moment_us", "BIGINT", "The conversion, or the end of the month's last session, microseconds UTC"),
         *((name, kind, "As core.paths") for name, kind in (
