@@ -11,7 +11,7 @@ import pytest
 from profiles import slow_but
 from warehouse_cases import DAY, MINUTE, PLAN, START, event, land, random_events, refresh, rows_of, settings_for
 
-from gtm_dagster.warehouse.core.paths import ALL_TOUCHES
+from gtm_dagster.warehouse.core.person_paths import ALL_TOUCHES
 from gtm_dagster.warehouse.verify import verify
 
 HOUR = 60 * MINUTE

@@ -19,7 +19,7 @@ from gtm_dagster.attribution.models import model
 from gtm_dagster.settings import Window
 from gtm_dagster.warehouse.affected import drop_tables, nothing_new, rebuild, take_affected
 from gtm_dagster.warehouse.build_context import BuildContext
-from gtm_dagster.warehouse.core.paths import SEPARATOR
+from gtm_dagster.warehouse.core.person_paths import SEPARATOR
 from gtm_dagster.warehouse.engine import transaction
 from gtm_dagster.warehouse.results import TableResult, count
 from gtm_dagster.warehouse.state import get_state, set_state

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gtm_dagster.settings import Settings
-from gtm_dagster.warehouse.core.paths import ALL_TOUCHES, MOST_TOUCHES, SEPARATOR, build_paths, path_windows
+from gtm_dagster.warehouse.core.person_paths import ALL_TOUCHES, MOST_TOUCHES, SEPARATOR, build_paths, path_windows
 from gtm_dagster.warehouse.schema.shared_columns import CONVERSION_TYPE, WINDOW_HOURS
 from gtm_dagster.warehouse.schema.table import Check, Column, Table, none_of
 
