@@ -108,10 +108,13 @@ def rules_of(settings: Settings, computed: Collection[tuple[str, float]], found:
     # A half-life sums up touches in its own way, so it is part of a path; windows without one join any path of theirs.
     paths: dict[_Path, int] = {}
     for window in sorted(chosen, key=lambda window: not model(window.model).needs_half_life):
-        _number(paths, window, names, usual)
-    rows = tuple(_window_row(window, _number(paths, window, names, usual), usual) for window in chosen)
+        paths.setdefault(_path_of(window, paths, names, usual), len(paths) + 1)
+    rows = []
+    for window in chosen:
+        path = _path_of(window, paths, names, usual)
+        rows.append(_window_row(window, paths[path], path.half_life_hours or usual))
     return Rules(
-        Relation("windows", _WINDOW_COLUMNS, rows),
+        Relation("windows", _WINDOW_COLUMNS, tuple(rows)),
         Relation(
             "paths",
             (("path_no", "INTEGER"), ("window_us", "BIGINT")),
@@ -155,14 +158,13 @@ def _us(hours: float) -> int:
     return round(hours * HOUR_US)
 
 
-def _number(paths: dict[_Path, int], window: Window, names: tuple[str, ...], usual: float) -> int:
-    """The number of the window's path, a new one where there is none."""
+def _path_of(window: Window, paths: Iterable[_Path], names: tuple[str, ...], usual: float) -> _Path:
+    """The window's path: one of `paths` that counts the same touches where its model reads no half-life."""
     path = _path(window, names, usual)
     if path.half_life_hours is None:
-        for known, number in paths.items():
-            if (known.hours, known.steps) == (path.hours, path.steps):
-                return number
-    return paths.setdefault(path, len(paths) + 1)
+        same = (known for known in paths if (known.hours, known.steps) == (path.hours, path.steps))
+        return next(same, path)
+    return path
 
 
 def _path(window: Window, names: tuple[str, ...], usual: float) -> _Path:
@@ -189,13 +191,13 @@ _WINDOW_COLUMNS = (
 )  # fmt: skip
 
 
-def _window_row(window: Window, path_no: int, usual: float) -> Row:
+def _window_row(window: Window, path_no: int, half_life_hours: float) -> Row:
     first, middle, last = _WEIGHTS.get(window.model) or window.weights or POSITION_WEIGHTS
     total = first + middle + last
     key_weight, newest_is_key = _KEYS.get(window.model, (0.0, 0))
     return (
         window.label, float(window.lookback_hours), path_no, _METHODS.get(window.model, window.model),
-        float(_us(window.half_life_hours or usual)), first / total, middle / total, last / total,
+        float(_us(half_life_hours)), first / total, middle / total, last / total,
         first / (first + last) if first + last > 0 else 0.5,
         int(model(window.model).conserves), key_weight, newest_is_key,
     )  # fmt: skip

@@ -1,0 +1,5 @@
+"""x."""
+
+from benchmarks.known_answer import KnownAnswer
+
+CASES: tuple[KnownAnswer, ...] = ()
