@@ -120,7 +120,7 @@ def test_credits_are_those_of_the_definitions(
 
 
 def test_an_earlier_stage_event_changes_credit_however_long_after_it(tmp_path: Path) -> None:
-    """The stage belongs to the first event; told late, it takes the stage from a touch weeks behind it."""
+    """The stage belongs to the first event; one that comes late takes the stage from a touch weeks behind it."""
     deployed = Deployment([{"model": "w_shaped", "lookback_hours": 48}], stages=("onboarding_completed",))
     settings = settings_of(tmp_path, deployed)
     paid_at = START + 25 * DAY
