@@ -64,8 +64,8 @@ SCENARIOS = (
         {"GTM_SESSIONS__DEFINITION": "tracker", "GTM_REPORT_TIMEZONE": "America/New_York", "GTM_FUNNEL__STEPS": json.dumps(REPEATED)},
     ),
     Scenario(
-        "segment-short", 4,
-        {"GTM_SESSIONS__DEFINITION": "segment", "GTM_SESSIONS__TIMEOUT_MINUTES": "5.5", "GTM_RETENTION__UNIT": "day", "GTM_ATTRIBUTION__HALF_LIFE_HOURS": "1.5"},
+        "ga4-short", 4,
+        {"GTM_SESSIONS__TIMEOUT_MINUTES": "5.5", "GTM_RETENTION__UNIT": "day", "GTM_ATTRIBUTION__HALF_LIFE_HOURS": "1.5"},
     ),
 )  # fmt: skip
 
@@ -137,6 +137,7 @@ def _people(out: Writer, rng: random.Random, scenario: Scenario, *, people: int,
                 out.add(
                     at, name=name, touch=rng.choice(SOURCES) if step == 0 or rng.random() < 0.15 else None,
                     referrer=rng.choice((None, None, None, "https://example.org/a", "https://www.google.com/")),
+                    term=rng.choice((None, None, "shoes")), click_id=rng.choice((None, None, None, None, "gclid=1", "gclid=2")),
                     session_id=rng.choice((f"s{visit}", f"s{visit}", "shared", None)),
                     device_type=rng.choice(("web", "web", "mobile", "api")), **ids,
                 )  # fmt: skip

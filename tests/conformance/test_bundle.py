@@ -113,7 +113,7 @@ def test_events_of_another_time_zone_are_not_exported(state: Path, tmp_path: Pat
 
 @pytest.mark.parametrize(
     ("definition", "statement"),
-    [("ga4", "sessions_unsplit"), ("segment", "sessions_unsplit"), ("ua", "sessions"), ("tracker", "sessions_tracker")],
+    [("ga4", "sessions_unsplit"), ("ua", "sessions"), ("tracker", "sessions_tracker")],
 )
 def test_the_sessions_of_a_bundle_are_those_of_the_definition(definition: str, statement: str) -> None:
     settings = load_settings(None, {"GTM_SESSIONS__DEFINITION": definition})
