@@ -80,6 +80,7 @@ class CreditReport:
     credit: Credit
     before: Credit | None = None
     before_note: str = ""
+    spend_currency: str | None = None
     definitions: tuple[DefinitionResult, ...] = ()
     findings: tuple[str, ...] = ()
 
@@ -119,7 +120,7 @@ def credit_report(
     ).fetchall()
     return CreditReport(
         period, zone, by, kind, tuple(each for each in found if each != kind), results, _rows(credit, spend),
-        tuple(NotComputed(*row) for row in absent), credit, earlier, note,
+        tuple(NotComputed(*row) for row in absent), credit, earlier, note, kind.currency,
     )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from gtm_dagster.reports.credit_report import Amount, CreditReport, ReportRow
+from gtm_dagster.reports.definitions_compared import results_that_differ
 from gtm_dagster.reports.number_text import amount, money
 
 COLUMNS = 80
@@ -35,7 +36,7 @@ def _lines(report: CreditReport) -> Iterator[str]:
         yield from _blocks(report, headings, [[_cell(each) for each in row.value] for row in report.rows])
     if any(row.spend is not None for row in report.rows):
         yield ""
-        yield f"Spend in {report.kind.currency}, cost a conversion (CPA) and value per spend (ROAS)"
+        yield f"Spend in {report.spend_currency}, cost a conversion (CPA) and value per spend (ROAS)"
         yield from _blocks(
             report,
             ["spend", *(f"{name} CPA" for name in headings), *(f"{name} ROAS" for name in headings)],
@@ -75,15 +76,17 @@ def comparison_lines(report: CreditReport) -> Iterator[str]:
     yield "The same events under each definition of a session"
     names = [each.definition for each in report.definitions]
     yield from _table("", names, [("sessions", [f"{each.sessions:,}" for each in report.definitions])])
-    for number, result in enumerate(report.results):
+    differing = results_that_differ(report.definitions, len(report.results))
+    for number in differing:
         rows = [
-            (
-                row.label,
-                [amount(each.conversions.get(row.label, (0.0,) * (number + 1))[number]) for each in report.definitions],
-            )
+            (row.label, [amount(each.credit_of(row.label, number)) for each in report.definitions])
             for row in report.rows
         ]
-        yield from _table(report.name(result), names, rows)
+        yield ""
+        yield from _table(report.name(report.results[number]), names, rows)
+    if len(differing) < len(report.results):
+        same = [report.name(result) for i, result in enumerate(report.results) if i not in differing]
+        yield from _wrapped(f"No difference in {', '.join(same)}.")
 
 
 def _blocks(report: CreditReport, headings: Sequence[str], cells: Sequence[Sequence[str]]) -> Iterator[str]:

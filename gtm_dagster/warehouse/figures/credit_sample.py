@@ -104,18 +104,39 @@ def credit_of(
 
     Memory is bounded: persons come in order, some 200,000 rows at once. What nobody earned is the label (unattributed).
     """
-    nothing = "CASE WHEN a.session_key IS NULL THEN '(unattributed)' ELSE '(none)' END"
-    wanted = composed(_WANTED, by=by, nothing=nothing)
-    epoch = period.since.toordinal() - 719_163  # days since 1970-01-01
-    # A local day lies within a day of the same day in UTC: the rows of other months are not read.
-    around = [(epoch - 1) * _DAY_US, (epoch + period.days + 1) * _DAY_US]
-    values = [period.since, period.until, kind.conversion_type, kind.currency, *around]
+    wanted, values = _asked(kind, period, by)
     labels, others = _labels(con, wanted, values)
     drawn = (1000 if kind.persons <= MANY_PERSONS else 200) if replicates is None else replicates
     parts = _persons(con, wanted, values, labels, others, results, with_value=kind.currency is not None)
     statistics = len(results) * (1 if kind.currency is None else 2)
     intervals = bootstrap(parts, len(labels), statistics, replicates=drawn, seed=seed)
     return Credit(kind, tuple(results), labels, intervals, drawn, others)
+
+
+def credit_totals(
+    con: duckdb.DuckDBPyConnection, kind: Kind, period: Period, results: Sequence[ComputedResult], by: By
+) -> dict[str, tuple[float, ...]]:
+    """Conversions by label, a number for each result; without intervals."""
+    wanted, values = _asked(kind, period, by)
+    rows = con.execute(
+        composed("SELECT label, model, window_hours, sum(credit) FROM ($wanted) GROUP BY ALL", wanted=wanted), values
+    ).fetchall()
+    places = {(result.model, result.window_hours): i for i, result in enumerate(results)}
+    found: dict[str, list[float]] = {}
+    for label, model, hours, credit in rows:
+        if (model, hours) in places:
+            found.setdefault(label, [0.0] * len(results))[places[model, hours]] = credit
+    return {label: tuple(credits) for label, credits in found.items()}
+
+
+def _asked(kind: Kind, period: Period, by: By) -> tuple[str, list[object]]:
+    """The rows of credit of the kind in the period, and the values of their parameters."""
+    nothing = "CASE WHEN a.session_key IS NULL THEN '(unattributed)' ELSE '(none)' END"
+    epoch = period.since.toordinal() - 719_163  # days since 1970-01-01
+    # A local day lies within a day of the same day in UTC: the rows of other months are not read.
+    around = [(epoch - 1) * _DAY_US, (epoch + period.days + 1) * _DAY_US]
+    values: list[object] = [period.since, period.until, kind.conversion_type, kind.currency, *around]
+    return composed(_WANTED, by=by, nothing=nothing), values
 
 
 def _labels(
