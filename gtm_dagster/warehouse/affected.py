@@ -20,6 +20,8 @@ EVENTS = "events"
 """Ranges of changed events, found by `identities`; `sessions` follows them."""
 SESSIONS = "sessions"
 """Ranges of rebuilt sessions; every later step follows them."""
+SPEND = "spend"
+"""Changed spend, which has no person: one range of nobody a change; the marts that hold spend follow it, too."""
 CHANGES = "changes"
 """What staging changed (`meta.changed`, kept apart); `identities` follows it."""
 OWNERS = "owners"
@@ -109,7 +111,7 @@ def rebuild_except(con: duckdb.DuckDBPyConnection, *steps: str) -> None:
 
 def publish_is_due(con: duckdb.DuckDBPyConnection) -> bool:
     """Whether a step replaced anything since the last publishing."""
-    find_affected(con, PUBLISH, SESSIONS, OWNERS)
+    find_affected(con, PUBLISH, SESSIONS, OWNERS, SPEND)
     changed = bool(con.execute("SELECT 1 FROM affected LIMIT 1").fetchall())
     con.execute("DROP TABLE temp.affected")
     return changed or needs_rebuild(con, PUBLISH)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import random
 from dataclasses import dataclass, field
+from datetime import date, timedelta
 
 from gtm_dagster.attribution.models import MODELS
 
@@ -22,6 +23,7 @@ WINDOWS = [{"model": model, "lookback_hours": hours} for model in MODELS for hou
 WINDOWS += [{"model": "first_touch", "lookback_hours": 72}]  # one that no other model has
 PROPERTIES: dict[str, dict] = {
     "payment_completed": {"amount": 10.1, "currency": "USD"},
+    "payment_refunded": {"amount": 3.3, "currency": "EUR", "payment_id": "p0"},
     "signup_completed": {},
     "page_viewed": {},
     "onboarding_completed": {},
@@ -64,8 +66,8 @@ SCENARIOS = (
         {"GTM_SESSIONS__DEFINITION": "tracker", "GTM_REPORT_TIMEZONE": "America/New_York", "GTM_FUNNEL__STEPS": json.dumps(REPEATED)},
     ),
     Scenario(
-        "segment-short", 4,
-        {"GTM_SESSIONS__DEFINITION": "segment", "GTM_SESSIONS__TIMEOUT_MINUTES": "5.5", "GTM_RETENTION__UNIT": "day", "GTM_ATTRIBUTION__HALF_LIFE_HOURS": "1.5"},
+        "ga4-short", 4,
+        {"GTM_SESSIONS__TIMEOUT_MINUTES": "5.5", "GTM_RETENTION__UNIT": "day", "GTM_ATTRIBUTION__HALF_LIFE_HOURS": "1.5"},
     ),
 )  # fmt: skip
 
@@ -99,6 +101,7 @@ def first_landing(scenario: Scenario, plan_version: str) -> list[dict]:
     _edges(out, scenario)
     _bot(out, rng, events=1500)
     _steps(out, rng)
+    _refunds(out)
     copies = [{**row, "received_us": row["received_us"] + HOUR} for row in rng.sample(out.rows, 40)]
     return out.rows + copies
 
@@ -206,6 +209,47 @@ def _steps(out: Writer, rng: random.Random) -> None:
             at += rng.choice((0, MINUTE))
             out.add(at, name=name, **who)
         out.add(at + 168 * HOUR + rng.choice((-1, 0, 1)), name="feature_used", **who)
+
+
+def _refunds(out: Writer) -> None:
+    """Payments in another currency, every second one given back in part, some of them said by two events."""
+    for number in range(40):
+        at = START + number * 11 * HOUR
+        who = {"anonymous_id": f"p{number}", "session_id": "r"}
+        paid = {"amount": 7.7 + number, "currency": "EUR", "payment_id": f"p{number}"}
+        out.add(at, touch=SOURCES[number % len(SOURCES)], **who)
+        for minutes in (1, 90) if number % 4 == 0 else (1,):
+            out.add(at + minutes * MINUTE, name="payment_completed", properties=json.dumps(paid), **who)
+        if number % 2:
+            given_back = {"amount": 3.3, "currency": "EUR", "payment_id": f"p{number}"}
+            out.add(at + 3 * DAY, name="payment_refunded", device_type="api", properties=json.dumps(given_back), **who)
+
+
+SPEND = [
+    ("google", "cpc", "brand", None), ("google", "cpc", "brand", "Display"), ("google", None, "spring", None),
+    ("google", "cpc", None, None), ("facebook", "paid_social", None, None), ("facebook", None, None, None),
+    ("bing", "cpc", "brand", None), ("google", "cpc", "brnad", None), (None, None, None, "Email"), (None, None, None, "Audio"),
+]  # fmt: skip
+"""Spend at every grain, some of it of no visit."""
+
+
+def spend_of(scenario: Scenario, landing: str) -> list[dict]:
+    """Rows of an import of spend; one scenario has one currency, the later import other amounts for the last days."""
+    rows = []
+    for day in range(0, 22) if landing == "first" else range(15, 22):
+        for number, (source, medium, campaign, channel) in enumerate(SPEND):
+            for currency in ("EUR",) if scenario.seed == 4 else ("EUR", "USD"):
+                if (day + number) % (2 if currency == "EUR" else 3) == 0:
+                    continue
+                rows.append(
+                    {
+                        "write_key": "ads", "day": date(2026, 3, 26) + timedelta(days=day), "source": source, "medium": medium,
+                        "campaign": campaign, "channel": channel, "currency": currency,
+                        "cost": 0.0 if (day + number) % 7 == 0 else 1.1 * day + number + (0.5 if landing == "late" else 0.0),
+                        "timezone": "America/New_York" if number % 2 else None,
+                    }
+                )  # fmt: skip
+    return rows
 
 
 def _bot(out: Writer, rng: random.Random, *, events: int) -> None:

@@ -30,7 +30,8 @@ INPUTS = {
     "browsing_events": """SELECT person_id, event_us, event_id, write_key, session_id, source_key, touch_rank,
         CAST(local_day - DATE '1970-01-01' AS INTEGER) AS day_no FROM staging.events WHERE browsing""",
     "sources": "SELECT source_key, source, medium, campaign, channel FROM core.sources",
-    "conversions": "SELECT conversion_id, person_id, conversion_us, conversion_type, value, currency, day FROM core.conversions",
+    "conversions": "SELECT conversion_id, person_id, conversion_us, conversion_type, value, net_value, currency, day FROM core.conversions",
+    "spend": "SELECT day, source, medium, campaign, channel, currency, cost FROM core.spend",
 }
 """What the steps read, and the query on the working file it comes from; `windows` comes from the settings."""
 
@@ -69,7 +70,9 @@ def steps(settings: Settings) -> tuple[Step, ...]:
         Step("conversion_touches", text("conversion_touches_export"), kept=False),
         Step("credit_rows", text("credits"), kept=False),
         Step("attribution_credits", text("credits_export"), kept=True),
-        Step("channel_attribution", text("channel_attribution"), kept=True),
+        Step("spend_by_type", text("spend_by_type"), kept=False),
+        Step("channel_sums", text("channel_attribution"), kept=False),
+        Step("channel_attribution", text("channel_attribution_export"), kept=True),
     )
 
 

@@ -59,11 +59,11 @@ def _number_conversions(con: duckdb.DuckDBPyConnection, ctx: BuildContext, whole
     Windows and joins over the ids themselves cost ten times as much; `conversion_numbers` leads back to them.
     """
     affected_conversions(
-        con, ctx.settings, whole, "c.conversion_id, c.person_id, c.person_no, c.conversion_us, c.value"
+        con, ctx.settings, whole, "c.conversion_id, c.person_id, c.person_no, c.conversion_us, c.value, c.net_value"
     )
     con.execute(
         """CREATE OR REPLACE TEMP TABLE conversion_numbers AS
-        SELECT row_number() OVER () AS conversion_no, conversion_id, person_id, person_no, conversion_us, value FROM conversion_moments"""
+        SELECT row_number() OVER () AS conversion_no, conversion_id, person_id, person_no, conversion_us, value, net_value FROM conversion_moments"""
     )
     con.execute(
         "CREATE OR REPLACE TEMP VIEW conversion_moments AS SELECT conversion_no AS conversion_id FROM conversion_numbers"

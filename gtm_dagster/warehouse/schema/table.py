@@ -20,6 +20,8 @@ Step = Callable[[duckdb.DuckDBPyConnection, BuildContext], Result]
 CheckRun = Callable[[duckdb.DuckDBPyConnection, BuildContext], CheckResult]
 STAGED = "staged"
 """News of a table that staging writes: the files staged."""
+_OFF_HALVES = 0.0337219
+"""Share of the last digit that is added before numbers are rounded to be compared."""
 AMONG_CHANGED = "person_no IN (SELECT person_no FROM changed_persons)"
 """The rows a check of what changed looks at."""
 
@@ -121,9 +123,15 @@ class Table:
 
     @property
     def compared(self) -> str:
-        """The select list by which two copies are compared; empty when they are not."""
+        """The select list by which two copies are compared; empty when they are not.
+
+        Numbers are rounded off the halves: sums of prices and shares lie exactly on one often, where the order of adding
+        decides which way they are rounded.
+        """
         return ", ".join(
-            column.name if column.digits is None else f"round({column.name}, {column.digits}) AS {column.name}"
+            column.name
+            if column.digits is None
+            else f"round({column.name} + {_OFF_HALVES * 10.0**-column.digits!r}, {column.digits}) AS {column.name}"
             for column in self.columns
             if not column.local
         )
