@@ -43,7 +43,10 @@ def _sections(report: CreditReport) -> Iterator[str]:
     yield _amounts(report, names, "Conversions by model, with 95 % intervals", [row.conversions for row in report.rows])
     if report.credit.has_value:
         yield f"<h2>Credited value in {escape(report.kind.currency or '')}</h2>"
-        yield _amounts(report, names, "Value by model, with 95 % intervals", [row.value for row in report.rows])
+        yield _amounts(report, names, "Gross value by model, with 95 % intervals", [row.value for row in report.rows])
+    if report.refunds:
+        caption = "Net value: what was given back is taken off, in the day of the conversion"
+        yield _amounts(report, names, caption, [row.net_value for row in report.rows])
     if any(row.spend is not None for row in report.rows):
         yield from _money(report, names)
     if report.definitions:

@@ -17,6 +17,7 @@ def as_json(report: CreditReport) -> dict[str, Any]:
         "by": report.by,
         **_kind(report.kind),
         "others": [_kind(each) for each in report.other_kinds],
+        "spend_currency": report.spend_currency,
         "replicates": report.credit.replicates,
         "rows": [_row(report, row) for row in report.rows],
         "not_computed": [
@@ -44,6 +45,8 @@ def _kind(kind: Kind) -> dict[str, Any]:
         "currency": kind.currency,
         "conversions": kind.conversions,
         "persons": kind.persons,
+        "value": kind.value,
+        "refunded": kind.refunded,
     }
 
 
@@ -56,6 +59,7 @@ def _row(report: CreditReport, row: ReportRow) -> dict[str, Any]:
                 "window_hours": result.window_hours,
                 **_interval("conversions", row.conversions[i]),
                 **(_interval("value", row.value[i]) if row.value else {"value": None}),
+                **(_interval("net_value", row.net_value[i]) if row.net_value else {"net_value": None}),
                 "cpa": row.cpa[i],
                 "roas": row.roas[i] if row.roas else None,
             }

@@ -19,6 +19,7 @@ from gtm_dagster.warehouse.figures.credit_sample import (
     kinds,
 )
 from gtm_dagster.warehouse.figures.period import Period
+from gtm_dagster.warehouse.figures.spend_by_label import spend_of
 
 
 class ReportError(Exception):
@@ -38,13 +39,14 @@ class Amount:
 class ReportRow:
     """A channel, source or campaign; one entry for each result in `conversions`, `value`, `cpa` and `roas`.
 
-    `value` is empty where the kind has none. `spend`, `cpa`, `roas`: None where unknown or undefined. `persons`: the most
+    `value` (gross) and `net_value` are empty where the kind has none. `spend`, `cpa`, `roas`: None where unknown or undefined. `persons`: the most
     converting persons any result gives it. `too_few`: below 30 of them, so it is not ranked.
     """
 
     label: str
     conversions: tuple[Amount, ...]
     value: tuple[Amount, ...]
+    net_value: tuple[Amount, ...]
     spend: float | None
     cpa: tuple[float | None, ...]
     roas: tuple[float | None, ...]
@@ -90,6 +92,11 @@ class CreditReport:
         return f"{self.kind} by {self.by}, {self.period} ({self.zone})"
 
     @property
+    def refunds(self) -> bool:
+        """Whether some of the value was given back, so that net differs from gross."""
+        return abs(self.kind.refunded or 0.0) > 1e-9
+
+    @property
     def one_window(self) -> bool:
         """Whether every result has the same window, which then need not be repeated."""
         return len({result.window_hours for result in self.results}) == 1
@@ -113,14 +120,14 @@ def credit_report(
     if not results:
         raise ReportError("no model is computed: see marts.attribution_status, or run `gtm refresh`")
     credit = credit_of(con, kind, period, results, by)
-    spend = _spend(con, kind, period, results[0]) if by == "channel" else {}
+    spend = spend_of(con, kind, period, results[0], by)
     earlier, note = _before(con, kind, period, results, by) if before else (None, "")
     absent = con.execute(
         "SELECT model, window_hours, reason FROM marts.attribution_status WHERE NOT computed ORDER BY rowid"
     ).fetchall()
     return CreditReport(
-        period, zone, by, kind, tuple(each for each in found if each != kind), results, _rows(credit, spend),
-        tuple(NotComputed(*row) for row in absent), credit, earlier, note, kind.currency,
+        period, zone, by, kind, tuple(each for each in found if each != kind), results, _rows(credit, spend.by_label),
+        tuple(NotComputed(*row) for row in absent), credit, earlier, note, spend.currency,
     )  # fmt: skip
 
 
@@ -155,20 +162,7 @@ def _before(
     return credit_of(con, same[0], earlier, results, by, seed=1), ""
 
 
-def _spend(
-    con: duckdb.DuckDBPyConnection, kind: Kind, period: Period, result: ComputedResult
-) -> Mapping[str, float | None]:
-    """Spend by channel in the currency of the kind; each result repeats the same spend, so one is read."""
-    rows = con.execute(
-        """SELECT channel, sum(spend) FROM marts.channel_attribution
-        WHERE day BETWEEN ? AND ? AND conversion_type = ? AND currency IS NOT DISTINCT FROM ?
-          AND model = ? AND window_hours = ? GROUP BY 1""",
-        [period.since, period.until, kind.conversion_type, kind.currency, result.model, result.window_hours],
-    ).fetchall()
-    return dict(rows)
-
-
-def _rows(credit: Credit, spend: Mapping[str, float | None]) -> tuple[ReportRow, ...]:
+def _rows(credit: Credit, spend: Mapping[str, float]) -> tuple[ReportRow, ...]:
     n = len(credit.results)
     found = credit.intervals
 
@@ -181,17 +175,26 @@ def _rows(credit: Credit, spend: Mapping[str, float | None]) -> tuple[ReportRow,
     rows = []
     for number, label in enumerate(credit.labels):
         conversions = amounts(number, 0)
-        value = amounts(number, n) if credit.has_value else ()
+        value, net = (amounts(number, n), amounts(number, 2 * n)) if credit.has_value else ((), ())
         cost = spend.get(label)
         persons = round(float(found.persons[number, :n].max()))
         rows.append(
             ReportRow(
-                label, conversions, value, cost,
+                label, conversions, value, net, cost,
                 tuple(_ratio(cost, each.estimate) for each in conversions),
                 tuple(_ratio(each.estimate, cost) for each in value),
                 persons, label != UNATTRIBUTED and bool(found.too_few[number, :n].all()),
             )
         )  # fmt: skip
+    # Spend that brought nothing is a row as well.
+    nothing = (Amount(0.0, 0.0, 0.0),) * n
+    worthless = nothing if credit.has_value else ()
+    for label in sorted(spend.keys() - set(credit.labels)):
+        rows.append(
+            ReportRow(
+                label, nothing, worthless, worthless, spend[label], (None,) * n, (0.0,) * len(worthless), 0, False
+            )
+        )
     return tuple(rows)
 
 

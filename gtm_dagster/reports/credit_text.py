@@ -32,8 +32,12 @@ def _lines(report: CreditReport) -> Iterator[str]:
     yield from _blocks(report, headings, [[_cell(each) for each in row.conversions] for row in report.rows])
     if report.credit.has_value:
         yield ""
-        yield f"Credited value in {report.kind.currency}"
+        yield f"Credited value in {report.kind.currency}{', gross' if report.refunds else ''}"
         yield from _blocks(report, headings, [[_cell(each) for each in row.value] for row in report.rows])
+    if report.refunds:
+        yield ""
+        yield f"Credited value in {report.kind.currency}, net of what was given back"
+        yield from _blocks(report, headings, [[_cell(each) for each in row.net_value] for row in report.rows])
     if any(row.spend is not None for row in report.rows):
         yield ""
         yield f"Spend in {report.spend_currency}, cost a conversion (CPA) and value per spend (ROAS)"
@@ -57,6 +61,9 @@ def summary(report: CreditReport) -> str:
     """How many there are, and what else happened in the period that is not added here."""
     persons = "1 person" if report.kind.persons == 1 else f"{report.kind.persons:,} persons"
     text = f"{report.kind.conversions:,} conversions of {persons}."
+    if report.kind.value is not None:
+        text += f" Value {money(report.kind.value)} {report.kind.currency}"
+        text += f", of which {money(report.kind.refunded)} were given back." if report.refunds else "."
     if report.other_kinds:
         others = "; ".join(f"{each} ({each.conversions:,})" for each in report.other_kinds)
         text += f" Not in this report, for unlike things are not added: {others}."

@@ -25,8 +25,9 @@ def findings(report: CreditReport) -> tuple[str, ...]:
 
 
 def _named(report: CreditReport) -> list[tuple[int, ReportRow]]:
-    """The rows of one channel, source or campaign each."""
-    return [(i, row) for i, row in enumerate(report.rows) if row.label != UNATTRIBUTED and i != report.credit.others]
+    """The rows of one channel, source or campaign that earned something, each with its place in the intervals."""
+    earned = report.rows[: len(report.credit.labels)]
+    return [(i, row) for i, row in enumerate(earned) if row.label != UNATTRIBUTED and i != report.credit.others]
 
 
 def _leader(report: CreditReport) -> Iterator[str]:
@@ -83,7 +84,7 @@ def _opens_or_closes(report: CreditReport) -> Iterator[str]:
 def _money(report: CreditReport) -> Iterator[str]:
     """What a conversion costs, and spend that brought none."""
     currency = report.spend_currency or ""
-    paid = [row for _, row in _named(report) if row.spend]
+    paid = [row for row in report.rows if row.spend]
     priced = [(row, row.cpa[0]) for row in paid if row.cpa[0] is not None and not row.too_few]
     if len(priced) >= 2:
         cheap, dear = min(priced, key=lambda each: each[1] or 0), max(priced, key=lambda each: each[1] or 0)

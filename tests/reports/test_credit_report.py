@@ -23,11 +23,6 @@ ALL = Period(date.fromisoformat(FIRST), date.fromisoformat(LAST))
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    return deployment(tmp_path_factory.mktemp("shop"))
-
-
-@pytest.fixture(scope="module")
 def euros(shop: Settings) -> CreditReport:
     with reader(shop) as con:
         return credit_report(con, ALL, "UTC", before=True)
@@ -78,7 +73,35 @@ def test_intervals_hold_their_estimate_and_what_nobody_earned_is_a_row(euros: Cr
     for row in euros.rows:
         for each in (*row.conversions, *row.value):
             assert each.low <= each.estimate + 1e-9 and each.estimate <= each.high + 1e-9
-    assert (euros.rows[-1].label, euros.rows[-1].conversions[0].estimate) == ("(unattributed)", 2)
+    assert {row.label: row.conversions[0].estimate for row in euros.rows}["(unattributed)"] == 2
+
+
+def test_gross_and_net_stand_side_by_side_and_the_refund_is_taken_off_its_own_conversion(euros: CreditReport) -> None:
+    assert euros.refunds and euros.kind.refunded == 21
+    for result in range(3):
+        gross, net = (sum(getattr(row, name)[result].estimate for row in euros.rows) for name in ("value", "net_value"))
+        assert gross - net == pytest.approx(21)
+    text = as_text(euros)
+    assert "of which 21.00 were given back" in text and "net of what was given back" in text
+
+
+def test_spend_gives_cpa_and_roas_where_they_are_defined(euros: CreditReport) -> None:
+    rows = {row.label: row for row in euros.rows}
+    search, display, direct = rows["Paid Search"], rows["Display"], rows["Direct"]
+    assert (search.spend, display.spend, direct.spend) == (100, 50, None)
+    assert search.cpa[0] == pytest.approx(100 / 144) and search.cpa[1] is None, "last_touch gives it no conversion"
+    assert search.roas[0] == pytest.approx(search.value[0].estimate / 100)
+    assert display.cpa == (None, None, None) and display.roas == (0, 0, 0)
+    assert direct.cpa == (None, None, None) and direct.roas == (None, None, None)
+    assert "Display costs 50.00 EUR and has no conversion by any model." in findings(euros)
+    assert "Spend in EUR, cost a conversion (CPA)" in as_text(euros)
+
+
+def test_spend_of_a_whole_channel_is_no_campaigns(shop: Settings) -> None:
+    with reader(shop) as con:
+        report = credit_report(con, ALL, "UTC", by="campaign")
+    spent = {row.label: row.spend for row in report.rows if row.spend is not None}
+    assert spent == {"c0": 100, "(spend not by campaign)": 50}
 
 
 @pytest.mark.parametrize(
@@ -116,7 +139,7 @@ def test_text_keeps_to_80_columns_and_pages_hold_every_model(shop: Settings, by:
 def test_campaigns_have_rows_of_their_own(shop: Settings) -> None:
     with reader(shop) as con:
         report = credit_report(con, ALL, "UTC", by="campaign")
-    assert {row.label for row in report.rows} == {"c0", "c1", "c2", "(none)", "(unattributed)"}
+    assert {row.label for row in report.rows if row.persons} == {"c0", "c1", "c2", "(none)", "(unattributed)"}
 
 
 def test_json_is_one_document_with_every_result(gtm) -> None:  # type: ignore[no-untyped-def]
@@ -125,7 +148,7 @@ def test_json_is_one_document_with_every_result(gtm) -> None:  # type: ignore[no
     assert code == 0 and (document["conversion_type"], document["currency"]) == ("payment_completed", "USD")
     assert sum(row["results"][0]["conversions"] for row in document["rows"]) == pytest.approx(16)
     assert {"spend", "too_few", "channel"} <= document["rows"][0].keys()
-    assert document["rows"][0]["spend"] is None and document["rows"][0]["results"][0]["cpa"] is None
+    assert document["rows"][0]["spend"] is None and document["rows"][0]["results"][0]["cpa"] is None, "spend is in EUR"
 
 
 @pytest.mark.parametrize(

@@ -21,11 +21,6 @@ from gtm_dagster.warehouse.serving import reader
 PERIOD = period_of(FIRST, LAST, today_in("UTC"))
 
 
-@pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    return deployment(tmp_path_factory.mktemp("shop"))
-
-
 @pytest.fixture
 def page(shop: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("GTM_STATE_DIR", str(shop.state_dir))
@@ -91,6 +86,7 @@ def test_names_from_outside_are_escaped(shop: Settings) -> None:
     assert "<script" not in as_html(replace(report, rows=rows, findings=(nasty,)))
 
 
+@pytest.mark.slow
 def test_other_definitions_are_what_a_rebuild_under_them_gives(shop: Settings, tmp_path: Path) -> None:
     with reader(shop) as con:
         (kind, *_), results = kinds(con, PERIOD), computed_results(con)

@@ -35,12 +35,17 @@ class ComputedResult:
 
 @dataclass(frozen=True)
 class Kind:
-    """A conversion type in one currency (None: it has no value), and how many there are in the period."""
+    """A conversion type in one currency (None: it has no value), and how many there are in the period.
+
+    `value` is gross, `refunded` what was given back of it so far; both None without values.
+    """
 
     conversion_type: str
     currency: str | None
     conversions: int
     persons: int
+    value: float | None = None
+    refunded: float | None = None
 
     def __str__(self) -> str:
         return self.conversion_type if self.currency is None else f"{self.conversion_type}, {self.currency}"
@@ -52,7 +57,7 @@ class Credit:
 
     `labels`: with the most credit first, others and (unattributed) last; `others`: the place of others, None without.
     `intervals`: statistics are the conversions of
-    each result, and behind them, where the kind has values, the values of each. `replicates`: of the bootstrap.
+    each result, and behind them, where the kind has values, the gross and then the net values of each. `replicates`: of the bootstrap.
     """
 
     kind: Kind
@@ -79,7 +84,7 @@ def computed_results(con: duckdb.DuckDBPyConnection) -> tuple[ComputedResult, ..
 def kinds(con: duckdb.DuckDBPyConnection, period: Period) -> tuple[Kind, ...]:
     """Conversion types and currencies of the period, the most frequent first."""
     rows = con.execute(
-        """SELECT conversion_type, currency, count(*), count(DISTINCT person_no) FROM core.conversions
+        """SELECT conversion_type, currency, count(*), count(DISTINCT person_no), sum(value), sum(refunded) FROM core.conversions
         WHERE day BETWEEN ? AND ? GROUP BY ALL ORDER BY 3 DESC, 1, 2""",
         [period.since, period.until],
     ).fetchall()
@@ -87,7 +92,7 @@ def kinds(con: duckdb.DuckDBPyConnection, period: Period) -> tuple[Kind, ...]:
 
 
 _WANTED = """SELECT a.person_no, a.model, a.window_hours, coalesce(a.$by, $nothing) AS label,
-  a.credit, a.value
+  a.credit, a.value, a.net_value
 FROM marts.attribution_credits a JOIN (
   SELECT conversion_id FROM core.conversions
   WHERE day BETWEEN $1 AND $2 AND conversion_type = $3 AND currency IS NOT DISTINCT FROM $4
@@ -108,7 +113,7 @@ def credit_of(
     labels, others = _labels(con, wanted, values)
     drawn = (1000 if kind.persons <= MANY_PERSONS else 200) if replicates is None else replicates
     parts = _persons(con, wanted, values, labels, others, results, with_value=kind.currency is not None)
-    statistics = len(results) * (1 if kind.currency is None else 2)
+    statistics = len(results) * (1 if kind.currency is None else 3)
     intervals = bootstrap(parts, len(labels), statistics, replicates=drawn, seed=seed)
     return Credit(kind, tuple(results), labels, intervals, drawn, others)
 
@@ -165,15 +170,15 @@ def _persons(
         composed(
             """SELECT person_no, coalesce(list_position($labels, label) - 1, $others) AS label_no,
               list_position($results, model || ' ' || CAST(window_hours AS VARCHAR)) - 1 AS result_no,
-              sum(credit) AS credit, sum(value) AS value
+              sum(credit) AS credit, sum(value) AS value, sum(net_value) AS net_value
             FROM ($wanted) GROUP BY ALL HAVING result_no IS NOT NULL ORDER BY 1""",
             wanted=wanted, labels="$7", results="$8", others="NULL" if others is None else others,
         ),
         params=[*values, list(labels), [f"{each.model} {float(each.window_hours)}" for each in results]],
     ).to_arrow_reader(_ROWS_AT_ONCE)  # fmt: skip
-    kept: np.ndarray = np.zeros((0, 5))
+    kept: np.ndarray = np.zeros((0, 6))
     for batch in reader:
-        columns = [batch.column(i).to_numpy(zero_copy_only=False).astype(np.float64) for i in range(5)]
+        columns = [batch.column(i).to_numpy(zero_copy_only=False).astype(np.float64) for i in range(6)]
         rows = np.concatenate([kept, np.stack(columns, axis=1)])
         # The last person may go on in the next batch.
         cut = int(np.searchsorted(rows[:, 0], rows[-1, 0]))
@@ -188,9 +193,10 @@ def _part(rows: np.ndarray, labels: int, results: int, *, with_value: bool) -> P
     """Entries of a person and a label with the amounts of every result; equal persons become one."""
     _, person = np.unique(rows[:, 0], return_inverse=True)
     key, entry = np.unique(person * labels + rows[:, 1].astype(np.int64), return_inverse=True)
-    amounts = np.zeros((len(key), results * (2 if with_value else 1)))
+    amounts = np.zeros((len(key), results * (3 if with_value else 1)))
     result = rows[:, 2].astype(np.int64)
     amounts[entry, result] = rows[:, 3]
     if with_value:
         amounts[entry, results + result] = np.nan_to_num(rows[:, 4])
+        amounts[entry, 2 * results + result] = np.nan_to_num(rows[:, 5])
     return Persons(np.ones(int(person.max()) + 1), key // labels, key % labels, amounts)
