@@ -158,11 +158,13 @@ class PathCredit:
     """Credit by channel, one entry for each of `PathCounts.channels`; what is missing of the total nobody earned.
 
     `columns`: what else the model knows of each channel, such as `removal_effect`; a column of the result each.
+    `attrs`: what it knows of the whole, such as `p_conversion`; attributes of the result.
     """
 
     conversions: np.ndarray
     value: np.ndarray | None
     columns: Mapping[str, np.ndarray] = field(default_factory=dict)
+    attrs: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

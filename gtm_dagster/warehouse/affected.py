@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
+from gtm_dagster.attribution.models import model
 from gtm_dagster.warehouse.literals import composed
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ PUBLISH = "publish"
 """Publishing is a step like any other: it follows what the others replaced."""
 HOUR_US = 3_600_000_000
 _CHECKS = "checks of "
+_ANY_TIME = 4_000_000_000_000_000_000
 _END = "greatest((SELECT coalesce(max(batch), 0) FROM meta.affected_ranges), (SELECT coalesce(max(followed), 0) FROM meta.steps))"
 """The last batch there was, followed or not."""
 
@@ -145,8 +147,20 @@ def within(row: str, moment: str, lookback_us: int = 0) -> str:
 
 
 def longest_window_us(settings: Settings) -> int:
-    """The longest lookback of all windows, in microseconds."""
-    return max((round(w.lookback_hours * HOUR_US) for w in settings.attribution.windows), default=0)
+    """How far before a conversion a change may lie that its touches or its credit depend on, in microseconds.
+
+    It is the longest lookback of all windows; without limit where a model weighs stages, because the first event of a
+    stage counts however old it is.
+    """
+    if reads_stages(settings):
+        return _ANY_TIME
+    return max((round(w.longest_hours * HOUR_US) for w in settings.attribution.windows), default=0)
+
+
+def reads_stages(settings: Settings) -> bool:
+    """Whether a window's model weighs the stages of the settings."""
+    attribution = settings.attribution
+    return bool(attribution.stages) and any(model(w.model).needs_stages for w in attribution.windows)
 
 
 def affected_conversions(con: duckdb.DuckDBPyConnection, settings: Settings, whole: bool, columns: str) -> None:

@@ -1,24 +1,20 @@
-"""Every registered model in its three forms: the definition by hand, the vectorised one, the statement `credits`.
+"""Every registered model in two forms: the definition by hand and the vectorised one.
 
-A new model needs a row in CASES and its line in the statement; the tests below then run it, and fail without them.
+A new model needs a row in CASES; the tests below then run it, and fail without it. That the statements of the warehouse
+equal the definitions is in tests/warehouse/test_attribution_credits.py.
 """
 
 import math
-import random
-import re
 
-import duckdb
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gtm_dagster.attribution import MODELS, models, weights
+from gtm_dagster.attribution import models, weights
 from gtm_dagster.attribution.declaration import Options, PathTouches
 from gtm_dagster.attribution.models import TOUCH_MODELS
-from gtm_dagster.warehouse.statements import statement
 
-HOUR_US = 3_600_000_000
 HALF_LIFE = 168.0
 
 # model, ages in hours (oldest first), what else is known of the touches, shares worked out by hand
@@ -154,67 +150,6 @@ def test_the_flags_are_true(name, need, more):
     needed = need in declared.options or getattr(declared, need, False)
     usual = {"ages_hours": [50.0, 20.0, 3.0]}
     assert (weights(name, **usual) != weights(name, **(usual | more))) == needed
-
-
-IN_STATEMENT = set(re.findall(r"WHEN '(\w+)'", statement("credits")))
-WINDOWS_HOURS = (24.0, 720.0)
-
-
-@pytest.fixture(scope="module")
-def conversions():
-    """Conversion -> its touches as (age in microseconds, session, is direct), oldest first; ties and old ones among them."""
-    rng = random.Random(5)
-    found = {}
-    for conversion in range(150):
-        ages = sorted(
-            (rng.choice([0, HOUR_US, rng.randrange(900 * HOUR_US)]) for _ in range(rng.randrange(7))), reverse=True
-        )
-        found[conversion] = [(age, f"s{i}", rng.random() < 0.4) for i, age in enumerate(ages)]
-    return found
-
-
-@pytest.fixture(scope="module")
-def credited(conversions):
-    """(model, window, conversion) -> {session: credit}, from the statement `credits` on DuckDB for every model at once."""
-    with duckdb.connect() as con:
-        con.execute("CREATE TABLE windows (model VARCHAR, window_hours DOUBLE, window_us BIGINT, half_life_us DOUBLE)")
-        for hours in WINDOWS_HOURS:
-            rows = [[name, hours, round(hours * HOUR_US), HALF_LIFE * HOUR_US] for name in sorted(IN_STATEMENT)]
-            con.executemany("INSERT INTO windows VALUES (?, ?, ?, ?)", rows)
-        con.execute("CREATE TABLE conversion_moments (conversion_id BIGINT)")
-        con.executemany("INSERT INTO conversion_moments VALUES (?)", [[conversion] for conversion in conversions])
-        con.execute(
-            """CREATE TABLE conversion_touches (
-                conversion_id BIGINT, session_key VARCHAR, source_key INTEGER, is_direct INTEGER, age_us BIGINT, touch_us BIGINT,
-                tie_no BIGINT
-            )"""
-        )
-        rows = [
-            [conversion, session, 1, int(direct), age, -age, tie_no]
-            for conversion, touches in conversions.items()
-            for tie_no, (age, session, direct) in enumerate(sorted(touches, key=lambda touch: touch[1]))
-        ]
-        con.executemany("INSERT INTO conversion_touches VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
-        found: dict[tuple, dict] = {}
-        for conversion, model, hours, session, credit in con.execute(
-            f"SELECT conversion_id, model, window_hours, session_key, credit FROM ({statement('credits')})"
-        ).fetchall():
-            found.setdefault((model, hours, conversion), {})[session] = credit
-    return found
-
-
-@pytest.mark.parametrize("hours", WINDOWS_HOURS)
-@pytest.mark.parametrize("name", sorted(IN_STATEMENT))
-def test_the_statement_equals_the_definition(name, hours, conversions, credited):
-    for conversion, touches in conversions.items():
-        within = [touch for touch in touches if touch[0] <= hours * HOUR_US]
-        shares = weights(name, [age / HOUR_US for age, _, _ in within], HALF_LIFE, [direct for *_, direct in within])
-        expected = {session: share for (_, session, _), share in zip(within, shares, strict=True) if share > 0}
-        assert credited[name, hours, conversion] == pytest.approx(expected or {None: 1.0}, abs=1e-9), conversion
-
-
-def test_the_statement_names_no_other_model():
-    assert set(MODELS) >= IN_STATEMENT
 
 
 @pytest.mark.parametrize(

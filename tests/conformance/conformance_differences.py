@@ -14,7 +14,7 @@ SETTINGS = {"window_hours"}
 """Doubles that are keys: whole settings and not computed. Every other double is a sum or a quotient of doubles."""
 KEYS = {
     "sessions": ("person_id", "start_us", "session_id"),
-    "touchpoints": ("conversion_id", "session_key"),
+    "touchpoints": ("conversion_id", "touch_us", "tie_no"),
     "credits": ("conversion_id", "model", "window_hours", "session_key"),
     "attribution_credits": ("conversion_id", "model", "window_hours", "session_key"),
     "channel_attribution": ("day", "conversion_type", "currency", "model", "window_hours", "channel"),

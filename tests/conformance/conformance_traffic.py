@@ -13,14 +13,24 @@ import random
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
-from gtm_dagster.attribution.models import MODELS
+from gtm_dagster.attribution.models import TOUCH_MODELS
 
 MINUTE = 60_000_000
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 START = 1_774_483_200_000_000  # 2026-03-26T00:00:00Z, three days before clocks change in Berlin
-WINDOWS = [{"model": model, "lookback_hours": hours} for model in MODELS for hours in (24, 167.5)]
+WINDOWS = [{"model": model, "lookback_hours": hours} for model in TOUCH_MODELS for hours in (24, 167.5)]
 WINDOWS += [{"model": "first_touch", "lookback_hours": 72}]  # one that no other model has
+WINDOWS += [
+    {"model": "linear", "lookback_hours": 167.5, "name": "paid", "only": ["Paid Search", "Paid Social"]},
+    {"model": "time_decay", "lookback_hours": 24, "name": "not direct", "without": ["Direct"], "half_life_hours": 3},
+    {"model": "position_based", "lookback_hours": 24, "name": "hours", "channel_hours": {"Paid Search": 72, "Direct": 0.5}, "weights": [1, 0, 4]},
+    {"model": "last_touch", "lookback_hours": 167.5, "name": "removed", "transforms": ["remove_if_not_all:Direct", "exposure", "newest:3"]},
+    {"model": "inverse_age", "lookback_hours": 167.5, "name": "cut", "transforms": ["remove_if_last_and_not_all:Direct", "first"]},
+    {"model": "linear", "lookback_hours": 167.5, "name": "last of each", "transforms": ["unique", "last"], "without": ["Email"]},
+    {"model": "full_path", "lookback_hours": 167.5, "name": "stages of newest", "transforms": ["newest:4"]},
+    {"model": "linear_unique", "lookback_hours": 167.5, "name": "channels in a row", "transforms": ["exposure"]},
+]  # fmt: skip
 PROPERTIES: dict[str, dict] = {
     "payment_completed": {"amount": 10.1, "currency": "USD"},
     "payment_refunded": {"amount": 3.3, "currency": "EUR", "payment_id": "p0"},
@@ -59,11 +69,14 @@ class Scenario:
 
 
 SCENARIOS = (
-    Scenario("ga4", 1),
-    Scenario("ua-berlin", 2, {"GTM_SESSIONS__DEFINITION": "ua", "GTM_REPORT_TIMEZONE": "Europe/Berlin"}),
+    Scenario("ga4", 1, {"GTM_ATTRIBUTION__MAX_TOUCHES": "3"}),
+    Scenario(
+        "ua-berlin", 2,
+        {"GTM_SESSIONS__DEFINITION": "ua", "GTM_REPORT_TIMEZONE": "Europe/Berlin", "GTM_ATTRIBUTION__GRAIN": "event", "GTM_ATTRIBUTION__MAX_TOUCHES": "7"},
+    ),
     Scenario(
         "tracker", 3,
-        {"GTM_SESSIONS__DEFINITION": "tracker", "GTM_REPORT_TIMEZONE": "America/New_York", "GTM_FUNNEL__STEPS": json.dumps(REPEATED)},
+        {"GTM_SESSIONS__DEFINITION": "tracker", "GTM_REPORT_TIMEZONE": "America/New_York", "GTM_FUNNEL__STEPS": json.dumps(REPEATED), "GTM_ATTRIBUTION__GRAIN": "event"},
     ),
     Scenario(
         "ga4-short", 4,

@@ -24,6 +24,7 @@ __all__ = [
     "HALF_LIFE_HOURS",
     "MODELS",
     "MULTI_TOUCH_MODELS",
+    "PAID_CHANNELS",
     "TOUCH_MODELS",
     "check_options",
     "model",

@@ -21,7 +21,7 @@ _STEP = "attribution_status"
 
 @dataclass(frozen=True)
 class ModelStatus:
-    """Whether a (model, window) is computed, and the reason in words."""
+    """Whether a window is computed, and the reason in words. `model` is the window's label."""
 
     model: str
     window_hours: float
@@ -65,9 +65,9 @@ def model_statuses(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> list[Mo
     ).fetchall()
     ready, reason = history_verdict(daily, ctx.settings.attribution.min_history_days)
     return [
-        ModelStatus(w.model, float(w.lookback_hours), ready, reason)
+        ModelStatus(w.label, float(w.lookback_hours), ready, reason)
         if w.model in MULTI_TOUCH_MODELS
-        else ModelStatus(w.model, float(w.lookback_hours), True, "a single-touch model needs no history")
+        else ModelStatus(w.label, float(w.lookback_hours), True, "a single-touch model needs no history")
         for w in ctx.settings.attribution.windows
     ]
 
