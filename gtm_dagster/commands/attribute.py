@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from gtm_dagster.attribution import models
-from gtm_dagster.commands.command import Command
+from gtm_dagster.commands.command import Command, Group
 from gtm_dagster.commands.output import Json, Problem, note, records, say_json, say_table
 
 _MODELS_HELP = "Credit model; may be given more than once.\n\n" + "\n\n".join(
@@ -124,4 +124,13 @@ def _by_channel(texts: Sequence[str]) -> dict[str, float]:
     return found
 
 
-COMMANDS = (Command("attribute", attribute, order=90),)
+COMMANDS = (
+    Group(
+        "attribute",
+        "Credit from a file of paths, and why a conversion's credit is what it is. `gtm attribute PATHS.csv --model M` is "
+        "`gtm attribute paths`; a file called like a command is ./explain.",
+        order=90,
+        default="paths",
+    ),
+    Command("attribute paths", attribute, order=10),
+)

@@ -20,6 +20,7 @@ from gtm_dagster.warehouse.affected import (
     within,
 )
 from gtm_dagster.warehouse.build_context import BuildContext
+from gtm_dagster.warehouse.causes import remember_credit
 from gtm_dagster.warehouse.core.conversion_types import matching, write_conversion_types
 from gtm_dagster.warehouse.engine import transaction
 from gtm_dagster.warehouse.literals import composed
@@ -38,6 +39,8 @@ def build_conversions(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> Step
     with transaction(con):
         whole = take_affected(con, _STEP)
         _follow_events(con, ctx, whole)
+        if not whole:
+            remember_credit(con, ctx.settings)
         delete_affected(con, "core.conversions", "conversion_us", whole)
         among = "" if whole else f"JOIN affected r ON {within('k', 'event_us')}"
         rows = fragment("conversions_table", among=among)

@@ -11,6 +11,7 @@ from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.engine import transaction
 from gtm_dagster.warehouse.literals import composed
 from gtm_dagster.warehouse.results import TableResult, count
+from gtm_dagster.warehouse.schema import table_of
 from gtm_dagster.warehouse.statements import statement
 
 Input = str | Callable[[BuildContext], str]
@@ -54,8 +55,23 @@ def whole_table(
             ).fetchall()[0][0]
             if after is not None:
                 after(con)
+            _refuse_overflow(con, table)
         drop_views(con, *reversed(list(inputs)))
         drop_tables(con, "affected")
         return TableResult(rows)
 
     return build
+
+
+def _refuse_overflow(con: duckdb.DuckDBPyConnection, table: str) -> None:
+    """A sum that overflows is not known, and NULL: infinity would pass for a figure, and nothing adds up with it."""
+    doubles = [column.name for column in table_of(table).columns if column.type == "DOUBLE"]
+    if doubles:
+        con.execute(
+            composed(
+                "UPDATE $table SET $finite WHERE $overflown",
+                table=table,
+                finite=", ".join(f"{name} = CASE WHEN isfinite({name}) THEN {name} END" for name in doubles),
+                overflown=" OR ".join(f"NOT isfinite({name})" for name in doubles),
+            )
+        )

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from gtm_dagster.warehouse.literals import composed
+import duckdb
+
+from gtm_dagster.attribution.models import TOUCH_MODELS, model
+from gtm_dagster.warehouse.build_context import BuildContext
+from gtm_dagster.warehouse.literals import composed, literals
+from gtm_dagster.warehouse.results import CheckResult
 from gtm_dagster.warehouse.schema.table import Check, CheckRun, Column, none_of
 
 EARNED_COLUMNS = (
@@ -34,23 +39,32 @@ def _off(left: str, right: str) -> str:
 
 
 def _credit_reaches(table: str) -> CheckRun:
-    """Sums of credit and value by type, currency, model and window are those of the credits; refunds those of core."""
+    """Sums of credit and value by type, currency, model and window are those of the conversions, where a model divides them."""
     differs = " OR ".join(_off(f"m.{name}", f"c.{name}") for name in ("n", "value", "net"))
-    return none_of(
-        composed(
+
+    def run(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> CheckResult:
+        dividing = literals(
+            window.label
+            for window in ctx.settings.attribution.windows
+            if window.model in TOUCH_MODELS and model(window.model).conserves
+        )
+        sql = composed(
             """WITH m AS (
           SELECT conversion_type, currency, model, window_hours, sum(conversions) AS n, sum(value) AS value, sum(net_value) AS net
-          FROM $table GROUP BY ALL),
+          FROM $table WHERE model IN ($dividing) GROUP BY ALL),
         c AS (
           SELECT c.conversion_type, c.currency, s.model, s.window_hours, count(*)::DOUBLE AS n, sum(c.value) AS value, sum(c.net_value) AS net
-          FROM core.conversions c CROSS JOIN (SELECT DISTINCT model, window_hours FROM marts.attribution_status WHERE computed) s GROUP BY ALL)
+          FROM core.conversions c
+          CROSS JOIN (SELECT DISTINCT model, window_hours FROM marts.attribution_status WHERE computed AND model IN ($dividing)) s GROUP BY ALL)
         SELECT count(*) FROM m FULL JOIN c ON m.conversion_type = c.conversion_type AND m.currency IS NOT DISTINCT FROM c.currency
           AND m.model = c.model AND m.window_hours = c.window_hours WHERE $differs""",
             table=table,
             differs=differs,
-        ),
-        "sums of credit, value or net value that are not those of the conversions",
-    )
+            dividing=dividing or "NULL",
+        )
+        return none_of(sql, "sums of credit, value or net value that are not those of the conversions")(con, ctx)
+
+    return run
 
 
 def _spend_adds_up(table: str) -> CheckRun:

@@ -79,7 +79,14 @@ class ByLandedFile:
     """Rows of a landed file come all at once, and stay; `file_key` names it."""
 
 
-Changes = ByPersonAndTime | ByPerson | ByLandedFile | None
+@dataclass(frozen=True)
+class ByNumber:
+    """Rows come with a rising number and stay as they are; the oldest go first. `number` is its column."""
+
+    number: str
+
+
+Changes = ByPersonAndTime | ByPerson | ByLandedFile | ByNumber | None
 """How a table changes, so that the serving copy takes over what changed; None: it is small and written whole."""
 
 
@@ -95,7 +102,8 @@ class Table:
     `name` is schema.table. `step` builds it (None: another table's step or staging does), after the steps of the tables
     it `reads`. `settings`: what of the settings decides its content; a change rebuilds it and what reads it, and so does
     a change of its columns or of the code and statements of its step. `view`: the statement when it is a view.
-    `news`: the stages of the affected ranges by which its checks learn of a change, or STAGED.
+    `news`: the stages of the affected ranges by which its checks learn of a change, or STAGED. `kept`: a rebuild keeps its
+    rows, since they cannot be made again; its columns may only become more.
     """
 
     name: str
@@ -110,6 +118,7 @@ class Table:
     served: bool = True
     view: str | None = None
     news: tuple[str, ...] = (SESSIONS,)
+    kept: bool = False
 
     @property
     def schema(self) -> str:
