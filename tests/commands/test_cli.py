@@ -61,7 +61,7 @@ def gtm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         (["attribute", "nope.csv", "--model", "position_based", "--weights", "1,x,1"], "weights: '1,x,1'"),
         (
             ["guard", "backtest", "--flag", "a", "--conversion", "payment_complete"],
-            "--conversion: 'payment_complete' is not an event of plan 1-0-1 (the packaged plan); did you mean payment_completed",
+            "--conversion: 'payment_complete' is not an event of plan 1-0-2 (the packaged plan); did you mean payment_completed",
         ),
         (["privacy", "pseudonym", ""], "an empty value has no pseudonym"),
         (["--config", "missing.toml", "doctor"], "missing.toml: there is no such settings file"),

@@ -7,7 +7,6 @@ import pytest
 from warehouse_cases import DAY, MINUTE, START, event, land, random_events, refresh, rows_of, settings_for
 
 from gtm_dagster.attribution.models import TOUCH_MODELS, weights
-from gtm_dagster.warehouse.marts.attribution_status import history_verdict
 
 HOUR = 60 * MINUTE
 
@@ -94,31 +93,6 @@ def credits_at_the_edges(tmp_path_factory):
 def test_window_boundary(credits_at_the_edges, name):
     _, channel = EDGES[name]
     assert [row[1:] for row in credits_at_the_edges if row[0] == name] == [(channel, 1.0, 10.0)]
-
-
-@pytest.mark.parametrize(
-    ("daily", "ready", "words"),
-    [
-        ([], False, "no events yet"),
-        ([(d, 100) for d in range(31)], True, "30 full days"),
-        ([(d, 100) for d in range(30)], False, "29 full days of history"),
-        ([(d, 100) for d in range(31) if d != 12], False, "1 of the last 30 full days"),
-        ([(d, 19 if d == 7 else 100) for d in range(31)], False, "1 of the last 30"),
-        ([(d, 20 if d == 7 else 100) for d in range(31)], True, "consistent"),
-    ],
-    ids=[
-        "empty",
-        "30 full days and a day begun",
-        "a day short",
-        "a day without events",
-        "a day below a fifth of the median",
-        "a fifth is enough",
-    ],
-)
-def test_history_gate(daily, ready, words):
-    verdict, reason = history_verdict(daily, 30)
-    assert verdict is ready
-    assert words in reason
 
 
 def test_gated_models_are_absent_with_a_reason(tmp_path):

@@ -44,8 +44,8 @@ def session_statement(settings: Settings) -> str:
 def parameters(settings: Settings) -> dict[str, int]:
     """The parameters that the settings decide: microseconds, and 0 or 1 for the two splits of definition `ua`.
 
-    `stage_no` and `after_us` of the funnel, `last_no` of retention and `step_no` of transforms belong to one step and are
-    not among them.
+    `stage_no` and `after_us` of the funnel, `first_no`, `last_no` and `open_no` of retention and `step_no` of transforms
+    belong to one step and are not among them.
     """
     ua = int(settings.sessions.definition == "ua")
     return {

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 INPUTS = {
     "browsing_events": """SELECT person_id, event_us, event_id, write_key, session_id, source_key, touch_rank,
         CAST(local_day - DATE '1970-01-01' AS INTEGER) AS day_no FROM staging.events WHERE browsing""",
-    "sources": "SELECT source_key, source, medium, campaign, channel FROM core.sources",
+    "sources": "SELECT source_key, source, medium, campaign, channel, rule FROM core.sources",
     "conversions": "SELECT conversion_id, person_id, conversion_us, conversion_type, value, net_value, currency, day FROM core.conversions",
     "spend": "SELECT day, source, medium, campaign, channel, currency, cost FROM core.spend",
 }
