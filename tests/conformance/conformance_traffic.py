@@ -174,6 +174,7 @@ def _edges(out: Writer, scenario: Scenario) -> None:
     for write_key, touch in (("w2", ("google", "cpc", "b")), ("w1", ("facebook", "cpc", "a"))):  # the key alone decides
         same = {"anonymous_id": "edge-keys", "session_id": "k", "event_id": "same", "write_key": write_key}
         out.add(base, touch=touch, **same)
+    out.add(base + HOUR, anonymous_id="edge-keys", name="payment_completed", device_type="api")
     for number, pair in enumerate(
         (("a", "B"), ("z", "é"), ("10", "9"), ("\ue000", "😀"))
     ):  # bytes order them, no language

@@ -14,7 +14,8 @@ from warehouse_cases import DAY, MINUTE, PLAN, START, event, land, refresh, rows
 
 from gtm_dagster.attribution.models import TOUCH_MODELS
 from gtm_dagster.settings import Settings
-from gtm_dagster.warehouse.verify import verify
+from gtm_dagster.warehouse.engine import opened
+from gtm_dagster.warehouse.verify import compare_served, verify
 
 CHANNELS = ["Direct", "Paid Search", "Paid Social", "Email", "Organic Search", "Unassigned"]
 TOUCHES = [
@@ -116,3 +117,42 @@ def test_credits_are_those_of_the_definitions(
             assert found - expected == expected - found == Counter(), f"part {part}"
     result = verify(settings, PLAN)
     assert result.ok, result.first
+
+
+def test_an_earlier_stage_event_changes_credit_however_long_after_it(tmp_path: Path) -> None:
+    """The stage belongs to the first event; told late, it takes the stage from a touch weeks behind it."""
+    deployed = Deployment([{"model": "w_shaped", "lookback_hours": 48}], stages=("onboarding_completed",))
+    settings = settings_of(tmp_path, deployed)
+    paid_at = START + 25 * DAY
+    rows = [
+        event("one", paid_at - DAY, user_id="u", source="google", medium="cpc"),
+        event("two", paid_at - DAY // 2, user_id="u", source="newsletter", medium="email"),
+        event("done", paid_at - DAY // 3, user_id="u", event_name="onboarding_completed", device_type="api"),
+        event("three", paid_at - DAY // 4, user_id="u", source="facebook", medium="paid_social"),
+        event("paid", paid_at, user_id="u", event_name="payment_completed", device_type="api"),
+    ]
+    credits = "SELECT channel, round(credit, 6) FROM marts.attribution_credits ORDER BY 1"
+    land(settings, rows, "import-1")
+    refresh(settings)
+    assert rows_of(settings, credits) == [("Email", 0.428571), ("Paid Search", 0.428571), ("Paid Social", 0.142857)]
+    rows.append(event("done before", START, user_id="u", event_name="onboarding_completed", device_type="api"))
+    land(settings, rows[-1:], "import-2")
+    refresh(settings)
+    assert rows_of(settings, credits) == [("Email", 0.125), ("Paid Search", 0.75), ("Paid Social", 0.125)]
+    assert found_in(settings) == everything(rows, deployed)
+    assert verify(settings, PLAN).ok
+    with opened(settings.warehouse_path, settings) as con:
+        assert compare_served(con, settings).ok
+
+
+def test_a_person_with_many_touches_keeps_the_newest_and_the_oldest_of_each_lookback(tmp_path: Path) -> None:
+    windows = [{"model": "first_touch", "lookback_hours": hours} for hours in (10, 40)]
+    settings = settings_of(tmp_path, Deployment(windows, max_touches=5))
+    rows = [event(f"e{hour}", START + hour * 60 * MINUTE, user_id="u") for hour in range(60)]
+    rows.append(event("paid", START + 60 * 60 * MINUTE, user_id="u", event_name="payment_completed", device_type="api"))
+    land(settings, rows, "import-1")
+    refresh(settings)
+    kept = rows_of(settings, "SELECT age_hours, n_touches, is_truncated FROM core.touchpoints ORDER BY 1")
+    assert kept == [(hours, 40, True) for hours in (1, 2, 3, 4, 5, 10, 40)]
+    first = rows_of(settings, "SELECT window_hours, session_key, credit FROM marts.attribution_credits ORDER BY 1")
+    assert first == [(hours, f"u:{START + (60 - hours) * 60 * MINUTE}", 1.0) for hours in (10, 40)]

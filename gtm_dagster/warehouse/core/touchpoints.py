@@ -33,21 +33,28 @@ def build_touchpoints(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> Step
         affected_conversions(
             con, ctx.settings, whole, "c.rowid AS conversion_id, c.person_no AS person_id, c.conversion_us"
         )
-        _touches(con, ctx, whole)
+        find_touches(con, ctx, whole)
         con.execute(f"CREATE OR REPLACE TEMP TABLE lookbacks AS {lookbacks(ctx.settings).query}")
         pairs = statement("touchpoints", max_touches=attribution.max_touches)
         written = con.execute(
             f"INSERT INTO core.touchpoints {fragment('touchpoints_table', touchpoints=pairs)}"
         ).fetchall()[0][0]
         result = StepResult(count(con, "core.touchpoints"), written, count(con, "affected"), whole)
-    drop_views(con, "conversion_moments", "session_starts", "browsing_events")
-    con.execute("DROP VIEW IF EXISTS temp.touches" if attribution.grain == "session" else "DROP TABLE temp.touches")
+    drop_touches(con, ctx)
+    drop_views(con, "conversion_moments")
     drop_tables(con, "affected", "lookbacks")
     return result
 
 
-def _touches(con: duckdb.DuckDBPyConnection, ctx: BuildContext, whole: bool) -> None:
-    """`touches` for the statement of touchpoints: sessions, or the browsing events of persons with a conversion."""
+def drop_touches(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> None:
+    """Drop what `find_touches` made."""
+    drop_views(con, "session_starts", "browsing_events")
+    session = ctx.settings.attribution.grain == "session"
+    con.execute("DROP VIEW IF EXISTS temp.touches" if session else "DROP TABLE IF EXISTS temp.touches")
+
+
+def find_touches(con: duckdb.DuckDBPyConnection, ctx: BuildContext, whole: bool) -> None:
+    """`touches` for the statement of touchpoints: sessions, or the browsing events of the persons of conversion_moments."""
     among = "" if whole else "WHERE person_no IN (SELECT person_no FROM affected)"
     if ctx.settings.attribution.grain == "session":
         con.execute(

@@ -43,7 +43,7 @@ def build_credits(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepResu
         whole = take_affected(con, "attribution_credits")
         delete_affected(con, "marts.attribution_credits", "conversion_us", whole, longest_window_us(ctx.settings))
         _number_conversions(con, ctx, whole)
-        _find_paths(con, rules)
+        find_paths(con, rules)
         if BY_STAGE in rules.methods:
             find_stages(con, ctx)
         credits = " UNION ALL ".join(f"({statement(name)})" for name in credit_statements(rules))
@@ -83,10 +83,7 @@ def _number_conversions(con: duckdb.DuckDBPyConnection, ctx: BuildContext, whole
         """CREATE OR REPLACE TEMP VIEW conversion_moments AS
         SELECT conversion_no AS conversion_id, person_no AS person_id, conversion_us FROM conversion_numbers"""
     )
-    con.execute(
-        """CREATE OR REPLACE TEMP TABLE touch_sources AS
-        SELECT s.source_key, c.channel_no, c.is_direct, c.is_paid FROM core.sources s JOIN channels c ON c.channel = s.channel"""
-    )
+    find_sources(con)
     con.execute(
         """CREATE OR REPLACE TEMP VIEW conversion_touches AS
         SELECT n.conversion_no AS conversion_id, t.rowid AS session_key, t.touch_us, t.tie_no, t.age_us, t.source_key,
@@ -97,7 +94,15 @@ def _number_conversions(con: duckdb.DuckDBPyConnection, ctx: BuildContext, whole
     )
 
 
-def _find_paths(con: duckdb.DuckDBPyConnection, rules: Rules) -> None:
+def find_sources(con: duckdb.DuckDBPyConnection) -> None:
+    """The temporary table `touch_sources`: what the rules know of the channel of each source."""
+    con.execute(
+        """CREATE OR REPLACE TEMP TABLE touch_sources AS
+        SELECT s.source_key, c.channel_no, c.is_direct, c.is_paid FROM core.sources s JOIN channels c ON c.channel = s.channel"""
+    )
+
+
+def find_paths(con: duckdb.DuckDBPyConnection, rules: Rules) -> None:
     """The temporary table `path_touches`: the touches that count under each rule of counting, after its transforms."""
     con.execute(f"CREATE OR REPLACE TEMP TABLE path_touches AS {statement('path_touches')}")
     if rules.path_channels.rows:

@@ -184,6 +184,19 @@ TABLES = (
         ("first_channel", "VARCHAR", "Channel of the first session"),
     ),
     _internal(
+        "person_paths",
+        "The path of each conversion, and of each person of a month without one, by window; without a type: of none.",
+        _PERSON,
+        ("moment_us", "BIGINT", "The conversion, or the end of the month's last session, microseconds UTC"),
+        *((name, kind, "As core.paths") for name, kind in (
+            ("month", "DATE"), ("conversion_type", "VARCHAR"), ("currency", "VARCHAR"), ("model", "VARCHAR"),
+            ("window_hours", "DOUBLE"), ("path", "VARCHAR"), ("touches", "BIGINT"),
+        )),
+        ("conversions", "BIGINT", "1: it converted"),
+        ("value", "DOUBLE", "Value of the conversion"),
+        ("nulls", "BIGINT", "1: it did not"),
+    ),
+    _internal(
         "events",
         "The clean events with ids as numbers; staging.events gives the ids back.",
         ("write_key", "VARCHAR", "Name of the source; event ids are unique within it"),
