@@ -43,15 +43,14 @@ def attribution(
     from gtm_dagster.warehouse.serving import reader
 
     settings = invocation(context).settings
-    zone = settings.report_timezone
     try:
-        period = period_of(since, until, today_in(zone))
+        period = period_of(since, until, today_in(settings.report_timezone))
     except PeriodError as error:
         raise Problem(f"--{error}", 2) from None
     try:
         with reader(settings) as con:
             report: CreditReport = credit_report(
-                con, period, zone, by=by, conversion_type=conversion_type, currency=currency, before=compare
+                con, period, settings, by=by, conversion_type=conversion_type, currency=currency, before=compare
             )
     except ReportError as error:
         raise Problem(str(error)) from None

@@ -7,7 +7,7 @@ from html import escape
 from importlib import resources
 
 from gtm_dagster.reports.credit_report import Amount, CreditReport, ReportRow
-from gtm_dagster.reports.credit_text import summary, windows
+from gtm_dagster.reports.credit_text import months, solved_headings, solved_rows, summary, windows
 from gtm_dagster.reports.definitions_compared import results_that_differ
 from gtm_dagster.reports.drawing.page_svg import Band, Dot, dots_and_intervals
 from gtm_dagster.reports.number_text import amount, money
@@ -47,6 +47,12 @@ def _sections(report: CreditReport) -> Iterator[str]:
     if report.refunds:
         caption = "Net value: what was given back is taken off, in the day of the conversion"
         yield _amounts(report, names, caption, [row.net_value for row in report.rows])
+    for solved in report.solved:
+        yield f"<h2>{escape(str(solved.result))}: whole months, {months(solved)}</h2>"
+        rows = solved_rows(solved)
+        cells = [[_cell(each) for each in pair] for _, pair in rows]
+        headings = [report.by, *solved_headings(report, solved)]
+        yield _table("A data-driven model is solved by month", headings, [(label, False) for label, _ in rows], cells)
     if any(row.spend is not None for row in report.rows):
         yield from _money(report, names)
     if report.definitions:
@@ -72,11 +78,14 @@ def _band(report: CreditReport, row: ReportRow) -> Band:
 
 
 def _amounts(report: CreditReport, names: Sequence[str], caption: str, rows: Sequence[Sequence[Amount]]) -> str:
-    cells = [
-        [f"{amount(each.estimate)} <small>{amount(each.low)}–{amount(each.high)}</small>" for each in amounts]
-        for amounts in rows
-    ]
+    cells = [[_cell(each) for each in amounts] for amounts in rows]
     return _table(caption, [report.by, *names], [(row.label, row.too_few) for row in report.rows], cells)
+
+
+def _cell(each: Amount) -> str:
+    """A figure over its interval, where it has one."""
+    ends = f" <small>{amount(each.low)}–{amount(each.high)}</small>" if each.low == each.low else ""
+    return amount(each.estimate) + ends
 
 
 def _money(report: CreditReport, names: Sequence[str]) -> Iterator[str]:

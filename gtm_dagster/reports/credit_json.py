@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gtm_dagster.reports.credit_report import Amount, CreditReport, ReportRow
+from gtm_dagster.reports.credit_text import solved_rows
 from gtm_dagster.warehouse.figures.credit_sample import Kind
 
 
@@ -22,6 +23,15 @@ def as_json(report: CreditReport) -> dict[str, Any]:
         "rows": [_row(report, row) for row in report.rows],
         "not_computed": [
             {"model": each.model, "window_hours": each.window_hours, "reason": each.reason} for each in report.not_computed
+        ],
+        "data_driven": [
+            {
+                "model": solved.result.model, "window_hours": solved.result.window_hours,
+                "first_month": solved.first_month, "last_month": solved.last_month, report.by: label,
+                **_interval("conversions", pair[0]), **(_interval("value", pair[1]) if pair[1:] else {"value": None}),
+            }
+            for solved in report.solved
+            for label, pair in solved_rows(solved)
         ],
         "definitions": [
             {

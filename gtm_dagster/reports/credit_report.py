@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import duckdb
 
 from gtm_dagster.reports.definitions_compared import DefinitionResult
+from gtm_dagster.settings import Settings
 from gtm_dagster.warehouse.figures.credit_sample import (
     UNATTRIBUTED,
     By,
@@ -19,6 +20,7 @@ from gtm_dagster.warehouse.figures.credit_sample import (
     kinds,
 )
 from gtm_dagster.warehouse.figures.period import Period
+from gtm_dagster.warehouse.figures.solved_months import SolvedCredit, solved_credit
 from gtm_dagster.warehouse.figures.spend_by_label import spend_of
 
 
@@ -67,7 +69,7 @@ class NotComputed:
 class CreditReport:
     """One report: what was asked, the rows, what is left out, and the findings in words.
 
-    `total`: conversions of the kind in the period, `persons` theirs. `credit` and `before` (the period before, where it
+    `solved`: what data-driven models say of the months of the period. `credit` and `before` (the period before, where it
     is compared) hold the replicates, from which findings come.
     """
 
@@ -84,6 +86,7 @@ class CreditReport:
     before_note: str = ""
     spend_currency: str | None = None
     definitions: tuple[DefinitionResult, ...] = ()
+    solved: tuple[SolvedCredit, ...] = ()
     findings: tuple[str, ...] = ()
 
     @property
@@ -107,7 +110,7 @@ class CreditReport:
 
 
 def credit_report(
-    con: duckdb.DuckDBPyConnection, period: Period, zone: str, *, by: By = "channel",
+    con: duckdb.DuckDBPyConnection, period: Period, settings: Settings, *, by: By = "channel",
     conversion_type: str | None = None, currency: str | None = None, before: bool = False,
 ) -> CreditReport:  # fmt: skip
     """The report of one conversion type and currency (the most frequent where none is named), without findings.
@@ -116,7 +119,7 @@ def credit_report(
     """
     found = kinds(con, period)
     kind = _kind(found, period, conversion_type, currency)
-    results = computed_results(con)
+    results = computed_results(con, settings)
     if not results:
         raise ReportError("no model is computed: see marts.attribution_status, or run `gtm refresh`")
     credit = credit_of(con, kind, period, results, by)
@@ -126,8 +129,9 @@ def credit_report(
         "SELECT model, window_hours, reason FROM marts.attribution_status WHERE NOT computed ORDER BY rowid"
     ).fetchall()
     return CreditReport(
-        period, zone, by, kind, tuple(each for each in found if each != kind), results, _rows(credit, spend.by_label),
+        period, settings.report_timezone, by, kind, tuple(each for each in found if each != kind), results, _rows(credit, spend.by_label),
         tuple(NotComputed(*row) for row in absent), credit, earlier, note, spend.currency,
+        solved=solved_credit(con, settings, kind, period) if by == "channel" else (),
     )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from gtm_dagster.reports.credit_report import Amount, CreditReport, ReportRow
 from gtm_dagster.reports.definitions_compared import results_that_differ
 from gtm_dagster.reports.number_text import amount, money
+from gtm_dagster.warehouse.figures.solved_months import SolvedCredit
 
 COLUMNS = 80
 _LABEL = 22
@@ -38,6 +39,11 @@ def _lines(report: CreditReport) -> Iterator[str]:
         yield ""
         yield f"Credited value in {report.kind.currency}, net of what was given back"
         yield from _blocks(report, headings, [[_cell(each) for each in row.net_value] for row in report.rows])
+    for solved in report.solved:
+        yield ""
+        yield from _wrapped(f"{solved.result} credits conversions by whole months: {months(solved)}")
+        rows = [(label, [_solved(each) for each in pair]) for label, pair in solved_rows(solved)]
+        yield from _table(report.by, solved_headings(report, solved), rows)
     if any(row.spend is not None for row in report.rows):
         yield ""
         yield f"Spend in {report.spend_currency}, cost a conversion (CPA) and value per spend (ROAS)"
@@ -125,6 +131,30 @@ def _label(row: ReportRow) -> str:
 
 def _cell(each: Amount) -> str:
     return f"{amount(each.estimate)} ({amount(each.low)}–{amount(each.high)})"
+
+
+def months(solved: SolvedCredit) -> str:
+    """The months in words."""
+    first, last = f"{solved.first_month:%Y-%m}", f"{solved.last_month:%Y-%m}"
+    return first if first == last else f"{first} to {last}"
+
+
+def solved_headings(report: CreditReport, solved: SolvedCredit) -> list[str]:
+    """What the columns of a data-driven result hold."""
+    return ["conversions", *([f"value, {report.kind.currency}"] if solved.value is not None else [])]
+
+
+def solved_rows(solved: SolvedCredit) -> list[tuple[str, list[Amount]]]:
+    """Label, and its conversions and value; the ends of an interval are NaN where there is none."""
+    tables = [solved.conversions, *([solved.value] if solved.value is not None else [])]
+    return [
+        (label, [Amount(*(float(each) for each in table[i])) for table in tables])
+        for i, label in enumerate(solved.labels)
+    ]
+
+
+def _solved(each: Amount) -> str:
+    return _cell(each) if each.low == each.low else amount(each.estimate)
 
 
 def _times(value: float | None) -> str:

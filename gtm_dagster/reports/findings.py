@@ -55,7 +55,7 @@ def _leader(report: CreditReport) -> Iterator[str]:
 
 def _opens_or_closes(report: CreditReport) -> Iterator[str]:
     """Channels that first_touch and last_touch value differently."""
-    places = {result.model: i for i, result in reversed(list(enumerate(report.results)))}
+    places = {result.rule: i for i, result in reversed(list(enumerate(report.results)))}
     if not {"first_touch", "last_touch"} <= places.keys():
         return
     first, last = places["first_touch"], places["last_touch"]

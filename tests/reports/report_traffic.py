@@ -18,6 +18,9 @@ from gtm_dagster.warehouse.landing.landed_spend import SpendLanding
 FIRST, LAST = "2026-01-01", "2026-02-09"
 """Days of the traffic, UTC."""
 PERSONS = 160
+WINDOWS = json.dumps(
+    [{"model": name, "lookback_hours": 480} for name in ("first_touch", "last_touch", "linear", "markov", "shapley")]
+)
 
 
 def visit(person: int, day: float, source: str | None, medium: str | None = None, campaign: str | None = None) -> dict:
@@ -82,8 +85,7 @@ def shop() -> list[dict]:
 
 def deployment(folder, **environ: str) -> Settings:  # type: ignore[no-untyped-def]
     """The shop in a warehouse of its own, refreshed."""
-    windows = [{"model": name, "lookback_hours": 480} for name in ("first_touch", "last_touch", "linear")]
-    settings = settings_for(folder, GTM_ATTRIBUTION__WINDOWS=json.dumps(windows), **environ)
+    settings = settings_for(folder, GTM_ATTRIBUTION__WINDOWS=WINDOWS, **environ)
     land(settings, shop(), "import-1")
     table = pa.Table.from_pylist(spend(), schema=SPEND_SCHEMA)
     SpendLanding(settings.landing_dir).write(table, "spend-1", file="spend.csv", write_key="ads")

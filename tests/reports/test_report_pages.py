@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from report_traffic import FIRST, LAST, deployment
+from report_traffic import FIRST, LAST, WINDOWS, deployment
 from warehouse_cases import PLAN
 
 from gtm_dagster.cli import run
@@ -24,11 +24,7 @@ PERIOD = period_of(FIRST, LAST, today_in("UTC"))
 @pytest.fixture
 def page(shop: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("GTM_STATE_DIR", str(shop.state_dir))
-    monkeypatch.setenv(
-        "GTM_ATTRIBUTION__WINDOWS",
-        '[{"model":"first_touch","lookback_hours":480},{"model":"last_touch","lookback_hours":480},'
-        '{"model":"linear","lookback_hours":480}]',
-    )
+    monkeypatch.setenv("GTM_ATTRIBUTION__WINDOWS", WINDOWS)
     monkeypatch.setenv("GTM_ATTRIBUTION__MIN_HISTORY_DAYS", "0")
     monkeypatch.chdir(tmp_path)
     assert run(shlex.split(f"report attribution --since {FIRST} --until {LAST} --compare --html report.html")) == 0
@@ -80,7 +76,7 @@ def test_names_from_outside_are_escaped(shop: Settings) -> None:
     from gtm_dagster.reports.credit_report import credit_report
 
     with reader(shop) as con:
-        report = credit_report(con, PERIOD, "UTC", by="campaign")
+        report = credit_report(con, PERIOD, shop, by="campaign")
     nasty = '<script>alert("x")</script>'
     rows = tuple(replace(row, label=nasty) for row in report.rows)
     assert "<script" not in as_html(replace(report, rows=rows, findings=(nasty,)))
@@ -89,7 +85,7 @@ def test_names_from_outside_are_escaped(shop: Settings) -> None:
 @pytest.mark.slow
 def test_other_definitions_are_what_a_rebuild_under_them_gives(shop: Settings, tmp_path: Path) -> None:
     with reader(shop) as con:
-        (kind, *_), results = kinds(con, PERIOD), computed_results(con)
+        (kind, *_), results = kinds(con, PERIOD), computed_results(con, shop)
     built = definition_results(shop, PLAN, PERIOD, kind, results, "channel", lambda step: None)
     assert [each.definition for each in built] == list(DEFINITIONS)
     for each in built:
@@ -104,7 +100,7 @@ def test_other_definitions_are_what_a_rebuild_under_them_gives(shop: Settings, t
 
 def test_a_warehouse_of_other_settings_is_not_compared(shop: Settings) -> None:
     with reader(shop) as con:
-        (kind, *_), results = kinds(con, PERIOD), computed_results(con)
+        (kind, *_), results = kinds(con, PERIOD), computed_results(con, shop)
     changed = load_settings(None, {"GTM_STATE_DIR": str(shop.state_dir), "GTM_PRIVACY__CONSENT": "off"})
     with pytest.raises(NotComparable, match="run `gtm refresh` first"):
         definition_results(changed, PLAN, PERIOD, kind, results, "channel", lambda step: None)

@@ -10,6 +10,8 @@ import duckdb
 import numpy as np
 
 from gtm_dagster.attribution.intervals import Intervals, Persons, bootstrap
+from gtm_dagster.attribution.models import model
+from gtm_dagster.settings import Settings, Window
 from gtm_dagster.warehouse.figures.period import Period
 from gtm_dagster.warehouse.literals import composed
 
@@ -24,10 +26,11 @@ _ROWS_AT_ONCE = 200_000
 
 @dataclass(frozen=True)
 class ComputedResult:
-    """A result of attribution that is computed: the label in the column `model`, and its window in hours."""
+    """A result of attribution that is computed: the label in the column `model`, its window in hours, and the model."""
 
     model: str
     window_hours: float
+    rule: str
 
     def __str__(self) -> str:
         return f"{self.model}, {self.window_hours:g} h"
@@ -73,12 +76,20 @@ class Credit:
         return self.intervals.estimate.shape[1] > len(self.results)
 
 
-def computed_results(con: duckdb.DuckDBPyConnection) -> tuple[ComputedResult, ...]:
-    """The results that are computed, in the order of the settings."""
-    rows = con.execute(
-        "SELECT model, window_hours FROM marts.attribution_status WHERE computed ORDER BY rowid"
-    ).fetchall()
-    return tuple(ComputedResult(*row) for row in rows)
+def computed_windows(con: duckdb.DuckDBPyConnection, settings: Settings) -> list[Window]:
+    """The windows of the settings that are computed, in their order."""
+    rows = con.execute("SELECT model, window_hours FROM marts.attribution_status WHERE computed").fetchall()
+    computed = set(rows)
+    return [each for each in settings.attribution.windows if (each.label, float(each.lookback_hours)) in computed]
+
+
+def computed_results(con: duckdb.DuckDBPyConnection, settings: Settings) -> tuple[ComputedResult, ...]:
+    """The results that give credit to touches and are computed, in the order of the settings."""
+    return tuple(
+        ComputedResult(each.label, float(each.lookback_hours), each.model)
+        for each in computed_windows(con, settings)
+        if not model(each.model).data_driven
+    )
 
 
 def kinds(con: duckdb.DuckDBPyConnection, period: Period) -> tuple[Kind, ...]:
@@ -128,9 +139,9 @@ def credit_totals(
     ).fetchall()
     places = {(result.model, result.window_hours): i for i, result in enumerate(results)}
     found: dict[str, list[float]] = {}
-    for label, model, hours, credit in rows:
-        if (model, hours) in places:
-            found.setdefault(label, [0.0] * len(results))[places[model, hours]] = credit
+    for label, name, hours, credit in rows:
+        if (name, hours) in places:
+            found.setdefault(label, [0.0] * len(results))[places[name, hours]] = credit
     return {label: tuple(credits) for label, credits in found.items()}
 
 
