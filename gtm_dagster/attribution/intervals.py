@@ -20,6 +20,8 @@ Weights = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
 REPLICATES = 1000
+FEWEST = 40
+"""Replicates that have a 2.5 % tail at all."""
 PERSONS_NEEDED = 30
 """Converting persons below which a channel is not ranked: a percentile interval covers too seldom there."""
 SHARE = 0.95
@@ -97,11 +99,11 @@ def bootstrap(
 ) -> Intervals:
     """Totals of the sample by label and statistic, and as many replicates of them; the same seed gives the same numbers.
 
-    Memory is that of one `Persons` and about 16 MB of weights, however many there are. Raises ValueError below 40
-    replicates, which have no 2.5 % tail.
+    Memory is that of one `Persons` and about 16 MB of weights, however many there are. Raises ValueError below FEWEST
+    replicates.
     """
-    if replicates < 40:
-        raise ValueError(f"replicates: {replicates} are too few for a 95 % interval; give 40 or more")
+    if replicates < FEWEST:
+        raise ValueError(f"replicates: {replicates} are too few for a 95 % interval; give {FEWEST} or more")
     generator = np.random.default_rng(seed)
     estimate = np.zeros((labels, statistics))
     persons = np.zeros((labels, statistics))

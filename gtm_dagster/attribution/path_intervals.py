@@ -12,7 +12,7 @@ from gtm_dagster.attribution.intervals import Floats, Intervals, Ints, Persons, 
 
 REPLICATES = 200
 """Replicates over path files, which may hold millions of paths."""
-MOST_TOUCHES = 400_000
+MOST_TOUCHES = 20_000
 """Touches of the distinct paths up to which a data-driven model is solved again for each replicate."""
 _PATHS_AT_ONCE = 20_000
 
@@ -122,7 +122,7 @@ def data_driven_intervals(
     """The same for a model that reads all paths together: solved again on each replicate's counts of the distinct paths.
 
     Statistics: conversions, and value where there is one. None where the distinct paths have more than MOST_TOUCHES
-    touches: so many solutions would take minutes. `persons`: conversions of the paths that hold the channel.
+    touches: so many solutions take longer than some ten seconds. `persons`: conversions of the paths that hold the channel.
     """
     solve = model.credit_of_paths
     if solve is None:

@@ -21,6 +21,9 @@ from gtm_dagster.attribution.declaration import (
     PathCredit,
     PathTouches,
 )
+from gtm_dagster.attribution.intervals import FEWEST
+from gtm_dagster.attribution.path_intervals import REPLICATES
+from gtm_dagster.attribution.path_result_intervals import add_intervals
 from gtm_dagster.attribution.path_rows import PathColumns, path_table
 from gtm_dagster.attribution.path_table import PathTable
 from gtm_dagster.attribution.pathfile import PathsUsage, read_paths
@@ -63,6 +66,7 @@ def attribute(
     without: Sequence[str] = (),
     transforms: Sequence[str] = (),
     skip_bad_rows: bool = False,
+    intervals: bool | int = False,
     **options: Any,
 ) -> pd.DataFrame:
     """Credit by channel: DataFrame[channel, conversions, value], a row a channel that counts, sorted by name.
@@ -76,6 +80,9 @@ def attribute(
     lookback need it). `stages_column`: the place in the path, from 1, of the touch of each stage, empty where there is
     none (w_shaped, full_path). `direct`, `paid`: the channels that last_non_direct passes over, and that first_paid and
     last_paid look for. `count` first: only the first converting row of each person (`person_column`) counts.
+    `intervals` (True, or a number of replicates of 40 or more; True is 200) adds conversions_low, conversions_high,
+    value_low, value_high and too_few, by a bootstrap in which every conversion is a person and those of a path are worth
+    the same; `attrs` then hold `differences` between models and `no_intervals` (see `add_intervals`).
     Which touches count: see `TouchFilter` and `TRANSFORMS`; `options`: see `Options`, such as weights, half_life_hours,
     order, nulls, removal and game. `attrs` of the result: `truncated_paths` (by max_touches or newest:N) and
     `skipped_rows`, as counts of rows, and what a data-driven model knows of the whole (of several, under their names).
@@ -116,6 +123,7 @@ def attribute(
     left = filtered.paths(filtered.lengths > 0)
     touches = _touches(left, {direct} if isinstance(direct, str) else set(direct), set(paid), known)
     results = [_result(one, left, touches, filtered, known) for one in declared]
+    sure = add_intervals(results, declared, left, touches, known, _replicates(intervals)) if intervals else {}
     if isinstance(model, str):
         result, attrs = results[0], results[0].attrs
     else:
@@ -124,7 +132,7 @@ def attribute(
             each.insert(0, "model", name)
             each.attrs = {}
         result = pd.concat(results, ignore_index=True)
-    result.attrs = {**attrs, "truncated_paths": truncated, "skipped_rows": skipped}
+    result.attrs = {**attrs, **sure, "truncated_paths": truncated, "skipped_rows": skipped}
     return result
 
 
@@ -158,6 +166,14 @@ def _checked(
             f"ages in hours with ages_column, or import the events and let `gtm refresh` attribute them"
         )
     return declared, options
+
+
+def _replicates(intervals: bool | int) -> int:
+    if intervals is True:
+        return REPLICATES
+    if intervals < FEWEST:
+        raise PathsUsage(f"intervals: {intervals} replicates are too few for a 95 % interval; give {FEWEST} or more")
+    return intervals
 
 
 def _there(frame: pd.DataFrame, column: str | None, default: str) -> str | None:

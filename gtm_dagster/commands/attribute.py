@@ -66,6 +66,9 @@ def attribute(
     skip_bad_rows: Annotated[
         bool, typer.Option("--skip-bad-rows", help="Skip and count rows that are no path.")
     ] = False,
+    intervals: Annotated[
+        bool, typer.Option("--intervals", help="95 % intervals by a bootstrap, and too_few below 30 conversions.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Credit by channel from a file of paths; never held back by the history gate."""
@@ -89,7 +92,7 @@ def attribute(
                 direct=direct or ["Direct"], paid=paid or sorted(models.PAID_CHANNELS),
                 lookback_hours=lookback_hours, channel_hours=_by_channel(channel_hours or []), max_touches=max_touches,
                 only=only or (), without=without or (), transforms=transform or (), skip_bad_rows=skip_bad_rows,
-                half_life_hours=half_life_hours, **{name: value for name, value in more.items() if value is not None},
+                half_life_hours=half_life_hours, intervals=intervals, **{name: value for name, value in more.items() if value is not None},
             )  # fmt: skip
         except PathsUsage as error:
             raise Problem(str(error), 2) from None
@@ -98,6 +101,8 @@ def attribute(
     for name, words in (("skipped_rows", "skipped: no path"), ("truncated_paths", "truncated: more touches than kept")):
         if table.attrs[name]:
             note(f"gtm: {table.attrs[name]} rows {words}")
+    for name in table.attrs.get("no_intervals", ()):
+        note(f"gtm: {name}: no intervals, there are too many distinct paths to solve it again on every draw")
     columns = list(table.columns)[1 if len(model) == 1 else 0 :]
     rows = [tuple(row) for row in table[columns].itertuples(index=False, name=None)]
     if json:

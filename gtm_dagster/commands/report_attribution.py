@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from gtm_dagster.commands.command import Command
-from gtm_dagster.commands.output import Json, Problem, invocation, say, say_json
+from gtm_dagster.commands.output import Json, Problem, invocation, note, progress_bar, say, say_json
 
 if TYPE_CHECKING:
     from gtm_dagster.reports.credit_report import CreditReport
+    from gtm_dagster.reports.definitions_compared import DefinitionResult
 
 
 def attribution(
@@ -42,23 +43,60 @@ def attribution(
     from gtm_dagster.warehouse.serving import reader
 
     settings = invocation(context).settings
-    zone = settings.report_timezone
     try:
-        period = period_of(since, until, today_in(zone))
+        period = period_of(since, until, today_in(settings.report_timezone))
     except PeriodError as error:
         raise Problem(f"--{error}", 2) from None
     try:
         with reader(settings) as con:
             report: CreditReport = credit_report(
-                con, period, zone, by=by, conversion_type=conversion_type, currency=currency, before=compare
+                con, period, settings, by=by, conversion_type=conversion_type, currency=currency, before=compare
             )
     except ReportError as error:
         raise Problem(str(error)) from None
+    if compare:
+        report = replace(report, definitions=_definitions(context, report))
     report = replace(report, findings=findings(report))
+    if html is not None:
+        from gtm_dagster.reports.credit_html import as_html
+
+        _write(html, as_html(report))
     if json:
         say_json(as_json(report))
     elif html is None:
         say(as_text(report).rstrip("\n"))
+
+
+def _definitions(context: typer.Context, report: CreditReport) -> tuple[DefinitionResult, ...]:
+    """The same events under each definition of a session; says what it is doing, and how long it took."""
+    from gtm_dagster.reports.definitions_compared import NotComparable, definition_results
+    from gtm_dagster.warehouse.writer_lock import LockHeldError
+
+    here = invocation(context)
+    try:
+        with progress_bar("comparing definitions of a session") as tell:
+            found = definition_results(
+                here.settings,
+                here.plan,
+                report.period,
+                report.kind,
+                report.results,
+                report.by,
+                tell or (lambda step: None),
+            )
+    except (NotComparable, LockHeldError) as error:
+        raise Problem(f"--compare: {error}") from None
+    times = ", ".join(f"{each.definition} {each.seconds:.1f} s" for each in found[1:])
+    note(f"built again on a copy of the warehouse: {times}")
+    return found
+
+
+def _write(path: Path, page: str) -> None:
+    try:
+        path.write_text(page)
+    except OSError as error:
+        raise Problem(f"{path}: cannot be written ({error.strerror})") from None
+    note(f"the report is in {path}")
 
 
 COMMANDS = (Command("report attribution", attribution, order=10),)

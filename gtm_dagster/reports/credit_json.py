@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gtm_dagster.reports.credit_report import Amount, CreditReport, ReportRow
+from gtm_dagster.reports.credit_text import solved_rows
 from gtm_dagster.warehouse.figures.credit_sample import Kind
 
 
@@ -17,10 +18,20 @@ def as_json(report: CreditReport) -> dict[str, Any]:
         "by": report.by,
         **_kind(report.kind),
         "others": [_kind(each) for each in report.other_kinds],
+        "spend_currency": report.spend_currency,
         "replicates": report.credit.replicates,
         "rows": [_row(report, row) for row in report.rows],
         "not_computed": [
             {"model": each.model, "window_hours": each.window_hours, "reason": each.reason} for each in report.not_computed
+        ],
+        "data_driven": [
+            {
+                "model": solved.result.model, "window_hours": solved.result.window_hours,
+                "first_month": solved.first_month, "last_month": solved.last_month, report.by: label,
+                **_interval("conversions", pair[0]), **(_interval("value", pair[1]) if pair[1:] else {"value": None}),
+            }
+            for solved in report.solved
+            for label, pair in solved_rows(solved)
         ],
         "definitions": [
             {
@@ -44,6 +55,8 @@ def _kind(kind: Kind) -> dict[str, Any]:
         "currency": kind.currency,
         "conversions": kind.conversions,
         "persons": kind.persons,
+        "value": kind.value,
+        "refunded": kind.refunded,
     }
 
 
@@ -56,6 +69,7 @@ def _row(report: CreditReport, row: ReportRow) -> dict[str, Any]:
                 "window_hours": result.window_hours,
                 **_interval("conversions", row.conversions[i]),
                 **(_interval("value", row.value[i]) if row.value else {"value": None}),
+                **(_interval("net_value", row.net_value[i]) if row.net_value else {"net_value": None}),
                 "cpa": row.cpa[i],
                 "roas": row.roas[i] if row.roas else None,
             }

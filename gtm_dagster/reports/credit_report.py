@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import duckdb
 
 from gtm_dagster.reports.definitions_compared import DefinitionResult
+from gtm_dagster.settings import Settings
 from gtm_dagster.warehouse.figures.credit_sample import (
     UNATTRIBUTED,
     By,
@@ -19,6 +20,8 @@ from gtm_dagster.warehouse.figures.credit_sample import (
     kinds,
 )
 from gtm_dagster.warehouse.figures.period import Period
+from gtm_dagster.warehouse.figures.solved_months import SolvedCredit, solved_credit
+from gtm_dagster.warehouse.figures.spend_by_label import spend_of
 
 
 class ReportError(Exception):
@@ -38,13 +41,14 @@ class Amount:
 class ReportRow:
     """A channel, source or campaign; one entry for each result in `conversions`, `value`, `cpa` and `roas`.
 
-    `value` is empty where the kind has none. `spend`, `cpa`, `roas`: None where unknown or undefined. `persons`: the most
+    `value` (gross) and `net_value` are empty where the kind has none. `spend`, `cpa`, `roas`: None where unknown or undefined. `persons`: the most
     converting persons any result gives it. `too_few`: below 30 of them, so it is not ranked.
     """
 
     label: str
     conversions: tuple[Amount, ...]
     value: tuple[Amount, ...]
+    net_value: tuple[Amount, ...]
     spend: float | None
     cpa: tuple[float | None, ...]
     roas: tuple[float | None, ...]
@@ -65,7 +69,7 @@ class NotComputed:
 class CreditReport:
     """One report: what was asked, the rows, what is left out, and the findings in words.
 
-    `total`: conversions of the kind in the period, `persons` theirs. `credit` and `before` (the period before, where it
+    `solved`: what data-driven models say of the months of the period. `credit` and `before` (the period before, where it
     is compared) hold the replicates, from which findings come.
     """
 
@@ -80,13 +84,20 @@ class CreditReport:
     credit: Credit
     before: Credit | None = None
     before_note: str = ""
+    spend_currency: str | None = None
     definitions: tuple[DefinitionResult, ...] = ()
+    solved: tuple[SolvedCredit, ...] = ()
     findings: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
         """Kind, period and time zone in one line."""
         return f"{self.kind} by {self.by}, {self.period} ({self.zone})"
+
+    @property
+    def refunds(self) -> bool:
+        """Whether some of the value was given back, so that net differs from gross."""
+        return abs(self.kind.refunded or 0.0) > 1e-9
 
     @property
     def one_window(self) -> bool:
@@ -99,7 +110,7 @@ class CreditReport:
 
 
 def credit_report(
-    con: duckdb.DuckDBPyConnection, period: Period, zone: str, *, by: By = "channel",
+    con: duckdb.DuckDBPyConnection, period: Period, settings: Settings, *, by: By = "channel",
     conversion_type: str | None = None, currency: str | None = None, before: bool = False,
 ) -> CreditReport:  # fmt: skip
     """The report of one conversion type and currency (the most frequent where none is named), without findings.
@@ -108,18 +119,19 @@ def credit_report(
     """
     found = kinds(con, period)
     kind = _kind(found, period, conversion_type, currency)
-    results = computed_results(con)
+    results = computed_results(con, settings)
     if not results:
         raise ReportError("no model is computed: see marts.attribution_status, or run `gtm refresh`")
     credit = credit_of(con, kind, period, results, by)
-    spend = _spend(con, kind, period, results[0]) if by == "channel" else {}
+    spend = spend_of(con, kind, period, results[0], by)
     earlier, note = _before(con, kind, period, results, by) if before else (None, "")
     absent = con.execute(
         "SELECT model, window_hours, reason FROM marts.attribution_status WHERE NOT computed ORDER BY rowid"
     ).fetchall()
     return CreditReport(
-        period, zone, by, kind, tuple(each for each in found if each != kind), results, _rows(credit, spend),
-        tuple(NotComputed(*row) for row in absent), credit, earlier, note,
+        period, settings.report_timezone, by, kind, tuple(each for each in found if each != kind), results, _rows(credit, spend.by_label),
+        tuple(NotComputed(*row) for row in absent), credit, earlier, note, spend.currency,
+        solved=solved_credit(con, settings, kind, period) if by == "channel" else (),
     )  # fmt: skip
 
 
@@ -154,20 +166,7 @@ def _before(
     return credit_of(con, same[0], earlier, results, by, seed=1), ""
 
 
-def _spend(
-    con: duckdb.DuckDBPyConnection, kind: Kind, period: Period, result: ComputedResult
-) -> Mapping[str, float | None]:
-    """Spend by channel in the currency of the kind; each result repeats the same spend, so one is read."""
-    rows = con.execute(
-        """SELECT channel, sum(spend) FROM marts.channel_attribution
-        WHERE day BETWEEN ? AND ? AND conversion_type = ? AND currency IS NOT DISTINCT FROM ?
-          AND model = ? AND window_hours = ? GROUP BY 1""",
-        [period.since, period.until, kind.conversion_type, kind.currency, result.model, result.window_hours],
-    ).fetchall()
-    return dict(rows)
-
-
-def _rows(credit: Credit, spend: Mapping[str, float | None]) -> tuple[ReportRow, ...]:
+def _rows(credit: Credit, spend: Mapping[str, float]) -> tuple[ReportRow, ...]:
     n = len(credit.results)
     found = credit.intervals
 
@@ -180,17 +179,26 @@ def _rows(credit: Credit, spend: Mapping[str, float | None]) -> tuple[ReportRow,
     rows = []
     for number, label in enumerate(credit.labels):
         conversions = amounts(number, 0)
-        value = amounts(number, n) if credit.has_value else ()
+        value, net = (amounts(number, n), amounts(number, 2 * n)) if credit.has_value else ((), ())
         cost = spend.get(label)
         persons = round(float(found.persons[number, :n].max()))
         rows.append(
             ReportRow(
-                label, conversions, value, cost,
+                label, conversions, value, net, cost,
                 tuple(_ratio(cost, each.estimate) for each in conversions),
                 tuple(_ratio(each.estimate, cost) for each in value),
                 persons, label != UNATTRIBUTED and bool(found.too_few[number, :n].all()),
             )
         )  # fmt: skip
+    # Spend that brought nothing is a row as well.
+    nothing = (Amount(0.0, 0.0, 0.0),) * n
+    worthless = nothing if credit.has_value else ()
+    for label in sorted(spend.keys() - set(credit.labels)):
+        rows.append(
+            ReportRow(
+                label, nothing, worthless, worthless, spend[label], (None,) * n, (0.0,) * len(worthless), 0, False
+            )
+        )
     return tuple(rows)
 
 

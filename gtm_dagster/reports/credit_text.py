@@ -6,7 +6,9 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from gtm_dagster.reports.credit_report import Amount, CreditReport, ReportRow
+from gtm_dagster.reports.definitions_compared import results_that_differ
 from gtm_dagster.reports.number_text import amount, money
+from gtm_dagster.warehouse.figures.solved_months import SolvedCredit
 
 COLUMNS = 80
 _LABEL = 22
@@ -31,11 +33,20 @@ def _lines(report: CreditReport) -> Iterator[str]:
     yield from _blocks(report, headings, [[_cell(each) for each in row.conversions] for row in report.rows])
     if report.credit.has_value:
         yield ""
-        yield f"Credited value in {report.kind.currency}"
+        yield f"Credited value in {report.kind.currency}{', gross' if report.refunds else ''}"
         yield from _blocks(report, headings, [[_cell(each) for each in row.value] for row in report.rows])
+    if report.refunds:
+        yield ""
+        yield f"Credited value in {report.kind.currency}, net of what was given back"
+        yield from _blocks(report, headings, [[_cell(each) for each in row.net_value] for row in report.rows])
+    for solved in report.solved:
+        yield ""
+        yield from _wrapped(f"{solved.result} credits conversions by whole months: {months(solved)}")
+        rows = [(label, [_solved(each) for each in pair]) for label, pair in solved_rows(solved)]
+        yield from _table(report.by, solved_headings(report, solved), rows)
     if any(row.spend is not None for row in report.rows):
         yield ""
-        yield f"Spend in {report.kind.currency}, cost a conversion (CPA) and value per spend (ROAS)"
+        yield f"Spend in {report.spend_currency}, cost a conversion (CPA) and value per spend (ROAS)"
         yield from _blocks(
             report,
             ["spend", *(f"{name} CPA" for name in headings), *(f"{name} ROAS" for name in headings)],
@@ -56,6 +67,9 @@ def summary(report: CreditReport) -> str:
     """How many there are, and what else happened in the period that is not added here."""
     persons = "1 person" if report.kind.persons == 1 else f"{report.kind.persons:,} persons"
     text = f"{report.kind.conversions:,} conversions of {persons}."
+    if report.kind.value is not None:
+        text += f" Value {money(report.kind.value)} {report.kind.currency}"
+        text += f", of which {money(report.kind.refunded)} were given back." if report.refunds else "."
     if report.other_kinds:
         others = "; ".join(f"{each} ({each.conversions:,})" for each in report.other_kinds)
         text += f" Not in this report, for unlike things are not added: {others}."
@@ -75,15 +89,17 @@ def comparison_lines(report: CreditReport) -> Iterator[str]:
     yield "The same events under each definition of a session"
     names = [each.definition for each in report.definitions]
     yield from _table("", names, [("sessions", [f"{each.sessions:,}" for each in report.definitions])])
-    for number, result in enumerate(report.results):
+    differing = results_that_differ(report.definitions, len(report.results))
+    for number in differing:
         rows = [
-            (
-                row.label,
-                [amount(each.conversions.get(row.label, (0.0,) * (number + 1))[number]) for each in report.definitions],
-            )
+            (row.label, [amount(each.credit_of(row.label, number)) for each in report.definitions])
             for row in report.rows
         ]
-        yield from _table(report.name(result), names, rows)
+        yield ""
+        yield from _table(report.name(report.results[number]), names, rows)
+    if len(differing) < len(report.results):
+        same = [report.name(result) for i, result in enumerate(report.results) if i not in differing]
+        yield from _wrapped(f"No difference in {', '.join(same)}.")
 
 
 def _blocks(report: CreditReport, headings: Sequence[str], cells: Sequence[Sequence[str]]) -> Iterator[str]:
@@ -115,6 +131,30 @@ def _label(row: ReportRow) -> str:
 
 def _cell(each: Amount) -> str:
     return f"{amount(each.estimate)} ({amount(each.low)}–{amount(each.high)})"
+
+
+def months(solved: SolvedCredit) -> str:
+    """The months in words."""
+    first, last = f"{solved.first_month:%Y-%m}", f"{solved.last_month:%Y-%m}"
+    return first if first == last else f"{first} to {last}"
+
+
+def solved_headings(report: CreditReport, solved: SolvedCredit) -> list[str]:
+    """What the columns of a data-driven result hold."""
+    return ["conversions", *([f"value, {report.kind.currency}"] if solved.value is not None else [])]
+
+
+def solved_rows(solved: SolvedCredit) -> list[tuple[str, list[Amount]]]:
+    """Label, and its conversions and value; the ends of an interval are NaN where there is none."""
+    tables = [solved.conversions, *([solved.value] if solved.value is not None else [])]
+    return [
+        (label, [Amount(*(float(each) for each in table[i])) for table in tables])
+        for i, label in enumerate(solved.labels)
+    ]
+
+
+def _solved(each: Amount) -> str:
+    return _cell(each) if each.low == each.low else amount(each.estimate)
 
 
 def _times(value: float | None) -> str:

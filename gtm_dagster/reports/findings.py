@@ -18,14 +18,16 @@ MOST_OF_A_KIND = 5
 def findings(report: CreditReport) -> tuple[str, ...]:
     """The sentences, the most useful first."""
     return (
-        *_leader(report), *_opens_or_closes(report), *_money(report), *_since_before(report), *_too_few(report),
+        *_leader(report), *_opens_or_closes(report), *_money(report), *_since_before(report),
+        *_definitions(report), *_too_few(report),
         *_unattributed(report), *_held_back(report),
     )  # fmt: skip
 
 
 def _named(report: CreditReport) -> list[tuple[int, ReportRow]]:
-    """The rows of one channel, source or campaign each."""
-    return [(i, row) for i, row in enumerate(report.rows) if row.label != UNATTRIBUTED and i != report.credit.others]
+    """The rows of one channel, source or campaign that earned something, each with its place in the intervals."""
+    earned = report.rows[: len(report.credit.labels)]
+    return [(i, row) for i, row in enumerate(earned) if row.label != UNATTRIBUTED and i != report.credit.others]
 
 
 def _leader(report: CreditReport) -> Iterator[str]:
@@ -53,7 +55,7 @@ def _leader(report: CreditReport) -> Iterator[str]:
 
 def _opens_or_closes(report: CreditReport) -> Iterator[str]:
     """Channels that first_touch and last_touch value differently."""
-    places = {result.model: i for i, result in reversed(list(enumerate(report.results)))}
+    places = {result.rule: i for i, result in reversed(list(enumerate(report.results)))}
     if not {"first_touch", "last_touch"} <= places.keys():
         return
     first, last = places["first_touch"], places["last_touch"]
@@ -81,8 +83,8 @@ def _opens_or_closes(report: CreditReport) -> Iterator[str]:
 
 def _money(report: CreditReport) -> Iterator[str]:
     """What a conversion costs, and spend that brought none."""
-    currency = report.kind.currency or ""
-    paid = [row for _, row in _named(report) if row.spend]
+    currency = report.spend_currency or ""
+    paid = [row for row in report.rows if row.spend]
     priced = [(row, row.cpa[0]) for row in paid if row.cpa[0] is not None and not row.too_few]
     if len(priced) >= 2:
         cheap, dear = min(priced, key=lambda each: each[1] or 0), max(priced, key=lambda each: each[1] or 0)
@@ -125,6 +127,28 @@ def _since_before(report: CreditReport) -> Iterator[str]:
 def _resized(drawn: np.ndarray, n: int) -> np.ndarray:
     """As many independent replicates; two periods may have had different numbers of them."""
     return np.resize(drawn, n)
+
+
+def _definitions(report: CreditReport) -> Iterator[str]:
+    """What each other definition of a session changes: sessions, and the label it moves most by any result."""
+    if not report.definitions:
+        return
+    own = report.definitions[0]
+    for other in report.definitions[1:]:
+        moved = [
+            (other.credit_of(label, i) - own.credit_of(label, i), label, i)
+            for label in {*own.conversions, *other.conversions}
+            for i in range(len(report.results))
+        ]
+        change, label, i = max(moved, key=lambda each: (abs(each[0]), each[1], -each[2]))
+        sentence = f"Under the definition {other.definition} there are {other.sessions:,} sessions, under {own.definition} {own.sessions:,}"
+        if abs(change) < 0.05:
+            yield f"{sentence}; the credit of no {report.by} changes."
+            continue
+        yield (
+            f"{sentence}; most changes for {label}: {amount(other.credit_of(label, i))} conversions by "
+            f"{report.name(report.results[i])} in place of {amount(own.credit_of(label, i))}."
+        )
 
 
 def _too_few(report: CreditReport) -> Iterator[str]:

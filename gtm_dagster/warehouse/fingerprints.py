@@ -124,6 +124,11 @@ def check_settings(con: duckdb.DuckDBPyConnection, ctx: BuildContext, allow_rebu
     return lines
 
 
+def recorded(con: duckdb.DuckDBPyConnection) -> Any:
+    """What the open warehouse was built with, as `differences` takes it; {} for one that was never built."""
+    return json.loads(get_state(con, "fingerprints") or "{}")
+
+
 def differences(old: Any, new: Fingerprints) -> list[tuple[str, str, str | None, str]]:
     """(table, key, before, now) of what changed; a table that was not there before is no change."""
     if STAGING not in old:  # written before tables had fingerprints of their own

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from report_traffic import deployment
 from warehouse_cases import PLAN
 
 from gtm_dagster.settings import Settings
@@ -15,11 +14,6 @@ from gtm_dagster.warehouse.figures.figure import Bars, Figure
 from gtm_dagster.warehouse.figures.ways_to_convert import ways_to_convert
 from gtm_dagster.warehouse.schema import built
 from gtm_dagster.warehouse.serving import query, reader
-
-
-@pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    return deployment(tmp_path_factory.mktemp("shop"))
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from report_traffic import FIRST, LAST, deployment
+from report_traffic import FIRST, LAST, WINDOWS, deployment
 
 from gtm_dagster.cli import run
 from gtm_dagster.reports.credit_report import CreditReport, ReportError, credit_report
@@ -23,19 +23,15 @@ ALL = Period(date.fromisoformat(FIRST), date.fromisoformat(LAST))
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    return deployment(tmp_path_factory.mktemp("shop"))
-
-
-@pytest.fixture(scope="module")
 def euros(shop: Settings) -> CreditReport:
     with reader(shop) as con:
-        return credit_report(con, ALL, "UTC", before=True)
+        return credit_report(con, ALL, shop, before=True)
 
 
 @pytest.fixture
 def gtm(shop: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator:  # type: ignore[type-arg]
     monkeypatch.setenv("GTM_STATE_DIR", str(shop.state_dir))
+    monkeypatch.setenv("GTM_ATTRIBUTION__WINDOWS", WINDOWS)
     monkeypatch.setenv("GTM_CONFIG", "")
     monkeypatch.delenv("GTM_CONFIG")
     monkeypatch.chdir(shop.state_dir)
@@ -78,7 +74,35 @@ def test_intervals_hold_their_estimate_and_what_nobody_earned_is_a_row(euros: Cr
     for row in euros.rows:
         for each in (*row.conversions, *row.value):
             assert each.low <= each.estimate + 1e-9 and each.estimate <= each.high + 1e-9
-    assert (euros.rows[-1].label, euros.rows[-1].conversions[0].estimate) == ("(unattributed)", 2)
+    assert {row.label: row.conversions[0].estimate for row in euros.rows}["(unattributed)"] == 2
+
+
+def test_gross_and_net_stand_side_by_side_and_the_refund_is_taken_off_its_own_conversion(euros: CreditReport) -> None:
+    assert euros.refunds and euros.kind.refunded == 21
+    for result in range(3):
+        gross, net = (sum(getattr(row, name)[result].estimate for row in euros.rows) for name in ("value", "net_value"))
+        assert gross - net == pytest.approx(21)
+    text = as_text(euros)
+    assert "of which 21.00 were given back" in text and "net of what was given back" in text
+
+
+def test_spend_gives_cpa_and_roas_where_they_are_defined(euros: CreditReport) -> None:
+    rows = {row.label: row for row in euros.rows}
+    search, display, direct = rows["Paid Search"], rows["Display"], rows["Direct"]
+    assert (search.spend, display.spend, direct.spend) == (100, 50, None)
+    assert search.cpa[0] == pytest.approx(100 / 144) and search.cpa[1] is None, "last_touch gives it no conversion"
+    assert search.roas[0] == pytest.approx(search.value[0].estimate / 100)
+    assert display.cpa == (None, None, None) and display.roas == (0, 0, 0)
+    assert direct.cpa == (None, None, None) and direct.roas == (None, None, None)
+    assert "Display costs 50.00 EUR and has no conversion by any model." in findings(euros)
+    assert "Spend in EUR, cost a conversion (CPA)" in as_text(euros)
+
+
+def test_spend_of_a_whole_channel_is_no_campaigns(shop: Settings) -> None:
+    with reader(shop) as con:
+        report = credit_report(con, ALL, shop, by="campaign")
+    spent = {row.label: row.spend for row in report.rows if row.spend is not None}
+    assert spent == {"c0": 100, "(spend not by campaign)": 50}
 
 
 @pytest.mark.parametrize(
@@ -100,23 +124,41 @@ def test_findings_say_what_the_traffic_was_made_to_be(euros: CreditReport, sente
 
 def test_a_period_that_went_before_is_compared_in_the_same_words(shop: Settings) -> None:
     with reader(shop) as con:
-        report = credit_report(con, Period(date(2026, 1, 25), date(2026, 2, 8)), "UTC", before=True)
+        report = credit_report(con, Period(date(2026, 1, 25), date(2026, 2, 8)), shop, before=True)
     sentences = [each for each in findings(report) if "period before" in each]
     assert sentences == ["No channel differs from the period before (2026-01-10 to 2026-01-24) beyond chance."]
+
+
+def test_data_driven_models_are_shown_by_whole_months_with_intervals(shop: Settings, euros: CreditReport) -> None:
+    assert [each.result.model for each in euros.solved] == ["markov", "shapley"]
+    for solved in euros.solved:
+        assert (solved.first_month, solved.last_month) == (date(2026, 1, 1), date(2026, 2, 1))
+        table = dict(
+            query(
+                shop,
+                f"SELECT channel, sum(conversions) FROM marts.data_driven_attribution WHERE currency = 'EUR' "
+                f"AND model = '{solved.result.model}' GROUP BY 1",
+            )[1]
+        )
+        assert dict(zip(solved.labels, solved.conversions[:, 0], strict=True)) == pytest.approx(table)
+        assert solved.conversions[:, 0].sum() == pytest.approx(149) and solved.value is not None
+        search = solved.conversions[solved.labels.index("Paid Search")]
+        assert 40 < search[1] < search[0] < search[2] < 110
+    assert "markov, 480 h credits conversions by whole months: 2026-01 to 2026-02" in as_text(euros)
 
 
 @pytest.mark.parametrize("by", ["channel", "source", "campaign"])
 def test_text_keeps_to_80_columns_and_pages_hold_every_model(shop: Settings, by: str) -> None:
     with reader(shop) as con:
-        text = as_text(credit_report(con, ALL, "UTC", by=by))  # type: ignore[arg-type]
+        text = as_text(credit_report(con, ALL, shop, by=by))  # type: ignore[arg-type]
     assert max(map(len, text.splitlines())) <= COLUMNS
     assert all(model in text for model in ("first_touch", "last_touch", "linear", "(unattributed)"))
 
 
 def test_campaigns_have_rows_of_their_own(shop: Settings) -> None:
     with reader(shop) as con:
-        report = credit_report(con, ALL, "UTC", by="campaign")
-    assert {row.label for row in report.rows} == {"c0", "c1", "c2", "(none)", "(unattributed)"}
+        report = credit_report(con, ALL, shop, by="campaign")
+    assert {row.label for row in report.rows if row.persons} == {"c0", "c1", "c2", "(none)", "(unattributed)"}
 
 
 def test_json_is_one_document_with_every_result(gtm) -> None:  # type: ignore[no-untyped-def]
@@ -125,7 +167,7 @@ def test_json_is_one_document_with_every_result(gtm) -> None:  # type: ignore[no
     assert code == 0 and (document["conversion_type"], document["currency"]) == ("payment_completed", "USD")
     assert sum(row["results"][0]["conversions"] for row in document["rows"]) == pytest.approx(16)
     assert {"spend", "too_few", "channel"} <= document["rows"][0].keys()
-    assert document["rows"][0]["spend"] is None and document["rows"][0]["results"][0]["cpa"] is None
+    assert document["rows"][0]["spend"] is None and document["rows"][0]["results"][0]["cpa"] is None, "spend is in EUR"
 
 
 @pytest.mark.parametrize(
@@ -145,9 +187,11 @@ def test_what_cannot_be_reported_says_why(gtm, line: str, code: int, words: str)
 def test_a_held_back_model_is_named_with_its_reason(tmp_path: Path) -> None:
     settings = deployment(tmp_path, GTM_ATTRIBUTION__MIN_HISTORY_DAYS="300")
     with reader(settings) as con:
-        report = credit_report(con, ALL, "UTC")
-    assert [each.model for each in report.not_computed] == ["linear"]
-    assert any(each.startswith("Not computed: linear 480 h: ") for each in findings(report))
+        report = credit_report(con, ALL, settings)
+    assert [each.model for each in report.not_computed] == ["linear", "markov", "shapley"]
+    assert any(
+        each.startswith("Not computed: linear 480 h, markov 480 h and shapley 480 h: ") for each in findings(report)
+    )
 
 
 @pytest.mark.parametrize(
@@ -172,4 +216,4 @@ def test_what_is_no_period_is_refused(since: str) -> None:
 
 def test_no_computed_model_is_an_error_that_says_where_to_look(shop: Settings, tmp_path: Path) -> None:
     with reader(shop) as con, pytest.raises(ReportError, match="there are: payment_completed, EUR"):
-        credit_report(con, ALL, "UTC", currency="CHF")
+        credit_report(con, ALL, shop, currency="CHF")

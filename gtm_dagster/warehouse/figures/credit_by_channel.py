@@ -56,7 +56,7 @@ def credit_figure(credit: Credit, result: int, period: Period) -> Bars:
 
 def credit_by_channel(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> Sequence[Figure]:
     """A figure for each of the most frequent kinds; none before something converted."""
-    period, results = newest_days(con), computed_results(con)[:1]
+    period, results = newest_days(con), computed_results(con, ctx.settings)[:1]
     if period is None or not results:
         return ()
     return [

@@ -10,6 +10,8 @@ import duckdb
 import numpy as np
 
 from gtm_dagster.attribution.intervals import Intervals, Persons, bootstrap
+from gtm_dagster.attribution.models import model
+from gtm_dagster.settings import Settings, Window
 from gtm_dagster.warehouse.figures.period import Period
 from gtm_dagster.warehouse.literals import composed
 
@@ -24,10 +26,11 @@ _ROWS_AT_ONCE = 200_000
 
 @dataclass(frozen=True)
 class ComputedResult:
-    """A result of attribution that is computed: the label in the column `model`, and its window in hours."""
+    """A result of attribution that is computed: the label in the column `model`, its window in hours, and the model."""
 
     model: str
     window_hours: float
+    rule: str
 
     def __str__(self) -> str:
         return f"{self.model}, {self.window_hours:g} h"
@@ -35,12 +38,17 @@ class ComputedResult:
 
 @dataclass(frozen=True)
 class Kind:
-    """A conversion type in one currency (None: it has no value), and how many there are in the period."""
+    """A conversion type in one currency (None: it has no value), and how many there are in the period.
+
+    `value` is gross, `refunded` what was given back of it so far; both None without values.
+    """
 
     conversion_type: str
     currency: str | None
     conversions: int
     persons: int
+    value: float | None = None
+    refunded: float | None = None
 
     def __str__(self) -> str:
         return self.conversion_type if self.currency is None else f"{self.conversion_type}, {self.currency}"
@@ -52,7 +60,7 @@ class Credit:
 
     `labels`: with the most credit first, others and (unattributed) last; `others`: the place of others, None without.
     `intervals`: statistics are the conversions of
-    each result, and behind them, where the kind has values, the values of each. `replicates`: of the bootstrap.
+    each result, and behind them, where the kind has values, the gross and then the net values of each. `replicates`: of the bootstrap.
     """
 
     kind: Kind
@@ -68,18 +76,26 @@ class Credit:
         return self.intervals.estimate.shape[1] > len(self.results)
 
 
-def computed_results(con: duckdb.DuckDBPyConnection) -> tuple[ComputedResult, ...]:
-    """The results that are computed, in the order of the settings."""
-    rows = con.execute(
-        "SELECT model, window_hours FROM marts.attribution_status WHERE computed ORDER BY rowid"
-    ).fetchall()
-    return tuple(ComputedResult(*row) for row in rows)
+def computed_windows(con: duckdb.DuckDBPyConnection, settings: Settings) -> list[Window]:
+    """The windows of the settings that are computed, in their order."""
+    rows = con.execute("SELECT model, window_hours FROM marts.attribution_status WHERE computed").fetchall()
+    computed = set(rows)
+    return [each for each in settings.attribution.windows if (each.label, float(each.lookback_hours)) in computed]
+
+
+def computed_results(con: duckdb.DuckDBPyConnection, settings: Settings) -> tuple[ComputedResult, ...]:
+    """The results that give credit to touches and are computed, in the order of the settings."""
+    return tuple(
+        ComputedResult(each.label, float(each.lookback_hours), each.model)
+        for each in computed_windows(con, settings)
+        if not model(each.model).data_driven
+    )
 
 
 def kinds(con: duckdb.DuckDBPyConnection, period: Period) -> tuple[Kind, ...]:
     """Conversion types and currencies of the period, the most frequent first."""
     rows = con.execute(
-        """SELECT conversion_type, currency, count(*), count(DISTINCT person_no) FROM core.conversions
+        """SELECT conversion_type, currency, count(*), count(DISTINCT person_no), sum(value), sum(refunded) FROM core.conversions
         WHERE day BETWEEN ? AND ? GROUP BY ALL ORDER BY 3 DESC, 1, 2""",
         [period.since, period.until],
     ).fetchall()
@@ -87,7 +103,7 @@ def kinds(con: duckdb.DuckDBPyConnection, period: Period) -> tuple[Kind, ...]:
 
 
 _WANTED = """SELECT a.person_no, a.model, a.window_hours, coalesce(a.$by, $nothing) AS label,
-  a.credit, a.value
+  a.credit, a.value, a.net_value
 FROM marts.attribution_credits a JOIN (
   SELECT conversion_id FROM core.conversions
   WHERE day BETWEEN $1 AND $2 AND conversion_type = $3 AND currency IS NOT DISTINCT FROM $4
@@ -104,18 +120,39 @@ def credit_of(
 
     Memory is bounded: persons come in order, some 200,000 rows at once. What nobody earned is the label (unattributed).
     """
-    nothing = "CASE WHEN a.session_key IS NULL THEN '(unattributed)' ELSE '(none)' END"
-    wanted = composed(_WANTED, by=by, nothing=nothing)
-    epoch = period.since.toordinal() - 719_163  # days since 1970-01-01
-    # A local day lies within a day of the same day in UTC: the rows of other months are not read.
-    around = [(epoch - 1) * _DAY_US, (epoch + period.days + 1) * _DAY_US]
-    values = [period.since, period.until, kind.conversion_type, kind.currency, *around]
+    wanted, values = _asked(kind, period, by)
     labels, others = _labels(con, wanted, values)
     drawn = (1000 if kind.persons <= MANY_PERSONS else 200) if replicates is None else replicates
     parts = _persons(con, wanted, values, labels, others, results, with_value=kind.currency is not None)
-    statistics = len(results) * (1 if kind.currency is None else 2)
+    statistics = len(results) * (1 if kind.currency is None else 3)
     intervals = bootstrap(parts, len(labels), statistics, replicates=drawn, seed=seed)
     return Credit(kind, tuple(results), labels, intervals, drawn, others)
+
+
+def credit_totals(
+    con: duckdb.DuckDBPyConnection, kind: Kind, period: Period, results: Sequence[ComputedResult], by: By
+) -> dict[str, tuple[float, ...]]:
+    """Conversions by label, a number for each result; without intervals."""
+    wanted, values = _asked(kind, period, by)
+    rows = con.execute(
+        composed("SELECT label, model, window_hours, sum(credit) FROM ($wanted) GROUP BY ALL", wanted=wanted), values
+    ).fetchall()
+    places = {(result.model, result.window_hours): i for i, result in enumerate(results)}
+    found: dict[str, list[float]] = {}
+    for label, name, hours, credit in rows:
+        if (name, hours) in places:
+            found.setdefault(label, [0.0] * len(results))[places[name, hours]] = credit
+    return {label: tuple(credits) for label, credits in found.items()}
+
+
+def _asked(kind: Kind, period: Period, by: By) -> tuple[str, list[object]]:
+    """The rows of credit of the kind in the period, and the values of their parameters."""
+    nothing = "CASE WHEN a.session_key IS NULL THEN '(unattributed)' ELSE '(none)' END"
+    epoch = period.since.toordinal() - 719_163  # days since 1970-01-01
+    # A local day lies within a day of the same day in UTC: the rows of other months are not read.
+    around = [(epoch - 1) * _DAY_US, (epoch + period.days + 1) * _DAY_US]
+    values: list[object] = [period.since, period.until, kind.conversion_type, kind.currency, *around]
+    return composed(_WANTED, by=by, nothing=nothing), values
 
 
 def _labels(
@@ -144,15 +181,15 @@ def _persons(
         composed(
             """SELECT person_no, coalesce(list_position($labels, label) - 1, $others) AS label_no,
               list_position($results, model || ' ' || CAST(window_hours AS VARCHAR)) - 1 AS result_no,
-              sum(credit) AS credit, sum(value) AS value
+              sum(credit) AS credit, sum(value) AS value, sum(net_value) AS net_value
             FROM ($wanted) GROUP BY ALL HAVING result_no IS NOT NULL ORDER BY 1""",
             wanted=wanted, labels="$7", results="$8", others="NULL" if others is None else others,
         ),
         params=[*values, list(labels), [f"{each.model} {float(each.window_hours)}" for each in results]],
     ).to_arrow_reader(_ROWS_AT_ONCE)  # fmt: skip
-    kept: np.ndarray = np.zeros((0, 5))
+    kept: np.ndarray = np.zeros((0, 6))
     for batch in reader:
-        columns = [batch.column(i).to_numpy(zero_copy_only=False).astype(np.float64) for i in range(5)]
+        columns = [batch.column(i).to_numpy(zero_copy_only=False).astype(np.float64) for i in range(6)]
         rows = np.concatenate([kept, np.stack(columns, axis=1)])
         # The last person may go on in the next batch.
         cut = int(np.searchsorted(rows[:, 0], rows[-1, 0]))
@@ -167,9 +204,10 @@ def _part(rows: np.ndarray, labels: int, results: int, *, with_value: bool) -> P
     """Entries of a person and a label with the amounts of every result; equal persons become one."""
     _, person = np.unique(rows[:, 0], return_inverse=True)
     key, entry = np.unique(person * labels + rows[:, 1].astype(np.int64), return_inverse=True)
-    amounts = np.zeros((len(key), results * (2 if with_value else 1)))
+    amounts = np.zeros((len(key), results * (3 if with_value else 1)))
     result = rows[:, 2].astype(np.int64)
     amounts[entry, result] = rows[:, 3]
     if with_value:
         amounts[entry, results + result] = np.nan_to_num(rows[:, 4])
+        amounts[entry, 2 * results + result] = np.nan_to_num(rows[:, 5])
     return Persons(np.ones(int(person.max()) + 1), key // labels, key % labels, amounts)
