@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 
 from gtm_dagster.orchestration.asset_checks import check_results, check_specs
-from gtm_dagster.orchestration.metadata import bars, column_schema, picture
+from gtm_dagster.orchestration.metadata import column_schema, inline, picture
 from gtm_dagster.orchestration.resources import WarehouseResource
 from gtm_dagster.warehouse.schema import built
 from gtm_dagster.warehouse.schema.ddl import create
@@ -53,11 +53,10 @@ def _asset(table: Table) -> dg.AssetsDefinition:
                 name: dg.MetadataValue.md(value) if isinstance(value, str) and "\n" in value else value
                 for name, value in result.metadata.items()
             }
-            if table.chart:
-                rows = [(str(label), float(value or 0)) for label, value in con.execute(table.chart.sql).fetchall()]
-                metadata["chart"] = bars(table.chart.title, rows)
-                if result.changed and first_of_day(con, f"picture of {table.name}"):
-                    metadata["picture"] = picture(table.chart.title, rows)
+            figures = [figure for chart in table.charts for figure in chart(con, ctx)]
+            metadata |= {figure.name: inline(figure) for figure in figures}
+            if figures and result.changed and first_of_day(con, f"picture of {table.name}"):
+                metadata |= {figure.name.replace("chart", "picture", 1): picture(figure) for figure in figures}
             return dg.MaterializeResult(
                 asset_key=spec.key, metadata=metadata, check_results=check_results(con, ctx, table, context.run.run_id)
             )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from gtm_dagster.warehouse.figures.figure import BarChart
 from gtm_dagster.warehouse.marts.whole import whole_table
 from gtm_dagster.warehouse.schema.shared_columns import CONVERSION_DAY, CONVERSION_TYPE, CURRENCY, MODEL, WINDOW_HOURS
-from gtm_dagster.warehouse.schema.table import Chart, Column, Table
+from gtm_dagster.warehouse.schema.table import Column, Table
 
 TABLE = Table(
     name="marts.channel_attribution",
@@ -32,10 +33,12 @@ TABLE = Table(
         },
         renamed={"credited_value": "value"},
     ),
-    chart=Chart(
-        "conversions by channel, first model",
-        """SELECT channel, sum(conversions) FROM marts.channel_attribution
+    charts=(
+        BarChart(
+            "conversions by channel, first model",
+            """SELECT channel, sum(conversions) FROM marts.channel_attribution
         WHERE (model, window_hours) = (SELECT (model, window_hours) FROM marts.attribution_status WHERE computed ORDER BY rowid LIMIT 1)
         GROUP BY 1 ORDER BY 2 DESC LIMIT 12""",
+        ),
     ),
 )

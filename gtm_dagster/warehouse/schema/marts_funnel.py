@@ -7,6 +7,7 @@ from itertools import pairwise
 import duckdb
 
 from gtm_dagster.warehouse.build_context import BuildContext
+from gtm_dagster.warehouse.figures.funnel_by_stage import accounts_by_stage, persons_by_stage, rates_and_times
 from gtm_dagster.warehouse.literals import composed
 from gtm_dagster.warehouse.marts.funnel import build_funnel
 from gtm_dagster.warehouse.marts.funnel_accounts import build_funnel_accounts
@@ -14,7 +15,7 @@ from gtm_dagster.warehouse.marts.funnel_by_model import build_funnel_by_model
 from gtm_dagster.warehouse.marts.funnel_rates import build_funnel_rates
 from gtm_dagster.warehouse.results import CheckResult
 from gtm_dagster.warehouse.schema.shared_columns import CAMPAIGN, MODEL, SOURCE_COLUMNS
-from gtm_dagster.warehouse.schema.table import Chart, Check, CheckRun, Column, Table, none_of
+from gtm_dagster.warehouse.schema.table import Check, CheckRun, Column, Table, none_of
 
 _STAGE = (
     Column("stage", "VARCHAR", "Name of the stage in funnel.steps"),
@@ -55,9 +56,7 @@ FUNNEL = Table(
             _is_monotonic("marts.funnel", "persons"),
         ),
     ),
-    chart=Chart(
-        "persons by stage", "SELECT stage, sum(persons) FROM marts.funnel GROUP BY stage, stage_no ORDER BY stage_no"
-    ),
+    charts=(persons_by_stage,),
 )
 RATES = Table(
     name="marts.funnel_rates",
@@ -74,6 +73,7 @@ RATES = Table(
     ),
     reads=("marts.funnel",),
     step=build_funnel_rates,
+    charts=(rates_and_times,),
     checks=(
         Check(
             "rates_match_funnel",
@@ -127,6 +127,7 @@ ACCOUNTS = Table(
     ),
     reads=("marts.funnel", "core.accounts"),
     step=build_funnel_accounts,
+    charts=(accounts_by_stage,),
     checks=(
         Check(
             "account_funnel_is_monotonic",

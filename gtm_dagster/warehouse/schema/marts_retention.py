@@ -7,10 +7,12 @@ from collections.abc import Callable
 import duckdb
 
 from gtm_dagster.warehouse.build_context import BuildContext
+from gtm_dagster.warehouse.figures.figure import Chart
+from gtm_dagster.warehouse.figures.retention_grid import retained_accounts, retained_persons
 from gtm_dagster.warehouse.literals import composed
 from gtm_dagster.warehouse.marts.retention import build_retention, build_retention_accounts
 from gtm_dagster.warehouse.results import Result
-from gtm_dagster.warehouse.schema.table import Chart, Check, Column, Table, none_of
+from gtm_dagster.warehouse.schema.table import Check, Column, Table, none_of
 
 
 def _of(
@@ -20,7 +22,7 @@ def _of(
     reads: tuple[str, ...],
     step: Callable[[duckdb.DuckDBPyConnection, BuildContext], Result],
     check: str,
-    chart: Chart | None,
+    chart: Chart,
 ) -> Table:
     return Table(
         name=table,
@@ -56,7 +58,7 @@ def _of(
                 ),
             ),
         ),
-        chart=chart,
+        charts=(chart,),
     )
 
 
@@ -68,10 +70,7 @@ TABLES = (
         ("staging.events", "core.sessions"),
         build_retention,
         "retained_within_cohort",
-        Chart(
-            "persons retained by period, all cohorts",
-            "SELECT 'period ' || period, sum(retained) FROM marts.retention GROUP BY period ORDER BY period LIMIT 12",
-        ),
+        retained_persons,
     ),
     _of(
         "accounts",
@@ -80,6 +79,6 @@ TABLES = (
         ("core.accounts", "marts.retention"),
         build_retention_accounts,
         "retained_accounts_within_cohort",
-        None,
+        retained_accounts,
     ),
 )

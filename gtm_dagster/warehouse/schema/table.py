@@ -10,6 +10,7 @@ import duckdb
 
 from gtm_dagster.warehouse.affected import SESSIONS
 from gtm_dagster.warehouse.build_context import BuildContext
+from gtm_dagster.warehouse.figures.figure import Chart
 from gtm_dagster.warehouse.results import CheckResult, Result, number
 
 if TYPE_CHECKING:
@@ -53,14 +54,6 @@ class Check:
     blocking: bool = True
     severity: str = "ERROR"
     changed: CheckRun | None = None
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A picture of the table: its title and a query of (label, number)."""
-
-    title: str
-    sql: str
 
 
 @dataclass(frozen=True)
@@ -110,7 +103,7 @@ class Table:
     step: Step | None = None
     settings: Callable[[Settings], Mapping[str, object]] = no_settings
     checks: tuple[Check, ...] = ()
-    chart: Chart | None = None
+    charts: tuple[Chart, ...] = ()
     changes: Changes = None
     served: bool = True
     view: str | None = None
