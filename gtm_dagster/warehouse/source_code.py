@@ -24,8 +24,9 @@ _ROOMS = (
     "gtm_dagster.warehouse.staging",
 )  # fmt: skip
 """Code outside of these moves rows and does not decide what they hold."""
-_DATA = {"gtm_dagster.channels.sources": ("returns.yaml", "sources.yaml", "workspaces.yaml")}
-"""Data files that decide content. The tracking plan is not among them: its own fingerprint is compared."""
+_DATA = {"gtm_dagster.channels.sources": ("returns.yaml", "sources.yaml", "workspaces.yaml", "ga4_sources.csv")}
+"""Data files that decide content. Not among them: the tracking plan, whose own fingerprint is compared, and the list of bots,
+which are recognised at the door alone."""
 
 
 _COMMENT = re.compile(r"'(?:[^']|'')*'|--[^\n]*")

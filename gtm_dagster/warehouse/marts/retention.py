@@ -26,7 +26,7 @@ def build_retention(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> TableR
     activity = list(declared.activity)
     with transaction(con):
         among = take_persons(con, "retention", declared)
-        condition = "event_name IN (SELECT unnest($1::VARCHAR[]))" if activity else "browsing"
+        condition = "counted AND event_name IN (SELECT unnest($1::VARCHAR[]))" if activity else "browsing"
         con.execute(
             composed(
                 """CREATE OR REPLACE TEMP TABLE activity AS

@@ -20,7 +20,7 @@ def create(con: duckdb.DuckDBPyConnection) -> None:
         if table.name not in there:
             con.execute(table.ddl)
     if not con.execute("SELECT 1 FROM core.sources LIMIT 1").fetchall():  # one of an older layout has it
-        con.execute("INSERT INTO core.sources VALUES (0, NULL, 'direct', '(none)', NULL, 'Direct', 'none')")
+        con.execute("INSERT INTO core.sources VALUES (0, NULL, 'direct', '(none)', NULL, 'Direct', 'no source')")
 
 
 def _there(con: duckdb.DuckDBPyConnection) -> set[str]:
