@@ -53,7 +53,8 @@ def _by_stage(con: duckdb.DuckDBPyConnection, ctx: BuildContext, table: str, who
 
 
 def _note(rate: float | None, hours: float | None) -> str:
-    return ", ".join(([f"{rate:.0%}"] if rate is not None else []) + ([in_words(hours)] if hours is not None else []))
+    parts = ([f"{rate:.0%}"] if rate is not None else []) + ([in_words(hours)] if hours is not None else [])
+    return f"({', '.join(parts)})" if parts else ""
 
 
 def in_words(hours: float) -> str:
