@@ -81,6 +81,9 @@ def stream(rng: random.Random, count: int, timeout_us: int) -> list[dict]:
                 "referrer": rng.choice((None, None, "https://example.org/a", "https://www.google.com/")),
             }
         )  # fmt: skip
+        if rng.random() < 0.1:  # another event of the same moment, which may name another account
+            twin = {**json.loads(rows[-1]["properties"]), "account_id": f"c{rng.randrange(4)}"}
+            rows.append({**rows[-1], "event_id": f"{rng.choice('cab')}{number}-2", "properties": json.dumps(twin)})
     copies = [{**row, "event_us": row["event_us"] + rng.choice((0, MINUTE)), "received_us": row["received_us"] + rng.choice((-1, 1)) * 10_000 - 1}
               for row in rng.sample(rows, count // 8)]  # fmt: skip
     mixed = rows + copies
