@@ -73,6 +73,7 @@ RATES = Table(
     ),
     reads=("marts.funnel",),
     step=build_funnel_rates,
+    built_with="marts.funnel",
     charts=(rates_and_times,),
     checks=(
         Check(
@@ -98,8 +99,9 @@ BY_MODEL = Table(
         CAMPAIGN,
         Column("persons", "DOUBLE", "Persons of the stage, shared by the model: first_touch, last_touch, last_non_direct or linear", digits=6),
     ),
-    reads=("marts.funnel", "core.sources"),
+    reads=("marts.funnel", "core.sessions"),
     step=build_funnel_by_model,
+    built_with="marts.funnel",
     checks=(
         Check(
             "shares_conserve_persons",
@@ -127,6 +129,7 @@ ACCOUNTS = Table(
     ),
     reads=("marts.funnel", "core.accounts"),
     step=build_funnel_accounts,
+    built_with="marts.funnel",
     charts=(accounts_by_stage,),
     checks=(
         Check(

@@ -44,6 +44,7 @@ def _of(
         ),
         reads=reads,
         step=step,
+        built_with=None if table == "marts.retention" else "marts.retention",
         checks=(
             Check(
                 check,
