@@ -52,14 +52,15 @@ def stream(rng: random.Random, count: int, timeout_us: int) -> list[dict]:
     people = max(3, count // 12)
     clocks = START + rng.choice((0, 70, 265)) * DAY  # around a new year, or a change of clocks
     for number in range(count):
+        is_early = number < people // 2  # first sessions of one moment
         at = clocks + rng.choice(
             (rng.randrange(60) * DAY // 2, rng.randrange(8) * timeout_us, rng.randrange(20) * DAY + 22 * 60 * MINUTE)
         )
         at += rng.choice((0, 0, 1, -1, timeout_us))
         if rng.random() < 0.01:
             at += rng.choice((-2, 1, 2)) * 400 * DAY
-        who = rng.randrange(people)
-        name = rng.choice(NAMES)
+        who, name = (number, "page_viewed") if is_early else (rng.randrange(people), rng.choice(NAMES))
+        at = clocks - DAY if is_early else at
         user = rng.choice((None, f"u{who // 2}", f"u{who}")) if name != "user_identified" else f"u{who}"
         visitor = rng.choice((f"a{who}", f"a{who}", f"a{who + 1}", None if user else f"a{who}"))
         said = {"payment_completed": {"amount": 10.0, "currency": "USD"}}.get(name, {})
@@ -75,7 +76,7 @@ def stream(rng: random.Random, count: int, timeout_us: int) -> list[dict]:
             {
                 "write_key": rng.choice(("w", "w", "v")), "event_id": f"{rng.choice('cab')}{number}", "event_name": name, "event_us": at,
                 "received_us": START + 900 * DAY + number, "properties": json.dumps(said), "plan_version": PLAN.version,
-                "device_type": rng.choice(("web", "web", "web", "api")), "verdict": "accepted", "origin": "import", "bot_reason": "somebot" if rng.random() < 0.05 else None,
+                "device_type": "web" if is_early else rng.choice(("web", "web", "web", "api")), "verdict": "accepted", "origin": "import", "bot_reason": "somebot" if rng.random() < 0.05 else None,
                 "user_id": user, "anonymous_id": visitor, "session_id": rng.choice(("s1", "s2", f"t{number}", None)),
                 "source": source, "medium": "cpc" if source == "google" else None, "campaign": rng.choice((None, "c1", "c2")) if source else None,
                 "referrer": rng.choice((None, None, "https://example.org/a", "https://www.google.com/")),
