@@ -1,7 +1,7 @@
 """`python -m benchmarks.attribution_models [--paths 1000000] [--core 0] [--repeats 5]`: attribution of a file of paths.
 
 Ours beside ChannelAttribution, marketing-attribution-models and do-attribution, each in an environment of its own
-(`scripts/install-attribution-peers`), pinned to one core, after the file is read. Prints a Markdown table: seconds, peak
+(`scripts/install-attribution-peers`), pinned to one core, after the file is read. Prints a Markdown table: seconds (those of CPU hold on a busy machine too), peak
 memory, and how far the shares of the channels are from ours.
 """
 
@@ -91,13 +91,13 @@ def main() -> None:
             f"{len(frame):,} paths, {frame['path'].nunique():,} distinct, {touches:.2f} touches each, core {told.core}\n"
         )
         print(
-            "| library | model | s | peak MB | of them before | share apart from ours, points |\n|---|---|---:|---:|---:|---:|"
+            "| library | model | s | CPU s | peak MB | of them before | share apart from ours, points |\n|---|---|---:|---:|---:|---:|---:|"
         )
         mine: dict[str, dict[str, float]] = {}
         for library in LIBRARIES:
             found = measured(library, file, told.core, told.repeats)
             if found is None:
-                print(f"| {library} | not installed: scripts/install-attribution-peers | | | | |")
+                print(f"| {library} | not installed: scripts/install-attribution-peers | | | | | |")
                 continue
             for step in found["steps"]:
                 shares = step["shares"]
@@ -105,7 +105,7 @@ def main() -> None:
                     mine[step["name"]] = shares
                 beside = mine.get("linear" if step["name"] == "first, last, linear" else step["name"], {})
                 points = "" if library == "ours" else apart(beside, shares)
-                print(f"| {library} | {step['name']} | {step['seconds']:.2f} | {step['peak_mb']:.0f} | {found['base_mb']:.0f} | {points} |", flush=True)  # fmt: skip
+                print(f"| {library} | {step['name']} | {step['seconds']:.2f} | {step['cpu']:.2f} | {step['peak_mb']:.0f} | {found['base_mb']:.0f} | {points} |", flush=True)  # fmt: skip
 
 
 if __name__ == "__main__":

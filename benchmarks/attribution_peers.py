@@ -2,7 +2,7 @@
 
 It imports nothing but what that library needs, so it runs in an environment of its own
 (`scripts/install-attribution-peers`). The file is read and given to the library before the clock starts; each piece of
-work is repeated, and the middle time counts. Prints one line of JSON: `steps` (name, seconds, peak_mb, credit by channel
+work is repeated, and the middle time counts. Prints one line of JSON: `steps` (name, seconds of wall and CPU, peak_mb, credit by channel
 as a share of all) and `base_mb`, the peak memory before any of them.
 
 Columns of the file: path (` > `), total_conversions (0 or 1), total_null (the other), ages.
@@ -51,11 +51,11 @@ def channel_attribution(file: str) -> Iterator[tuple[str, Work]]:
     columns = {"var_path": "path", "var_conv": "total_conversions"}
 
     def heuristics() -> dict[str, float]:
-        table = library.heuristic_models(frame, **columns, flg_adv=False)
+        table = library.heuristic_models(frame, **columns, flg_pro=False)
         return dict(zip(table.iloc[:, 0], table["linear_touch"], strict=True))
 
     def markov(order: int) -> dict[str, float]:
-        table = library.markov_model(frame, **columns, var_null="total_null", order=order, flg_adv=False, verbose=False)
+        table = library.markov_model(frame, **columns, var_null="total_null", order=order, verbose=False, flg_pro=False)
         return dict(zip(table.iloc[:, 0], table.iloc[:, 1], strict=True))
 
     yield "first, last, linear", heuristics
@@ -117,18 +117,20 @@ def main(name: str, file: str, repeats: int) -> None:
     for title, work in LIBRARIES[name](file):
         base = base or _peak_mb()
         seconds: list[float] = []
+        cpu: list[float] = []
         while len(seconds) < repeats and sum(seconds) < 10:
-            started = time.perf_counter()
+            started, used = time.perf_counter(), time.process_time()
             try:
                 credit = work()
             except Exception as error:  # noqa: BLE001 - what a library cannot do is part of the answer
                 credit = {}
                 title = f"{title}: {type(error).__name__}: {error}"[:200]
             seconds.append(time.perf_counter() - started)
+            cpu.append(time.process_time() - used)
         total = sum(credit.values()) or 1.0
         shares = {channel: amount / total for channel, amount in credit.items()}
         steps.append(
-            {"name": title, "seconds": statistics.median(seconds), "peak_mb": _peak_mb(), "shares": shares, "total": sum(credit.values())}
+            {"name": title, "seconds": statistics.median(seconds), "cpu": statistics.median(cpu), "peak_mb": _peak_mb(), "shares": shares, "total": sum(credit.values())}
         )  # fmt: skip
     print("\n" + json.dumps({"library": name, "base_mb": base, "steps": steps}))
 
