@@ -18,7 +18,7 @@ from importlib.resources.abc import Traversable
 from gtm_dagster.warehouse import statements
 
 _ROOMS = (
-    "gtm_dagster.channels", "gtm_dagster.privacy.event_ids", "gtm_dagster.privacy.landing_text",
+    "gtm_dagster.attribution", "gtm_dagster.channels", "gtm_dagster.privacy.event_ids", "gtm_dagster.privacy.landing_text",
     "gtm_dagster.privacy.masked_event", "gtm_dagster.privacy.number_shapes", "gtm_dagster.taxonomy",
     "gtm_dagster.warehouse.affected", "gtm_dagster.warehouse.core", "gtm_dagster.warehouse.marts",
     "gtm_dagster.warehouse.staging",

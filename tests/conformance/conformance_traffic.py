@@ -11,17 +11,29 @@ from __future__ import annotations
 import json
 import random
 from dataclasses import dataclass, field
+from datetime import date, timedelta
 
-from gtm_dagster.attribution.models import MODELS
+from gtm_dagster.attribution.models import TOUCH_MODELS
 
 MINUTE = 60_000_000
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 START = 1_774_483_200_000_000  # 2026-03-26T00:00:00Z, three days before clocks change in Berlin
-WINDOWS = [{"model": model, "lookback_hours": hours} for model in MODELS for hours in (24, 167.5)]
+WINDOWS = [{"model": model, "lookback_hours": hours} for model in TOUCH_MODELS for hours in (24, 167.5)]
 WINDOWS += [{"model": "first_touch", "lookback_hours": 72}]  # one that no other model has
+WINDOWS += [
+    {"model": "linear", "lookback_hours": 167.5, "name": "paid", "only": ["Paid Search", "Paid Social"]},
+    {"model": "time_decay", "lookback_hours": 24, "name": "not direct", "without": ["Direct"], "half_life_hours": 3},
+    {"model": "position_based", "lookback_hours": 24, "name": "hours", "channel_hours": {"Paid Search": 72, "Direct": 0.5}, "weights": [1, 0, 4]},
+    {"model": "last_touch", "lookback_hours": 167.5, "name": "removed", "transforms": ["remove_if_not_all:Direct", "exposure", "newest:3"]},
+    {"model": "inverse_age", "lookback_hours": 167.5, "name": "cut", "transforms": ["remove_if_last_and_not_all:Direct", "first"]},
+    {"model": "linear", "lookback_hours": 167.5, "name": "last of each", "transforms": ["unique", "last"], "without": ["Email"]},
+    {"model": "full_path", "lookback_hours": 167.5, "name": "stages of newest", "transforms": ["newest:4"]},
+    {"model": "linear_unique", "lookback_hours": 167.5, "name": "channels in a row", "transforms": ["exposure"]},
+]  # fmt: skip
 PROPERTIES: dict[str, dict] = {
     "payment_completed": {"amount": 10.1, "currency": "USD"},
+    "payment_refunded": {"amount": 3.3, "currency": "EUR", "payment_id": "p0"},
     "signup_completed": {},
     "page_viewed": {},
     "onboarding_completed": {},
@@ -57,11 +69,14 @@ class Scenario:
 
 
 SCENARIOS = (
-    Scenario("ga4", 1),
-    Scenario("ua-berlin", 2, {"GTM_SESSIONS__DEFINITION": "ua", "GTM_REPORT_TIMEZONE": "Europe/Berlin"}),
+    Scenario("ga4", 1, {"GTM_ATTRIBUTION__MAX_TOUCHES": "3"}),
+    Scenario(
+        "ua-berlin", 2,
+        {"GTM_SESSIONS__DEFINITION": "ua", "GTM_REPORT_TIMEZONE": "Europe/Berlin", "GTM_ATTRIBUTION__GRAIN": "event", "GTM_ATTRIBUTION__MAX_TOUCHES": "7"},
+    ),
     Scenario(
         "tracker", 3,
-        {"GTM_SESSIONS__DEFINITION": "tracker", "GTM_REPORT_TIMEZONE": "America/New_York", "GTM_FUNNEL__STEPS": json.dumps(REPEATED)},
+        {"GTM_SESSIONS__DEFINITION": "tracker", "GTM_REPORT_TIMEZONE": "America/New_York", "GTM_FUNNEL__STEPS": json.dumps(REPEATED), "GTM_ATTRIBUTION__GRAIN": "event"},
     ),
     Scenario(
         "ga4-short", 4,
@@ -99,6 +114,9 @@ def first_landing(scenario: Scenario, plan_version: str) -> list[dict]:
     _edges(out, scenario)
     _bot(out, rng, events=1500)
     _steps(out, rng)
+    _refunds(out)
+    _returning(out, rng)
+    _teams(out, rng)
     copies = [{**row, "received_us": row["received_us"] + HOUR} for row in rng.sample(out.rows, 40)]
     return out.rows + copies
 
@@ -157,6 +175,7 @@ def _edges(out: Writer, scenario: Scenario) -> None:
     for write_key, touch in (("w2", ("google", "cpc", "b")), ("w1", ("facebook", "cpc", "a"))):  # the key alone decides
         same = {"anonymous_id": "edge-keys", "session_id": "k", "event_id": "same", "write_key": write_key}
         out.add(base, touch=touch, **same)
+    out.add(base + HOUR, anonymous_id="edge-keys", name="payment_completed", device_type="api")
     for number, pair in enumerate(
         (("a", "B"), ("z", "é"), ("10", "9"), ("\ue000", "😀"))
     ):  # bytes order them, no language
@@ -209,6 +228,47 @@ def _steps(out: Writer, rng: random.Random) -> None:
         out.add(at + 168 * HOUR + rng.choice((-1, 0, 1)), name="feature_used", **who)
 
 
+def _refunds(out: Writer) -> None:
+    """Payments in another currency, every second one given back in part, some of them said by two events."""
+    for number in range(40):
+        at = START + number * 11 * HOUR
+        who = {"anonymous_id": f"p{number}", "session_id": "r"}
+        paid = {"amount": 7.7 + number, "currency": "EUR", "payment_id": f"p{number}"}
+        out.add(at, touch=SOURCES[number % len(SOURCES)], **who)
+        for minutes in (1, 90) if number % 4 == 0 else (1,):
+            out.add(at + minutes * MINUTE, name="payment_completed", properties=json.dumps(paid), **who)
+        if number % 2:
+            given_back = {"amount": 3.3, "currency": "EUR", "payment_id": f"p{number}"}
+            out.add(at + 3 * DAY, name="payment_refunded", device_type="api", properties=json.dumps(given_back), **who)
+
+
+SPEND = [
+    ("google", "cpc", "brand", None), ("google", "cpc", "brand", "Display"), ("google", None, "spring", None),
+    ("google", "cpc", None, None), ("facebook", "paid_social", None, None), ("facebook", None, None, None),
+    ("bing", "cpc", "brand", None), ("google", "cpc", "brnad", None), (None, None, None, "Email"), (None, None, None, "Audio"),
+]  # fmt: skip
+"""Spend at every grain, some of it of no visit."""
+
+
+def spend_of(scenario: Scenario, landing: str) -> list[dict]:
+    """Rows of an import of spend; one scenario has one currency, the later import other amounts for the last days."""
+    rows = []
+    for day in range(0, 22) if landing == "first" else range(15, 22):
+        for number, (source, medium, campaign, channel) in enumerate(SPEND):
+            for currency in ("EUR",) if scenario.seed == 4 else ("EUR", "USD"):
+                if (day + number) % (2 if currency == "EUR" else 3) == 0:
+                    continue
+                rows.append(
+                    {
+                        "write_key": "ads", "day": date(2026, 3, 26) + timedelta(days=day), "source": source, "medium": medium,
+                        "campaign": campaign, "channel": channel, "currency": currency,
+                        "cost": 0.0 if (day + number) % 7 == 0 else 1.1 * day + number + (0.5 if landing == "late" else 0.0),
+                        "timezone": "America/New_York" if number % 2 else None,
+                    }
+                )  # fmt: skip
+    return rows
+
+
 def _bot(out: Writer, rng: random.Random, *, events: int) -> None:
     """One browser that never rests and names a campaign every few seconds, and one that comes every six hours."""
     at = START + 5 * DAY
@@ -221,3 +281,38 @@ def _bot(out: Writer, rng: random.Random, *, events: int) -> None:
         at = START + number * 6 * HOUR
         out.add(at, anonymous_id="bot-slow", touch=SOURCES[number % len(SOURCES)], session_id=f"r{number}")
         out.add(at + MINUTE, name="payment_completed", anonymous_id="bot-slow", session_id=f"r{number}")
+
+
+def _returning(out: Writer, rng: random.Random) -> None:
+    """Cohorts of several periods who come back in some of them, on the edges of days, weeks and months, and clocks that run
+    wrong by years: alone, in a cohort of theirs, and of persons who are there otherwise."""
+    for number in range(60):
+        who = {"anonymous_id": f"back{number}", "session_id": "r"}
+        born = number % 7 * 3
+        for day in (born, *(day for day in range(born + 1, 25) if rng.random() < 0.25)):
+            edge = rng.choice((0, 4 * HOUR, -2 * HOUR, 22 * HOUR))  # midnights of UTC, New York, Berlin
+            out.add(START + day * DAY + edge + rng.choice((-1, 0, 1)), touch=rng.choice(SOURCES), **who)
+    for number, days in enumerate((-900, -893, -500, 500, 507, 900)):
+        for other in range(2):
+            out.add(START + days * DAY, anonymous_id=f"far{number}-{other}", session_id="f")
+        out.add(START + (days + 14) * DAY, anonymous_id=f"far{number}-0", session_id="f")
+        out.add(START + days * DAY, anonymous_id=f"back{number}", session_id="f")
+        out.add(START + days * DAY, anonymous_id=f"server{number}", name="signup_completed", device_type="api")
+
+
+def _teams(out: Writer, rng: random.Random) -> None:
+    """Persons of accounts: named late, named again, changed to another account and back, two names in one moment."""
+    for number in range(80):
+        alone = number % 10 == 3  # the tracker finds no session of theirs
+        who = {"anonymous_id": f"team{number}", "session_id": None if alone else "t"}
+        at = START + rng.randrange(18) * DAY + rng.choice((0, 22 * HOUR, 4 * HOUR))
+        out.add(at, touch=rng.choice(SOURCES), **who)
+        for _step in range(rng.randrange(1, 6)):
+            at += rng.choice((0, 0, 1, HOUR, DAY, 7 * DAY))
+            account = f"alone{number}" if alone else f"account{rng.choice((number // 4, number // 4, number % 5))}"
+            name = rng.choice(("signup_completed", "onboarding_completed", "first_value_reached"))
+            said = {**PROPERTIES[name], "account_id": account}
+            device = "api" if number % 9 == 0 else "web"
+            out.add(at, name=name, properties=json.dumps(said), device_type=device, **who)
+            if rng.random() < 0.6:
+                out.add(at + rng.choice((-HOUR, 0, DAY)), touch=rng.choice(SOURCES), **who)

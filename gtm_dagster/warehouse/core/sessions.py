@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import duckdb
 
+from gtm_dagster.settings import Settings
 from gtm_dagster.warehouse.affected import (
     EVENTS,
     SESSIONS,
@@ -22,6 +23,7 @@ from gtm_dagster.warehouse.affected import (
 )
 from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.core.identities import IDENTITIES
+from gtm_dagster.warehouse.core.local_days import local_time
 from gtm_dagster.warehouse.engine import transaction
 from gtm_dagster.warehouse.literals import composed
 from gtm_dagster.warehouse.results import StepResult, count, unchanged
@@ -58,7 +60,7 @@ def build_sessions(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepRes
         delete_affected(con, "core.sessions", "start_us", whole)
         con.execute(f"CREATE OR REPLACE TEMP TABLE session_rows AS {_sessions_of(definition, timeout_us)}")
         written = con.execute(f"INSERT INTO core.sessions {fragment('sessions_table')}").fetchall()[0][0]
-        _remember_origins(con, whole)
+        _remember_origins(con, ctx.settings, whole)
         if whole:
             rebuild_except(con, IDENTITIES, "sessions")
         else:
@@ -92,8 +94,8 @@ def _browsing_events(con: duckdb.DuckDBPyConnection, whole: bool, definition: st
     )
 
 
-def _remember_origins(con: duckdb.DuckDBPyConnection, whole: bool) -> None:
-    """`meta.person_origin`: the source of each person's first session, written again for the affected persons.
+def _remember_origins(con: duckdb.DuckDBPyConnection, settings: Settings, whole: bool) -> None:
+    """`meta.person_origin`: start, day and source of each person's first session, written again for the affected persons.
 
     Funnel and retention read it for everybody. The affected ranges hold a part of a person's sessions, so the table is
     read for them; when all sessions were built just now, those rows are read.
@@ -109,7 +111,10 @@ def _remember_origins(con: duckdb.DuckDBPyConnection, whole: bool) -> None:
     )
     con.execute(f"CREATE OR REPLACE TEMP VIEW sessions AS {sessions}")
     con.execute("CREATE OR REPLACE TEMP VIEW sources AS SELECT * FROM core.sources")
-    con.execute(f"INSERT INTO meta.person_origin {statement('person_origin')}")
+    origins = fragment(
+        "person_origin_table", origins=statement("person_origin"), local_time=local_time(settings, "o.start_us")
+    )
+    con.execute(f"INSERT INTO meta.person_origin {origins}")
     con.execute("DROP VIEW temp.sessions")
     con.execute("DROP VIEW temp.sources")
 
