@@ -50,6 +50,7 @@ def staging(
                 **staged.metadata,
                 **({"rebuilding": "\n".join(rebuilding)} if rebuilding else {}),
                 "dagster/row_count": sum(row.clean for row in days),
+                "bots": sum(row.bots for row in days),
                 "last_days": inline(bars_of("clean events by ingest day", daily[-6:])),
                 **(
                     {"daily_volume": picture(bars_of("clean events by ingest day", daily[-45:]))}

@@ -18,14 +18,10 @@ def largest_remainder(values: Sequence[float], digits: int = 2) -> list[float]:
     # Exact: 30 trillion times 100 and the sum of seven of them do not fit the 53 bits of a double.
     scale = 10**digits
     exact = [Fraction(number) * scale for number in numbers]
+    floors = [math.floor(number) for number in exact]
     # 0.29 * 100 is 28.999999999999996: six more digits decide what is noise.
-    scaled = [round(number, 6) for number in exact]
-    floors = [math.floor(number) for number in scaled]
     missing = round(round(sum(exact, Fraction()), 6)) - sum(floors)
-    if missing >= 0:
-        for index in sorted(range(len(numbers)), key=lambda index: (floors[index] - scaled[index], index))[:missing]:
-            floors[index] += 1
-    else:  # noise of many values that was rounded up
-        for index in sorted(range(len(numbers)), key=lambda index: (exact[index] - floors[index], index))[:-missing]:
-            floors[index] -= 1
+    remainders = [round(number - floor, 6) for number, floor in zip(exact, floors, strict=True)]
+    for index in sorted(range(len(numbers)), key=lambda index: (-remainders[index], index))[:missing]:
+        floors[index] += 1
     return [units / scale for units in floors]

@@ -29,6 +29,8 @@ def explain(
 
     Sessions outside of the lookback and after the conversion are shown, too: up to 200 rows in all.
     """
+    import duckdb
+
     from gtm_dagster.reports.explain_page import explain_page
     from gtm_dagster.reports.explain_text import explanation
     from gtm_dagster.reports.explained_conversion import explained, nearest_ids
@@ -37,8 +39,11 @@ def explain(
 
     settings = invocation(context).settings
     with reader(settings) as con:
-        found = explained(con, settings, conversion_id)
-        near = [] if found else nearest_ids(con, conversion_id)
+        try:
+            found = explained(con, settings, conversion_id)
+            near = [] if found else nearest_ids(con, conversion_id)
+        except (duckdb.CatalogException, duckdb.BinderException) as error:
+            raise Problem(f"{settings.serving_path} was written by another version: run `gtm refresh`") from error
     if found is None:
         hint = [f"the nearest ids are: {each}" if n == 0 else each for n, each in enumerate(near)]
         raise Problem(f"{conversion_id!r} is not in core.conversions", more=[*hint, f"find one: {_FIND}"])

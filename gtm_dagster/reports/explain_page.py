@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from html import escape
 
-from gtm_dagster.reports.explain_words import adds_up, age, hidden_line, printed, source, value_line
+from gtm_dagster.reports.explain_words import adds_up, age, hidden_line, printed, source, value_line, without_credit
 from gtm_dagster.reports.explained_conversion import Credit, ExplainedConversion
 
 STYLE = """
@@ -129,7 +129,9 @@ def _credit(each: ExplainedConversion) -> Iterator[str]:
     texts = [printed(each, result) for result in each.results]
     for number, touch in enumerate(each.touches, start=1):
         cells = "".join(
-            _cell(text.credits[number - 1], result.credits[number - 1], result.why_out[number - 1])
+            _cell(
+                text.credits[number - 1], result.credits[number - 1], without_credit(touch, result.why_out[number - 1])
+            )
             for text, result in zip(texts, each.results, strict=True)
         )
         yield (
@@ -154,13 +156,13 @@ def _credit(each: ExplainedConversion) -> Iterator[str]:
 def _rest(name: str, cells: Sequence[tuple[tuple[str, str] | None, Credit | None]]) -> Iterator[str]:
     """A row of what no touch that is shown has; none where there is nothing of it."""
     if any(text for text, _ in cells):
-        tds = "".join("<td></td>" if text is None else _cell(text, credit, None) for text, credit in cells)
+        tds = "".join("<td></td>" if text is None else _cell(text, credit, "") for text, credit in cells)
         yield f"<tr><td></td><th>{name}</th>{tds}</tr>"
 
 
-def _cell(text: tuple[str, str] | None, credit: Credit | None, why_out: str | None) -> str:
+def _cell(text: tuple[str, str] | None, credit: Credit | None, otherwise: str) -> str:
     if text is None or credit is None:
-        return f'<td class="out">{"out: " + escape(why_out) if why_out else "in, gets nothing"}</td>'
+        return f'<td class="out">{escape(otherwise)}</td>'
     width = min(max(credit.share, 0), 1)
     bar = f'<span class="track"><span class="share" style="width:{width:.1%}"></span></span>'
     return f'<td class="number">{_lines(text)}{bar}</td>'

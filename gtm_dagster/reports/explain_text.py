@@ -5,7 +5,16 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 
-from gtm_dagster.reports.explain_words import adds_up, age, hidden_line, name_of, printed, source, value_line
+from gtm_dagster.reports.explain_words import (
+    adds_up,
+    age,
+    hidden_line,
+    name_of,
+    printed,
+    source,
+    value_line,
+    without_credit,
+)
 from gtm_dagster.reports.explained_conversion import ExplainedConversion, ResultExplained
 
 _WIDTH = 80
@@ -51,7 +60,7 @@ def _result(each: ExplainedConversion, result: ResultExplained) -> Iterator[str]
         if text is not None:
             yield _row(f"{number}", text, touch.channel)
         else:
-            yield from _wrapped(f"out: {why}" if why else "in, and the model gives it nothing", f"{number:>4}  ", 6)
+            yield from _wrapped(without_credit(touch, why), f"{number:>4}  ", 6)
     if texts.elsewhere is not None:
         yield _row("", texts.elsewhere, "touches that are not shown")
     if texts.unattributed is not None:

@@ -94,3 +94,10 @@ def hidden_line(each: ExplainedConversion) -> str | None:
         return None
     sessions = "session" if each.hidden == 1 else "sessions"
     return f"{each.hidden:,} more {sessions} of the person, further away, are not shown."
+
+
+def without_credit(touch: Touch, why_out: str | None) -> str:
+    """What stands in place of a share: why the touch is out, or that it counts and has none."""
+    if why_out:
+        return f"out: {why_out}"
+    return "in, counted with a later touch of its session" if touch.is_followed else "in, gets nothing"

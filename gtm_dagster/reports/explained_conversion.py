@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from gtm_dagster.reports.touch_verdicts import Touch, verdicts
@@ -90,7 +90,9 @@ def explained(con: duckdb.DuckDBPyConnection, settings: Settings, conversion_id:
         _OUTSIDE, [person, conversion_id, moment, min(_MOST_OUTSIDE, max(MOST_TOUCHES - len(counted), 0))]
     ).fetchall()
     outside = [_touch(*row, kept=False) for row in nearest]
-    everything = sorted([*counted, *outside], key=lambda touch: -touch.age_us)
+    newest = {touch.key: number for number, touch in enumerate(counted)}
+    marked = [replace(touch, is_followed=newest[touch.key] > number) for number, touch in enumerate(counted)]
+    everything = sorted([*marked, *outside], key=lambda touch: -touch.age_us)
     shown = _shown(everything)
     sessions = con.execute("SELECT count(*) FROM core.sessions WHERE person_no = ?", [person]).fetchall()[0][0]
     results, absent = _results(con, settings, conversion, everything, shown)

@@ -23,7 +23,7 @@ class Touch:
 
     `key`: its session. `age_us`: microseconds to the conversion, below 0 behind it. `source`, `medium`, `campaign`,
     `channel`: as known at the conversion. `rule`: what gave the channel, None where that is not known. `note`: what else
-    there is to say. `kept`: it is in core.touchpoints.
+    there is to say. `kept`: it is in core.touchpoints. `is_followed`: a later touch is one of the same session.
     """
 
     key: str
@@ -36,6 +36,7 @@ class Touch:
     rule: str | None
     note: str | None
     kept: bool
+    is_followed: bool = False
 
     @property
     def age_hours(self) -> float:

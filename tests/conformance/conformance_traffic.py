@@ -155,6 +155,7 @@ def _people(out: Writer, rng: random.Random, scenario: Scenario, *, people: int,
                 out.add(
                     at, name=name, touch=rng.choice(SOURCES) if step == 0 or rng.random() < 0.15 else None,
                     referrer=rng.choice((None, None, None, "https://example.org/a", "https://www.google.com/")),
+                    term=rng.choice((None, None, "shoes")), click_id=rng.choice((None, None, None, None, "gclid=1", "gclid=2")),
                     session_id=rng.choice((f"s{visit}", f"s{visit}", "shared", None)),
                     device_type=rng.choice(("web", "web", "mobile", "api")), **ids,
                 )  # fmt: skip

@@ -12,8 +12,11 @@ import pytest
 from warehouse_cases import DAY, MINUTE, START, event, land, refresh, settings_for
 
 from gtm_dagster.cli import run
+from gtm_dagster.reports.explain_text import explanation
+from gtm_dagster.reports.explained_conversion import explained
 from gtm_dagster.reports.touch_verdicts import AFTER, HOUR_US, Touch, verdicts
 from gtm_dagster.settings import Window
+from gtm_dagster.warehouse.serving import reader
 
 PERSON = "9f3c1a" * 10 + "<u>&1"
 MONTH = 720.0
@@ -101,7 +104,7 @@ def test_the_text_says_each_touch_in_80_columns_and_cuts_no_id(gtm: Any) -> None
     assert max(len(line) for line in out.splitlines()) <= 80
     for words in (
         "out: older than 72 h", "out: after the conversion", "out: its channel does not count",
-        "in, and the model gives it nothing", "each channel gets all of it", "markov 168 h: is estimated from all paths",
+        "in, gets nothing", "each channel gets all of it", "markov 168 h: is estimated from all paths",
         "partner was named after the conversion", "(rule utm)",
     ):  # fmt: skip
         assert words in " ".join(out.split()), words
@@ -212,3 +215,27 @@ def test_a_first_word_that_is_no_command_is_a_file_of_paths(
     found, out, err = gtm("attribute", *arguments)
     assert found == code, err
     assert words in out + err
+
+
+def test_infinity_is_printed_as_null_and_said(gtm: Any) -> None:
+    code, out, err = gtm("query", "SELECT 'infinity'::DOUBLE AS x, 'nan'::DOUBLE AS y", "--json")
+    assert (code, json.loads(out)) == (0, [{"x": None, "y": None}])
+    assert err == "1 infinite value printed as null: JSON has no infinity\n"
+
+
+def test_events_as_touches_stand_with_the_newest_of_their_session(tmp_path: Path) -> None:
+    settings = settings_for(
+        tmp_path,
+        GTM_ATTRIBUTION__GRAIN="event",
+        GTM_ATTRIBUTION__WINDOWS='[{"model": "linear", "lookback_hours": 72}]',
+    )
+    rows = [event(f"v{n}", START + n * MINUTE, user_id="u", source="google", medium="cpc") for n in range(3)]
+    paid = {"user_id": "u", "event_name": "signup_completed", "device_type": "api"}
+    land(settings, [*rows, event("s", START + 5 * MINUTE, **paid)], "import-1")
+    refresh(settings)
+    with reader(settings) as con:
+        found = explained(con, settings, "w:s")
+    assert found is not None
+    (result,) = found.results
+    assert [credit and credit.share for credit in result.credits] == [None, None, pytest.approx(1)]
+    assert explanation(found).count("in, counted with a later touch of its session") == 2

@@ -112,7 +112,13 @@ def lives_of(rows: list[dict], settings: Deployment) -> list[Life]:
     lives = []
     for who, events in by_person.items():
         events.sort(key=place)
-        sessions = sessions_of(who, events, settings.definition, settings.zone, settings.timeout_us)
+        sessions = sessions_of(
+            who,
+            [row for row in events if not row["bot_reason"]],
+            settings.definition,
+            settings.zone,
+            settings.timeout_us,
+        )
         sessions.sort(key=lambda one: place(one.events[0]))
         named: dict[int, str] = {}
         for row in events:
@@ -131,7 +137,7 @@ def reached(life: Life, settings: Deployment) -> list[int]:
         earliest = moments[-1] + round(after_hours * HOUR) if moments else None
         for row in life.events:
             late_enough = earliest is None or row["event_us"] >= earliest
-            if row["event_name"] in names and late_enough and place(row) not in used:
+            if row["event_name"] in names and late_enough and not row["bot_reason"] and place(row) not in used:
                 used.add(place(row))
                 moments.append(row["event_us"])
                 break
@@ -248,7 +254,7 @@ def retention(lives: list[Life], settings: Deployment) -> dict[str, dict]:
         daily.update(local_day(row["event_us"], settings.zone) for row in life.events)
         counts = [
             row for row in life.events
-            if (row["event_name"] in settings.activity if settings.activity else row["device_type"] != "api")
+            if not row["bot_reason"] and (row["event_name"] in settings.activity if settings.activity else row["device_type"] != "api")
         ]  # fmt: skip
         periods = {period_of(local_day(row["event_us"], settings.zone), settings.unit) for row in counts}
         if periods:

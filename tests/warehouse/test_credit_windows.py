@@ -120,7 +120,7 @@ def test_credits_are_those_of_the_definitions(
 
 
 def test_an_earlier_stage_event_changes_credit_however_long_after_it(tmp_path: Path) -> None:
-    """The stage belongs to the first event; told late, it takes the stage from a touch weeks behind it."""
+    """The stage belongs to the first event; one that comes late takes the stage from a touch weeks behind it."""
     deployed = Deployment([{"model": "w_shaped", "lookback_hours": 48}], stages=("onboarding_completed",))
     settings = settings_of(tmp_path, deployed)
     paid_at = START + 25 * DAY
@@ -156,3 +156,16 @@ def test_a_person_with_many_touches_keeps_the_newest_and_the_oldest_of_each_look
     assert kept == [(hours, 40, True) for hours in (1, 2, 3, 4, 5, 10, 40)]
     first = rows_of(settings, "SELECT window_hours, session_key, credit FROM marts.attribution_credits ORDER BY 1")
     assert first == [(hours, f"u:{START + (60 - hours) * 60 * MINUTE}", 1.0) for hours in (10, 40)]
+
+
+def test_a_window_of_all_paths_together_gives_no_touch_credit(tmp_path: Path) -> None:
+    """Its model has a table of its own; the status lists it, and the checks of touch credits leave it out."""
+    windows = [{"model": "markov", "lookback_hours": 48}, {"model": "linear", "lookback_hours": 24, "name": "one day"}]
+    settings = settings_of(tmp_path, Deployment(windows))
+    land(settings, traffic(random.Random(4), 40), "import-1")
+    refresh(settings)
+    status = rows_of(settings, "SELECT model, window_hours, computed FROM marts.attribution_status ORDER BY 1")
+    assert status == [("markov", 48.0, True), ("one day", 24.0, True)]
+    assert rows_of(settings, "SELECT DISTINCT model FROM marts.attribution_credits") == [("one day",)]
+    ages = rows_of(settings, "SELECT max(age_hours) > 24 FROM core.touchpoints")
+    assert ages == [(True,)], "touchpoints reach as far as any window looks, for the paths that such a model reads"

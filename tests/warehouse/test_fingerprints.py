@@ -108,8 +108,12 @@ CHANGES = [
         "channels", {"channels": [["Unassigned"], ["Unassigned"]]}, id="the list of pages that send back",
     ),
     pytest.param(
-        "warehouse/sql/core/touchpoints.sql", "s.start_us <= c.conversion_us", "s.start_us < c.conversion_us",
+        "warehouse/sql/core/touchpoints.sql", "c.conversion_us AS mark_us, 9223372036854775807 AS tie_no", "c.conversion_us AS mark_us, 0 AS tie_no",
         "core.touchpoints: statements", {"touches": 0}, id="a statement",
+    ),
+    pytest.param(
+        "attribution/models/j_shaped.py", "WEIGHTS = (0.2, 0.2, 0.6)", "WEIGHTS = (0.2, 0.1, 0.7)",
+        "marts.attribution_credits: statements", {}, id="the weights of a model",
     ),
     pytest.param(
         "warehouse/sql/staging/new_events.sql", "h.device_type IS DISTINCT FROM 'api'", "h.device_type IS DISTINCT FROM 'web'",

@@ -112,6 +112,24 @@ def test_paths_equal_a_walk_and_late_batches_a_rebuild(tmp_path, seed):
     assert result.ok, result.first
 
 
+@pytest.mark.parametrize("definition", slow_but(1, "tracker", "ua"))
+def test_paths_of_events_in_another_time_zone_equal_a_rebuild(tmp_path, definition):
+    rng = random.Random(11)
+    settings = deployment(
+        tmp_path, GTM_ATTRIBUTION__GRAIN="event", GTM_ATTRIBUTION__MAX_TOUCHES="5",
+        GTM_SESSIONS__DEFINITION=definition, GTM_REPORT_TIMEZONE="America/New_York",
+    )  # fmt: skip
+    rows = spread(random_events(rng, 80))
+    for part in range(3):
+        land(settings, rows[part::3], f"import-{part}")
+        refresh(settings)
+    result = verify(settings, PLAN)
+    assert result.ok, result.first
+    assert rows_of(settings, "SELECT sum(conversions) > 0 AND sum(nulls) > 0, max(touches) > 5 FROM core.paths") == [
+        (True, True)
+    ]
+
+
 def visit(number, person, day, source, **columns):
     return event(f"v{number}", START + day * DAY, anonymous_id=person, source=source, **columns)
 

@@ -10,11 +10,15 @@ from pathlib import Path
 import pytest
 import spend_oracle as oracle
 from test_money import KINDS, import_spend_rows, money_events, settings_of, spend_rows
-from warehouse_cases import DAY, MINUTE, START, event, land, refresh, rows_of, settings_for
+from warehouse_cases import DAY, MINUTE, PLAN, START, WINDOWS, event, land, refresh, rows_of, settings_for
 
 from gtm_dagster.settings import Settings
+from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.core.spend_days import day_shares
+from gtm_dagster.warehouse.engine import opened
 from gtm_dagster.warehouse.landing.landed_spend import SpendLanding
+from gtm_dagster.warehouse.schema import table_of
+from gtm_dagster.warehouse.verify import verify
 
 FIRST = date(2026, 1, 1)
 SUMS = "conversions, value, net_value, spend, cpa, roas"
@@ -193,7 +197,7 @@ def assert_marts(settings: Settings) -> None:
     credits = dicts(settings, "marts.attribution_credits", "conversion_id, model, window_hours, channel, source, medium, campaign, credit, value, net_value")  # fmt: skip
     conversions = dicts(settings, "core.conversions", "conversion_id, day, conversion_type, currency")
     spend = dicts(settings, "core.spend", "day, source, medium, campaign, channel, currency, cost")
-    results = rows_of(settings, "SELECT model, window_hours FROM marts.attribution_status WHERE computed")
+    results = [(str(w["model"]), float(w["lookback_hours"])) for w in WINDOWS]
     sources = rows_of(settings, "SELECT source, medium, campaign, channel FROM core.sources")
     keys = "day, conversion_type, currency, model, window_hours"
     for table, names, expected in (
@@ -223,3 +227,49 @@ def test_the_marts_are_those_of_the_oracle(tmp_path: Path, seed: int, currencies
     import_spend_rows(settings, "spend-2", [row for row in spend_rows(rng, 20) if row["currency"] in currencies])
     refresh(settings)
     assert_marts(settings)
+
+
+def test_an_import_that_comes_back_counts_by_its_new_time(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path, **WINDOW)
+    land(settings, payment("a", 0, "x", 1, "EUR"), "import-1")
+    cost = "SELECT sum(cost) FROM core.spend"
+    landing = SpendLanding(settings.landing_dir)
+    for name, amount in (("spend-1", 10), ("spend-2", 20)):
+        import_spend_rows(settings, name, [spent(0, amount)])
+    refresh(settings)
+    assert rows_of(settings, cost) == [(20.0,)]
+    landing.withdraw("spend-1", by="me", reason="again")
+    import_spend_rows(settings, "spend-1", [spent(0, 10)])
+    assert verify(settings, PLAN).ok  # not followed yet
+    refresh(settings)
+    assert rows_of(settings, cost) == [(10.0,)]
+    assert verify(settings, PLAN).ok
+    for name in ("spend-1", "spend-2"):
+        landing.withdraw(name, by="me", reason="all of it")
+    assert verify(settings, PLAN).ok
+    refresh(settings)
+    assert rows_of(settings, cost) == [(None,)]
+
+
+def test_checks_see_what_is_wrong(tmp_path: Path) -> None:
+    """Spend that grows, a lost row, and net value that is not gross less refunds: the failing checks by what was done."""
+    rng = random.Random(1)
+    settings = settings_of(tmp_path, KINDS)
+    land(settings, money_events(rng, 100), "import-1")
+    import_spend_rows(settings, "spend-1", spend_rows(rng, 40))
+    refresh(settings)
+    wrong = {
+        "UPDATE marts.{0} SET spend = spend + 1 WHERE rowid = (SELECT max(rowid) FROM marts.{0} WHERE spend > 0)": {"spend_adds_up"},
+        "DELETE FROM marts.{0} WHERE rowid = (SELECT max(rowid) FROM marts.{0} WHERE spend > 0 AND conversions = 0)": {"spend_adds_up"},
+        "DELETE FROM marts.{0} WHERE rowid = (SELECT max(rowid) FROM marts.{0} WHERE conversions > 0 AND spend IS NULL)": {"credit_reaches_the_days"},
+        "UPDATE marts.{0} SET net_value = net_value - 1 WHERE rowid = (SELECT max(rowid) FROM marts.{0} WHERE value > 0)": {"credit_reaches_the_days", "refunds_are_taken_off"},
+    }  # fmt: skip
+    with opened(settings.warehouse_path, settings) as con:
+        for table, prefix in (("channel_attribution", ""), ("campaign_performance", "campaign_")):
+            checks = table_of(f"marts.{table}").checks
+            for sql, names in wrong.items():
+                con.execute("BEGIN")
+                con.execute(sql.format(table))
+                failed = {check.name for check in checks if not check.run(con, BuildContext(settings, PLAN)).passed}
+                con.execute("ROLLBACK")
+                assert failed == {f"{prefix}{name}" for name in names} & {check.name for check in checks}, sql

@@ -8,8 +8,6 @@ property: undeclared, it lands in another form, and one account would be two. Wh
 
 from __future__ import annotations
 
-import json
-
 import duckdb
 
 from gtm_dagster.warehouse.affected import (
@@ -17,7 +15,6 @@ from gtm_dagster.warehouse.affected import (
     drop_tables,
     drop_views,
     nothing_new,
-    rebuild,
     take_affected,
     within,
 )
@@ -25,24 +22,17 @@ from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.engine import transaction
 from gtm_dagster.warehouse.literals import composed, literal, literals
 from gtm_dagster.warehouse.results import StepResult, count, unchanged
-from gtm_dagster.warehouse.state import get_state, set_state
 from gtm_dagster.warehouse.statements import fragment, statement
-
-_STEP = "accounts"
 
 
 def build_accounts(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepResult:
     """The stretches of the affected persons; none where the settings name no property, or one that the plan does not declare."""
     name = ctx.settings.account_property or ""
     events = sorted(event for event, spec in ctx.plan.events.items() if name in spec.properties)
-    declared = json.dumps([name, events])
-    if get_state(con, _STEP) == declared and nothing_new(con, _STEP):
+    if nothing_new(con, "accounts"):
         return unchanged(con, "core.accounts")
     with transaction(con):
-        if get_state(con, _STEP) != declared:
-            rebuild(con, _STEP)
-        whole = take_affected(con, _STEP)
-        set_state(con, _STEP, declared)
+        whole = take_affected(con, "accounts")
         _note_moments(con, name, events, whole)
         among = "true" if whole else "person_no IN (SELECT person_no FROM affected)"
         con.execute(

@@ -30,6 +30,11 @@ from gtm_dagster.warehouse.results import StepResult, count, unchanged
 from gtm_dagster.warehouse.statements import fragment, statement
 
 _FAR = 8_000_000_000_000_000_000
+ARRIVAL = """CASE WHEN e.touch_rank IS NOT NULL
+    THEN CAST(hash(s.source, s.medium, s.campaign, e.term, e.content, e.click_id) // 2 AS BIGINT) END"""
+"""What tells one arrival of a visit from another under `ua`: a number of all that names where somebody came from.
+Of events `e` and their row `s` of core.sources."""
+ARRIVAL_SOURCES = "LEFT JOIN core.sources s ON s.source_key = e.source_key"
 
 
 def build_sessions(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepResult:
@@ -51,7 +56,7 @@ def build_sessions(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepRes
                 con.execute(
                     f"CREATE OR REPLACE TEMP TABLE affected AS {fragment('visits_of_changes', timeout_us=str(timeout_us))}"
                 )
-        _browsing_events(con, whole)
+        _browsing_events(con, whole, definition)
         delete_affected(con, "core.sessions", "start_us", whole)
         con.execute(f"CREATE OR REPLACE TEMP TABLE session_rows AS {_sessions_of(definition, timeout_us)}")
         written = con.execute(f"INSERT INTO core.sessions {fragment('sessions_table')}").fetchall()[0][0]
@@ -66,16 +71,21 @@ def build_sessions(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepRes
     return result
 
 
-def _browsing_events(con: duckdb.DuckDBPyConnection, whole: bool) -> None:
+def _browsing_events(con: duckdb.DuckDBPyConnection, whole: bool, definition: str) -> None:
     """`browsing_events` for the statements of sessions: the affected browsing events, narrow, their persons as numbers.
 
     Ids of events are read only where order can matter: when a part is built, of the events that share their moment with
     an event that says something else.
     """
+    arrives = definition == "ua"  # term, content and click id are read for nobody else
+    parts = {
+        "arrival": ARRIVAL if arrives else "CAST(NULL AS BIGINT)",
+        "sources": ARRIVAL_SOURCES if arrives else "",
+    }
     if whole:
-        con.execute(f"CREATE OR REPLACE TEMP VIEW browsing_events AS {fragment('browsing_events_all')}")
+        con.execute(f"CREATE OR REPLACE TEMP VIEW browsing_events AS {fragment('browsing_events_all', **parts)}")
         return
-    events = fragment("affected_events", within=within("e", "event_us"))
+    events = fragment("affected_events", within=within("e", "event_us"), **parts)
     con.execute(f"CREATE OR REPLACE TEMP TABLE affected_events AS {events}")
     con.execute(f"CREATE OR REPLACE TEMP TABLE disputed_events AS {fragment('disputed_events')}")
     con.execute(

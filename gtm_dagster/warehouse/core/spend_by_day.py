@@ -52,6 +52,7 @@ def build_spend(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> TableResul
             follow_to_end(con, _STEP, SPEND)
         rows = count(con, "core.spend")
     drop_tables(con, *_TEMPORARY)
+    landing.end_withdrawn({batch.id for batch in landing.withdrawn() if batch.manifest.name not in present})
     return TableResult(rows)
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from gtm_dagster.warehouse.build_context import BuildContext
+from gtm_dagster.warehouse.core.sessions import ARRIVAL, ARRIVAL_SOURCES
 from gtm_dagster.warehouse.core.stages import stage_events
 from gtm_dagster.warehouse.core.touchpoints import event_statement
 from gtm_dagster.warehouse.engines.dialects import parameters, session_statement, translate
@@ -32,8 +33,13 @@ if TYPE_CHECKING:
     from gtm_dagster.settings import Settings
 
 INPUTS = {
-    "browsing_events": """SELECT person_id, event_us, event_id, write_key, session_id, source_key, touch_rank,
-        CAST(local_day - DATE '1970-01-01' AS INTEGER) AS day_no FROM staging.events WHERE browsing""",
+    "browsing_events": composed(
+        """SELECT e.person_id, e.event_us, e.event_id, e.write_key, e.session_id, e.source_key, e.touch_rank,
+        CAST(e.local_day - DATE '1970-01-01' AS INTEGER) AS day_no, $arrival AS arrival
+        FROM staging.events e $sources WHERE e.browsing""",
+        arrival=ARRIVAL,
+        sources=ARRIVAL_SOURCES,
+    ),
     "sources": "SELECT source_key, source, medium, campaign, channel, rule FROM core.sources",
     "conversions": "SELECT conversion_id, person_id, conversion_us, conversion_type, value, net_value, currency, day FROM core.conversions",
     "spend": "SELECT day, source, medium, campaign, channel, currency, cost FROM core.spend",

@@ -39,7 +39,7 @@ def build_credits(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepResu
         for relation in rules.relations:
             con.execute(f"CREATE OR REPLACE TEMP TABLE {relation.name} AS {relation.query}")
         if not as_before:
-            rebuild(con, "attribution_credits", "channel_attribution")
+            rebuild(con, "attribution_credits", "channel_attribution", "campaign_performance")
         whole = take_affected(con, "attribution_credits")
         delete_affected(con, "marts.attribution_credits", "conversion_us", whole, longest_window_us(ctx.settings))
         _number_conversions(con, ctx, whole)

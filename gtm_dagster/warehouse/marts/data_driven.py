@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import duckdb
 import msgspec
 import numpy as np
+import pyarrow as pa
 
 from gtm_dagster.attribution.declaration import Options, PathCounts, PathCredit
 from gtm_dagster.attribution.models import model
@@ -39,8 +40,18 @@ class Earned:
     channel: str
     conversions: float
     value: float | None
-    removal_effect: float | None = None
-    standard_error: float | None = None
+    removal_effect: float | None
+    p_conversion: float | None
+    standard_error: float | None
+
+
+_EARNED = pa.schema(
+    [
+        ("month", pa.date32()), ("conversion_type", pa.string()), ("currency", pa.string()), ("model", pa.string()),
+        ("window_hours", pa.float64()), ("channel", pa.string()),
+        *((name, pa.float64()) for name in ("conversions", "value", "removal_effect", "p_conversion", "standard_error")),
+    ]
+)  # fmt: skip
 
 
 def build_data_driven(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> TableResult:
@@ -57,8 +68,9 @@ def build_data_driven(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> Tabl
         set_state(con, _STATE, asked)
         con.execute("DELETE FROM marts.data_driven_attribution")
         rows = [row for window in windows for row in _rows_of(con, window)]
-        if rows:
-            con.executemany("INSERT INTO marts.data_driven_attribution VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        con.register("earned", pa.Table.from_pylist(rows, schema=_EARNED))
+        con.execute("INSERT INTO marts.data_driven_attribution SELECT * FROM earned")
+    con.unregister("earned")
     drop_tables(con, "affected")
     return TableResult(len(rows))
 
@@ -72,7 +84,7 @@ def _computed(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> list[Window]
     ]
 
 
-def _rows_of(con: duckdb.DuckDBPyConnection, window: Window) -> Iterator[list[object]]:
+def _rows_of(con: duckdb.DuckDBPyConnection, window: Window) -> Iterator[dict[str, object]]:
     """A row a month, type, currency and channel. Types, and the currencies of a type, are solved each on their own; paths
     without a conversion are those of the type, whatever the currency."""
     hours = float(window.lookback_hours)
@@ -89,17 +101,14 @@ def _rows_of(con: duckdb.DuckDBPyConnection, window: Window) -> Iterator[list[ob
         if nulls:
             not_converted.setdefault((month, kind), []).append((path, 0, None, nulls))
     for (month, kind, currency), rows in converted.items():
-        p_conversion, earned = credit_of(window, [*rows, *not_converted.get((month, kind), [])])
-        for each in earned:
-            yield [
-                month, kind, currency, window.label, hours, each.channel, each.conversions, each.value,
-                each.removal_effect, p_conversion, each.standard_error,
-            ]  # fmt: skip
+        of_all = (month, kind, currency, window.label, hours)
+        for each in credit_of(window, [*rows, *not_converted.get((month, kind), [])]):
+            yield dict(zip(_EARNED.names, (*of_all, *astuple(each)), strict=True))
 
 
-def credit_of(window: Window, rows: list[_Row]) -> tuple[float | None, list[Earned]]:
-    """The probability of conversion, where the model has one, and what each channel earned; a channel that earned nothing
-    is there too. Conversions without a path are (unattributed): they are no part of what the model reads."""
+def credit_of(window: Window, rows: list[_Row]) -> list[Earned]:
+    """What each channel of the paths earned, one that earned nothing included. Conversions without a path are
+    (unattributed): they are no part of what the model reads."""
     valued = any(value is not None for _, _, value, _ in rows)
     counts = path_counts([row for row in rows if row[0] is not None], valued)
     options = Options(order=window.order, nulls=window.nulls, removal=window.removal, game=window.game)
@@ -108,12 +117,14 @@ def credit_of(window: Window, rows: list[_Row]) -> tuple[float | None, list[Earn
         raise ValueError(f"{window.model} is no data-driven model")
     credit = solve(counts, options) if counts.channels else PathCredit(np.zeros(0), np.zeros(0))
     effects, errors = credit.columns.get("removal_effect"), credit.columns.get("standard_error")
+    p_conversion = credit.attrs.get("p_conversion")
     earned = [
         Earned(
             channel,
             float(credit.conversions[number]),
             float(credit.value[number]) if valued and credit.value is not None else None,
             float(effects[number]) if effects is not None else None,
+            p_conversion,
             float(errors[number]) if errors is not None else None,
         )
         for number, channel in enumerate(counts.channels)
@@ -121,8 +132,8 @@ def credit_of(window: Window, rows: list[_Row]) -> tuple[float | None, list[Earn
     nobody = [row for row in rows if row[0] is None and row[1]]
     if nobody:
         value = sum(row[2] or 0.0 for row in nobody) if valued else None
-        earned.append(Earned(UNATTRIBUTED, float(sum(row[1] for row in nobody)), value))
-    return credit.attrs.get("p_conversion"), earned
+        earned.append(Earned(UNATTRIBUTED, float(sum(row[1] for row in nobody)), value, None, p_conversion, None))
+    return earned
 
 
 def path_counts(rows: list[_Row], valued: bool) -> PathCounts:

@@ -12,4 +12,5 @@ from gtm_dagster.settings import FunnelStep
 def name_stages(con: duckdb.DuckDBPyConnection, steps: Sequence[FunnelStep]) -> None:
     """The temporary table `funnel_names` (stage_no, stage), from 1."""
     con.execute("CREATE OR REPLACE TEMP TABLE funnel_names (stage_no INTEGER, stage VARCHAR)")
-    con.executemany("INSERT INTO funnel_names VALUES (?, ?)", [[n, step.stage] for n, step in enumerate(steps, 1)])
+    for number, step in enumerate(steps, start=1):
+        con.execute("INSERT INTO funnel_names VALUES (?, ?)", [number, step.stage])

@@ -15,7 +15,6 @@ NEWS = (SESSIONS, SPEND)
 _INPUTS: dict[str, Input] = {
     "attribution_credits": "SELECT * FROM marts.attribution_credits",
     "conversions": "SELECT conversion_id, day, conversion_type, currency FROM core.conversions",
-    "windows": "SELECT model, window_hours FROM marts.attribution_status WHERE computed",
     "spend": "SELECT day, source, medium, campaign, channel, currency, cost FROM core.spend",
     "spend_by_type": lambda ctx: statement("spend_by_type"),
 }

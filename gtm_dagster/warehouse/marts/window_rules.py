@@ -7,7 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gtm_dagster.attribution.declaration import PAID_CHANNELS, POSITION_WEIGHTS
-from gtm_dagster.attribution.models import TOUCH_MODELS, full_path, inverse_j, j_shaped, model, w_shaped
+from gtm_dagster.attribution.models import TOUCH_MODELS, model
+from gtm_dagster.attribution.models.full_path import KEY as FULL_PATH
+from gtm_dagster.attribution.models.inverse_j import WEIGHTS as INVERSE_J
+from gtm_dagster.attribution.models.j_shaped import WEIGHTS as J_SHAPED
+from gtm_dagster.attribution.models.w_shaped import KEY as W_SHAPED
 from gtm_dagster.channels import CHANNELS
 from gtm_dagster.warehouse.affected import HOUR_US
 from gtm_dagster.warehouse.literals import composed, literal
@@ -22,8 +26,9 @@ _METHODS = {
     "w_shaped": BY_STAGE, "full_path": BY_STAGE,
 }  # fmt: skip
 """How the statements call what a model does, where that is not the model's own name."""
-_WEIGHTS = {"j_shaped": j_shaped.WEIGHTS, "inverse_j": inverse_j.WEIGHTS}
-_KEYS = {"w_shaped": (w_shaped.KEY, 0), "full_path": (full_path.KEY, 1)}
+_WEIGHTS = {"j_shaped": J_SHAPED, "inverse_j": INVERSE_J}
+_KEYS = {"w_shaped": (W_SHAPED, 0), "full_path": (FULL_PATH, 1)}
+"""The weight of a key moment, and whether the newest touch is one."""
 
 Row = tuple[str | int | float | None, ...]
 
@@ -99,7 +104,7 @@ def rules_of(settings: Settings, computed: Collection[tuple[str, float]], found:
     `found`: channels of the touches; those of the registry are known.
     """
     names = (*CHANNELS, *sorted(set(found) - set(CHANNELS)))
-    chosen = [
+    windows = [
         window
         for window in settings.attribution.windows
         if window.model in TOUCH_MODELS and (window.label, float(window.lookback_hours)) in computed
@@ -107,10 +112,10 @@ def rules_of(settings: Settings, computed: Collection[tuple[str, float]], found:
     usual = settings.attribution.half_life_hours
     # A half-life sums up touches in its own way, so it is part of a path; windows without one join any path of theirs.
     paths: dict[_Path, int] = {}
-    for window in sorted(chosen, key=lambda window: not model(window.model).needs_half_life):
+    for window in sorted(windows, key=lambda window: not model(window.model).needs_half_life):
         paths.setdefault(_path_of(window, paths, names, usual), len(paths) + 1)
     rows = []
-    for window in chosen:
+    for window in windows:
         path = _path_of(window, paths, names, usual)
         rows.append(_window_row(window, paths[path], path.half_life_hours or usual))
     return Rules(

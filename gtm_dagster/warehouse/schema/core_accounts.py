@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from gtm_dagster.settings import Settings
 from gtm_dagster.warehouse.core.accounts import build_accounts
 from gtm_dagster.warehouse.schema.shared_columns import PERSON_ID, PERSON_NO
 from gtm_dagster.warehouse.schema.table import AMONG_CHANGED, ByPerson, Check, Column, Table, none_of
@@ -10,6 +13,11 @@ _OVERLAPPING = """SELECT count(*) FROM (
   SELECT until_us, from_us, lead(from_us) OVER w AS next_us, row_number() OVER w AS place
   FROM core.accounts WHERE {among} WINDOW w AS (PARTITION BY person_no ORDER BY named_at))
   WHERE until_us IS DISTINCT FROM next_us OR (place = 1) <> (from_us IS NULL)"""
+
+
+def _settings(settings: Settings) -> Mapping[str, object]:
+    return {"account_property": settings.account_property}
+
 
 TABLE = Table(
     name="core.accounts",
@@ -28,6 +36,7 @@ TABLE = Table(
     ),
     reads=("staging.events", "core.sessions"),
     step=build_accounts,
+    settings=_settings,
     changes=ByPerson(),
     checks=(
         Check(

@@ -53,7 +53,7 @@ TABLE = Table(
             "Net value is gross value less what was given back, and never above it.",
             none_of(
                 """SELECT count(*) FROM marts.channel_attribution
-                WHERE (value IS NULL) <> (net_value IS NULL) OR refunded < -1e-6 * greatest(1, abs(value))
+                WHERE refunded < -1e-6 * greatest(1, abs(value))
                   OR abs(value - refunded - net_value) > 1e-6 * greatest(1, abs(value))""",
                 "rows whose net value is not gross value less refunds",
             ),

@@ -7,7 +7,7 @@ from itertools import pairwise
 import duckdb
 
 from gtm_dagster.warehouse.build_context import BuildContext
-from gtm_dagster.warehouse.figures.figure import BarChart
+from gtm_dagster.warehouse.figures.funnel_by_stage import accounts_by_stage, persons_by_stage, rates_and_times
 from gtm_dagster.warehouse.literals import composed
 from gtm_dagster.warehouse.marts.funnel import build_funnel
 from gtm_dagster.warehouse.marts.funnel_accounts import build_funnel_accounts
@@ -56,12 +56,7 @@ FUNNEL = Table(
             _is_monotonic("marts.funnel", "persons"),
         ),
     ),
-    charts=(
-        BarChart(
-            "persons by stage",
-            "SELECT stage, sum(persons) FROM marts.funnel GROUP BY stage, stage_no ORDER BY stage_no",
-        ),
-    ),
+    charts=(persons_by_stage,),
 )
 RATES = Table(
     name="marts.funnel_rates",
@@ -78,6 +73,8 @@ RATES = Table(
     ),
     reads=("marts.funnel",),
     step=build_funnel_rates,
+    built_with="marts.funnel",
+    charts=(rates_and_times,),
     checks=(
         Check(
             "rates_match_funnel",
@@ -102,8 +99,9 @@ BY_MODEL = Table(
         CAMPAIGN,
         Column("persons", "DOUBLE", "Persons of the stage, shared by the model: first_touch, last_touch, last_non_direct or linear", digits=6),
     ),
-    reads=("marts.funnel", "core.sources"),
+    reads=("marts.funnel", "core.sessions"),
     step=build_funnel_by_model,
+    built_with="marts.funnel",
     checks=(
         Check(
             "shares_conserve_persons",
@@ -131,6 +129,8 @@ ACCOUNTS = Table(
     ),
     reads=("marts.funnel", "core.accounts"),
     step=build_funnel_accounts,
+    built_with="marts.funnel",
+    charts=(accounts_by_stage,),
     checks=(
         Check(
             "account_funnel_is_monotonic",

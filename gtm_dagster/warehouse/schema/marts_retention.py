@@ -7,7 +7,8 @@ from collections.abc import Callable
 import duckdb
 
 from gtm_dagster.warehouse.build_context import BuildContext
-from gtm_dagster.warehouse.figures.figure import BarChart, Chart
+from gtm_dagster.warehouse.figures.figure import Chart
+from gtm_dagster.warehouse.figures.retention_grid import retained_accounts, retained_persons
 from gtm_dagster.warehouse.literals import composed
 from gtm_dagster.warehouse.marts.retention import build_retention, build_retention_accounts
 from gtm_dagster.warehouse.results import Result
@@ -21,7 +22,7 @@ def _of(
     reads: tuple[str, ...],
     step: Callable[[duckdb.DuckDBPyConnection, BuildContext], Result],
     check: str,
-    chart: Chart | None,
+    chart: Chart,
 ) -> Table:
     return Table(
         name=table,
@@ -43,6 +44,7 @@ def _of(
         ),
         reads=reads,
         step=step,
+        built_with=None if table == "marts.retention" else "marts.retention",
         checks=(
             Check(
                 check,
@@ -57,7 +59,7 @@ def _of(
                 ),
             ),
         ),
-        charts=() if chart is None else (chart,),
+        charts=(chart,),
     )
 
 
@@ -69,10 +71,7 @@ TABLES = (
         ("staging.events", "core.sessions"),
         build_retention,
         "retained_within_cohort",
-        BarChart(
-            "persons retained by period, all cohorts",
-            "SELECT 'period ' || period, sum(retained) FROM marts.retention GROUP BY period ORDER BY period LIMIT 12",
-        ),
+        retained_persons,
     ),
     _of(
         "accounts",
@@ -81,6 +80,6 @@ TABLES = (
         ("core.accounts", "marts.retention"),
         build_retention_accounts,
         "retained_accounts_within_cohort",
-        None,
+        retained_accounts,
     ),
 )

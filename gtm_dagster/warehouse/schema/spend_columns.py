@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import duckdb
-
-from gtm_dagster.attribution.models import TOUCH_MODELS, model
-from gtm_dagster.warehouse.build_context import BuildContext
-from gtm_dagster.warehouse.literals import composed, literals
-from gtm_dagster.warehouse.results import CheckResult
+from gtm_dagster.warehouse.literals import composed
 from gtm_dagster.warehouse.schema.table import Check, CheckRun, Column, none_of
 
 EARNED_COLUMNS = (
@@ -39,48 +34,44 @@ def _off(left: str, right: str) -> str:
 
 
 def _credit_reaches(table: str) -> CheckRun:
-    """Sums of credit and value by type, currency, model and window are those of the conversions, where a model divides them."""
+    """Sums of credit and value by type, currency, model and window are those of the credits."""
     differs = " OR ".join(_off(f"m.{name}", f"c.{name}") for name in ("n", "value", "net"))
-
-    def run(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> CheckResult:
-        dividing = literals(
-            window.label
-            for window in ctx.settings.attribution.windows
-            if window.model in TOUCH_MODELS and model(window.model).conserves
-        )
-        sql = composed(
+    return none_of(
+        composed(
             """WITH m AS (
           SELECT conversion_type, currency, model, window_hours, sum(conversions) AS n, sum(value) AS value, sum(net_value) AS net
-          FROM $table WHERE model IN ($dividing) GROUP BY ALL),
+          FROM $table GROUP BY ALL),
         c AS (
-          SELECT c.conversion_type, c.currency, s.model, s.window_hours, count(*)::DOUBLE AS n, sum(c.value) AS value, sum(c.net_value) AS net
-          FROM core.conversions c
-          CROSS JOIN (SELECT DISTINCT model, window_hours FROM marts.attribution_status WHERE computed AND model IN ($dividing)) s GROUP BY ALL)
+          SELECT c.conversion_type, c.currency, a.model, a.window_hours, sum(a.credit) AS n, sum(a.value) AS value, sum(a.net_value) AS net
+          FROM marts.attribution_credits a LEFT JOIN core.conversions c USING (conversion_id) GROUP BY ALL)
         SELECT count(*) FROM m FULL JOIN c ON m.conversion_type = c.conversion_type AND m.currency IS NOT DISTINCT FROM c.currency
           AND m.model = c.model AND m.window_hours = c.window_hours WHERE $differs""",
             table=table,
             differs=differs,
-            dividing=dividing or "NULL",
-        )
-        return none_of(sql, "sums of credit, value or net value that are not those of the conversions")(con, ctx)
-
-    return run
+        ),
+        "sums of credit, value or net value that are not those of marts.attribution_credits",
+    )
 
 
 def _spend_adds_up(table: str) -> CheckRun:
-    """The spend of each type, currency, model and window is all of core.spend in that currency."""
-    differs = _off("m.spend", "s.cost")
+    """Each type, currency, model and window has all of core.spend in that currency, and a type without values of the only one."""
     return none_of(
         composed(
             """WITH m AS (
           SELECT conversion_type, currency, model, window_hours, spend_currency, sum(spend) AS spend
-          FROM $table WHERE spend_currency IS NOT NULL GROUP BY ALL),
-        s AS (SELECT currency, sum(cost) AS cost FROM core.spend GROUP BY 1)
-        SELECT (SELECT count(*) FROM m LEFT JOIN s ON s.currency = m.spend_currency WHERE $differs)
-          + (SELECT count(*) FROM m WHERE currency <> spend_currency)
-          + (SELECT count(*) FROM $table WHERE (spend IS NULL) <> (spend_currency IS NULL))""",
+          FROM $table WHERE spend IS NOT NULL OR spend_currency IS NOT NULL GROUP BY ALL),
+        s AS (SELECT currency AS spend_currency, sum(cost) AS cost FROM core.spend GROUP BY 1),
+        types AS (SELECT conversion_type, count(currency) AS n_priced FROM core.conversions GROUP BY 1),
+        e AS (
+          SELECT t.conversion_type, CASE WHEN t.n_priced > 0 THEN s.spend_currency END AS currency, r.model, r.window_hours,
+            s.spend_currency, s.cost
+          FROM s CROSS JOIN types t CROSS JOIN (SELECT DISTINCT model, window_hours FROM marts.attribution_credits) r
+          WHERE t.n_priced > 0 OR (SELECT count(*) FROM s) = 1)
+        SELECT count(*) FROM m FULL JOIN e ON m.conversion_type = e.conversion_type AND m.currency IS NOT DISTINCT FROM e.currency
+          AND m.model = e.model AND m.window_hours = e.window_hours AND m.spend_currency = e.spend_currency
+        WHERE m.model IS NULL OR e.model IS NULL OR $differs""",
             table=table,
-            differs=differs,
+            differs=_off("m.spend", "e.cost"),
         ),
         "types, models and windows whose spend is not that of core.spend in their currency",
     )
@@ -91,7 +82,7 @@ def money_checks(table: str, prefix: str = "") -> tuple[Check, ...]:
     return (
         Check(
             f"{prefix}credit_reaches_the_days",
-            "Of each type, currency, model and window the days hold every conversion once, with its gross and net value.",
+            "Of each type, currency, model and window the days hold all credit once, with its gross and net value.",
             _credit_reaches(table),
         ),
         Check(

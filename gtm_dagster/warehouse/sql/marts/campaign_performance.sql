@@ -2,7 +2,7 @@
 -- of its own source where there is none; spend that no visit's source belongs to is a row marked (unmatched).
 WITH results AS (
   SELECT DISTINCT model, window_hours
-  FROM windows
+  FROM attribution_credits
 ), earned AS (
   SELECT
     c.day, c.conversion_type, c.currency, a.model, a.window_hours, a.source, a.medium, a.campaign, a.channel,

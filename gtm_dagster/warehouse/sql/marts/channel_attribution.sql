@@ -2,7 +2,7 @@
 -- conversion, also what is given back of it later; spend is the same for every model. Spend that brought nothing is a row, too.
 WITH results AS (
   SELECT DISTINCT model, window_hours
-  FROM windows
+  FROM attribution_credits
 ), parts AS (
   SELECT
     c.day, c.conversion_type, c.currency, a.model, a.window_hours, a.channel,
