@@ -97,9 +97,9 @@ def _text(column: pd.Series) -> pa.Array:
         text = pa.array(column, from_pandas=True)
     except (pa.ArrowInvalid, pa.ArrowTypeError):  # an object column of texts and numbers
         text = pa.array(column.astype("string"), from_pandas=True)
-    if isinstance(text, pa.ChunkedArray):
+    if isinstance(text, pa.ChunkedArray):  # encoding many chunks and unifying them takes six times as long
         text = text.combine_chunks()
-    return text.cast(pa.large_string())
+    return text if pa.types.is_large_string(text.type) else text.cast(pa.large_string())
 
 
 def _distinct(texts: list[pa.Array]) -> tuple[list[pa.Array], np.ndarray]:
@@ -108,10 +108,11 @@ def _distinct(texts: list[pa.Array]) -> tuple[list[pa.Array], np.ndarray]:
     codes = [array.indices.to_numpy(zero_copy_only=False).astype(np.int64) for array in encoded]
     if len(codes) == 1:
         return [encoded[0].dictionary], codes[0]
-    combined = codes[0]
+    combined, first = codes[0], np.arange(0)
     for array, code in zip(encoded[1:], codes[1:], strict=True):
-        combined = np.unique(combined * max(len(array.dictionary), 1) + code, return_inverse=True)[1]
-    _, first = np.unique(combined, return_index=True)
+        combined, uniques = pd.factorize(combined * max(len(array.dictionary), 1) + code)
+        first = np.empty(len(uniques), dtype=np.int64)
+        first[combined[::-1]] = np.arange(len(combined))[::-1]  # the first row of each is written last
     return [array.dictionary.take(pa.array(code[first])) for array, code in zip(encoded, codes, strict=True)], combined
 
 
