@@ -9,12 +9,16 @@ from gtm_dagster.warehouse.literals import composed, literal
 from gtm_dagster.warehouse.statements import statement
 
 
-def stage_events(ctx: BuildContext, events: str, person: str) -> str:
-    """The query of the events of stages (person_id, stage_no, event_us) in the table `events`, by its column `person`."""
+def stage_events(ctx: BuildContext, events: str, person: str, counted: str) -> str:
+    """The query of the events of stages (person_id, stage_no, event_us) in the table `events`, by its column `person`.
+
+    `counted`: the condition on `e` that leaves out what programs sent, where sessions leave it out.
+    """
     stages = ", ".join(f"({no}, {literal(name)})" for no, name in enumerate(ctx.settings.attribution.stages, 1))
     return composed(
         """SELECT e.$person AS person_id, s.stage_no, e.event_us FROM $events e
-        JOIN (SELECT * FROM (VALUES $stages) AS v(stage_no, event_name)$none) s ON s.event_name = e.event_name""",
+        JOIN (SELECT * FROM (VALUES $stages) AS v(stage_no, event_name)$none) s ON s.event_name = e.event_name AND $counted""",
+        counted=counted,
         person=person,
         events=events,
         stages=stages or "(0, '')",
@@ -31,7 +35,7 @@ def find_stages(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> None:
         composed(
             """CREATE OR REPLACE TEMP VIEW stage_events AS
             SELECT * FROM ($events) WHERE person_id IN (SELECT person_id FROM conversion_moments)""",
-            events=stage_events(ctx, "meta.events", "person_no"),
+            events=stage_events(ctx, "meta.events", "person_no", "e.counted"),
         )
     )
     con.execute(f"CREATE OR REPLACE TEMP TABLE conversion_stages AS {statement('conversion_stages')}")

@@ -160,7 +160,8 @@ def export(con: duckdb.DuckDBPyConnection, ctx: BuildContext, folder: Path, dial
     for relation in (lookbacks(ctx.settings), *rules.relations):
         rows[relation.name] = _copy(con, relation.query, folder / "inputs" / relation.name)
     if BY_STAGE in rules.methods:
-        query = stage_events(ctx, "staging.events", "person_id")
+        counted = "true" if ctx.settings.sessions.bots == "keep" else "NOT e.is_bot"
+        query = stage_events(ctx, "staging.events", "person_id", counted)
         rows["stage_events"] = _copy(con, query, folder / "inputs" / "stage_events")
     plan = []
     for number, (step, sql) in enumerate(zip(planned, translated, strict=True), start=1):

@@ -13,7 +13,7 @@ WITH counted AS (
 )
 SELECT
   t.conversion_id, w.model, w.window_hours, t.session_key, t.source_key,
-  CASE WHEN w.shares_whole = 1 THEN 1e0 / n.channels ELSE 1e0 END / t.channel_touches AS credit
+  CAST(CASE WHEN w.shares_whole = 1 THEN 1e0 / n.channels ELSE 1e0 END / t.channel_touches AS DOUBLE) AS credit
 FROM counted AS t
 JOIN totals AS n ON n.path_no = t.path_no AND n.conversion_id = t.conversion_id
 JOIN windows AS w ON w.path_no = t.path_no AND w.method = 'by_channel'
