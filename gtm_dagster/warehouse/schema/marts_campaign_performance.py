@@ -34,7 +34,7 @@ TABLE = Table(
         *SPENT_COLUMNS,
         Column("nearest_campaign", "VARCHAR", "Of unmatched spend: the most alike campaign that visits have"),
     ),
-    reads=("marts.attribution_credits", "core.conversions", "core.spend", "core.sources"),
+    reads=("marts.attribution_credits", "core.conversions", "core.spend"),
     step=build_campaign_performance,
     news=NEWS,
     checks=money_checks("marts.campaign_performance", "campaign_"),
