@@ -90,13 +90,13 @@ def _cell(each: Amount) -> str:
 
 def _money(report: CreditReport, names: Sequence[str]) -> Iterator[str]:
     yield f'<h2>Spend, cost a conversion, value per spend</h2><p class="soft">In {escape(report.spend_currency or "")}.</p>'
-    headings = ["spend", *(f"CPA {name}" for name in names)]
-    cells = [[money(row.spend), *map(money, row.cpa)] for row in report.rows]
-    labels = [(row.label, row.too_few) for row in report.rows]
-    yield _table("Spend and cost a conversion (CPA)", [report.by, *headings], labels, cells)
+    spent = [row for row in report.rows if row.spend is not None]
+    labels = [(row.label, row.too_few) for row in spent]
+    cells = [[money(row.spend), *map(money, row.cpa)] for row in spent]
+    yield _table("Spend, and what a conversion costs (CPA) by model", [report.by, "spend", *names], labels, cells)
     if report.credit.has_value:
-        roas = [["–" if each is None else f"{each:,.2f}" for each in row.roas] for row in report.rows]
-        yield _table("Value per spend (ROAS)", [report.by, *names], labels, roas)
+        roas = [["–" if each is None else f"{each:,.2f}" for each in row.roas] for row in spent]
+        yield _table("Value per spend (ROAS) by model", [report.by, *names], labels, roas)
 
 
 def _definitions(report: CreditReport) -> Iterator[str]:

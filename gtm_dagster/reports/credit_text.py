@@ -44,14 +44,7 @@ def _lines(report: CreditReport) -> Iterator[str]:
         yield from _wrapped(f"{solved.result} credits conversions by whole months: {months(solved)}")
         rows = [(label, [_solved(each) for each in pair]) for label, pair in solved_rows(solved)]
         yield from _table(report.by, solved_headings(report, solved), rows)
-    if any(row.spend is not None for row in report.rows):
-        yield ""
-        yield f"Spend in {report.spend_currency}, cost a conversion (CPA) and value per spend (ROAS)"
-        yield from _blocks(
-            report,
-            ["spend", *(f"{name} CPA" for name in headings), *(f"{name} ROAS" for name in headings)],
-            [[money(row.spend), *map(money, row.cpa), *map(_times, row.roas)] for row in report.rows],
-        )
+    yield from _money(report, headings)
     if any(row.too_few for row in report.rows):
         yield "* fewer than 30 converting persons"
     yield from comparison_lines(report)
@@ -61,6 +54,20 @@ def _lines(report: CreditReport) -> Iterator[str]:
         yield from textwrap.wrap(sentence, COLUMNS - 2, initial_indent="- ", subsequent_indent="  ")
     yield ""
     yield from _wrapped(_CAUTION.format(replicates=report.credit.replicates))
+
+
+def _money(report: CreditReport, headings: Sequence[str]) -> Iterator[str]:
+    """Spend with the cost of a conversion and the value it brought, of what has spend."""
+    spent = [row for row in report.rows if row.spend is not None]
+    if not spent:
+        return
+    yield ""
+    yield f"Spend in {report.spend_currency}, and what a conversion costs (CPA)"
+    yield from _blocks(report, ["spend", *headings], [[money(row.spend), *map(money, row.cpa)] for row in spent], spent)
+    if report.credit.has_value:
+        yield ""
+        yield "Value per spend (ROAS)"
+        yield from _blocks(report, headings, [[*map(_times, row.roas)] for row in spent], spent)
 
 
 def summary(report: CreditReport) -> str:
@@ -102,8 +109,11 @@ def comparison_lines(report: CreditReport) -> Iterator[str]:
         yield from _wrapped(f"No difference in {', '.join(same)}.")
 
 
-def _blocks(report: CreditReport, headings: Sequence[str], cells: Sequence[Sequence[str]]) -> Iterator[str]:
-    """The table in as many blocks of columns as 80 characters need."""
+def _blocks(
+    report: CreditReport, headings: Sequence[str], cells: Sequence[Sequence[str]], of: Sequence[ReportRow] | None = None
+) -> Iterator[str]:
+    """The table of the rows (`of`: some of them) in as many blocks of columns as 80 characters need."""
+    of = report.rows if of is None else of
     widths = [max(len(heading), *(len(row[i]) for row in cells)) for i, heading in enumerate(headings)]
     first = 0
     while first < len(headings):
@@ -111,7 +121,7 @@ def _blocks(report: CreditReport, headings: Sequence[str], cells: Sequence[Seque
         while last < len(headings) and used + 2 + widths[last] <= COLUMNS:
             used += 2 + widths[last]
             last += 1
-        rows = [(_label(row), cells[i][first:last]) for i, row in enumerate(report.rows)]
+        rows = [(_label(row), cells[i][first:last]) for i, row in enumerate(of)]
         yield from _table(report.by, headings[first:last], rows)
         first = last
         if first < len(headings):

@@ -18,7 +18,10 @@ from importlib.resources.abc import Traversable
 from gtm_dagster.warehouse import statements
 
 _ROOMS = (
-    "gtm_dagster.attribution", "gtm_dagster.channels", "gtm_dagster.privacy.event_ids", "gtm_dagster.privacy.landing_text",
+    *(f"gtm_dagster.attribution.{name}" for name in (
+        "absorption", "coalitions", "counterfactual_paths", "declaration", "markov_chain", "models.", "path_tree", "rate_games", "touch_lists",
+    )),
+    "gtm_dagster.channels", "gtm_dagster.privacy.event_ids", "gtm_dagster.privacy.landing_text",
     "gtm_dagster.privacy.masked_event", "gtm_dagster.privacy.number_shapes", "gtm_dagster.taxonomy",
     "gtm_dagster.warehouse.affected", "gtm_dagster.warehouse.core", "gtm_dagster.warehouse.marts",
     "gtm_dagster.warehouse.staging",

@@ -95,7 +95,7 @@ def test_spend_gives_cpa_and_roas_where_they_are_defined(euros: CreditReport) ->
     assert display.cpa == (None, None, None) and display.roas == (0, 0, 0)
     assert direct.cpa == (None, None, None) and direct.roas == (None, None, None)
     assert "Display costs 50.00 EUR and has no conversion by any model." in findings(euros)
-    assert "Spend in EUR, cost a conversion (CPA)" in as_text(euros)
+    assert "Spend in EUR, and what a conversion costs (CPA)" in as_text(euros)
 
 
 def test_spend_of_a_whole_channel_is_no_campaigns(shop: Settings) -> None:

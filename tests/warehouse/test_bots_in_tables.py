@@ -85,3 +85,20 @@ def test_a_landing_file_from_before_bots_holds_people(tmp_path: Path) -> None:
     pq.write_table(table.drop_columns(["bot_reason"]), file)
     refresh(settings)
     assert rows(settings, "SELECT count(*) FILTER (is_bot), count(*) FROM staging.events") == [(0, 6)]
+
+
+@pytest.mark.parametrize(("bots", "persons"), [("exclude", 1), ("keep", 2)])
+def test_excluded_bots_reach_no_stage_of_the_funnel_and_are_no_activity(
+    tmp_path: Path, bots: str, persons: int
+) -> None:
+    steps = '[{"stage": "seen", "events": ["page_viewed"]}, {"stage": "paid", "events": ["payment_completed"]}]'
+    activity = '["page_viewed"]'
+    settings = settings_for(
+        tmp_path, GTM_SESSIONS__BOTS=bots, GTM_FUNNEL__STEPS=steps, GTM_RETENTION__ACTIVITY=activity
+    )
+    land(settings, ROWS, "batch")
+    refresh(settings)
+    assert rows(settings, "SELECT stage, sum(persons) FROM marts.funnel GROUP BY 1 ORDER BY 1") == [
+        ("paid", persons), ("seen", persons),
+    ]  # fmt: skip
+    assert rows(settings, "SELECT count(DISTINCT person_no) FROM meta.retention_persons") == [(persons,)]

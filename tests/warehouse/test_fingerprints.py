@@ -120,6 +120,10 @@ CHANGES = [
         "staging rules", {"channels": [], "touches": 0}, id="a statement of staging",
     ),
     pytest.param(
+        "attribution/markov_chain.py", "ROUNDING = 1e-12", "ROUNDING = 1e-10",
+        "marts.data_driven_attribution: data-driven models", {"touches": 2}, id="a model of all paths",
+    ),
+    pytest.param(
         "taxonomy/plan.yaml", "path: {type: string, max_length: 2048, description: Path of the page without its query}",
         "path: {type: string, max_length: 2048, required: true, description: Path of the page without its query}",
         "plan", {"quarantined": 2}, id="the tracking plan",

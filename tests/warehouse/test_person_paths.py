@@ -11,7 +11,7 @@ import pytest
 from profiles import slow_but
 from warehouse_cases import DAY, MINUTE, PLAN, START, event, land, random_events, refresh, rows_of, settings_for
 
-from gtm_dagster.warehouse.core.person_paths import ALL_TOUCHES
+from gtm_dagster.warehouse.core.person_paths import ALL_TOUCHES, MOST_TOUCHES
 from gtm_dagster.warehouse.verify import verify
 
 HOUR = 60 * MINUTE
@@ -184,6 +184,21 @@ def test_a_person_who_pays_late_is_no_longer_one_who_did_not(tmp_path):
     gone = {person for _, person, _ in set(before) - after}
     assert len(gone) == 1, "one person's news wrote the rows of others"
     assert verify(settings, PLAN).ok
+
+
+def test_long_paths_keep_their_newest_touches(tmp_path):
+    settings = deployment(tmp_path, [{"model": "markov", "lookback_hours": 500}])
+    sources = ["google", "facebook", None]
+    visits = [event(f"v{at}", START + at * HOUR, anonymous_id="a", source=sources[at % 3]) for at in range(150)]
+    few = [event(f"w{at}", START + at * HOUR, anonymous_id="b", source=sources[at % 3]) for at in range(21)]
+    land(settings, [*visits, *few, paid(1, "a", 10, 1.0, "EUR"), paid(2, "b", 10, 1.0, "EUR")], "visits")
+    refresh(settings)
+    names = ["Organic Search", "Organic Social", "Direct"]
+    walks = {person: [names[at % 3] for at in range(n)] for person, n in (("a", 150), ("b", 21))}
+    found = rows_of(
+        settings, "SELECT path, touches FROM core.paths WHERE model = 'markov' AND conversions = 1 ORDER BY 2"
+    )
+    assert found == [(" > ".join(walks["b"]), 21), (" > ".join(walks["a"][-MOST_TOUCHES:]), MOST_TOUCHES)]
 
 
 def test_the_history_gate_keeps_models_of_all_paths_absent(tmp_path):

@@ -3,7 +3,8 @@
 -- numbers takes no order.
 WITH counted AS MATERIALIZED (
   SELECT path_no, conversion_id AS key_no, least(count(*), $most_touches) AS touches,
-    CASE WHEN count(*) <= 20 AND max(channel_no) < 64 THEN sum(CAST(channel_no AS HUGEINT) << (6 * (least(back_no, 20) - 1))) END AS code
+    CASE WHEN count(*) <= 20 AND max(channel_no) < 64 THEN
+      sum(CASE WHEN back_no <= 20 THEN CAST(channel_no & 63 AS HUGEINT) << (6 * (least(back_no, 20) - 1)) ELSE 0 END) END AS code
   FROM path_touches
   GROUP BY ALL),
 written AS (
