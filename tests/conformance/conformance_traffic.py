@@ -13,12 +13,11 @@ import random
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
+from conformance_cohorts import returning, teams
+from conformance_writer import DAY, HOUR, MINUTE, SOURCES, START, Writer
+
 from gtm_dagster.attribution.models import TOUCH_MODELS
 
-MINUTE = 60_000_000
-HOUR = 60 * MINUTE
-DAY = 24 * HOUR
-START = 1_774_483_200_000_000  # 2026-03-26T00:00:00Z, three days before clocks change in Berlin
 WINDOWS = [{"model": model, "lookback_hours": hours} for model in TOUCH_MODELS for hours in (24, 167.5)]
 WINDOWS += [{"model": "first_touch", "lookback_hours": 72}]  # one that no other model has
 WINDOWS += [
@@ -30,21 +29,6 @@ WINDOWS += [
     {"model": "linear", "lookback_hours": 167.5, "name": "last of each", "transforms": ["unique", "last"], "without": ["Email"]},
     {"model": "full_path", "lookback_hours": 167.5, "name": "stages of newest", "transforms": ["newest:4"]},
     {"model": "linear_unique", "lookback_hours": 167.5, "name": "channels in a row", "transforms": ["exposure"]},
-]  # fmt: skip
-PROPERTIES: dict[str, dict] = {
-    "payment_completed": {"amount": 10.1, "currency": "USD"},
-    "payment_refunded": {"amount": 3.3, "currency": "EUR", "payment_id": "p0"},
-    "signup_completed": {},
-    "page_viewed": {},
-    "onboarding_completed": {},
-    "first_value_reached": {},
-    "feature_used": {"feature": "board"},
-    "user_identified": {"alias_of": "u7"},
-}
-SOURCES = [
-    None, None, None, None,
-    ("google", "cpc", "brand"), ("google", "cpc", "spring"), ("facebook", "paid_social", "spring"),
-    ("newsletter", "email", None), ("direct", None, None),
 ]  # fmt: skip
 
 
@@ -85,27 +69,6 @@ SCENARIOS = (
 )  # fmt: skip
 
 
-class Writer:
-    """Collects landing rows, numbering their ids."""
-
-    def __init__(self, plan_version: str, received_us: int) -> None:
-        self.rows: list[dict] = []
-        self.plan_version = plan_version
-        self.received_us = received_us
-
-    def add(self, event_us: int, *, name: str = "page_viewed", touch: tuple | None = None, **columns: object) -> dict:
-        """One accepted event; `touch` is (source, medium, campaign)."""
-        source, medium, campaign = touch or (None, None, None)
-        row = {
-            "write_key": "w", "event_id": f"{self.received_us % 97}-{len(self.rows)}", "event_name": name,
-            "event_us": event_us, "received_us": self.received_us, "properties": json.dumps(PROPERTIES[name]),
-            "device_type": "web", "plan_version": self.plan_version, "verdict": "accepted", "origin": "import",
-            "source": source, "medium": medium, "campaign": campaign, **columns,
-        }  # fmt: skip
-        self.rows.append(row)
-        return row
-
-
 def first_landing(scenario: Scenario, plan_version: str) -> list[dict]:
     """Twenty days of traffic."""
     rng = random.Random(scenario.seed)
@@ -115,8 +78,8 @@ def first_landing(scenario: Scenario, plan_version: str) -> list[dict]:
     _bot(out, rng, events=1500)
     _steps(out, rng)
     _refunds(out)
-    _returning(out, rng)
-    _teams(out, rng)
+    returning(out, rng)
+    teams(out, rng)
     copies = [{**row, "received_us": row["received_us"] + HOUR} for row in rng.sample(out.rows, 40)]
     return out.rows + copies
 
@@ -281,38 +244,3 @@ def _bot(out: Writer, rng: random.Random, *, events: int) -> None:
         at = START + number * 6 * HOUR
         out.add(at, anonymous_id="bot-slow", touch=SOURCES[number % len(SOURCES)], session_id=f"r{number}")
         out.add(at + MINUTE, name="payment_completed", anonymous_id="bot-slow", session_id=f"r{number}")
-
-
-def _returning(out: Writer, rng: random.Random) -> None:
-    """Cohorts of several periods who come back in some of them, on the edges of days, weeks and months, and clocks that run
-    wrong by years: alone, in a cohort of theirs, and of persons who are there otherwise."""
-    for number in range(60):
-        who = {"anonymous_id": f"back{number}", "session_id": "r"}
-        born = number % 7 * 3
-        for day in (born, *(day for day in range(born + 1, 25) if rng.random() < 0.25)):
-            edge = rng.choice((0, 4 * HOUR, -2 * HOUR, 22 * HOUR))  # midnights of UTC, New York, Berlin
-            out.add(START + day * DAY + edge + rng.choice((-1, 0, 1)), touch=rng.choice(SOURCES), **who)
-    for number, days in enumerate((-900, -893, -500, 500, 507, 900)):
-        for other in range(2):
-            out.add(START + days * DAY, anonymous_id=f"far{number}-{other}", session_id="f")
-        out.add(START + (days + 14) * DAY, anonymous_id=f"far{number}-0", session_id="f")
-        out.add(START + days * DAY, anonymous_id=f"back{number}", session_id="f")
-        out.add(START + days * DAY, anonymous_id=f"server{number}", name="signup_completed", device_type="api")
-
-
-def _teams(out: Writer, rng: random.Random) -> None:
-    """Persons of accounts: named late, named again, changed to another account and back, two names in one moment."""
-    for number in range(80):
-        alone = number % 10 == 3  # the tracker finds no session of theirs
-        who = {"anonymous_id": f"team{number}", "session_id": None if alone else "t"}
-        at = START + rng.randrange(18) * DAY + rng.choice((0, 22 * HOUR, 4 * HOUR))
-        out.add(at, touch=rng.choice(SOURCES), **who)
-        for _step in range(rng.randrange(1, 6)):
-            at += rng.choice((0, 0, 1, HOUR, DAY, 7 * DAY))
-            account = f"alone{number}" if alone else f"account{rng.choice((number // 4, number // 4, number % 5))}"
-            name = rng.choice(("signup_completed", "onboarding_completed", "first_value_reached"))
-            said = {**PROPERTIES[name], "account_id": account}
-            device = "api" if number % 9 == 0 else "web"
-            out.add(at, name=name, properties=json.dumps(said), device_type=device, **who)
-            if rng.random() < 0.6:
-                out.add(at + rng.choice((-HOUR, 0, DAY)), touch=rng.choice(SOURCES), **who)
