@@ -103,7 +103,7 @@ def _touches(each: ExplainedConversion, moment: str) -> Iterator[str]:
             is_before = False
             yield f'<tr class="moment"><td></td><td colspan="5">the conversion, {moment}</td></tr>'
         note = f'<br><span class="dim">{escape(touch.note)}</span>' if touch.note else ""
-        rule = f"<code>{escape(touch.rule)}</code>" if touch.rule not in (None, "none") else ""
+        rule = f"<code>{escape(touch.rule)}</code>" if touch.rule not in (None, "no source") else ""
         yield (
             f'<tr{"" if is_before else " class=after"}><td class="number">{number}</td>'
             f"<td>{touch.at:%Y-%m-%d %H:%M:%S}</td><td>{escape(age(touch))}</td><td>{escape(touch.channel)}</td>"

@@ -37,7 +37,7 @@ def _lines(each: ExplainedConversion) -> Iterator[str]:
     yield "Touches, oldest first"
     for number, touch in enumerate(each.touches, start=1):
         yield f"{number:>4}  {touch.at:%Y-%m-%d %H:%M:%S}  {age(touch):<18}  {touch.channel}"
-        rule = f" (rule {touch.rule})" if touch.rule not in (None, "none") else ""
+        rule = f" (rule {touch.rule})" if touch.rule not in (None, "no source") else ""
         yield from _wrapped(f"{source(touch)}{rule}", "      ")
         if touch.note:
             yield from _wrapped(touch.note, "      ")

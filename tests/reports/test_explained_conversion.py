@@ -105,7 +105,7 @@ def test_the_text_says_each_touch_in_80_columns_and_cuts_no_id(gtm: Any) -> None
     for words in (
         "out: older than 72 h", "out: after the conversion", "out: its channel does not count",
         "in, gets nothing", "each channel gets all of it", "markov 168 h: is estimated from all paths",
-        "partner was named after the conversion", "(rule utm)",
+        "partner was named after the conversion", "(rule utm medium",
     ):  # fmt: skip
         assert words in " ".join(out.split()), words
     assert out.count("adds up to 1") == 3
