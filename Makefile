@@ -45,7 +45,7 @@ dev: setup ## collector, stream worker, Dagster and its web UI on your own data;
 WORKERS ?= $(shell "$(PYTHON)" -c 'import os; print(min(2 * (os.cpu_count() or 1), 8))')
 PYTEST  := env -u PYTHONDONTWRITEBYTECODE $(PY) -m pytest -q
 
-test: setup-dev ## every behaviour that needs Python alone, in about four minutes on two cores; WORKERS=4
+test: setup-dev ## every behaviour that needs Python alone, in about seven minutes on two cores; WORKERS=4
 	$(PYTEST) -n $(WORKERS) --dist worksteal -m "not real and not simulation and not slow"
 
 test-real: setup-dev install-unleash install-engines ## all other tests: slow ones, full property tests, simulations, real components (installs Chromium, PostgreSQL, Unleash, Spark, DuckDB 1.5)
