@@ -58,7 +58,9 @@ def test_printing_a_statement(gtm: Gtm, arguments: tuple[str, ...], holds: str) 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        pytest.param(("nothing",), "'nothing' is not a statement; known: accounts, campaign_performance", id="statement"),
+        pytest.param(
+            ("nothing",), "'nothing' is not a statement; known: accounts, campaign_performance", id="statement"
+        ),
         pytest.param(("sessions", "--dialect", "oracle"), "'oracle' is not a dialect known here", id="dialect"),
         pytest.param(("sessions", "--set", "timeout_us=soon"), "write PARAMETER=NUMBER", id="value"),
         pytest.param(("credits", "--set", "timeout_us=1"), "credits has no parameters", id="parameter"),
