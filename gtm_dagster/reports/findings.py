@@ -76,7 +76,8 @@ def _opens_or_closes(report: CreditReport) -> Iterator[str]:
             f"the difference is beyond chance{caution}."
         )
     if len(found) > MOST_OF_A_KIND:
-        yield f"So do {len(found) - MOST_OF_A_KIND} others, by less."
+        others = len(found) - MOST_OF_A_KIND
+        yield "One more differs, by less." if others == 1 else f"{others} more differ, by less."
     if not found:
         yield f"No {report.by} differs between first_touch and last_touch beyond chance."
 

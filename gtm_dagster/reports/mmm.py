@@ -43,7 +43,8 @@ _KNOWN = """SELECT min(day), max(day) FROM (
 def mmm_table(con: duckdb.DuckDBPyConnection, period: Period, zone: str) -> list[Row]:
     """Every day of the period with every channel, currency and type that occurs in it, by variable, channel and day.
 
-    Sessions and outcomes are NULL on days before the first and after the last event. Spend is NULL on a day of which no
+    It begins with the first day of which anything is known. Sessions and outcomes are NULL on days before the first and
+    after the last event. Spend is NULL on a day of which no
     import tells the channel's.
     """
     ends = (period.since, period.until)
@@ -58,6 +59,8 @@ def mmm_table(con: duckdb.DuckDBPyConnection, period: Period, zone: str) -> list
     sessions = {
         (day, channel): n for day, channel, n in con.execute(_SESSIONS.replace("$local", local), bounds).fetchall()
     }
+    first = min((day for day in (known[0], *(row[0] for row in spend)) if day is not None), default=period.until)
+    days = [day for day in days if day >= first]
     outcomes = {tuple(row[:3]): row[3:] for row in con.execute(_OUTCOMES, ends).fetchall()}
 
     def seen(day: date) -> bool:
