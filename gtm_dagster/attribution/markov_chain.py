@@ -93,7 +93,7 @@ def _refitted(
     import numpy as np
 
     path, channel = lists.pairs()
-    held = _by_channel(channel, gains[path], channels)
+    of_channel = _by_channel(channel, gains[path], channels)
     whole, paths = gains.sum(axis=0), weight.sum()
     gone = np.zeros(len(path), dtype=bool)
     if removal == "refit":
@@ -101,7 +101,7 @@ def _refitted(
     elif removal == "detour":
         gone = lists.distinct_counts()[path] == 1
     left = paths - np.bincount(channel[gone], weight[path[gone]], channels)
-    lost_gains = held if removal != "detour" else _by_channel(channel[gone], gains[path[gone]], channels)
+    lost_gains = of_channel if removal != "detour" else _by_channel(channel[gone], gains[path[gone]], channels)
     kept = whole - lost_gains
     nothing = left <= ROUNDING * paths
     rate = np.divide(kept, left[:, None], out=np.zeros_like(kept), where=~nothing[:, None])
@@ -123,10 +123,12 @@ def _in_every_state(lists: TouchLists, order: int, channels: int) -> np.ndarray:
     states, grams = lists.grams(order, channels)
     path = np.arange(len(states.lengths)).repeat(states.lengths)
     # A state counts once for a channel that it holds twice.
-    held = [(grams[:, step] > 0) & ~(grams[:, :step] == grams[:, step : step + 1]).any(axis=1) for step in range(order)]
+    of_channel = [
+        (grams[:, step] > 0) & ~(grams[:, :step] == grams[:, step : step + 1]).any(axis=1) for step in range(order)
+    ]
     pairs = np.concatenate(
         [
-            path[held[step][states.code]] * channels + grams[states.code[held[step][states.code]], step] - 1
+            path[of_channel[step][states.code]] * channels + grams[states.code[of_channel[step][states.code]], step] - 1
             for step in range(order)
         ]
     )

@@ -20,7 +20,7 @@ def findings(report: CreditReport) -> tuple[str, ...]:
     return (
         *_leader(report), *_opens_or_closes(report), *_money(report), *_since_before(report),
         *_definitions(report), *_too_few(report),
-        *_unattributed(report), *_held_back(report),
+        *_unattributed(report), *_kept_back(report),
     )  # fmt: skip
 
 
@@ -182,7 +182,7 @@ def _unattributed(report: CreditReport) -> Iterator[str]:
     yield f"Nobody earned {span} of the conversions: no touch in the window before them{whose}."
 
 
-def _held_back(report: CreditReport) -> Iterator[str]:
+def _kept_back(report: CreditReport) -> Iterator[str]:
     reasons: dict[str, list[str]] = {}
     for each in report.not_computed:
         reasons.setdefault(each.reason, []).append(f"{each.model} {each.window_hours:g} h")
