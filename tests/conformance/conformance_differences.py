@@ -25,6 +25,7 @@ KEYS = {
     "retention_accounts": ("cohort", "channel", "period"),
     "retention_account": ("person_id", "later_no"),
     "accounts": ("person_id", "named_us"),
+    "core.accounts": ("person_id", "named_at"),
     "funnel_rates": ("cohort_day", "channel", "stage_no"),
     "funnel_by_model": ("cohort_day", "model", "stage_no", "channel", "campaign"),
     "events": ("write_key", "event_id"),

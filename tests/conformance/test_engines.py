@@ -12,7 +12,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from conformance_differences import differences, read, told
+from conformance_differences import KEYS, differences, read, told
 from conformance_engines import case_id, interpreter, pinned
 from conformance_jobs import is_core
 from conformance_recording import compared
@@ -63,7 +63,7 @@ def test_older_duckdb_builds_the_same_tables(locked: dict, older: dict, folder: 
     lines = []
     for table in compared():
         sides = [read(folder / side / scenario / "tables" / f"{table}.parquet") for side in ("locked", "older")]
-        lines += differences(table.partition(".")[2], *sides)
+        lines += differences(table if table in KEYS else table.partition(".")[2], *sides)
     assert not lines, told(lines)
 
 

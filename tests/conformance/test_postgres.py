@@ -41,15 +41,14 @@ def load(con: psycopg.Connection, name: str, table: pa.Table) -> None:
 
 
 def result(con: psycopg.Connection, sql: str, like: pa.Schema) -> pa.Table:
-    """Rows as a table with the types of `like`; a sum of whole numbers is NUMERIC there and whole here."""
+    """Rows as a table with the types of `like`: a sum of whole numbers, and a literal such as 1e0, are NUMERIC there."""
     cursor = con.execute(sql)
     names = [column.name for column in cursor.description or ()]
     rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
-    exact = [
-        {n: int(v) if v is not None and pa.types.is_integer(like.field(n).type) else v for n, v in row.items()}
-        for row in rows
-    ]
-    return pa.Table.from_pylist(exact, schema=pa.schema([like.field(name) for name in names]))
+    exact = {field.name: int for field in like if pa.types.is_integer(field.type)}
+    exact |= {field.name: float for field in like if pa.types.is_floating(field.type)}
+    typed = [{n: exact[n](v) if v is not None and n in exact else v for n, v in row.items()} for row in rows]
+    return pa.Table.from_pylist(typed, schema=pa.schema([like.field(name) for name in names]))
 
 
 @pytest.mark.parametrize("scenario", [scenario.name for scenario in SCENARIOS])
