@@ -72,6 +72,9 @@ class Guard(Struct, frozen=True, forbid_unknown_fields=True):
     conversion: Name
     conversion_window_minutes: Annotated[float, Meta(ge=1, le=10_080)] = 60.0
     threshold: Annotated[float, Meta(ge=0.02, le=0.9)] = 0.15
+    margin: Annotated[float, Meta(ge=0, lt=1)] = 0.5
+    slower_minutes: Annotated[float, Meta(ge=0, le=10_080)] | None = None
+    start_risk: Annotated[float, Meta(ge=0, le=0.2)] = 0.01
     hold_minutes: Annotated[float, Meta(ge=0, le=1440)] = 5.0
     provider: Name = "flagd"
     environment: Name = "production"
