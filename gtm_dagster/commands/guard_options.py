@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -49,7 +50,11 @@ def rule_from(
     checked("--hold", minutes, 0 <= minutes <= 1440, "minutes from 0 to 1440")
     checked("--budget-hours", hours, 24 <= hours <= 1_000_000, "from 24 to 1000000")
     checked("--window", horizon, 1 <= horizon <= 10_080, "minutes from 1 to 10080")
-    return Rule(horizon, drop, minutes, hours)
+    rule = Rule.of(base)
+    slower = minutes if base.slower_minutes is None else base.slower_minutes
+    return replace(
+        rule, window_minutes=horizon, threshold=drop, hold_minutes=minutes, budget_hours=hours, slower_minutes=slower
+    )
 
 
 def declared_for(here: Invocation, flag: str, conversion: str | None = None) -> Guard | None:

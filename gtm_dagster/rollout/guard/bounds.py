@@ -13,14 +13,18 @@ from functools import lru_cache
 
 import numpy as np
 
+from gtm_dagster.rollout.guard.cells import AGE_SHARES, SLOWER_TIMES
 from gtm_dagster.rollout.guard.counts import SLOT_US
 from gtm_dagster.rollout.guard.e_process import closest_null
 from gtm_dagster.rollout.guard.log_e_path import BET_WEIGHTS, BETS
+from gtm_dagster.rollout.guard.rule import Rule
 
 _SPARED = 0.5
 """Nats the best bet is spared: the other bets and the first hour's weight add more than learning the rate costs."""
 LATENCY_MINUTES = 2 * SLOT_US / 60e6
 """From a visitor to the completion of the cell that counts them."""
+_AGES_COST = 1.1
+"""Where customers do not convert at once, the ages share the stake."""
 _FLOOR, _GRID = 3.0, 120
 _FAR_MINUTES = 10.0 * 365 * 1440
 
@@ -127,17 +131,20 @@ def smallest_drop(
 
 @lru_cache(maxsize=4096)
 def visitors_to_proof(
-    base_rate: float, treated_share: float, drop: float, budget_hours: float, threshold: float, quantile: float
+    base_rate: float, treated_share: float, drop: float, rule: Rule, quantile: float, at_start: bool = False
 ) -> float | None:
     """Visitors of both arms after whom this detector's evidence is at its level in `quantile` of the cases.
 
-    None for a split without one of the arms. The evidence of the best bet is a random walk with drift, absorbed at the
-    level and kept from falling far by the restarts: a birth-and-death chain on a grid, with the mean and the square of
-    a step as rates because visitors come as a Poisson process. A drop near the threshold takes up to twice as long,
-    for then the estimate is below the threshold half of the time.
+    `at_start`: the flow is broken from the first minute of its epoch or ramp step, which has a stake of its own. None for
+    a split without one of the arms. The evidence of the best bet is a random walk with drift, absorbed at the level and
+    kept from falling far by the restarts: a birth-and-death chain on a grid, with the mean and the square of a step as
+    rates because visitors come as a Poisson process. A drop near the threshold takes up to twice as long, for then the
+    estimate is below the threshold half of the time.
     """
-    level = math.log(budget_hours + 1.0) - _SPARED
-    step, bet_level = best_bet(base_rate, drop, treated_share, threshold / 2, level)
+    level = rule.log_budget - _SPARED
+    if at_start and rule.start_risk > 0:
+        level = min(level, -math.log(rule.start_risk))
+    step, bet_level = best_bet(base_rate, drop, treated_share, rule.margin_drop, level)
     if step.mean_square <= 0:
         return None
     return _passage(step, bet_level, quantile)
@@ -172,26 +179,25 @@ def minutes_to_proof(
     visitors_per_minute: float,
     treated_share: float,
     drop: float,
-    budget_hours: float,
-    threshold: float,
+    rule: Rule,
     *,
     delay_minutes: float = 0.0,
     quantile: float = 0.5,
+    at_start: bool = False,
 ) -> float | None:
-    """Minutes from a break to the proof of it in `quantile` of the cases, without the hold; None: not within ten years."""
-    visitors = visitors_to_proof(base_rate, treated_share, drop, budget_hours, threshold, quantile)
-    if visitors is None or visitors > visitors_per_minute * _FAR_MINUTES:
-        return None
-    traffic = visitors / visitors_per_minute
-    seen = smallest_where(lambda x: matured_minutes(x, delay_minutes) >= traffic, traffic, traffic + 50 * delay_minutes)
-    return None if seen is None else seen + LATENCY_MINUTES
+    """Minutes from a break to the proof of it in `quantile` of the cases; None: not within ten years.
 
-
-def matured_minutes(minutes: float, delay_minutes: float) -> float:
-    """Minutes of traffic whose outcome is known `minutes` after the break, delays being exponential of this mean."""
-    if delay_minutes <= 0:
-        return minutes
-    return minutes + delay_minutes * math.expm1(-minutes / delay_minutes)
+    The least over the ages at which cells are taken: an early one waits less, a late one has seen more conversions.
+    """
+    found = []
+    for share in AGE_SHARES if delay_minutes > 0 else (1.0,):
+        age = -delay_minutes * math.log1p(-share) if delay_minutes > 0 else 0.0
+        allowed = min(max(age + rule.slower_minutes, SLOWER_TIMES * age), max(rule.window_minutes, age))
+        visitors = visitors_to_proof(base_rate * share, treated_share, drop, rule, quantile, at_start)
+        if visitors is not None and visitors <= visitors_per_minute * _FAR_MINUTES:
+            cost = _AGES_COST if delay_minutes > 0 else 1.0
+            found.append(cost * visitors / visitors_per_minute + allowed + LATENCY_MINUTES)
+    return min(found, default=None)
 
 
 def minimum_detectable_effect(
@@ -199,20 +205,19 @@ def minimum_detectable_effect(
     visitors_per_minute: float,
     treated_share: float,
     minutes: float,
-    budget_hours: float,
-    threshold: float,
+    rule: Rule,
     *,
     delay_minutes: float = 0.0,
 ) -> float | None:
-    """Smallest drop this guard proves within `minutes` of a break (median; share of 1, never below `threshold`).
+    """Smallest drop this guard proves within `minutes` of a break at any time (median; share of 1, never below the threshold).
 
-    Without the minutes of the hold. None: not even a dead flow can be proven.
+    None: not even a dead flow can be proven.
     """
 
     def proven(drop: float) -> bool:
         needed = minutes_to_proof(
-            base_rate, visitors_per_minute, treated_share, drop, budget_hours, threshold, delay_minutes=delay_minutes
+            base_rate, visitors_per_minute, treated_share, drop, rule, delay_minutes=delay_minutes
         )
         return needed is not None and needed <= minutes
 
-    return smallest_where(proven, threshold, 1.0)
+    return smallest_where(proven, rule.threshold, 1.0)

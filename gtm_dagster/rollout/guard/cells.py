@@ -82,7 +82,7 @@ def allowed_ages(ages: Ints, slower_minutes: float, window_minutes: float) -> In
     return allowed
 
 
-def _block_ends(exposed: Ints) -> list[int]:
+def block_ends(exposed: Ints) -> list[int]:
     """Index of the last slot of each block: a rule on exposures alone, so the bets stay valid.
 
     A unit in a block of treated share w brings information in proportion to w (1 - w). That is concave: blocks that scatter
@@ -130,7 +130,7 @@ def _blocks(counts: Counts, first_day: int) -> _Blocks:
     for day in range(first_day, max((end - 1 - origin) // DAY_SLOTS, first_day - 1) + 1):
         begin = max(origin + day * DAY_SLOTS, counts.slot0)
         exposed = counts.exposed[:, begin - counts.slot0 : origin + (day + 1) * DAY_SLOTS - counts.slot0]
-        ends = np.array(_block_ends(exposed), dtype=np.int64)
+        ends = np.array(block_ends(exposed), dtype=np.int64)
         if len(ends):
             firsts.append(np.append(begin, begin + ends[:-1] + 1))
             lasts.append(begin + ends)

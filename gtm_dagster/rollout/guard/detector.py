@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from gtm_dagster.rollout.guard.cells import DAY_SLOTS, HORIZON_SLOTS, Cells, Floats, cells_of
 from gtm_dagster.rollout.guard.counts import SLOT_US, Counts, Ints
 from gtm_dagster.rollout.guard.log_e_path import (
-    LogEPath,
     RestartSums,
     first_day,
     log_e_path,
@@ -25,8 +24,10 @@ from gtm_dagster.rollout.guard.log_e_path import (
 )
 from gtm_dagster.rollout.guard.rule import Rule
 
-RECOVERED = log(50.0)
-"""Evidence for the best bet that has fallen by this much from its peak says the loss is over."""
+RECOVERED, RECOVERED_EARLY = log(50.0), log(1000.0)
+"""Evidence for the best bet that has fallen by this much from its peak says the loss is over; that of conversions by the
+control's age shows it sooner and wavers more.
+"""
 
 Flags = NDArray[np.bool_]
 
@@ -105,7 +106,8 @@ def traced(counts: Counts, rule: Rule, until_slot: int | None = None) -> tuple[T
         lost_early = np.nan_to_num(sums.early_estimate, nan=-inf) >= rule.threshold
         # The budget is spent at the first crossing: evidence may dip below the level again while the loss goes on.
         proven = lost & _proven_in_run(sums.log_e >= rule.log_budget, lost)
-        recovered = _recovered(path, sums, proven)
+        recovered = _recovered(path.bets, sums, sums.start, proven, RECOVERED)
+        recovered |= _recovered(path.early_bets, sums, sums.early_start, proven, RECOVERED_EARLY)
         over = np.flatnonzero(recovered)
         end = sums.moment[int(over[0])] + 1 if len(over) else size
         mine = sums.moment < end
@@ -149,14 +151,14 @@ def run_starts(above: Flags) -> Ints:
     return np.where(above, run, index)
 
 
-def _recovered(path: LogEPath, sums: RestartSums, where: Flags) -> Flags:
-    """Where the best bet's evidence has fallen from its peak since the supported restart by more than RECOVERED."""
+def _recovered(bets: Floats, sums: RestartSums, start: Ints, where: Flags, fall: float) -> Flags:
+    """Where the best bet's evidence has fallen by `fall` from its peak since the supported restart."""
     found = np.zeros(len(where), bool)
     moments = np.flatnonzero(where)
-    for row, begin in {(int(sums.row[i]), int(sums.start[i])) for i in moments}:
-        level = path.bets[row, begin:]
-        fallen = np.maximum.accumulate(level) - level >= RECOVERED
-        mine = moments[(sums.row[moments] == row) & (sums.start[moments] == begin)]
+    for row, begin in {(int(sums.row[i]), int(start[i])) for i in moments}:
+        level = bets[row, begin:]
+        fallen = np.maximum.accumulate(level) - level >= fall
+        mine = moments[(sums.row[moments] == row) & (start[moments] == begin)]
         found[mine] = fallen[sums.moment[mine] + 1 - begin]
     return found
 

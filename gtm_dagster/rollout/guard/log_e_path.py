@@ -46,6 +46,7 @@ class LogEPath:
     control: Floats
     early_treated: Floats
     early_control: Floats
+    early_bets: Floats  # (rows, T + 1)
     cells: Cells
 
     def begun(self, restarts: Ints, early: bool = False) -> Ints:
@@ -76,13 +77,17 @@ def log_e_path(cells: Cells, margin: float, now_slot: int) -> LogEPath:
         path: Floats = np.cumsum(total, axis=1)
         return path
 
-    bets = np.zeros((len(ROWS), size + 1))
+    bets, early_bets = np.zeros((2, len(ROWS), size + 1))
     for number, share in enumerate(BETS):
         drop = 1.0 - share * (1.0 - margin)
         values = log_e_values(
             treated, treated_converted, control, control_converted, cells.control_rate[complete], drop, margin
         )
         bets[number :: len(BETS)] = summed(values, age, index)
+        early = log_e_values(
+            cells.treated, cells.early, cells.control, cells.control_converted, cells.control_rate, drop, margin
+        )
+        early_bets[number :: len(BETS)] = summed(early, cells.age, early_index)
     units = np.maximum(cells.treated + cells.control, 1.0)
     both = (cells.treated > 0) & (cells.control > 0)
     of_treated = np.where(both, cells.control / units, 0.0)
@@ -94,6 +99,7 @@ def log_e_path(cells: Cells, margin: float, now_slot: int) -> LogEPath:
         summed(of_control[complete], age, index),
         summed(of_treated * cells.early, cells.age, early_index),
         summed(of_control, cells.age, early_index),
+        early_bets,
         cells,
     )
 
@@ -103,7 +109,9 @@ def first_day(first_slot: int, now_slot: int) -> int:
     return max(-(-(now_slot - HORIZON_SLOTS - first_slot) // DAY_SLOTS), 0)
 
 
-def restarts_between(first: int, last: int, starts: Sequence[int], start_hours: float, whole: bool) -> tuple[Ints, Floats]:
+def restarts_between(
+    first: int, last: int, starts: Sequence[int], start_hours: float, whole: bool
+) -> tuple[Ints, Floats]:
     """Slots of the restarts from `first` on, and the logarithm of their weights (1 an hour in all).
 
     `starts`: slots at which a ramp step begins, each a restart that carries `start_hours` more, as the first slot does
@@ -125,7 +133,7 @@ class RestartSums:
     """Log e-values summed over a set of restarts, at the moments behind the first of them.
 
     `row` and `since` name the row of the path and the restart (its slot; `start` is its index in the path) with the most
-    evidence; `estimate` is the relative drop since that restart, NaN without control conversions; `early_estimate` the
+    evidence (`early_start`: where conversions by the control's age begin to count); `estimate` is the relative drop since that restart, NaN without control conversions; `early_estimate` the
     same of conversions by the control's age.
     """
 
@@ -136,6 +144,7 @@ class RestartSums:
     row: Ints
     since: Ints
     start: Ints
+    early_start: Ints
 
 
 def sum_over_restarts(path: LogEPath, restarts: Ints, weights: Floats) -> RestartSums:
@@ -144,7 +153,9 @@ def sum_over_restarts(path: LogEPath, restarts: Ints, weights: Floats) -> Restar
     moment = np.flatnonzero(path.slots > restarts[0])
     of_row = np.arange(len(ROWS)) // len(BETS)
     # The last restart of which the blocks before it are complete; none yet: no evidence.
-    reached = np.array([np.searchsorted(begun[age], moment, side="right") - 1 for age in range(len(AGE_SHARES))])[of_row]
+    reached = np.array([np.searchsorted(begun[age], moment, side="right") - 1 for age in range(len(AGE_SHARES))])[
+        of_row
+    ]
     rows = np.arange(len(ROWS))[:, None]
     at = np.maximum(reached, 0)
     head = weights + ROW_LOG_WEIGHTS[:, None] - path.bets[rows, begun[of_row]]
@@ -164,6 +175,7 @@ def sum_over_restarts(path: LogEPath, restarts: Ints, weights: Floats) -> Restar
         row,
         restarts[restart],
         start,
+        begun_early[age, restart],
     )
 
 

@@ -74,12 +74,12 @@ def detect(counts: Counts, rule: Rule) -> Verdict:
         treated_exposed=exposed[1],
         treated_converted=converted[1],
         blocks=cells.blocks,
-        srm_log_e=_srm_log_e(counts, rule),
+        srm_log_e=srm_log_e(counts, rule),
         fires=False,
         reason="",
     )
     if not len(history.times_us):
-        return replace(bare, reason=_nothing_yet(bare))
+        return replace(bare, reason=nothing_yet(bare))
     log_e = float(history.log_e[-1])
     since_us = int(history.since_us[-1])
     recent = log_e >= rule.log_budget / 2.0
@@ -108,7 +108,7 @@ def detect(counts: Counts, rule: Rule) -> Verdict:
             above_minutes=minutes,
             fires=bool(lasting[-1]) and minutes >= rule.hold_minutes,
         )
-    return replace(verdict, reason=_reason(verdict, rule))
+    return replace(verdict, reason=reason(verdict, rule))
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +129,11 @@ def _range(cells: Cells, counts: Counts, age: int, since_us: int | None) -> _Ran
     mine &= (cells.treated > 0) & (cells.control > 0)
     if since_us is not None:
         mine &= cells.first_slot * SLOT_US >= since_us
-    begin = since_us if since_us is not None else int(cells.first_slot[mine].min(initial=counts.watermark_us // SLOT_US)) * SLOT_US
+    begin = (
+        since_us
+        if since_us is not None
+        else int(cells.first_slot[mine].min(initial=counts.watermark_us // SLOT_US)) * SLOT_US
+    )
     return _Range(
         begin, cells.treated[mine], cells.treated_converted[mine], cells.control[mine], cells.control_converted[mine]
     )
@@ -155,7 +159,7 @@ def _confidence_interval(cells: _Range, z: float) -> tuple[float, float, float]:
     return 1.0 - ratio, 1.0 - ratio * exp(z * error), 1.0 - ratio * exp(-z * error)
 
 
-def _srm_log_e(counts: Counts, rule: Rule) -> float:
+def srm_log_e(counts: Counts, rule: Rule) -> float:
     """Log e-value that the split is not the planned one, over the steps of the plan; 0 without a plan."""
     if not rule.shares or not sum(counts.exposed_by_arm()):
         return 0.0
@@ -169,7 +173,7 @@ def _srm_log_e(counts: Counts, rule: Rule) -> float:
     return total
 
 
-def _nothing_yet(verdict: Verdict) -> str:
+def nothing_yet(verdict: Verdict) -> str:
     if verdict.control_exposed == 0 and verdict.treated_exposed == 0:
         return "no exposures counted yet"
     if verdict.control_exposed == 0 or verdict.treated_exposed == 0:
@@ -180,7 +184,7 @@ def _nothing_yet(verdict: Verdict) -> str:
     return f"{verdict.treated_exposed} treated and {verdict.control_exposed} control units: no block of both arms is complete"
 
 
-def _reason(verdict: Verdict, rule: Rule) -> str:
+def reason(verdict: Verdict, rule: Rule) -> str:
     evidence = f"log e {verdict.log_e:.1f} of {verdict.log_budget:.1f}"
     if verdict.estimate is None:
         return f"no control conversion to compare with; {evidence}"
