@@ -94,8 +94,9 @@ def compare_with_simulation(case: tuple[float, ...], runs: int, within: float) -
     assert median is not None and p90 is not None
     hours = min(3 * p90 / 60, 160)
     found = simulate(Scenario(pace, share, base, drop, hours, delay_minutes=delay), Rule(), runs, 3).evidence
+    within *= 2 if delay else 1  # what is not known at the start is how late customers convert
     assert found.median_minutes == pytest.approx(median, rel=within)
-    assert found.p90_minutes == pytest.approx(p90, rel=within)
+    assert found.p90_minutes == pytest.approx(p90, rel=2 * within)
 
 
 @pytest.mark.parametrize("case", [DELAYS[1], DELAYS[2], DELAYS[6]], ids=str)
@@ -124,9 +125,9 @@ def test_more_traffic_drop_or_evidence_changes_the_delay_the_right_way() -> None
     assert minutes(q=0.1) < minutes() < minutes(q=0.9)
 
 
-def test_late_conversions_delay_the_proof_by_about_their_delay() -> None:
+def test_late_conversions_delay_the_proof_by_what_the_treated_arm_is_allowed() -> None:
     at_once, late = (minutes_to_proof(0.2, 100, 0.5, 0.3, RULE, delay_minutes=d) for d in (0.0, 10.0))
-    assert at_once is not None and late is not None and late - at_once == pytest.approx(10.0, abs=1.0)
+    assert at_once is not None and late is not None and late - at_once > 5 * 10.0 * 0.3
 
 
 def test_the_least_drop_falls_with_time_and_never_below_the_threshold() -> None:
@@ -140,8 +141,8 @@ def test_the_least_drop_falls_with_time_and_never_below_the_threshold() -> None:
     ("drop", "minutes", "pace", "kept", "words"),
     [
         (0.9, 10, 100, True, ""),
-        (0.15, 5, 10, False, "a breach is held for 5 minutes"),
-        (0.15, 10, 10, False, "no test could: 12,156 visitors carry the proof, 100 come"),
+        (0.15, 5, 10, False, "a loss has to last 5 minutes"),
+        (0.15, 10, 10, False, "no test could: 12,170 visitors carry the proof, 100 come"),
         (0.9, 30, 10, False, "visitors a minute instead of 10"),
         (0.1, 600, 1000, False, "below the threshold of 15%"),
         (0.5, 30, 100, True, ""),
@@ -191,7 +192,7 @@ def test_scenario_7_thin_traffic_needs_more_than_a_day_and_says_so() -> None:
     expected = {e.drop: e for e in plan(Traffic(1, 0.5, 0.2), RULE).expectations}[0.30]
     assert expected.median_minutes is not None and expected.median_minutes > 24 * 60
     assert (
-        expected.bound_visitors == 2_834
+        expected.bound_visitors == 2_838
         and expected.visitors is not None
         and expected.visitors > expected.bound_visitors
     )
@@ -199,9 +200,10 @@ def test_scenario_7_thin_traffic_needs_more_than_a_day_and_says_so() -> None:
 
 def test_the_hold_is_in_the_rollback_and_not_in_the_proof() -> None:
     day = plan(Traffic(100, 0.5, 0.2), RULE).horizons
-    assert day[0].provable_drop is not None and day[0].rolled_back_drop is None
-    assert day[1].provable_drop is not None and day[1].rolled_back_drop is not None
-    assert day[1].provable_drop < day[1].rolled_back_drop
+    assert day[0].provable_drop is None and day[0].rolled_back_drop is None, "as long as slower is no loss"
+    assert day[1].provable_drop is not None and day[1].rolled_back_drop == day[1].provable_drop
+    at_once = plan(Traffic(100, 0.5, 0.2), replace(RULE, slower_minutes=0)).horizons
+    assert at_once[0].provable_drop is not None and at_once[0].rolled_back_drop is None, "it has to last"
 
 
 @pytest.mark.parametrize(("share", "delay"), [(0.5, 0.0), (0.1, 8.0)])

@@ -23,8 +23,8 @@ _SPARED = 0.5
 """Nats the best bet is spared: the other bets and the first hour's weight add more than learning the rate costs."""
 LATENCY_MINUTES = 2 * SLOT_US / 60e6
 """From a visitor to the completion of the cell that counts them."""
-_AGES_COST = 1.1
-"""Where customers do not convert at once, the ages share the stake."""
+_AGES_COST = 1.6
+"""Where customers do not convert at once, the ages share the stake and have to be learned."""
 _FLOOR, _GRID = 3.0, 120
 _FAR_MINUTES = 10.0 * 365 * 1440
 

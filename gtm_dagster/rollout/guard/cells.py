@@ -29,8 +29,10 @@ SLOWER_TIMES = 5
 """A treated conversion may take so many times as long as the control's and is no loss (docs/guard.md)."""
 AGE_SHARES = (0.3, 0.7, 0.95)
 """The ages at which cells are taken: by them so much of the control's conversions has come, as far as is known."""
+_FIRST_MINUTES = (0.25, 4.0, 15.0)
+"""The ages at which cells are taken until there is something to know: the ages of conversions are those of early ones at
+first. They hold for SLOWER_TIMES as long, and until some conversions are known."""
 _KNOWN = 20
-"""Control conversions whose ages are known before ages are taken from them; before that, the youngest age."""
 _PRIOR_UNITS, _PRIOR_RATE = 8.0, 0.05
 
 Floats = NDArray[np.float64]
@@ -203,10 +205,12 @@ def _ages(blocks: _Blocks, control: Floats, edges: Ints, begin: Ints) -> list[In
         known[:, number] = total[np.maximum(complete, begin)] - total[begin]
     total = np.cumsum(known, axis=1)
     of_all = total[:, -1:]
+    elapsed = blocks.first - blocks.first[begin]
     found = []
-    for share in AGE_SHARES:
-        index = np.argmax(total >= share * of_all, axis=1)
-        found.append(np.where(of_all[:, 0] >= _KNOWN, index, 0))
+    for share, minutes in zip(AGE_SHARES, _FIRST_MINUTES, strict=True):
+        first_age = min(int(np.searchsorted(edges, minutes * 60_000_000 / SLOT_US)), len(edges) - 1)
+        learned = (of_all[:, 0] >= _KNOWN) & (elapsed >= SLOWER_TIMES * edges[first_age])
+        found.append(np.where(learned, np.argmax(total >= share * of_all, axis=1), first_age))
     return found
 
 
