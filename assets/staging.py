@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from gtm_dagster.orchestration import asset_checks as checks
-from gtm_dagster.orchestration.metadata import bars, picture
+from gtm_dagster.orchestration.metadata import bars_of, inline, picture
 from gtm_dagster.orchestration.resources import WarehouseResource
 from gtm_dagster.orchestration.table_assets import table_spec
 from gtm_dagster.taxonomy.conform import ContractBreak
@@ -50,9 +50,10 @@ def staging(
                 **staged.metadata,
                 **({"rebuilding": "\n".join(rebuilding)} if rebuilding else {}),
                 "dagster/row_count": sum(row.clean for row in days),
-                "last_days": bars("clean events by ingest day", daily[-6:]),
+                "bots": sum(row.bots for row in days),
+                "last_days": inline(bars_of("clean events by ingest day", daily[-6:])),
                 **(
-                    {"daily_volume": picture("clean events by ingest day", daily[-45:])}
+                    {"daily_volume": picture(bars_of("clean events by ingest day", daily[-45:]))}
                     if changed and first_of_day(con, "picture of staging.events")
                     else {}
                 ),
@@ -67,7 +68,9 @@ def staging(
             metadata={
                 "dagster/row_count": sum(row.quarantined for row in days),
                 "newly_quarantined": staged.quarantined,
-                "reasons": bars("quarantined rows by reason", [(code, float(n)) for code, n in reasons(con, 12)]),
+                "reasons": inline(
+                    bars_of("quarantined rows by reason", [(code, float(n)) for code, n in reasons(con, 12)])
+                ),
             },
             check_results=checks.check_results(con, ctx, QUARANTINE, context.run.run_id),
         )

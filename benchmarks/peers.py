@@ -31,6 +31,8 @@ Answer = dict[str, Any]
 
 def duckdb_ours(folder: str) -> Answer:
     """The statements of this project: hash candidates, persons as numbers, sparse marks, one order of the touches."""
+    from gtm_dagster.settings import load_settings
+    from gtm_dagster.warehouse.marts.window_rules import lookbacks, rules_of
     from gtm_dagster.warehouse.statements import statement
 
     con = _duckdb(folder)
@@ -48,14 +50,18 @@ def duckdb_ours(folder: str) -> Answer:
         FROM events e JOIN persons p USING (person) LEFT JOIN names n USING (source) WHERE {BROWSING}"""
     )
     con.execute(f"CREATE TABLE sessions AS SELECT *, person_id || ':' || start_us AS session_key FROM ({statement('sessions_unsplit', timeout_us=TIMEOUT_US)})")  # fmt: skip
-    con.execute("CREATE VIEW session_starts AS SELECT * FROM sessions")
+    con.execute("CREATE VIEW touches AS SELECT *, start_us AS touch_us FROM sessions")
     con.execute(
         f"""CREATE TABLE conversion_moments AS SELECT e.write_key || ':' || e.event_id AS conversion_id, p.no AS person_id, e.event_us AS conversion_us
         FROM events e JOIN persons p USING (person) WHERE e.event_name IN {CONVERSIONS}"""
     )
-    con.execute(f"CREATE TABLE conversion_touches AS SELECT * RENAME (touch_key AS source_key), 0 AS is_direct FROM ({statement('touchpoints', longest_us=WINDOW_US)})")  # fmt: skip
-    con.execute("CREATE TABLE windows (model VARCHAR, window_hours DOUBLE, window_us BIGINT, half_life_us DOUBLE)")
-    con.executemany("INSERT INTO windows VALUES (?, 720, ?, ?)", [[model, WINDOW_US, HALF_LIFE_US] for model in MODELS])
+    windows = json.dumps([{"model": model, "lookback_hours": 720} for model in MODELS])
+    settings = load_settings(None, {"GTM_ATTRIBUTION__WINDOWS": windows})
+    rules = rules_of(settings, {(model, 720.0) for model in MODELS})
+    for relation in (lookbacks(settings), *rules.relations):
+        con.execute(f"CREATE TABLE {relation.name} AS {relation.query}")
+    con.execute(f"CREATE TABLE conversion_touches AS SELECT * RENAME (touch_key AS source_key), 0 AS channel_no, 0 AS is_direct, 0 AS is_paid FROM ({statement('touchpoints', max_touches=1000)})")  # fmt: skip
+    con.execute(f"CREATE TABLE path_touches AS {statement('path_touches')}")
     rows = con.execute(
         f"""SELECT c.model, coalesce(n.source, 'direct'), sum(c.credit) FROM ({statement("credits")}) c
         LEFT JOIN names n ON n.key = c.source_key WHERE c.session_key IS NOT NULL GROUP BY 1, 2"""

@@ -10,6 +10,8 @@ import sys
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
+from gtm_dagster.channels.public_lists import PUBLIC_LISTS, origin_of
+
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "licences.md"
 PIN = re.compile(r"^([A-Za-z0-9_.-]+)==([^\s;\\]+)(?:\s*;\s*([^\\\n]+))?", re.MULTILINE)
@@ -59,6 +61,34 @@ def rows() -> list[tuple[str, str, str, str]]:
     return found
 
 
+MIT = """
+> Permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated documentation
+> files (the "Software"), to deal in the Software without restriction, including without limitation the rights to use, copy,
+> modify, merge, publish, distribute, sublicense, and/or sell copies of the Software, and to permit persons to whom the
+> Software is furnished to do so, subject to the following conditions: The above copyright notice and this permission notice
+> shall be included in all copies or substantial portions of the Software. THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY
+> OF ANY KIND, EXPRESS OR IMPLIED, INCLUDING BUT NOT LIMITED TO THE WARRANTIES OF MERCHANTABILITY, FITNESS FOR A PARTICULAR
+> PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER
+> LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM, OUT OF OR IN CONNECTION WITH THE SOFTWARE OR
+> THE USE OR OTHER DEALINGS IN THE SOFTWARE."""
+
+
+def public_lists() -> list[str]:
+    """The section of the lists that others publish and the package holds, with the notice that their licence asks for."""
+    lines = [
+        "",
+        "## Public lists",
+        "",
+        "Data files of `gtm_dagster/channels`, renewed by `scripts/renew-channel-lists`:",
+        "",
+    ]
+    for each in map(origin_of, PUBLIC_LISTS):
+        lines.append(
+            f"- `{each.file}`: {each.path} of {each.repository} at {each.commit[:12]} ({each.day}), renewed {each.renewed}; {each.licence}"
+        )
+    return [*lines, *MIT.splitlines()]
+
+
 def main() -> int:
     """Write the page, and say what is wrong with it."""
     found = rows()
@@ -75,6 +105,7 @@ def main() -> int:
             f"| {name} | {version} | {licence or '?'} | {marker.replace('|', '/')} |"
             for name, version, licence, marker in found
         ),
+        *public_lists(),
     ]
     PAGE.write_text("\n".join(lines) + "\n")
     wrong = [

@@ -30,6 +30,7 @@ RANKS = [
     {"collector"},
     {"importing"},
     {"warehouse"},
+    {"reports"},
     {"rollout"},
     {"delivery"},
     {"stream"},

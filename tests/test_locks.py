@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from scripts.licences import PAGE, PIN, is_strong_copyleft
+from gtm_dagster.channels.public_lists import PUBLIC_LISTS, origin_of
+from scripts.licences import PAGE, PIN, is_strong_copyleft, public_lists
 
 ROOT = Path(__file__).parents[1]
 USER, TOOLS = ((ROOT / name).read_text() for name in ("requirements.lock", "requirements-dev.lock"))
@@ -43,6 +44,13 @@ def test_the_page_of_licences_is_of_this_lock_and_names_no_strong_copyleft():
     ][1:]
     assert {cells[0]: cells[1] for cells in listed} == _pins(USER), "run make audit"
     assert [cells[0] for cells in listed if is_strong_copyleft(cells[2]) or cells[2] == "?"] == []
+
+
+def test_the_page_of_licences_names_every_public_list():
+    page = PAGE.read_text()
+    assert "\n".join(public_lists()) in page, "run make audit"
+    for each in map(origin_of, PUBLIC_LISTS):
+        assert each.licence.startswith("MIT, Copyright"), each
 
 
 @pytest.mark.parametrize(

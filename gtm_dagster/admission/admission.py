@@ -17,6 +17,7 @@ from gtm_dagster.admission.rules import (
     is_drill,
     rules_fingerprint,
 )
+from gtm_dagster.channels.bots import bot_reason
 from gtm_dagster.channels.hosts import host_of
 from gtm_dagster.privacy.consent import ConsentPolicy
 from gtm_dagster.privacy.event_ids import stored_event_id
@@ -37,17 +38,23 @@ class Seals(Protocol):
 class Sender(msgspec.Struct, frozen=True):
     """Who sent an event: the name of its key, whether it asks for consent before it sends, and the role of the key.
 
-    `role`: "server", or "client" for a key that ships in pages and apps and so is public.
+    `role`: "server", or "client" for a key that ships in pages and apps and so is public. `bot_reason`: the program that
+    sent the request, for events that name no user agent of their own (`of_request`).
     """
 
     write_key: str
     gates_consent: bool = False
     role: str = "server"
+    bot_reason: str | None = None
 
     @property
     def key_role(self) -> str | None:
         """The column `key_role` of this sender's records."""
         return "client" if self.role == "client" else None
+
+    def bot_of(self, named: str | None) -> str | None:
+        """The column `bot_reason` of an event whose own user agent was judged as `named` (None: it has none)."""
+        return (self.bot_reason if named is None else named) or None
 
 
 class Admission:
@@ -71,7 +78,7 @@ class Admission:
         self.pseudonymize = pseudonymize
         # ids of events come once: they would fill a memory of pseudonyms for nothing
         self.pseudonymize_id = pseudonymize_id or pseudonymize
-        self.validator = EventValidator(plan, host_of)
+        self.validator = EventValidator(plan, host_of, bot_reason)
         self.rules = rules_fingerprint(plan)
         self._sealer = sealer
 
@@ -90,6 +97,7 @@ class Admission:
             pseudonymize_id=self.pseudonymize_id,
             rules=self.rules,
             key_role=sender.key_role,
+            bot_reason=sender.bot_of(event.bot_reason),
         )
         if is_drill(event):
             return msgspec.structs.replace(record, verdict="suppressed", reason_codes=DRILL.code), (DRILL,)
@@ -117,6 +125,7 @@ class Admission:
             ),
             sealed=self._sealer.seal(original),
             key_role=sender.key_role,
+            bot_reason=sender.bot_of(bot_reason(_agent(document))),
         )
         return record, verdict.errors
 
@@ -164,6 +173,12 @@ class Admission:
             key_role=sender.key_role,
         )
         return record, (REFUSED_CONSENT if analytics is False else NO_CONSENT,)
+
+
+def _agent(document: dict[str, Any] | None) -> object:
+    """The user agent that an event names, which may be anything."""
+    context = document.get("context") if document else None
+    return context.get("user_agent") if isinstance(context, dict) else None
 
 
 def _rfc3339(us: int) -> str:

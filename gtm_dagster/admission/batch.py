@@ -33,6 +33,7 @@ from gtm_dagster.admission.batch_values import (
     touch_fields,
 )
 from gtm_dagster.admission.record import LANDING_COLUMNS, Record
+from gtm_dagster.channels.bots import bot_reason
 from gtm_dagster.privacy.consent import REQUIRED, ConsentPolicy
 from gtm_dagster.privacy.masking import UndeclaredText
 from gtm_dagster.taxonomy import Plan, Rejected
@@ -50,7 +51,7 @@ from gtm_dagster.taxonomy.event import FieldError
 
 _TYPES = {"str": pa.string(), "int64": pa.int64(), "bytes": pa.binary()}
 SCHEMA = pa.schema([pa.field(name, _TYPES[kind]) for name, kind in LANDING_COLUMNS])
-_TEXTS = (*ID_LIMITS, "event_name", *CONTEXT_LIMITS, *UTM_FIELDS, "device_type", "consent", "properties")
+_TEXTS = (*ID_LIMITS, "event_name", *CONTEXT_LIMITS, *UTM_FIELDS, "device_type", "user_agent", "consent", "properties")
 __all__ = ["SCHEMA", "Judge", "Seals", "to_table"]
 
 
@@ -104,7 +105,7 @@ class Judge:
         return msgspec.structs.replace(record, origin="import", row_no=row_no)
 
     def _single(self, row: dict[str, Any]) -> Record:
-        context = {field: row.get(field) for field in (*CONTEXT_LIMITS, *UTM_FIELDS, "device_type")}
+        context = {field: row.get(field) for field in (*CONTEXT_LIMITS, *UTM_FIELDS, "device_type", "user_agent")}
         context["consent"] = _loads(row.get("consent"))
         document = {
             "event_id": row["event_id"],
@@ -150,6 +151,7 @@ class Judge:
             plain &= cleaned.fits
             landed[field] = cleaned.texts(lambda found: found[0])
         plain &= self._touch(column, names, landed)
+        landed["bot_reason"] = coded(column["user_agent"], lambda text: bot_reason(text) or None).texts()
         suppressed, fits = self._consent(column, names, landed)
         plain &= fits
         pairs = together([names, coded(column["properties"])])

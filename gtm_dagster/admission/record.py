@@ -25,7 +25,8 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     `verdict`: accepted, quarantined or suppressed. `event_us` is None only for a quarantined row without a readable
     time. `errors` is a JSON list of {path, code, message}; `raw` the masked event, `sealed` the encrypted original.
     `timezone`: IANA name of the sender's clock. `rules`: fingerprint of the plan and the rules that admitted the row.
-    `key_role`: "client" when the event came with a key that ships in pages and apps, else None.
+    `key_role`: "client" when the event came with a key that ships in pages and apps, else None. `bot_reason`: the program
+    whose user agent it came with, None for a person; the agent itself is never kept.
     """
 
     write_key: str
@@ -61,6 +62,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     timezone: str | None = None
     rules: str | None = None
     key_role: str | None = None
+    bot_reason: str | None = None
 
 
 _KINDS = {"event_us": "int64", "received_us": "int64", "row_no": "int64", "sealed": "bytes"}
@@ -85,6 +87,7 @@ def record_from_event(
     pseudonymize_id: Callable[[str], str] | None = None,
     rules: str | None = None,
     key_role: str | None = None,
+    bot_reason: str | None = None,
 ) -> Record:
     """The record of an accepted, scrubbed event. `pseudonymize_id`: `pseudonymize` for what comes once."""
     return Record(
@@ -114,6 +117,7 @@ def record_from_event(
         timezone=event.timezone,
         rules=rules,
         key_role=key_role,
+        bot_reason=bot_reason,
     )
 
 
@@ -128,6 +132,7 @@ def record_from_rejection(
     raw: str,
     sealed: bytes | None,
     key_role: str | None = None,
+    bot_reason: str | None = None,
 ) -> Record:
     """The record of a refused event: every reason, the masked event and the sealed original."""
     return Record(
@@ -143,4 +148,5 @@ def record_from_rejection(
         raw=raw,
         sealed=sealed,
         key_role=key_role,
+        bot_reason=bot_reason,
     )

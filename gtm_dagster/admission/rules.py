@@ -9,7 +9,7 @@ from gtm_dagster.settings import DRILL_EVENT, DRILL_FLAG, DRILL_REASON
 from gtm_dagster.taxonomy import Event, FieldError, Plan
 from gtm_dagster.taxonomy.envelope import STAMPED
 
-RULES_VERSION = "2"
+RULES_VERSION = "3"
 """Changes with every change of a verdict or of what lands: rows admitted by other rules are judged again when staged."""
 
 DRILL = FieldError("properties.flag", DRILL_REASON, "drill traffic: the guard counts it, no table keeps it")

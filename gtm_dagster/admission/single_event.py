@@ -71,12 +71,14 @@ class Judge:
         received_us: int,
         gates_consent: bool = False,
         role: str = "server",
+        bot_reason: str | None = None,
     ) -> list[Judged]:
         """Verdicts in the order of `events`. `received_us`: microseconds UTC, the time of events that have none too.
 
-        `gates_consent`: the sender asks for consent before it sends; `role`: that of its key, server or client.
+        `gates_consent`: the sender asks for consent before it sends; `role`: that of its key, server or client;
+        `bot_reason`: the program that sends, for events that name no user agent.
         """
-        sender = Sender(write_key, gates_consent, role)
+        sender = Sender(write_key, gates_consent, role, bot_reason)
         return [self._one(raw, sender, received_us) for raw in events]
 
     def _one(self, raw: bytes, sender: Sender, received_us: int) -> Judged:

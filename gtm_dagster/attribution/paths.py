@@ -1,152 +1,253 @@
-"""Credit by channel from whole paths (`a > b > c` and how many conversions it brought), vectorised."""
+"""Credit by channel from whole paths (`a > b > c` and how many conversions it brought), over distinct paths at once."""
 
-from collections.abc import Sequence
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from gtm_dagster.attribution import models
-from gtm_dagster.attribution.declaration import HALF_LIFE_HOURS, Model, PathTouches
-from gtm_dagster.attribution.pathfile import PathsError, PathsUsage, read_paths
+from gtm_dagster.attribution.declaration import (
+    PAID_CHANNELS,
+    Model,
+    Options,
+    PathCounts,
+    PathCredit,
+    PathTouches,
+)
+from gtm_dagster.attribution.intervals import FEWEST
+from gtm_dagster.attribution.path_intervals import REPLICATES
+from gtm_dagster.attribution.path_result_intervals import add_intervals
+from gtm_dagster.attribution.path_rows import PathColumns, path_table
+from gtm_dagster.attribution.path_table import PathTable
+from gtm_dagster.attribution.pathfile import PathsUsage, read_paths
+from gtm_dagster.attribution.touch_filters import TouchFilter
 
 DEFAULT_VALUE_COLUMN = "total_conversion_value"
+DEFAULT_NULLS_COLUMN = "total_null"
+
+UNATTRIBUTED = "(unattributed)"
+"""The last row of a result: what no channel earned; it is there only where that is more than nothing."""
+
+_ROUNDING = 1e-9
+_SEPARATES = re.compile(r"[>|;,\t→»]")
+"""What usually stands between two touches, and seldom in a channel's name."""
+
+
+class PathsWarning(UserWarning):
+    """Something about a file of paths that is probably not meant."""
 
 
 def attribute(
     paths: pd.DataFrame | str | Path,
-    model: str,
+    model: str | Sequence[str],
     *,
     separator: str = " > ",
     path_column: str = "path",
     conversions_column: str = "total_conversions",
     value_column: str | None = DEFAULT_VALUE_COLUMN,
+    nulls_column: str | None = DEFAULT_NULLS_COLUMN,
     ages_column: str | None = None,
-    half_life_hours: float = HALF_LIFE_HOURS,
+    stages_column: str | None = None,
+    person_column: str | None = None,
+    count: Literal["all", "first"] = "all",
     direct: str | Sequence[str] = "Direct",
+    paid: Sequence[str] = tuple(sorted(PAID_CHANNELS)),
+    lookback_hours: float | None = None,
+    channel_hours: Mapping[str, float] | None = None,
+    max_touches: int | None = None,
+    only: Sequence[str] = (),
+    without: Sequence[str] = (),
+    transforms: Sequence[str] = (),
+    skip_bad_rows: bool = False,
+    intervals: bool | int = False,
+    **options: Any,
 ) -> pd.DataFrame:
-    """Credit by channel: DataFrame[channel, conversions, value], a row a channel that occurs, sorted by name.
+    """Credit by channel: DataFrame[channel, conversions, value], a row a channel that counts, sorted by name.
 
     `paths` is a DataFrame, or a CSV or Parquet file: touches oldest first, repeats kept as they are. Conversions and
-    value of each path are split by `model`; both columns of the result add up to those of the input.
-    `value` is NaN when the file has no value column. `ages_column` holds the age of each touch in hours, in the same
-    order and separator as the path; time_decay (half-life `half_life_hours`) and inverse_age need it.
-    `direct` names the channel or channels that last_non_direct passes over.
+    value of each path are split by `model`; what no channel earned is the last row, `(unattributed)`, so that both
+    columns add up to those of the input (participation excepted). `value` is NaN when the file has no value column.
+    A list of models gives a first column `model`. A data-driven model may add columns, such as `removal_effect`, and
+    reads how often each path did not convert from `nulls_column`.
+    `ages_column`: age of each touch in hours, in the order and separator of the path (time_decay, inverse_age and every
+    lookback need it). `stages_column`: the place in the path, from 1, of the touch of each stage, empty where there is
+    none (w_shaped, full_path). `direct`, `paid`: the channels that last_non_direct passes over, and that first_paid and
+    last_paid look for. `count` first: only the first converting row of each person (`person_column`) counts.
+    `intervals` (True, or a number of replicates of 40 or more; True is 200) adds conversions_low, conversions_high,
+    value_low, value_high and too_few, by a bootstrap in which every conversion is a person and those of a path are worth
+    the same; `attrs` then hold `differences` between models and `no_intervals` (see `add_intervals`).
+    Which touches count: see `TouchFilter` and `TRANSFORMS`; `options`: see `Options`, such as weights, half_life_hours,
+    order, nulls, removal and game. `attrs` of the result: `truncated_paths` (by max_touches or newest:N) and
+    `skipped_rows`, as counts of rows, and what a data-driven model knows of the whole (of several, under their names).
     Raises PathsError naming the file, the row (first data row is 1) and the column; PathsUsage (a PathsError) for an
-    unknown model, a wrong option or a column that is not there.
+    unknown model, a wrong option or a column that is not there. Warns (PathsWarning) where another separator seems to be meant.
     """
-    declared = _model(model, ages_column, half_life_hours)
+    names = [model] if isinstance(model, str) else list(model)
+    wanted = TouchFilter(
+        lookback_hours, dict(channel_hours or {}), max_touches, tuple(only), tuple(without), tuple(transforms)
+    )
+    declared, known = _checked(names, options, wanted, ages_column is not None)
     if not separator:
         raise PathsUsage("separator: an empty text cannot separate channels")
+    if count not in ("all", "first"):
+        raise PathsUsage(f"count: {count!r} is neither all nor first")
+    if count == "first" and person_column is None:
+        raise PathsUsage("count: the first conversion of a person needs the column of persons; name person_column")
     where = "paths"
     if not isinstance(paths, pd.DataFrame):
         where = str(paths)
-        text_columns = (path_column,) if ages_column is None else (path_column, ages_column)
-        paths = read_paths(paths, text_columns=text_columns)
-    for column in filter(None, (path_column, conversions_column, ages_column)):
-        _require(paths, column, where)
-    has_value = value_column is not None and (value_column != DEFAULT_VALUE_COLUMN or value_column in paths.columns)
-    if has_value:
-        _require(paths, str(value_column), where)
-
-    channels, code, position, length = _split(paths, path_column, separator, where)
-    ages = _ages(paths, ages_column, separator, length, where) if declared.needs_ages and ages_column else None
-    names = {direct} if isinstance(direct, str) else set(direct)
-    touches = PathTouches(
-        lengths=length,
-        position=position,
-        ages_hours=np.zeros(len(code)) if ages is None else ages,
-        is_direct=np.array([name in names for name in channels], dtype=bool)[code],
-        half_life_hours=half_life_hours,
+        paths = read_paths(paths, text_columns=tuple(filter(None, (path_column, ages_column, stages_column))))
+    columns = PathColumns(
+        path=path_column,
+        conversions=conversions_column,
+        value=_there(paths, value_column, DEFAULT_VALUE_COLUMN),
+        nulls=_there(paths, nulls_column, DEFAULT_NULLS_COLUMN),
+        ages=ages_column if wanted.needs_ages or any(one.needs_ages for one in declared) else None,
+        stages=stages_column if any(one.needs_stages for one in declared) else None,
+        separator=separator,
     )
-    share = declared.vectorised(touches)
+    if count == "first":
+        paths = _first_of_person(paths, str(person_column), conversions_column, where)
+    table, skipped = path_table(paths, columns, where, skip_bad_rows)
+    if len(table.lengths) and table.lengths.max() == 1 and any(map(_SEPARATES.search, table.channels)):
+        words = f"{where}: no path has two touches; is {separator!r} what stands between them?"
+        warnings.warn(words, PathsWarning, stacklevel=2)
+    filtered, truncated = wanted(table)
+    left = filtered.paths(filtered.lengths > 0)
+    touches = _touches(left, {direct} if isinstance(direct, str) else set(direct), set(paid), known)
+    results = [_result(one, left, touches, filtered, known) for one in declared]
+    sure = add_intervals(results, declared, left, touches, known, _replicates(intervals)) if intervals else {}
+    if isinstance(model, str):
+        result, attrs = results[0], results[0].attrs
+    else:
+        attrs = {name: each.attrs for name, each in zip(names, results, strict=True) if each.attrs}
+        for name, each in zip(names, results, strict=True):
+            each.insert(0, "model", name)
+            each.attrs = {}
+        result = pd.concat(results, ignore_index=True)
+    result.attrs = {**attrs, **sure, "truncated_paths": truncated, "skipped_rows": skipped}
+    return result
 
-    def credit(column: str) -> np.ndarray:
-        amount = _numbers(paths, column, where)
-        return np.bincount(code, weights=share * np.repeat(amount, length), minlength=len(channels))
 
-    result = pd.DataFrame(
-        {
-            "channel": channels,
-            "conversions": credit(conversions_column),
-            "value": credit(str(value_column)) if has_value else np.full(len(channels), np.nan),
-        }
-    )
-    return result.sort_values("channel", ignore_index=True)
-
-
-def _model(name: str, ages_column: str | None, half_life_hours: float) -> Model:
-    """The model, once everything it needs is there."""
+def _checked(
+    names: Sequence[str], given: Mapping[str, Any], wanted: TouchFilter, has_ages: bool
+) -> tuple[list[Model], Options]:
+    """The models and their options, once everything they need is there."""
+    known = {field.name for field in fields(Options)}
     try:
-        declared = models.model(name)
+        declared = [models.model(name) for name in names]
+        wanted.check()
+        for name in given:
+            if name not in known:
+                raise ValueError(f"{name} is not an option; those of models are {', '.join(sorted(known))}")
+        options = Options(**given)
+        for one in declared:
+            models.check_options(one, options)
     except ValueError as error:
         raise PathsUsage(str(error)) from None
-    if declared.needs_ages and ages_column is None:
+    if not names:
+        raise PathsUsage("model: name at least one")
+    readers = {name for one in declared for name in one.options}
+    for name in given:
+        if name not in readers and getattr(options, name) != getattr(Options(), name) and name != "half_life_hours":
+            of = ", ".join(one for one in models.MODELS if name in models.model(one).options)
+            raise PathsUsage(f"{name}: {', '.join(names)} does not read it; it is an option of {of}")
+    needy = [one.name for one in declared if one.needs_ages] or (["a lookback"] if wanted.needs_ages else [])
+    if needy and not has_ages:
         raise PathsUsage(
-            f"{name} needs to know how old each touch is, and a file of paths does not say; name the column of ages "
-            f"in hours with ages_column, or import the events and let `gtm refresh` attribute them"
+            f"{needy[0]} needs to know how old each touch is, and a file of paths does not say; name the column of "
+            f"ages in hours with ages_column, or import the events and let `gtm refresh` attribute them"
         )
-    if declared.needs_half_life and not (half_life_hours > 0 and np.isfinite(half_life_hours)):
-        raise PathsUsage(f"half_life_hours: {half_life_hours!r} is not a number of hours above 0")
-    return declared
+    return declared, options
 
 
-def _require(frame: pd.DataFrame, column: str, where: str) -> None:
-    if column not in frame.columns:
-        there = ", ".join(map(str, frame.columns)) or "none"
-        raise PathsUsage(f"{where}: no column {column!r} (columns: {there}); rename it or say which column to use")
+def _replicates(intervals: bool | int) -> int:
+    if intervals is True:
+        return REPLICATES
+    if intervals < FEWEST:
+        raise PathsUsage(f"intervals: {intervals} replicates are too few for a 95 % interval; give {FEWEST} or more")
+    return intervals
 
 
-def _text(frame: pd.DataFrame, column: str) -> pa.Array:
-    text = pa.Array.from_pandas(frame[column].astype("string"))
-    return text.combine_chunks() if isinstance(text, pa.ChunkedArray) else text
+def _there(frame: pd.DataFrame, column: str | None, default: str) -> str | None:
+    """The column, or None where it is a default that the file does not have."""
+    return None if column == default and column not in frame.columns else column
 
 
-def _split(
-    frame: pd.DataFrame, column: str, separator: str, where: str
-) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray]:
-    """Channel names, and for each touch in file order its channel code and its place; and the touches of each path."""
-    text = _text(frame, column).cast(pa.large_string())
-    if text.null_count:
-        row = int(np.flatnonzero(text.is_null().to_numpy(zero_copy_only=False))[0]) + 1
-        raise PathsError(f"{where}: row {row}, column {column!r}: there is no path")
-    parts = pc.split_pattern(text, separator)
-    length = pc.list_value_length(parts).to_numpy(zero_copy_only=False).astype(np.int64)
-    touches = pc.utf8_trim_whitespace(pc.list_flatten(parts)).dictionary_encode()
-    channels = touches.dictionary.to_pylist()
-    code = touches.indices.to_numpy(zero_copy_only=False).astype(np.int64)
-    start = np.cumsum(length) - length
-    if "" in channels:
-        empty = int(np.flatnonzero(code == channels.index(""))[0])
-        row = int(np.searchsorted(start, empty, side="right"))
-        value = text[row - 1].as_py()
-        raise PathsError(f"{where}: row {row}, column {column!r}: {value!r} has a channel without a name")
-    position = np.arange(len(code)) - np.repeat(start, length)
-    return channels, code, position, length
+def _first_of_person(frame: pd.DataFrame, person: str, conversions: str, where: str) -> pd.DataFrame:
+    for column in (person, conversions):
+        if column not in frame.columns:
+            raise PathsUsage(f"{where}: no column {column!r}; rename it or say which column to use")
+    converts = pd.to_numeric(frame[conversions], errors="coerce").fillna(0) > 0
+    again = converts & frame[person].where(converts).duplicated()
+    return frame[~again]
 
 
-def _numbers(frame: pd.DataFrame, column: str, where: str) -> np.ndarray:
-    raw = frame[column]
-    numbers = np.asarray(pd.to_numeric(raw, errors="coerce"), dtype=np.float64)
-    bad = ~(np.isfinite(numbers) & (numbers >= 0))
-    if bad.any():
-        row = int(np.flatnonzero(bad)[0])
-        raise PathsError(f"{where}: row {row + 1}, column {column!r}: {raw.iloc[row]!r} is not a number of 0 or more")
-    return numbers
+def _touches(table: PathTable, direct: set[str], paid: set[str], options: Options) -> PathTouches:
+    return PathTouches(
+        lengths=table.lengths,
+        position=table.position,
+        channel=table.channel,
+        ages_hours=np.zeros(len(table.channel)) if table.ages_hours is None else table.ages_hours,
+        is_direct=table.is_channel(direct),
+        is_paid=table.is_channel(paid),
+        stages=table.stages,
+        options=options,
+    )
 
 
-def _ages(frame: pd.DataFrame, column: str, separator: str, length: np.ndarray, where: str) -> np.ndarray:
-    parts = frame[column].astype("string").fillna("").str.split(separator, regex=False)
-    for row, (cell, n) in enumerate(zip(parts, length, strict=True), start=1):
-        if len(cell) != n:
-            raise PathsError(f"{where}: row {row}, column {column!r}: {len(cell)} ages for {n} touches")
-    flat = pd.Series([age for cell in parts for age in cell])
-    ages = np.asarray(pd.to_numeric(flat, errors="coerce"), dtype=np.float64)
-    bad = ~(np.isfinite(ages) & (ages >= 0))
-    if bad.any():
-        at = int(np.flatnonzero(bad)[0])
-        row = int(np.searchsorted(np.cumsum(length), at, side="right")) + 1
-        raise PathsError(f"{where}: row {row}, column {column!r}: {flat.iloc[at]!r} is not a number of hours")
-    return ages
+def _result(model: Model, left: PathTable, touches: PathTouches, whole: PathTable, options: Options) -> pd.DataFrame:
+    """The rows of one model: `left` holds the paths that have a touch, `whole` those without one too."""
+    if model.credit_of_paths is not None:
+        counts = PathCounts(left.channels, left.channel, left.lengths, left.conversions, left.value, left.nulls)
+        try:
+            credit = model.credit_of_paths(counts, options)
+        except ValueError as error:
+            raise PathsUsage(str(error)) from None
+    else:
+        assert model.vectorised is not None  # noqa: S101 - a model has one or the other
+        share = model.vectorised(touches)
+        credit = PathCredit(
+            conversions=_by_channel(left, share, left.conversions),
+            value=None if left.value is None else _by_channel(left, share, left.value),
+        )
+    occurs = np.bincount(left.channel, minlength=len(left.channels)) > 0
+    nothing = np.full(len(left.channels), np.nan)
+    rows = pd.DataFrame(
+        {
+            "channel": pd.Series(left.channels, dtype="str"),
+            "conversions": credit.conversions,
+            "value": nothing if credit.value is None else credit.value,
+            **credit.columns,
+        }
+    )[occurs].sort_values("channel", ignore_index=True)
+    lost = _lost(model, whole, whole.conversions, credit.conversions)
+    lost_value = np.nan
+    if whole.value is not None and credit.value is not None:
+        lost_value = _lost(model, whole, whole.value, credit.value)
+    if lost or lost_value > 0:
+        last = pd.DataFrame({"channel": [UNATTRIBUTED], "conversions": [lost], "value": [lost_value]})
+        rows = pd.concat([rows, last], ignore_index=True) if len(rows) else last.reindex(columns=rows.columns)
+    rows.attrs = dict(credit.attrs)
+    return rows
+
+
+def _by_channel(table: PathTable, share: np.ndarray, amount: np.ndarray) -> np.ndarray:
+    return np.bincount(table.channel, weights=share * amount.repeat(table.lengths), minlength=len(table.channels))
+
+
+def _lost(model: Model, whole: PathTable, amount: np.ndarray, credited: np.ndarray) -> float:
+    """What no channel earned: that of paths without a touch, and what a data-driven model gives to nobody."""
+    without = float(amount[whole.lengths == 0].sum())
+    if not (model.data_driven and model.conserves):
+        return without
+    total = float(amount.sum())
+    lost = total - float(credited.sum())
+    return lost if abs(lost) > _ROUNDING * total else 0.0

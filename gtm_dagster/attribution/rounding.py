@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from fractions import Fraction
 
 
 def largest_remainder(values: Sequence[float], digits: int = 2) -> list[float]:
@@ -14,12 +15,13 @@ def largest_remainder(values: Sequence[float], digits: int = 2) -> list[float]:
     for index, number in enumerate(numbers):
         if not math.isfinite(number):
             raise ValueError(f"values[{index}]: {number!r} cannot be rounded")
+    # Exact: 30 trillion times 100 and the sum of seven of them do not fit the 53 bits of a double.
     scale = 10**digits
+    exact = [Fraction(number) * scale for number in numbers]
+    floors = [math.floor(number) for number in exact]
     # 0.29 * 100 is 28.999999999999996: six more digits decide what is noise.
-    scaled = [round(number * scale, 6) for number in numbers]
-    floors = [math.floor(number) for number in scaled]
-    missing = round(round(math.fsum(numbers) * scale, 6)) - sum(floors)
-    by_remainder = sorted(range(len(numbers)), key=lambda index: (floors[index] - scaled[index], index))
-    for index in by_remainder[:missing]:
+    missing = round(round(sum(exact, Fraction()), 6)) - sum(floors)
+    remainders = [round(number - floor, 6) for number, floor in zip(exact, floors, strict=True)]
+    for index in sorted(range(len(numbers)), key=lambda index: (-remainders[index], index))[:missing]:
         floors[index] += 1
     return [units / scale for units in floors]

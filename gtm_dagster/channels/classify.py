@@ -17,9 +17,10 @@ NAMED, REFERRED = 1, 2
 class Touch(NamedTuple):
     """What brought a visit, and by which rule. `rank`: 1 by a named source, 2 by a referrer, None for a direct visit.
 
-    `rule`: `utm`, `utm_campaign` (a campaign alone), `click_id:KIND`, `referrer:CATEGORY:NAME` (`referrer:search:google`),
-    `referrer:webmail`, `referrer:site` (no listed one); of a direct visit `none`, or the referrer that does not count:
-    `referrer:own_site`, `referrer:identity`, `referrer:payment`. Two that decide together are joined by a plus.
+    `rule`: `utm medium MEDIUM`, `utm source` (no medium), `utm campaign` (a campaign alone), `click id KIND`,
+    `referrer CATEGORY NAME` (`referrer search google`), `referrer webmail`, `referrer site` (no listed one); of a direct
+    visit `no source`, or the referrer that does not count: `own host`, `sign-in page`, `payment page`. Two that decide
+    together are joined by a plus.
     """
 
     rank: int | None
@@ -30,7 +31,7 @@ class Touch(NamedTuple):
     rule: str
 
 
-DIRECT = Touch(None, "direct", "(none)", None, "Direct", "none")
+DIRECT = Touch(None, "direct", "(none)", None, "Direct", "no source")
 """No source, and no referrer that names one."""
 
 _UNSET = ("(none)", "(not set)")
@@ -38,6 +39,7 @@ _NO_CAMPAIGN = frozenset({*_UNSET, "(direct)", "(organic)", "(referral)", "(ai-a
 """What Google Analytics writes for a visit without a campaign."""
 _MEDIUM = {"search": "organic", "email": "email", "display": "display", "paid_search": "cpc"}
 """The medium of a referrer by its category; of all others it is `referral`."""
+_RETURN_RULES = {"identity": "sign-in page", "payment": "payment page"}
 
 
 def classify(
@@ -80,16 +82,18 @@ def touch_of(
         medium = ""
     clicked = CLICK_IDS[click] if click else None
     if not source and clicked:
-        return _named(clicked[0], medium or clicked[1], campaign, f"click_id:{click}")
+        return _named(clicked[0], medium or clicked[1], campaign, f"click id {click}")
     if source and clicked and not medium and clicked[1] in PAID_MEDIA and _called(source, clicked[0]):
-        return _named(source, clicked[1], campaign, f"utm+click_id:{click}")
+        return _named(source, clicked[1], campaign, f"utm source + click id {click}")
     if source or medium:
-        return _named(source or "(not set)", medium or "(none)", campaign, "utm")
+        return _named(
+            source or "(not set)", medium or "(none)", campaign, f"utm medium {medium}" if medium else "utm source"
+        )
     referred = _referred(referrer, page_host, own_hosts, campaign) if referrer else DIRECT
     if campaign and referred.rank is None:
-        return _named("(not set)", "(not set)", campaign, "utm_campaign")
+        return _named("(not set)", "(not set)", campaign, "utm campaign")
     if campaign:
-        return referred._replace(rank=NAMED, rule=f"utm_campaign+{referred.rule}")
+        return referred._replace(rank=NAMED, rule=f"utm campaign + {referred.rule}")
     return referred
 
 
@@ -108,20 +112,20 @@ def _named(source: str, medium: str, campaign: str, rule: str) -> Touch:
 def _referred(referrer: str, page_host: str | None, own_hosts: tuple[str, ...], campaign: str) -> Touch:
     host, slash, path = referrer.partition("/")
     if (page_host and same_site(host, page_host)) or is_own(host, own_hosts):
-        return DIRECT._replace(rule="referrer:own_site")
+        return DIRECT._replace(rule="own host")
     known = known_page(host, slash + path)
     if known is None:
         return Touch(
-            REFERRED, host, "referral", campaign or None, channel_of(host, "referral", campaign, None), "referrer:site"
+            REFERRED, host, "referral", campaign or None, channel_of(host, "referral", campaign, None), "referrer site"
         )
     if known.category in RETURNS:
-        return DIRECT._replace(rule=f"referrer:{known.category}")
+        return DIRECT._replace(rule=_RETURN_RULES[known.category])
     medium = _MEDIUM.get(known.category, "referral")
     category = "search" if known.category == "paid_search" else known.category
     channel = channel_of(known.name, medium, campaign, category)
     rule = (
-        "referrer:webmail"
+        "referrer webmail"
         if (known.category, known.name) == ("email", host)
-        else f"referrer:{known.category}:{known.name}"
+        else f"referrer {known.category} {known.name}"
     )
     return Touch(REFERRED, known.name, medium, campaign or None, channel, rule)

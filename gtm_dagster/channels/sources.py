@@ -2,6 +2,7 @@
 
 `sources.yaml`: what brings visits. `returns.yaml`: sign-in and payment pages, which only send people back.
 `workspaces.yaml`: pages of large brands on which people work, which are no search, shop or network.
+`ga4_sources.csv`: what Google Analytics 4 knows besides; our own lists win where both name a source.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from importlib import resources
 from typing import NamedTuple
 
 from gtm_dagster.channels.hosts import host_of, split_url
+from gtm_dagster.channels.public_lists import GA4_SOURCES, rows_of
 from gtm_dagster.channels.sites import site_of, under_any_suffix
 
 __all__ = ["KnownSource", "host_of", "known_host", "known_page", "known_source", "referrer_key"]
@@ -48,6 +50,32 @@ class _Index(NamedTuple):
 
 @cache
 def _index() -> _Index:
+    """Our own lists, and of Google's what they do not decide."""
+    index = own_index()
+    public = {source: category for source, category in rows_of(GA4_SOURCES)}  # noqa: C416
+    hosts = [
+        (host, category) for host, category in public.items() if "." in host and not _is_decided(index, host, category)
+    ]
+    for host, category in hosts:
+        star = under_any_suffix(host)
+        word = star.removesuffix(".*") if star else ""
+        index.hosts[host] = KnownSource(word if public.get(word) == category else host, category)
+    for word, category in public.items():
+        if "." not in word:
+            index.names.setdefault(word, KnownSource(word, category))
+    return index
+
+
+def _is_decided(own: _Index, host: str, category: str) -> bool:
+    """Whether our own lists name this very host, or put it in the same category by a host above it."""
+    if any(spelling in own.hosts for spelling in _spellings(host)):
+        return True
+    known = listed(own, host, "", True)
+    return known is not None and known.category == category
+
+
+def own_index() -> _Index:
+    """Our own lists alone, read anew."""
     import yaml
 
     index = _Index({}, {}, {}, {})
@@ -89,7 +117,7 @@ def known_source(name: str) -> KnownSource | None:
     if known or "." not in name:
         return known
     host = host_of(name)
-    return _listed(host, "", False) if host else None
+    return listed(_index(), host, "", False) if host else None
 
 
 def known_host(host: str) -> KnownSource | None:
@@ -100,12 +128,11 @@ def known_host(host: str) -> KnownSource | None:
 @lru_cache(maxsize=65_536)
 def known_page(host: str, path: str) -> KnownSource | None:
     """The source of a page: a listed path decides before its host, then as `known_host`."""
-    return _listed(host, path, True)
+    return listed(_index(), host, path, True)
 
 
-def _listed(host: str, path: str, returns: bool) -> KnownSource | None:
-    """`returns`: whether pages count that only send people back."""
-    index = _index()
+def listed(index: _Index, host: str, path: str, returns: bool) -> KnownSource | None:
+    """The source of a page by the lists of `index`; `returns`: whether pages count that only send people back."""
     labels = host.split(".")
     own = len(labels) - len(site_of(host).split("."))  # labels in front of the registrable domain
     for start in range(len(labels)):

@@ -43,6 +43,7 @@ def hostile_events() -> Iterator[tuple[str, bytes]]:
         "rules",
         "sealed",
         "key_role",
+        "bot_reason",
         "__proto__",
     ):
         yield f"a forged {name}", json.dumps(event("odd", **{name: "forged"})).encode()

@@ -6,6 +6,7 @@ import time
 from functools import partial
 
 from gtm_dagster.admission.single_event import Judge, Judged
+from gtm_dagster.channels.bots import bot_reason
 from gtm_dagster.collector.access import Access
 from gtm_dagster.collector.body import Receive, Unpacking, check_encoding, read_body
 from gtm_dagster.collector.commits import Commits, Place
@@ -23,6 +24,12 @@ _CONFLICT = {
     "code": "conflict",
     "message": "another event with other content was stored under this event_id; this one was not",
 }
+
+
+def _program(scope: Scope, key: WriteKey) -> str | None:
+    """The program whose agent a request carries. Behind a server key that is the agent of the sender's own server."""
+    agent = header(scope, b"user-agent") if key.role == "client" else None
+    return bot_reason(agent.decode("latin-1"), of_request=True) if agent else None
 
 
 class Ingest:
@@ -49,7 +56,7 @@ class Ingest:
             packed = await read_body(
                 receive, header(scope, b"content-length"), limits.max_body_bytes, limits.body_timeout_seconds, room
             )
-            judged, place = await self._judged(protocol, path, packed, key)
+            judged, place = await self._judged(protocol, path, packed, key, _program(scope, key))
         del packed
         with place:
             appended = await self._commits.append([one.record for one in judged], place)
@@ -57,7 +64,7 @@ class Ingest:
         return protocol.response(self._result(judged, appended))
 
     async def _judged(
-        self, protocol: SenderProtocol, path: str, packed: bytes, key: WriteKey
+        self, protocol: SenderProtocol, path: str, packed: bytes, key: WriteKey, program: str | None
     ) -> tuple[list[Judged], Place]:
         """The verdicts on the events of a body and their place at the log; a large body is worked on by a worker."""
         unpacking = Unpacking(packed, self._limits.max_body_bytes)
@@ -68,7 +75,7 @@ class Ingest:
             if len(events) <= LARGE_EVENTS:
                 place = self._commits.place(len(events), unpacking.size)
                 try:
-                    return self._verdicts(events, key), place
+                    return self._verdicts(events, key, program), place
                 except BaseException:
                     place.leave()
                     raise
@@ -77,7 +84,7 @@ class Ingest:
                 events = await self._large.work(partial(self._events, protocol, path, unpacking))
             place = self._commits.place(len(events), unpacking.size)
             try:
-                return await self._large.work(partial(self._verdicts, events, key)), place
+                return await self._large.work(partial(self._verdicts, events, key, program)), place
             except BaseException:
                 place.leave()
                 raise
@@ -86,13 +93,14 @@ class Ingest:
         limits = self._limits
         return protocol.events(IngestRequest(path, unpacking.text(), limits.max_batch_events, limits.max_event_bytes))
 
-    def _verdicts(self, events: list[bytes], key: WriteKey) -> list[Judged]:
+    def _verdicts(self, events: list[bytes], key: WriteKey, program: str | None) -> list[Judged]:
         return self._judge(
             events,
             write_key=key.name,
             received_us=time.time_ns() // 1000,
             gates_consent=key.gates_consent,
             role=key.role,
+            bot_reason=program,
         )
 
     def _result(self, judged: list[Judged], appended: AppendResult) -> IngestResult:

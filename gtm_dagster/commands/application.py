@@ -6,9 +6,10 @@ import os
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from gtm_dagster import __version__, commands
 from gtm_dagster.commands.command import Command, Group
@@ -37,11 +38,23 @@ def application() -> typer.Typer:
     for each in declared():
         group, _, name = each.words.rpartition(" ")
         if isinstance(each, Group):
-            groups[each.words] = typer.Typer(help=each.help, no_args_is_help=True)
+            groups[each.words] = typer.Typer(help=each.help, no_args_is_help=True, cls=_group_class(each))
             groups[group].add_typer(groups[each.words], name=name)
         else:
             groups[group].command(name)(each.function)
     return app
+
+
+def _group_class(group: Group) -> type[TyperGroup]:
+    """How the words after those of the group are read: with `default`, what is none of its commands is for that one."""
+
+    class WithDefault(TyperGroup):
+        def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+            if group.default and args and args[0] != "--help" and args[0] not in self.commands:
+                args = [group.default, *args]
+            return super().parse_args(ctx, args)
+
+    return WithDefault if group.default else TyperGroup
 
 
 def _version(wanted: bool) -> None:

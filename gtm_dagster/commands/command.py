@@ -21,8 +21,13 @@ class Command:
 
 @dataclass(frozen=True)
 class Group:
-    """A word that other commands follow (`gtm keys ...`), and what its help says; `order` as in `Command`."""
+    """A word that other commands follow (`gtm keys ...`), and what its help says; `order` as in `Command`.
+
+    `default`: the command of the group that is meant where the first word is none of them, so that `gtm attribute FILE` is
+    `gtm attribute paths FILE`; a file that is called like a command is reached as ./explain.
+    """
 
     words: str
     help: str
     order: int
+    default: str | None = None

@@ -70,7 +70,7 @@ def import_(
         say("nothing was written; without --dry-run these rows land")
     elif totals["read"] and totals["quarantined"] == totals["read"]:
         say("next: correct the file or the mapping, try it with --dry-run, and import again")
-    elif kind is Kind.EVENTS:
+    else:
         say("next: gtm refresh")
 
 

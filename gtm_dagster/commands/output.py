@@ -69,12 +69,14 @@ class Invocation:
 
     @cached_property
     def deployment(self) -> Deployment:
-        """Settings and plan that fit each other. A setting that names what the plan does not have is wrong usage."""
+        """Settings and plan that fit each other. A setting that names what plan or channels do not have is wrong usage."""
+        from gtm_dagster.channels.window_channels import check_window_channels
         from gtm_dagster.settings import SettingsError
         from gtm_dagster.taxonomy.settings_for_plan import deployment_of
 
         settings, origin = self.written
         try:
+            check_window_channels(settings, origin)
             return deployment_of(settings, self.plan, origin)
         except SettingsError as error:
             raise Problem(error.problems[0], 2, error.problems[1:]) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from math import isinf
 from typing import Annotated
 
 import typer
@@ -39,6 +40,9 @@ def query(
         for model, hours, reason in absent:
             note(f"  {model} {hours:g} h: {reason}")
     if json:
+        overflown = sum(1 for row in rows for cell in row if isinstance(cell, float) and isinf(cell))
+        if overflown:
+            note(f"{overflown} infinite value{'s' if overflown > 1 else ''} printed as null: JSON has no infinity")
         say_json(records(columns, rows))
     else:
         say_table(columns, rows)

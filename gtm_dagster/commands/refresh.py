@@ -48,9 +48,11 @@ def refresh(
         say(f"rebuilt: {line}")
     columns = ("raw", "clean", "duplicates", "quarantined", "suppressed")
     totals = {name: sum(getattr(row, name) for row in result.books) for name in columns}
+    bots = sum(row.bots for row in result.books)
     say(
         "books: " + ", ".join(f"{totals[name]:,} {name}" for name in columns) + f" over {len(result.books)} ingest days"
-    )
+        + (f"; {bots:,} of the clean ones are of bots" if bots else "")
+    )  # fmt: skip
     passed = sum(1 for check in result.checks if check.passed)
     say(f"checks: {passed} of {len(result.checks)} passed (run {result.run_id})")
     for check in result.checks:

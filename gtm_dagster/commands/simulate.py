@@ -23,8 +23,9 @@ def simulate(
     """Write realistic traffic as a file for `gtm import`, and the planted truth beside it."""
     from gtm_dagster.simulator import simulate as make
     from gtm_dagster.simulator import write
+    from gtm_dagster.simulator.plain_windows import plain_windows
 
-    windows = [(w.model, w.lookback_hours) for w in invocation(context).settings.attribution.windows]
+    windows = plain_windows(invocation(context).settings)
     try:
         with progress_bar("simulating") as _:
             traffic = make(events, days, seed, windows=windows)

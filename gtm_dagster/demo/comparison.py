@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gtm_dagster.settings import Settings
+from gtm_dagster.simulator.plain_windows import plain_windows
 from gtm_dagster.warehouse.serving import query
 
 TOLERANCE = 1e-6
@@ -38,13 +39,14 @@ def _furthest(planted: Mapping[Any, float], found: Mapping[Any, float]) -> float
 
 
 def credits_found(settings: Settings) -> dict[tuple[Any, ...], tuple[float, float]]:
-    """(conversion type, currency, model, window hours, channel) -> (conversions, value)."""
+    """(conversion type, currency, model, window hours, channel) -> (conversions, value), of windows with a planted truth."""
+    plain = set(plain_windows(settings))
     found = served(
         settings,
         "SELECT conversion_type, currency, model, window_hours, channel, sum(conversions), coalesce(sum(value), 0) "
         "FROM marts.channel_attribution GROUP BY ALL",
     )
-    return {tuple(row[:5]): (row[5], row[6]) for row in found}
+    return {tuple(row[:5]): (row[5], row[6]) for row in found if row[2:4] in plain}
 
 
 def credits_planted(truth: Mapping[str, Any]) -> dict[tuple[Any, ...], tuple[float, float]]:

@@ -22,6 +22,7 @@ from gtm_dagster.demo.comparison import (
     served,
 )
 from gtm_dagster.settings import Settings
+from gtm_dagster.simulator.plain_windows import plain_windows
 from gtm_dagster.warehouse.literals import composed
 
 UNATTRIBUTED = "(unattributed)"
@@ -141,8 +142,7 @@ def _books(settings: Settings, last: int = 5) -> Table:
 def _credit_tables(settings: Settings, truth: Mapping[str, Any], channels: Sequence[str]) -> list[Table]:
     found, planted = credits_found(settings), credits_planted(truth)
     not_computed = {(model, hours) for model, hours, _ in gated(settings)}
-    windows = [(window.model, window.lookback_hours) for window in settings.attribution.windows]
-    windows = [window for window in windows if window not in not_computed]
+    windows = [window for window in plain_windows(settings) if window not in not_computed]
     currencies = sorted({key[1] for key in found if key[1] is not None})
     kinds: list[tuple[str, str, str | None, int, int]] = [("Sign-ups", "signup_completed", None, 0, 1)]
     kinds += [(f"Payments in {currency}", "payment_completed", currency, 0, 1) for currency in currencies]

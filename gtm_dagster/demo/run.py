@@ -34,6 +34,7 @@ from gtm_dagster.privacy.consent import consent_policy
 from gtm_dagster.privacy.pseudonyms import Pseudonymizer, load_or_create_key
 from gtm_dagster.privacy.sealing import Sealer
 from gtm_dagster.settings import Settings
+from gtm_dagster.simulator.plain_windows import plain_windows
 from gtm_dagster.simulator.traffic import Traffic, simulate
 from gtm_dagster.storage.atomic_write import write_whole
 from gtm_dagster.storage.private_dir import private_dir
@@ -182,7 +183,7 @@ def drill_the_guard(settings: Settings, folder: Path, console: Console, tick: Ca
 
 def make_traffic(settings: Settings, folder: Path, memory: Memory, steps: Steps) -> Traffic:
     """Simulate, and write the history and the truth into `folder` (the same bytes every time)."""
-    windows = [(window.model, window.lookback_hours) for window in settings.attribution.windows]
+    windows = plain_windows(settings)
     with steps.step("simulate history and planted truth"):
         # One day more than asked: the first and the last day are not full, and the history gate counts full days.
         traffic = simulate(memory.events, memory.days + 1, memory.seed, memory.end, windows=windows)

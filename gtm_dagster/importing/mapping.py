@@ -16,6 +16,7 @@ from gtm_dagster.importing.time_formats import FormatError, time_format
 FIELDS = (
     "event_id", "event_name", "user_id", "anonymous_id", "session_id", "source", "medium", "campaign", "term", "content",
     "device_type", "locale", "page_url", "referrer", "click_id", "country", "region", "timezone",
+    "user_agent",
 )  # fmt: skip
 """Text fields of an event that a column, a constant or a template may fill."""
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")

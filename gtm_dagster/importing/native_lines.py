@@ -26,7 +26,7 @@ Line = tuple[int, bytes]
 """Number from 1, and text."""
 
 _TOP = (*ID_LIMITS, "event_name", "timestamp", "received_at")
-_CONTEXT = (*CONTEXT_LIMITS, *UTM_FIELDS, "device_type")
+_CONTEXT = (*CONTEXT_LIMITS, *UTM_FIELDS, "device_type", "user_agent")
 _JSON = ("properties", "consent")
 _NAMES = (*_TOP, "properties", *_CONTEXT, "consent")
 _BLOCK = 8 << 20
@@ -47,7 +47,7 @@ _FLAT = str | int | float | bool | None
 """The type of what is not kept: how deep a line nests is for the single form to say."""
 _STAMPED = [(name, _FLAT, None) for name in STAMPED if name not in _TOP]
 _Flat = _shape("_Flat", _TOP, ("properties", msgspec.Raw, _RAW), *_CONTEXT_FIELDS, *_STAMPED)
-_Context = _shape("_Context", (), *_CONTEXT_FIELDS, *[(name, _FLAT, None) for name in NOT_KEPT])
+_Context = _shape("_Context", (), *_CONTEXT_FIELDS, *[(name, _FLAT, None) for name in NOT_KEPT if name not in _CONTEXT])
 _Nested = _shape("_Nested", _TOP, ("properties", msgspec.Raw, _RAW), ("context", _Context | None, None), *_STAMPED)
 _astuple = msgspec.structs.astuple
 _NO_CONTEXT = _astuple(_Context())

@@ -21,7 +21,7 @@ from gtm_dagster.taxonomy.decoding import too_deep
 from gtm_dagster.taxonomy.envelope import CONTEXT_LIMITS, MAX_US, MIN_US, UTM_FIELDS
 from gtm_dagster.taxonomy.times import read_time
 
-_FLAT = (*CONTEXT_LIMITS, *UTM_FIELDS, "device_type", "consent")
+_FLAT = (*CONTEXT_LIMITS, *UTM_FIELDS, "device_type", "user_agent", "consent")
 _LONGEST_LINE = 64 << 20
 _MAPPED_BLOCK = 4 << 20
 _encode = msgspec.json.Encoder(order="deterministic").encode

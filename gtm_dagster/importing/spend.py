@@ -8,8 +8,10 @@ import math
 import re
 from collections.abc import Iterator
 from datetime import date, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
+from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -57,10 +59,10 @@ def import_spend(
     path: Path, *, landing: SpendZone, write_key: str, mapping: SpendMapping | None = None, mapping_name: str | None = None,
     dry_run: bool = False,
 ) -> ImportResult:  # fmt: skip
-    """Land the rows of a CSV or Parquet file: day, source, currency, cost, and the optional fields.
+    """Land the rows of a CSV or Parquet file: day, source or channel, currency, cost, and the optional fields.
 
-    A refused row does not land; the result has its reason. Of one (day, source, medium, campaign, currency, write key) the
-    newest import counts, in which equal rows add up. Raises ImportFailed; then nothing has landed.
+    A refused row does not land; the result has its reason. Which import of a row counts is `core.spend`'s to say. Raises
+    ImportFailed; then nothing has landed.
     """
     if not is_write_key(write_key):
         raise ImportFailed(f"write key {write_key!r}: {NAME_RULE}")
@@ -78,7 +80,10 @@ def import_spend(
         **{field: field for field in SPEND_FIELDS if field in names and field not in rules.constants},
         **rules.columns,
     }
-    missing = [field for field in NEEDED if columns.get(field) not in names and field not in rules.constants]
+    there = [field for field in SPEND_FIELDS if columns.get(field) in names or field in rules.constants]
+    missing = [field for field in NEEDED if field not in there]
+    if "source" not in there and "channel" not in there:
+        missing.insert(0, "source")
     missing += [column for column in rules.columns.values() if column not in names]
     if missing:
         raise ImportFailed(
@@ -146,6 +151,11 @@ def _judged(texts: dict[str, Any], rules: SpendMapping) -> tuple[dict[str, Any],
             refusals.append((field, *value))
         else:
             row[field] = value
+    alone = (
+        row.get("channel") and not row.get("medium") and not row.get("campaign")
+    )  # stands for no campaign of a source
+    if not (texts.get("source") or "").strip() and not alone:
+        refusals.append(("source", "missing", "source is needed, or a channel alone"))
     return row, refusals
 
 
@@ -157,11 +167,22 @@ def _value(field: str, text: str, rules: SpendMapping) -> Any:
         return _number(text, rules, whole=field in COUNTS)
     if field == "currency":
         return text if _CURRENCY.match(text) else ("bad_currency", "not a code of ISO 4217, such as EUR")
+    if field == "timezone":
+        return text if _is_zone(text) else ("bad_timezone", "not an IANA time zone, such as America/New_York")
     if len(text) > _LONGEST:
         return "too_long", f"has more than {_LONGEST} characters"
     if EMAIL.search(text):
         return "personal_data", "looks like an e-mail address"
     return text.lower() if field == "medium" else text
+
+
+@cache
+def _is_zone(name: str) -> bool:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):  # unknown, or no name of a file
+        return False
+    return True
 
 
 def _day(text: str, day_format: str | None) -> Any:

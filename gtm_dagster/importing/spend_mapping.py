@@ -9,8 +9,9 @@ import msgspec
 
 from gtm_dagster.importing.mapping_file import MappingError, check_character, check_encoding, read_mapping
 
-NEEDED = ("day", "source", "currency", "cost")
-TEXTS = ("source", "medium", "campaign", "channel", "currency")
+NEEDED = ("day", "currency", "cost")
+"""And a source, or else a channel."""
+TEXTS = ("source", "medium", "campaign", "channel", "currency", "timezone")
 COUNTS = ("impressions", "clicks")
 SPEND_FIELDS = ("day", *TEXTS, "cost", *COUNTS)
 

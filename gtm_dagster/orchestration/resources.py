@@ -10,6 +10,7 @@ import duckdb
 from dagster_duckdb import DuckDBResource
 from pydantic import PrivateAttr
 
+from gtm_dagster.channels.window_channels import check_window_channels
 from gtm_dagster.orchestration.dead_runs import process_tags
 from gtm_dagster.settings import Origin, Settings
 from gtm_dagster.storage.private_dir import private_dir
@@ -45,9 +46,10 @@ class WarehouseResource(DuckDBResource):
 
     @property
     def context(self) -> BuildContext:
-        """What the library's build steps take. Raises PlanError, and SettingsError for a name the plan does not have."""
+        """What the library's build steps take. Raises PlanError, and SettingsError for a name that plan or channels lack."""
         if self._deployment is None:
             settings = self.settings
+            check_window_channels(settings, self._origin)
             self._deployment = deployment_of(settings, load_plan(settings.plan_file), self._origin)
         return BuildContext(self._deployment.settings, self._deployment.plan, self.full)
 

@@ -1,13 +1,16 @@
 """One declared table, one asset: its spec, and the asset that runs its step."""
 
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
 import dagster as dg
+import duckdb
 
 from gtm_dagster.orchestration.asset_checks import check_results, check_specs
-from gtm_dagster.orchestration.metadata import bars, column_schema, picture
+from gtm_dagster.orchestration.metadata import column_schema, inline, picture
 from gtm_dagster.orchestration.resources import WarehouseResource
+from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.schema import built
 from gtm_dagster.warehouse.schema.ddl import create
 from gtm_dagster.warehouse.schema.table import Table
@@ -34,32 +37,41 @@ def table_spec(table: Table, *, skippable: bool = False) -> dg.AssetSpec:
 
 
 def layer_assets(schema: str) -> list[dg.AssetsDefinition]:
-    """The assets of every table of a layer that has a step."""
-    return [_asset(table) for table in built() if table.schema == schema]
+    """The assets of every table of a layer that has a step; tables that are built together share one."""
+    tables = [table for table in built() if table.schema == schema]
+    groups = {table.name: [table] for table in tables if table.built_with is None}
+    for table in tables:
+        if table.built_with is not None:
+            groups[table.built_with].append(table)
+    return [_asset(group) for group in groups.values()]
 
 
-def _asset(table: Table) -> dg.AssetsDefinition:
-    """Run the step, run the table's checks, report numbers and the picture."""
-    spec, step = table_spec(table), table.step
-    assert step is not None  # noqa: S101 - `built` gives tables with a step
+def _asset(tables: Sequence[Table]) -> dg.AssetsDefinition:
+    """Run the steps, run the tables' checks, report numbers and pictures."""
+    specs = [table_spec(table) for table in tables]
+    checks = [check for table in tables for check in check_specs(table)]
 
-    @dg.multi_asset(name=f"{table.schema}__{table.table}", specs=[spec], check_specs=check_specs(table))
-    def asset(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult:
-        ctx = warehouse.context
+    @dg.multi_asset(name=f"{tables[0].schema}__{tables[0].table}", specs=specs, check_specs=checks)
+    def asset(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Iterator[dg.MaterializeResult]:
         with warehouse.writing() as con:
             create(con)
-            result = step(con, ctx)
-            metadata: dict[str, Any] = {
-                name: dg.MetadataValue.md(value) if isinstance(value, str) and "\n" in value else value
-                for name, value in result.metadata.items()
-            }
-            if table.chart:
-                rows = [(str(label), float(value or 0)) for label, value in con.execute(table.chart.sql).fetchall()]
-                metadata["chart"] = bars(table.chart.title, rows)
-                if result.changed and first_of_day(con, f"picture of {table.name}"):
-                    metadata["picture"] = picture(table.chart.title, rows)
-            return dg.MaterializeResult(
-                asset_key=spec.key, metadata=metadata, check_results=check_results(con, ctx, table, context.run.run_id)
-            )
+            results = [_built(con, warehouse.context, table, context.run.run_id) for table in tables]
+        yield from results
 
     return asset
+
+
+def _built(con: duckdb.DuckDBPyConnection, ctx: BuildContext, table: Table, run_id: str) -> dg.MaterializeResult:
+    assert table.step is not None  # noqa: S101 - `built` gives tables with a step
+    result = table.step(con, ctx)
+    metadata: dict[str, Any] = {
+        name: dg.MetadataValue.md(value) if isinstance(value, str) and "\n" in value else value
+        for name, value in result.metadata.items()
+    }
+    figures = [figure for chart in table.charts for figure in chart(con, ctx)]
+    metadata |= {figure.name: inline(figure) for figure in figures}
+    if figures and result.changed and first_of_day(con, f"picture of {table.name}"):
+        metadata |= {figure.name.replace("chart", "picture", 1): picture(figure) for figure in figures}
+    return dg.MaterializeResult(
+        asset_key=[table.schema, table.table], metadata=metadata, check_results=check_results(con, ctx, table, run_id)
+    )

@@ -82,10 +82,11 @@ class _Shares:
     def __init__(self) -> None:
         self._by_length: dict[tuple[str, int], list[float]] = {}
 
-    def __call__(self, model: str, ages_us: np.ndarray, is_direct: np.ndarray) -> list[float]:
+    def __call__(self, model: str, ages_us: np.ndarray, channels: Sequence[str]) -> list[float]:
         declared = models.model(model)
-        if declared.needs_ages or declared.needs_direct:
-            return models.weights(model, (ages_us / HOUR).tolist(), is_direct=is_direct.tolist())
+        if declared.needs_ages or declared.needs_direct or declared.needs_paid or declared.needs_channel:
+            is_direct = [channel == "Direct" for channel in channels]
+            return models.weights(model, (ages_us / HOUR).tolist(), is_direct=is_direct, channels=channels)
         key = (model, len(ages_us))
         if key not in self._by_length:
             self._by_length[key] = models.weights(model, [0.0] * len(ages_us))
@@ -118,7 +119,7 @@ def credit(
                     cell[0] += 1.0
                     cell[1] += value
                     continue
-                shares = shares_of(model, ages[within:], touches == direct)
+                shares = shares_of(model, ages[within:], [sessions.channels[touch] for touch in touches])
                 for channel, share in zip(touches, shares, strict=True):
                     if share > 0:
                         cell = total[(name, currency, model, hours, sessions.channels[channel])]

@@ -34,7 +34,7 @@ PURPOSES = ("analytics", "marketing", "personalization")
 STAMPED = ("received_at", "write_key", "plan_version")
 """Fields that the collector adds: accepted when an event is sent again, and ignored."""
 NOT_KEPT = ("ip", "user_agent")
-"""Context fields that many clients send: accepted, never kept (no PII at rest)."""
+"""Context fields that many clients send: accepted, never kept (no PII at rest). The agent says whether a program sent it."""
 
 MIN_US = int(datetime(1990, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000
 MAX_US = int(datetime(2101, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000

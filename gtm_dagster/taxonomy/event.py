@@ -26,7 +26,10 @@ class FieldError(msgspec.Struct, frozen=True, gc=False):
 
 
 class Event(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """An event that satisfies the plan. `event_us` is microseconds since the epoch, UTC; empty context texts are None."""
+    """An event that satisfies the plan. `event_us` is microseconds since the epoch, UTC; empty context texts are None.
+
+    `bot_reason`: the program whose user agent the sender gave, "" for a person's, None without one.
+    """
 
     event_id: str
     event_name: str
@@ -49,6 +52,7 @@ class Event(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     region: str | None = None
     timezone: str | None = None
     consent: dict[str, bool] | None = None
+    bot_reason: str | None = None
 
 
 def shown_name(name: object) -> str:

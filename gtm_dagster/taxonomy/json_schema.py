@@ -98,6 +98,7 @@ def _context() -> dict[str, Any]:
         "additionalProperties": False,
     }
     fields |= {name: {"description": "Accepted, never kept"} for name in NOT_KEPT}
+    fields["user_agent"] = {"description": "Of the person's browser: says whether a bot sent the event; never kept"}
     return {"type": ["object", "null"], "properties": fields, "additionalProperties": False}
 
 

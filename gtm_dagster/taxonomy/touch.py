@@ -11,29 +11,31 @@ from urllib.parse import unquote_to_bytes
 from gtm_dagster.taxonomy.absent import present_text
 from gtm_dagster.taxonomy.envelope import CAMPAIGN_FIELDS, CONTEXT_LIMITS, UTM_FIELDS
 
-CLICK_ID_NAMES = frozenset(
+AD_CLICK_IDS = frozenset(
     {
-        "gclid",
-        "gbraid",
-        "wbraid",
-        "gclsrc",
-        "dclid",
-        "msclkid",
-        "yclid",
-        "ysclid",
-        "fbclid",
-        "igshid",
-        "igsh",
-        "ttclid",
-        "twclid",
-        "li_fat_id",
-        "epik",
-        "rdt_cid",
-        "sccid",
-        "qclid",
+        "gclid", "gbraid", "wbraid", "gclsrc", "dclid", "msclkid", "yclid", "ymclid", "fbclid", "ttclid", "twclid",
+        "li_fat_id", "epik", "rdt_cid", "sccid", "qclid", "ndclid", "rb_clickid", "sznclid", "bd_vid", "gdt_vid",
+        "qhclickid", "vmcid", "tblci", "dicbo", "cto_pld", "irclickid", "cjevent", "awc", "sscid", "ransiteid", "tduid",
+        "admitad_uid",
     }
-)
-"""Parameters that ad platforms add to a link; a test holds them to those that `channels` knows."""
+)  # fmt: skip
+"""Parameters with the click that ad platforms, networks of partners and apps add to a link."""
+FAINT_CLICK_IDS = frozenset(
+    {
+        "gad_source", "gad_campaignid", "srsltid", "ysclid", "igshid", "igsh",
+    }
+)  # fmt: skip
+"""Parameters that say where a click came from, and not which it was: any other one goes before them."""
+MAIL_CLICK_IDS = frozenset(
+    {
+        "mc_cid", "mc_eid", "_hsenc", "_hsmi", "mkt_tok", "_kx", "vero_id", "dm_i", "ml_subscriber",
+        "ml_subscriber_hash", "ck_subscriber_id", "oly_enc_id", "bsft_clkid",
+    }
+)  # fmt: skip
+"""Parameters of mailing systems: their values name a person of a list, so that the name of the parameter alone lands."""
+CLICK_ID_NAMES = AD_CLICK_IDS | FAINT_CLICK_IDS | MAIL_CLICK_IDS
+"""All that are read from a page; a test holds them to those that `channels` knows."""
+_NAMED_ID = re.compile(r"([A-Za-z_]+)\s*[=:]")
 _ENCODED = re.compile(r"%[0-9A-Fa-f]{2}")
 HostOf = Callable[[str], str | None]
 _UTM = dict(zip(UTM_FIELDS, CAMPAIGN_FIELDS, strict=True))
@@ -71,6 +73,8 @@ def normal_touch(sent: Touch, host_of: HostOf | None = None) -> Touch:
     if any(text is not None and "%" in text and _ENCODED.search(text) for text in five):
         five = [present_text(_decoded(text)) if text is not None else None for text in five]
     click_id, page_url, referrer = map(present_text, sent[5:])
+    if click_id is not None and (mail := _NAMED_ID.match(click_id)) and mail.group(1).lower() in MAIL_CLICK_IDS:
+        click_id = mail.group(1).lower()
     if five[0] is None and five[1] is None and click_id is None and page_url is not None:
         named, click_id = _of_url(page_url)
         five = [
@@ -82,17 +86,20 @@ def normal_touch(sent: Touch, host_of: HostOf | None = None) -> Touch:
 
 
 def _of_url(url: str) -> tuple[dict[str, str], str | None]:
-    """(campaign fields, click id as `gclid=VALUE`) that the parameters of a URL name; the first one with a value wins."""
+    """(campaign fields, click id as `gclid=VALUE`) that the parameters of a URL name; the first one with a value wins,
+    of click ids the first of an ad."""
     query = url.partition("#")[0].partition("?")[2]
     named: dict[str, str] = {}
     click_id = utm_id = None
+    is_faint = True
     for name, value in _parameters(query):
         if field := _UTM.get(name):
             named.setdefault(field, value[: CONTEXT_LIMITS[field]])
         elif name == "utm_id":
             utm_id = utm_id or value[: CONTEXT_LIMITS["campaign"]]
-        elif click_id is None and name in CLICK_ID_NAMES:
-            click_id = f"{name}={value}"[: CONTEXT_LIMITS["click_id"]]
+        elif name in CLICK_ID_NAMES and (click_id is None or (is_faint and name not in FAINT_CLICK_IDS)):
+            is_faint = name in FAINT_CLICK_IDS
+            click_id = name if name in MAIL_CLICK_IDS else f"{name}={value}"[: CONTEXT_LIMITS["click_id"]]
     if utm_id is not None:
         named.setdefault("campaign", utm_id)
     return named, click_id

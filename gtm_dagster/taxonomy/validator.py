@@ -25,6 +25,7 @@ from gtm_dagster.taxonomy.touch import NO_TOUCH, HostOf, Touch, normal_touch
 
 _NO_CONTEXT = Context()
 _ALIAS_NAMES = ("alias_of", "previous_id")
+BotOf = Callable[[object], str | None]
 
 
 class Accepted(msgspec.Struct, frozen=True, gc=False):
@@ -45,12 +46,14 @@ class Rejected(msgspec.Struct, frozen=True, gc=False):
 class EventValidator:
     """Judges single events by one plan. Thread safe; one instance serves a process.
 
-    `host_of` says which host a referrer names; without it every referrer counts as one.
+    `host_of` says which host a referrer names; without it every referrer counts as one. `bot_of` says which program a user
+    agent is of; of the agent nothing else is kept.
     """
 
-    def __init__(self, plan: Plan, host_of: HostOf | None = None) -> None:
+    def __init__(self, plan: Plan, host_of: HostOf | None = None, bot_of: BotOf | None = None) -> None:
         self.plan = plan
         self._host_of = host_of
+        self._bot_of = bot_of
         self._decode = msgspec.json.Decoder(Envelope).decode
 
     def validate(
@@ -195,6 +198,7 @@ class EventValidator:
                 region=present_text(context.region),
                 timezone=present_text(context.timezone),
                 consent=context.consent,  # type: ignore[arg-type]
+                bot_reason=self._bot_of(context.user_agent) if self._bot_of and context.user_agent else None,
             ),
             id_is_new,
         )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
+from gtm_dagster.attribution.models import model
 from gtm_dagster.warehouse.literals import composed
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ EVENTS = "events"
 """Ranges of changed events, found by `identities`; `sessions` follows them."""
 SESSIONS = "sessions"
 """Ranges of rebuilt sessions; every later step follows them."""
+SPEND = "spend"
+"""Changed spend, which has no person: one range of nobody a change; the marts that hold spend follow it, too."""
 CHANGES = "changes"
 """What staging changed (`meta.changed`, kept apart); `identities` follows it."""
 OWNERS = "owners"
@@ -28,6 +31,7 @@ PUBLISH = "publish"
 """Publishing is a step like any other: it follows what the others replaced."""
 HOUR_US = 3_600_000_000
 _CHECKS = "checks of "
+_ANY_TIME = 4_000_000_000_000_000_000
 _END = "greatest((SELECT coalesce(max(batch), 0) FROM meta.affected_ranges), (SELECT coalesce(max(followed), 0) FROM meta.steps))"
 """The last batch there was, followed or not."""
 
@@ -109,7 +113,7 @@ def rebuild_except(con: duckdb.DuckDBPyConnection, *steps: str) -> None:
 
 def publish_is_due(con: duckdb.DuckDBPyConnection) -> bool:
     """Whether a step replaced anything since the last publishing."""
-    find_affected(con, PUBLISH, SESSIONS, OWNERS)
+    find_affected(con, PUBLISH, SESSIONS, OWNERS, SPEND)
     changed = bool(con.execute("SELECT 1 FROM affected LIMIT 1").fetchall())
     con.execute("DROP TABLE temp.affected")
     return changed or needs_rebuild(con, PUBLISH)
@@ -143,8 +147,20 @@ def within(row: str, moment: str, lookback_us: int = 0) -> str:
 
 
 def longest_window_us(settings: Settings) -> int:
-    """The longest lookback of all windows, in microseconds."""
-    return max((round(w.lookback_hours * HOUR_US) for w in settings.attribution.windows), default=0)
+    """How far before a conversion a change may lie that its touches or its credit depend on, in microseconds.
+
+    It is the longest lookback of all windows; without limit where a model weighs stages, because the first event of a
+    stage counts however old it is.
+    """
+    if reads_stages(settings):
+        return _ANY_TIME
+    return max((round(w.longest_hours * HOUR_US) for w in settings.attribution.windows), default=0)
+
+
+def reads_stages(settings: Settings) -> bool:
+    """Whether a window's model weighs the stages of the settings."""
+    attribution = settings.attribution
+    return bool(attribution.stages) and any(model(w.model).needs_stages for w in attribution.windows)
 
 
 def affected_conversions(con: duckdb.DuckDBPyConnection, settings: Settings, whole: bool, columns: str) -> None:

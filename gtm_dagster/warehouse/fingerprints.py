@@ -16,6 +16,7 @@ import duckdb
 import msgspec
 
 from gtm_dagster.channels.sites import suffixes_digest
+from gtm_dagster.channels.window_channels import check_window_channels
 from gtm_dagster.warehouse import source_code
 from gtm_dagster.warehouse.affected import PUBLISH, check_step, rebuild
 from gtm_dagster.warehouse.build_context import BuildContext
@@ -92,8 +93,10 @@ def check_settings(con: duckdb.DuckDBPyConnection, ctx: BuildContext, allow_rebu
     """Compare with what the warehouse was built with, and make every table that is not there.
 
     Returns a line for each difference it marked for rebuilding (none on a match). Raises SettingsChangedError when there
-    is a difference and `allow_rebuild` is false; then nothing was changed.
+    is a difference and `allow_rebuild` is false; then nothing was changed. Raises SettingsError for a window that names
+    what is no channel.
     """
+    check_window_channels(ctx.settings)
     create(con)
     if ctx.full:
         drop_all(con)
@@ -119,6 +122,11 @@ def check_settings(con: duckdb.DuckDBPyConnection, ctx: BuildContext, allow_rebu
         _forget_unknown_steps(con)
         set_state(con, "fingerprints", json.dumps(new))
     return lines
+
+
+def recorded(con: duckdb.DuckDBPyConnection) -> Any:
+    """What the open warehouse was built with, as `differences` takes it; {} for one that was never built."""
+    return json.loads(get_state(con, "fingerprints") or "{}")
 
 
 def differences(old: Any, new: Fingerprints) -> list[tuple[str, str, str | None, str]]:

@@ -20,13 +20,10 @@ from gtm_dagster.warehouse.affected import (
     OWNERS,
     PUBLISH,
     SESSIONS,
-    drop_tables,
     find_affected,
-    longest_window_us,
     needs_rebuild,
     note_published,
     publish_is_due,
-    within,
 )
 from gtm_dagster.warehouse.engine import transaction
 from gtm_dagster.warehouse.fingerprints import FORMAT
@@ -35,7 +32,7 @@ from gtm_dagster.warehouse.results import count
 from gtm_dagster.warehouse.rollback_ledger import rollbacks, write_rollbacks
 from gtm_dagster.warehouse.schema import Table, tables
 from gtm_dagster.warehouse.schema.ddl import create
-from gtm_dagster.warehouse.schema.table import ByLandedFile, ByPerson, ByPersonAndTime
+from gtm_dagster.warehouse.serving_changes import take_over
 from gtm_dagster.warehouse.state import get_state, set_state
 
 if TYPE_CHECKING:
@@ -204,7 +201,7 @@ def _write(
         with transaction(con):
             for schema in ("core", "marts", "ops", "staging"):
                 con.execute(f"CREATE SCHEMA IF NOT EXISTS serving.{schema}")
-            current = set() if whole else _take_over(con, settings, selected)
+            current = set() if whole else take_over(con, settings, selected, _served_tables(), (_ROLLBACKS,))
             for name, columns in selected.items():
                 if name not in current:
                     con.execute(
@@ -221,66 +218,3 @@ def _write(
             return rows
     finally:
         con.execute("DETACH serving")
-
-
-def _take_over(con: duckdb.DuckDBPyConnection, settings: Settings, selected: dict[str, str]) -> set[str]:
-    """Replace the rows that changed since the copy before, and drop what is not served any more.
-
-    Returns the tables that are up to date now; the others are small.
-    """
-    existing = {
-        name
-        for (name,) in con.execute(
-            "SELECT schema_name || '.' || table_name FROM duckdb_tables() WHERE database_name = 'serving'"
-        ).fetchall()
-    }
-    find_affected(con, PUBLISH, SESSIONS, OWNERS)
-    current: set[str] = set()
-    for table in _served_tables():
-        columns = selected[table.name]
-        if table.changes is None or table.name not in existing:
-            continue
-        if isinstance(table.changes, ByPersonAndTime):
-            lookback_us = longest_window_us(settings) if table.changes.lookback else 0
-            condition = within("t", table.changes.moment, lookback_us)
-            con.execute(
-                composed(
-                    "DELETE FROM serving.$table t USING affected r WHERE $condition",
-                    table=table.name,
-                    condition=condition,
-                )
-            )
-            qualified = ", ".join(f"t.{column.strip()}" for column in columns.split(","))
-            con.execute(
-                composed(
-                    "INSERT INTO serving.$table SELECT $qualified FROM $table t JOIN affected r ON $condition",
-                    table=table.name,
-                    qualified=qualified,
-                    condition=condition,
-                )
-            )
-        elif isinstance(table.changes, ByPerson):
-            among = "WHERE person_no IN (SELECT person_no FROM affected)"
-            con.execute(composed("DELETE FROM serving.$table $among", table=table.name, among=among))
-            con.execute(
-                composed(
-                    "INSERT INTO serving.$table SELECT $columns FROM $table $among",
-                    table=table.name,
-                    columns=columns,
-                    among=among,
-                )
-            )
-        elif isinstance(table.changes, ByLandedFile):
-            con.execute(
-                composed(
-                    """INSERT INTO serving.$table SELECT $columns FROM $table
-                WHERE file_key NOT IN (SELECT file_key FROM serving.$table)""",
-                    table=table.name,
-                    columns=columns,
-                )
-            )
-        current.add(table.name)
-    drop_tables(con, "affected")
-    for name in existing - set(selected) - {_ROLLBACKS}:
-        con.execute(f"DROP TABLE serving.{name}")
-    return current

@@ -59,12 +59,12 @@ def replay_quarantine(
 ) -> ReplayResult:
     """Admit the quarantined rows (of one reason code, or one id) again and land those that are accepted.
 
-    They keep write key and time of receipt. `gates_consent`: their sender asked for consent. A second replay lands nothing: their ids are known then. Raises QueryError
+    They keep write key, time of receipt and the program that sent them. `gates_consent`: their sender asked for consent. A second replay lands nothing: their ids are known then. Raises QueryError
     when nothing has landed.
     """
     with quarantine_now(settings, originals=True) as con:
         rows = con.execute(
-            """SELECT write_key, received_us, origin, row_no, file_key, sealed
+            """SELECT write_key, received_us, origin, row_no, file_key, bot_reason, sealed
             FROM quarantine LEFT JOIN originals USING (file_key, row_no)
             WHERE ($1 IS NULL OR list_contains(string_split(reason_codes, ','), $1)) AND ($2 IS NULL OR event_id = $2)
             ORDER BY received_us, file_key, row_no""",
@@ -74,7 +74,7 @@ def replay_quarantine(
     counts: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     accepted: list[dict[str, Any]] = []
-    for done, (write_key, received_us, origin, row_no, file_key, sealed) in enumerate(rows):
+    for done, (write_key, received_us, origin, row_no, file_key, bot_reason, sealed) in enumerate(rows):
         if progress and not done % 5_000:
             progress(done, len(rows))
         if sealed is None and received_us < first_kept_us:
@@ -84,7 +84,13 @@ def replay_quarantine(
         if original is None:
             counts["unopened"] += 1
             continue
-        [judged] = judge([original], write_key=write_key, received_us=received_us, gates_consent=gates_consent)
+        [judged] = judge(
+            [original],
+            write_key=write_key,
+            received_us=received_us,
+            gates_consent=gates_consent,
+            bot_reason=bot_reason,
+        )
         counts[judged.record.verdict] += 1
         if judged.record.verdict == "accepted":
             accepted.append({**_columns(judged), "origin": origin, "row_no": row_no})

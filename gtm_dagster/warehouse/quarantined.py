@@ -24,7 +24,9 @@ from gtm_dagster.warehouse.writer_lock import LockHeldError, WarehouseLock
 if TYPE_CHECKING:
     from gtm_dagster.settings import Settings
 
-_COLUMNS = "write_key, event_id, event_name, reason_codes, errors, raw, received_us, plan_version, origin, row_no"
+_COLUMNS = (
+    "write_key, event_id, event_name, reason_codes, errors, raw, received_us, plan_version, origin, row_no, bot_reason"
+)
 
 
 @contextmanager

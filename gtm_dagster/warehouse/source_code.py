@@ -18,14 +18,18 @@ from importlib.resources.abc import Traversable
 from gtm_dagster.warehouse import statements
 
 _ROOMS = (
+    *(f"gtm_dagster.attribution.{name}" for name in (
+        "absorption", "coalitions", "counterfactual_paths", "declaration", "markov_chain", "models.", "path_tree", "rate_games", "touch_lists",
+    )),
     "gtm_dagster.channels", "gtm_dagster.privacy.event_ids", "gtm_dagster.privacy.landing_text",
     "gtm_dagster.privacy.masked_event", "gtm_dagster.privacy.number_shapes", "gtm_dagster.taxonomy",
     "gtm_dagster.warehouse.affected", "gtm_dagster.warehouse.core", "gtm_dagster.warehouse.marts",
     "gtm_dagster.warehouse.staging",
 )  # fmt: skip
 """Code outside of these moves rows and does not decide what they hold."""
-_DATA = {"gtm_dagster.channels.sources": ("returns.yaml", "sources.yaml", "workspaces.yaml")}
-"""Data files that decide content. The tracking plan is not among them: its own fingerprint is compared."""
+_DATA = {"gtm_dagster.channels.sources": ("returns.yaml", "sources.yaml", "workspaces.yaml", "ga4_sources.csv")}
+"""Data files that decide content. Not among them: the tracking plan, whose own fingerprint is compared, and the list of bots,
+which are recognised at the door alone."""
 
 
 _COMMENT = re.compile(r"'(?:[^']|'')*'|--[^\n]*")

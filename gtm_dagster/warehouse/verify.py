@@ -16,6 +16,7 @@ from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.engine import connect, opened
 from gtm_dagster.warehouse.fingerprints import check_settings
 from gtm_dagster.warehouse.landing import Landing
+from gtm_dagster.warehouse.landing.landed_spend import SpendLanding
 from gtm_dagster.warehouse.literals import composed, literal
 from gtm_dagster.warehouse.publishing import is_current, served
 from gtm_dagster.warehouse.schema import tables
@@ -109,6 +110,7 @@ def verify(settings: Settings, plan: Plan) -> VerifyResult:
     with tempfile.TemporaryDirectory(prefix="gtm-verify-", dir=settings.state_dir) as folder:
         beside = msgspec.structs.replace(settings, state_dir=Path(folder))
         Landing(settings.landing_dir).lend(beside.landing_dir, *_staged(settings))
+        SpendLanding(settings.landing_dir).lend(SpendLanding(beside.landing_dir).folder, *_read_spend(settings))
         with opened(beside.warehouse_path, settings) as con:
             ctx = BuildContext(beside, plan, full=False)
             check_settings(con, ctx, allow_rebuild=True)
@@ -127,3 +129,16 @@ def _staged(settings: Settings) -> tuple[set[str], set[str]]:
         keys = con.execute("SELECT file_key FROM meta.landing_files").fetchall()
         followed = con.execute("SELECT DISTINCT withdrawal FROM meta.withdrawals").fetchall()
         return {key.partition("/")[2] for (key,) in keys}, {withdrawal for (withdrawal,) in followed}
+
+
+def _read_spend(settings: Settings) -> tuple[set[str], set[str]]:
+    """Names of the imports of spend in the warehouse, and the withdrawals it has followed: all but the last of an import
+    that it has read and that is not in place as it was.
+    """
+    with opened(settings.warehouse_path, settings) as con:
+        known = dict(con.execute("SELECT batch, mark FROM meta.spend_batches").fetchall())
+    landing = SpendLanding(settings.landing_dir)
+    present, withdrawn = landing.marks(), landing.withdrawn()
+    last = {batch.manifest.name: batch.id for batch in withdrawn}
+    ahead = {last.get(name) for name, mark in known.items() if present.get(name) != mark}
+    return set(known), {batch.id for batch in withdrawn} - ahead

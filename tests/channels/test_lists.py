@@ -88,12 +88,12 @@ ASSISTANTS = {
 
 @pytest.mark.parametrize("page", IDENTITY)
 def test_who_comes_back_from_a_sign_in_page_was_not_brought_by_it(page):
-    assert classify(None, None, None, f"https://{page}") == DIRECT._replace(rule="referrer:identity")
+    assert classify(None, None, None, f"https://{page}") == DIRECT._replace(rule="sign-in page")
 
 
 @pytest.mark.parametrize("page", PAYMENT)
 def test_who_comes_back_from_a_payment_page_was_not_brought_by_it(page):
-    assert classify(None, None, None, f"https://{page}") == DIRECT._replace(rule="referrer:payment")
+    assert classify(None, None, None, f"https://{page}") == DIRECT._replace(rule="payment page")
 
 
 @pytest.mark.parametrize("page", WORKSPACES)
@@ -101,7 +101,7 @@ def test_a_work_page_of_a_brand_is_a_referral(page):
     touch = classify(None, None, None, f"https://{page}")
     assert (touch.rank, touch.medium, touch.channel) == (2, "referral", "Referral")
     host, slash, path = touch.source.partition("/")
-    assert (touch.rule, host) == (f"referrer:workspace:{touch.source}", host_of(f"https://{page}"))
+    assert (touch.rule, host) == (f"referrer workspace {touch.source}", host_of(f"https://{page}"))
     assert (slash + path).replace("*", "") in page
 
 

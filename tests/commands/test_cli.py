@@ -56,9 +56,12 @@ def gtm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         (["attribute", "nope.csv", "--model", "best"], "'best' is not an attribution model"),
         (["attribute", "nope.csv", "--model", "time_decay"], "time_decay needs to know how old each touch is"),
         (["attribute", "nope.csv", "--model", "linear", "--separator", ""], "separator: an empty text"),
+        (["attribute", "nope.csv", "--model", "linear", "--transform", "sort"], "'sort' is not a transform of paths"),
+        (["attribute", "nope.csv", "--model", "linear", "--channel-hours", "a"], "'a' is not CHANNEL=HOURS"),
+        (["attribute", "nope.csv", "--model", "position_based", "--weights", "1,x,1"], "weights: '1,x,1'"),
         (
             ["guard", "backtest", "--flag", "a", "--conversion", "payment_complete"],
-            "--conversion: 'payment_complete' is not an event of plan 1-0-1 (the packaged plan); did you mean payment_completed",
+            "--conversion: 'payment_complete' is not an event of plan 1-0-2 (the packaged plan); did you mean payment_completed",
         ),
         (["privacy", "pseudonym", ""], "an empty value has no pseudonym"),
         (["--config", "missing.toml", "doctor"], "missing.toml: there is no such settings file"),
@@ -135,6 +138,17 @@ def test_attribute_reads_paths_by_the_names_everybody_has(gtm: Gtm, tmp_path: Pa
     assert [(row["model"], row["channel"], row["conversions"]) for row in both] == [
         ("first_touch", "a", 2.0), ("first_touch", "b", 1.0), ("last_touch", "a", 0.0), ("last_touch", "b", 3.0),
     ]  # fmt: skip
+
+
+def test_attribute_takes_filters_and_options(gtm: Gtm, tmp_path: Path) -> None:
+    (tmp_path / "paths.csv").write_text(
+        "path,ages,total_conversions\na > b > Direct,90 > 20 > 1,4\nb,3,1\n > ,1 > 1,9\n"
+    )
+    options = ("--ages-column", "ages", "--lookback-hours", "50", "--channel-hours", "a=100", "--transform", "exposure")
+    answer = gtm("attribute", "paths.csv", "--model", "position_based", "--weights", "1,1,0", "--without", "Direct",
+                 "--skip-bad-rows", "--json", *options)  # fmt: skip
+    assert [(row["channel"], row["conversions"]) for row in answer.document] == [("a", 4.0), ("b", 1.0)]
+    assert "1 rows skipped" in answer.err
 
 
 def test_a_pseudonym_is_stable_and_not_the_value(gtm: Gtm) -> None:

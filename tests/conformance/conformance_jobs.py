@@ -9,6 +9,9 @@ from conformance_mutants import boundary
 
 from gtm_dagster.warehouse.engines.dialects import translate
 
+SPAN = ("first_no", "last_no", "open_no")
+"""How far retention counts: the data's, and no set of parameters of its own."""
+
 
 def is_core(statement: str) -> bool:
     """Sessions in every form, touchpoints and credits: what is promised for another engine in any deployment."""
@@ -17,14 +20,13 @@ def is_core(statement: str) -> bool:
 
 def recorded_jobs(locked: dict) -> list[dict]:
     """Every statement once with each set of parameters; sessions, touchpoints and credits over the late landing's scope,
-    because the bundle computes them whole, and each of those once more with one thing wrong. How far retention counts is
-    no set of its own."""
+    because the bundle computes them whole, and each of those once more with one thing wrong."""
     jobs: list[dict] = []
     kinds, planted = set(), set()
     for scenario, recordings in locked["scenarios"].items():
         for number, told in enumerate(recordings):
             home, name = Path(told["folder"]), told["statement"]
-            kind = (name, str({key: value for key, value in told["params"].items() if key != "last_no"}))
+            kind = (name, str({key: value for key, value in told["params"].items() if key not in SPAN}))
             if kind in kinds or (is_core(name) and home.parent.name != "late"):
                 continue
             kinds.add(kind)

@@ -159,8 +159,9 @@ def build_scenario(scenario: Any, folder: Path, kept: int) -> list[Recording]:
     The bundle for Spark is written from the same warehouse, under `bundle/`.
     """
     import pyarrow as pa
-    from conformance_traffic import WINDOWS, first_landing, late_landing
+    from conformance_traffic import WINDOWS, first_landing, late_landing, spend_of
 
+    from gtm_dagster.importing.spend import SPEND_SCHEMA
     from gtm_dagster.settings import load_settings
     from gtm_dagster.taxonomy import load_plan
     from gtm_dagster.warehouse.build import build_all
@@ -169,6 +170,7 @@ def build_scenario(scenario: Any, folder: Path, kept: int) -> list[Recording]:
     from gtm_dagster.warehouse.engines.export import export
     from gtm_dagster.warehouse.fingerprints import check_settings
     from gtm_dagster.warehouse.landing import ARROW_SCHEMA, Landing
+    from gtm_dagster.warehouse.landing.landed_spend import SpendLanding
     from gtm_dagster.warehouse.publishing import publish
 
     plan = load_plan()
@@ -190,6 +192,12 @@ def build_scenario(scenario: Any, folder: Path, kept: int) -> list[Recording]:
     ):
         table = pa.Table.from_pylist([{**empty, **row, "row_no": i} for i, row in enumerate(rows)], schema=ARROW_SCHEMA)
         Landing(settings.landing_dir).write(table, name)
+        spent = [
+            {**dict.fromkeys(SPEND_SCHEMA.names), **row, "row_no": i} for i, row in enumerate(spend_of(scenario, name))
+        ]
+        SpendLanding(settings.landing_dir).write(
+            pa.Table.from_pylist(spent, schema=SPEND_SCHEMA), f"spend-{name}", file=name
+        )
         with opened(settings.warehouse_path, settings) as con:
             watched = RecordingConnection(con, folder / name, kept)
             with listening(watched.rendered):

@@ -11,28 +11,24 @@ from __future__ import annotations
 import json
 import random
 from dataclasses import dataclass, field
+from datetime import date, timedelta
 
-from gtm_dagster.attribution.models import MODELS
+from conformance_cohorts import returning, teams
+from conformance_writer import DAY, HOUR, MINUTE, SOURCES, START, Writer
 
-MINUTE = 60_000_000
-HOUR = 60 * MINUTE
-DAY = 24 * HOUR
-START = 1_774_483_200_000_000  # 2026-03-26T00:00:00Z, three days before clocks change in Berlin
-WINDOWS = [{"model": model, "lookback_hours": hours} for model in MODELS for hours in (24, 167.5)]
+from gtm_dagster.attribution.models import TOUCH_MODELS
+
+WINDOWS = [{"model": model, "lookback_hours": hours} for model in TOUCH_MODELS for hours in (24, 167.5)]
 WINDOWS += [{"model": "first_touch", "lookback_hours": 72}]  # one that no other model has
-PROPERTIES: dict[str, dict] = {
-    "payment_completed": {"amount": 10.1, "currency": "USD"},
-    "signup_completed": {},
-    "page_viewed": {},
-    "onboarding_completed": {},
-    "first_value_reached": {},
-    "feature_used": {"feature": "board"},
-    "user_identified": {"alias_of": "u7"},
-}
-SOURCES = [
-    None, None, None, None,
-    ("google", "cpc", "brand"), ("google", "cpc", "spring"), ("facebook", "paid_social", "spring"),
-    ("newsletter", "email", None), ("direct", None, None),
+WINDOWS += [
+    {"model": "linear", "lookback_hours": 167.5, "name": "paid", "only": ["Paid Search", "Paid Social"]},
+    {"model": "time_decay", "lookback_hours": 24, "name": "not direct", "without": ["Direct"], "half_life_hours": 3},
+    {"model": "position_based", "lookback_hours": 24, "name": "hours", "channel_hours": {"Paid Search": 72, "Direct": 0.5}, "weights": [1, 0, 4]},
+    {"model": "last_touch", "lookback_hours": 167.5, "name": "removed", "transforms": ["remove_if_not_all:Direct", "exposure", "newest:3"]},
+    {"model": "inverse_age", "lookback_hours": 167.5, "name": "cut", "transforms": ["remove_if_last_and_not_all:Direct", "first"]},
+    {"model": "linear", "lookback_hours": 167.5, "name": "last of each", "transforms": ["unique", "last"], "without": ["Email"]},
+    {"model": "full_path", "lookback_hours": 167.5, "name": "stages of newest", "transforms": ["newest:4"]},
+    {"model": "linear_unique", "lookback_hours": 167.5, "name": "channels in a row", "transforms": ["exposure"]},
 ]  # fmt: skip
 
 
@@ -57,38 +53,20 @@ class Scenario:
 
 
 SCENARIOS = (
-    Scenario("ga4", 1),
-    Scenario("ua-berlin", 2, {"GTM_SESSIONS__DEFINITION": "ua", "GTM_REPORT_TIMEZONE": "Europe/Berlin"}),
+    Scenario("ga4", 1, {"GTM_ATTRIBUTION__MAX_TOUCHES": "3"}),
+    Scenario(
+        "ua-berlin", 2,
+        {"GTM_SESSIONS__DEFINITION": "ua", "GTM_REPORT_TIMEZONE": "Europe/Berlin", "GTM_ATTRIBUTION__GRAIN": "event", "GTM_ATTRIBUTION__MAX_TOUCHES": "7"},
+    ),
     Scenario(
         "tracker", 3,
-        {"GTM_SESSIONS__DEFINITION": "tracker", "GTM_REPORT_TIMEZONE": "America/New_York", "GTM_FUNNEL__STEPS": json.dumps(REPEATED)},
+        {"GTM_SESSIONS__DEFINITION": "tracker", "GTM_REPORT_TIMEZONE": "America/New_York", "GTM_FUNNEL__STEPS": json.dumps(REPEATED), "GTM_ATTRIBUTION__GRAIN": "event"},
     ),
     Scenario(
-        "segment-short", 4,
-        {"GTM_SESSIONS__DEFINITION": "segment", "GTM_SESSIONS__TIMEOUT_MINUTES": "5.5", "GTM_RETENTION__UNIT": "day", "GTM_ATTRIBUTION__HALF_LIFE_HOURS": "1.5"},
+        "ga4-short", 4,
+        {"GTM_SESSIONS__TIMEOUT_MINUTES": "5.5", "GTM_RETENTION__UNIT": "day", "GTM_ATTRIBUTION__HALF_LIFE_HOURS": "1.5"},
     ),
 )  # fmt: skip
-
-
-class Writer:
-    """Collects landing rows, numbering their ids."""
-
-    def __init__(self, plan_version: str, received_us: int) -> None:
-        self.rows: list[dict] = []
-        self.plan_version = plan_version
-        self.received_us = received_us
-
-    def add(self, event_us: int, *, name: str = "page_viewed", touch: tuple | None = None, **columns: object) -> dict:
-        """One accepted event; `touch` is (source, medium, campaign)."""
-        source, medium, campaign = touch or (None, None, None)
-        row = {
-            "write_key": "w", "event_id": f"{self.received_us % 97}-{len(self.rows)}", "event_name": name,
-            "event_us": event_us, "received_us": self.received_us, "properties": json.dumps(PROPERTIES[name]),
-            "device_type": "web", "plan_version": self.plan_version, "verdict": "accepted", "origin": "import",
-            "source": source, "medium": medium, "campaign": campaign, **columns,
-        }  # fmt: skip
-        self.rows.append(row)
-        return row
 
 
 def first_landing(scenario: Scenario, plan_version: str) -> list[dict]:
@@ -99,6 +77,9 @@ def first_landing(scenario: Scenario, plan_version: str) -> list[dict]:
     _edges(out, scenario)
     _bot(out, rng, events=1500)
     _steps(out, rng)
+    _refunds(out)
+    returning(out, rng)
+    teams(out, rng)
     copies = [{**row, "received_us": row["received_us"] + HOUR} for row in rng.sample(out.rows, 40)]
     return out.rows + copies
 
@@ -137,6 +118,7 @@ def _people(out: Writer, rng: random.Random, scenario: Scenario, *, people: int,
                 out.add(
                     at, name=name, touch=rng.choice(SOURCES) if step == 0 or rng.random() < 0.15 else None,
                     referrer=rng.choice((None, None, None, "https://example.org/a", "https://www.google.com/")),
+                    term=rng.choice((None, None, "shoes")), click_id=rng.choice((None, None, None, None, "gclid=1", "gclid=2")),
                     session_id=rng.choice((f"s{visit}", f"s{visit}", "shared", None)),
                     device_type=rng.choice(("web", "web", "mobile", "api")), **ids,
                 )  # fmt: skip
@@ -156,6 +138,7 @@ def _edges(out: Writer, scenario: Scenario) -> None:
     for write_key, touch in (("w2", ("google", "cpc", "b")), ("w1", ("facebook", "cpc", "a"))):  # the key alone decides
         same = {"anonymous_id": "edge-keys", "session_id": "k", "event_id": "same", "write_key": write_key}
         out.add(base, touch=touch, **same)
+    out.add(base + HOUR, anonymous_id="edge-keys", name="payment_completed", device_type="api")
     for number, pair in enumerate(
         (("a", "B"), ("z", "é"), ("10", "9"), ("\ue000", "😀"))
     ):  # bytes order them, no language
@@ -206,6 +189,47 @@ def _steps(out: Writer, rng: random.Random) -> None:
             at += rng.choice((0, MINUTE))
             out.add(at, name=name, **who)
         out.add(at + 168 * HOUR + rng.choice((-1, 0, 1)), name="feature_used", **who)
+
+
+def _refunds(out: Writer) -> None:
+    """Payments in another currency, every second one given back in part, some of them said by two events."""
+    for number in range(40):
+        at = START + number * 11 * HOUR
+        who = {"anonymous_id": f"p{number}", "session_id": "r"}
+        paid = {"amount": 7.7 + number, "currency": "EUR", "payment_id": f"p{number}"}
+        out.add(at, touch=SOURCES[number % len(SOURCES)], **who)
+        for minutes in (1, 90) if number % 4 == 0 else (1,):
+            out.add(at + minutes * MINUTE, name="payment_completed", properties=json.dumps(paid), **who)
+        if number % 2:
+            given_back = {"amount": 3.3, "currency": "EUR", "payment_id": f"p{number}"}
+            out.add(at + 3 * DAY, name="payment_refunded", device_type="api", properties=json.dumps(given_back), **who)
+
+
+SPEND = [
+    ("google", "cpc", "brand", None), ("google", "cpc", "brand", "Display"), ("google", None, "spring", None),
+    ("google", "cpc", None, None), ("facebook", "paid_social", None, None), ("facebook", None, None, None),
+    ("bing", "cpc", "brand", None), ("google", "cpc", "brnad", None), (None, None, None, "Email"), (None, None, None, "Audio"),
+]  # fmt: skip
+"""Spend at every grain, some of it of no visit."""
+
+
+def spend_of(scenario: Scenario, landing: str) -> list[dict]:
+    """Rows of an import of spend; one scenario has one currency, the later import other amounts for the last days."""
+    rows = []
+    for day in range(0, 22) if landing == "first" else range(15, 22):
+        for number, (source, medium, campaign, channel) in enumerate(SPEND):
+            for currency in ("EUR",) if scenario.seed == 4 else ("EUR", "USD"):
+                if (day + number) % (2 if currency == "EUR" else 3) == 0:
+                    continue
+                rows.append(
+                    {
+                        "write_key": "ads", "day": date(2026, 3, 26) + timedelta(days=day), "source": source, "medium": medium,
+                        "campaign": campaign, "channel": channel, "currency": currency,
+                        "cost": 0.0 if (day + number) % 7 == 0 else 1.1 * day + number + (0.5 if landing == "late" else 0.0),
+                        "timezone": "America/New_York" if number % 2 else None,
+                    }
+                )  # fmt: skip
+    return rows
 
 
 def _bot(out: Writer, rng: random.Random, *, events: int) -> None:

@@ -28,7 +28,10 @@ def run(folder: Path, text: str | bytes, mapping: str | None = None, **options: 
 
 
 def spend(folder: Path) -> list[tuple]:
-    rows = SpendLanding(folder).spend().to_pylist()
+    landing = SpendLanding(folder)
+    rows = [
+        row for name in sorted(landing.names(), key=landing.imported_us) for row in landing.rows_in(name).to_pylist()
+    ]
     return [(row["day"].isoformat(), row["source"], row["cost"], row["clicks"]) for row in rows]
 
 
@@ -56,14 +59,33 @@ def test_a_row_that_is_no_spend_is_refused_with_its_field(tmp_path: Path, row: s
     assert spend(tmp_path) == [("2026-03-02", "google", 12.5, 30)]
 
 
-def test_the_newest_import_counts_and_rows_of_one_import_add_up(tmp_path: Path) -> None:
+def test_every_import_stays_as_it_came_and_the_same_file_lands_once(tmp_path: Path) -> None:
     run(tmp_path, HEADER + GOOD + "2026-03-03,google,cpc,spring,EUR,5,,\n")
     again = HEADER + GOOD.replace("12.50", "10") + GOOD.replace("12.50", "4")
     second = run(tmp_path, again)
     assert run(tmp_path, again).known_before
-    assert spend(tmp_path) == [("2026-03-02", "google", 14.0, 60), ("2026-03-03", "google", 5.0, None)]
+    first = [("2026-03-02", "google", 12.5, 30), ("2026-03-03", "google", 5.0, None)]
+    assert spend(tmp_path) == [*first, ("2026-03-02", "google", 10.0, 30), ("2026-03-02", "google", 4.0, 30)]
     SpendLanding(tmp_path).withdraw(second.name, by="me", reason="half a day")
-    assert spend(tmp_path) == [("2026-03-02", "google", 12.5, 30), ("2026-03-03", "google", 5.0, None)]
+    assert spend(tmp_path) == first
+
+
+@pytest.mark.parametrize(
+    ("row", "reasons"),
+    [
+        pytest.param("2026-03-02,,,,Display,EUR,1,\n", [], id="a channel stands for a source"),
+        pytest.param("2026-03-02,google,,,,EUR,1,America/New_York\n", [], id="a day of the account's time zone"),
+        pytest.param("2026-03-02,,cpc,,Display,EUR,1,\n", [("missing", "source")], id="a medium of no source"),
+        pytest.param("2026-03-02,,,spring,Display,EUR,1,\n", [("missing", "source")], id="a campaign of no source"),
+        pytest.param("2026-03-02,,,,,EUR,1,\n", [("missing", "source")], id="neither source nor channel"),
+        pytest.param("2026-03-02,google,,,,EUR,1,Mars/Base\n", [("bad_timezone", "timezone")], id="no time zone"),
+        pytest.param("2026-03-02,google,,,,EUR,1,../x\n", [("bad_timezone", "timezone")], id="a path is no time zone"),
+    ],
+)
+def test_source_channel_and_time_zone(tmp_path: Path, row: str, reasons: list[tuple[str, str]]) -> None:
+    result = run(tmp_path, "day,source,medium,campaign,channel,currency,cost,timezone\n" + row)
+    assert [(found.code, found.path) for found in result.reasons] == reasons
+    assert len(spend(tmp_path)) == (0 if reasons else 1)
 
 
 def test_a_mapping_names_columns_constants_and_notation(tmp_path: Path) -> None:

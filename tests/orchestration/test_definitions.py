@@ -13,7 +13,6 @@ from warehouse_cases import START, event, land, random_events, settings_for
 from gtm_dagster.definitions import build_defs
 from gtm_dagster.orchestration.dead_runs import fail_dead_runs
 from gtm_dagster.orchestration.instance import instance_of
-from gtm_dagster.orchestration.metadata import INLINE_LIMIT, bars
 from gtm_dagster.orchestration.refresh_run import run_refresh
 from gtm_dagster.warehouse.build import all_checks
 from gtm_dagster.warehouse.schema import built
@@ -154,12 +153,6 @@ def test_event_log_sensor(tmp_path, logged, running, expected):
     else:
         assert expected in tick.skip_message
         assert tick.run_requests == []
-
-
-def test_the_inline_picture_stays_below_the_limit_of_the_ui():
-    drawn = bars("persons by stage", [(f"a rather long label {i}", 1234567.0 * i) for i in range(30)])
-    assert len(drawn.value) < INLINE_LIMIT
-    assert "data:image/svg+xml" in drawn.value
 
 
 @pytest.mark.parametrize(

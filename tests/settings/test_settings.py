@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from gtm_dagster.settings import FlagProvider, Guard, Notify, Settings, SettingsError, Window, load_settings
+from gtm_dagster.settings.choices import module_names
 
 ROOT = Path(__file__).parents[2]
 
@@ -93,7 +94,7 @@ def test_the_commented_file_names_every_setting() -> None:
         ("[attribution]\nwindows = [\n  # two\n  {model = 'linear', lookback_hours = 1},\n  {model = 'linear', lookback_hours = -3},\n]",
          "attribution.windows[1].lookback_hours: -3 is not a number above 0 (gtm.toml line 5)"),
         ("[[attribution.windows]]\nmodel = 'linear'\nlookback_hours = 1\n\n[[attribution.windows]]\nmodel = 'best'\nlookback_hours = 1",
-         "attribution.windows[1].model: 'best' is not one of first_touch, inverse_age, last_non_direct, last_touch, linear, position_based, time_decay (gtm.toml line 6)"),
+         f"attribution.windows[1].model: 'best' is not one of {', '.join(module_names('attribution/models'))} (gtm.toml line 6)"),
         ("[[attribution.windows]]\nmodel = 'linear'\nlookback_hours = 1\n[[attribution.windows]]\nmodel = 'linear'\nlookback_hours = 1.0",
          "attribution.windows[1]: 'linear' of 1 hours is already entry 0; give one of them a name (gtm.toml line 4)"),
         ("[[providers]]\nname = 'main'\nkind = 'optimizely'",

@@ -43,7 +43,9 @@ def place(row: dict) -> tuple:
 
 def touch_of(row: dict) -> Touch | None:
     """What an event says about its source; None when it says nothing."""
-    touch = classify(row.get("source"), row.get("medium"), row.get("campaign"), row.get("referrer"))
+    touch = classify(
+        row.get("source"), row.get("medium"), row.get("campaign"), row.get("referrer"), row.get("click_id")
+    )
     return None if touch.rank is None else touch
 
 
@@ -51,6 +53,24 @@ def named(row: dict) -> Touch | None:
     """The source that an event itself names."""
     touch = touch_of(row)
     return touch if touch is not None and touch.rank == 1 else None
+
+
+def arrival(row: dict) -> tuple | None:
+    """All that tells one arrival from another; None for an event that names and refers nothing."""
+    touch = touch_of(row)
+    return touch and (
+        touch.source,
+        touch.medium,
+        touch.campaign,
+        row.get("term"),
+        row.get("content"),
+        row.get("click_id"),
+    )
+
+
+def arrival_at(events: list[dict]) -> tuple | None:
+    """The arrival of a moment: of its first event, else of the first one that names a source."""
+    return arrival(events[0]) or next((arrival(row) for row in events if named(row)), None)
 
 
 def persons_of(rows: list[dict]) -> dict[tuple, str]:
@@ -83,7 +103,7 @@ def sessions_of(person: str, rows: list[dict], definition: str, zone: str, timeo
     for row in browsed:
         moments.setdefault(row["event_us"], []).append(row)
     session: list[dict] = []
-    continues, last_us, campaign = False, None, None
+    continues, last_us, newest = False, None, None
 
     def close() -> None:
         if session:
@@ -92,15 +112,15 @@ def sessions_of(person: str, rows: list[dict], definition: str, zone: str, timeo
 
     for moment_us, events in moments.items():
         gap = last_us is None or moment_us - last_us > timeout_us
-        campaign = None if gap else campaign
-        names = next((touch for touch in map(named, events) if touch), None)
+        newest = None if gap else newest
+        arrived = arrival_at(events)
         midnight = not gap and definition == "ua" and local_day(moment_us, zone) != local_day(last_us, zone)
-        another = not gap and definition == "ua" and names is not None and names != campaign
+        another = not gap and definition == "ua" and arrived is not None and arrived != newest
         if gap or midnight or another:
             close()
-            session, continues = [], midnight
+            session, continues = [], midnight and not another
         session += events
-        campaign, last_us = names or campaign, moment_us
+        newest, last_us = arrived or newest, moment_us
     close()
     return found
 

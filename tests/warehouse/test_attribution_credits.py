@@ -1,24 +1,33 @@
 """Credits of the SQL against the plain definition of each model, and the edges of a window."""
 
+import json
 import random
 
 import pytest
-from warehouse_cases import DAY, MINUTE, START, WINDOWS, event, land, random_events, refresh, rows_of, settings_for
+from warehouse_cases import DAY, MINUTE, START, event, land, random_events, refresh, rows_of, settings_for
 
-from gtm_dagster.attribution.models import weights
-from gtm_dagster.warehouse.marts.attribution_status import history_verdict
+from gtm_dagster.attribution.models import TOUCH_MODELS, weights
 
 HOUR = 60 * MINUTE
 
 
 def test_every_model_equals_its_plain_definition(tmp_path):
-    settings = settings_for(tmp_path)
+    windows = [
+        {"model": model, "lookback_hours": hours, **({"weights": [3, 1, 2]} if model == "position_based" else {})}
+        for model in TOUCH_MODELS
+        for hours in (30, 168)
+    ]
+    stages = ("signup_completed", "onboarding_completed")
+    settings = settings_for(
+        tmp_path, GTM_ATTRIBUTION__WINDOWS=json.dumps(windows), GTM_ATTRIBUTION__STAGES=json.dumps(stages)
+    )
     land(settings, random_events(random.Random(3), 150), "import-1")
     refresh(settings)
     conversions = rows_of(settings, "SELECT conversion_id, person_id, conversion_us FROM core.conversions")
     sessions = rows_of(
         settings, "SELECT person_id, start_us, session_key, channel, source_us FROM core.sessions ORDER BY start_us"
     )
+    events = rows_of(settings, "SELECT person_id, event_us, event_name FROM staging.events")
     found = {
         (c, m, w, s): credit
         for c, m, w, s, credit in rows_of(
@@ -27,12 +36,22 @@ def test_every_model_equals_its_plain_definition(tmp_path):
     }
     expected = {}
     for conversion, person, at in conversions:
-        for window in WINDOWS:
+        first = [
+            min((us for who, us, name in events if (who, name) == (person, stage) and us <= at), default=None)
+            for stage in stages
+        ]
+        for window in windows:
             model, hours = window["model"], float(window["lookback_hours"])
             touches = [s for s in sessions if s[0] == person and 0 <= at - s[1] <= hours * HOUR]
+            known = ["Direct" if t[4] is None or t[4] > at else t[3] for t in touches]
+            of_stages = [0] * len(touches)
+            for us in first:
+                if us is not None and (before := [i for i, t in enumerate(touches) if t[1] <= us]):
+                    of_stages[before[-1]] += 1
             shares = weights(
-                model, [(at - t[1]) / HOUR for t in touches], 168.0, [t[4] is None or t[4] > at for t in touches]
-            )
+                model, [(at - t[1]) / HOUR for t in touches], 168.0, [channel == "Direct" for channel in known],
+                channels=known, stages=of_stages, position_weights=window.get("weights", (0.4, 0.2, 0.4)),
+            )  # fmt: skip
             for touch, share in zip(touches, shares, strict=True):
                 if share > 0:
                     expected[conversion, model, hours, touch[2]] = pytest.approx(share, abs=1e-9)
@@ -74,31 +93,6 @@ def credits_at_the_edges(tmp_path_factory):
 def test_window_boundary(credits_at_the_edges, name):
     _, channel = EDGES[name]
     assert [row[1:] for row in credits_at_the_edges if row[0] == name] == [(channel, 1.0, 10.0)]
-
-
-@pytest.mark.parametrize(
-    ("daily", "ready", "words"),
-    [
-        ([], False, "no events yet"),
-        ([(d, 100) for d in range(31)], True, "30 full days"),
-        ([(d, 100) for d in range(30)], False, "29 full days of history"),
-        ([(d, 100) for d in range(31) if d != 12], False, "1 of the last 30 full days"),
-        ([(d, 19 if d == 7 else 100) for d in range(31)], False, "1 of the last 30"),
-        ([(d, 20 if d == 7 else 100) for d in range(31)], True, "consistent"),
-    ],
-    ids=[
-        "empty",
-        "30 full days and a day begun",
-        "a day short",
-        "a day without events",
-        "a day below a fifth of the median",
-        "a fifth is enough",
-    ],
-)
-def test_history_gate(daily, ready, words):
-    verdict, reason = history_verdict(daily, 30)
-    assert verdict is ready
-    assert words in reason
 
 
 def test_gated_models_are_absent_with_a_reason(tmp_path):

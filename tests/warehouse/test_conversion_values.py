@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from warehouse_cases import DAY, PLAN, START, event, land, refresh, rows_of, settings_for
 
+from gtm_dagster.warehouse.build import all_checks
 from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.engine import opened
 from gtm_dagster.warehouse.schema import table_of
@@ -71,3 +72,29 @@ def ids(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], str]:
     refresh(settings)
     found = rows_of(settings, "SELECT conversion_us, conversion_id FROM core.conversions")
     return {pairs[(at - START) // DAY]: name for at, name in found}
+
+
+def test_a_sum_that_overflows_is_null_with_a_warning(tmp_path: Path) -> None:
+    """Two values of 1.7e308 of one day, in a property for which the plan has no maximum; the next day has one."""
+    kinds = [{"event": "page_viewed", "value": "amount", "currency": "currency"}]
+    window = '[{"model": "last_touch", "lookback_hours": 24}]'
+    settings = settings_for(tmp_path, GTM_ATTRIBUTION__WINDOWS=window, GTM_CONVERSIONS=json.dumps(kinds))
+    rows = [
+        event(f"p{n}", START + day * DAY, user_id="u", properties=f'{{"amount": {amount}, "currency": "EUR"}}')
+        for n, (day, amount) in enumerate([(0, 1.7e308), (0, 1.7e308), (1, 1.7e308)])
+    ]  # fmt: skip
+    land(settings, rows, "import-1")
+    refresh(settings)
+    sums = "SELECT conversions, value, net_value, roas FROM marts.channel_attribution ORDER BY day"
+    assert rows_of(settings, sums) == [(2.0, None, None, None), (1.0, 1.7e308, 1.7e308, None)]
+    assert rows_of(settings, "SELECT value FROM marts.daily WHERE conversions > 0 ORDER BY day") == [
+        (None,),
+        (1.7e308,),
+    ]
+    check = next(check for _, check in all_checks() if check.name == "sums_are_finite")
+    with opened(settings.warehouse_path, settings) as con:
+        con.execute("CREATE TEMP TABLE changed_persons AS SELECT DISTINCT person_no FROM core.conversions")
+        for form in (check.run, check.changed):
+            assert form is not None
+            outcome = form(con, BuildContext(settings, PLAN))
+            assert not outcome.passed and outcome.metadata == {"offending": 1}

@@ -111,7 +111,7 @@ def test_sessions_without_splits_are_those_of_the_statement_that_can_split(seed)
     rng = random.Random(seed)
     con = duckdb.connect()
     con.execute(
-        "CREATE TABLE browsing_events (person_id BIGINT, event_us BIGINT, event_id VARCHAR, write_key VARCHAR, source_key INTEGER, touch_rank INTEGER, day_no INTEGER)"
+        "CREATE TABLE browsing_events (person_id BIGINT, event_us BIGINT, event_id VARCHAR, write_key VARCHAR, source_key INTEGER, touch_rank INTEGER, day_no INTEGER, arrival BIGINT)"
     )
     for number in range(rng.choice([1, 40, 400])):
         rank = rng.choice([None, None, 1, 2])
@@ -119,7 +119,8 @@ def test_sessions_without_splits_are_those_of_the_statement_that_can_split(seed)
         ids = [f"e{rng.randrange(1000)}-{number}", rng.choice(["v", "w"])]
         key = rng.randrange(1, 9) if rank else None
         con.execute(
-            "INSERT INTO browsing_events VALUES (?, ?, ?, ?, ?, ?, 0)", [rng.randrange(4), moment, *ids, key, rank]
+            "INSERT INTO browsing_events VALUES (?, ?, ?, ?, ?, ?, 0, ?)",
+            [rng.randrange(4), moment, *ids, key, rank, key],
         )
     plain = statement("sessions", timeout_us=30 * MINUTE, split_midnight=0, split_campaign=0)
     quick = statement("sessions_unsplit", timeout_us=30 * MINUTE)

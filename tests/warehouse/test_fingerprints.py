@@ -108,12 +108,20 @@ CHANGES = [
         "channels", {"channels": [["Unassigned"], ["Unassigned"]]}, id="the list of pages that send back",
     ),
     pytest.param(
-        "warehouse/sql/core/touchpoints.sql", "s.start_us <= c.conversion_us", "s.start_us < c.conversion_us",
+        "warehouse/sql/core/touchpoints.sql", "c.conversion_us AS mark_us, 9223372036854775807 AS tie_no", "c.conversion_us AS mark_us, 0 AS tie_no",
         "core.touchpoints: statements", {"touches": 0}, id="a statement",
+    ),
+    pytest.param(
+        "attribution/models/j_shaped.py", "WEIGHTS = (0.2, 0.2, 0.6)", "WEIGHTS = (0.2, 0.1, 0.7)",
+        "marts.attribution_credits: statements", {}, id="the weights of a model",
     ),
     pytest.param(
         "warehouse/sql/staging/new_events.sql", "h.device_type IS DISTINCT FROM 'api'", "h.device_type IS DISTINCT FROM 'web'",
         "staging rules", {"channels": [], "touches": 0}, id="a statement of staging",
+    ),
+    pytest.param(
+        "attribution/markov_chain.py", "ROUNDING = 1e-12", "ROUNDING = 1e-10",
+        "marts.data_driven_attribution: data-driven models", {"touches": 2}, id="a model of all paths",
     ),
     pytest.param(
         "taxonomy/plan.yaml", "path: {type: string, max_length: 2048, description: Path of the page without its query}",

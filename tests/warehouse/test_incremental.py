@@ -64,7 +64,8 @@ def test_sessions_equal_a_walk_through_the_events(tmp_path, seed, ua):
     refresh(settings)
     events = rows_of(
         settings,
-        "SELECT person_id, event_us, CASE WHEN touch_rank = 1 THEN source_key END FROM staging.events WHERE browsing ORDER BY event_us, event_id",
+        """SELECT e.person_id, e.event_us, e.touch_rank, CASE WHEN e.touch_rank IS NOT NULL THEN s.source || s.medium || coalesce(s.campaign, '') END
+        FROM staging.events e LEFT JOIN core.sources s USING (source_key) WHERE browsing ORDER BY event_us, event_id""",
     )
     found = rows_of(settings, "SELECT person_id, start_us, end_us, n_events FROM core.sessions ORDER BY 1, 2")
     assert found == sorted(naive_sessions(events, 30 * MINUTE, ua=ua))

@@ -22,7 +22,7 @@ MIDNIGHT = START + 2 * DAY - 60 * MINUTE
 """In Berlin."""
 WINDOWS = {"first_touch": 72.0, "last_touch": 24.0, "last_non_direct": 100.0}
 GOOGLE, BING, MAIL = (("google", "cpc", "x"), ("bing", "cpc", "y"), ("newsletter", "email", None))
-SEARCH, SITE = "https://www.google.com/", "https://example.org/a"
+SEARCH, SITE, SIGN_IN = "https://www.google.com/", "https://example.org/a", "https://accounts.google.com/"
 
 
 def settings_of(folder: Path, definition: str) -> Settings:
@@ -113,9 +113,14 @@ def test_the_source_of_a_touch_is_what_was_known(tmp_path: Path, parts: int) -> 
 # A life each under the definition `ua`, and (source, minute since when it is known) of its sessions.
 OVER_MIDNIGHT = {
     "inherited": ([at(-MINUTE, GOOGLE), at(MINUTE)], [("google", -1), ("google", 1)]),
-    "a referrer on the way": ([at(-MINUTE, GOOGLE), at(MINUTE, referrer=SITE)], [("google", -1), ("google", 1)]),
+    "the same referrer again": (
+        [at(-MINUTE, referrer=SITE), at(MINUTE, referrer=SITE)],
+        [("example.org", -1), ("example.org", 1)],
+    ),
+    "another arrival": ([at(-MINUTE, GOOGLE), at(MINUTE, referrer=SITE)], [("google", -1), ("example.org", 1)]),
+    "a sign-in page": ([at(-MINUTE, GOOGLE), at(MINUTE, referrer=SIGN_IN)], [("google", -1), ("google", 1)]),
     "names another itself": ([at(-MINUTE, referrer=SITE), at(MINUTE, BING)], [("example.org", -1), ("bing", 1)]),
-    "nothing to inherit": ([at(-MINUTE), at(MINUTE, referrer=SITE)], [("direct", None), ("direct", None)]),
+    "nothing to inherit": ([at(-MINUTE), at(MINUTE)], [("direct", None), ("direct", None)]),
     "over two midnights": (
         [at(minutes * MINUTE, GOOGLE if minutes < 0 else None) for minutes in range(-1, 2 * 1440, 29)],
         [("google", -1), ("google", 28), ("google", 1449)],
@@ -142,6 +147,57 @@ def test_what_follows_midnight_brought_nobody(tmp_path: Path) -> None:
     assert verify(settings, PLAN).ok
 
 
+def more(offset: int, **columns: object) -> dict:
+    """An event of a campaign that further columns tell from others."""
+    return at(offset, GOOGLE, **columns)
+
+
+# A visit each, an hour after midnight, and the sources of its sessions under `ua` (support.google.com 2731565).
+ARRIVALS = {
+    "one campaign": ([more(0), at(1), more(2)], ["google"]),
+    "another source": ([more(0), at(1, BING)], ["google", "bing"]),
+    "another campaign": ([more(0), at(1, ("google", "cpc", "z"))], ["google", "google"]),
+    "another term": ([more(0, term="a"), more(1, term="b"), more(2, term="b")], ["google", "google"]),
+    "another content": ([more(0, content="a"), more(1, content="b")], ["google", "google"]),
+    "another click": ([at(0, click_id="gclid=1"), at(1, click_id="gclid=1"), at(2, click_id="gclid=2")], ["google", "google"]),
+    "another search engine": ([at(0, referrer=SEARCH), at(1, referrer="https://www.bing.com/")], ["google", "bing"]),
+    "the same search engine": ([at(0, referrer=SEARCH), at(1, referrer=f"{SEARCH}search")], ["google"]),
+    "another site": ([more(0), at(1, referrer=SITE)], ["google", "example.org"]),
+    "named as it was referred": ([at(0, referrer=SEARCH), at(1, ("google", "organic", None))], ["google"]),
+    "direct never splits": ([more(0), at(1), at(2, ("direct", None, None))], ["google"]),
+    "a term alone never splits": ([more(0), at(1, term="b"), at(2, content="c")], ["google"]),
+    "a sign-in page never splits": ([more(0), at(1, referrer=SIGN_IN)], ["google"]),
+    "the newest earlier one counts": ([more(0), at(1, BING), more(2)], ["google", "bing", "google"]),
+    "an arrival in a direct visit": ([at(0), at(1, BING)], ["direct", "bing"]),
+    "two of one moment, the first counts": (
+        [more(0, event_id="z"), at(1, BING, event_id="a"), at(1, GOOGLE, event_id="b"), more(2)], ["google", "bing", "google"],
+    ),
+    "a name behind nothing of one moment": ([more(0, event_id="z"), at(1, event_id="a"), at(1, BING, event_id="b")], ["google", "bing"]),
+    "a referrer behind nothing of one moment": ([more(0, event_id="z"), at(1, event_id="a"), at(1, event_id="b", referrer=SITE)], ["google"]),
+    "terms of one moment": (
+        [more(0, term="b", event_id="z"), more(1, term="b", event_id="a"), more(1, term="c", event_id="b"), more(2, term="b")], ["google"],
+    ),
+}  # fmt: skip
+
+
+def test_ua_splits_where_a_person_arrives_anew(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, "ua")
+    for late in (True, False):  # the first event of a visit comes last
+        part = [
+            {**row, "event_us": row["event_us"] + 60 * MINUTE, "event_id": row["event_id"] or f"{number}", "write_key": name[:40].replace(" ", "-").replace(",", ""), "anonymous_id": name}
+            for name, (rows, _) in ARRIVALS.items()
+            for number, row in enumerate(rows)
+            if late == bool(number)
+        ]  # fmt: skip
+        land(settings, part, f"import-{late}")
+        refresh(settings)
+    found: dict[str, list[str]] = {name: [] for name in ARRIVALS}
+    for name, source in rows_of(settings, "SELECT person_id, source FROM core.sessions ORDER BY 1, start_us"):
+        found[name].append(source)
+    assert found == {name: sources for name, (_, sources) in ARRIVALS.items()}
+    assert verify(settings, PLAN).ok
+
+
 def test_tracker_sessions_of_one_microsecond_are_ordered_by_their_first_event(tmp_path: Path) -> None:
     settings = settings_of(tmp_path, "tracker")
     rows = [
@@ -163,12 +219,13 @@ OFFSETS = st.sampled_from(
     [day * DAY + minutes * MINUTE + us for day in (0, 1) for minutes in (-31, -30, -1, 0, 1, 29, 30, 60) for us in (0, 1)]
 )  # fmt: skip
 EVENTS = st.builds(
-    lambda offset, letter, key, touch, referrer, name, device, session, user, received: at(
-        offset, touch, referrer, event_id=letter, write_key=key, event_name=name, device_type=device,
+    lambda offset, letter, key, touch, referrer, term, click, name, device, session, user, received: at(
+        offset, touch, referrer, term=term, click_id=click, event_id=letter, write_key=key, event_name=name, device_type=device,
         session_id=session, user_id=user, received_us=START + received * DAY,
     ),
     OFFSETS, st.sampled_from("aBcé"), st.sampled_from(["w1", "w2"]),
     st.sampled_from([None, None, None, GOOGLE, BING, MAIL, ("direct", None, None)]), st.sampled_from([None, None, SEARCH, SITE]),
+    st.sampled_from([None, None, "t"]), st.sampled_from([None, None, None, "gclid=1", "fbclid=1"]),
     st.sampled_from(["page_viewed", "page_viewed", "signup_completed"]), st.sampled_from(["web", "web", "web", "api"]),
     st.sampled_from(["s1", "s2", None]), st.sampled_from([None, None, None, "u1", "u2"]), st.integers(30, 33),
 )  # fmt: skip

@@ -76,7 +76,7 @@ def decided(columns: dict) -> tuple:
         columns.get("source"), columns.get("medium"), columns.get("campaign"), columns["referrer"], columns.get("click_id"),
         columns["page_url"], OWN,
     )  # fmt: skip
-    return (*touch[1:5], touch.rank, touch.rule if touch.rank else "none")
+    return (*touch[1:5], touch.rank, touch.rule if touch.rank else "no source")
 
 
 def test_the_warehouse_says_what_the_decider_says(tmp_path: Path):

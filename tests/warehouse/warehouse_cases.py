@@ -126,30 +126,31 @@ def rows_of(settings: Settings, sql: str) -> list[tuple]:
 
 
 def naive_sessions(
-    events: list[tuple[str, int, int | None]], timeout_us: int, *, ua: bool
+    events: list[tuple[str, int, int | None, str | None]], timeout_us: int, *, ua: bool
 ) -> list[tuple[str, int, int, int]]:
-    """(person, start, end, events) by walking each person's moments in order; events are (person, us, named source)."""
+    """(person, start, end, events) by walking each person's moments in order; events are (person, us, 1: named or 2: referred,
+    arrival). The arrival of a moment is that of its first event, else that of the first one that names it."""
     found = []
     for person in sorted({e[0] for e in events}):
-        moments: dict[int, list[int | None]] = {}
-        for _, us, source in sorted((e for e in events if e[0] == person), key=lambda e: e[1]):
-            moments.setdefault(us, []).append(source)
+        moments: dict[int, list[tuple[int | None, str | None]]] = {}
+        for _, us, *said in sorted((e for e in events if e[0] == person), key=lambda e: e[1]):
+            moments.setdefault(us, []).append((said[0], said[1]))
         open_session: list[int] | None = None
-        campaign: int | None = None
+        newest: str | None = None
         last = None
-        for us, sources in moments.items():
-            named = next((s for s in sources if s is not None), None)
+        for us, said in moments.items():
+            arrival = said[0][1] or next((one for rank, one in said if rank == 1), None)
             gap = last is None or us - last > timeout_us
             if gap:
-                campaign = None
-            split = ua and not gap and (us // DAY != last // DAY or (named is not None and named != campaign))
+                newest = None
+            split = ua and not gap and (us // DAY != last // DAY or (arrival is not None and arrival != newest))
             if gap or split:
                 if open_session:
                     found.append((person, *open_session))
                 open_session = [us, us, 0]
             open_session[1] = us
-            open_session[2] += len(sources)
-            campaign = named if named is not None else campaign
+            open_session[2] += len(said)
+            newest = arrival or newest
             last = us
         found.append((person, *open_session))
     return found

@@ -10,9 +10,26 @@ from importlib import import_module
 from itertools import pairwise
 from pkgutil import iter_modules
 
-from gtm_dagster.attribution.declaration import HALF_LIFE_HOURS, Model, Touches
+from gtm_dagster.attribution.declaration import (
+    HALF_LIFE_HOURS,
+    PAID_CHANNELS,
+    POSITION_WEIGHTS,
+    Model,
+    Options,
+    Touches,
+)
 
-__all__ = ["AGE_MODELS", "HALF_LIFE_HOURS", "MODELS", "MULTI_TOUCH_MODELS", "model", "weights"]
+__all__ = [
+    "AGE_MODELS",
+    "HALF_LIFE_HOURS",
+    "MODELS",
+    "MULTI_TOUCH_MODELS",
+    "PAID_CHANNELS",
+    "TOUCH_MODELS",
+    "check_options",
+    "model",
+    "weights",
+]
 
 
 def discover() -> dict[str, Model]:
@@ -43,6 +60,10 @@ MULTI_TOUCH_MODELS: frozenset[str] = frozenset(name for name, declared in _BY_NA
 """Models that may give credit to more than one touch of a conversion; the history gate applies to them."""
 
 
+TOUCH_MODELS: tuple[str, ...] = tuple(name for name, declared in _BY_NAME.items() if not declared.data_driven)
+"""Models that give shares to the touches of each conversion on its own; the others read all paths at once."""
+
+
 def model(name: str) -> Model:
     """The model called `name`. Raises ValueError, listing the models, when there is none."""
     try:
@@ -56,14 +77,25 @@ def weights(
     ages_hours: Sequence[float],
     half_life: float = HALF_LIFE_HOURS,
     is_direct: Sequence[bool] | None = None,
+    *,
+    channels: Sequence[object] | None = None,
+    is_paid: Sequence[bool] | None = None,
+    stages: Sequence[int] | None = None,
+    position_weights: Sequence[float] = POSITION_WEIGHTS,
 ) -> list[float]:
     """Shares of one conversion for its touches, oldest first; they sum to 1, or are [] where there is no touch.
 
-    `ages_hours`: hours from each touch to the conversion, >= 0, not increasing. `half_life` in hours (time_decay only).
-    `is_direct`: whether each touch is direct (last_non_direct only; None means none is).
-    Raises ValueError for an unknown model, a negative or misordered age, or a half-life that is not above 0.
+    Those of participation sum to the number of channels. `ages_hours`: hours from each touch to the conversion, >= 0,
+    not increasing. `half_life` in hours (time_decay). `is_direct`: whether each touch is direct (last_non_direct; None:
+    none is). `channels`: what each came by (None: each by its own). `is_paid`: whether each is paid (None: as its
+    channel's name says). `stages`: how many stage events have each as their touch (None: none). `position_weights`:
+    first, middle, last (position_based).
+    Raises ValueError for an unknown or data-driven model, a negative or misordered age, a list of another length, a
+    half-life that is not above 0, or weights that are not three numbers of 0 or more with one above 0.
     """
     declared = model(name)
+    if declared.shares is None:
+        raise ValueError(f"{name} gives credit from all paths together; one conversion alone has no shares")
     ages = [float(age) for age in ages_hours]
     for index, age in enumerate(ages):
         if not (age >= 0 and math.isfinite(age)):
@@ -72,11 +104,29 @@ def weights(
             raise ValueError(
                 f"ages_hours[{index}]: {age!r} is older than the touch before it; give touches oldest first"
             )
+    n = len(ages)
+    given = {"is_direct": is_direct, "channels": channels, "is_paid": is_paid, "stages": stages}
+    for what, values in given.items():
+        if values is not None and len(values) != n:
+            raise ValueError(f"{what} has {len(values)} entries for {n} touches")
+    options = check_options(declared, Options(half_life_hours=half_life, weights=tuple(position_weights)))  # type: ignore[arg-type]
     if not ages:
         return []
-    direct = list(is_direct) if is_direct is not None else [False] * len(ages)
-    if declared.needs_direct and len(direct) != len(ages):
-        raise ValueError(f"is_direct has {len(direct)} entries for {len(ages)} touches")
+    names = range(n) if channels is None else channels
+    paid = [channel in PAID_CHANNELS for channel in names] if is_paid is None else is_paid
+    return declared.shares(Touches(ages, is_direct or [False] * n, paid, names, stages or [0] * n, options))
+
+
+def check_options(declared: Model, options: Options) -> Options:
+    """`options`, once the half-life and the weights are ones that the model can read. Raises ValueError naming the option."""
+    half_life = options.half_life_hours
     if declared.needs_half_life and not (half_life > 0 and math.isfinite(half_life)):
-        raise ValueError(f"half_life: {half_life!r} is not a number of hours above 0")
-    return declared.shares(Touches(ages, direct, half_life))
+        raise ValueError(f"half_life_hours: {half_life!r} is not a number of hours above 0")
+    shares = options.weights
+    if "weights" in declared.options and not (
+        len(shares) == len(POSITION_WEIGHTS) and all(0 <= share < math.inf for share in shares) and sum(shares) > 0
+    ):
+        raise ValueError(
+            f"weights: {list(shares)} are not three shares of 0 or more, of first, middle and last touch, one above 0"
+        )
+    return options

@@ -21,11 +21,8 @@ def vectorised(touches: PathTouches) -> np.ndarray:
     """`shares` over many paths at once."""
     import numpy as np
 
-    named = ~touches.is_direct
-    winner = np.full(len(touches.lengths), -1)
-    np.maximum.at(winner, touches.path[named], touches.position[named])
-    winner = np.where(winner < 0, touches.lengths - 1, winner)
-    return (touches.position == winner[touches.path]).astype(np.float64)
+    newest = touches.newest_where(~touches.is_direct)
+    return touches.all_to(np.where(newest < 0, touches.lengths - 1, newest))
 
 
 MODEL = Model(

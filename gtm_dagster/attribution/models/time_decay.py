@@ -15,7 +15,7 @@ def shares(touches: Touches) -> list[float]:
     """2^(-age / half-life), scaled to a sum of 1."""
     # Ages relative to the newest touch: 2^(-age/h) itself underflows to 0 for very old paths, the ratio does not.
     newest = touches.ages_hours[-1]
-    raw = [2.0 ** (-(age - newest) / touches.half_life_hours) for age in touches.ages_hours]
+    raw = [2.0 ** (-(age - newest) / touches.options.half_life_hours) for age in touches.ages_hours]
     total = math.fsum(raw)
     return [weight / total for weight in raw]
 
@@ -24,8 +24,8 @@ def vectorised(touches: PathTouches) -> np.ndarray:
     """`shares` over many paths at once."""
     import numpy as np
 
-    newest = touches.least_of_path(touches.ages_hours)
-    return touches.share_of_path(np.exp2(-(touches.ages_hours - newest) / touches.half_life_hours))
+    newest = touches.ages_hours[touches.newest][touches.path]
+    return touches.share_of_path(np.exp2(-(touches.ages_hours - newest) / touches.options.half_life_hours))
 
 
 MODEL = Model(
@@ -36,5 +36,5 @@ MODEL = Model(
     vectorised=vectorised,
     multi_touch=True,
     needs_ages=True,
-    needs_half_life=True,
+    options=frozenset({"half_life_hours"}),
 )

@@ -14,6 +14,7 @@ from gtm_dagster.warehouse.affected import (
     take_affected,
 )
 from gtm_dagster.warehouse.build_context import BuildContext
+from gtm_dagster.warehouse.causes import note_moved_persons
 from gtm_dagster.warehouse.core.aliases import follow_aliases
 from gtm_dagster.warehouse.engine import transaction
 from gtm_dagster.warehouse.results import StepResult, count, unchanged
@@ -54,6 +55,7 @@ def build_identities(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepR
             con.execute("DELETE FROM core.identities")
         else:
             add_ranges(con, OWNERS, fragment("owner_ranges"))
+            note_moved_persons(con)
             con.execute(
                 """DELETE FROM core.identities
                 WHERE anonymous_no IN (SELECT anonymous_no FROM due) OR (anonymous_no IS NULL AND EXISTS (SELECT 1 FROM moved_users WHERE is_changed))"""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import duckdb
 
+from gtm_dagster.settings import Settings
 from gtm_dagster.warehouse.affected import (
     EVENTS,
     SESSIONS,
@@ -22,12 +23,18 @@ from gtm_dagster.warehouse.affected import (
 )
 from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.core.identities import IDENTITIES
+from gtm_dagster.warehouse.core.local_days import local_time
 from gtm_dagster.warehouse.engine import transaction
 from gtm_dagster.warehouse.literals import composed
 from gtm_dagster.warehouse.results import StepResult, count, unchanged
 from gtm_dagster.warehouse.statements import fragment, statement
 
 _FAR = 8_000_000_000_000_000_000
+ARRIVAL = """CASE WHEN e.touch_rank IS NOT NULL
+    THEN CAST(hash(s.source, s.medium, s.campaign, e.term, e.content, e.click_id) // 2 AS BIGINT) END"""
+"""What tells one arrival of a visit from another under `ua`: a number of all that names where somebody came from.
+Of events `e` and their row `s` of core.sources."""
+ARRIVAL_SOURCES = "LEFT JOIN core.sources s ON s.source_key = e.source_key"
 
 
 def build_sessions(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepResult:
@@ -49,11 +56,11 @@ def build_sessions(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepRes
                 con.execute(
                     f"CREATE OR REPLACE TEMP TABLE affected AS {fragment('visits_of_changes', timeout_us=str(timeout_us))}"
                 )
-        _browsing_events(con, whole)
+        _browsing_events(con, whole, definition)
         delete_affected(con, "core.sessions", "start_us", whole)
         con.execute(f"CREATE OR REPLACE TEMP TABLE session_rows AS {_sessions_of(definition, timeout_us)}")
         written = con.execute(f"INSERT INTO core.sessions {fragment('sessions_table')}").fetchall()[0][0]
-        _remember_origins(con, whole)
+        _remember_origins(con, ctx.settings, whole)
         if whole:
             rebuild_except(con, IDENTITIES, "sessions")
         else:
@@ -64,16 +71,21 @@ def build_sessions(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> StepRes
     return result
 
 
-def _browsing_events(con: duckdb.DuckDBPyConnection, whole: bool) -> None:
+def _browsing_events(con: duckdb.DuckDBPyConnection, whole: bool, definition: str) -> None:
     """`browsing_events` for the statements of sessions: the affected browsing events, narrow, their persons as numbers.
 
     Ids of events are read only where order can matter: when a part is built, of the events that share their moment with
     an event that says something else.
     """
+    arrives = definition == "ua"  # term, content and click id are read for nobody else
+    parts = {
+        "arrival": ARRIVAL if arrives else "CAST(NULL AS BIGINT)",
+        "sources": ARRIVAL_SOURCES if arrives else "",
+    }
     if whole:
-        con.execute(f"CREATE OR REPLACE TEMP VIEW browsing_events AS {fragment('browsing_events_all')}")
+        con.execute(f"CREATE OR REPLACE TEMP VIEW browsing_events AS {fragment('browsing_events_all', **parts)}")
         return
-    events = fragment("affected_events", within=within("e", "event_us"))
+    events = fragment("affected_events", within=within("e", "event_us"), **parts)
     con.execute(f"CREATE OR REPLACE TEMP TABLE affected_events AS {events}")
     con.execute(f"CREATE OR REPLACE TEMP TABLE disputed_events AS {fragment('disputed_events')}")
     con.execute(
@@ -82,8 +94,8 @@ def _browsing_events(con: duckdb.DuckDBPyConnection, whole: bool) -> None:
     )
 
 
-def _remember_origins(con: duckdb.DuckDBPyConnection, whole: bool) -> None:
-    """`meta.person_origin`: the source of each person's first session, written again for the affected persons.
+def _remember_origins(con: duckdb.DuckDBPyConnection, settings: Settings, whole: bool) -> None:
+    """`meta.person_origin`: start, day and source of each person's first session, written again for the affected persons.
 
     Funnel and retention read it for everybody. The affected ranges hold a part of a person's sessions, so the table is
     read for them; when all sessions were built just now, those rows are read.
@@ -99,7 +111,10 @@ def _remember_origins(con: duckdb.DuckDBPyConnection, whole: bool) -> None:
     )
     con.execute(f"CREATE OR REPLACE TEMP VIEW sessions AS {sessions}")
     con.execute("CREATE OR REPLACE TEMP VIEW sources AS SELECT * FROM core.sources")
-    con.execute(f"INSERT INTO meta.person_origin {statement('person_origin')}")
+    origins = fragment(
+        "person_origin_table", origins=statement("person_origin"), local_time=local_time(settings, "o.start_us")
+    )
+    con.execute(f"INSERT INTO meta.person_origin {origins}")
     con.execute("DROP VIEW temp.sessions")
     con.execute("DROP VIEW temp.sources")
 

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from gtm_dagster.settings import Settings
 
 DIALECTS = ("duckdb", "spark", "snowflake", "bigquery", "postgres")
-_HOUR_US = 3_600_000_000
 
 
 class PortabilityError(ValueError):
@@ -45,14 +44,15 @@ def session_statement(settings: Settings) -> str:
 def parameters(settings: Settings) -> dict[str, int]:
     """The parameters that the settings decide: microseconds, and 0 or 1 for the two splits of definition `ua`.
 
-    `stage_no` and `after_us` of the funnel and `last_no` of retention belong to one step and are not among them.
+    `stage_no` and `after_us` of the funnel, `first_no`, `last_no` and `open_no` of retention and `step_no` of transforms
+    belong to one step and are not among them.
     """
     ua = int(settings.sessions.definition == "ua")
     return {
         "timeout_us": round(settings.sessions.timeout_minutes * 60_000_000),
         "split_midnight": ua,
         "split_campaign": ua,
-        "longest_us": max((round(w.lookback_hours * _HOUR_US) for w in settings.attribution.windows), default=0),
+        "max_touches": settings.attribution.max_touches,
     }
 
 
@@ -64,14 +64,27 @@ def render(name: str, dialect: str, values: Mapping[str, int] | None = None) -> 
     return translate(text(_known(name)), dialect, values or {}, what=name)
 
 
-def translate(sql: str, dialect: str, values: Mapping[str, int] | None = None, *, what: str = "statement") -> str:
-    """A statement in the portable core (DuckDB's words) for another dialect; see `render`."""
+def translate(
+    sql: str,
+    dialect: str,
+    values: Mapping[str, int] | None = None,
+    *,
+    what: str = "statement",
+    renamed: Mapping[str, str] | None = None,
+) -> str:
+    """A statement in the portable core (DuckDB's words) for another dialect; see `render`.
+
+    `renamed`: other names for tables it reads; each is known as before within the statement.
+    """
     if dialect not in DIALECTS:
         raise PortabilityError(f"{dialect!r} is not a dialect known here; choose {', '.join(DIALECTS)}")
     tree = _tree(sql)
     for node in list(tree.find_all(exp.Parameter, exp.Placeholder)):
         if values and node.name in values:
             node.replace(exp.Literal.number(int(values[node.name])))
+    for table in tree.find_all(exp.Table):
+        if renamed and table.name in renamed:
+            table.set("this", exp.to_identifier(renamed[table.name]))
     unknown = sorted({node.name for node in tree.find_all(exp.Anonymous)})
     if unknown:
         raise PortabilityError(f"{what}: no translation is known for the function {', '.join(unknown)}")

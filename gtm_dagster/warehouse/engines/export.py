@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,10 +17,15 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from gtm_dagster.warehouse.build_context import BuildContext
+from gtm_dagster.warehouse.core.sessions import ARRIVAL, ARRIVAL_SOURCES
+from gtm_dagster.warehouse.core.stages import stage_events
+from gtm_dagster.warehouse.core.touchpoints import event_statement
 from gtm_dagster.warehouse.engines.dialects import parameters, session_statement, translate
 from gtm_dagster.warehouse.fingerprints import STAGING, SettingsChangedError, differences, fingerprints
 from gtm_dagster.warehouse.literals import composed, literal
 from gtm_dagster.warehouse.marts.attribution_status import model_statuses
+from gtm_dagster.warehouse.marts.credits import credit_statements
+from gtm_dagster.warehouse.marts.window_rules import BY_STAGE, Rules, lookbacks, rules_of
 from gtm_dagster.warehouse.state import get_state
 from gtm_dagster.warehouse.statements import text
 
@@ -27,21 +33,32 @@ if TYPE_CHECKING:
     from gtm_dagster.settings import Settings
 
 INPUTS = {
-    "browsing_events": """SELECT person_id, event_us, event_id, write_key, session_id, source_key, touch_rank,
-        CAST(local_day - DATE '1970-01-01' AS INTEGER) AS day_no FROM staging.events WHERE browsing""",
-    "sources": "SELECT source_key, source, medium, campaign, channel FROM core.sources",
-    "conversions": "SELECT conversion_id, person_id, conversion_us, conversion_type, value, currency, day FROM core.conversions",
+    "browsing_events": composed(
+        """SELECT e.person_id, e.event_us, e.event_id, e.write_key, e.session_id, e.source_key, e.touch_rank,
+        CAST(e.local_day - DATE '1970-01-01' AS INTEGER) AS day_no, $arrival AS arrival
+        FROM staging.events e $sources WHERE e.browsing""",
+        arrival=ARRIVAL,
+        sources=ARRIVAL_SOURCES,
+    ),
+    "sources": "SELECT source_key, source, medium, campaign, channel, rule FROM core.sources",
+    "conversions": "SELECT conversion_id, person_id, conversion_us, conversion_type, value, net_value, currency, day FROM core.conversions",
+    "spend": "SELECT day, source, medium, campaign, channel, currency, cost FROM core.spend",
 }
-"""What the steps read, and the query on the working file it comes from; `windows` comes from the settings."""
+"""What the steps read, and the query on the working file it comes from; rules of windows come from the settings."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """One statement of the plan: the name of its result, its text, and whether the result is a table that is kept."""
+    """One statement of the plan: the name of its result, its text, and whether the result is a table that is kept.
+
+    `values`: of parameters that belong to this step. `renamed`: the steps it reads under the names of its text.
+    """
 
     name: str
     sql: str
-    kept: bool
+    kept: bool = False
+    values: Mapping[str, int] = field(default_factory=dict)
+    renamed: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -53,24 +70,72 @@ class Bundle:
     tables: tuple[str, ...]
 
 
-def steps(settings: Settings) -> tuple[Step, ...]:
-    """The plan in DuckDB's words; a step reads inputs and results of earlier steps by their names."""
+def steps(settings: Settings, rules: Rules | None = None) -> tuple[Step, ...]:
+    """The plan in DuckDB's words; a step reads inputs and results of earlier steps by their names.
+
+    `rules`: the windows that are computed; None: all of the settings.
+    """
+    rules = rules or _every_rule(settings)
     return (
-        Step("session_rows", text(session_statement(settings)), kept=False),
+        Step("session_rows", text(session_statement(settings))),
         Step("sessions", text("sessions_export"), kept=True),
-        Step("conversion_moments", "SELECT conversion_id, person_id, conversion_us FROM conversions", kept=False),
-        Step(
-            "session_starts",
-            "SELECT session_key, person_id, start_us, tie_no, source_key, source_us FROM sessions",
-            kept=False,
-        ),
-        Step("touchpoint_rows", text("touchpoints"), kept=False),
+        Step("conversion_moments", "SELECT conversion_id, person_id, conversion_us FROM conversions"),
+        *_touch_steps(settings),
+        Step("touchpoint_rows", text("touchpoints")),
         Step("touchpoints", text("touchpoints_export"), kept=True),
-        Step("conversion_touches", text("conversion_touches_export"), kept=False),
-        Step("credit_rows", text("credits"), kept=False),
+        Step("conversion_touches", text("conversion_touches_export")),
+        *_path_steps(rules),
+        *([Step("conversion_stages", text("conversion_stages"))] if BY_STAGE in rules.methods else []),
+        *_credit_steps(rules),
         Step("attribution_credits", text("credits_export"), kept=True),
-        Step("channel_attribution", text("channel_attribution"), kept=True),
+        Step("spend_by_type", text("spend_by_type"), kept=False),
+        Step("channel_sums", text("channel_attribution"), kept=False),
+        Step("channel_attribution", text("channel_attribution_export"), kept=True),
     )
+
+
+def _every_rule(settings: Settings) -> Rules:
+    return rules_of(settings, {(window.label, float(window.lookback_hours)) for window in settings.attribution.windows})
+
+
+def _touch_steps(settings: Settings) -> Iterator[Step]:
+    """What is a touch: sessions, or events within them."""
+    if settings.attribution.grain == "event":
+        columns = "session_key, person_id, start_us, end_us, session_id"
+        yield Step("session_starts", composed("SELECT $columns FROM sessions", columns=columns))
+        yield Step("touches", text(event_statement(settings.sessions.definition)))
+    else:
+        columns = "session_key, person_id, start_us AS touch_us, tie_no, source_key, source_us"
+        yield Step("touches", composed("SELECT $columns FROM sessions", columns=columns))
+
+
+def _path_steps(rules: Rules) -> Iterator[Step]:
+    """Which touches count: those of lookbacks and of channels together, and then transform after transform."""
+    last = "path_touches_0" if rules.n_steps else "path_touches"
+    if rules.path_channels.rows:
+        names = ("path_touches", "path_touches_by_channel")
+        for name in names:
+            yield Step(f"{name}_found", text(name))
+        yield Step(last, _all_of(names))
+    else:
+        yield Step(last, text("path_touches"))
+    for step_no in range(1, rules.n_steps + 1):
+        before, last = last, "path_touches" if step_no == rules.n_steps else f"path_touches_{step_no}"
+        sql = text("transformed_touches")
+        yield Step(last, sql, values={"step_no": step_no}, renamed={"path_touches": before})
+
+
+def _credit_steps(rules: Rules) -> Iterator[Step]:
+    """The credits of all models together."""
+    names = credit_statements(rules)
+    for name in names:
+        yield Step(f"{name}_found", text(name))
+    yield Step("credit_rows", _all_of(names))
+
+
+def _all_of(names: tuple[str, ...]) -> str:
+    """The rows of several steps together."""
+    return " UNION ALL ".join(composed("SELECT * FROM $step", step=f"{name}_found") for name in names)
 
 
 def export(con: duckdb.DuckDBPyConnection, ctx: BuildContext, folder: Path, dialect: str = "spark") -> Bundle:
@@ -80,15 +145,24 @@ def export(con: duckdb.DuckDBPyConnection, ctx: BuildContext, folder: Path, dial
     conversions were made under other settings.
     """
     _check_built_with(con, ctx)
-    planned = steps(ctx.settings)
+    rules = _computed_rules(con, ctx)
+    planned = steps(ctx.settings, rules)
     values = parameters(ctx.settings)
-    translated = [translate(step.sql, dialect, values, what=step.name) for step in planned]
+    translated = [
+        translate(step.sql, dialect, {**values, **step.values}, what=step.name, renamed=step.renamed)
+        for step in planned
+    ]
     if folder.exists() and any(folder.iterdir()):
         raise FileExistsError(f"{folder} is there and not empty; name another folder or remove it")
     rows = {}
     for name, query in INPUTS.items():
         rows[name] = _copy(con, query, folder / "inputs" / name)
-    rows["windows"] = _copy(con, _windows(con, ctx), folder / "inputs" / "windows")
+    for relation in (lookbacks(ctx.settings), *rules.relations):
+        rows[relation.name] = _copy(con, relation.query, folder / "inputs" / relation.name)
+    if BY_STAGE in rules.methods:
+        counted = "true" if ctx.settings.sessions.bots == "keep" else "NOT e.is_bot"
+        query = stage_events(ctx, "staging.events", "person_id", counted)
+        rows["stage_events"] = _copy(con, query, folder / "inputs" / "stage_events")
     plan = []
     for number, (step, sql) in enumerate(zip(planned, translated, strict=True), start=1):
         file = f"{number:02d}-{step.name}.sql"
@@ -111,21 +185,11 @@ def _check_built_with(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> None
             raise SettingsChangedError(f"{key}: built with {before}, now {now}. Run `gtm refresh` first.")
 
 
-def _windows(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> str:
-    """The windows the history gate lets through, as a query of literals."""
-    half_life_us = round(ctx.settings.attribution.half_life_hours * 3_600_000_000)
-    rows = [
-        f"({literal(status.model)}, {status.window_hours!r}::DOUBLE, {round(status.window_hours * 3_600_000_000)}::BIGINT, {half_life_us}::DOUBLE)"
-        for status in model_statuses(con, ctx)
-        if status.computed
-    ]
-    values = ", ".join(rows) or "('', 0::DOUBLE, 0::BIGINT, 1::DOUBLE)"
-    none = "" if rows else " WHERE false"
-    return composed(
-        "SELECT * FROM (VALUES $values) AS w(model, window_hours, window_us, half_life_us)$none",
-        values=values,
-        none=none,
-    )
+def _computed_rules(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> Rules:
+    """The rules of the windows that the history gate lets through."""
+    computed = {(status.model, status.window_hours) for status in model_statuses(con, ctx) if status.computed}
+    found = con.execute("SELECT DISTINCT channel FROM core.sources").fetchall()
+    return rules_of(ctx.settings, computed, (channel for (channel,) in found))
 
 
 def _copy(con: duckdb.DuckDBPyConnection, query: str, folder: Path) -> int:

@@ -11,14 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gtm_dagster.storage.atomic_write import Drafts
-from gtm_dagster.warehouse.engine import in_memory
 from gtm_dagster.warehouse.landing.files import Landing
 from gtm_dagster.warehouse.landing.manifests import FILE_METADATA, ImportNotes, Manifest, encoded
 from gtm_dagster.warehouse.landing.withdrawals import finish_withdrawals
 from gtm_dagster.warehouse.landing.writers import writing
-from gtm_dagster.warehouse.literals import composed, literals
-
-_KEY = "write_key, day, source, medium, campaign, currency"
 
 
 class SpendLanding(Landing):
@@ -49,33 +45,17 @@ class SpendLanding(Landing):
             drafts.rename()
         return [path]
 
-    def spend(self) -> pa.Table:
-        """The spend that counts: of each (write key, day, source, medium, campaign, currency) the newest import, in which
-        equal rows add up. Columns: those six, channel, cost, impressions, clicks.
-        """
-        files = [(str(file.path), self._landed_us(file.name)) for file in self.files()]
-        if not files:
-            return pa.table({name: [] for name in (*_KEY.split(", "), "channel", "cost", "impressions", "clicks")})
-        with in_memory() as con:
-            landed = pa.table({"file_path": [path for path, _ in files], "landed_us": [us for _, us in files]})
-            con.register("landed", landed)
-            result: pa.Table = con.sql(
-                composed(
-                    """SELECT $key, min(channel) AS channel, sum(cost) AS cost, sum(impressions)::BIGINT AS impressions,
-                  sum(clicks)::BIGINT AS clicks
-                FROM (
-                  SELECT s.*, rank() OVER (PARTITION BY $key ORDER BY l.landed_us DESC, l.file_path DESC) AS place
-                  FROM read_parquet([$literals], filename = true, hive_partitioning = false) s
-                  JOIN landed l ON l.file_path = s.filename)
-                WHERE place = 1
-                GROUP BY $key
-                ORDER BY ALL""",
-                    key=_KEY,
-                    literals=literals(path for path, _ in files),
-                )
-            ).to_arrow_table()
-        return result
+    def marks(self) -> dict[str, int]:
+        """The batches in place, each with what tells one landing of it from another; no manifest is opened."""
+        finish_withdrawals(self.folder)
+        return {name: self._manifest(name).stat().st_mtime_ns for name in self.names()}
 
-    def _landed_us(self, name: str) -> int:
+    def imported_us(self, name: str) -> int:
+        """When the batch `name` was imported, microseconds UTC; the same in a copy of the landing zone."""
         manifest = self.manifest(name)
         return manifest.notes.landed_us if manifest and manifest.notes else self.landed_us(name)
+
+    def rows_in(self, name: str) -> pa.Table:
+        """The rows of a landed batch, with the columns of an import of today; those an earlier one lacks are NULL."""
+        tables = [pq.read_table(self._path(day, name), partitioning=None) for day in self._days(name)]
+        return pa.concat_tables(tables, promote_options="default") if tables else pa.table({})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from statistics import median
 
 import duckdb
 import msgspec
@@ -13,49 +12,20 @@ from gtm_dagster.attribution.models import MULTI_TOUCH_MODELS
 from gtm_dagster.warehouse.affected import drop_tables, nothing_new, rebuild, take_affected
 from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.engine import transaction
+from gtm_dagster.warehouse.marts.history_gate import history_verdict
 from gtm_dagster.warehouse.state import get_state, set_state
 
-CONSISTENT_SHARE = 0.2
 _STEP = "attribution_status"
 
 
 @dataclass(frozen=True)
 class ModelStatus:
-    """Whether a (model, window) is computed, and the reason in words."""
+    """Whether a window is computed, and the reason in words. `model` is the window's label."""
 
     model: str
     window_hours: float
     computed: bool
     reason: str
-
-
-def history_verdict(daily: list[tuple[int, int]], min_days: int) -> tuple[bool, str]:
-    """Whether there are `min_days` days of consistent volume; `daily` is (day number, events) for days with events.
-
-    Consistent means: each of the last `min_days` full days (the newest day with events is not full) has at least
-    20 % of the median day's events.
-    """
-    if min_days <= 0:
-        return True, "the history gate is off (attribution.min_history_days = 0)"
-    if not daily:
-        return False, f"no events yet; {min_days} days of consistent volume are needed"
-    volume = dict(daily)
-    newest = max(volume)
-    days = [volume.get(newest - back, 0) for back in range(1, min_days + 1)]
-    full_days = newest - min(volume)
-    if full_days < min_days:
-        return (
-            False,
-            f"{full_days} full days of history; {min_days} days of consistent volume are needed (attribution.min_history_days)",
-        )
-    floor = CONSISTENT_SHARE * median(days)
-    thin = sum(1 for events in days if events == 0 or events < floor)
-    if thin:
-        return (
-            False,
-            f"{thin} of the last {min_days} full days hold less than {CONSISTENT_SHARE:.0%} of the median day's {median(days):g} events (attribution.min_history_days)",
-        )
-    return True, f"the last {min_days} full days hold consistent volume (median {median(days):g} events a day)"
 
 
 def model_statuses(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> list[ModelStatus]:
@@ -65,9 +35,9 @@ def model_statuses(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> list[Mo
     ).fetchall()
     ready, reason = history_verdict(daily, ctx.settings.attribution.min_history_days)
     return [
-        ModelStatus(w.model, float(w.lookback_hours), ready, reason)
+        ModelStatus(w.label, float(w.lookback_hours), ready, reason)
         if w.model in MULTI_TOUCH_MODELS
-        else ModelStatus(w.model, float(w.lookback_hours), True, "a single-touch model needs no history")
+        else ModelStatus(w.label, float(w.lookback_hours), True, "a single-touch model needs no history")
         for w in ctx.settings.attribution.windows
     ]
 

@@ -1,4 +1,4 @@
-"""What marts share that are counted from one row a person: whose rows are to be written again."""
+"""What marts share that are counted from what is kept by person: whose rows are to be written again, and whether any are."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from gtm_dagster.warehouse.literals import composed
 from gtm_dagster.warehouse.state import get_state, set_state
 
 
-def no_persons(con: duckdb.DuckDBPyConnection, step: str, settings: object) -> bool:
-    """Whether nobody is to be counted again: `settings` are those of last time, and nothing is new."""
+def is_counted(con: duckdb.DuckDBPyConnection, step: str, settings: object) -> bool:
+    """Whether nothing is to be counted again: `settings` are those of last time, and nothing is new."""
     return get_state(con, step) == _text(settings) and nothing_new(con, step)
 
 
@@ -21,16 +21,22 @@ def _text(settings: object) -> str:
     return json.dumps(msgspec.to_builtins(settings), sort_keys=True)
 
 
-def take_persons(con: duckdb.DuckDBPyConnection, step: str, settings: object) -> str:
-    """The condition on person_no of those to count again: the affected ones, or all when `settings` changed.
-
-    Their rows in `meta.<step>_persons` are gone when this returns. Makes the view `person_origin`.
-    """
+def take_counted(con: duckdb.DuckDBPyConnection, step: str, settings: object) -> bool:
+    """Follow the log with `settings`; True when everything is to be counted again. Makes the table `affected`."""
     text = _text(settings)
     if get_state(con, step) != text:
         rebuild(con, step)
     whole = take_affected(con, step)
     set_state(con, step, text)
+    return whole
+
+
+def take_persons(con: duckdb.DuckDBPyConnection, step: str, settings: object) -> str:
+    """The condition on person_no of those to count again: the affected ones, or all when `settings` changed.
+
+    Their rows in `meta.<step>_persons` are gone when this returns. Makes the view `person_origin`.
+    """
+    whole = take_counted(con, step, settings)
     among = "true" if whole else "person_no IN (SELECT person_no FROM affected)"
     con.execute(composed("DELETE FROM meta.$step WHERE $among", step=f"{step}_persons", among=among))
     con.execute(

@@ -1,7 +1,7 @@
-"""`marts.funnel`: how far persons come, by the source of their first session.
+"""`marts.funnel`: how far persons come, by source and day of their first session.
 
-What each person reached is kept by person (`meta.funnel_persons`): a batch changes the persons it names, and the mart is
-counted from there.
+What each person reached, and when, is kept by person (`meta.funnel_persons`): a batch changes the persons it names, and
+the marts of the funnel are counted from there.
 """
 
 from __future__ import annotations
@@ -12,19 +12,21 @@ from gtm_dagster.warehouse.affected import HOUR_US, drop_tables, drop_views
 from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.engine import transaction
 from gtm_dagster.warehouse.literals import composed
-from gtm_dagster.warehouse.marts.by_person import no_persons, take_persons
+from gtm_dagster.warehouse.marts.by_person import is_counted, take_persons
+from gtm_dagster.warehouse.marts.funnel_names import name_stages
 from gtm_dagster.warehouse.results import TableResult, count
 from gtm_dagster.warehouse.statements import fragment, statement
 
 
 def build_funnel(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> TableResult:
-    """Persons by stage and by the source of their first session; ordered, each stage another event than those
+    """Persons by stage and by source and day of their first session; ordered, each stage another event than those
     before it, at or after the one before.
 
-    A person without any session has the source NULL and the channel `(none)`. Persons add up over sources.
+    A person without any session has the source and the day NULL and the channel `(none)`. Persons add up over sources
+    and days.
     """
     steps = ctx.settings.funnel.steps
-    if no_persons(con, "funnel", steps):
+    if is_counted(con, "funnel", steps):
         return TableResult(count(con, "marts.funnel"), changed=False)
     with transaction(con):
         among = take_persons(con, "funnel", steps)
@@ -49,10 +51,11 @@ def build_funnel(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> TableResu
                 f"INSERT INTO funnel_reached {statement('funnel_step', stage_no=number, after_us=round(step.after_hours * HOUR_US))}"
             )
         con.execute(f"INSERT INTO meta.funnel_persons {fragment('funnel_persons')}")
+        name_stages(con, steps)
         con.execute("DELETE FROM marts.funnel")
         written = con.execute(f"INSERT INTO marts.funnel {fragment('funnel')}").fetchall()[0][0]
     drop_views(con, "person_origin")
-    drop_tables(con, "affected", "events", "funnel_stages", "funnel_reached")
+    drop_tables(con, "affected", "events", "funnel_stages", "funnel_reached", "funnel_names")
     return TableResult(written)
 
 

@@ -1,6 +1,6 @@
 """One declaration a table: columns with their meaning, step, checks, how two copies compare, how it changes.
 
-Each module here but `table`, `shared_columns`, `ddl` and `documents` declares one table as TABLE (or several as TABLES); adding a table is
+Each module here but `table`, `shared_columns`, `spend_columns`, `ddl` and `documents` declares one table as TABLE (or several as TABLES); adding a table is
 adding a module, and its statement under sql/. DDL, assets, checks, docs/tables.md, `doctor --verify` and the serving
 copy derive from the declarations. Not here: how a table is built.
 """
@@ -14,7 +14,7 @@ from importlib import import_module
 from gtm_dagster.warehouse.schema.table import Table
 
 _LAYERS = ("meta", "staging", "core", "marts", "ops")
-_NO_TABLES = {"table", "shared_columns", "ddl", "documents"}
+_NO_TABLES = {"table", "shared_columns", "spend_columns", "ddl", "documents"}
 
 
 @cache

@@ -22,6 +22,9 @@ _COUNTED_TWICE = (
     "SELECT count(*) FROM (SELECT 1 FROM core.conversions {among} GROUP BY conversion_id HAVING count(*) > 1)"
 )
 
+_UNIQUE_TWICE = """SELECT count(*) FROM (SELECT 1 FROM core.conversions WHERE unique_value IS NOT NULL {among}
+  GROUP BY conversion_type, unique_value HAVING count(*) > 1)"""
+
 
 def _settings(settings: Settings) -> Mapping[str, object]:
     return {"conversions": settings.conversions}
@@ -29,7 +32,7 @@ def _settings(settings: Settings) -> Mapping[str, object]:
 
 TABLE = Table(
     name="core.conversions",
-    meaning="Events the settings call a conversion; value NULL where the event has none.",
+    meaning="Events the settings call a conversion, each payment once; value NULL where the event has none.",
     columns=(
         CONVERSION_ID,
         PERSON_ID,
@@ -40,9 +43,21 @@ TABLE = Table(
             "DOUBLE",
             "As the event says, gross: refunds are not taken off; in `currency`; NULL where there is no finite number, never 0 for unknown",
         ),
+        Column("refunded", "DOUBLE", "Given back of `value` so far, from 0 to `value`; NULL where value is", digits=6),
+        Column("net_value", "DOUBLE", "`value` less `refunded`, in the day of the conversion", digits=6),
         CURRENCY,
         CONVERSION_DAY,
         CONVERSION_US,
+        Column(
+            "unique_value",
+            "VARCHAR",
+            "The value of the settings' `unique` property, such as a payment id; NULL without",
+        ),
+        Column(
+            "n_events",
+            "BIGINT",
+            "Events that say it: above 1 where several have one payment id; the earliest is counted",
+        ),
         Column("value_is_no_number", "BOOLEAN", "The event has a value that is no finite number; `value` is NULL then"),
         PERSON_NO,
     ),
@@ -74,6 +89,41 @@ TABLE = Table(
             ),
             blocking=False,
             severity="WARN",
+        ),
+        Check(
+            "unique_values_count_once",
+            "Of a conversion type no two conversions have one value of its `unique` property.",
+            none_of(_UNIQUE_TWICE.format(among=""), "payments that count more than once"),
+            changed=none_of(
+                _UNIQUE_TWICE.format(
+                    among=composed(
+                        """AND unique_value IN (SELECT unique_value FROM core.conversions
+                        WHERE unique_value IS NOT NULL AND $among_changed)""",
+                        among_changed=AMONG_CHANGED,
+                    )
+                ),
+                "payments of changed persons that count more than once",
+            ),
+        ),
+        Check(
+            "conversions_arrive_once",
+            "No payment is said by two events; the earliest counts, the others are counted here.",
+            none_of(
+                "SELECT coalesce(sum(n_events - 1), 0) FROM core.conversions WHERE n_events > 1",
+                "events that say a payment once more (one payment_id by two events); they are no conversions",
+            ),
+            blocking=False,
+            severity="WARN",
+        ),
+        Check(
+            "refunds_within_value",
+            "What is given back of a conversion lies between 0 and its value, and net_value is the rest.",
+            none_of(
+                """SELECT count(*) FROM core.conversions
+                WHERE refunded NOT BETWEEN 0 AND greatest(value, 0) OR net_value IS DISTINCT FROM value - refunded
+                  OR (value IS NULL) <> (refunded IS NULL)""",
+                "conversions whose refunds are below 0 or above the value",
+            ),
         ),
     ),
 )

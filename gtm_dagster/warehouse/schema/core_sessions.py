@@ -87,6 +87,7 @@ TABLE = Table(
         Column("session_end", "TIMESTAMP", "UTC, moment of the last event"),
         Column("n_events", "BIGINT", "Browsing events in the session"),
         *SOURCE_COLUMNS,
+        Column("rule", "VARCHAR", "What decided source and channel (docs/channels.md); no source: direct"),
         Column("start_us", "BIGINT", "session_start in microseconds UTC"),
         Column("end_us", "BIGINT", "session_end in microseconds UTC"),
         Column("visit_start_us", "BIGINT", "Start of the visit, which only a gap ends; microseconds UTC"),

@@ -15,7 +15,7 @@ TABLE = Table(
         Column(
             "rule",
             "VARCHAR",
-            "What decided it, such as utm, click_id:gclid or referrer:search:google (docs/channels.md)",
+            "What decided it, such as utm medium cpc, click id gclid, referrer search google or no source (docs/channels.md)",
         ),
     ),
     reads=("staging.events",),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from gtm_dagster.warehouse.build_context import BuildContext
+from gtm_dagster.warehouse.figures.figure import BarChart
 from gtm_dagster.warehouse.literals import composed, literal
 from gtm_dagster.warehouse.marts.whole import whole_table
-from gtm_dagster.warehouse.schema.table import Chart, Check, Column, Table, none_of
+from gtm_dagster.warehouse.schema.table import Check, Column, Table, none_of
 
 SIGN_UP = "signup_completed"
 
@@ -57,8 +58,10 @@ TABLE = Table(
             ),
         ),
     ),
-    chart=Chart(
-        "visitors by day",
-        "SELECT strftime(day, '%m-%d'), visitors FROM marts.daily WHERE conversion_type IS NULL ORDER BY day DESC LIMIT 30",
+    charts=(
+        BarChart(
+            "visitors by day",
+            "SELECT strftime(day, '%m-%d'), visitors FROM marts.daily WHERE conversion_type IS NULL ORDER BY day DESC LIMIT 30",
+        ),
     ),
 )

@@ -16,6 +16,7 @@ TABLE = Table(
         Column("quarantined", "BIGINT", "Rows in staging.quarantine"),
         Column("suppressed", "BIGINT", "Rows of which nothing is kept (no consent, drills)"),
         Column("withdrawn", "BIGINT", "Rows of withdrawn imports; they are in none of the other columns"),
+        Column("bots", "BIGINT", "Rows of the clean ones that came with the user agent of a program"),
     ),
     reads=("ingestion.landing_events",),
 )

@@ -18,7 +18,11 @@ from gtm_dagster.warehouse.statements import text
 
 
 def _settings(settings: Settings) -> Mapping[str, object]:
-    return {"report_timezone": settings.report_timezone, "own_hosts": sorted(set(settings.own_hosts))}
+    return {
+        "report_timezone": settings.report_timezone,
+        "own_hosts": sorted(set(settings.own_hosts)),
+        "sessions.bots": settings.sessions.bots,
+    }
 
 
 TABLE = Table(
@@ -52,10 +56,16 @@ TABLE = Table(
         Column("received_at", "TIMESTAMP", "When the collector or the import took it, UTC; decides the ingest day"),
         Column("event_us", "BIGINT", "event_time in microseconds UTC"),
         Column("received_us", "BIGINT", "received_at in microseconds UTC"),
-        Column("browsing", "BOOLEAN", "False for server events and flag exposures, which never touch a session"),
+        Column(
+            "browsing",
+            "BOOLEAN",
+            "False for server events, flag exposures and excluded bots, which never touch a session",
+        ),
         Column("local_day", "DATE", "Day of the event in the report time zone"),
         SOURCE_KEY,
         Column("touch_rank", "INTEGER", "1: names its source, 2: was referred; NULL: neither"),
+        Column("is_bot", "BOOLEAN", "Whether it came with the user agent of a program"),
+        Column("bot_reason", "VARCHAR", "Name of that program; the agent itself is never kept"),
     ),
     reads=("ingestion.landing_events",),
     settings=_settings,

@@ -24,6 +24,7 @@ TABLE = Table(
         Column("origin", "VARCHAR", "log or import"),
         Column("file_key", "VARCHAR", "File it landed in: ingest date and batch"),
         Column("row_no", "BIGINT", "Offset in the log, or line of the import"),
+        Column("bot_reason", "VARCHAR", "As in staging.events"),
     ),
     reads=("ingestion.landing_events",),
     changes=ByLandedFile(),

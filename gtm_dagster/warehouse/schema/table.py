@@ -10,6 +10,7 @@ import duckdb
 
 from gtm_dagster.warehouse.affected import SESSIONS
 from gtm_dagster.warehouse.build_context import BuildContext
+from gtm_dagster.warehouse.figures.figure import Chart
 from gtm_dagster.warehouse.results import CheckResult, Result, number
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ Step = Callable[[duckdb.DuckDBPyConnection, BuildContext], Result]
 CheckRun = Callable[[duckdb.DuckDBPyConnection, BuildContext], CheckResult]
 STAGED = "staged"
 """News of a table that staging writes: the files staged."""
+_OFF_HALVES = 0.0337219
+"""Share of the last digit that is added before numbers are rounded to be compared."""
 AMONG_CHANGED = "person_no IN (SELECT person_no FROM changed_persons)"
 """The rows a check of what changed looks at."""
 
@@ -56,14 +59,6 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Chart:
-    """A picture of the table: its title and a query of (label, number)."""
-
-    title: str
-    sql: str
-
-
-@dataclass(frozen=True)
 class ByPersonAndTime:
     """The table changes in the affected ranges alone: `moment` is the column of the time.
 
@@ -84,7 +79,14 @@ class ByLandedFile:
     """Rows of a landed file come all at once, and stay; `file_key` names it."""
 
 
-Changes = ByPersonAndTime | ByPerson | ByLandedFile | None
+@dataclass(frozen=True)
+class ByNumber:
+    """Rows come with a rising number and stay as they are; the oldest go first. `number` is its column."""
+
+    number: str
+
+
+Changes = ByPersonAndTime | ByPerson | ByLandedFile | ByNumber | None
 """How a table changes, so that the serving copy takes over what changed; None: it is small and written whole."""
 
 
@@ -100,7 +102,9 @@ class Table:
     `name` is schema.table. `step` builds it (None: another table's step or staging does), after the steps of the tables
     it `reads`. `settings`: what of the settings decides its content; a change rebuilds it and what reads it, and so does
     a change of its columns or of the code and statements of its step. `view`: the statement when it is a view.
-    `news`: the stages of the affected ranges by which its checks learn of a change, or STAGED.
+    `built_with`: the table in whose Dagster step this one is built, too: a step of its own costs 50 ms of each refresh.
+    `news`: the stages of the affected ranges by which its checks learn of a change, or STAGED. `kept`: a rebuild keeps its
+    rows, since they cannot be made again; its columns may only become more.
     """
 
     name: str
@@ -108,13 +112,15 @@ class Table:
     columns: tuple[Column, ...]
     reads: tuple[str, ...] = ()
     step: Step | None = None
+    built_with: str | None = None
     settings: Callable[[Settings], Mapping[str, object]] = no_settings
     checks: tuple[Check, ...] = ()
-    chart: Chart | None = None
+    charts: tuple[Chart, ...] = ()
     changes: Changes = None
     served: bool = True
     view: str | None = None
     news: tuple[str, ...] = (SESSIONS,)
+    kept: bool = False
 
     @property
     def schema(self) -> str:
@@ -128,9 +134,15 @@ class Table:
 
     @property
     def compared(self) -> str:
-        """The select list by which two copies are compared; empty when they are not."""
+        """The select list by which two copies are compared; empty when they are not.
+
+        Numbers are rounded off the halves: sums of prices and shares lie exactly on one often, where the order of adding
+        decides which way they are rounded.
+        """
         return ", ".join(
-            column.name if column.digits is None else f"round({column.name}, {column.digits}) AS {column.name}"
+            column.name
+            if column.digits is None
+            else f"round({column.name} + {_OFF_HALVES * 10.0**-column.digits!r}, {column.digits}) AS {column.name}"
             for column in self.columns
             if not column.local
         )

@@ -14,7 +14,7 @@ from gtm_dagster.warehouse.statements import fragment
 class BookRow:
     """One ingest date: `log_rows` is what the writer of the landing files says it took, the rest is counted in staging.
 
-    `withdrawn`: rows of withdrawn batches, which are in none of the others.
+    `withdrawn`: rows of withdrawn batches, which are in none of the others; `bots`: those of the clean ones that programs sent.
     """
 
     ingest_date: date
@@ -25,6 +25,7 @@ class BookRow:
     quarantined: int
     suppressed: int
     withdrawn: int = 0
+    bots: int = 0
 
     @property
     def balanced(self) -> bool:

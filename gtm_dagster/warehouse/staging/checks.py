@@ -100,18 +100,19 @@ def _recounted(con: duckdb.DuckDBPyConnection, ctx: BuildContext, days: set[date
     for file in due_files(con, ctx)[0]:
         if file.ingest_date in days:
             counted_rows[file.ingest_date] += file.footer_rows()
-    counted = dict(
-        con.execute(
-            """SELECT CAST(make_timestamp(received_us) AS DATE), count(*) FROM meta.events
+    counted = {
+        day: (clean, bots)
+        for day, clean, bots in con.execute(
+            """SELECT CAST(make_timestamp(received_us) AS DATE), count(*), count(bot_reason) FROM meta.events
             WHERE received_us >= epoch_us(CAST($1 AS TIMESTAMP)) AND received_us < epoch_us(CAST($2 AS TIMESTAMP)) GROUP BY 1""",
             [min(days), max(days) + timedelta(days=1)],
         ).fetchall()
-    )
+    }
     bad = [
         row.ingest_date.isoformat()
         for row in books(con)
         if row.ingest_date in days
-        and (counted_rows[row.ingest_date] != row.raw or counted.get(row.ingest_date, 0) != row.clean)
+        and (counted_rows[row.ingest_date], *counted.get(row.ingest_date, (0, 0))) != (row.raw, row.clean, row.bots)
     ]
     return CheckResult(
         not bad,

@@ -87,5 +87,6 @@ def _find_new_events(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> None:
         "new_events",
         local_time=moment if zone == "UTC" else f"timezone('{zone}', timezone('UTC', {moment}))",
         but_losers=but_losers if any_losers else "",
+        keeps_bots="true" if ctx.settings.sessions.bots == "keep" else "false",
     )
     con.execute(f"CREATE OR REPLACE TEMP VIEW new_events AS {statement}")

@@ -14,6 +14,7 @@ import duckdb
 from gtm_dagster.taxonomy.conform import ContractBreak
 from gtm_dagster.warehouse.affected import PUBLISH, drop_tables, drop_views, rebuild
 from gtm_dagster.warehouse.build_context import BuildContext
+from gtm_dagster.warehouse.causes import note_withdrawn
 from gtm_dagster.warehouse.landing import Landing, LandingFile, Withdrawn
 from gtm_dagster.warehouse.literals import composed
 from gtm_dagster.warehouse.staging.books import write_books
@@ -103,6 +104,7 @@ def _take_back(con: duckdb.DuckDBPyConnection, ctx: BuildContext, gone: list[Lan
         """INSERT INTO meta.changed
         SELECT person_no, NULL, anonymous_no, event_us FROM meta.events SEMI JOIN withdrawn_ids USING (write_key, event_id)"""
     )
+    note_withdrawn(con, sorted({file.name for file in gone}))
     for table in ("meta.events", "meta.conflicts"):
         con.execute(
             composed(

@@ -1,5 +1,5 @@
 -- Every browsing event, narrow, persons as numbers.
 SELECT e.person_no AS person_id, e.event_us, e.session_id, e.source_key, e.touch_rank,
-  CAST(e.local_day - DATE '1970-01-01' AS INTEGER) AS day_no, e.event_id, e.write_key
-FROM meta.events e
+  CAST(e.local_day - DATE '1970-01-01' AS INTEGER) AS day_no, e.event_id, e.write_key, $arrival AS arrival
+FROM meta.events e $sources
 WHERE e.browsing

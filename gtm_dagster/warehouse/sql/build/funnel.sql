@@ -1,7 +1,6 @@
--- Persons by stage and source of the first session.
-WITH counted AS (
-  SELECT source, medium, campaign, channel, last_stage, count(*) AS n FROM meta.funnel_persons GROUP BY ALL)
-SELECT c.source, c.medium, c.campaign, c.channel, s.stage, s.stage_no, sum(c.n) AS persons
-FROM counted c
-JOIN (SELECT DISTINCT stage_no, stage FROM funnel_stages) s ON s.stage_no <= c.last_stage
+-- Persons by stage, source and day of the first session.
+SELECT o.source, o.medium, o.campaign, coalesce(o.channel, '(none)') AS channel, o.first_day AS cohort_day, s.stage, p.stage_no, count(*) AS persons
+FROM meta.funnel_persons p
+JOIN funnel_names s ON s.stage_no = p.stage_no
+LEFT JOIN meta.person_origin o ON o.person_no = p.person_no
 GROUP BY ALL

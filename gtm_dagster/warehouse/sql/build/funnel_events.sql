@@ -3,4 +3,4 @@
 SELECT e.person_no AS person_id, e.event_us, e.event_name, $event_no AS event_no
 FROM meta.events e
 JOIN (SELECT event_name, min(stage_no) AS stage_no FROM funnel_stages GROUP BY 1) s ON s.event_name = e.event_name
-WHERE $among
+WHERE e.counted AND $among

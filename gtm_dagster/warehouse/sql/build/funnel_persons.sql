@@ -1,6 +1,4 @@
--- The furthest stage of each person. Stages are in order: who reached one was in all before it, so the last says it all.
-WITH furthest AS (
-  SELECT person_id, max(stage_no) AS last_stage FROM funnel_reached GROUP BY 1)
-SELECT f.person_id, f.last_stage, o.source, o.medium, o.campaign, coalesce(o.channel, '(none)') AS channel
-FROM furthest f
-LEFT JOIN person_origin o ON o.person_id = f.person_id
+-- The stages of each person, when each was reached, and how long after the one before.
+SELECT r.person_id AS person_no, r.stage_no, r.reached_us, r.reached_us - b.reached_us AS waited_us
+FROM funnel_reached r
+LEFT JOIN funnel_reached b ON b.person_id = r.person_id AND b.stage_no = r.stage_no - 1

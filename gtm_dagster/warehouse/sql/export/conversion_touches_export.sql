@@ -1,4 +1,5 @@
 -- What credit is computed from.
 SELECT
-  conversion_id, session_key, touch_us, tie_no, age_us, source_key, CASE WHEN channel = 'Direct' THEN 1 ELSE 0 END AS is_direct
-FROM touchpoints
+  t.conversion_id, t.session_key, t.touch_us, t.tie_no, t.age_us, t.source_key, c.channel_no, c.is_direct, c.is_paid
+FROM touchpoints AS t
+JOIN channels AS c ON c.channel = t.channel

@@ -1,44 +1,48 @@
--- Credit of each touch for each conversion, model and lookback window; every window is a result of its own and its
--- credits add up to 1. A conversion without a touch in the window is one row of (unattributed).
--- time_decay: 2^(-age / half-life) (Adobe, Google Ads API); inverse_age: 1 / (1 + age in hours);
--- position_based: 40/20/40, 50/50 for two touches. Ages are taken from the youngest touch on, so nothing underflows.
--- Touches are ordered once, from the conversion backwards: a window holds the first `touches` of them, whatever the model.
-WITH ordered AS (
-  SELECT
-    conversion_id, session_key, source_key, is_direct, age_us, CAST(age_us AS DOUBLE) AS age,
-    ROW_NUMBER() OVER (PARTITION BY conversion_id ORDER BY touch_us DESC NULLS LAST, tie_no DESC NULLS LAST) AS back_no,
-    MIN(CAST(age_us AS DOUBLE)) OVER (PARTITION BY conversion_id) AS youngest
-  FROM conversion_touches
-), spans AS (
-  SELECT DISTINCT window_us, half_life_us
+-- Credit of each touch for each conversion and window whose model reads places, ages and kinds of touches; every window is
+-- a result of its own. A conversion without a touch that counts is one row of (unattributed), whatever the model.
+-- time_decay: 2^(-age / half-life) (Adobe, Google Ads API); inverse_age: 1 / (1 + age in hours); position_based: shares of
+-- the oldest, those between and the newest. Ages are taken from the youngest touch on, so nothing underflows.
+WITH half_lives AS (
+  SELECT DISTINCT path_no, half_life_us
   FROM windows
 ), totals AS (
   SELECT
-    o.conversion_id, s.window_us, COUNT(*) AS touches, MIN(CASE WHEN o.is_direct = 0 THEN o.back_no END) AS named_no,
-    SUM(POWER(2e0, (o.youngest - o.age) / s.half_life_us)) AS decayed,
-    SUM(1e0 / (1e0 + o.age / 3.6e9)) AS inverse
-  FROM ordered AS o
-  JOIN spans AS s ON o.age_us <= s.window_us
-  GROUP BY o.conversion_id, s.window_us
+    t.path_no, t.conversion_id, COUNT(*) AS touches, MIN(CASE WHEN t.is_direct = 0 THEN t.back_no END) AS named_no,
+    MIN(CASE WHEN t.is_paid = 1 THEN t.back_no END) AS newest_paid_no, MAX(CASE WHEN t.is_paid = 1 THEN t.back_no END) AS oldest_paid_no,
+    SUM(POWER(2e0, CAST(t.youngest_us - t.age_us AS DOUBLE) / h.half_life_us)) AS decayed,
+    SUM(1e0 / (1e0 + t.age_us / 3.6e9)) AS inverse
+  FROM path_touches AS t
+  JOIN half_lives AS h ON h.path_no = t.path_no
+  GROUP BY t.path_no, t.conversion_id
 ), shared AS (
   SELECT
-    o.conversion_id, w.model, w.window_hours, o.session_key, o.source_key,
-    CASE w.model
-      WHEN 'linear' THEN 1e0 / t.touches
+    t.conversion_id, w.model, w.window_hours, t.session_key, t.source_key,
+    CASE w.method
+      WHEN 'linear' THEN 1e0 / n.touches
       WHEN 'position_based' THEN
-        CASE WHEN t.touches <= 2 THEN 1e0 / t.touches WHEN o.back_no = 1 OR o.back_no = t.touches THEN 4e-1 ELSE 2e-1 / (t.touches - 2) END
-      WHEN 'time_decay' THEN POWER(2e0, (o.youngest - o.age) / w.half_life_us) / t.decayed
-      WHEN 'inverse_age' THEN 1e0 / (1e0 + o.age / 3.6e9) / t.inverse
+        CASE
+          WHEN n.touches = 1 THEN 1e0
+          WHEN n.touches = 2 THEN CASE WHEN t.back_no = 2 THEN w.first_of_two ELSE 1e0 - w.first_of_two END
+          WHEN t.back_no = 1 THEN w.last_share
+          WHEN t.back_no = n.touches THEN w.first_share
+          ELSE w.middle_share / (n.touches - 2)
+        END
+      WHEN 'time_decay' THEN POWER(2e0, CAST(t.youngest_us - t.age_us AS DOUBLE) / w.half_life_us) / n.decayed
+      WHEN 'inverse_age' THEN 1e0 / (1e0 + t.age_us / 3.6e9) / n.inverse
       ELSE 1e0
     END AS share
-  FROM ordered AS o
-  JOIN totals AS t ON t.conversion_id = o.conversion_id AND o.age_us <= t.window_us
-  JOIN windows AS w ON w.window_us = t.window_us
-  WHERE o.back_no = CASE w.model
-      WHEN 'first_touch' THEN t.touches
+  FROM path_touches AS t
+  JOIN totals AS n ON n.path_no = t.path_no AND n.conversion_id = t.conversion_id
+  JOIN windows AS w ON w.path_no = t.path_no
+  WHERE t.back_no = CASE w.method
+      WHEN 'first_touch' THEN n.touches
       WHEN 'last_touch' THEN 1
-      WHEN 'last_non_direct' THEN COALESCE(t.named_no, 1)
-      ELSE o.back_no
+      WHEN 'last_non_direct' THEN COALESCE(n.named_no, 1)
+      WHEN 'first_paid' THEN COALESCE(n.oldest_paid_no, n.touches)
+      WHEN 'last_paid' THEN COALESCE(n.newest_paid_no, 1)
+      WHEN 'by_channel' THEN 0
+      WHEN 'by_stage' THEN 0
+      ELSE t.back_no
     END
 )
 SELECT
@@ -47,9 +51,8 @@ FROM shared
 WHERE share > 0e0
 UNION ALL
 SELECT
-  c.conversion_id, w.model, w.window_hours,
-  CAST(NULL AS VARCHAR) AS session_key, CAST(NULL AS INT) AS source_key, 1e0 AS credit
+  c.conversion_id, w.model, w.window_hours, NULL AS session_key, NULL AS source_key, 1e0 AS credit
 FROM conversion_moments AS c
 CROSS JOIN windows AS w
-LEFT JOIN totals AS t ON t.conversion_id = c.conversion_id AND t.window_us = w.window_us
-WHERE t.conversion_id IS NULL
+LEFT JOIN totals AS n ON n.conversion_id = c.conversion_id AND n.path_no = w.path_no
+WHERE n.conversion_id IS NULL

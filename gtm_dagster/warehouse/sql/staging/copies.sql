@@ -4,7 +4,7 @@
 WITH ranked AS (
   SELECT write_key, event_id, received_us, event_us, hash($content) AS content_hash, file_path, file_row,
     count(*) OVER (PARTITION BY write_key, event_id) AS n_copies,
-    row_number() OVER (PARTITION BY write_key, event_id ORDER BY received_us, event_us, hash($content), file_path, file_row) AS place
+    row_number() OVER (PARTITION BY write_key, event_id ORDER BY received_us, event_us, hash($content), bot_reason NULLS FIRST, file_path, file_row) AS place
   FROM batch
   WHERE verdict = 'accepted' AND $any_repeated AND hash(write_key, event_id) IN (SELECT id_hash FROM repeated_hashes))
 SELECT * EXCLUDE (n_copies, place), place = 1 AS wins

@@ -9,8 +9,9 @@ known AS (
   SELECT *, hash(source, medium, campaign, referrer_text, page_origin, click_kind) AS input_hash FROM batch_sources)
 SELECT h.write_key, h.event_id, h.event_name, coalesce(u.id_no, a.id_no) AS person_no, u.id_no AS user_no, a.id_no AS anonymous_no,
   h.session_id, h.properties, h.source, h.medium, h.campaign, h.term, h.content, h.device_type, h.locale, h.page_url, h.referrer,
-  h.click_id, h.country, h.region, h.timezone, h.consent, h.plan_version, h.event_us, h.received_us,
-  (h.device_type IS DISTINCT FROM 'api' AND h.event_name <> 'flag_exposed') AS browsing,
+  h.click_id, h.country, h.region, h.timezone, h.consent, h.plan_version, h.bot_reason, h.event_us, h.received_us,
+  (h.device_type IS DISTINCT FROM 'api' AND h.event_name <> 'flag_exposed' AND (h.bot_reason IS NULL OR $keeps_bots)) AS browsing,
+  (h.bot_reason IS NULL OR $keeps_bots) AS counted,
   CAST($local_time AS DATE) AS local_day, i.source_key, i.touch_rank, h.file_path, h.file_row
 FROM hashed h
 LEFT JOIN batch_ids u ON u.id = h.user_id

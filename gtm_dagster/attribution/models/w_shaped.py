@@ -1,0 +1,34 @@
+"""w_shaped: the oldest touch and those of the stages get most."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gtm_dagster.attribution.declaration import Model, PathTouches, Touches
+from gtm_dagster.attribution.shapes import stage_shares, stage_shares_of_paths
+
+if TYPE_CHECKING:
+    import numpy as np
+
+KEY = 0.3
+
+
+def shares(touches: Touches) -> list[float]:
+    """KEY for each moment a touch stands for; the others share a tenth; a missing stage is shared by all."""
+    return stage_shares(touches, KEY, newest_is_key=False)
+
+
+def vectorised(touches: PathTouches) -> np.ndarray:
+    """`shares` over many paths at once."""
+    return stage_shares_of_paths(touches, KEY, newest_is_key=False)
+
+
+MODEL = Model(
+    name="w_shaped",
+    order=13,
+    meaning="30 % each to the oldest touch and the touch of each stage, 10 % to the others (HubSpot, W-shaped).",
+    shares=shares,
+    vectorised=vectorised,
+    multi_touch=True,
+    needs_stages=True,
+)
