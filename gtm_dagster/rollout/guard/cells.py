@@ -124,10 +124,10 @@ class _Blocks:
     units: Floats  # (2, blocks)
 
 
-def _blocks(counts: Counts, first_day: int) -> _Blocks:
-    """Every day has blocks of its own; what is left over at a day's end is in none."""
+def _blocks(counts: Counts, first_day: int, now_slot: int) -> _Blocks:
+    """Every day up to that of `now_slot` has blocks of its own; what is left over at a day's end is in none."""
     origin = counts.first_slot
-    end = counts.slot0 + counts.exposed.shape[1]
+    end = min(counts.slot0 + counts.exposed.shape[1], now_slot)
     firsts, lasts, days, units = [], [], [], []
     for day in range(first_day, max((end - 1 - origin) // DAY_SLOTS, first_day - 1) + 1):
         begin = max(origin + day * DAY_SLOTS, counts.slot0)
@@ -152,16 +152,19 @@ def cells_of(
     """The cells of which something is known at the start of `now_slot` (default: the counts' watermark), of the days since
     the epoch's first slot from `first_day` on.
     """
-    blocks = _blocks(counts, first_day)
+    now = counts.watermark_us // SLOT_US if now_slot is None else now_slot
+    blocks = _blocks(counts, first_day, now)
     size = len(blocks.last)
     if not size:
         return _nothing()
     edges = age_edges(window_minutes)[1:]
     allowed = allowed_ages(edges, slower_minutes, window_minutes)
-    block = np.searchsorted(blocks.last, counts.conv_slot)
-    inside = (block < size) & (counts.conv_slot >= blocks.first[np.minimum(block, size - 1)])
-    arm, block, n = counts.conv_arm[inside], block[inside], counts.conv_n[inside]
-    age = counts.conv_age[inside]
+    # Few of a year's conversions lie in a week.
+    near = np.flatnonzero((counts.conv_slot >= blocks.first[0]) & (counts.conv_slot <= blocks.last[-1]))
+    block = np.searchsorted(blocks.last, counts.conv_slot[near])
+    inside = counts.conv_slot[near] >= blocks.first[block]
+    near, block = near[inside], block[inside]
+    arm, n, age = counts.conv_arm[near], counts.conv_n[near], counts.conv_age[near]
 
     def converted_by(of_arm: int, by: Ints) -> Floats:
         """(blocks, ages): units of the arm that converted by each age."""
@@ -174,7 +177,6 @@ def cells_of(
     control, treated, early = converted_by(0, edges), converted_by(1, allowed), converted_by(1, edges)
     begin = np.searchsorted(blocks.day, blocks.day - 1)  # what is known of a day: itself so far and the day before it
     chosen_age = _ages(blocks, control, edges, begin)
-    now = counts.watermark_us // SLOT_US if now_slot is None else now_slot
     rows = []
     index = np.arange(size)
     for number in range(len(AGE_SHARES)):
