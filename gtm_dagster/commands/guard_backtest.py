@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gtm_dagster.commands.command import Command
-from gtm_dagster.commands.guard_options import Budget, Hold, Threshold, declared_for, rule_from
+from gtm_dagster.commands.guard_options import (
+    Budget,
+    Hold,
+    Margin,
+    Slower,
+    StartRisk,
+    Threshold,
+    declared_for,
+    rule_from,
+)
 from gtm_dagster.commands.output import (
     Invocation,
     Json,
@@ -49,6 +58,9 @@ def backtest(
     threshold: Threshold = None,
     hold: Hold = None,
     budget_hours: Budget = None,
+    margin: Margin = None,
+    slower: Slower = None,
+    start_risk: StartRisk = None,
     table: Annotated[bool, typer.Option("--table", help="Also evidence and estimate at every moment.")] = False,
     json: Json = False,
 ) -> None:  # fmt: skip
@@ -60,7 +72,9 @@ def backtest(
     conversion = conversion and _event(here, conversion)
     declared = declared_for(here, flag, conversion)
     event = conversion or (declared.conversion if declared else _first_conversion(here))
-    rule = rule_from(declared, threshold, hold, budget_hours, window)
+    rule = rule_from(
+        declared, threshold, hold, budget_hours, window, margin=margin, slower=slower, start_risk=start_risk
+    )
     begin, end = _microseconds("--since", since), _microseconds("--until", until)
     if begin is not None and end is not None and begin >= end:
         raise Problem(f"--until: {until} is not after --since {since}", 2)

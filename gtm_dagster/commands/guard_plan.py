@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gtm_dagster.commands.command import Command
-from gtm_dagster.commands.guard_options import Budget, Hold, Threshold, checked, declared_for, rule_from
+from gtm_dagster.commands.guard_options import (
+    Budget,
+    Hold,
+    Margin,
+    Slower,
+    StartRisk,
+    Threshold,
+    checked,
+    declared_for,
+    rule_from,
+)
 from gtm_dagster.commands.output import Invocation, Json, Problem, invocation, say, say_json, say_table
 
 if TYPE_CHECKING:
@@ -34,6 +44,9 @@ def plan(
     threshold: Threshold = None,
     hold: Hold = None,
     budget_hours: Budget = None,
+    margin: Margin = None,
+    slower: Slower = None,
+    start_risk: StartRisk = None,
     json: Json = False,
 ) -> int:
     """What is detectable in 5 minutes, an hour and a day at this traffic. Exit 1: the promise cannot be kept."""
@@ -64,7 +77,7 @@ def plan(
         checked("--promise-drop", promise_drop, 0 < promise_drop <= 1, "a share above 0 and at most 1")
         checked("--promise-minutes", promise_minutes, 0 < promise_minutes < math.inf, "minutes above 0")
         promise = (promise_drop, promise_minutes)
-    rule = rule_from(declared, threshold, hold, budget_hours)
+    rule = rule_from(declared, threshold, hold, budget_hours, margin=margin, slower=slower, start_risk=start_risk)
     figures = plan_of(Traffic(pace, share, rate, late), rule, promise=promise)
     if json:
         say_json(asdict(figures))
