@@ -92,4 +92,7 @@ def power(runs: int) -> None:
                 continue
             cell = power_cell(base, drop, late, runs)
             name = {0.0: "A/A, false", 1.0: "dead"}.get(drop, f"{drop:.0%}")
-            print(f"| {base:g}, {name} | " + " | ".join(shown(found, drop) for found in cell.found.values()) + " |", flush=True)
+            print(
+                f"| {base:g}, {name} | " + " | ".join(shown(found, drop) for found in cell.found.values()) + " |",
+                flush=True,
+            )

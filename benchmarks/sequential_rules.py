@@ -45,21 +45,21 @@ def totals(counts: Counts) -> Totals:
 
 
 def growthbook_us(total: Totals, least_conversions: int = 0) -> int | None:
-    """The one-sided asymptotic confidence sequence of the relative lift lies below 0.
+    """The one-sided asymptotic confidence sequence of the difference of rates lies below 0.
 
     Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas, "Time-uniform central limit theory and asymptotic confidence
-    sequences" (arXiv 2103.06476, eq. 134), as GrowthBook's engine has it: tuned to 5,000 units, variance by the delta
-    method, no verdict while an arm has no conversion. `least_conversions`: of the larger arm, 150 by default there.
+    sequences" (arXiv 2103.06476, eq. 134), as GrowthBook's safe rollouts have it: absolute differences, tuned to 5,000
+    units, no verdict while an arm has no conversion (its variance is 0). `least_conversions`: of the larger arm, 150 by default there.
     """
     n = total.control + total.treated
     with np.errstate(divide="ignore", invalid="ignore"):
         pc, pt = total.control_converted / total.control, total.treated_converted / total.treated
-        variance = pt * (1 - pt) / total.treated / pc**2 + pc * (1 - pc) / total.control * pt**2 / pc**4
+        variance = pt * (1 - pt) / total.treated + pc * (1 - pc) / total.control
         rho2 = (-2 * math.log(2 * ALPHA) + math.log(-2 * math.log(2 * ALPHA) + 1)) / TUNING
         reach = n * rho2 + 1
         width = np.sqrt(variance * n) * np.sqrt(2 * reach / (n**2 * rho2) * np.log(1 + np.sqrt(reach) / (2 * ALPHA)))
         enough = np.maximum(total.control_converted, total.treated_converted) >= max(least_conversions, 1)
-        fired = (pt / pc - 1 + width < 0) & (total.treated_converted > 0) & (total.control_converted > 0) & enough
+        fired = (pt - pc + width < 0) & (total.treated_converted > 0) & (total.control_converted > 0) & enough
     return _first(fired)
 
 
