@@ -43,7 +43,7 @@ def broken(runs: int) -> None:
     print("\n| flow (base 20 %, 50/50) | median | 90 % within | rolled back |\n|---|---|---|---|")
     for name, scenario in BROKEN:
         found = simulate(scenario, Rule(), runs, 11).rollbacks
-        median = "-" if found.median_minutes is None else f"{found.median_minutes:.1f} ± {found.median_error or 0:.1f}"
+        median = "-" if found.median_minutes is None else f"{found.median_minutes:.1f} ± {found.median_error:.1f}"
         last = "-" if found.p90_minutes is None else f"{found.p90_minutes:.1f}"
         print(f"| {name} | {median} | {last} | {found.share:.1%} ± {found.share_error:.1%} |", flush=True)
 
@@ -53,9 +53,7 @@ def curve(runs: int) -> None:
     for pace in (10, 100, 1000):
         print(f"\n| true drop, {pace} a minute, base 20 % | rolled back in 24 h | median minutes |\n|---|---|---|")
         for point in operating_curve(Scenario(pace), Rule(), runs, 23):
-            median = (
-                "-" if point.median_minutes is None else f"{point.median_minutes:.0f} ± {point.median_error or 0:.0f}"
-            )
+            median = "-" if point.median_minutes is None else f"{point.median_minutes:.0f} ± {point.median_error:.0f}"
             print(f"| {point.drop:.0%} | {point.share:.1%} ± {point.share_error:.1%} | {median} |", flush=True)
 
 

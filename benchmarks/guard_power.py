@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -77,8 +76,7 @@ def shown(found: Outcomes, drop: float) -> str:
     """The median minutes with their standard error, else the share that fired within a day with its own."""
     if drop == 0 or found.median_minutes is None:
         return f"{found.share:.0%} ± {found.share_error:.0%}"
-    error = "?" if found.median_error is None or math.isinf(found.median_error) else f"{found.median_error:.0f}"
-    return f"{found.median_minutes:.0f} ± {error}"
+    return f"{found.median_minutes:.0f} ± {found.median_error:.0f}"
 
 
 def power(runs: int) -> None:

@@ -250,13 +250,18 @@ def share_error(found: int, runs: int) -> float:
 
 
 def median_error(values: list[float]) -> float | None:
-    """One standard error of the median, from the values around it; None where it is not finite."""
-    ordered, spread = sorted(values), math.sqrt(len(values)) / 2
-    if not ordered:
+    """One standard error of the median, from the values around it; of those below it alone where those above it are not
+    finite. None without a finite median."""
+    if not values:
         return None
-    low, high = (round(min(max(len(ordered) / 2 + d - 0.5, 0), len(ordered) - 1)) for d in (-spread, spread))
-    found = (ordered[high] - ordered[low]) / 2
-    return found if math.isfinite(found) else None
+    ordered, spread = sorted(values), math.sqrt(len(values)) / 2
+    middle = math.ceil(len(ordered) / 2) - 1
+    below, median, above = (
+        ordered[min(max(at, 0), len(ordered) - 1)] for at in (round(middle - spread), middle, round(middle + spread))
+    )
+    if not math.isfinite(median):
+        return None
+    return (above - below) / 2 if math.isfinite(above) else median - below
 
 
 def _quantile(values: list[float], share: float) -> float | None:
