@@ -10,13 +10,12 @@ from gtm_dagster.gate.exposures import ARMS
 from gtm_dagster.rollout.control.past_counts import PastCounts, Progress
 from gtm_dagster.rollout.guard.detector import Trace, decided_us, trace
 from gtm_dagster.rollout.guard.rule import Rule
-from gtm_dagster.rollout.guard.verdict import detect
+from gtm_dagster.rollout.guard.verdict import Verdict, detect
 
 
 @dataclass(frozen=True, eq=False)
 class Backtest:
-    """The verdict on a past. `estimate`: relative drop when it was decided, else at the end, of the cohorts since
-    `estimate_since_us`; `low`, `high`: its 95 % interval; times microseconds UTC.
+    """The verdict on a past: `verdict` as of the decision, else of the end; times microseconds UTC.
 
     `conversions`: conversion events seen; `linked`: those of exposed units, of which `*_converted` came in time.
     `left_out`: exposures and conversions of client keys that the guard does not name.
@@ -24,10 +23,7 @@ class Backtest:
 
     would_roll_back: bool
     decided_us: int | None
-    estimate: float | None
-    low: float | None
-    high: float | None
-    estimate_since_us: int | None
+    verdict: Verdict
     peak_log_e: float
     log_budget: float
     control_exposed: int
@@ -51,15 +47,11 @@ def backtest(past: PastCounts, rule: Rule, progress: Progress | None = None) -> 
     exposed = counts.exposed.sum(axis=1)
     converted = np.bincount(counts.conv_arm, counts.conv_n, 2).astype(int)
     peak = float(history.log_e.max()) if len(history.times_us) else 0.0
-    # The drop when it was decided, else at the end, with the range it is of.
     verdict = detect(counts if decided is None else replace(counts, watermark_us=decided), rule)
     return Backtest(
         would_roll_back=decided is not None,
         decided_us=decided,
-        estimate=verdict.estimate,
-        low=verdict.low,
-        high=verdict.high,
-        estimate_since_us=verdict.estimate_since_us,
+        verdict=verdict,
         peak_log_e=peak,
         log_budget=rule.log_budget,
         control_exposed=int(exposed[0]),
