@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from gtm_dagster.rollout.guard.rule import Rule
@@ -73,12 +74,12 @@ def long_epochs(runs: int, year_runs: int) -> None:
     print(
         "\n| A/A, 0.2 a minute, base 5 % | runs | rolled back | evidence at its level | allowed |\n|---|---|---|---|---|"
     )
-    for rule in (Rule(), replace(FAST, budget_hours=240.0)):
+    for rule in (Rule(), FAST):
         for days, some in ((30, runs), (365, year_runs)):
             if not some:
                 continue
             found = simulate(Scenario(0.2, base_rate=0.05, hours=24.0 * days), rule, some, 19)
-            most = min(rule.start_risk + 24 * days / rule.budget_hours, 1.0)
+            most = rule.start_risk + (1 - rule.start_risk) * (1 - math.exp(-24 * days / rule.budget_hours))
             name = f"{days} d, margin {rule.margin:g}, budget {rule.budget_hours:g} h"
             print(
                 f"| {name} | {some} | {share_of(found.rollbacks)} | {share_of(found.evidence)} | {most:.1%} |",
