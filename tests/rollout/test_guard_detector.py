@@ -42,6 +42,7 @@ def rows(control: int, treated: int, control_hits: int = 0, treated_hits: int = 
         (rows(1, 10), "no block of both arms"),
         (rows(100, 100, 0, 0), "no control conversion"),
         (rows(100, 100, 0, 20), "no control conversion"),
+        (rows(100, 100, 20, 20), "20 control conversions, none of a block whose outcome is known yet"),
     ],
 )
 def test_nothing_to_compare_has_a_reason_and_never_fires(counted: list, reason: str) -> None:
@@ -104,7 +105,11 @@ def test_a_small_block_is_the_weighted_mean_of_its_bets() -> None:
     )
     rule = replace(RULE, slower_minutes=0)
     weight = 0.01 * (8761 / 0.99) + 0.5 + 0.5 / 12
-    assert detect(counts, rule).log_e == pytest.approx(np.log(weight * np.dot(BET_WEIGHTS, np.exp(bets))), abs=1e-12)
+    known, later = (
+        AGE_WEIGHTS[0] * np.dot(BET_WEIGHTS, np.exp(bets)),
+        sum(AGE_WEIGHTS[1:]),
+    )  # of later ages: nothing yet
+    assert detect(counts, rule).log_e == pytest.approx(np.log(weight * (known + later)), abs=1e-12)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -245,4 +250,4 @@ def test_blocks_are_cut_without_a_look_ahead(exposed: list, until_slot: int) -> 
 def test_cohorts_older_than_a_week_are_left_out() -> None:
     week = 7 * 24 * 60 * 60 * 1_000_000
     counted = rows(50, 50, 20, 0) + rows(50, 50, 10, 10, slot=week // SLOT_US + 100)
-    assert detect(Counts.from_rows(counted, week + 200 * SLOT_US), RULE).estimate == pytest.approx(0.0)
+    assert detect(Counts.from_rows(counted, week + 600 * SLOT_US), RULE).estimate == pytest.approx(0.0)

@@ -45,7 +45,8 @@ class Cells:
     `first_slot`: the block's first slot. `end_slot`: the slot at whose start the cell is complete. `age`: which of AGE_SHARES it is taken at, from 0. `treated`,
     `control`: units; `*_converted`: those that converted by the age, the treated ones by the allowed age; `early`: treated
     ones that converted by the control's age. `early_slot`: when that is known. `control_rate`: the share of control units
-    that convert by the age, estimated from earlier blocks.
+    that convert by the age, estimated from earlier blocks. `begins`: where the blocks begin, known or not, and what is left
+    over of each day; `known`, `known_early` (ages by begins): the slots at which all that begun until there is complete.
     """
 
     first_slot: Ints
@@ -59,6 +60,9 @@ class Cells:
     early_slot: Ints
     early: Floats
     blocks: int
+    begins: Ints
+    known: Ints
+    known_early: Ints
 
 
 def window_slots(window_minutes: float) -> int:
@@ -111,28 +115,35 @@ def block_ends(exposed: Ints) -> list[int]:
 @lru_cache(maxsize=1)
 def _nothing() -> Cells:
     none, empty = np.zeros(0, np.int64), np.zeros(0)
-    return Cells(none, none, none, empty, empty, empty, empty, empty, none, empty, 0)
+    no_ages = np.zeros((len(AGE_SHARES), 0), np.int64)
+    return Cells(none, none, none, empty, empty, empty, empty, empty, none, empty, 0, none, no_ages, no_ages)
 
 
 @dataclass(frozen=True, eq=False)
 class _Blocks:
-    """Blocks in order: first and last slot (absolute), day since the epoch's first slot, units by arm."""
+    """Blocks in order: first and last slot (absolute), day since the epoch's first slot, units by arm.
+
+    `rest`: where what is left over of each day begins, and `rest_end` where that day ends.
+    """
 
     first: Ints
     last: Ints
     day: Ints
     units: Floats  # (2, blocks)
+    rest: Ints
+    rest_end: Ints
 
 
 def _blocks(counts: Counts, first_day: int, now_slot: int) -> _Blocks:
     """Every day up to that of `now_slot` has blocks of its own; what is left over at a day's end is in none."""
     origin = counts.first_slot
-    end = min(counts.slot0 + counts.exposed.shape[1], now_slot)
-    firsts, lasts, days, units = [], [], [], []
-    for day in range(first_day, max((end - 1 - origin) // DAY_SLOTS, first_day - 1) + 1):
+    firsts, lasts, days, units, rest = [], [], [], [], []
+    numbers = range(first_day, max((now_slot - 1 - origin) // DAY_SLOTS, first_day - 1) + 1)
+    for day in numbers:
         begin = max(origin + day * DAY_SLOTS, counts.slot0)
-        exposed = counts.exposed[:, begin - counts.slot0 : origin + (day + 1) * DAY_SLOTS - counts.slot0]
+        exposed = counts.exposed[:, begin - counts.slot0 : max(origin + (day + 1) * DAY_SLOTS - counts.slot0, 0)]
         ends = np.array(block_ends(exposed), dtype=np.int64)
+        rest.append(begin + int(ends[-1]) + 1 if len(ends) else begin)
         if len(ends):
             firsts.append(np.append(begin, begin + ends[:-1] + 1))
             lasts.append(begin + ends)
@@ -140,10 +151,11 @@ def _blocks(counts: Counts, first_day: int, now_slot: int) -> _Blocks:
             units.append(np.add.reduceat(exposed[:, : ends[-1] + 1], np.append(0, ends[:-1] + 1), axis=1))
     if not lasts:
         none = np.zeros(0, np.int64)
-        return _Blocks(none, none, none, np.zeros((2, 0)))
+        return _Blocks(none, none, none, np.zeros((2, 0)), none, none)
     return _Blocks(
-        np.concatenate(firsts), np.concatenate(lasts), np.concatenate(days), np.concatenate(units, 1).astype(np.float64)
-    )
+        np.concatenate(firsts), np.concatenate(lasts), np.concatenate(days), np.concatenate(units, 1).astype(np.float64),
+        np.array(rest, np.int64), origin + (np.array(numbers, np.int64) + 1) * DAY_SLOTS,
+    )  # fmt: skip
 
 
 def cells_of(
@@ -177,7 +189,7 @@ def cells_of(
     control, treated, early = converted_by(0, edges), converted_by(1, allowed), converted_by(1, edges)
     begin = np.searchsorted(blocks.day, blocks.day - 1)  # what is known of a day: itself so far and the day before it
     chosen_age = _ages(blocks, control, edges, begin)
-    rows = []
+    rows: list[tuple[Ints | Floats, ...]] = []
     index = np.arange(size)
     for number in range(len(AGE_SHARES)):
         at = chosen_age[number]
@@ -186,13 +198,19 @@ def cells_of(
         end_slot = np.maximum.accumulate(blocks.last + 1 + allowed[at])
         early_slot = np.maximum.accumulate(blocks.last + 1 + edges[at])
         rows.append((end_slot, np.full(size, number), treated[index, at], control[index, at], rate, early_slot, early[index, at]))  # fmt: skip
+    begins = np.concatenate([blocks.first, blocks.rest])
+    in_order = np.argsort(begins, kind="stable")
+    known, known_early = (
+        np.array([np.maximum.accumulate(np.append(row[at], blocks.rest_end)[in_order]) for row in rows])
+        for at in (0, 5)
+    )
     end_slot, number_, treated_, control_, rate_, early_slot_, early_ = (np.concatenate(column) for column in zip(*rows, strict=True))  # fmt: skip
     units = np.tile(blocks.units, len(AGE_SHARES))
     order = np.argsort(end_slot, kind="stable")
     order = order[early_slot_[order] <= now]
     return Cells(
         np.tile(blocks.first, len(AGE_SHARES))[order], end_slot[order], number_[order], units[1, order], treated_[order], units[0, order], control_[order], rate_[order],
-        early_slot_[order], early_[order], size,
+        early_slot_[order], early_[order], size, begins[in_order], known, known_early,
     )  # fmt: skip
 
 

@@ -50,14 +50,16 @@ class LogEPath:
     cells: Cells
 
     def begun(self, restarts: Ints, early: bool = False) -> Ints:
-        """(ages, restarts): the index from which on there are blocks of units exposed at or after each restart alone."""
-        ends = self.cells.early_slot if early else self.cells.end_slot
+        """(ages, restarts): the index from which on there are blocks of units exposed at or after each restart alone.
+
+        Not before the restart, nor while a block that began before it may still grow: whenever one looks, it is the same.
+        """
+        ends = self.cells.known_early if early else self.cells.known
         found = np.zeros((len(AGE_SHARES), len(restarts)), np.int64)
+        before = np.searchsorted(self.cells.begins, restarts, side="left")
         for age in range(len(AGE_SHARES)):
-            mine = self.cells.age == age
-            before = np.searchsorted(self.cells.first_slot[mine], restarts, side="left")
-            last = np.concatenate([[-1], ends[mine]])[before]
-            found[age] = np.searchsorted(self.slots, last, side="right")
+            last = np.concatenate([[-1], ends[age]])[before]
+            found[age] = np.searchsorted(self.slots, np.maximum(last, restarts), side="right")
         return found
 
 
@@ -152,7 +154,7 @@ def sum_over_restarts(path: LogEPath, restarts: Ints, weights: Floats) -> Restar
     begun, begun_early = path.begun(restarts), path.begun(restarts, early=True)
     moment = np.flatnonzero(path.slots > restarts[0])
     of_row = np.arange(len(ROWS)) // len(BETS)
-    # The last restart of which the blocks before it are complete; none yet: no evidence.
+    # The last restart of which the blocks before it are complete; none yet: no evidence, 0.
     reached = np.array([np.searchsorted(begun[age], moment, side="right") - 1 for age in range(len(AGE_SHARES))])[
         of_row
     ]
@@ -161,6 +163,7 @@ def sum_over_restarts(path: LogEPath, restarts: Ints, weights: Floats) -> Restar
     head = weights + ROW_LOG_WEIGHTS[:, None] - path.bets[rows, begun[of_row]]
     level = np.where(reached >= 0, path.bets[:, moment + 1], -np.inf)
     log_e = np.logaddexp.reduce(np.logaddexp.accumulate(head, axis=1)[rows, at] + level, axis=0)
+    log_e = np.where(np.isneginf(log_e), 0.0, log_e)
     best_head = np.maximum.accumulate(head, axis=1)
     best_restart = np.maximum.accumulate(np.where(head >= best_head, np.arange(len(restarts)), 0), axis=1)
     row = np.argmax(best_head[rows, at] + level, axis=0)

@@ -186,6 +186,9 @@ def nothing_yet(verdict: Verdict) -> str:
 
 def reason(verdict: Verdict, rule: Rule) -> str:
     evidence = f"log e {verdict.log_e:.1f} of {verdict.log_budget:.1f}"
+    if verdict.estimate is None and verdict.control_converted:
+        young = f"{verdict.control_converted} control conversions, none of a block whose outcome is known yet"
+        return f"{young}; {evidence}"
     if verdict.estimate is None:
         return f"no control conversion to compare with; {evidence}"
     word = f"lost {verdict.estimate:.0%}" if verdict.estimate >= 0 else f"gained {-verdict.estimate:.0%}"
