@@ -75,14 +75,14 @@ def power_cell(base: float, drop: float, late_hours: float, runs: int, seed: int
 def shown(found: Outcomes, drop: float) -> str:
     """The median minutes with their standard error, else the share that fired within a day with its own."""
     if drop == 0 or found.median_minutes is None:
-        return f"{found.share:.0%} ± {found.share_error:.0%}"
+        return f"{found.share - found.before_share:.0%} ± {found.share_error:.0%}"
     return f"{found.median_minutes:.0f} ± {found.median_error:.0f}"
 
 
 def power(runs: int) -> None:
     """Print the table of breaks at the start and the one of breaks twelve hours after it."""
     for late in (0.0, LATE):
-        when = "at the start" if not late else f"{late:g} h after the start (fired before it: left out)"
+        when = "at the start" if not late else f"{late:g} h after the start"
         print(f"\nBroken {when}: median minutes to the action, or the share that fired within a day\n")
         print("| base, drop | " + " | ".join(RULES) + " |\n|---" * 1 + "|---" * len(RULES) + "|")
         for base, drop in CELLS:
