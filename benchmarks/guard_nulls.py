@@ -70,9 +70,9 @@ def speeds(runs: int) -> None:
 
 
 def long_epochs(runs: int, year_runs: int) -> None:
-    """Print the shares of A/A epochs of 30 and 365 days that were ever rolled back, beside what the budget allows."""
+    """Print the shares of A/A epochs of 30 and 365 days that were ever rolled back, beside 1 - exp(-time / budget)."""
     print(
-        "\n| A/A, 0.2 a minute, base 5 % | runs | rolled back | evidence at its level | allowed |\n|---|---|---|---|---|"
+        "\n| A/A, 0.2 a minute, base 5 % | runs | rolled back | evidence at its level | a spent budget |\n|---|---|---|---|---|"
     )
     for rule in (Rule(), FAST):
         for days, some in ((30, runs), (365, year_runs)):

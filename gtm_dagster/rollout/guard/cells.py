@@ -29,7 +29,7 @@ SLOWER_TIMES = 5
 """A treated conversion may take so many times as long as the control's and is no loss (docs/guard.md)."""
 AGE_SHARES = (0.3, 0.7, 0.95)
 """The ages at which cells are taken: by them so much of the control's conversions has come, as far as is known."""
-_FIRST_MINUTES = (0.25, 4.0, 15.0)
+FIRST_MINUTES = (0.25, 4.0, 15.0)
 """The ages at which cells are taken until there is something to know: the ages of conversions are those of early ones at
 first. They hold for SLOWER_TIMES as long, and until some conversions are known."""
 _KNOWN = 20
@@ -227,7 +227,7 @@ def _ages(blocks: _Blocks, control: Floats, edges: Ints, begin: Ints) -> list[In
     of_all = total[:, -1:]
     elapsed = blocks.first - blocks.first[begin]
     found = []
-    for share, minutes in zip(AGE_SHARES, _FIRST_MINUTES, strict=True):
+    for share, minutes in zip(AGE_SHARES, FIRST_MINUTES, strict=True):
         first_age = min(int(np.searchsorted(edges, minutes * 60_000_000 / SLOT_US)), len(edges) - 1)
         learned = (of_all[:, 0] >= _KNOWN) & (elapsed >= SLOWER_TIMES * edges[first_age])
         found.append(np.where(learned, np.argmax(total >= share * of_all, axis=1), first_age))
