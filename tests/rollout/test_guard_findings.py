@@ -112,7 +112,7 @@ def test_gd_01_what_a_window_is_made_of_does_not_depend_on_what_comes_after_it()
 @pytest.mark.simulation
 @pytest.mark.parametrize(
     ("rule", "days", "runs"),
-    [(replace(NO_MARGIN, start_risk=0.01, budget_hours=240.0), 30, 40), (replace(NO_MARGIN, start_risk=0.01), 365, 8), (RULE, 365, 6)],
+    [(replace(NO_MARGIN, start_risk=0.01, budget_hours=240.0), 30, 40), (replace(NO_MARGIN, start_risk=0.01), 365, 4), (RULE, 365, 3)],
     ids=["240 h, 30 days", "2400 h, a year", "the default, a year"],
 )  # fmt: skip
 def test_gd_01_a_long_epoch_stays_within_its_budget(rule: Rule, days: int, runs: int) -> None:
