@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gtm_dagster.commands.command import Command
-from gtm_dagster.commands.guard_options import Budget, Hold, Threshold, declared_for, rule_from
+from gtm_dagster.commands.guard_drop import drop_fields, drop_line
+from gtm_dagster.commands.guard_options import (
+    Budget,
+    Hold,
+    Margin,
+    Slower,
+    StartRisk,
+    Threshold,
+    declared_for,
+    rule_from,
+)
 from gtm_dagster.commands.output import (
     Invocation,
     Json,
@@ -49,6 +59,9 @@ def backtest(
     threshold: Threshold = None,
     hold: Hold = None,
     budget_hours: Budget = None,
+    margin: Margin = None,
+    slower: Slower = None,
+    start_risk: StartRisk = None,
     table: Annotated[bool, typer.Option("--table", help="Also evidence and estimate at every moment.")] = False,
     json: Json = False,
 ) -> None:  # fmt: skip
@@ -60,7 +73,9 @@ def backtest(
     conversion = conversion and _event(here, conversion)
     declared = declared_for(here, flag, conversion)
     event = conversion or (declared.conversion if declared else _first_conversion(here))
-    rule = rule_from(declared, threshold, hold, budget_hours, window)
+    rule = rule_from(
+        declared, threshold, hold, budget_hours, window, margin=margin, slower=slower, start_risk=start_risk
+    )
     begin, end = _microseconds("--since", since), _microseconds("--until", until)
     if begin is not None and end is not None and begin >= end:
         raise Problem(f"--until: {until} is not after --since {since}", 2)
@@ -121,7 +136,7 @@ def _ticks(result: Backtest) -> list[dict[str, Any]]:
 def _document(result: Backtest, flag: str, event: str, table: bool) -> dict[str, Any]:
     document = {
         "flag": flag, "conversion": event, "would_roll_back": result.would_roll_back, "decided_at": utc_time(result.decided_us),
-        "estimate": result.estimate, "peak_log_e": result.peak_log_e, "log_budget": result.log_budget,
+        "estimate": result.verdict.estimate, "low": result.verdict.low, "high": result.verdict.high, **drop_fields(result.verdict), "peak_log_e": result.peak_log_e, "log_budget": result.log_budget,
         "control_exposed": result.control_exposed, "control_converted": result.control_converted,
         "treated_exposed": result.treated_exposed, "treated_converted": result.treated_converted,
         "conversions_seen": result.conversions, "conversions_of_exposed_units": result.linked,
@@ -146,8 +161,9 @@ def _say_backtest(result: Backtest, flag: str, event: str, table: bool) -> None:
     say(
         f"{event}: control {result.control_converted:,} of {result.control_exposed:,}, treated {result.treated_converted:,} of "
         f"{result.treated_exposed:,}, events from {utc_time(result.first_us):%Y-%m-%dT%H:%M:%SZ} to {utc_time(result.last_us):%Y-%m-%dT%H:%M:%SZ}"
-        + ("" if result.estimate is None else f", drop {result.estimate:.0%}")
     )
+    if drop := drop_line(result.verdict):
+        say(drop)
     if result.left_out:
         say(f"{result.left_out:,} records of client keys left out; write_keys of the guard names those it believes")
 

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 Threshold = Annotated[float | None, typer.Option(help="Relative drop, share of 1. Default: the guard's, else 0.15.")]
 Hold = Annotated[float | None, typer.Option(help="Minutes a breach is held. Default: the guard's, else 5.")]
 Budget = Annotated[float | None, typer.Option(help="Mean hours between false rollbacks. Default: the guard's, else 8760.")]  # fmt: skip
+Margin = Annotated[float | None, typer.Option(help="Share of the threshold that is no harm. Default: the guard's, else 0.5.")]  # fmt: skip
+Slower = Annotated[float | None, typer.Option(help="Minutes later that are no loss. Default: the guard's, else its hold.")]  # fmt: skip
+StartRisk = Annotated[float | None, typer.Option(help="Chance of a false rollback that a start may cost. Default: the guard's, else 0.01.")]  # fmt: skip
 
 Reason = Annotated[str, typer.Option(help="Why; it is kept in the guard's history.")]
 Actor = Annotated[str | None, typer.Option(help="Who asks; default: the login name.")]
@@ -35,21 +38,41 @@ def rule_from(
     hold: float | None,
     budget: float | None,
     window: float | None = None,
+    *,
+    margin: float | None = None,
+    slower: float | None = None,
+    start_risk: float | None = None,
 ) -> Rule:
     """The rule of a declared guard (without one: the defaults), each given number replacing that of the guard."""
+    from msgspec.structs import replace
+
     from gtm_dagster.rollout.guard.rule import Rule
     from gtm_dagster.settings import Guard
 
     base = declared or Guard("", "")
-    drop = base.threshold if threshold is None else threshold
-    minutes = base.hold_minutes if hold is None else hold
-    hours = base.budget_hours if budget is None else budget
-    horizon = base.conversion_window_minutes if window is None else window
-    checked("--threshold", drop, 0.02 <= drop <= 0.9, "a share from 0.02 to 0.9")
-    checked("--hold", minutes, 0 <= minutes <= 1440, "minutes from 0 to 1440")
-    checked("--budget-hours", hours, 24 <= hours <= 1_000_000, "from 24 to 1000000")
-    checked("--window", horizon, 1 <= horizon <= 10_080, "minutes from 1 to 10080")
-    return Rule(horizon, drop, minutes, hours)
+
+    def given(option: float | None, setting: float) -> float:
+        return setting if option is None else option
+
+    tried = replace(
+        base,
+        threshold=given(threshold, base.threshold),
+        hold_minutes=given(hold, base.hold_minutes),
+        budget_hours=given(budget, base.budget_hours),
+        conversion_window_minutes=given(window, base.conversion_window_minutes),
+        margin=given(margin, base.margin),
+        slower_minutes=base.slower_minutes if slower is None else slower,
+        start_risk=given(start_risk, base.start_risk),
+    )
+    rule = Rule.of(tried)
+    checked("--threshold", rule.threshold, 0.02 <= rule.threshold <= 0.9, "a share from 0.02 to 0.9")
+    checked("--hold", rule.hold_minutes, 0 <= rule.hold_minutes <= 1440, "minutes from 0 to 1440")
+    checked("--budget-hours", rule.budget_hours, 24 <= rule.budget_hours <= 1_000_000, "from 24 to 1000000")
+    checked("--window", rule.window_minutes, 1 <= rule.window_minutes <= 10_080, "minutes from 1 to 10080")
+    checked("--margin", rule.margin, 0 <= rule.margin < 1, "a share of the threshold from 0 to below 1")
+    checked("--slower", rule.slower_minutes, 0 <= rule.slower_minutes <= 10_080, "minutes from 0 to 10080")
+    checked("--start-risk", rule.start_risk, 0 <= rule.start_risk <= 0.2, "a probability from 0 to 0.2")
+    return rule
 
 
 def declared_for(here: Invocation, flag: str, conversion: str | None = None) -> Guard | None:

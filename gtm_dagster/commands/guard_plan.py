@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gtm_dagster.commands.command import Command
-from gtm_dagster.commands.guard_options import Budget, Hold, Threshold, checked, declared_for, rule_from
+from gtm_dagster.commands.guard_options import (
+    Budget,
+    Hold,
+    Margin,
+    Slower,
+    StartRisk,
+    Threshold,
+    checked,
+    declared_for,
+    rule_from,
+)
 from gtm_dagster.commands.output import Invocation, Json, Problem, invocation, say, say_json, say_table
 
 if TYPE_CHECKING:
@@ -34,6 +44,9 @@ def plan(
     threshold: Threshold = None,
     hold: Hold = None,
     budget_hours: Budget = None,
+    margin: Margin = None,
+    slower: Slower = None,
+    start_risk: StartRisk = None,
     json: Json = False,
 ) -> int:
     """What is detectable in 5 minutes, an hour and a day at this traffic. Exit 1: the promise cannot be kept."""
@@ -64,11 +77,8 @@ def plan(
         checked("--promise-drop", promise_drop, 0 < promise_drop <= 1, "a share above 0 and at most 1")
         checked("--promise-minutes", promise_minutes, 0 < promise_minutes < math.inf, "minutes above 0")
         promise = (promise_drop, promise_minutes)
-    rule = rule_from(declared, threshold, hold, budget_hours)
-    figures = plan_of(
-        Traffic(pace, share, rate, late), threshold=rule.threshold, hold_minutes=rule.hold_minutes,
-        budget_hours=rule.budget_hours, promise=promise,
-    )  # fmt: skip
+    rule = rule_from(declared, threshold, hold, budget_hours, margin=margin, slower=slower, start_risk=start_risk)
+    figures = plan_of(Traffic(pace, share, rate, late), rule, promise=promise)
     if json:
         say_json(asdict(figures))
         return 1 if figures.refused else 0
@@ -105,7 +115,7 @@ def _say_plan(figures: GuardPlan) -> None:
     traffic = figures.traffic
     say(
         f"{traffic.visitors_per_minute:g} visitors a minute, {_share(traffic.treated_share)} of them treated, base rate {_share(traffic.base_rate)}; "
-        f"threshold {figures.threshold:.0%}, hold {figures.hold_minutes:g} min, one false rollback in {figures.budget_hours:g} h"
+        f"threshold {figures.threshold:.0%}, hold {figures.hold_minutes:g} min, one false rollback in {figures.budget_hours:g} h and {figures.start_risk:.1%} at a start"
     )
 
     def least(drop: float | None) -> str:
@@ -120,11 +130,12 @@ def _say_plan(figures: GuardPlan) -> None:
         [(duration(h.minutes), least(h.provable_drop), least(h.rolled_back_drop)) for h in figures.horizons],
     )
     say_table(
-        ("drop", "rolled back after", "in 9 of 10 cases", "visitors", "least of any test", "conversions lost"),
+        ("drop", "broken at start", "at any time", "in 9 of 10 cases", "visitors", "least of any test", "conversions lost"),
         [
             (
                 f"{e.drop:.0%}",
-                "below the threshold" if e.drop < figures.threshold else duration(e.median_minutes),
+                "below the threshold" if e.drop < figures.threshold else duration(e.start_minutes),
+                "-" if e.drop < figures.threshold else duration(e.median_minutes),
                 "-" if e.drop < figures.threshold else duration(e.p90_minutes),
                 f"{e.visitors:,}" if e.visitors is not None else "-",
                 f"{e.bound_visitors:,}" if e.bound_visitors is not None else "-",

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gtm_dagster.commands.command import Command
-from gtm_dagster.commands.guard_options import Budget, Hold, Threshold, rule_from
+from gtm_dagster.commands.guard_options import Budget, Hold, Margin, Slower, StartRisk, Threshold, rule_from
 from gtm_dagster.commands.output import Json, Problem, invocation, progress_bar, say_json, say_table
 
 if TYPE_CHECKING:
-    from gtm_dagster.rollout.guard.simulation import Outcomes, Simulation
+    from gtm_dagster.rollout.guard.operating_curve import CurvePoint
+    from gtm_dagster.rollout.guard.rule import Rule
+    from gtm_dagster.rollout.guard.simulation import Outcomes, Scenario, Simulation
 
 
 def _ramp(text: str) -> tuple[tuple[float, float], ...]:
@@ -43,18 +45,30 @@ def simulate(
     threshold: Threshold = None,
     hold: Hold = None,
     budget_hours: Budget = None,
+    margin: Margin = None,
+    slower: Slower = None,
+    start_risk: StartRisk = None,
+    curve: Annotated[
+        bool, typer.Option("--curve", help="Drops of 0 to 30 %: the share rolled back, and when.")
+    ] = False,
     naive: Annotated[bool, typer.Option("--naive", help="Also the rule of rolling 5-minute windows.")] = False,
     json: Json = False,
 ) -> None:
     """This guard's own detector on drawn traffic: how often it rolls back, and how soon."""
+    from gtm_dagster.rollout.guard.operating_curve import operating_curve
     from gtm_dagster.rollout.guard.simulation import Scenario
     from gtm_dagster.rollout.guard.simulation import simulate as draw_and_judge
 
     invocation(context)
-    rule = rule_from(None, threshold, hold, budget_hours, window)
+    rule = rule_from(None, threshold, hold, budget_hours, window, margin=margin, slower=slower, start_risk=start_risk)
     steps = _ramp(ramp) if ramp else ()
     try:
         scenario = Scenario(visitors_per_minute, split, base_rate, drop, hours, drop_at, steps, season, delay)
+        if curve:
+            with progress_bar("simulating") as tell:
+                points = operating_curve(scenario, rule, runs, seed, tell)
+            _say_curve(points, scenario, rule, runs, seed, json)
+            return
         with progress_bar("simulating") as tell:
             result = draw_and_judge(scenario, rule, runs, seed, naive=naive, progress=tell)
     except ValueError as error:
@@ -72,7 +86,9 @@ def simulate(
 def _document(outcomes: Outcomes) -> dict[str, Any]:
     return {
         "rolled_back_share": outcomes.share,
+        "rolled_back_share_error": outcomes.share_error,
         "median_minutes": outcomes.median_minutes,
+        "median_minutes_error": outcomes.median_error,
         "median_visitors": outcomes.median_visitors,
         "p90_minutes": outcomes.p90_minutes,
         "before_drop_share": outcomes.before_share,
@@ -99,6 +115,27 @@ def _say_simulation(result: Simulation, drop_at: float) -> None:
             )
             for name, o in rules
             if o is not None
+        ],
+    )  # fmt: skip
+
+
+def _say_curve(points: list[CurvePoint], scenario: Scenario, rule: Rule, runs: int, seed: int, json: bool) -> None:
+    from gtm_dagster.rollout.guard.planner import duration
+
+    if json:
+        flow = {name: value for name, value in asdict(scenario).items() if name != "drop"}
+        say_json({"runs": runs, "curve": [asdict(point) for point in points], "scenario": flow, "rule": asdict(rule), "seed": seed})  # fmt: skip
+        return
+    say_table(
+        ("drop", f"rolled back in {scenario.hours - scenario.drop_at_hours:g} h", "median"),
+        [
+            (
+                f"{p.drop:.0%}",
+                f"{p.share:.1%} +- {p.share_error:.1%}",
+                "-" if p.median_minutes is None
+                else duration(p.median_minutes) + ("" if p.median_error is None else f" +- {duration(p.median_error)}"),
+            )
+            for p in points
         ],
     )  # fmt: skip
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from gtm_dagster.commands.command import Command
+from gtm_dagster.commands.guard_drop import drop_fields, drop_line
 from gtm_dagster.commands.guard_watching import unwatched
 from gtm_dagster.commands.output import Json, invocation, note, say, say_json, say_table, utc_time
 
@@ -167,7 +168,7 @@ def _document(standing: Standing) -> dict[str, Any]:
         "guard": guard.key, "flag": guard.flag, "conversion": guard.conversion, "environment": guard.environment,
         "provider": guard.provider, "dry_run": guard.dry_run, "state": standing.state, "reason": standing.reason,
         "epoch": standing.epoch, "epoch_since": utc_time(standing.epoch_since_us),
-        **{name: getattr(verdict, name) if verdict else None for name in names},
+        **{name: getattr(verdict, name) if verdict else None for name in names}, **drop_fields(verdict),
         "watermark_at": utc_time(standing.watermark_us), "watermark_lag_seconds": standing.lag_seconds,
         "missing_producers": list(standing.missing), "flag_enabled": standing.flag_enabled, "history_ok": standing.history_ok,
         "last_rollback": standing.last_rollback, "problem": standing.problem,
@@ -201,6 +202,8 @@ def _lines(standing: Standing) -> list[str]:
         else f", epoch {standing.epoch} since {utc_time(standing.epoch_since_us):%Y-%m-%dT%H:%M:%SZ}"
     )
     lines = [f"{standing.guard.flag}: {standing.state}{since}", f"  {standing.reason}"]
+    if standing.verdict is not None and (drop := drop_line(standing.verdict)):
+        lines.append(f"  {drop}")
     if standing.missing and standing.missing[0] not in standing.reason:
         lines.append(f"  no heartbeat from {', '.join(standing.missing)}")
     if standing.left_out:

@@ -63,15 +63,20 @@ class Quarantine(Struct, frozen=True, forbid_unknown_fields=True):
 class Guard(Struct, frozen=True, forbid_unknown_fields=True):
     """A flag whose flow is watched: it is turned off when the treated arm loses more than `threshold` of conversion.
 
-    `threshold`: relative drop, share of 1. `budget_hours`: mean time between false rollbacks, shared by all guards of
-    the flag. `treated_share`: the planned share of the treated arm where the provider does not report it. `write_keys`:
-    names of client keys whose events count too; those of server keys always do.
+    `threshold`: relative drop, share of 1. `margin`: the share of the threshold that is no harm. `slower_minutes`: how much
+    later treated conversions may come; None: as `hold_minutes`. `start_risk`: the probability of a false rollback that
+    the start of an epoch and of each ramp step may cost. `budget_hours`: mean time between false rollbacks after that,
+    shared, as `start_risk` is, by all guards of the flag. `treated_share`: the planned share of the treated arm where the
+    provider does not report it. `write_keys`: names of client keys whose events count too; those of server keys always do.
     """
 
     flag: Name
     conversion: Name
     conversion_window_minutes: Annotated[float, Meta(ge=1, le=10_080)] = 60.0
     threshold: Annotated[float, Meta(ge=0.02, le=0.9)] = 0.15
+    margin: Annotated[float, Meta(ge=0, lt=1)] = 0.5
+    slower_minutes: Annotated[float, Meta(ge=0, le=10_080)] | None = None
+    start_risk: Annotated[float, Meta(ge=0, le=0.2)] = 0.01
     hold_minutes: Annotated[float, Meta(ge=0, le=1440)] = 5.0
     provider: Name = "flagd"
     environment: Name = "production"

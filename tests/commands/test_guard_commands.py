@@ -59,8 +59,11 @@ def test_arm_turn_off_by_hand_replay_and_arm_again(gtm: Any, tmp_path: Path) -> 
         (("simulate", "--visitors-per-minute", "10", "--drop", "1.5"), 2, "1.5"),
         (("simulate", "--visitors-per-minute", "10", "--split", "1"), 2, "split"),
         (("simulate", "--visitors-per-minute", "10", "--ramp", "x"), 2, "x"),
+        (("simulate", "--visitors-per-minute", "10", "--margin", "1"), 2, "--margin: 1 is not allowed; give a share of the threshold from 0"),
+        (("plan", "--visitors-per-minute", "10", "--base-rate", "0.1", "--slower", "-1"), 2, "--slower"),
+        (("backtest", "--flag", "checkout-v2", "--start-risk", "0.3"), 2, "--start-risk: 0.3 is not allowed; give a probability"),
     ],
-)
+)  # fmt: skip
 def test_a_refusal_is_one_line(gtm: Any, arguments: tuple[str, ...], code: int | None, words: str) -> None:
     ended, out, error = gtm(*arguments)
     assert ended in ((code,) if code is not None else (1, 2))
@@ -76,3 +79,34 @@ def test_a_simulation_says_what_scripts_read(gtm: Any) -> None:
     assert json.loads(gtm(*asked, "--json")[1]) == document, "the same seed"
     quiet = json.loads(gtm("simulate", "--visitors-per-minute", "10", "--drop", "0", "--runs", "3", "--json")[1])
     assert quiet["rolled_back_share"] == 0.0 and quiet["median_minutes"] is quiet["median_visitors"] is None
+
+
+def test_the_curve_has_a_line_for_each_drop_with_its_error(gtm: Any) -> None:
+    asked = ("simulate", "--curve", "--visitors-per-minute", "100", "--hours", "6", "--runs", "3")
+    code, out, _ = gtm(*asked, "--json")
+    document = json.loads(out)
+    assert code == 0 and [point["drop"] for point in document["curve"]][::4] == [0.0, 0.14, 0.3]
+    first, last = document["curve"][0], document["curve"][-1]
+    assert (first["share"], first["median_minutes"]) == (0.0, None) and first["share_error"] > 0
+    assert last["share"] == 1.0 and 5 < last["median_minutes"] < 120 and "drop" not in document["scenario"]
+    lines = gtm(*asked)[1].splitlines()
+    assert len(lines) == 1 + len(document["curve"]) and "rolled back in 6 h" in lines[0] and "+-" in lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("option", "sooner", "why"),
+    [
+        (("--margin", "0"), True, "any harm is evidence"),
+        (("--margin", "0.9"), False, "most of the threshold is no harm"),
+        (("--slower", "0"), True, "nothing is waited for"),
+        (("--start-risk", "0.2"), True, "a start may cost more"),
+    ],
+)
+def test_what_a_plan_tries_in_place_of_the_guards_own(
+    gtm: Any, option: tuple[str, str], sooner: bool, why: str
+) -> None:
+    def start_minutes(*more: str) -> float:
+        asked = ("plan", "--visitors-per-minute", "100", "--base-rate", "0.2", "--json", *more)
+        return float(json.loads(gtm(*asked)[1])["expectations"][3]["start_minutes"])
+
+    assert (start_minutes(*option) < start_minutes()) == sooner, why

@@ -76,6 +76,25 @@ def test_a_known_past_is_judged_as_it_was(gtm: Any, tmp_path: Path, drop: float,
         assert result["decided_at"] is None and result["peak_log_e"] < 9
 
 
+@pytest.mark.parametrize("drop", [0.0, 0.6])
+def test_gd_04_the_drop_of_a_past_stands_with_its_own_range(
+    gtm: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], drop: float
+) -> None:
+    """An unchanged flow was printed as "drop 32%" beside counts of another range."""
+    visits(tmp_path / "past.ndjson", drop)
+    gtm("import", "past.ndjson", "--json")
+    asked = ["guard", "backtest", "--flag", "checkout-v2"]
+    _, result = gtm(*asked, "--json")
+    treated = result["range_treated_converted"] / result["range_treated"]
+    control = result["range_control_converted"] / result["range_control"]
+    assert abs(result["estimate"] - (1 - treated / control)) < 0.03
+    assert result["low"] <= drop <= result["high"]
+    assert run(asked) == 0
+    shown = capsys.readouterr().out
+    assert f"treated {result['range_treated_converted']:,} of {result['range_treated']:,}" in shown
+    assert "of the control's conversion, by visitors exposed since 2026-03-01T09:" in " ".join(shown.split())
+
+
 def test_importing_it_again_changes_nothing(gtm: Any, tmp_path: Path) -> None:
     visits(tmp_path / "past.ndjson", 0.6)
     gtm("import", "past.ndjson", "--json")

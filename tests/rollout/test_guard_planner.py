@@ -1,6 +1,7 @@
 """What a guard may promise: the information bounds are facts, the detector's own delays are compared with simulation."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from gtm_dagster.rollout.guard.simulation import Scenario, simulate
 
 ONE_PERCENT = math.log(100)
 YEAR = 8760.0
-DEFAULTS = {"threshold": 0.15, "hold_minutes": 5.0, "budget_hours": YEAR}
+RULE = Rule()
 
 
 @pytest.mark.parametrize(
@@ -79,21 +80,22 @@ def test_the_smallest_drop_a_perfect_test_sees(base: float, pace: float, minutes
 
 DELAYS = [
     (10, 0.2, 0.5, 0.5, 0.0), (100, 0.2, 0.3, 0.5, 0.0), (100, 0.2, 0.9, 0.5, 0.0), (100, 0.2, 0.5, 0.1, 0.0),
-    (100, 0.02, 0.5, 0.5, 0.0), (100, 0.5, 0.3, 0.5, 0.0), (100, 0.3, 0.5, 0.5, 10.0), (100, 0.2, 0.2, 0.5, 0.0),
+    (100, 0.02, 0.5, 0.5, 0.0), (100, 0.5, 0.3, 0.5, 0.0), (100, 0.3, 0.5, 0.5, 10.0), (100, 0.2, 0.2, 0.5, 0.0), (100, 0.2, 0.5, 0.5, 5.0), (100, 0.5, 0.3, 0.5, 2.0),
 ]  # fmt: skip
 
 
 def compare_with_simulation(case: tuple[float, ...], runs: int, within: float) -> None:
     pace, base, drop, share, delay = case
     delays = [
-        minutes_to_proof(base, pace, share, drop, YEAR, 0.15, delay_minutes=delay, quantile=q) for q in (0.5, 0.9)
+        minutes_to_proof(base, pace, share, drop, RULE, delay_minutes=delay, quantile=q, at_start=True)
+        for q in (0.5, 0.9)
     ]
     median, p90 = delays
     assert median is not None and p90 is not None
     hours = min(3 * p90 / 60, 160)
     found = simulate(Scenario(pace, share, base, drop, hours, delay_minutes=delay), Rule(), runs, 3).evidence
     assert found.median_minutes == pytest.approx(median, rel=within)
-    assert found.p90_minutes == pytest.approx(p90, rel=within)
+    assert found.p90_minutes == pytest.approx(p90, rel=2 * within)
 
 
 @pytest.mark.parametrize("case", [DELAYS[1], DELAYS[2], DELAYS[6]], ids=str)
@@ -111,7 +113,7 @@ def test_more_traffic_drop_or_evidence_changes_the_delay_the_right_way() -> None
     def minutes(
         pace: float = 100, share: float = 0.5, drop: float = 0.3, budget: float = YEAR, q: float = 0.5
     ) -> float:
-        needed = minutes_to_proof(0.2, pace, share, drop, budget, 0.15, quantile=q)
+        needed = minutes_to_proof(0.2, pace, share, drop, replace(RULE, budget_hours=budget), quantile=q)
         assert needed is not None
         return needed
 
@@ -122,13 +124,13 @@ def test_more_traffic_drop_or_evidence_changes_the_delay_the_right_way() -> None
     assert minutes(q=0.1) < minutes() < minutes(q=0.9)
 
 
-def test_late_conversions_delay_the_proof_by_about_their_delay() -> None:
-    at_once, late = (minutes_to_proof(0.2, 100, 0.5, 0.3, YEAR, 0.15, delay_minutes=d) for d in (0.0, 10.0))
-    assert at_once is not None and late is not None and late - at_once == pytest.approx(10.0, abs=1.0)
+def test_late_conversions_delay_the_proof_by_what_the_treated_arm_is_allowed() -> None:
+    at_once, late = (minutes_to_proof(0.2, 100, 0.5, 0.3, RULE, delay_minutes=d) for d in (0.0, 10.0))
+    assert at_once is not None and late is not None and late - at_once > 5 * 10.0 * 0.3
 
 
 def test_the_least_drop_falls_with_time_and_never_below_the_threshold() -> None:
-    effects = [minimum_detectable_effect(0.2, 100, 0.5, minutes, YEAR, 0.15) for minutes in (1, 5, 60, 1440, 100_000)]
+    effects = [minimum_detectable_effect(0.2, 100, 0.5, minutes, RULE) for minutes in (1, 5, 60, 1440, 100_000)]
     assert effects[0] is None, "one minute proves nothing"
     least = [drop for drop in effects if drop is not None]
     assert least == sorted(least, reverse=True) and least[-1] == 0.15
@@ -138,8 +140,8 @@ def test_the_least_drop_falls_with_time_and_never_below_the_threshold() -> None:
     ("drop", "minutes", "pace", "kept", "words"),
     [
         (0.9, 10, 100, True, ""),
-        (0.15, 5, 10, False, "a breach is held for 5 minutes"),
-        (0.15, 10, 10, False, "no test could: 12,156 visitors carry the proof, 100 come"),
+        (0.15, 5, 10, False, "a loss has to last 5 minutes"),
+        (0.15, 10, 10, False, "no test could: 12,170 visitors carry the proof, 100 come"),
         (0.9, 30, 10, False, "visitors a minute instead of 10"),
         (0.1, 600, 1000, False, "below the threshold of 15%"),
         (0.5, 30, 100, True, ""),
@@ -149,7 +151,7 @@ def test_the_least_drop_falls_with_time_and_never_below_the_threshold() -> None:
 def test_a_promise_is_one_that_nine_of_ten_drops_keep(
     drop: float, minutes: float, pace: float, kept: bool, words: str
 ) -> None:
-    planned = plan(Traffic(pace, 0.5, 0.2), **DEFAULTS, promise=(drop, minutes))
+    planned = plan(Traffic(pace, 0.5, 0.2), RULE, promise=(drop, minutes))
     assert planned.promise is not None and planned.promise.kept == kept
     assert (planned.refused is None) == kept
     assert words in (planned.refused or "")
@@ -157,49 +159,50 @@ def test_a_promise_is_one_that_nine_of_ten_drops_keep(
 
 @pytest.mark.parametrize(("drop", "minutes"), slow_but(0, (0.9, 10.0), (0.5, 30.0), (0.3, 60.0)))
 def test_the_traffic_a_promise_needs_keeps_it(drop: float, minutes: float) -> None:
-    needed = plan(Traffic(1, 0.5, 0.2), **DEFAULTS, promise=(drop, minutes)).promise
+    needed = plan(Traffic(1, 0.5, 0.2), RULE, promise=(drop, minutes)).promise
     assert needed is not None and needed.needed_visitors_per_minute is not None
     for factor, kept in ((1.01, True), (0.99, False)):
         pace = needed.needed_visitors_per_minute * factor
-        promise = plan(Traffic(pace, 0.5, 0.2), **DEFAULTS, promise=(drop, minutes)).promise
+        promise = plan(Traffic(pace, 0.5, 0.2), RULE, promise=(drop, minutes)).promise
         assert promise is not None and promise.kept == kept
 
 
 @pytest.mark.parametrize(("share", "missing"), [(1.0, "control"), (0.0, "treated")])
 def test_without_one_of_the_arms_nothing_is_promised(share: float, missing: str) -> None:
-    planned = plan(Traffic(100, share, 0.2), **DEFAULTS)
+    planned = plan(Traffic(100, share, 0.2), RULE)
     assert planned.refused is not None and f"no {missing} arm" in planned.refused
     assert all(e.median_minutes is None for e in planned.expectations)
 
 
 def test_a_flow_given_to_everybody_is_advised_to_hold_visitors_back() -> None:
-    (advice,) = plan(Traffic(100, 1.0, 0.2), **DEFAULTS).advice
+    (advice,) = plan(Traffic(100, 1.0, 0.2), RULE).advice
     assert "5% held back" in advice and "50% held back" in advice
 
 
 @pytest.mark.slow
 def test_a_thin_treated_arm_learns_its_price_and_an_even_one_nothing() -> None:
-    (advice,) = plan(Traffic(100, 0.02, 0.2), **DEFAULTS).advice
+    (advice,) = plan(Traffic(100, 0.02, 0.2), RULE).advice
     assert "at an even split" in advice
-    assert plan(Traffic(100, 0.5, 0.2), **DEFAULTS).advice == ()
+    assert plan(Traffic(100, 0.5, 0.2), RULE).advice == ()
 
 
 def test_scenario_7_thin_traffic_needs_more_than_a_day_and_says_so() -> None:
     """30 % at a visitor a minute."""
-    expected = {e.drop: e for e in plan(Traffic(1, 0.5, 0.2), **DEFAULTS).expectations}[0.30]
+    expected = {e.drop: e for e in plan(Traffic(1, 0.5, 0.2), RULE).expectations}[0.30]
     assert expected.median_minutes is not None and expected.median_minutes > 24 * 60
     assert (
-        expected.bound_visitors == 2_834
+        expected.bound_visitors == 2_838
         and expected.visitors is not None
         and expected.visitors > expected.bound_visitors
     )
 
 
 def test_the_hold_is_in_the_rollback_and_not_in_the_proof() -> None:
-    day = plan(Traffic(100, 0.5, 0.2), **DEFAULTS).horizons
-    assert day[0].provable_drop is not None and day[0].rolled_back_drop is None
-    assert day[1].provable_drop is not None and day[1].rolled_back_drop is not None
-    assert day[1].provable_drop < day[1].rolled_back_drop
+    day = plan(Traffic(100, 0.5, 0.2), RULE).horizons
+    assert day[0].provable_drop is None and day[0].rolled_back_drop is None, "as long as slower is no loss"
+    assert day[1].provable_drop is not None and day[1].rolled_back_drop == day[1].provable_drop
+    at_once = plan(Traffic(100, 0.5, 0.2), replace(RULE, slower_minutes=0)).horizons
+    assert at_once[0].provable_drop is not None and at_once[0].rolled_back_drop is None, "it has to last"
 
 
 @pytest.mark.parametrize(("share", "delay"), [(0.5, 0.0), (0.1, 8.0)])
@@ -233,7 +236,7 @@ def test_a_duration_in_words(minutes: float | None, text: str) -> None:
 
 
 def test_a_split_without_an_arm_has_no_delay() -> None:
-    assert visitors_to_proof(0.2, 1.0, 0.5, YEAR, 0.15, 0.5) is None
+    assert visitors_to_proof(0.2, 1.0, 0.5, RULE, 0.5) is None
 
 
 @pytest.mark.parametrize(

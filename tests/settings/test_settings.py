@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from gtm_dagster.rollout.guard.rule import Rule
 from gtm_dagster.settings import FlagProvider, Guard, Notify, Settings, SettingsError, Window, load_settings
 from gtm_dagster.settings.choices import module_names
 
@@ -206,6 +207,29 @@ def test_a_bad_guard_is_named_with_its_line_and_the_others_stay(tmp_path: Path) 
         strict=True,
     ):  # fmt: skip
         assert message.startswith(key) and message.endswith(f"line {line})"), message
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("margin = 0", {"margin": 0.0}),
+        ("slower_minutes = 20", {"slower_minutes": 20.0}),
+        ("start_risk = 0.04", {"start_risk": 0.04}),
+        ("hold_minutes = 2", {"slower_minutes": 2.0}),  # slower is as long as the hold where it is not given
+        ("margin = 1", "guards[0].margin: 1"),  # the threshold itself would be no harm
+        ("slower_minutes = -1", "guards[0].slower_minutes: -1"),
+        ("start_risk = 0.5", "guards[0].start_risk: 0.5"),
+    ],
+)
+def test_what_a_guard_takes_for_harm_is_declared(tmp_path: Path, line: str, found: dict[str, float] | str) -> None:
+    settings = settings_of(tmp_path, f'[[guards]]\nflag = "a"\nconversion = "payment_completed"\n{line}\n')
+    if isinstance(found, str):
+        (error,) = settings.guard_errors
+        assert error.startswith(found) and error.endswith("line 4)")
+    else:
+        (guard,) = settings.guards
+        rule = Rule.of(guard)
+        assert {name: getattr(rule, name) for name in found} == found
 
 
 def test_a_guards_provider_is_the_embedded_file_unless_declared(tmp_path: Path) -> None:

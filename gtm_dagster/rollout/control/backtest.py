@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from gtm_dagster.gate.exposures import ARMS
 from gtm_dagster.rollout.control.past_counts import PastCounts, Progress
-from gtm_dagster.rollout.guard.detector import Trace, decided_us
-from gtm_dagster.rollout.guard.history import trace_history
+from gtm_dagster.rollout.guard.detector import Trace, decided_us, trace
 from gtm_dagster.rollout.guard.rule import Rule
+from gtm_dagster.rollout.guard.verdict import Verdict, detect
 
 
 @dataclass(frozen=True, eq=False)
 class Backtest:
-    """The verdict on a past. `estimate`: relative drop when it was decided, else at the end; times microseconds UTC.
+    """The verdict on a past: `verdict` as of the decision, else of the end; times microseconds UTC.
 
     `conversions`: conversion events seen; `linked`: those of exposed units, of which `*_converted` came in time.
     `left_out`: exposures and conversions of client keys that the guard does not name.
@@ -23,7 +23,7 @@ class Backtest:
 
     would_roll_back: bool
     decided_us: int | None
-    estimate: float | None
+    verdict: Verdict
     peak_log_e: float
     log_budget: float
     control_exposed: int
@@ -42,21 +42,16 @@ class Backtest:
 def backtest(past: PastCounts, rule: Rule, progress: Progress | None = None) -> Backtest:
     """Evaluate a past moment by moment."""
     counts = past.counts
-    trace = trace_history(counts, rule, progress)
-    decided = decided_us(trace, rule.hold_minutes, counts.watermark_us)
+    history = trace(counts, rule, progress)
+    decided = decided_us(history, rule.hold_minutes, counts.watermark_us)
     exposed = counts.exposed.sum(axis=1)
     converted = np.bincount(counts.conv_arm, counts.conv_n, 2).astype(int)
-    peak = float(trace.log_e.max()) if len(trace.times_us) else 0.0
-    if len(trace.times_us):
-        at = -1 if decided is None else int(np.searchsorted(trace.times_us, decided, side="right")) - 1
-        known = not np.isnan(trace.estimate[at])
-        estimate = float(trace.estimate[at]) if known else None
-    else:
-        estimate = None
+    peak = float(history.log_e.max()) if len(history.times_us) else 0.0
+    verdict = detect(counts if decided is None else replace(counts, watermark_us=decided), rule)
     return Backtest(
         would_roll_back=decided is not None,
         decided_us=decided,
-        estimate=estimate,
+        verdict=verdict,
         peak_log_e=peak,
         log_budget=rule.log_budget,
         control_exposed=int(exposed[0]),
@@ -68,8 +63,8 @@ def backtest(past: PastCounts, rule: Rule, progress: Progress | None = None) -> 
         conversions=past.conversions,
         linked=past.linked,
         left_out=past.left_out,
-        reason=_reason(trace, rule, decided, peak, exposed.tolist()),
-        trace=trace,
+        reason=_reason(history, rule, decided, peak, exposed.tolist()),
+        trace=history,
     )
 
 
@@ -92,7 +87,7 @@ def _reason(trace: Trace, rule: Rule, decided: int | None, peak: float, exposed:
 
 
 def ticks(trace: Trace) -> list[dict[str, float | int | bool | None]]:
-    """The trace as rows: at_us, log_e, estimate, above, fires; a row a slot."""
+    """The trace as rows: at_us, log_e, estimate, above, lasting; a row a moment."""
     rows = []
     for at in range(len(trace.times_us)):
         estimate = float(trace.estimate[at])
@@ -102,7 +97,7 @@ def ticks(trace: Trace) -> list[dict[str, float | int | bool | None]]:
                 "log_e": float(trace.log_e[at]),
                 "estimate": None if np.isnan(estimate) else estimate,
                 "above": bool(trace.above[at]),
-                "fires": bool(trace.fires[at]),
+                "lasting": bool(trace.lasting[at]),
             }
         )
     return rows

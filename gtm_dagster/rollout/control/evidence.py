@@ -16,20 +16,24 @@ import msgspec
 
 from gtm_dagster.rollout.guard.counts import Counts
 from gtm_dagster.rollout.guard.decide import ARMED, Decision, Signals, decide
+from gtm_dagster.rollout.guard.hazard_detector import hazard_verdict
 from gtm_dagster.rollout.guard.rule import Rule
 from gtm_dagster.rollout.guard.verdict import Verdict, detect
 from gtm_dagster.rollout.providers import FlagState
 from gtm_dagster.settings import Guard
 
-FORMAT = 2
+FORMAT = 3
 """The format that `to_json` writes, and the newest that `from_json` reads.
 
 Format 2 has `counts.folded`, `guard.write_keys` and `left_out`, each only where there is something to say.
+Format 3 names the `detector` that decided; documents before it rest on detector 1.
 """
+DETECTOR = 2
+"""The detector that decides today."""
 _KEYS = frozenset(
     {
         "format", "product_version", "guard", "rule", "counts", "verdict", "provider_before", "episode", "epoch",
-        "decided_us", "actor", "reason", "left_out",
+        "decided_us", "actor", "reason", "left_out", "detector",
     }
 )  # fmt: skip
 
@@ -58,6 +62,7 @@ class Evidence:
     actor: str = "conversion_guard"
     reason: str = ""
     left_out: int = 0
+    detector: int = DETECTOR
 
     @property
     def by_evidence(self) -> bool:
@@ -88,6 +93,7 @@ def to_json(evidence: Evidence) -> str:
         "decided_us": evidence.decided_us,
         "actor": evidence.actor,
         "reason": evidence.reason,
+        "detector": evidence.detector,
     } | ({"left_out": evidence.left_out} if evidence.left_out else {})
     return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
@@ -119,6 +125,7 @@ def from_json(text: str) -> Evidence:
             actor=document["actor"],
             reason=document["reason"],
             left_out=document.get("left_out", 0),
+            detector=document.get("detector", 1),
         )
     except EvidenceError:
         raise
@@ -169,7 +176,8 @@ def digest(text: str) -> str:
 
 def replay(evidence: Evidence) -> Verdict:
     """The verdict recomputed from the counts: equal in decision, log_e to 1e-9."""
-    return detect(evidence.counts, evidence.rule)
+    verdict = hazard_verdict if evidence.detector == 1 else detect
+    return verdict(evidence.counts, evidence.rule)
 
 
 def replayed_decision(evidence: Evidence) -> Decision:

@@ -13,15 +13,20 @@ from functools import lru_cache
 
 import numpy as np
 
+from gtm_dagster.rollout.guard.cells import AGE_SHARES, FIRST_MINUTES, SLOWER_TIMES
 from gtm_dagster.rollout.guard.counts import SLOT_US
 from gtm_dagster.rollout.guard.e_process import closest_null
-from gtm_dagster.rollout.guard.log_e_path import BET_WEIGHTS, BETS
+from gtm_dagster.rollout.guard.log_e_path import AGE_WEIGHTS, BET_WEIGHTS, BETS
+from gtm_dagster.rollout.guard.rule import Rule
 
 _SPARED = 0.5
 """Nats the best bet is spared: the other bets and the first hour's weight add more than learning the rate costs."""
 LATENCY_MINUTES = 2 * SLOT_US / 60e6
 """From a visitor to the completion of the cell that counts them."""
-_FLOOR, _GRID = 3.0, 120
+_AGES_COST = 1.6
+"""Where customers do not convert at once, the ages share the stake and have to be learned."""
+_FLOOR, _START_FLOOR, _GRID = 3.0, 8.0, 120
+"""How far evidence may fall, in nats: restarts keep it up, and nothing does so for the stake on a start."""
 _FAR_MINUTES = 10.0 * 365 * 1440
 
 
@@ -127,25 +132,30 @@ def smallest_drop(
 
 @lru_cache(maxsize=4096)
 def visitors_to_proof(
-    base_rate: float, treated_share: float, drop: float, budget_hours: float, threshold: float, quantile: float
+    base_rate: float, treated_share: float, drop: float, rule: Rule, quantile: float, at_start: bool = False
 ) -> float | None:
     """Visitors of both arms after whom this detector's evidence is at its level in `quantile` of the cases.
 
-    None for a split without one of the arms. The evidence of the best bet is a random walk with drift, absorbed at the
-    level and kept from falling far by the restarts: a birth-and-death chain on a grid, with the mean and the square of
-    a step as rates because visitors come as a Poisson process. A drop near the threshold takes up to twice as long,
-    for then the estimate is below the threshold half of the time.
+    `at_start`: the flow is broken from the first minute of its epoch or ramp step, which has a stake of its own; it lies
+    on the first age alone until later ones are known. None for a split without one of the arms. The evidence of the best
+    bet is a random walk with drift, absorbed at the level and kept from falling far: a birth-and-death chain on a grid,
+    with the mean and the square of a step as rates because visitors come as a Poisson process. A drop near the threshold
+    takes up to twice as long, for then the estimate is below the threshold half of the time.
     """
-    level = math.log(budget_hours + 1.0) - _SPARED
-    step, bet_level = best_bet(base_rate, drop, treated_share, threshold / 2, level)
-    if step.mean_square <= 0:
-        return None
-    return _passage(step, bet_level, quantile)
+    levels = [(rule.log_budget - _SPARED, _FLOOR)]
+    if at_start and rule.start_risk > 0:
+        levels.append((-math.log(rule.start_risk) - math.log(AGE_WEIGHTS[0]), _START_FLOOR))
+    found = []
+    for level, floor in levels:
+        step, bet_level = best_bet(base_rate, drop, treated_share, rule.margin_drop, level)
+        if step.mean_square > 0:
+            found.append(_passage(step, bet_level, floor, quantile))
+    return min(found, default=None)
 
 
-def _passage(step: LogEMoments, level: float, quantile: float) -> float:
+def _passage(step: LogEMoments, level: float, floor: float, quantile: float) -> float:
     """Visitors until the chain has passed the level in `quantile` of the cases."""
-    width = (level + _FLOOR) / _GRID
+    width = (level + floor) / _GRID
     spread = step.mean_square / (2 * width * width)
     up = spread + step.mean / (2 * width)
     down = max(spread - step.mean / (2 * width), 1e-9 * spread)
@@ -154,7 +164,7 @@ def _passage(step: LogEMoments, level: float, quantile: float) -> float:
     beside = np.full(_GRID - 1, math.sqrt(up * down))
     values, vectors = np.linalg.eigh(np.diag(rates) + np.diag(beside, 1) + np.diag(beside, -1))
     scale = 0.5 * math.log(up / down) * np.arange(_GRID)  # makes the symmetric matrix similar to the chain's
-    start = round(_FLOOR / width)
+    start = round(floor / width)
     weights = vectors[start] * (np.exp(scale - scale[start]) @ vectors)
 
     def passed(visitors: float) -> bool:
@@ -172,26 +182,41 @@ def minutes_to_proof(
     visitors_per_minute: float,
     treated_share: float,
     drop: float,
-    budget_hours: float,
-    threshold: float,
+    rule: Rule,
     *,
     delay_minutes: float = 0.0,
     quantile: float = 0.5,
+    at_start: bool = False,
 ) -> float | None:
-    """Minutes from a break to the proof of it in `quantile` of the cases, without the hold; None: not within ten years."""
-    visitors = visitors_to_proof(base_rate, treated_share, drop, budget_hours, threshold, quantile)
-    if visitors is None or visitors > visitors_per_minute * _FAR_MINUTES:
-        return None
-    traffic = visitors / visitors_per_minute
-    seen = smallest_where(lambda x: matured_minutes(x, delay_minutes) >= traffic, traffic, traffic + 50 * delay_minutes)
-    return None if seen is None else seen + LATENCY_MINUTES
+    """Minutes from a break to the proof of it in `quantile` of the cases; None: not within ten years.
+
+    The least over the ages at which cells are taken: an early one waits less, a late one has seen more conversions.
+    """
+    found = []
+    for age in _ages(delay_minutes, at_start):
+        allowed = min(max(age + rule.slower_minutes, SLOWER_TIMES * age), max(rule.window_minutes, age))
+        share, later = (_converted_by(minutes, delay_minutes, rule.window_minutes) for minutes in (age, allowed))
+        # What the cell shows: the treated arm is allowed to have converted later.
+        seen = 1.0 - (1.0 - drop) * later / share
+        visitors = visitors_to_proof(base_rate * share, treated_share, seen, rule, quantile, at_start)
+        if visitors is not None and visitors <= visitors_per_minute * _FAR_MINUTES:
+            cost = _AGES_COST if delay_minutes > 0 else 1.0
+            found.append(cost * visitors / visitors_per_minute + allowed + LATENCY_MINUTES)
+    return min(found, default=None)
 
 
-def matured_minutes(minutes: float, delay_minutes: float) -> float:
-    """Minutes of traffic whose outcome is known `minutes` after the break, delays being exponential of this mean."""
+def _ages(delay_minutes: float, at_start: bool) -> tuple[float, ...]:
+    """The ages in minutes at which cells are taken, at a mean delay; where nothing is known yet those of the start."""
     if delay_minutes <= 0:
-        return minutes
-    return minutes + delay_minutes * math.expm1(-minutes / delay_minutes)
+        return (0.0,)
+    return FIRST_MINUTES if at_start else tuple(-delay_minutes * math.log1p(-share) for share in AGE_SHARES)
+
+
+def _converted_by(age: float, delay_minutes: float, window_minutes: float) -> float:
+    """The share of an arm's conversions that have come by an age, in minutes, with exponential delays cut at the window."""
+    if delay_minutes <= 0:
+        return 1.0
+    return min(math.expm1(-age / delay_minutes) / math.expm1(-window_minutes / delay_minutes), 1.0)
 
 
 def minimum_detectable_effect(
@@ -199,20 +224,19 @@ def minimum_detectable_effect(
     visitors_per_minute: float,
     treated_share: float,
     minutes: float,
-    budget_hours: float,
-    threshold: float,
+    rule: Rule,
     *,
     delay_minutes: float = 0.0,
 ) -> float | None:
-    """Smallest drop this guard proves within `minutes` of a break (median; share of 1, never below `threshold`).
+    """Smallest drop this guard proves within `minutes` of a break at any time (median; share of 1, never below the threshold).
 
-    Without the minutes of the hold. None: not even a dead flow can be proven.
+    None: not even a dead flow can be proven.
     """
 
     def proven(drop: float) -> bool:
         needed = minutes_to_proof(
-            base_rate, visitors_per_minute, treated_share, drop, budget_hours, threshold, delay_minutes=delay_minutes
+            base_rate, visitors_per_minute, treated_share, drop, rule, delay_minutes=delay_minutes
         )
         return needed is not None and needed <= minutes
 
-    return smallest_where(proven, threshold, 1.0)
+    return smallest_where(proven, rule.threshold, 1.0)

@@ -1,8 +1,14 @@
-"""From counts to cells: a block of concurrent units of both arms, at one age since exposure, still at risk."""
+"""From counts to cells: a block of concurrent units of both arms, and how many of them have converted by an age.
+
+The treated arm may be slower: a cell compares the control's conversions by an age with the treated arm's by a later one
+(`allowed_ages`). What a cell is made of depends on the day of its block and the day before it alone, so a cell is the
+same whenever one looks.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,41 +21,74 @@ _UNEVEN = 0.03
 """The share of its information that a block may lose by another split than the traffic's, to close early."""
 _PRIOR_ARM = 5
 """Units an arm that stand for the traffic before there is any: half and half."""
-HORIZON_SLOTS = 7 * 24 * 60 * 60 * 1_000_000 // SLOT_US
+DAY_SLOTS = 24 * 60 * 60 * 1_000_000 // SLOT_US
+HORIZON_SLOTS = 7 * DAY_SLOTS
 """Older cohorts are left out: seven days in slots."""
 _EDGE_MINUTES = (0.25, 0.5, 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50)
-_PRIOR_UNITS, _PRIOR_RATE, _PRIOR_LATER = 8.0, 0.05, 0.01
+SLOWER_TIMES = 5
+"""A treated conversion may take so many times as long as the control's and is no loss (docs/guard.md)."""
+AGE_SHARES = (0.3, 0.7, 0.95)
+"""The ages at which cells are taken: by them so much of the control's conversions has come, as far as is known."""
+FIRST_MINUTES = (0.25, 4.0, 15.0)
+"""The ages at which cells are taken until there is something to know: the ages of conversions are those of early ones at
+first. They hold for SLOWER_TIMES as long, and until some conversions are known."""
+_KNOWN = 20
+_PRIOR_UNITS, _PRIOR_RATE = 8.0, 0.05
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """Complete cells in order of completion.
+    """Complete cells in order of completion, those of one age in the order of their blocks.
 
-    `end_slot`: the slot at whose start the cell is complete. `treated`, `control`: units at risk; `*_converted`: those
-    that converted at this age. `control_rate`: the control's rate at this age, estimated from earlier blocks.
+    `first_slot`: the block's first slot. `end_slot`: the slot at whose start the cell is complete. `age`: which of AGE_SHARES it is taken at, from 0. `treated`,
+    `control`: units; `*_converted`: those that converted by the age, the treated ones by the allowed age; `early`: treated
+    ones that converted by the control's age. `early_slot`: when that is known. `control_rate`: the share of control units
+    that convert by the age, estimated from earlier blocks. `begins`: where the blocks begin, known or not, and what is left
+    over of each day; `known`, `known_early` (ages by begins): the slots at which all that begun until there is complete.
     """
 
+    first_slot: Ints
     end_slot: Ints
+    age: Ints
     treated: Floats
     treated_converted: Floats
     control: Floats
     control_converted: Floats
     control_rate: Floats
+    early_slot: Ints
+    early: Floats
     blocks: int
+    begins: Ints
+    known: Ints
+    known_early: Ints
+
+
+def window_slots(window_minutes: float) -> int:
+    """The conversion window in slots."""
+    return max(-(-round(window_minutes * 60_000_000) // SLOT_US), 1)
 
 
 def age_edges(window_minutes: float) -> Ints:
     """Edges of the age bins in slots, from 0 to the window: a quarter of a minute at first, wider later."""
-    window = max(-(-round(window_minutes * 60_000_000) // SLOT_US), 1)
+    window = window_slots(window_minutes)
     edges = [round(minutes * 60_000_000 / SLOT_US) for minutes in _EDGE_MINUTES]
     step = 60 * 60_000_000 // SLOT_US // 2
     edges += list(range(60 * 60_000_000 // SLOT_US, window, step))
     return np.array([0, *(edge for edge in edges if edge < window), window], dtype=np.int64)
 
 
-def _block_ends(exposed: Ints) -> list[int]:
+def allowed_ages(ages: Ints, slower_minutes: float, window_minutes: float) -> Ints:
+    """By when the treated arm must have converted as many as the control by `ages` (slots): `slower_minutes` later or at
+    SLOWER_TIMES the age, whichever is later, and the window at the latest.
+    """
+    later = ages + round(slower_minutes * 60_000_000 / SLOT_US)
+    allowed: Ints = np.minimum(np.maximum(later, SLOWER_TIMES * ages), window_slots(window_minutes))
+    return allowed
+
+
+def block_ends(exposed: Ints) -> list[int]:
     """Index of the last slot of each block: a rule on exposures alone, so the bets stay valid.
 
     A unit in a block of treated share w brings information in proportion to w (1 - w). That is concave: blocks that scatter
@@ -73,41 +112,136 @@ def _block_ends(exposed: Ints) -> list[int]:
     return ends
 
 
-def cells_of(counts: Counts, window_minutes: float) -> Cells:
-    """The cells that are complete at the counts' watermark."""
-    now = counts.watermark_us // SLOT_US
-    skip = max(now - HORIZON_SLOTS - counts.slot0, 0)
-    exposed = counts.exposed[:, skip:]
-    slot0 = counts.slot0 + skip
-    ends = np.array(_block_ends(exposed), dtype=np.int64)
-    edges = age_edges(window_minutes)
-    if not len(ends):
-        empty = np.zeros(0)
-        return Cells(np.zeros(0, np.int64), empty, empty, empty, empty, empty, 0)
-    units = np.add.reduceat(exposed[:, : ends[-1] + 1], np.append(0, ends[:-1] + 1), axis=1).astype(np.float64)
-    converted = np.zeros((2, len(ends), len(edges) - 1))
-    slot = counts.conv_slot - slot0
-    block = np.searchsorted(ends, slot)
-    inside = (slot >= 0) & (block < len(ends))
-    bin_ = np.clip(np.searchsorted(edges, counts.conv_age, side="right") - 1, 0, len(edges) - 2)
-    np.add.at(converted, (counts.conv_arm[inside], block[inside], bin_[inside]), counts.conv_n[inside])
-    before = np.cumsum(converted, axis=2) - converted
-    at_risk = np.maximum(units[:, :, None] - before, converted)
-    # The control's conversions at this age in earlier blocks; a prior worth eight units keeps the first bets sane. Most
-    # convert at once: a high prior at the later ages would cost evidence.
-    earlier_converted = np.cumsum(converted[0], axis=0) - converted[0]
-    earlier_units = np.cumsum(at_risk[0], axis=0) - at_risk[0]
-    prior = np.where(np.arange(len(edges) - 1) == 0, _PRIOR_RATE, _PRIOR_LATER)
-    control_rate = (earlier_converted + _PRIOR_UNITS * prior) / (earlier_units + _PRIOR_UNITS)
-    end_slot = (ends + slot0 + 1)[:, None] + edges[1:][None, :]
-    complete = np.flatnonzero((end_slot <= now).ravel())
-    order = complete[np.argsort(end_slot.ravel()[complete], kind="stable")]
-    return Cells(
-        end_slot.ravel()[order],
-        at_risk[1].ravel()[order],
-        converted[1].ravel()[order],
-        at_risk[0].ravel()[order],
-        converted[0].ravel()[order],
-        control_rate.ravel()[order],
-        len(ends),
+@lru_cache(maxsize=1)
+def _nothing() -> Cells:
+    none, empty = np.zeros(0, np.int64), np.zeros(0)
+    no_ages = np.zeros((len(AGE_SHARES), 0), np.int64)
+    return Cells(none, none, none, empty, empty, empty, empty, empty, none, empty, 0, none, no_ages, no_ages)
+
+
+@dataclass(frozen=True, eq=False)
+class _Blocks:
+    """Blocks in order: first and last slot (absolute), day since the epoch's first slot, units by arm.
+
+    `rest`: where what is left over of each day begins, and `rest_end` where that day ends.
+    """
+
+    first: Ints
+    last: Ints
+    day: Ints
+    units: Floats  # (2, blocks)
+    rest: Ints
+    rest_end: Ints
+
+
+def _blocks(counts: Counts, first_day: int, now_slot: int) -> _Blocks:
+    """Every day up to that of `now_slot` has blocks of its own; what is left over at a day's end is in none."""
+    origin = counts.first_slot
+    firsts, lasts, days, units, rest = [], [], [], [], []
+    numbers = range(first_day, max((now_slot - 1 - origin) // DAY_SLOTS, first_day - 1) + 1)
+    for day in numbers:
+        begin = max(origin + day * DAY_SLOTS, counts.slot0)
+        exposed = counts.exposed[:, begin - counts.slot0 : max(origin + (day + 1) * DAY_SLOTS - counts.slot0, 0)]
+        ends = np.array(block_ends(exposed), dtype=np.int64)
+        rest.append(begin + int(ends[-1]) + 1 if len(ends) else begin)
+        if len(ends):
+            firsts.append(np.append(begin, begin + ends[:-1] + 1))
+            lasts.append(begin + ends)
+            days.append(np.full(len(ends), day))
+            units.append(np.add.reduceat(exposed[:, : ends[-1] + 1], np.append(0, ends[:-1] + 1), axis=1))
+    if not lasts:
+        none = np.zeros(0, np.int64)
+        return _Blocks(none, none, none, np.zeros((2, 0)), none, none)
+    return _Blocks(
+        np.concatenate(firsts), np.concatenate(lasts), np.concatenate(days), np.concatenate(units, 1).astype(np.float64),
+        np.array(rest, np.int64), origin + (np.array(numbers, np.int64) + 1) * DAY_SLOTS,
+    )  # fmt: skip
+
+
+def cells_of(
+    counts: Counts, window_minutes: float, slower_minutes: float, first_day: int = 0, now_slot: int | None = None
+) -> Cells:
+    """The cells of which something is known at the start of `now_slot` (default: the counts' watermark), of the days since
+    the epoch's first slot from `first_day` on.
+    """
+    now = counts.watermark_us // SLOT_US if now_slot is None else now_slot
+    blocks = _blocks(counts, first_day, now)
+    size = len(blocks.last)
+    if not size:
+        return _nothing()
+    edges = age_edges(window_minutes)[1:]
+    allowed = allowed_ages(edges, slower_minutes, window_minutes)
+    # Few of a year's conversions lie in a week.
+    near = np.flatnonzero((counts.conv_slot >= blocks.first[0]) & (counts.conv_slot <= blocks.last[-1]))
+    block = np.searchsorted(blocks.last, counts.conv_slot[near])
+    inside = counts.conv_slot[near] >= blocks.first[block]
+    near, block = near[inside], block[inside]
+    arm, n, age = counts.conv_arm[near], counts.conv_n[near], counts.conv_age[near]
+
+    def converted_by(of_arm: int, by: Ints) -> Floats:
+        """(blocks, ages): units of the arm that converted by each age."""
+        counted = np.zeros((size, len(by) + 1))
+        mine = arm == of_arm
+        np.add.at(counted, (block[mine], np.searchsorted(by, age[mine], side="right")), n[mine])
+        total: Floats = np.cumsum(counted, axis=1)[:, :-1]
+        return total
+
+    control, treated, early = converted_by(0, edges), converted_by(1, allowed), converted_by(1, edges)
+    begin = np.searchsorted(blocks.day, blocks.day - 1)  # what is known of a day: itself so far and the day before it
+    chosen_age = _ages(blocks, control, edges, begin)
+    rows: list[tuple[Ints | Floats, ...]] = []
+    index = np.arange(size)
+    for number in range(len(AGE_SHARES)):
+        at = chosen_age[number]
+        rate = _earlier_rate(control[index, at], blocks.units[0], begin)
+        # Evidence is multiplied in the order of blocks: one that is known sooner waits for those before it.
+        end_slot = np.maximum.accumulate(blocks.last + 1 + allowed[at])
+        early_slot = np.maximum.accumulate(blocks.last + 1 + edges[at])
+        rows.append((end_slot, np.full(size, number), treated[index, at], control[index, at], rate, early_slot, early[index, at]))  # fmt: skip
+    begins = np.concatenate([blocks.first, blocks.rest])
+    in_order = np.argsort(begins, kind="stable")
+    known, known_early = (
+        np.array([np.maximum.accumulate(np.append(row[at], blocks.rest_end)[in_order]) for row in rows])
+        for at in (0, 5)
     )
+    end_slot, number_, treated_, control_, rate_, early_slot_, early_ = (np.concatenate(column) for column in zip(*rows, strict=True))  # fmt: skip
+    units = np.tile(blocks.units, len(AGE_SHARES))
+    order = np.argsort(end_slot, kind="stable")
+    order = order[early_slot_[order] <= now]
+    return Cells(
+        np.tile(blocks.first, len(AGE_SHARES))[order], end_slot[order], number_[order], units[1, order], treated_[order], units[0, order], control_[order], rate_[order],
+        early_slot_[order], early_[order], size, begins[in_order], known, known_early,
+    )  # fmt: skip
+
+
+def _ages(blocks: _Blocks, control: Floats, edges: Ints, begin: Ints) -> list[Ints]:
+    """For each of AGE_SHARES the index of the age at which each block is taken, from what is known when it begins."""
+    size = len(blocks.last)
+    steps = np.diff(control, axis=1, prepend=0.0)
+    known = np.zeros((size, len(edges)))
+    for number, edge in enumerate(edges):
+        total = np.concatenate([[0.0], np.cumsum(steps[:, number])])
+        complete = np.searchsorted(blocks.last + 1 + edge, blocks.first, side="right")
+        known[:, number] = total[np.maximum(complete, begin)] - total[begin]
+    total = np.cumsum(known, axis=1)
+    of_all = total[:, -1:]
+    elapsed = blocks.first - blocks.first[begin]
+    found = []
+    for share, minutes in zip(AGE_SHARES, FIRST_MINUTES, strict=True):
+        first_age = min(int(np.searchsorted(edges, minutes * 60_000_000 / SLOT_US)), len(edges) - 1)
+        learned = (of_all[:, 0] >= _KNOWN) & (elapsed >= SLOWER_TIMES * edges[first_age])
+        found.append(np.where(learned, np.argmax(total >= share * of_all, axis=1), first_age))
+    return found
+
+
+def _earlier_rate(converted: Floats, units: Floats, begin: Ints) -> Floats:
+    """The share of control units that convert, from the blocks before each one; a prior worth eight units keeps the first
+    bets sane.
+    """
+    index = np.arange(len(units))
+    converted_before = np.concatenate([[0.0], np.cumsum(converted)])
+    units_before = np.concatenate([[0.0], np.cumsum(units)])
+    some = converted_before[index] - converted_before[begin]
+    of = units_before[index] - units_before[begin]
+    rate: Floats = (some + _PRIOR_UNITS * _PRIOR_RATE) / (of + _PRIOR_UNITS)
+    return rate

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 
 from gtm_dagster.rollout.guard.bounds import (
     LATENCY_MINUTES,
-    matured_minutes,
     minimum_detectable_effect,
     minutes_to_proof,
+    smallest_where,
     visitors_needed,
-    visitors_to_proof,
 )
 from gtm_dagster.rollout.guard.guarded_traffic import Traffic
+from gtm_dagster.rollout.guard.rule import Rule
 
 HORIZONS = (5.0, 60.0, 1440.0)
 DROPS = (0.15, 0.20, 0.30, 0.50, 0.90)
@@ -32,14 +32,16 @@ class Horizon:
 
 @dataclass(frozen=True)
 class Expectation:
-    """What becomes of one drop: minutes to the rollback (hold included) at the median and in 9 of 10 cases.
+    """What becomes of one drop: minutes to the rollback at the median and in 9 of 10 cases, of a break at any time.
 
+    `start_minutes`: the median of a flow that is broken from the first minute of its epoch or ramp step.
     `bound_visitors`: what no test can do without; `visitors`: what this guard needs on the way; `lost_conversions`:
     conversions the treated arm loses until then. None: not within ten years.
     """
 
     drop: float
     median_minutes: float | None
+    start_minutes: float | None
     p90_minutes: float | None
     visitors: int | None
     bound_visitors: int | None
@@ -66,6 +68,7 @@ class GuardPlan:
     threshold: float
     hold_minutes: float
     budget_hours: float
+    start_risk: float
     horizons: tuple[Horizon, ...]
     expectations: tuple[Expectation, ...]
     promise: Promise | None
@@ -75,14 +78,12 @@ class GuardPlan:
 
 def plan(
     traffic: Traffic,
+    rule: Rule,
     *,
-    threshold: float,
-    hold_minutes: float,
-    budget_hours: float,
     promise: tuple[float, float] | None = None,
 ) -> GuardPlan:
     """What this guard proves within 5 minutes, an hour and a day, and how long each drop runs; `promise`: (drop, minutes)."""
-    planner = _Planner(traffic, threshold, hold_minutes, budget_hours)
+    planner = _Planner(traffic, rule)
     alone = not 0.0 < traffic.treated_share < 1.0
     promised = None if promise is None else planner.promise(*promise)
     refused = None
@@ -93,9 +94,10 @@ def plan(
         refused = promised.reason
     return GuardPlan(
         traffic=traffic,
-        threshold=threshold,
-        hold_minutes=hold_minutes,
-        budget_hours=budget_hours,
+        threshold=rule.threshold,
+        hold_minutes=rule.hold_minutes,
+        budget_hours=rule.budget_hours,
+        start_risk=rule.start_risk,
         horizons=tuple(planner.horizon(minutes) for minutes in HORIZONS),
         expectations=tuple(planner.expectation(drop) for drop in DROPS),
         promise=promised,
@@ -109,42 +111,50 @@ class _Planner:
     """A guard at its traffic."""
 
     traffic: Traffic
-    threshold: float
-    hold_minutes: float
-    budget_hours: float
+    rule: Rule
 
     def minutes(
-        self, drop: float, quantile: float, share: float | None = None, pace: float | None = None
+        self,
+        drop: float,
+        quantile: float,
+        share: float | None = None,
+        pace: float | None = None,
+        at_start: bool = False,
     ) -> float | None:
-        """Minutes to the rollback, hold included, at another split or pace where one is given."""
-        if drop < self.threshold:
+        """Minutes to the rollback at another split or pace where one is given; a loss lasts at least the hold."""
+        if drop < self.rule.threshold:
             return None
         proven = minutes_to_proof(
             self.traffic.base_rate, self.traffic.visitors_per_minute if pace is None else pace,
-            self.traffic.treated_share if share is None else share, drop, self.budget_hours, self.threshold,
-            delay_minutes=self.traffic.delay_minutes, quantile=quantile,
+            self.traffic.treated_share if share is None else share, drop, self.rule,
+            delay_minutes=self.traffic.delay_minutes, quantile=quantile, at_start=at_start,
         )  # fmt: skip
-        return None if proven is None else proven + self.hold_minutes
+        return None if proven is None else max(proven, self._least_minutes)
+
+    @property
+    def _least_minutes(self) -> float:
+        return self.rule.hold_minutes + 2 * LATENCY_MINUTES
 
     def horizon(self, minutes: float) -> Horizon:
         def drop_within(span: float) -> float | None:
             if span <= 0:
                 return None
             return minimum_detectable_effect(
-                self.traffic.base_rate, self.traffic.visitors_per_minute, self.traffic.treated_share, span,
-                self.budget_hours, self.threshold, delay_minutes=self.traffic.delay_minutes,
+                self.traffic.base_rate, self.traffic.visitors_per_minute, self.traffic.treated_share, span, self.rule,
+                delay_minutes=self.traffic.delay_minutes,
             )  # fmt: skip
 
-        return Horizon(minutes, drop_within(minutes), drop_within(minutes - self.hold_minutes))
+        return Horizon(minutes, drop_within(minutes), drop_within(minutes if minutes >= self._least_minutes else 0.0))
 
     def expectation(self, drop: float) -> Expectation:
         pace, share = self.traffic.visitors_per_minute, self.traffic.treated_share
         median = self.minutes(drop, 0.5)
         visitors = None if median is None else pace * median
-        bound = visitors_needed(self.traffic.base_rate, drop, share, math.log(self.budget_hours))
+        bound = visitors_needed(self.traffic.base_rate, drop, share, self.rule.log_budget)
         return Expectation(
             drop=drop,
             median_minutes=median,
+            start_minutes=self.minutes(drop, 0.5, at_start=True),
             p90_minutes=self.minutes(drop, 0.9),
             visitors=None if visitors is None else math.ceil(visitors),
             bound_visitors=math.ceil(bound) if math.isfinite(bound) else None,
@@ -161,23 +171,25 @@ class _Planner:
     def _pace(self, drop: float, minutes: float) -> float | None:
         """Visitors a minute that keep the promise; None when no traffic can."""
         here = self.traffic
-        span = matured_minutes(minutes - self.hold_minutes - LATENCY_MINUTES, here.delay_minutes)
-        if drop < self.threshold or minutes <= self.hold_minutes + LATENCY_MINUTES:
+        if drop < self.rule.threshold or minutes < self._least_minutes:
             return None
-        visitors = visitors_to_proof(
-            here.base_rate, here.treated_share, drop, self.budget_hours, self.threshold, 0.9
-        )  # fmt: skip
-        return None if visitors is None else visitors / span
+
+        def kept(log_pace: float) -> bool:
+            needed = self.minutes(drop, 0.9, pace=math.exp(log_pace))
+            return needed is not None and needed <= minutes
+
+        found = smallest_where(kept, math.log(1e-3), math.log(1e9)) if 0 < here.treated_share < 1 else None
+        return None if found is None else math.exp(found)
 
     def _why_not(self, drop: float, minutes: float, needed: float | None, pace: float | None) -> str:
         refusal = f"a drop of {drop:.0%} cannot be rolled back within {minutes:g} minutes"
-        if drop < self.threshold:
-            return f"{refusal}: it is below the threshold of {self.threshold:.0%}; lower the threshold"
+        if drop < self.rule.threshold:
+            return f"{refusal}: it is below the threshold of {self.rule.threshold:.0%}; lower the threshold"
         here = self.traffic
         ways = []
-        if minutes <= self.hold_minutes + LATENCY_MINUTES:
-            hold = f"a breach is held for {self.hold_minutes:g} minutes before anything is done"
-            bare = replace(self, hold_minutes=0.0)._pace(drop, minutes)
+        if minutes < self._least_minutes:
+            hold = f"a loss has to last {self.rule.hold_minutes:g} minutes before anything is done"
+            bare = replace(self, rule=replace(self.rule, hold_minutes=0.0))._pace(drop, minutes)
             more = "" if bare is None else f", and without the hold {_rounded_up(bare):,} visitors a minute are needed"
             return f"{refusal}: {hold}; at {here.visitors_per_minute:g} a minute it takes {duration(needed)}{more}"
         if pace is not None:
@@ -185,15 +197,15 @@ class _Planner:
         if needed is not None:
             ways.append(f"{duration(needed)} instead of {minutes:g} minutes")
         seen = minimum_detectable_effect(
-            here.base_rate, here.visitors_per_minute, here.treated_share, minutes - self.hold_minutes,
-            self.budget_hours, self.threshold, delay_minutes=here.delay_minutes,
+            here.base_rate, here.visitors_per_minute, here.treated_share, minutes, self.rule,
+            delay_minutes=here.delay_minutes,
         )  # fmt: skip
         least = (
             "not even a dead flow is proven by then"
             if seen is None
             else f"a drop of {percent_up(seen)} is the least by then"
         )
-        bound = visitors_needed(here.base_rate, drop, here.treated_share, math.log(self.budget_hours))
+        bound = visitors_needed(here.base_rate, drop, here.treated_share, self.rule.log_budget)
         limit = ""
         if math.isfinite(bound) and bound > here.visitors_per_minute * minutes:
             limit = f" (no test could: {math.ceil(bound):,} visitors carry the proof, {here.visitors_per_minute * minutes:,.0f} come)"
@@ -204,7 +216,7 @@ class _Planner:
         share = self.traffic.treated_share
         if _LOWEST < share < _HIGHEST:
             return []
-        drop = max(0.30, self.threshold)
+        drop = max(0.30, self.rule.threshold)
         if share >= _HIGHEST:
             options = [
                 f"{part:.0%} held back: {duration(self.minutes(drop, 0.5, share=1.0 - part))}"

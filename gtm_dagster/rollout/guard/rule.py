@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import log
+from math import exp, log
 
 from gtm_dagster.settings import Guard
 
@@ -13,6 +13,8 @@ from gtm_dagster.settings import Guard
 class Rule:
     """What a guard promises. `threshold`: relative drop; `budget_hours`: mean hours between false rollbacks.
 
+    `margin`: the share of the threshold that is no harm. `slower_minutes`: how much later the treated arm may convert.
+    `start_risk`: the probability of a false rollback that the start of an epoch, and of each ramp step, may cost.
     `shares`: (from microseconds UTC, planned treated share) steps in order, empty when the plan is not known.
     """
 
@@ -21,6 +23,9 @@ class Rule:
     hold_minutes: float = 5.0
     budget_hours: float = 8760.0
     shares: tuple[tuple[int, float], ...] = ()
+    margin: float = 0.5
+    slower_minutes: float = 5.0
+    start_risk: float = 0.01
 
     @classmethod
     def of(cls, guard: Guard, sharing: int = 1, shares: Sequence[tuple[int, float]] = ()) -> Rule:
@@ -32,14 +37,26 @@ class Rule:
             guard.hold_minutes,
             guard.budget_hours * max(sharing, 1),
             planned,
+            guard.margin,
+            guard.hold_minutes if guard.slower_minutes is None else guard.slower_minutes,
+            guard.start_risk / max(sharing, 1),
         )
 
     @property
-    def margin(self) -> float:
-        """The drop that is no harm: half the threshold."""
-        return self.threshold / 2.0
+    def margin_drop(self) -> float:
+        """The relative drop that is no harm."""
+        return self.threshold * self.margin
+
+    @property
+    def start_hours(self) -> float:
+        """What the start of an epoch stakes, in hours of the budget: a false rollback by it has the probability `start_risk`."""
+        return self.start_risk * exp(self.log_budget)
 
     @property
     def log_budget(self) -> float:
-        """The level the evidence has to reach."""
-        return log(self.budget_hours + 1.0)
+        """The level the evidence has to reach: ln A, with A - start_hours = budget_hours + 1.
+
+        The sum over restarts less the stakes so far is a supermartingale, so the mean time to reach A is at least A less
+        what is staked at the start.
+        """
+        return log((self.budget_hours + 1.0) / (1.0 - self.start_risk))

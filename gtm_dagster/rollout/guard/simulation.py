@@ -18,6 +18,7 @@ from gtm_dagster.rollout.guard.rule import Rule
 
 PER_MINUTE = 60_000_000 / SLOT_US
 PER_HOUR = 60 * PER_MINUTE
+MOST_HOURS = 8784
 MOST_VISITORS = 50_000_000
 NAIVE_MINUTES = 5
 NAIVE_UNITS = 30
@@ -29,8 +30,10 @@ class Scenario:
 
     From `drop_at_hours` on, newly exposed treated visitors convert at (1 - drop) of the rate. `ramp`: (hour, treated
     share) steps that follow on `split`. `season`: the rate swings by this share over each 24 hours, as a sine from hour
-    0. `delay_minutes`: mean of the exponential time to a conversion, cut at the window; 0 is at once.
-    Raises ValueError naming the value and what is allowed.
+    0. `drift`: the rate has changed by this share at the end of the run, evenly, as when the mix of visitors shifts.
+    `delay_minutes`: mean of the exponential time to a conversion, cut at the window; 0 is at once. `treated_delay_minutes`:
+    the treated arm's, where it is another; `later_minutes`: so much later each treated conversion comes besides. Raises
+    ValueError naming the value and what is allowed.
     """
 
     visitors_per_minute: float
@@ -42,25 +45,35 @@ class Scenario:
     ramp: tuple[tuple[float, float], ...] = ()
     season: float = 0.0
     delay_minutes: float = 0.0
+    treated_delay_minutes: float | None = None
+    later_minutes: float = 0.0
+    drift: float = 0.0
 
     def __post_init__(self) -> None:
         _check("visitors per minute", self.visitors_per_minute, 0 < self.visitors_per_minute < math.inf, "above 0")
         _check("split", self.split, 0 < self.split < 1, "a treated share between 0 and 1, both excluded")
         _check("base rate", self.base_rate, 0 < self.base_rate < 1, "between 0 and 1, both excluded")
         _check("drop", self.drop, 0 <= self.drop <= 1, "a share from 0 to 1")
-        _check("hours", self.hours, 0 < self.hours <= 168, "above 0 and at most 168, as far back as a guard looks")
+        _check("hours", self.hours, 0 < self.hours <= MOST_HOURS, f"above 0 and at most {MOST_HOURS}, a year")
         _check(
             "drop at", self.drop_at_hours, 0 <= self.drop_at_hours < self.hours, f"from 0 to below {self.hours:g} hours"
         )
-        _check("delay", self.delay_minutes, 0 <= self.delay_minutes <= 10_080, "from 0 to 10080 minutes")
-        highest = self.base_rate * (1 + abs(self.season))
+        for delay in (self.delay_minutes, self.treated_delay, self.later_minutes):
+            _check("delay", delay, 0 <= delay <= 10_080, "from 0 to 10080 minutes")
+        highest = self.base_rate * (1 + abs(self.season)) * (1 + max(self.drift, 0.0))
         _check("season", self.season, abs(self.season) < 1 and highest <= 1, f"between -1 and 1 with base rate * (1 + season) <= 1, here {highest:.3g}")  # fmt: skip
+        _check("drift", self.drift, self.drift > -1 and highest <= 1, "above -1, and no rate above 1")
         for hour, share in self.ramp:
             _check("ramp", f"{hour:g}:{share:g}", 0 <= hour < math.inf and 0 <= share < 1, "HOUR:SHARE, hours from 0, shares from 0 to below 1")  # fmt: skip
         hours = [hour for hour, _ in self.ramp]
         _check("ramp", hours, hours == sorted(set(hours)), "hours that rise from step to step")
         visitors = self.visitors_per_minute * 60 * self.hours
         _check("visitors of a run", f"{visitors:,.0f}", visitors <= MOST_VISITORS, f"at most {MOST_VISITORS:,}; draw fewer hours or less traffic")  # fmt: skip
+
+    @property
+    def treated_delay(self) -> float:
+        """Mean minutes to a treated conversion, without those that each comes later."""
+        return self.delay_minutes if self.treated_delay_minutes is None else self.treated_delay_minutes
 
 
 def _check(name: str, value: object, ok: bool, allowed: str) -> None:
@@ -76,12 +89,14 @@ def draw(scenario: Scenario, window_minutes: float, rng: np.random.Generator) ->
     for since, step in scenario.ramp:
         share[hour >= since] = step
     rate = scenario.base_rate * (1 + scenario.season * np.sin(2 * np.pi * hour / 24))
+    rate *= 1 + scenario.drift * hour / scenario.hours
     treated = rate * np.where(hour >= scenario.drop_at_hours, 1 - scenario.drop, 1.0)
     pace = scenario.visitors_per_minute / PER_MINUTE
     exposed = np.array([rng.poisson(pace * (1 - share)), rng.poisson(pace * share)], dtype=np.int64)
     converted = [rng.binomial(exposed[0], rate), rng.binomial(exposed[1], treated)]
     end_us = slots * SLOT_US
-    if scenario.delay_minutes == 0:
+    means = (scenario.delay_minutes, scenario.treated_delay)
+    if not any(means) and not scenario.later_minutes:
         where = [np.flatnonzero(counted) for counted in converted]
         slot = np.concatenate(where)
         arm = np.repeat([0, 1], [len(slots_of_arm) for slots_of_arm in where])
@@ -89,13 +104,19 @@ def draw(scenario: Scenario, window_minutes: float, rng: np.random.Generator) ->
         return Counts(0, exposed, slot, np.zeros(len(slot), np.int64), arm, n, end_us)
     slot = np.concatenate([np.repeat(np.arange(slots), counted) for counted in converted])
     arm = np.repeat([0, 1], [int(counted.sum()) for counted in converted])
-    age = _ages(scenario.delay_minutes * PER_MINUTE, max(math.ceil(window_minutes * PER_MINUTE), 1), len(slot), rng)
+    window = max(math.ceil(window_minutes * PER_MINUTE), 1)
+    age = np.concatenate(
+        [_ages(mean * PER_MINUTE, window, int((arm == number).sum()), rng) for number, mean in enumerate(means)]
+    )
+    age = np.minimum(age + np.where(arm == 1, round(scenario.later_minutes * PER_MINUTE), 0), window - 1)
     seen = slot + age < slots
     return Counts(0, exposed, slot[seen], age[seen], arm[seen], np.ones(int(seen.sum()), np.int64), end_us)
 
 
 def _ages(mean: float, window: int, n: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Ages at conversion in slots: exponential, cut at the window by inversion."""
+    """Ages at conversion in slots: exponential, cut at the window by inversion; mean 0 is at once."""
+    if mean == 0:
+        return np.zeros(n, np.int64)
     within = -np.expm1(-window / mean)
     drawn = -mean * np.log1p(-rng.random(n) * within)
     return np.minimum(drawn, window - 1).astype(np.int64)
@@ -134,7 +155,7 @@ class Outcomes:
     """When a rule fired over all runs. Minutes and visitors (of both arms) count from the break on.
 
     `before_share`: runs that fired before the break. The median is over the other runs and None when fewer than half
-    of them fired, the 90 % quantile when fewer than 90 % did.
+    of them fired, the 90 % quantile when fewer than 90 % did. `share_error`, `median_error`: one standard error.
     """
 
     share: float
@@ -142,6 +163,8 @@ class Outcomes:
     median_minutes: float | None
     p90_minutes: float | None
     median_visitors: float | None
+    share_error: float
+    median_error: float | None
 
 
 @dataclass(frozen=True)
@@ -215,7 +238,30 @@ def outcomes(fired_us: list[int | None], visitors: list[NDArray[np.int64]], brea
         median_minutes=_quantile(minutes, 0.5),
         p90_minutes=_quantile(minutes, 0.9),
         median_visitors=_quantile(seen, 0.5),
+        share_error=share_error(sum(at is not None for at in fired_us), runs),
+        median_error=median_error(minutes),
     )
+
+
+def share_error(found: int, runs: int) -> float:
+    """One standard error of a share; none or all of a few runs are not certain (Wilson's estimate at z = 1)."""
+    share = (found + 0.5) / (runs + 1)
+    return math.sqrt(share * (1 - share) / runs)
+
+
+def median_error(values: list[float]) -> float | None:
+    """One standard error of the median, from the values around it; of those below it alone where those above it are not
+    finite. None without a finite median."""
+    if not values:
+        return None
+    ordered, spread = sorted(values), math.sqrt(len(values)) / 2
+    middle = math.ceil(len(ordered) / 2) - 1
+    below, median, above = (
+        ordered[min(max(at, 0), len(ordered) - 1)] for at in (round(middle - spread), middle, round(middle + spread))
+    )
+    if not math.isfinite(median):
+        return None
+    return (above - below) / 2 if math.isfinite(above) else median - below
 
 
 def _quantile(values: list[float], share: float) -> float | None:

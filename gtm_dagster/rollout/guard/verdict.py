@@ -7,22 +7,28 @@ from math import exp, log, sqrt
 
 import numpy as np
 
-from gtm_dagster.rollout.guard.cells import Cells
-from gtm_dagster.rollout.guard.counts import SLOT_US, Counts, Ints
+from gtm_dagster.rollout.guard.cells import AGE_SHARES, Cells, Floats
+from gtm_dagster.rollout.guard.counts import SLOT_US, Counts
 from gtm_dagster.rollout.guard.detector import run_starts, traced
 from gtm_dagster.rollout.guard.e_process import srm_log_e_value
+from gtm_dagster.rollout.guard.log_e_path import BETS
 from gtm_dagster.rollout.guard.rule import Rule
 
 SRM_LIMIT = log(1000.0)
 """Log e-value from which on the split is not the planned one (sample ratio mismatch)."""
+_SELECTED = 2.6
+"""Standard errors of the interval of a range that was found by its evidence; 1.96 covers too little (benchmarks.guard)."""
 
 
 @dataclass(frozen=True)
 class Verdict:
     """What the evidence says at the watermark; logarithms are natural, drops a share of 1, times microseconds UTC.
 
-    `estimate` is the relative drop, `low` and `high` its 95 % confidence interval. Without a closed block of both arms
-    log_e is 0 and the estimate None; without a control conversion too.
+    `estimate` is the relative drop of a range of cohorts, `low` and `high` its 95 % confidence interval: of those since
+    `estimate_since_us`, where the evidence comes from, once there is half of what is needed; before that, of all cohorts of
+    the horizon whose outcome is known. `range_*`: what is counted in that range. Without a closed block of both arms log_e
+    is 0 and the estimate None; without a control conversion too. `above_since_us`: since when the loss has been over the
+    threshold, once it is proven.
     """
 
     log_e: float
@@ -42,11 +48,16 @@ class Verdict:
     srm_log_e: float
     fires: bool
     reason: str
+    estimate_since_us: int | None = None
+    range_control: int = 0
+    range_control_converted: int = 0
+    range_treated: int = 0
+    range_treated_converted: int = 0
 
 
 def detect(counts: Counts, rule: Rule) -> Verdict:
     """The verdict at the counts' watermark."""
-    history, start, cells = traced(counts, rule)
+    history, index, cells = traced(counts, rule)
     exposed, converted = counts.exposed_by_arm(), counts.converted_by_arm()
     bare = Verdict(
         log_e=0.0,
@@ -63,42 +74,77 @@ def detect(counts: Counts, rule: Rule) -> Verdict:
         treated_exposed=exposed[1],
         treated_converted=converted[1],
         blocks=cells.blocks,
-        srm_log_e=_srm_log_e(counts, rule),
+        srm_log_e=srm_log_e(counts, rule),
         fires=False,
         reason="",
     )
     if not len(history.times_us):
-        return replace(bare, reason=_nothing_yet(bare))
-    estimate = float(history.estimate[-1])
-    known = not np.isnan(estimate)
-    low, high = _confidence_interval(cells, int(start[-1]), history.times_us) if known else (None, None)
+        return replace(bare, reason=nothing_yet(bare))
+    log_e = float(history.log_e[-1])
+    since_us = int(history.since_us[-1])
+    recent = log_e >= rule.log_budget / 2.0
+    shown = _range(cells, counts, int(index.row[-1]) // len(BETS) if recent else -1, since_us if recent else None)
     verdict = replace(
         bare,
-        log_e=float(history.log_e[-1]),
+        log_e=log_e,
         peak_log_e=float(history.log_e.max()),
-        estimate=estimate if known else None,
-        low=low,
-        high=high,
-        supported_since_us=int(history.since_us[-1]),
+        supported_since_us=since_us,
+        estimate_since_us=shown.since_us,
+        range_control=round(shown.control.sum()),
+        range_control_converted=round(shown.control_converted.sum()),
+        range_treated=round(shown.treated.sum()),
+        range_treated_converted=round(shown.treated_converted.sum()),
     )
+    if shown.control_converted.sum() > 0:
+        estimate, low, high = _confidence_interval(shown, _SELECTED if recent else 1.96)
+        verdict = replace(verdict, estimate=estimate, low=low, high=high)
     if history.above[-1]:
-        above_since = int(history.times_us[run_starts(history.above)[-1]])
+        lasting = history.lasting
+        above_since = int(history.times_us[run_starts(lasting)[-1]]) if lasting[-1] else counts.watermark_us
         minutes = (counts.watermark_us - above_since) / 60_000_000
         verdict = replace(
-            verdict, above_since_us=above_since, above_minutes=minutes, fires=minutes >= rule.hold_minutes
+            verdict,
+            above_since_us=above_since,
+            above_minutes=minutes,
+            fires=bool(lasting[-1]) and minutes >= rule.hold_minutes,
         )
-    return replace(verdict, reason=_reason(verdict, rule))
+    return replace(verdict, reason=reason(verdict, rule))
 
 
-def _confidence_interval(cells: Cells, start: int, times_us: Ints) -> tuple[float, float]:
-    """95 % interval of the drop since a restart: Greenland and Robins' variance of the Mantel-Haenszel ratio (1985).
+@dataclass(frozen=True, eq=False)
+class _Range:
+    """The cells of both arms a drop is estimated from, and the time from which on their units were exposed."""
+
+    since_us: int
+    treated: Floats
+    treated_converted: Floats
+    control: Floats
+    control_converted: Floats
+
+
+def _range(cells: Cells, counts: Counts, age: int, since_us: int | None) -> _Range:
+    """Complete cells of one age; of the horizon without `since_us`."""
+    number = age % len(AGE_SHARES)
+    mine = (cells.age == number) & (cells.end_slot * SLOT_US <= counts.watermark_us)
+    mine &= (cells.treated > 0) & (cells.control > 0)
+    if since_us is not None:
+        mine &= cells.first_slot * SLOT_US >= since_us
+    begin = (
+        since_us
+        if since_us is not None
+        else int(cells.first_slot[mine].min(initial=counts.watermark_us // SLOT_US)) * SLOT_US
+    )
+    return _Range(
+        begin, cells.treated[mine], cells.treated_converted[mine], cells.control[mine], cells.control_converted[mine]
+    )
+
+
+def _confidence_interval(cells: _Range, z: float) -> tuple[float, float, float]:
+    """The relative drop and its interval: Greenland and Robins' variance of the Mantel-Haenszel ratio (1985).
 
     Without a treated conversion: the exact limit from the control's conversions alone (rule of three, conditional).
     """
-    after = cells.end_slot * SLOT_US >= times_us[start]
-    both = after & (cells.treated > 0) & (cells.control > 0)
-    columns = (cells.treated, cells.control, cells.treated_converted, cells.control_converted)
-    nt, nc, kt, kc = (column[both] for column in columns)
+    nt, nc, kt, kc = cells.treated, cells.control, cells.treated_converted, cells.control_converted
     units = nt + nc
     treated, control = float((kt * nc / units).sum()), float((kc * nt / units).sum())
     if treated == 0.0:
@@ -106,14 +152,14 @@ def _confidence_interval(cells: Cells, start: int, times_us: Ints) -> tuple[floa
         share = float(np.average(nt[converting] / units[converting], weights=kc[converting]))
         most = 1.0 - 0.025 ** (1.0 / float(kc.sum()))
         ratio = most / max(1.0 - most, 1e-12) * (1.0 - share) / share
-        return 1.0 - ratio, 1.0
+        return 1.0, 1.0 - ratio, 1.0
     spread = float((((kt + kc) * nt * nc) / units**2 - kt * kc / units).sum())
     error = sqrt(max(spread, 0.0) / (treated * control))
     ratio = treated / control
-    return 1.0 - ratio * exp(1.96 * error), 1.0 - ratio * exp(-1.96 * error)
+    return 1.0 - ratio, 1.0 - ratio * exp(z * error), 1.0 - ratio * exp(-z * error)
 
 
-def _srm_log_e(counts: Counts, rule: Rule) -> float:
+def srm_log_e(counts: Counts, rule: Rule) -> float:
     """Log e-value that the split is not the planned one, over the steps of the plan; 0 without a plan."""
     if not rule.shares or not sum(counts.exposed_by_arm()):
         return 0.0
@@ -127,7 +173,7 @@ def _srm_log_e(counts: Counts, rule: Rule) -> float:
     return total
 
 
-def _nothing_yet(verdict: Verdict) -> str:
+def nothing_yet(verdict: Verdict) -> str:
     if verdict.control_exposed == 0 and verdict.treated_exposed == 0:
         return "no exposures counted yet"
     if verdict.control_exposed == 0 or verdict.treated_exposed == 0:
@@ -138,8 +184,11 @@ def _nothing_yet(verdict: Verdict) -> str:
     return f"{verdict.treated_exposed} treated and {verdict.control_exposed} control units: no block of both arms is complete"
 
 
-def _reason(verdict: Verdict, rule: Rule) -> str:
+def reason(verdict: Verdict, rule: Rule) -> str:
     evidence = f"log e {verdict.log_e:.1f} of {verdict.log_budget:.1f}"
+    if verdict.estimate is None and verdict.control_converted:
+        young = f"{verdict.control_converted} control conversions, none of a block whose outcome is known yet"
+        return f"{young}; {evidence}"
     if verdict.estimate is None:
         return f"no control conversion to compare with; {evidence}"
     word = f"lost {verdict.estimate:.0%}" if verdict.estimate >= 0 else f"gained {-verdict.estimate:.0%}"
