@@ -15,7 +15,8 @@ import dagster as dg
 from gtm_dagster.opsstore import GuardRow, OpsStore
 from gtm_dagster.orchestration.dead_runs import fail_dead_runs
 from gtm_dagster.orchestration.guard_jobs import PAGE, ROLLBACK, URGENT
-from gtm_dagster.rollout.control.evaluation import evaluate, rule_of
+from gtm_dagster.rollout.control.armed_rule import rule_of
+from gtm_dagster.rollout.control.evaluation import evaluate
 from gtm_dagster.rollout.guard.decide import (
     ARMED,
     BLIND,
@@ -160,8 +161,8 @@ def _decision(store: OpsStore, settings: Settings, guard: Guard, row: GuardRow |
     """From the counts while the guard is armed; from its stored state alone otherwise."""
     if row is not None and row.state == ARMED:
         return evaluate(store, settings, guard, row, now_us).decision
-    state = row.state if row is not None else DISARMED
-    return decide(state, None, Signals(store.watermark_us(guard.flag)), rule_of(store, settings, guard))
+    state, epoch = (row.state, row.epoch) if row is not None else (DISARMED, 0)
+    return decide(state, None, Signals(store.watermark_us(guard.flag)), rule_of(store, settings, guard, epoch))
 
 
 def _rollback(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from typing import TYPE_CHECKING
 
 from gtm_dagster.gate import kill_list
+from gtm_dagster.rollout.control.armed_rule import rule_of, to_store
 from gtm_dagster.rollout.control.episodes import EpisodeStart, begin, resume
-from gtm_dagster.rollout.control.evaluation import counts_of, rule_of
+from gtm_dagster.rollout.control.evaluation import counts_of
 from gtm_dagster.rollout.control.guard_context import GuardContext, StepResult
 from gtm_dagster.rollout.guard.decide import ROLLBACK_FAILED, ROLLED_BACK, ROLLING_BACK, VERIFYING
 from gtm_dagster.rollout.guard.verdict import detect
@@ -31,7 +33,7 @@ def claim_by_hand(context: GuardContext, actor: str, reason: str, run_id: str = 
             return resume(context, row, row.episode, record.attempt + 1 if record else 1, run_id)
         if row.state == ROLLED_BACK and not (record and record.dry_run):
             raise Refused(f"{context.guard.key} is rolled back already (episode {row.episode})")
-        rule = rule_of(context.store, context.settings, context.guard)
+        rule = rule_of(context.store, context.settings, context.guard, row.epoch)
         watermark = context.store.watermark_us(context.guard.flag)
         counts = counts_of(
             context.store, context.guard.key, row.epoch, context.now_us() if watermark is None else watermark
@@ -50,6 +52,7 @@ def claim_by_hand(context: GuardContext, actor: str, reason: str, run_id: str = 
 def rearm(context: GuardContext, actor: str, reason: str, since_us: int | None = None) -> int:
     """Arm the guard with a new epoch from `since_us` (event time; default now) and no evidence; returns the epoch.
 
+    The rule as the settings have it is stored with the epoch, and decides until the next arming.
     The first arming is the same. Never switches the flag on: it only takes it off the kill list, and not while its
     provider would serve the new flow for it. Raises Refused.
     """
@@ -79,10 +82,11 @@ def rearm(context: GuardContext, actor: str, reason: str, since_us: int | None =
         # What the provider says at the arming is what later changes are compared with.
         context.store.see_flag(context.guard.key, state.enabled, state.share, state.fingerprint, now)
         since = now if since_us is None else since_us
+        rule = to_store(context.settings, context.guard)
         try:
             armed = context.store.new_epoch(
                 context.guard.key, row.version, since, actor=actor, reason=reason, fingerprint=state.fingerprint,
-                at_us=context.now_us(), detail={"flag": state.detail, "killed": killed},
+                at_us=context.now_us(), detail={"flag": state.detail, "killed": killed, "rule": json.loads(rule)}, rule=rule,
             )  # fmt: skip
         except ValueError as error:
             raise Refused(str(error)) from error
