@@ -32,10 +32,10 @@ def create(
 
     here = invocation(context)
     try:
-        made = create_flag(here.settings, flag, split, os.environ, provider)
+        created = create_flag(here.settings, flag, split, os.environ, provider)
     except ProviderError as error:
         raise Problem(str(error)) from None
-    _show(here, made, "is made", json)
+    _show(here, created, "is made", json)
 
 
 def split(

@@ -63,7 +63,7 @@ def test_gd_20_the_first_steps_of_the_guide_work_one_after_the_other(gtm: Any, f
     assert guide.index("gtm flag create checkout-v2") < guide.index("gtm guard rearm checkout-v2"), "and it says so"
 
 
-def test_a_flag_is_made_with_a_share_and_scripts_read_it(gtm: Any, flags: Path) -> None:
+def test_a_flag_begins_with_a_share_and_scripts_read_it(gtm: Any, flags: Path) -> None:
     code, out, _ = gtm("flag", "create", "checkout-v2", "--split", "0.0125", "--json")
     document = json.loads(out)
     assert code == 0 and document == {
@@ -132,7 +132,7 @@ def test_the_kill_list_is_named_when_it_holds_the_flag_off(gtm: Any, flags: Path
     assert "the kill list holds checkout-v2 off" in gtm("flag", "split", "checkout-v2", "0.5")[2]
 
 
-def test_a_flag_without_a_guard_is_made_and_said_to_be_unwatched(gtm: Any) -> None:
+def test_a_flag_without_a_guard_is_written_and_named_as_unwatched(gtm: Any) -> None:
     code, out, error = gtm("flag", "create", "pricing-v2", "--split", "0.1")
     assert code == 0 and "10 % of the units" in out
     assert 'no guard watches it: add [[guards]] with flag = "pricing-v2"' in error

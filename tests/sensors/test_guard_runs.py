@@ -37,7 +37,7 @@ def test_scenario_18_a_failed_run_is_asked_again_until_the_flag_is_off(tmp_path,
         requests, reason = deployment.tick()
         assert requests == [] and "ROLLBACK_FAILED" in reason and f"attempt {attempt + 1} in" in reason
     with monkeypatch.context() as ahead:
-        later(ahead, 11)
+        later(ahead, 121)
         (request,), _ = deployment.tick()
     assert deployment.run(request).success
     assert len(writer.events) == 1 and len(deployment.materializations()) == 1

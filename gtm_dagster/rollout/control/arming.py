@@ -1,4 +1,4 @@
-"""What a person asks for: turn a flag off without evidence, or arm a guard. Either needs an actor and a reason."""
+"""What a person asks for: turn a flag off without evidence, give that up, or arm a guard. Each needs an actor and a reason."""
 
 from __future__ import annotations
 
@@ -8,10 +8,17 @@ from typing import TYPE_CHECKING
 
 from gtm_dagster.gate import kill_list
 from gtm_dagster.rollout.control.armed_rule import rule_of, to_store
-from gtm_dagster.rollout.control.episodes import EpisodeStart, begin, resume
+from gtm_dagster.rollout.control.episodes import EpisodeStart, announce, begin, resume
 from gtm_dagster.rollout.control.evaluation import counts_of
 from gtm_dagster.rollout.control.guard_context import GuardContext, StepResult
-from gtm_dagster.rollout.guard.decide import ROLLBACK_FAILED, ROLLED_BACK, ROLLING_BACK, VERIFYING
+from gtm_dagster.rollout.guard.decide import (
+    GIVEN_UP,
+    ROLLBACK_FAILED,
+    ROLLED_BACK,
+    ROLLING_BACK,
+    UNFINISHED,
+    VERIFYING,
+)
 from gtm_dagster.rollout.guard.verdict import detect
 from gtm_dagster.rollout.providers import FlagState, ProviderError
 
@@ -42,11 +49,21 @@ def claim_by_hand(context: GuardContext, actor: str, reason: str, run_id: str = 
         start = EpisodeStart(
             episode, row.epoch, 1, counts.watermark_us, run_id, actor, reason, rule, counts, detect(counts, rule)
         )
-        try:
-            before: FlagState | None = context.read_back()
-        except ProviderError:
-            before = context.last_seen()  # turning it off asks again, and for longer
+        before = _before(context)
         return begin(context, row, start, before)
+
+
+def _before(context: GuardContext) -> FlagState | None:
+    """The flag before it is turned off; as last seen, when its provider does not answer. Raises Refused: there is none."""
+    try:
+        return context.read_back()
+    except ProviderError as error:
+        if error.absent:
+            raise Refused(
+                f"{context.guard.key}: there is no flag to turn off: {error}. Or correct the guard's flag, environment and "
+                "provider in gtm.toml; a process that serves it from memory obeys the kill list (docs/gate.md)"
+            ) from error
+        return context.last_seen()  # turning it off asks again, and for longer
 
 
 def rearm(context: GuardContext, actor: str, reason: str, since_us: int | None = None) -> int:
@@ -73,7 +90,7 @@ def rearm(context: GuardContext, actor: str, reason: str, since_us: int | None =
             killed = flag in kill_list.read(context.settings.kill_list_path)
         except kill_list.KillListError as error:
             raise Refused(str(error)) from error
-        if state.enabled and (killed or row.state == ROLLBACK_FAILED):
+        if state.enabled and (killed or row.state in (ROLLBACK_FAILED, GIVEN_UP)):
             raise Refused(
                 f"{flag} is on at {context.guard.provider} and kept off by the kill list: arming would switch it on. "
                 "Turn it off at the provider, arm the guard, then turn it on"
@@ -95,6 +112,42 @@ def rearm(context: GuardContext, actor: str, reason: str, since_us: int | None =
         if killed:
             kill_list.remove(context.settings.kill_list_path, flag)
         return context.row.epoch
+
+
+def give_up(context: GuardContext, actor: str, reason: str) -> StepResult:
+    """End a rollback that is not finished: latched as GIVEN_UP, recorded, and people are notified. Raises Refused.
+
+    Provider and kill list stay as they are; the result says what they serve. A rollback by hand and arming go on working.
+    """
+    actor, reason = _given(actor, "actor"), _given(reason, "reason")
+    with context.locked():
+        row = context.row
+        if row.state not in UNFINISHED or not row.episode:
+            raise Refused(f"{context.guard.key} has no unfinished rollback to give up; it is {row.state}")
+        if context.store.rollback(row.episode) is None:  # whoever began it was killed before its record
+            resume(context, row, row.episode, 1, "")
+            row = context.row
+        served = _served(context)
+        if not context.move(row, GIVEN_UP, f"given up: {reason}", actor, served=served):
+            raise Refused(f"{context.guard.key} moved meanwhile; look at its state and ask again")
+        context.store.update_rollback(row.episode or "", outcome="given_up")
+        announce(context, row.episode or "", "given_up", f"{served}. Given up by {actor}: {reason}")
+        return StepResult(False, "given_up", served, row.episode or "")
+
+
+def _served(context: GuardContext) -> str:
+    """What a flag that was not proven off serves now, in words."""
+    flag, provider = context.guard.flag, context.guard.provider
+    try:
+        state = context.read_back()
+        answer = f"{provider} says {'on' if state.enabled else 'off'} ({state.detail})"
+    except ProviderError as error:
+        answer = f"{provider} does not say ({error})"
+    try:
+        killed = flag in kill_list.read(context.settings.kill_list_path)
+    except kill_list.KillListError as error:
+        return f"{answer}; {error}"
+    return f"{answer}; {'the kill list holds the old flow until the guard is armed again' if killed else 'it is not on the kill list'}"
 
 
 def find_guard(settings: Settings, name: str) -> Guard:

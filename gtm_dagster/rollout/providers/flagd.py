@@ -180,7 +180,8 @@ def _rule(document: Document, flag: str, path: Path) -> dict[str, Any]:
     if not isinstance(rule, dict):
         known = ", ".join(sorted(flags)[:10]) if isinstance(flags, dict) else ""
         raise ProviderError(
-            f"flag file {path}: no flag {flag!r} (there are: {known or 'none'}); check its name, or make it: gtm flag create {flag}"
+            f"flag file {path}: no flag {flag!r} (there are: {known or 'none'}); check its name, or make it: gtm flag create {flag}",
+            status=404,
         )
     return rule
 

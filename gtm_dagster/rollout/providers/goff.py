@@ -161,7 +161,8 @@ def _rule(document: Document, flag: str, path: Path) -> dict[str, Any]:
     if not isinstance(rule, dict):
         raise ProviderError(
             f"flag file {path}: no flag {flag!r} (there are: {', '.join(sorted(document)[:10]) or 'none'}); check its name, "
-            f"or make it: gtm flag create {flag}"
+            f"or make it: gtm flag create {flag}",
+            status=404,
         )
     return rule
 
