@@ -46,11 +46,14 @@ def rollback_metadata(context: dg.OpExecutionContext, row: RollbackRow) -> dict[
 
 
 def _seconds(row: RollbackRow) -> dict[str, float]:
-    """Seconds per stage, where both ends are known."""
+    """Seconds per stage on the machine's clock, where both ends are known.
+
+    The decision is on the events' clock: how far that one is behind is a figure of its own, and no stage.
+    """
     stages = {
-        "seconds_decision_to_intent": (row.decided_us, row.intent_us),
+        "seconds_stream_is_behind": (row.decided_us, row.intent_us),
         "seconds_intent_to_off": (row.intent_us, row.acked_us),
         "seconds_off_to_verified": (row.acked_us, row.effective_us),
-        "seconds_decision_to_verified": (row.decided_us, row.effective_us),
+        "seconds_intent_to_verified": (row.intent_us, row.effective_us),
     }
     return {name: (end - start) / 1e6 for name, (start, end) in stages.items() if start is not None and end is not None}

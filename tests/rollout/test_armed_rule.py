@@ -59,6 +59,16 @@ def test_gd_18_a_second_guard_of_the_flag_does_not_change_the_level_of_the_first
     assert [str(each) for each in differences(store, settings, GUARD, 1)] == ["guards of this flag 1 is now 2"]
 
 
+def test_gd_18_of_guards_that_share_a_budget_the_numbers_of_gtm_toml_are_shown(tmp_path, store):
+    settings = settings_for(tmp_path, GUARD, OTHER)
+    armed(settings, store, broken(factor=1.0))
+    assert rule_of(store, settings, GUARD, 1).budget_hours == 17_520
+    assert differences(store, settings, GUARD, 1) == []
+    edited = msgspec.structs.replace(GUARD, budget_hours=480)
+    shown = [str(each) for each in differences(store, settings_for(tmp_path, edited), edited, 1)]
+    assert shown == ["budget_hours 8760 is now 480", "guards of this flag 2 is now 1"]
+
+
 def test_gd_18_the_planned_shares_follow_the_flag(tmp_path, store):
     context, _ = armed(settings_for(tmp_path), store, broken(factor=1.0))
     store.see_flag(GUARD.key, True, 0.25, "other", context.now_us())

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from gtm_dagster.opsstore import OpsStore
     from gtm_dagster.settings import Guard, Settings
 
-_IN_SETTINGS = {"window_minutes": "conversion_window_minutes"}
-"""Fields of Rule that gtm.toml calls otherwise."""
-_SHARES, _BUDGET, _SHARING = "shares", "budget_hours", "sharing"
+_SHARES, _SHARING, _UNSHARED = "shares", "sharing", "unshared"
+_IN_SETTINGS = {"window_minutes": "conversion_window_minutes", _SHARING: "guards of this flag"}
+"""Fields that gtm.toml calls otherwise."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,14 @@ def declared_rule(settings: Settings, guard: Guard, shares: Sequence[tuple[int, 
 
 
 def to_store(settings: Settings, guard: Guard) -> str:
-    """The rule of an epoch that begins now, as JSON: the fields of Rule but the shares, and how many share its budget."""
-    fields = asdict(declared_rule(settings, guard))
-    del fields[_SHARES]
-    return json.dumps(fields | {_SHARING: sharing(settings, guard)}, sort_keys=True, separators=(",", ":"))
+    """The rule of an epoch that begins now, as JSON: the fields of Rule but the shares, and how many share its budget.
+
+    Where several do, `unshared` has the fields as they stand in gtm.toml.
+    """
+    several = sharing(settings, guard)
+    document = _fields(declared_rule(settings, guard)) | {_SHARING: several}
+    unshared = {_UNSHARED: _fields(Rule.of(guard))} if several > 1 else {}
+    return json.dumps(document | unshared, sort_keys=True, separators=(",", ":"))
 
 
 def rule_of(store: OpsStore, settings: Settings, guard: Guard, epoch: int) -> Rule:
@@ -71,15 +75,18 @@ def differences(store: OpsStore, settings: Settings, guard: Guard, epoch: int) -
     text = store.epoch_rule(guard.key, epoch)
     if text is None:
         return []
-    declared = json.loads(to_store(settings, guard))
-    armed = asdict(_rule(text)) | {_SHARING: json.loads(text).get(_SHARING, 1)}
-    for rule in (armed, declared):
-        rule[_BUDGET] /= rule[_SHARING]
+    document = json.loads(text)
+    armed = _fields(_rule(json.dumps(document.get(_UNSHARED, document)))) | {_SHARING: document.get(_SHARING, 1)}
+    declared = _fields(Rule.of(guard)) | {_SHARING: sharing(settings, guard)}
     return [
-        Difference(_IN_SETTINGS.get(name, name.replace(_SHARING, "guards of this flag")), armed.get(name), value)
-        for name, value in declared.items()
-        if not _same(armed.get(name), value)
+        Difference(_IN_SETTINGS.get(name, name), armed[name], value)
+        for name, value in sorted(declared.items())
+        if not _same(armed[name], value)
     ]
+
+
+def _fields(rule: Rule) -> dict[str, Any]:
+    return {name: value for name, value in asdict(rule).items() if name != _SHARES}
 
 
 def _rule(text: str, shares: Sequence[tuple[int, float]] = ()) -> Rule:
