@@ -107,7 +107,7 @@ def main() -> None:
         print(f"| {name} | {statistics.median(values):.1f} s | {p95:.1f} s | {values[-1]:.1f} s |")
     minutes = statistics.median(one["detected_after_minutes"] for one in told)
     print(
-        f"break -> decision: median {minutes:.1f} min of stream time; still served the new flow after: {sum(one['served_new_after'] for one in told)}"
+        f"break -> the rule says so: median {minutes:.1f} min by the events' times; still served the new flow after: {sum(one['served_new_after'] for one in told)}"
     )
 
 

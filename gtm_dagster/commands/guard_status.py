@@ -16,6 +16,7 @@ from gtm_dagster.commands.output import Json, invocation, note, say, say_json, s
 
 if TYPE_CHECKING:
     from gtm_dagster.opsstore import OpsStore
+    from gtm_dagster.rollout.control.armed_rule import Difference
     from gtm_dagster.rollout.guard.verdict import Verdict
     from gtm_dagster.settings import Guard, Settings
 
@@ -39,6 +40,7 @@ class Standing:
     history_ok: bool
     last_rollback: dict[str, Any] | None
     left_out: int = 0
+    differences: tuple[Difference, ...] = ()
     problem: str | None = None
 
     @property
@@ -114,8 +116,9 @@ def _never(guard: Guard) -> Standing:
 
 
 def _standing(store: OpsStore, settings: Settings, guard: Guard, now_us: int) -> Standing:
+    from gtm_dagster.rollout.control.armed_rule import differences
     from gtm_dagster.rollout.control.evaluation import evaluate
-    from gtm_dagster.rollout.guard.decide import decide
+    from gtm_dagster.rollout.guard.decide import ARMED, decide
 
     row = store.guard(guard.key)
     if row is None:
@@ -138,6 +141,7 @@ def _standing(store: OpsStore, settings: Settings, guard: Guard, now_us: int) ->
         history_ok=store.check_chain(guard.key),
         last_rollback=_last_rollback(store, guard),
         left_out=store.left_out(guard.key, row.epoch),
+        differences=tuple(differences(store, settings, guard, row.epoch)) if row.state == ARMED else (),
     )
 
 
@@ -173,6 +177,7 @@ def _document(standing: Standing) -> dict[str, Any]:
         "missing_producers": list(standing.missing), "flag_enabled": standing.flag_enabled, "history_ok": standing.history_ok,
         "last_rollback": standing.last_rollback, "problem": standing.problem,
         "client_key_records_left_out": standing.left_out, "write_keys": list(guard.write_keys),
+        "rule_differs": {each.name: {"armed": each.armed, "declared": each.declared} for each in standing.differences},
     }  # fmt: skip
 
 
@@ -208,6 +213,11 @@ def _lines(standing: Standing) -> list[str]:
         lines.append(f"  no heartbeat from {', '.join(standing.missing)}")
     if standing.left_out:
         lines.append(f"  {standing.left_out:,} records of client keys left out; write_keys names those it believes")
+    if standing.differences:
+        lines.append(
+            f"  gtm.toml has another rule since epoch {standing.epoch} was armed: {', '.join(map(str, standing.differences))}; "
+            f"re-arm to take it: gtm guard rearm {standing.guard.flag} --reason ..."
+        )
     if standing.problem:
         lines.append(f"  PROBLEM {standing.problem}")
     if not standing.history_ok:

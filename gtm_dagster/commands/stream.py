@@ -52,7 +52,7 @@ def stream(
             watcher.look()
             worker.once()
         else:
-            note(f"stream: {len(settings.watched)} guards, from offset {worker.offset} of {settings.log_path}")
+            note(f"stream: {_guards(settings)}, from offset {worker.offset} of {settings.log_path}")
             works = {
                 "flags": (WATCH_SECONDS, watcher.look),
                 "outbox": (OUTBOX_SECONDS, _deliver(store, settings)),
@@ -126,18 +126,24 @@ def _watch(settings: Settings) -> Callable[[Guard], FlagState]:
     return watch
 
 
+def _guards(settings: Settings) -> str:
+    """The declared guards, as `gtm guard status` counts them; the drill's canary is watched besides and none of them."""
+    declared = len(settings.guards)
+    return f"{declared or 'no'} guard{'' if declared == 1 else 's'} declared"
+
+
 def _tell(worker: Worker, settings: Settings, as_json: bool) -> int:
     behind = worker.behind()
     document = {
         "offset": worker.offset,
         "changed_units": worker.changed,
-        "guards": len(settings.watched),
+        "guards": len(settings.guards),
         "behind": behind,
     }
     if as_json:
         say_json(document)
     else:
-        say(f"offset {worker.offset}, {worker.changed} units counted or corrected, {len(settings.watched)} guards")
+        say(f"offset {worker.offset}, {worker.changed} units counted or corrected, {_guards(settings)}")
     for key in behind:
         note(f"behind: {key}; its flag's watermark stands still until it is counted")
     sys.stdout.flush()

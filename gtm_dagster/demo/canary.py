@@ -14,13 +14,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import requests
 
 from gtm_dagster.collector.address import running_address
 from gtm_dagster.collector.keys import DEV_KEY, KeyStore
+from gtm_dagster.demo.drill_result import DrillResult, drill_lines, first_decided_us
 from gtm_dagster.demo.live import collector, same_deployment, stop
 from gtm_dagster.demo.visitors import MINUTE_US, Visitors, rfc3339
 from gtm_dagster.gate.controller import RolloutController
@@ -34,6 +34,8 @@ from gtm_dagster.settings import DRILL_FLAG, Guard, Settings
 from gtm_dagster.storage.private_dir import private_dir
 from gtm_dagster.stream.worker_lock import StreamLock
 
+__all__ = ["DrillError", "drill_lines", "run_drill"]
+
 SLICE_US = 15_000_000
 _KEY_PREFIX = "guard-drill-"
 PRODUCER = f"drill/{DRILL_FLAG}"
@@ -44,27 +46,6 @@ BROKEN_SLICE_SECONDS = 0.25
 
 class DrillError(Exception):
     """The drill cannot run or did not end; the message says what happened and what to do."""
-
-
-@dataclass(frozen=True)
-class DrillResult:
-    """The result of a drill. Seconds are wall clock; `detected_after_minutes` is stream time from the planted break.
-
-    `decided_seconds`: from the last event sent to the guard's decision; the others count from that decision.
-    """
-
-    episode: str
-    drop: float
-    visitors: int
-    detected_after_minutes: float
-    estimate: float
-    log_e: float
-    requested_seconds: float
-    off_seconds: float
-    verified_seconds: float
-    verified: bool
-    served_new_after: int
-    seconds: float
 
 
 def run_drill(
@@ -166,7 +147,7 @@ class _Drill:
             episode=row.episode,
             drop=self.visitors.drop,
             visitors=self.visitors.count,
-            detected_after_minutes=((row.decided_us or 0) - self.visitors.break_us) / MINUTE_US,
+            detected_after_minutes=(first_decided_us(row) - self.visitors.break_us) / MINUTE_US,
             estimate=row.estimate or 0.0,
             log_e=row.log_e or 0.0,
             requested_seconds=max((row.intent_us or 0) / 1e6 - decided, 0.0),
@@ -284,15 +265,3 @@ def _pipeline(settings: Settings, running: bool) -> Iterator[str]:
             )
         stack.callback(stop, worker)
         yield endpoint
-
-
-def drill_lines(result: DrillResult) -> list[str]:
-    """The result in words, one line a stage."""
-    return [
-        f"episode {result.episode}: {result.visitors} visitors, planted drop {result.drop:.0%}, estimated {result.estimate:.0%}, log e {result.log_e:.1f}",
-        f"  break -> decision       {result.detected_after_minutes:6.1f} min on the stream's clock, the 5 min hold included",
-        f"  decision -> run begins  {result.requested_seconds:6.1f} s",
-        f"  decision -> flag off    {result.off_seconds:6.1f} s",
-        f"  decision -> verified    {result.verified_seconds:6.1f} s",
-        f"  fresh visitors still on the new flow: {result.served_new_after} of 200",
-    ]

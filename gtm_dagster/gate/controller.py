@@ -14,6 +14,8 @@ from typing import Any, Self
 
 from gtm_dagster.gate.answers import BREAKER, ERROR, KILLED, STALE, STATIC, TIMEOUT, GateStats, is_failure
 from gtm_dagster.gate.breaker import Breaker, Permit
+from gtm_dagster.gate.contained import Contained
+from gtm_dagster.gate.countable import countable_units
 from gtm_dagster.gate.exposures import SPLIT, Exposures, Tracker
 from gtm_dagster.gate.freshness import Freshness
 from gtm_dagster.gate.identity import Identity, Unit, UserIdentity, Visitor
@@ -101,6 +103,7 @@ class RolloutController:
         self._synced_at = synced_at
         self._identity: Identity = identity if identity is not None else UserIdentity()
         self._split_reasons = frozenset(str(reason) for reason in split_reasons)
+        self._countable = countable_units()
         self._killed = KillList(None if kill_list is None else Path(kill_list))
         self._exposures = Exposures(tracker, remember)
         self._closed = False
@@ -112,12 +115,14 @@ class RolloutController:
     def is_feature_enabled(self, user_id: str | Visitor, flag: str) -> bool:
         """Whether this unit gets the new flow of `flag`. False whenever that is not certain; raises nothing.
 
-        An empty id or flag, a visitor the identity does not know, or an identity that fails count as reason ERROR.
+        An empty id or flag, a visitor the identity does not know, an id that the tracking plan would refuse (so that no
+        guard could count it), or an identity that fails count as reason ERROR.
         """
         unit: Unit | None = None
         try:
-            unit = self._identity.unit(user_id) if isinstance(user_id, str | Visitor) else None
-            if unit is None or not _is_name(flag):
+            with Contained():
+                unit = self._identity.unit(user_id) if isinstance(user_id, str | Visitor) else None
+            if unit is None or not _is_name(flag) or not self._countable(unit):
                 self._exposures.unknown(ERROR)
                 return False
             return self._decide(flag, unit)
@@ -232,7 +237,7 @@ class RolloutController:
         begin = time.monotonic()
         try:
             failed = is_failure(self._resolver.resolve(flag, key))
-        except Exception:  # noqa: BLE001 - an error is an answer of the provider, not of the flag
+        except BaseException:  # noqa: BLE001 - an error is an answer of the provider, not of the flag
             failed = True
         if time.monotonic() - begin > self._deadline:
             return
@@ -251,7 +256,8 @@ class RolloutController:
             if self._forked is None:
                 return
             if self._factory is not None:
-                self._begin(self._factory())
+                with Contained():
+                    self._begin(self._factory())
             else:
                 self._go_on_alone()
             self._forked = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import threading
 from collections import Counter
@@ -9,6 +10,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from gtm_dagster.gate.contained import Contained
 from gtm_dagster.gate.identity import Unit
 from gtm_dagster.gate.memory import FlagMemory
 
@@ -18,6 +20,8 @@ EXPOSED = "flag_exposed"
 SPLIT = "SPLIT"
 """The reason of a randomised exposure; any other was served for a reason of its own."""
 ARMS = ("control", "treatment")
+_WHOLE = 64
+"""Longest id in characters that is remembered as it is; of a longer one 16 bytes of a hash are."""
 
 
 class Exposure(msgspec.Struct, frozen=True):
@@ -65,7 +69,7 @@ class Exposures:
     def note(self, flag: str, memory: FlagMemory, unit: Unit, reason: str, treated: bool) -> None:
         """Count an answer, and emit it when it is new. A tracker that fails is counted, never raised."""
         epoch = memory.epoch
-        key = (flag, epoch, memory.run, unit.key, unit.anonymous, reason)
+        key = (flag, epoch, memory.run, _remembered(unit.key), unit.anonymous, reason)
         with self._lock:
             self._answers[reason] += 1
             self._treated += treated
@@ -98,7 +102,8 @@ class Exposures:
         who = {"anonymous_id" if unit.anonymous else "user_id": unit.key}
         properties = {"flag": flag, "variant": variant, "served": variant, "reason": reason, "epoch": epoch}
         try:
-            self._tracker.track(EXPOSED, **who, properties=properties)
+            with Contained():
+                self._tracker.track(EXPOSED, **who, properties=properties)
         except Exception as error:  # noqa: BLE001 - measuring must not break what is measured
             with self._lock:
                 self._failed += 1
@@ -111,3 +116,7 @@ class Exposures:
         else:
             with self._lock:
                 self._emitted += 1
+
+
+def _remembered(key: str) -> str | bytes:
+    return key if len(key) <= _WHOLE else hashlib.blake2b(key.encode(), digest_size=16).digest()

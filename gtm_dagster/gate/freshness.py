@@ -8,6 +8,8 @@ import threading
 import time
 from collections.abc import Callable
 
+from gtm_dagster.gate.contained import Contained
+
 logger = logging.getLogger("gtm_dagster.rollout")
 
 
@@ -66,7 +68,8 @@ class Freshness:
         if self._synced_at is None:
             return False
         try:
-            at = self._synced_at()
+            with Contained():
+                at = self._synced_at()
         except Exception:  # noqa: BLE001 - a hook that fails says nothing, and nothing known is stale
             return True
         return at is None or not abs(self._wall() - at) <= self._limit

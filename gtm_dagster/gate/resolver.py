@@ -65,7 +65,7 @@ class Resolver:
     def _start(self) -> None:
         try:
             self._provider.initialize(EvaluationContext())
-        except Exception as error:  # noqa: BLE001 - the old flow is served until the provider says it is ready
+        except BaseException as error:  # noqa: BLE001 - the old flow is served until the provider says it is ready
             logger.warning("flag provider did not start: %s", error.__cause__ or error)
         else:
             self._freshness.healthy()

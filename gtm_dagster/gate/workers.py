@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from gtm_dagster.gate.contained import ForeignError
+
 
 class DeadlineExceeded(Exception):
     """The call was not answered, or not begun, in time."""
@@ -39,7 +41,10 @@ class Workers:
         return self._stuck
 
     def call(self, work: Callable[[], Any], seconds: float) -> Any:
-        """What `work` returns or raises; DeadlineExceeded after `seconds`, the wait for a free thread included."""
+        """What `work` returns; DeadlineExceeded after `seconds`, the wait for a free thread included.
+
+        Raises the Exception `work` raises, ForeignError for anything else: what ends a thread must not end its caller's.
+        """
         deadline = time.monotonic() + seconds
         if not self._slots.acquire(timeout=seconds):
             raise DeadlineExceeded("every thread is busy")
@@ -53,7 +58,9 @@ class Workers:
             if not job.finished:
                 raise DeadlineExceeded("no answer in time")
             if job.error is not None:
-                raise job.error
+                if isinstance(job.error, Exception):
+                    raise job.error
+                raise ForeignError.of(job.error) from job.error
             return job.result
         finally:
             self._slots.release()

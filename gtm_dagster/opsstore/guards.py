@@ -82,8 +82,9 @@ class Guards(Store):
         fingerprint: str | None,
         at_us: int,
         detail: dict[str, Any] | None = None,
+        rule: str | None = None,
     ) -> bool:
-        """Arm the guard: state ARMED and a new epoch that counts what happens from `since_us` on.
+        """Arm the guard: state ARMED and a new epoch that counts what happens from `since_us` on, decided by `rule` (JSON).
 
         False when somebody was first. ValueError when the epoch would not start after the one before it.
         """
@@ -99,7 +100,7 @@ class Guards(Store):
             columns = {"epoch": epoch + 1, "epoch_since_us": since_us, "episode": None, "fingerprint": fingerprint}
             if not self._move(con, key, from_version, "ARMED", actor, reason, at_us, detail, columns):
                 return False
-            con.execute(insert(_epochs).values(guard=key, epoch=epoch + 1, since_us=since_us))
+            con.execute(insert(_epochs).values(guard=key, epoch=epoch + 1, since_us=since_us, rule=rule))
             return True
 
     def _move(
@@ -144,9 +145,16 @@ class Guards(Store):
         """(epoch, since_us) of every guard that was ever armed, by epoch."""
         found: dict[str, list[tuple[int, int]]] = {}
         with self.reading() as con:
-            for guard, epoch, since_us in con.execute(select(_epochs).order_by(_epochs.c.guard, _epochs.c.epoch)):
+            columns = (_epochs.c.guard, _epochs.c.epoch, _epochs.c.since_us)
+            for guard, epoch, since_us in con.execute(select(*columns).order_by(_epochs.c.guard, _epochs.c.epoch)):
                 found.setdefault(guard, []).append((epoch, since_us))
         return found
+
+    def epoch_rule(self, key: str, epoch: int) -> str | None:
+        """The rule the epoch was armed with, as JSON; None for one that stored none, and for no epoch."""
+        with self.reading() as con:
+            rule = con.execute(select(_epochs.c.rule).where(_epochs.c.guard == key, _epochs.c.epoch == epoch)).scalar()
+        return None if rule is None else str(rule)
 
     def history(self, key: str) -> list[HistoryRow]:
         """The guard's moves, oldest first."""

@@ -85,6 +85,9 @@ _OUTBOX_LEASE = ("""ALTER TABLE notifications ADD COLUMN lease_us BIGINT""",)
 # Readers of the ledger need the digest of the evidence, not the megabytes themselves.
 _ROLLBACK_DIGEST = """ALTER TABLE rollbacks ADD COLUMN bundle_sha256 TEXT"""
 
+# An epoch is decided by the rule it was armed with; those from before have none, and the settings decide.
+_EPOCH_RULE = ("""ALTER TABLE guard_epochs ADD COLUMN rule TEXT""",)
+
 
 def _rollback_digest(con: Connection) -> None:
     con.exec_driver_sql(_ROLLBACK_DIGEST)
@@ -114,6 +117,7 @@ MIGRATIONS = (
     _step("0004_folded_counts", _FOLDED_COUNTS),
     _step("0005_outbox_lease", _OUTBOX_LEASE),
     Migration("0006_rollback_digest", _rollback_digest),
+    _step("0007_epoch_rule", _EPOCH_RULE),
 )
 
 

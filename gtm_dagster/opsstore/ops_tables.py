@@ -63,7 +63,14 @@ guards = Table(
     _text("reason"),
 )
 
-guard_epochs = Table("guard_epochs", metadata, _text("guard", key=True), _int("epoch", key=True), _int("since_us"))
+guard_epochs = Table(
+    "guard_epochs",
+    metadata,
+    _text("guard", key=True),
+    _int("epoch", key=True),
+    _int("since_us"),
+    _text("rule", null=True),
+)
 
 guard_progress = Table("guard_progress", metadata, _text("guard", key=True), _int("epoch"), _int("rule"))
 

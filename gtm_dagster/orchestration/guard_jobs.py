@@ -85,26 +85,45 @@ def guard_jobs(settings: Settings) -> GuardJobs:
     turn_off, verify, record = _rollback_ops(settings)
     rearm, page = _guard_ops(settings)
 
-    def job(name: str, description: str) -> Any:
-        return dg.job(name=name, description=description, tags=URGENT, executor_def=dg.in_process_executor)
+    def job(name: str, description: str, form: dict[str, Any] | None = None) -> Any:
+        config: dict[str, Any] = {"config": form} if form else {}
+        return dg.job(name=name, description=description, tags=URGENT, executor_def=dg.in_process_executor, **config)
 
     @job(ROLLBACK, "Turn a flag off on the guard's evidence, prove it, notify people. Asked for by `conversion_guard`.")
     def rollback_flag() -> None:
         record(verify(turn_off(claim())))
 
-    @job(MANUAL, "Turn a guarded flag off because a person says so: actor and reason are required.")
+    @job(
+        MANUAL,
+        "Turn a guarded flag off because a person says so: actor and reason are required.",
+        _asked(settings, "claim_by_hand"),
+    )
     def manual_rollback() -> None:
         record(verify(turn_off(claim_by_hand())))
 
-    @job(REARM, "Arm a guard with a new epoch: actor and reason are required. Never switches a flag on.")
+    @job(
+        REARM,
+        "Arm a guard with a new epoch: actor and reason are required. Never switches a flag on.",
+        _asked(settings, "rearm"),
+    )
     def rearm_guard() -> None:
         rearm()
 
-    @job(PAGE, "Notify people that a guard has been blind, or stopped by a broken split, for two minutes.")
+    @job(
+        PAGE,
+        "Send people a message (not a web page): a guard has been blind, or stopped by a broken split, for two minutes. "
+        "Asked for by `conversion_guard`.",
+    )
     def page_guard() -> None:
         page()
 
     return GuardJobs(rollback_flag, manual_rollback, rearm_guard, page_guard)
+
+
+def _asked(settings: Settings, op: str) -> dict[str, Any]:
+    """What the Launchpad shows before anything is typed: the first declared guard; who asks and why are left to be given."""
+    name = settings.guards[0].flag if settings.guards else "FLAG"
+    return {"ops": {op: {"config": {"guard": name, "actor": "", "reason": ""}}}}
 
 
 def _claim_ops(settings: Settings) -> tuple[dg.OpDefinition, dg.OpDefinition]:

@@ -15,7 +15,8 @@ import dagster as dg
 from gtm_dagster.opsstore import GuardRow, OpsStore
 from gtm_dagster.orchestration.dead_runs import fail_dead_runs
 from gtm_dagster.orchestration.guard_jobs import PAGE, ROLLBACK, URGENT
-from gtm_dagster.rollout.control.evaluation import evaluate, rule_of
+from gtm_dagster.rollout.control.armed_rule import rule_of
+from gtm_dagster.rollout.control.evaluation import evaluate
 from gtm_dagster.rollout.guard.decide import (
     ARMED,
     BLIND,
@@ -31,7 +32,9 @@ from gtm_dagster.rollout.guard.decide import (
 from gtm_dagster.settings import Guard, Settings
 
 WAIT_SECONDS = (5.0, 10.0, 20.0, 40.0, 60.0)
-"""Between the end of the first, second ... run of an episode and the next attempt."""
+"""Between the end of the first, second ... run of an episode and the next attempt, when that run did not fail."""
+AGAIN_SECONDS, BACK_OFF_MINUTES = 5.0, 15.0
+"""After the first of several failed runs in a row (its process may have been killed); after later ones, at most."""
 RECORD_ATTEMPTS = 5
 """Runs of an episode whose flag is off and latched already: only the record is missing."""
 PAGE_AFTER_US = 120_000_000
@@ -67,12 +70,20 @@ def next_attempt(runs: Sequence[Attempt], now: float) -> int | str:
     newest = runs[0]
     if newest.ended is None:
         return f"run {newest.run_id[:8]} is under way"
-    wait = WAIT_SECONDS[min(len(runs), len(WAIT_SECONDS)) - 1]
+    wait = _wait_seconds(runs)
     left = newest.ended + wait - now
     if left > 0:
         word = "failed" if newest.failed else "ended"
         return f"run {newest.run_id[:8]} {word}; attempt {len(runs) + 1} in {left:.0f} s"
     return len(runs) + 1
+
+
+def _wait_seconds(runs: Sequence[Attempt]) -> float:
+    """After the newest run: the n-th failed one in a row waits 2 to the power of n - 1 minutes, the first 5 seconds."""
+    failed = next((n for n, run in enumerate(runs) if not run.failed), len(runs))
+    if failed == 0:
+        return WAIT_SECONDS[min(len(runs), len(WAIT_SECONDS)) - 1]
+    return AGAIN_SECONDS if failed == 1 else 60.0 * min(2.0 ** (min(failed, 10) - 1), BACK_OFF_MINUTES)
 
 
 def record_is_missing(runs: Sequence[Attempt]) -> bool:
@@ -160,8 +171,8 @@ def _decision(store: OpsStore, settings: Settings, guard: Guard, row: GuardRow |
     """From the counts while the guard is armed; from its stored state alone otherwise."""
     if row is not None and row.state == ARMED:
         return evaluate(store, settings, guard, row, now_us).decision
-    state = row.state if row is not None else DISARMED
-    return decide(state, None, Signals(store.watermark_us(guard.flag)), rule_of(store, settings, guard))
+    state, epoch = (row.state, row.epoch) if row is not None else (DISARMED, 0)
+    return decide(state, None, Signals(store.watermark_us(guard.flag)), rule_of(store, settings, guard, epoch))
 
 
 def _rollback(

@@ -11,8 +11,11 @@ from gtm_dagster.rollout.control.messages import loss_text, moment
 
 
 def rollback_metadata(context: dg.OpExecutionContext, row: RollbackRow) -> dict[str, Any]:
-    """Figures of an episode as the UI shows them; a picture that cannot be drawn is left out and logged."""
-    shown: dict[str, Any] = {
+    """Figures of an episode as the UI shows them: the sentence and the pictures first, then figures in digits that mean
+    something. A picture that cannot be drawn is left out and logged."""
+    shown: dict[str, Any] = {"loss": loss_text(row)} if row.estimate is not None else {}
+    recorded = _drawn(context, row, shown)
+    shown |= {
         "flag": row.flag,
         "guard": row.guard,
         "episode": row.episode,
@@ -24,33 +27,48 @@ def rollback_metadata(context: dg.OpExecutionContext, row: RollbackRow) -> dict[
         **_seconds(row),
     }
     if row.estimate is not None:
-        shown["estimate"] = row.estimate
-        shown["loss"] = loss_text(row)
+        shown["estimate"] = round(row.estimate, 4)
     if row.log_e is not None:
-        shown["log_e"] = row.log_e
+        shown["log_e"] = round(row.log_e, 2)
+    if recorded is not None:
+        shown["above_threshold_minutes"] = round(recorded.verdict.above_minutes, 2)
     if row.last_exposure_us is not None:
         shown["last_new_exposure_at"] = moment(row.last_exposure_us)
     if row.bundle:
         shown["bundle_sha256"] = evidence.digest(row.bundle)
         shown["replay"] = f"gtm guard replay {row.episode}"
-        try:
-            recorded = evidence.from_json(row.bundle)
-            drawn = curves(recorded.counts, recorded.rule, recorded.verdict.log_budget)
-            title = f"{row.flag}: conversion and evidence"
-            shown["above_threshold_minutes"] = recorded.verdict.above_minutes
-            shown["chart"] = dg.MetadataValue.md(inline(title, drawn))
-            shown["picture"] = dg.MetadataValue.md(picture(title, drawn))
-        except Exception as error:  # noqa: BLE001 - the flag is off already; a picture must not fail its run
-            context.log.warning(f"no picture: {type(error).__name__}: {error}")
     return shown
 
 
+def _drawn(context: dg.OpExecutionContext, row: RollbackRow, shown: dict[str, Any]) -> evidence.Evidence | None:
+    """The evidence, with its pictures put into `shown`; None when there is none that can be read and drawn."""
+    if not row.bundle:
+        return None
+    try:
+        recorded = evidence.from_json(row.bundle)
+        drawn = curves(recorded.counts, recorded.rule, recorded.verdict.log_budget)
+        title = f"{row.flag}: conversion and evidence"
+        shown["chart"] = dg.MetadataValue.md(inline(title, drawn))
+        shown["picture"] = dg.MetadataValue.md(picture(title, drawn))
+    except Exception as error:  # noqa: BLE001 - the flag is off already; a picture must not fail its run
+        context.log.warning(f"no picture: {type(error).__name__}: {error}")
+        return None
+    return recorded
+
+
 def _seconds(row: RollbackRow) -> dict[str, float]:
-    """Seconds per stage, where both ends are known."""
+    """Seconds per stage on the machine's clock, where both ends are known.
+
+    The decision is on the events' clock: how far that one is behind is a figure of its own, and no stage.
+    """
     stages = {
-        "seconds_decision_to_intent": (row.decided_us, row.intent_us),
+        "seconds_stream_is_behind": (row.decided_us, row.intent_us),
         "seconds_intent_to_off": (row.intent_us, row.acked_us),
         "seconds_off_to_verified": (row.acked_us, row.effective_us),
-        "seconds_decision_to_verified": (row.decided_us, row.effective_us),
+        "seconds_intent_to_verified": (row.intent_us, row.effective_us),
     }
-    return {name: (end - start) / 1e6 for name, (start, end) in stages.items() if start is not None and end is not None}
+    return {
+        name: round((end - start) / 1e6, 3)
+        for name, (start, end) in stages.items()
+        if start is not None and end is not None
+    }

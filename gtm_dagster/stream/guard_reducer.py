@@ -12,10 +12,12 @@ import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
 from sqlalchemy import Connection
 
 from gtm_dagster.gate.exposures import EXPOSED
 from gtm_dagster.opsstore import GuardProgress, OpsStore
+from gtm_dagster.rollout.control.armed_rule import window_minutes
 from gtm_dagster.rollout.guard.counts import SLOT_US
 from gtm_dagster.settings import Guard
 from gtm_dagster.stream.guard_counts import Epochs, count, end_epochs, window_us
@@ -54,6 +56,7 @@ class GuardReducer:
             if not epochs or self._epochs.get(key) == epochs:
                 continue
             self._epochs[key] = epochs
+            guard = self._guards[key] = self._as_armed(guard, epochs[-1][0])
             progress = self._progress.get(key)
             if progress == GuardProgress(epochs[-1][0], _rule(guard)):
                 starts.append(Start(key, epochs[-1][1]))
@@ -61,6 +64,12 @@ class GuardReducer:
                 known = progress.epoch if progress and progress.rule == _rule(guard) else 0
                 starts.append(Start(key, min(since for epoch, since in epochs if epoch > known), again=True))
         return starts
+
+    def _as_armed(self, guard: Guard, epoch: int) -> Guard:
+        """The guard with the conversion window it was armed with: that one decides, whatever the settings say meanwhile."""
+        rule = self._store.epoch_rule(guard.key, epoch)
+        window = guard.conversion_window_minutes if rule is None else window_minutes(rule)
+        return msgspec.structs.replace(guard, conversion_window_minutes=window)
 
     def begin(self, con: Connection, start: Start, behind: bool) -> None:
         """Hold the flag's watermark while the guard is behind."""

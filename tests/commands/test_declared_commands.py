@@ -70,7 +70,7 @@ def test_a_module_is_a_command_or_is_shared_by_some() -> None:
 
 @pytest.mark.parametrize(("module", "words"), [(m, each.words) for m, found in modules().items() for each in found])
 def test_a_module_is_named_for_its_command(module: str, words: str) -> None:
-    assert module.rstrip("_") in (words.replace(" ", "_"), words.partition(" ")[0])
+    assert module.rstrip("_") in (words.replace(" ", "_").replace("-", "_"), words.partition(" ")[0])
 
 
 def test_a_command_is_declared_once() -> None:

@@ -55,6 +55,8 @@ def test_arm_turn_off_by_hand_replay_and_arm_again(gtm: Any, tmp_path: Path) -> 
         (("rearm", "nothing", "--reason", "r"), None, "checkout-v2:payment_completed:production"),
         (("rearm", "checkout-v2", "--reason", "r"), 1, "flags.json"),
         (("rollback", "checkout-v2"), 2, "--reason"),
+        (("give-up", "checkout-v2"), 2, "--reason"),
+        (("give-up", "checkout-v2", "--reason", "r"), 1, "no unfinished rollback to give up; it is DISARMED"),
         (("replay", "0123456789abcdef"), None, "0123456789abcdef"),
         (("simulate", "--visitors-per-minute", "10", "--drop", "1.5"), 2, "1.5"),
         (("simulate", "--visitors-per-minute", "10", "--split", "1"), 2, "split"),
@@ -110,3 +112,25 @@ def test_what_a_plan_tries_in_place_of_the_guards_own(
         return float(json.loads(gtm(*asked)[1])["expectations"][3]["start_minutes"])
 
     assert (start_minutes(*option) < start_minutes()) == sooner, why
+
+
+def test_a_rollback_of_a_flag_that_is_not_there_is_refused_and_one_that_fails_is_given_up(
+    gtm: Any, tmp_path: Path
+) -> None:
+    flags = tmp_path / ".gtm" / "flags.json"
+    set_split(flags, "checkout-v2", 0.5)
+    asked = ("checkout-v2", "--reason", "support is flooded", "--actor", "ann")
+    assert gtm("rearm", *asked)[0] == 0
+    there = flags.read_text()
+    flags.write_text('{"flags": {}}')
+    code, _, error = gtm("rollback", *asked)
+    assert code == 1 and "no flag to turn off" in error and "gtm flag create checkout-v2" in error
+    flags.write_text("{torn")
+    code, _, error = gtm("rollback", *asked)
+    assert code == 1 and "the kill list holds the old flow" in error
+    flags.write_text(there)
+    code, out, _ = gtm("give-up", *asked, "--json")
+    document = json.loads(out)
+    assert (code, document["outcome"], document["actor"]) == (0, "given_up", "ann")
+    (guard,) = json.loads(gtm("status", "--json")[1])["guards"]
+    assert (guard["state"], guard["last_rollback"]["outcome"]) == ("GIVEN_UP", "given_up")

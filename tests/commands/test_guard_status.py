@@ -89,3 +89,21 @@ def test_records_of_client_keys_that_were_left_out_are_shown(status, tmp_path):
     _, document, shown = status()
     assert document["guards"][0]["client_key_records_left_out"] == 1640
     assert "1,640 records of client keys left out; write_keys names those it believes" in shown
+
+
+def test_gd_18_an_edited_rule_is_shown_and_waits_for_the_next_arming(status, tmp_path):
+    flag(tmp_path, 0.5)
+    arm()
+    before, document, _ = status()
+    assert document["guards"][0]["rule_differs"] == {}
+    with (tmp_path / "gtm.toml").open("a") as settings:
+        settings.write("threshold = 0.05\nhold_minutes = 1\n")
+    code, document, shown = status()
+    differs = document["guards"][0]["rule_differs"]
+    assert code == before and differs["threshold"] == {"armed": 0.15, "declared": 0.05}
+    assert differs["hold_minutes"] == {"armed": 5, "declared": 1}
+    (line,) = [line for line in shown.splitlines() if "gtm.toml has another rule since epoch 1 was armed" in line]
+    assert "hold_minutes 5 is now 1" in line and "threshold 0.15 is now 0.05" in line
+    assert line.endswith("re-arm to take it: gtm guard rearm checkout-v2 --reason ...")
+    arm()
+    assert status()[1]["guards"][0]["rule_differs"] == {}

@@ -57,6 +57,7 @@ def test_the_store_is_migrated_with_all_that_is_in_it(state):
             CHECKOUT: [1], DRILL: [1], SIGNUP: [1],
         }  # fmt: skip
         assert all(store.check_chain(key) for key in (CHECKOUT, DRILL, SIGNUP))
+        assert [store.epoch_rule(key, 1) for key in (CHECKOUT, DRILL, SIGNUP)] == [None] * 3, "the settings decide"
         assert store.positions() == {
             name: Position("", 979) for name in ("stream", *(f"guard:{key}" for key in (CHECKOUT, DRILL, SIGNUP)))
         }

@@ -21,6 +21,7 @@ from gtm_dagster.rollout.guard.decide import (
     BLIND,
     BREACH,
     DISARMED,
+    GIVEN_UP,
     ROLLBACK_FAILED,
     ROLLED_BACK,
     ROLLING_BACK,
@@ -34,6 +35,10 @@ from gtm_dagster.settings import Guard
 OLD, NEXT = "the episode of before", episode_id("g", 3)
 
 
+def _failed(runs: int, ended: float) -> list[Attempt]:
+    return [Attempt(f"run{i}", True, ended) for i in range(runs)]
+
+
 @pytest.mark.parametrize(
     ("runs", "expected"),
     [
@@ -42,11 +47,32 @@ OLD, NEXT = "the episode of before", episode_id("g", 3)
         ([Attempt("run0", True, 996.0)], "run run0 failed; attempt 2 in 1 s"),
         ([Attempt("run0", True, 995.0)], 2),
         ([Attempt("run0", False, 994.0)], 2),
-        ([Attempt("run1", True, 991.0), Attempt("run0", True, 0.0)], "run run1 failed; attempt 3 in 1 s"),
-        ([Attempt(f"run{i}", True, 941.0) for i in range(9)], "run run0 failed; attempt 10 in 1 s"),
-        ([Attempt(f"run{i}", True, 940.0) for i in range(9)], 10),
+        ([Attempt("run1", True, 881.0), Attempt("run0", True, 0.0)], "run run1 failed; attempt 3 in 1 s"),
+        ([Attempt("run1", True, 880.0), Attempt("run0", True, 0.0)], 3),
+        (_failed(3, 761.0), "run run0 failed; attempt 4 in 1 s"),
+        (_failed(4, 521.0), "run run0 failed; attempt 5 in 1 s"),
+        (_failed(5, 101.0), "run run0 failed; attempt 6 in 1 s"),
+        (_failed(2_000, 101.0), "run run0 failed; attempt 2001 in 1 s"),
+        (_failed(2_000, 100.0), 2_001),
+        ([Attempt("run9", True, 995.0), Attempt("run8", False, 0.0), *_failed(8, 0.0)], 11),
+        ([Attempt("run9", False, 941.0), *_failed(8, 0.0)], "run run9 ended; attempt 10 in 1 s"),
     ],
-    ids=["first", "in flight", "5 s", "after 5 s", "a withdrawn run", "10 s", "at most 60 s", "after 60 s"],
+    ids=[
+        "first",
+        "in flight",
+        "5 s",
+        "after 5 s",
+        "a withdrawn run",
+        "2 min",
+        "after 2 min",
+        "4 min",
+        "8 min",
+        "15 min",
+        "never more",
+        "after 15 min",
+        "failed anew",
+        "withdrawn runs wait a minute at most",
+    ],
 )
 def test_the_next_attempt_waits_longer_each_time(runs, expected):
     assert next_attempt(runs, 1000.0) == expected
@@ -81,6 +107,7 @@ def test_a_guard_that_cannot_judge_is_one_page_an_occurrence(before, state, afte
         pytest.param(ARMED, OLD, BLIND, False, None, id="blind"),
         pytest.param(DISARMED, OLD, DISARMED, False, None, id="not armed"),
         pytest.param(SUPERSEDED, OLD, SUPERSEDED, False, None, id="somebody changed the flag"),
+        pytest.param(GIVEN_UP, OLD, GIVEN_UP, False, None, id="a person gave it up"),
         pytest.param(ROLLING_BACK, OLD, ROLLING_BACK, True, OLD, id="under way, also one begun by hand"),
         pytest.param(ROLLBACK_FAILED, OLD, ROLLBACK_FAILED, True, OLD, id="failed"),
         pytest.param(ROLLED_BACK, OLD, ROLLED_BACK, False, OLD, id="latched: its record may be missing"),

@@ -36,6 +36,7 @@ SEES = Signals(watermark_us=1_000)
         ("DISARMED", FIRES, SEES, "DISARMED", False, "a guard acts only once armed"),
         ("ROLLED_BACK", FIRES, SEES, "ROLLED_BACK", False, "latched"),
         ("SUPERSEDED", FIRES, SEES, "SUPERSEDED", False, "a person has changed the flag"),
+        ("GIVEN_UP", FIRES, SEES, "GIVEN_UP", False, "a person ended it"),
         ("ROLLING_BACK", CALM, SEES, "ROLLING_BACK", True, "begun and not finished"),
         ("VERIFYING", CALM, Signals(None), "VERIFYING", True, "what was begun is finished even when blind"),
         ("ROLLBACK_FAILED", CALM, SEES, "ROLLBACK_FAILED", True, "asked again until it is off"),

@@ -80,6 +80,11 @@ def test_scenario_10_zero_conversions_with_healthy_heartbeats_is_rolled_back(tmp
     assert 0 <= metadata["seconds_intent_to_off"] < 5 and 0 <= metadata["seconds_off_to_verified"] < 5
     assert len(metadata["chart"]) < 1000 and "image/png" in metadata["picture"]
     assert metadata["bundle_sha256"] == digest(store.rollback(EPISODE).bundle)
+    assert list(metadata)[:3] == ["loss", "chart", "picture"], "what a person looks for comes first (GD-21)"
+    figures = [
+        entry for name, entry in metadata.items() if isinstance(entry, float) and not name.startswith("dagster/")
+    ]
+    assert all(figure == round(figure, 4) for figure in figures), "no digits that mean nothing"
     requests, reason = deployment.tick()
     assert requests == [] and f"{GUARD.key}: ROLLED_BACK" in reason
     assert not settings.warehouse_path.exists()

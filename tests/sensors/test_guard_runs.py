@@ -37,7 +37,7 @@ def test_scenario_18_a_failed_run_is_asked_again_until_the_flag_is_off(tmp_path,
         requests, reason = deployment.tick()
         assert requests == [] and "ROLLBACK_FAILED" in reason and f"attempt {attempt + 1} in" in reason
     with monkeypatch.context() as ahead:
-        later(ahead, 11)
+        later(ahead, 121)
         (request,), _ = deployment.tick()
     assert deployment.run(request).success
     assert len(writer.events) == 1 and len(deployment.materializations()) == 1
@@ -157,7 +157,7 @@ def test_scenario_29_the_stored_evidence_of_a_run_replays(tmp_path, instance, st
     row = store.rollback(EPISODE)
     again = replay(from_json(row.bundle))
     assert again.fires and abs(again.log_e - row.log_e) <= 1e-9
-    assert deployment.materializations()[0].metadata["log_e"].value == row.log_e
+    assert deployment.materializations()[0].metadata["log_e"].value == round(row.log_e, 2)
 
 
 def test_scenario_32_a_sink_that_is_down_delays_the_message_and_not_the_rollback(tmp_path, instance, store):
@@ -170,3 +170,18 @@ def test_scenario_32_a_sink_that_is_down_delays_the_message_and_not_the_rollback
     assert "not delivered: 1 message(s), webhook[0] not reached (ConnectionError) after 1 attempt(s)" in reason
     (note,) = store.notifications()
     assert (note.status, note.attempts) == ("pending", 1)
+
+
+@pytest.mark.parametrize("job", ["rearm_guard", "manual_rollback"])
+def test_gd_21_the_launchpad_shows_what_to_fill_in_and_an_empty_form_does_nothing(tmp_path, instance, store, job):
+    settings = settings_for(tmp_path)
+    set_split(settings.flags_path, GUARD.flag, 0.5)
+    deployment = Deployment(settings, instance)
+    form = deployment.defs.resolve_job_def(job).run_config
+    (config,) = [op["config"] for op in form["ops"].values()]
+    assert config == {"guard": GUARD.flag, "actor": "", "reason": ""}
+    result = deployment.execute(job, form)
+    assert not result.success and "actor: say who asks" in failure(result)
+    config |= {"actor": "ana", "reason": "release 12"}
+    assert deployment.execute(job, form).success
+    assert store.guard(GUARD.key).actor == ("ana" if job == "rearm_guard" else "conversion_guard")

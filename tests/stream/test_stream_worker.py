@@ -293,7 +293,7 @@ def test_the_command_counts_until_it_is_asked_to_stop(tmp_path):
         assert (code, f"pid {process.pid} (gtm stream)" in err) == (1, True), err
         process.send_signal(signal.SIGTERM)
         code, out, err = finish(process)
-    assert (code, out) == (0, "offset 1, 1 units counted or corrected, 2 guards\n"), err
+    assert (code, out) == (0, "offset 1, 1 units counted or corrected, 1 guard declared\n"), err
     assert here.log.committed("stream") == 1
     here.close()
 

@@ -21,6 +21,7 @@ from gtm_dagster.rollout.guard.counts import SLOT_US
 from gtm_dagster.rollout.guard.decide import (
     ARMED,
     DISARMED,
+    GIVEN_UP,
     ROLLBACK_FAILED,
     ROLLED_BACK,
     ROLLING_BACK,
@@ -54,8 +55,8 @@ def claim(context: GuardContext, episode: str, attempt: int, decided_us: int, ru
         row = context.row
         if row.state in (ROLLING_BACK, VERIFYING, ROLLBACK_FAILED, ROLLED_BACK):
             return resume(context, row, episode, attempt, run_id)
-        if row.state == SUPERSEDED:
-            return StepResult(False, "superseded", row.reason, episode)
+        if row.state in (SUPERSEDED, GIVEN_UP):
+            return StepResult(False, row.state.lower(), row.reason, episode)
         if row.state == DISARMED or episode_id(key, row.epoch) != episode:
             return StepResult(False, "withdrawn", f"{key} is {row.state} in epoch {row.epoch}", episode)
         evaluation = evaluate(context.store, context.settings, context.guard, row, context.now_us(), decided_us)

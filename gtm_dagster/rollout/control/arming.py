@@ -1,15 +1,24 @@
-"""What a person asks for: turn a flag off without evidence, or arm a guard. Either needs an actor and a reason."""
+"""What a person asks for: turn a flag off without evidence, give that up, or arm a guard. Each needs an actor and a reason."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 from typing import TYPE_CHECKING
 
 from gtm_dagster.gate import kill_list
-from gtm_dagster.rollout.control.episodes import EpisodeStart, begin, resume
-from gtm_dagster.rollout.control.evaluation import counts_of, rule_of
+from gtm_dagster.rollout.control.armed_rule import rule_of, to_store
+from gtm_dagster.rollout.control.episodes import EpisodeStart, announce, begin, resume
+from gtm_dagster.rollout.control.evaluation import counts_of
 from gtm_dagster.rollout.control.guard_context import GuardContext, StepResult
-from gtm_dagster.rollout.guard.decide import ROLLBACK_FAILED, ROLLED_BACK, ROLLING_BACK, VERIFYING
+from gtm_dagster.rollout.guard.decide import (
+    GIVEN_UP,
+    ROLLBACK_FAILED,
+    ROLLED_BACK,
+    ROLLING_BACK,
+    UNFINISHED,
+    VERIFYING,
+)
 from gtm_dagster.rollout.guard.verdict import detect
 from gtm_dagster.rollout.providers import FlagState, ProviderError
 
@@ -31,7 +40,7 @@ def claim_by_hand(context: GuardContext, actor: str, reason: str, run_id: str = 
             return resume(context, row, row.episode, record.attempt + 1 if record else 1, run_id)
         if row.state == ROLLED_BACK and not (record and record.dry_run):
             raise Refused(f"{context.guard.key} is rolled back already (episode {row.episode})")
-        rule = rule_of(context.store, context.settings, context.guard)
+        rule = rule_of(context.store, context.settings, context.guard, row.epoch)
         watermark = context.store.watermark_us(context.guard.flag)
         counts = counts_of(
             context.store, context.guard.key, row.epoch, context.now_us() if watermark is None else watermark
@@ -40,16 +49,27 @@ def claim_by_hand(context: GuardContext, actor: str, reason: str, run_id: str = 
         start = EpisodeStart(
             episode, row.epoch, 1, counts.watermark_us, run_id, actor, reason, rule, counts, detect(counts, rule)
         )
-        try:
-            before: FlagState | None = context.read_back()
-        except ProviderError:
-            before = context.last_seen()  # turning it off asks again, and for longer
+        before = _before(context)
         return begin(context, row, start, before)
+
+
+def _before(context: GuardContext) -> FlagState | None:
+    """The flag before it is turned off; as last seen, when its provider does not answer. Raises Refused: there is none."""
+    try:
+        return context.read_back()
+    except ProviderError as error:
+        if error.absent:
+            raise Refused(
+                f"{context.guard.key}: there is no flag to turn off: {error}. Or correct the guard's flag, environment and "
+                "provider in gtm.toml; a process that serves it from memory obeys the kill list (docs/gate.md)"
+            ) from error
+        return context.last_seen()  # turning it off asks again, and for longer
 
 
 def rearm(context: GuardContext, actor: str, reason: str, since_us: int | None = None) -> int:
     """Arm the guard with a new epoch from `since_us` (event time; default now) and no evidence; returns the epoch.
 
+    The rule as the settings have it is stored with the epoch, and decides until the next arming.
     The first arming is the same. Never switches the flag on: it only takes it off the kill list, and not while its
     provider would serve the new flow for it. Raises Refused.
     """
@@ -70,7 +90,7 @@ def rearm(context: GuardContext, actor: str, reason: str, since_us: int | None =
             killed = flag in kill_list.read(context.settings.kill_list_path)
         except kill_list.KillListError as error:
             raise Refused(str(error)) from error
-        if state.enabled and (killed or row.state == ROLLBACK_FAILED):
+        if state.enabled and (killed or row.state in (ROLLBACK_FAILED, GIVEN_UP)):
             raise Refused(
                 f"{flag} is on at {context.guard.provider} and kept off by the kill list: arming would switch it on. "
                 "Turn it off at the provider, arm the guard, then turn it on"
@@ -79,10 +99,11 @@ def rearm(context: GuardContext, actor: str, reason: str, since_us: int | None =
         # What the provider says at the arming is what later changes are compared with.
         context.store.see_flag(context.guard.key, state.enabled, state.share, state.fingerprint, now)
         since = now if since_us is None else since_us
+        rule = to_store(context.settings, context.guard)
         try:
             armed = context.store.new_epoch(
                 context.guard.key, row.version, since, actor=actor, reason=reason, fingerprint=state.fingerprint,
-                at_us=context.now_us(), detail={"flag": state.detail, "killed": killed},
+                at_us=context.now_us(), detail={"flag": state.detail, "killed": killed, "rule": json.loads(rule)}, rule=rule,
             )  # fmt: skip
         except ValueError as error:
             raise Refused(str(error)) from error
@@ -91,6 +112,42 @@ def rearm(context: GuardContext, actor: str, reason: str, since_us: int | None =
         if killed:
             kill_list.remove(context.settings.kill_list_path, flag)
         return context.row.epoch
+
+
+def give_up(context: GuardContext, actor: str, reason: str) -> StepResult:
+    """End a rollback that is not finished: latched as GIVEN_UP, recorded, and people are notified. Raises Refused.
+
+    Provider and kill list stay as they are; the result says what they serve. A rollback by hand and arming go on working.
+    """
+    actor, reason = _given(actor, "actor"), _given(reason, "reason")
+    with context.locked():
+        row = context.row
+        if row.state not in UNFINISHED or not row.episode:
+            raise Refused(f"{context.guard.key} has no unfinished rollback to give up; it is {row.state}")
+        if context.store.rollback(row.episode) is None:  # whoever began it was killed before its record
+            resume(context, row, row.episode, 1, "")
+            row = context.row
+        served = _served(context)
+        if not context.move(row, GIVEN_UP, f"given up: {reason}", actor, served=served):
+            raise Refused(f"{context.guard.key} moved meanwhile; look at its state and ask again")
+        context.store.update_rollback(row.episode or "", outcome="given_up")
+        announce(context, row.episode or "", "given_up", f"{served}. Given up by {actor}: {reason}")
+        return StepResult(False, "given_up", served, row.episode or "")
+
+
+def _served(context: GuardContext) -> str:
+    """What a flag that was not proven off serves now, in words."""
+    flag, provider = context.guard.flag, context.guard.provider
+    try:
+        state = context.read_back()
+        answer = f"{provider} says {'on' if state.enabled else 'off'} ({state.detail})"
+    except ProviderError as error:
+        answer = f"{provider} does not say ({error})"
+    try:
+        killed = flag in kill_list.read(context.settings.kill_list_path)
+    except kill_list.KillListError as error:
+        return f"{answer}; {error}"
+    return f"{answer}; {'the kill list holds the old flow until the guard is armed again' if killed else 'it is not on the kill list'}"
 
 
 def find_guard(settings: Settings, name: str) -> Guard:

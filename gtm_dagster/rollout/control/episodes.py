@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gtm_dagster.rollout.control.evaluation import counts_of, rule_of
+from gtm_dagster.rollout.control.armed_rule import rule_of
+from gtm_dagster.rollout.control.evaluation import counts_of
 from gtm_dagster.rollout.control.evidence import Evidence, digest, to_json
 from gtm_dagster.rollout.control.guard_context import GuardContext, StepResult
 from gtm_dagster.rollout.control.messages import enqueue, rollback_message
@@ -67,7 +68,7 @@ def resume(context: GuardContext, row: GuardRow, episode: str, attempt: int, run
     if context.store.rollback(episode) is None:
         begun = next(m for m in reversed(context.store.history(key)) if m.to_state == ROLLING_BACK and m.detail)
         decided_us = int((begun.detail or {})["decided_us"])
-        rule = rule_of(context.store, context.settings, context.guard)
+        rule = rule_of(context.store, context.settings, context.guard, row.epoch)
         counts = counts_of(context.store, key, row.epoch, decided_us)
         start = EpisodeStart(
             episode, row.epoch, attempt, decided_us, run_id, begun.actor, begun.reason, rule, counts,

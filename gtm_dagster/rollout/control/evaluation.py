@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gtm_dagster.gate.exposures import ARMS
+from gtm_dagster.rollout.control.armed_rule import rule_of
 from gtm_dagster.rollout.guard.cells import HORIZON_SLOTS
 from gtm_dagster.rollout.guard.counts import SLOT_US, Counts, Folded, plan_slots
 from gtm_dagster.rollout.guard.decide import ARMED, Decision, Signals, decide
@@ -33,12 +34,6 @@ class Evaluation:
     decision: Decision
 
 
-def rule_of(store: OpsStore, settings: Settings, guard: Guard) -> Rule:
-    """The guard's rule; guards of one flag and environment share one budget of false rollbacks."""
-    sharing = sum(other.flag == guard.flag and other.environment == guard.environment for other in settings.guards)
-    return Rule.of(guard, max(sharing, 1), store.shares(guard.key))
-
-
 def counts_of(store: OpsStore, key: str, epoch: int, watermark_us: int) -> Counts:
     """Counts of an epoch as they stood at a watermark: later slots and conversions are left out.
 
@@ -60,7 +55,7 @@ def evaluate(
     store: OpsStore, settings: Settings, guard: Guard, row: GuardRow, now_us: int, until_us: int | None = None
 ) -> Evaluation:
     """Evaluate an armed guard now, or as of the watermark `until_us` (what a claim does)."""
-    rule = rule_of(store, settings, guard)
+    rule = rule_of(store, settings, guard, row.epoch)
     if until_us is None:
         flag = store.flag_state(guard.key)
         signals = Signals(

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Message:
-    """A message: `event` (rolled_back, would_roll_back, rollback_failed, superseded, srm_hold, blind; silent, back), one text, figures."""
+    """A message: `event` (rolled_back, would_roll_back, rollback_failed, given_up, superseded, srm_hold,
+    blind; silent, back), one text, figures."""
 
     event: str
     guard: str
@@ -37,6 +38,7 @@ def rollback_message(row: RollbackRow, event: str, detail: str = "") -> Message:
         "rolled_back": f"{subject} was rolled back",
         "would_roll_back": f"{subject} would have been rolled back (dry run, the flag stays as it is)",
         "rollback_failed": f"{subject} could NOT be proven off at {row.provider}; gates hold the old flow by the kill list",
+        "given_up": f"the rollback of {subject} was given up: the flag is NOT proven off at {row.provider}",
         "superseded": f"{subject} was changed by somebody during the breach; the guard stands down",
     }[event]
     parts = [head, loss_text(row)]

@@ -10,7 +10,7 @@ from gtm_dagster.rollout.guard.verdict import SRM_LIMIT, Verdict
 
 DISARMED, ARMED = "DISARMED", "ARMED"
 ROLLING_BACK, VERIFYING, ROLLED_BACK = "ROLLING_BACK", "VERIFYING", "ROLLED_BACK"
-ROLLBACK_FAILED, SUPERSEDED = "ROLLBACK_FAILED", "SUPERSEDED"
+ROLLBACK_FAILED, SUPERSEDED, GIVEN_UP = "ROLLBACK_FAILED", "SUPERSEDED", "GIVEN_UP"
 WARMUP, SUSPECT, BREACH, BLIND, SRM_HOLD = "WARMUP", "SUSPECT", "BREACH", "BLIND", "SRM_HOLD"
 
 UNFINISHED = frozenset({ROLLING_BACK, VERIFYING, ROLLBACK_FAILED})
@@ -44,7 +44,12 @@ def decide(stored: str, verdict: Verdict | None, signals: Signals, rule: Rule) -
     """What follows. `verdict` may be None when there is nothing to evaluate; a guard in BLIND or SRM_HOLD never acts."""
     at = signals.watermark_us
     if stored in UNFINISHED:
-        return Decision(stored, True, "the rollback is not finished; it is asked again", at)
+        return Decision(
+            stored,
+            True,
+            "the rollback is not finished; it is asked again until it is, or gtm guard give-up ends it",
+            at,
+        )
     if stored != ARMED:
         return Decision(stored, False, _LATCHED.get(stored, ""), at)
     blind = _blind(signals)
@@ -73,6 +78,7 @@ def decide(stored: str, verdict: Verdict | None, signals: Signals, rule: Rule) -
 _LATCHED = {
     DISARMED: "not armed: gtm guard rearm FLAG --reason ... arms it",
     ROLLED_BACK: "rolled back and latched: gtm guard rearm FLAG --reason ... starts a new epoch",
+    GIVEN_UP: "a person gave the rollback up before the flag was proven off. gtm guard rearm starts a new epoch",
     SUPERSEDED: "somebody changed the flag during the breach; their change stands. gtm guard rearm starts a new epoch",
 }
 

@@ -1,7 +1,7 @@
-"""Where flags live: one file a provider behind one small protocol, for the guard alone.
+"""Where flags live: one file a provider behind one small protocol.
 
-A guard reads a flag, turns it off and asks what a client is served; nothing here turns a flag on. Every call sets an
-absolute state, so a repeated call does no harm. Belongs here: files that declare one `PROVIDER` each, named as the kind
+A guard reads a flag, turns it off and asks what a client is served; it turns no flag on. Writers of flag files can also
+make and split one, for a person (`base/split_writer.py`). Every call sets an absolute state, so a repeated call does no harm. Belongs here: files that declare one `PROVIDER` each, named as the kind
 in `[[providers]]`, and the registry. Does not belong here: what two providers share (`base`), or when a flag is turned
 off (`control`).
 """

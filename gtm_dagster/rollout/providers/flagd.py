@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gtm_dagster.rollout.providers.base.flag_file import Document, FlagFile, Snapshot
+from gtm_dagster.rollout.providers.base.split_writer import checked_share
 from gtm_dagster.rollout.providers.base.writer import (
     FlagState,
     ProviderError,
@@ -88,6 +89,39 @@ class Flagd:
         _rule(document, flag, self._file.path)
         return self._served(document, flag, units)
 
+    def create(self, flag: str, environment: str, share: float) -> None:
+        """Makes the flag, and the file where there is none."""
+        checked_share(share, f"flagd, flag {flag}")
+
+        def change(snapshot: Snapshot) -> Document:
+            flags = snapshot.document.setdefault("flags", {})
+            if flag in flags:
+                raise ProviderError(
+                    f"flag file {self._file.path}: there is a flag {flag!r} already; gtm flag split {flag} SHARE sets its share"
+                )
+            flags[flag] = {"variants": {"on": True, "off": False}}
+            _split(flags[flag], flag, self._file.path, share)
+            return snapshot.document
+
+        self._file.rewrite(change, create={"$schema": SCHEMA, "flags": {}})
+
+    def set_share(self, flag: str, environment: str, share: float) -> None:
+        """Writes the fractional rule, at 0 none; the flag's other keys and other flags stay."""
+        checked_share(share, f"flagd, flag {flag}")
+
+        def change(snapshot: Snapshot) -> Document:
+            rule = _rule(snapshot.document, flag, self._file.path)
+            targeting = rule.get("targeting")
+            if targeting and _share(targeting, rule.get("variants") or {}) is None:
+                raise ProviderError(
+                    f"flag file {self._file.path}, flag {flag}: its targeting is more than a share ({compact(targeting)}) "
+                    "and would be lost; change it in the file"
+                )
+            _split(rule, flag, self._file.path, share)
+            return snapshot.document
+
+        self._file.rewrite(change)
+
     def _served(self, document: Document, flag: str, units: Sequence[str]) -> list[bool]:
         try:
             from openfeature.contrib.tools.flagd.core import FlagdCore
@@ -118,19 +152,26 @@ def set_split(path: Path, flag: str, treated_share: float, epoch: int | None = N
     """
     if not 0 <= treated_share <= 1:
         raise ProviderError(f"flagd, flag {flag}: {treated_share} is not a share; give one from 0 to 1")
-    weight = round(treated_share * WEIGHTS)
 
     def change(snapshot: Snapshot) -> Document:
         flags = snapshot.document.setdefault("flags", {})
         rule = flags.setdefault(flag, {"variants": {"on": True, "off": False}})
-        on, off = _variant(rule, True, flag, path), _off_variant(rule, flag, path)
-        rule["state"], rule["defaultVariant"] = "ENABLED", off
-        rule["targeting"] = {"fractional": [[on, weight], [off, WEIGHTS - weight]]}
+        _split(rule, flag, path, treated_share, always=True)
         if epoch is not None:
             rule.setdefault("metadata", {})["epoch"] = epoch
         return snapshot.document
 
     FlagFile(path).rewrite(change, create={"$schema": SCHEMA, "flags": {}})
+
+
+def _split(rule: dict[str, Any], flag: str, path: Path, share: float, *, always: bool = False) -> None:
+    """The rule with the new flow for `share`; at a weight of 0 no split is left, unless `always`."""
+    on, off = _variant(rule, True, flag, path), _off_variant(rule, flag, path)
+    weight = round(share * WEIGHTS)
+    rule["state"], rule["defaultVariant"] = "ENABLED", off
+    rule.pop("targeting", None)
+    if weight or always:
+        rule["targeting"] = {"fractional": [[on, weight], [off, WEIGHTS - weight]]}
 
 
 def _rule(document: Document, flag: str, path: Path) -> dict[str, Any]:
@@ -139,7 +180,8 @@ def _rule(document: Document, flag: str, path: Path) -> dict[str, Any]:
     if not isinstance(rule, dict):
         known = ", ".join(sorted(flags)[:10]) if isinstance(flags, dict) else ""
         raise ProviderError(
-            f"flag file {path}: no flag {flag!r} (there are: {known or 'none'}); check the guard's flag"
+            f"flag file {path}: no flag {flag!r} (there are: {known or 'none'}); check its name, or make it: gtm flag create {flag}",
+            status=404,
         )
     return rule
 

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from gtm_dagster.rollout.providers.base.api import Api, each, segment
 from gtm_dagster.rollout.providers.base.flag_file import Document, FlagFile, Snapshot
+from gtm_dagster.rollout.providers.base.split_writer import checked_share
 from gtm_dagster.rollout.providers.base.writer import (
     FlagState,
     ProviderError,
@@ -25,7 +26,8 @@ from gtm_dagster.rollout.providers.base.writer import (
 from gtm_dagster.settings import FlagProvider
 
 _DECIDING = ("variations", "targeting", "defaultRule", "scheduledRollout", "experimentation", "disable")
-_DROPPED = ("targeting", "scheduledRollout", "experimentation", "disable")
+_RULES = ("targeting", "scheduledRollout", "experimentation")
+_DROPPED = (*_RULES, "disable")
 
 
 class _Served(Struct):
@@ -102,6 +104,39 @@ class GoFeatureFlag:
         self._file.rewrite(change)
         self._refresh_now(flag)
 
+    def create(self, flag: str, environment: str, share: float) -> None:
+        """Makes the flag in the file, which has to be there: it is the one the relay retrieves. Refreshes the relay."""
+        checked_share(share, f"goff, flag {flag}")
+
+        def change(snapshot: Snapshot) -> Document:
+            if flag in snapshot.document:
+                raise ProviderError(
+                    f"flag file {self._path}: there is a flag {flag!r} already; gtm flag split {flag} SHARE sets its share"
+                )
+            snapshot.document[flag] = {"variations": {"on": True, "off": False}}
+            _split(snapshot.document[flag], flag, self._path, share)
+            return snapshot.document
+
+        self._file.rewrite(change)
+        self._refresh_now(flag)
+
+    def set_share(self, flag: str, environment: str, share: float) -> None:
+        """Writes the percentage of the default rule, at 0 the variation off; then refreshes the relay."""
+        checked_share(share, f"goff, flag {flag}")
+
+        def change(snapshot: Snapshot) -> Document:
+            rule = _rule(snapshot.document, flag, self._path)
+            if (others := [name for name in _RULES if rule.get(name)]) or _share(rule) is None:
+                what = f"has {', '.join(others)}" if others else "has another default rule"
+                raise ProviderError(
+                    f"flag file {self._path}, flag {flag}: it {what}, which a plain share would override; change it in the file"
+                )
+            _split(rule, flag, self._path, share)
+            return snapshot.document
+
+        self._file.rewrite(change)
+        self._refresh_now(flag)
+
     def evaluate(self, flag: str, environment: str, units: Sequence[str]) -> list[bool]:
         """What the relay serves to these targeting keys now (OFREP)."""
         path = f"/ofrep/v1/evaluate/flags/{segment(flag)}"
@@ -125,17 +160,29 @@ def _rule(document: Document, flag: str, path: Path) -> dict[str, Any]:
     rule = document.get(flag)
     if not isinstance(rule, dict):
         raise ProviderError(
-            f"flag file {path}: no flag {flag!r} (there are: {', '.join(sorted(document)[:10]) or 'none'}); check the "
-            "guard's flag"
+            f"flag file {path}: no flag {flag!r} (there are: {', '.join(sorted(document)[:10]) or 'none'}); check its name, "
+            f"or make it: gtm flag create {flag}",
+            status=404,
         )
     return rule
 
 
+def _split(rule: dict[str, Any], flag: str, path: Path, share: float) -> None:
+    on, off = _variation(rule, True, flag, path), _off_variation(rule, flag, path)
+    rule.pop("disable", None)
+    percent = round(100 * share, 4)
+    rule["defaultRule"] = {"percentage": {on: percent, off: round(100 - percent, 4)}} if percent else {"variation": off}
+
+
 def _off_variation(rule: dict[str, Any], flag: str, path: Path) -> str:
+    return _variation(rule, False, flag, path)
+
+
+def _variation(rule: dict[str, Any], value: bool, flag: str, path: Path) -> str:
     variations = rule.get("variations")
-    names = [name for name, served in variations.items() if served is False] if isinstance(variations, dict) else []
+    names = [name for name, served in variations.items() if served is value] if isinstance(variations, dict) else []
     if not names:
-        raise ProviderError(f"flag file {path}, flag {flag}: no variation has the value false; add one")
+        raise ProviderError(f"flag file {path}, flag {flag}: no variation has the value {str(value).lower()}; add one")
     return str(names[0])
 
 

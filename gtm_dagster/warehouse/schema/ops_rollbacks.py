@@ -20,7 +20,9 @@ TABLE = Table(
         Column("evidence", "DOUBLE", "Natural logarithm of the evidence; it had to reach `evidence_needed`"),
         Column("verified", "BOOLEAN", "Whether sampled clients were proven to be served the old flow"),
         Column(
-            "outcome", "VARCHAR", "rolled_back, would_roll_back (dry run), rolling_back, rollback_failed or superseded"
+            "outcome",
+            "VARCHAR",
+            "rolled_back, would_roll_back (dry run), rolling_back, rollback_failed, given_up or superseded",
         ),
         Column("guard", "VARCHAR", "Flag, conversion and environment"),
         Column("environment", "VARCHAR", "The provider's environment"),

@@ -73,8 +73,8 @@ class FlagFile:
                 mtime_ns = os.fstat(handle.fileno()).st_mtime_ns
         except FileNotFoundError as error:
             raise ProviderError(
-                f"flag file {self.path}: there is none; clients keep what they loaded last. Restore it, or create it "
-                "with a split (docs/providers.md)"
+                f"flag file {self.path}: there is none; clients keep what they loaded last. Restore it, or make a flag in "
+                "it: gtm flag create FLAG (docs/providers.md)"
             ) from error
         except OSError as error:
             raise ProviderError(f"flag file {self.path}: cannot be read ({error.strerror})") from error

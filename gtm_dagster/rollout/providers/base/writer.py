@@ -29,7 +29,8 @@ class FlagState:
 class ProviderError(Exception):
     """A call failed. `retry`: the same call may work later (429, 5xx, timeout, no connection).
 
-    `status` is the HTTP status, `retry_after` the seconds the provider asked to wait; None where there is none.
+    `status` is the HTTP status, `retry_after` the seconds the provider asked to wait; None where there is none. A flag
+    that is not there has the status 404 in a file too.
     """
 
     def __init__(
@@ -39,6 +40,11 @@ class ProviderError(Exception):
         self.retry = retry
         self.status = status
         self.retry_after = retry_after
+
+    @property
+    def absent(self) -> bool:
+        """Whether the provider answers and has no such flag."""
+        return self.status == 404
 
 
 class Conflict(ProviderError):
