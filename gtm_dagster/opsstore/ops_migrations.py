@@ -85,6 +85,12 @@ _OUTBOX_LEASE = ("""ALTER TABLE notifications ADD COLUMN lease_us BIGINT""",)
 # Readers of the ledger need the digest of the evidence, not the megabytes themselves.
 _ROLLBACK_DIGEST = """ALTER TABLE rollbacks ADD COLUMN bundle_sha256 TEXT"""
 
+# Conversions that match nobody, refused and suppressed records, and who sent what counts.
+_RECORDS = (
+    """CREATE TABLE guard_records (guard TEXT NOT NULL, step BIGINT NOT NULL, name TEXT NOT NULL, n BIGINT NOT NULL,
+      PRIMARY KEY (guard, step, name)) {without_rowid}""",
+)
+
 
 def _rollback_digest(con: Connection) -> None:
     con.exec_driver_sql(_ROLLBACK_DIGEST)
@@ -114,6 +120,7 @@ MIGRATIONS = (
     _step("0004_folded_counts", _FOLDED_COUNTS),
     _step("0005_outbox_lease", _OUTBOX_LEASE),
     Migration("0006_rollback_digest", _rollback_digest),
+    _step("0007_guard_records", _RECORDS),
 )
 
 

@@ -143,6 +143,16 @@ guard_left_out = Table(
     _int("records"),
 )
 
+guard_records = Table(
+    "guard_records",
+    metadata,
+    _text("guard", key=True),
+    _int("step", key=True),
+    _text("name", key=True),
+    _int("n"),
+    sqlite_with_rowid=False,
+)
+
 guard_flags = Table(
     "guard_flags",
     metadata,

@@ -27,6 +27,7 @@ _FURTHER = (
     ops_tables.guard_units_ended,
     ops_tables.guard_units_known,
     ops_tables.guard_left_out,
+    ops_tables.guard_records,
 )
 _unit_columns = (_units.c.unit, _units.c.epoch, _units.c.arm, _units.c.exposed_us, _units.c.converted_us)
 

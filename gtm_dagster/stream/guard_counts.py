@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 
 from gtm_dagster.opsstore import OpsStore, UnitRow
 from gtm_dagster.opsstore.unit_counts import Cell
+from gtm_dagster.rollout.guard.blindness import MATCHED
 from gtm_dagster.rollout.guard.counts import EXPOSURES, SLOT_US, age_in_slots
 from gtm_dagster.settings import Guard
 from gtm_dagster.stream.guard_events import GuardEvents
@@ -93,7 +94,25 @@ def count(store: OpsStore, con: Connection, guard: Guard, epochs: Epochs, events
     for epoch, records in sorted(Counter(epoch_of(epochs, at_us) or 0 for at_us in events.left_out).items()):
         if epoch:
             store.add_left_out(con, key, epoch, records)
+    _add_records(store, con, key, epochs[-1][0], events, first, stored)
     return len(after)
+
+
+def _add_records(
+    store: OpsStore,
+    con: Connection,
+    key: str,
+    epoch: int,
+    events: GuardEvents,
+    first: Collection[tuple[str, int]],
+    stored: Collection[tuple[str, int]],
+) -> None:
+    """Add the records of the batch; `matched` are conversions with an id that the newest epoch has exposed."""
+    records = Counter(events.records)
+    for step, *ids in events.ids:
+        if any((unit, epoch) in first or (unit, epoch) in stored for unit in ids if unit):
+            records[step, MATCHED] += 1
+    store.add_records(con, key, records)
 
 
 def _leave_pruned(

@@ -74,6 +74,7 @@ class GuardReducer:
         fresh, progress = GuardProgress(epochs[-1][0], _rule(guard)), self._progress.get(guard.key)
         if progress is not None and progress.rule == fresh.rule:
             end_epochs(self._store, con, guard, epochs)
+            self._store.forget_records(con, guard.key, since_us=epochs[-1][1])
         else:
             if progress is not None:
                 _log.warning(
@@ -86,7 +87,7 @@ class GuardReducer:
     def wanted(self, parts: Sequence[str]) -> Wanted:
         """Exposures, and what the guards count as conversions."""
         events = {EXPOSED, *(self._guards[key].conversion for key in parts)}
-        return Wanted(frozenset(events), COLUMNS, drills=True)
+        return Wanted(frozenset(events), COLUMNS, drills=True, refused=True)
 
     def divide(self, rows: Rows, parts: Sequence[str]) -> Mapping[str, GuardEvents]:
         """Exposures and conversions by guard."""

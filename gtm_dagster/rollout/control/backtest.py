@@ -8,6 +8,7 @@ import numpy as np
 
 from gtm_dagster.gate.exposures import ARMS
 from gtm_dagster.rollout.control.past_counts import PastCounts, Progress
+from gtm_dagster.rollout.guard.blindness import Seen, silent_control, unmatched
 from gtm_dagster.rollout.guard.detector import Trace, decided_us
 from gtm_dagster.rollout.guard.history import trace_history
 from gtm_dagster.rollout.guard.rule import Rule
@@ -18,10 +19,11 @@ class Backtest:
     """The verdict on a past. `estimate`: relative drop when it was decided, else at the end; times microseconds UTC.
 
     `conversions`: conversion events seen; `linked`: those of exposed units, of which `*_converted` came in time.
-    `left_out`: exposures and conversions of client keys that the guard does not name.
+    `left_out`: exposures and conversions of client keys that the guard does not name. `blind`: why nothing can be
+    concluded from this past, empty when something can; then `would_roll_back` is None.
     """
 
-    would_roll_back: bool
+    would_roll_back: bool | None
     decided_us: int | None
     estimate: float | None
     peak_log_e: float
@@ -37,15 +39,20 @@ class Backtest:
     left_out: int
     reason: str
     trace: Trace
+    blind: str = ""
 
 
-def backtest(past: PastCounts, rule: Rule, progress: Progress | None = None) -> Backtest:
-    """Evaluate a past moment by moment."""
+def backtest(past: PastCounts, rule: Rule, progress: Progress | None = None, event: str = "conversions") -> Backtest:
+    """Evaluate a past moment by moment; `event`: what its conversions are called."""
     counts = past.counts
     trace = trace_history(counts, rule, progress)
     decided = decided_us(trace, rule.hold_minutes, counts.watermark_us)
     exposed = counts.exposed.sum(axis=1)
     converted = np.bincount(counts.conv_arm, counts.conv_n, 2).astype(int)
+    window_us, seen = round(rule.window_minutes * 60_000_000), Seen(past.conversions, past.linked)
+    blind = unmatched(event, counts, window_us, seen) or silent_control(event, counts, window_us)
+    if blind:
+        decided = None
     peak = float(trace.log_e.max()) if len(trace.times_us) else 0.0
     if len(trace.times_us):
         at = -1 if decided is None else int(np.searchsorted(trace.times_us, decided, side="right")) - 1
@@ -54,7 +61,7 @@ def backtest(past: PastCounts, rule: Rule, progress: Progress | None = None) -> 
     else:
         estimate = None
     return Backtest(
-        would_roll_back=decided is not None,
+        would_roll_back=None if blind else decided is not None,
         decided_us=decided,
         estimate=estimate,
         peak_log_e=peak,
@@ -68,8 +75,9 @@ def backtest(past: PastCounts, rule: Rule, progress: Progress | None = None) -> 
         conversions=past.conversions,
         linked=past.linked,
         left_out=past.left_out,
-        reason=_reason(trace, rule, decided, peak, exposed.tolist()),
+        reason=blind or _reason(trace, rule, decided, peak, exposed.tolist()),
         trace=trace,
+        blind=blind,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gtm_dagster.gate.exposures import ARMS
+from gtm_dagster.rollout.control.sight import sight_of
 from gtm_dagster.rollout.guard.cells import HORIZON_SLOTS
 from gtm_dagster.rollout.guard.counts import SLOT_US, Counts, Folded, plan_slots
 from gtm_dagster.rollout.guard.decide import ARMED, Decision, Signals, decide
@@ -72,6 +73,8 @@ def evaluate(
         signals = Signals(watermark_us=until_us)
     counts = counts_of(store, guard.key, row.epoch, signals.watermark_us or 0)
     verdict = detect(counts, rule)
+    sight = sight_of(store, guard, row, counts, verdict.supported_since_us)
+    signals = replace(signals, blind=sight.blind, notes=signals.notes + sight.notes)
     return Evaluation(row, rule, counts, verdict, signals, decide(ARMED, verdict, signals, rule))
 
 
