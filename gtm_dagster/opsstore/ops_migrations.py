@@ -91,6 +91,15 @@ _RECORDS = (
       PRIMARY KEY (guard, step, name)) {without_rowid}""",
 )
 
+# A producer is its write key's; the rows of before are written anew with the next heartbeats.
+_KEYED_PRODUCERS = (
+    """CREATE TABLE keyed_producers (name TEXT NOT NULL, ts_us BIGINT NOT NULL, received_us BIGINT NOT NULL,
+      write_key TEXT NOT NULL, skew_us BIGINT, PRIMARY KEY (name, write_key))""",
+    """INSERT INTO keyed_producers SELECT name, ts_us, received_us, '', NULL FROM producers""",
+    """DROP TABLE producers""",
+    """ALTER TABLE keyed_producers RENAME TO producers""",
+)
+
 
 def _rollback_digest(con: Connection) -> None:
     con.exec_driver_sql(_ROLLBACK_DIGEST)
@@ -121,6 +130,7 @@ MIGRATIONS = (
     _step("0005_outbox_lease", _OUTBOX_LEASE),
     Migration("0006_rollback_digest", _rollback_digest),
     _step("0007_guard_records", _RECORDS),
+    _step("0008_keyed_producers", _KEYED_PRODUCERS),
 )
 
 

@@ -43,7 +43,15 @@ stream_offsets = Table(
     _int("received_us", null=True),
 )
 
-producers = Table("producers", metadata, _text("name", key=True), _int("ts_us"), _int("received_us"))
+producers = Table(
+    "producers",
+    metadata,
+    _text("name", key=True),
+    _int("ts_us"),
+    _int("received_us"),
+    _text("write_key", key=True),
+    _int("skew_us", null=True),
+)
 
 guards = Table(
     "guards",

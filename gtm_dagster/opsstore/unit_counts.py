@@ -70,6 +70,23 @@ class UnitCounts(Store):
             last_slot = con.execute(statement).scalar()
         return None if last_slot is None else int(last_slot)
 
+    def early_conversions(self, key: str, epoch: int, within_us: int) -> dict[str, int]:
+        """Units by arm that converted only before their exposure, at most `within_us` before it, as far as events are kept.
+
+        A few are visitors who came back; many in one arm are a clock that is behind.
+        """
+        same = (_conversions.c.guard == _units.c.guard) & (_conversions.c.unit == _units.c.unit)
+        statement = (
+            select(_units.c.arm, func.count(_units.c.unit.distinct()))
+            .select_from(_units.join(_conversions, same))
+            .where(
+                _units.c.guard == key, _units.c.epoch == epoch, _units.c.converted_us.is_(None),
+                _conversions.c.event_us < _units.c.exposed_us, _conversions.c.event_us >= _units.c.exposed_us - within_us,
+            )
+        )  # fmt: skip
+        with self.reading() as con:
+            return {arm: int(n) for arm, n in con.execute(statement.group_by(_units.c.arm))}
+
     def guard_progress(self) -> dict[str, GuardProgress]:
         """Of every guard that was ever counted, by key."""
         with self.reading() as con:

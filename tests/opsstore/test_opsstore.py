@@ -201,15 +201,14 @@ def test_cells_add_up_and_leave_when_they_come_to_nothing(store):
     assert store.counts(KEY, 2) == [(2, "control", -1, 5)]
 
 
-BEATS = {"collector": (900, 1_000), "shop": (700, 990), "drill/canary": (50, 1_000), "drill/canary-2": (60, 1_000)}
+BEATS = {"collector": (900, 1_000), "shop": (700, 990), "drill/guard-drill": (50, 1_000), "drill/checkout": (60, 1_000)}
 
 
 @pytest.mark.parametrize(
     ("flag", "watermark", "reason"),
     [
-        ("checkout", 700, "the earliest producer; drills are not about it"),
-        ("canary", 50, "its drill alone"),
-        ("canary-2", 60, "a name that begins like another is another"),
+        ("checkout", 700, "GD-09: the earliest producer; who calls itself its drill is not about it"),
+        ("guard-drill", 50, "its drill alone"),
         ("held", 300, "a guard of it is behind"),
     ],
 )

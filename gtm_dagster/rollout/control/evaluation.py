@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gtm_dagster.gate.exposures import ARMS
-from gtm_dagster.rollout.control.sight import sight_of
+from gtm_dagster.rollout.control.sight import notes_about, sight_of
 from gtm_dagster.rollout.guard.cells import HORIZON_SLOTS
 from gtm_dagster.rollout.guard.counts import SLOT_US, Counts, Folded, plan_slots
 from gtm_dagster.rollout.guard.decide import ARMED, Decision, Signals, decide
@@ -64,10 +64,12 @@ def evaluate(
     rule = rule_of(store, settings, guard)
     if until_us is None:
         flag = store.flag_state(guard.key)
+        waiting = store.waiting(guard.flag, now_us, store.serving_keys(guard.key))
         signals = Signals(
-            watermark_us=store.watermark_us(guard.flag),
-            missing=store.missing_producers(guard.flag, now_us),
+            watermark_us=waiting.watermark_us,
+            missing=waiting.missing,
             flag_enabled=flag.enabled if flag else None,
+            notes=notes_about(waiting),
         )
     else:
         signals = Signals(watermark_us=until_us)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gtm_dagster.rollout.control.messages import moment
 from gtm_dagster.rollout.guard.blindness import (
     Seen,
     lost_conversions,
@@ -16,9 +17,12 @@ from gtm_dagster.rollout.guard.counts import Counts
 
 if TYPE_CHECKING:
     from gtm_dagster.opsstore import GuardRow, OpsStore
+    from gtm_dagster.opsstore.stream_positions import Waiting
     from gtm_dagster.settings import Guard
 
 _HOUR_US = 3_600_000_000
+_SKEW_US = 60_000_000
+"""A clock that is off by this much is said beside the reason (1 min)."""
 
 
 @dataclass(frozen=True)
@@ -50,3 +54,22 @@ def sight_of(store: OpsStore, guard: Guard, row: GuardRow, counts: Counts, suppo
     )
     refused = refused_text(guard.conversion, seen)
     return Sight(seen, blind, (refused,) if refused and refused not in blind else ())
+
+
+def notes_about(waiting: Waiting) -> tuple[str, ...]:
+    """What to know of the producers that serve a guard: who vanished since when, who is far behind, whose clock is off."""
+    notes = [
+        f"{row.name} is silent since {moment(row.received_us)} and not waited for any more, so its events may be missing; "
+        f"gtm guard forget {row.name} ends this notice"
+        for row in waiting.vanished
+    ]
+    notes += [
+        f"{row.name} says it has sent only what happened up to {moment(row.ts_us)}, and is not waited for"
+        for row in waiting.late
+    ]
+    notes += [
+        f"the clock of {row.name} is {abs(row.skew_us) / 60_000_000:.0f} minutes {'behind' if row.skew_us > 0 else 'ahead'}"
+        for row in (*waiting.awaited, *waiting.late)
+        if row.skew_us is not None and abs(row.skew_us) >= _SKEW_US
+    ]
+    return tuple(notes)

@@ -93,7 +93,9 @@ def _blind(signals: Signals) -> str:
     if signals.watermark_us is None:
         return "no producer has sent a heartbeat: an event that is late looks like one that never happened"
     if signals.missing:
-        return f"no heartbeat for two minutes from {', '.join(signals.missing)}"
+        ends = [name for name in signals.missing if name != "collector" and not name.startswith("stream/")]
+        way_out = f" (waited for at most ten minutes; gtm guard forget {ends[0]} ends it now)" if ends else ""
+        return f"no heartbeat for two minutes from {', '.join(signals.missing)}{way_out}"
     return ""
 
 
