@@ -119,6 +119,7 @@ def _never(guard: Guard) -> Standing:
 
 def _standing(store: OpsStore, settings: Settings, guard: Guard, now_us: int) -> Standing:
     from gtm_dagster.rollout.control.evaluation import evaluate
+    from gtm_dagster.rollout.guard.blindness import Seen
     from gtm_dagster.rollout.guard.decide import decide
 
     row = store.guard(guard.key)
