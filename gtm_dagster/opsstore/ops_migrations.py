@@ -100,6 +100,14 @@ _KEYED_PRODUCERS = (
     """ALTER TABLE keyed_producers RENAME TO producers""",
 )
 
+# A payment by user id counts for the unit that was exposed by its anonymous id.
+_LINKS = (
+    """CREATE TABLE guard_links (guard TEXT NOT NULL, anonymous_id TEXT NOT NULL, user_id TEXT NOT NULL,
+      event_us BIGINT NOT NULL, PRIMARY KEY (guard, anonymous_id, user_id)) {without_rowid}""",
+    """CREATE INDEX guard_links_user ON guard_links (guard, user_id)""",
+    """CREATE INDEX guard_links_age ON guard_links (guard, event_us)""",
+)
+
 
 def _rollback_digest(con: Connection) -> None:
     con.exec_driver_sql(_ROLLBACK_DIGEST)
@@ -131,6 +139,7 @@ MIGRATIONS = (
     Migration("0006_rollback_digest", _rollback_digest),
     _step("0007_guard_records", _RECORDS),
     _step("0008_keyed_producers", _KEYED_PRODUCERS),
+    _step("0009_guard_links", _LINKS),
 )
 
 

@@ -161,6 +161,18 @@ guard_records = Table(
     sqlite_with_rowid=False,
 )
 
+guard_links = Table(
+    "guard_links",
+    metadata,
+    _text("guard", key=True),
+    _text("anonymous_id", key=True),
+    _text("user_id", key=True),
+    _int("event_us"),
+    Index("guard_links_user", "guard", "user_id"),
+    Index("guard_links_age", "guard", "event_us"),
+    sqlite_with_rowid=False,
+)
+
 guard_flags = Table(
     "guard_flags",
     metadata,

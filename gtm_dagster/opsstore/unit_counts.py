@@ -28,6 +28,7 @@ _FURTHER = (
     ops_tables.guard_units_known,
     ops_tables.guard_left_out,
     ops_tables.guard_records,
+    ops_tables.guard_links,
 )
 _unit_columns = (_units.c.unit, _units.c.epoch, _units.c.arm, _units.c.exposed_us, _units.c.converted_us)
 
@@ -101,7 +102,7 @@ class UnitCounts(Store):
         statement = select(*_unit_columns).where(
             _units.c.guard == guard, _units.c.unit.in_(bindparam("names", expanding=True))
         )
-        return [UnitRow(*row) for chunk in _chunks(names) for row in con.execute(statement, {"names": chunk})]
+        return [UnitRow(*row) for chunk in chunks(names) for row in con.execute(statement, {"names": chunk})]
 
     def units_since(self, con: Connection, guard: str, epoch: int, since_us: int) -> list[UnitRow]:
         """Units of an epoch first exposed at or after `since_us`."""
@@ -139,7 +140,7 @@ class UnitCounts(Store):
             _conversions.c.guard == guard, _conversions.c.unit.in_(bindparam("names", expanding=True))
         )
         found: dict[str, list[int]] = {}
-        for chunk in _chunks(names):
+        for chunk in chunks(names):
             for unit, event_us in con.execute(statement, {"names": chunk}):
                 found.setdefault(unit, []).append(event_us)
         for times in found.values():
@@ -185,7 +186,8 @@ class UnitCounts(Store):
             con.execute(delete(table).where(table.c.guard == guard))
 
 
-def _chunks(names: Iterable[str]) -> Iterator[list[Any]]:
+def chunks(names: Iterable[str]) -> Iterator[list[Any]]:
+    """The names in order, each once, by as many as a statement takes."""
     ordered = sorted(set(names))
     for at in range(0, len(ordered), _CHUNK):
         yield ordered[at : at + _CHUNK]

@@ -11,6 +11,7 @@ from gtm_dagster.gate.exposures import EXPOSED, randomised_exposure
 from gtm_dagster.opsstore.guard_records import FROM, STEP_US
 from gtm_dagster.rollout.guard.believed import believes
 from gtm_dagster.rollout.guard.blindness import CONVERSIONS, EXPOSURES, REFUSED, SUPPRESSED
+from gtm_dagster.rollout.guard.unit_links import IDENTIFIED
 from gtm_dagster.settings import DRILL_FLAG, DRILL_REASON, Guard
 from gtm_dagster.stream.reducer import Rows
 
@@ -28,13 +29,14 @@ class GuardEvents(msgspec.Struct, frozen=True):
 
     The epoch is given for a drill's alone: drills follow each other within minutes, and their times overlap. `left_out`:
     times of such events whose write key the guard does not believe. `ids`: (step of receipt, user id, anonymous id) of
-    each conversion. `records`: numbers by step of receipt and name, see `rollout.guard.blindness`.
+    each conversion. `links`: (anonymous id, user id, event_us) of events IDENTIFIED. `records`: numbers by step of receipt and name, see `rollout.guard.blindness`.
     """
 
     exposures: list[tuple[str, int, str, int | None]]
     conversions: list[tuple[str, int]]
     left_out: list[int] = msgspec.field(default_factory=list)
     ids: list[tuple[int, str | None, str | None]] = msgspec.field(default_factory=list)
+    links: list[tuple[str, str, int]] = msgspec.field(default_factory=list)
     records: Counter[tuple[int, str]] = msgspec.field(default_factory=Counter)
 
 
@@ -86,6 +88,10 @@ def events_by_guard(rows: Rows, guards: Sequence[Guard]) -> dict[str, GuardEvent
                         events.records[step, FROM + write_key] += 1
                     else:
                         events.left_out.append(at_us)
+        if name == IDENTIFIED and user and anonymous:
+            for guard, events in everyone:
+                if believes(guard.write_keys, write_key, key_role):
+                    events.links.append((anonymous, user, at_us))
         for guard, events in by_event.get(name, ()):
             if believes(guard.write_keys, write_key, key_role):
                 events.conversions.extend((unit, at_us) for unit in (user, anonymous) if unit)

@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 from gtm_dagster.gate.exposures import EXPOSED
 from gtm_dagster.opsstore import GuardProgress, OpsStore
 from gtm_dagster.rollout.guard.counts import SLOT_US
+from gtm_dagster.rollout.guard.unit_links import IDENTIFIED
 from gtm_dagster.settings import Guard
 from gtm_dagster.stream.guard_counts import Epochs, count, end_epochs, window_us
 from gtm_dagster.stream.guard_events import COLUMNS, GuardEvents, events_by_guard
@@ -85,8 +86,8 @@ class GuardReducer:
         self._progress[guard.key] = fresh
 
     def wanted(self, parts: Sequence[str]) -> Wanted:
-        """Exposures, and what the guards count as conversions."""
-        events = {EXPOSED, *(self._guards[key].conversion for key in parts)}
+        """Exposures, what the guards count as conversions, and who is who."""
+        events = {EXPOSED, IDENTIFIED, *(self._guards[key].conversion for key in parts)}
         return Wanted(frozenset(events), COLUMNS, drills=True, refused=True)
 
     def divide(self, rows: Rows, parts: Sequence[str]) -> Mapping[str, GuardEvents]:

@@ -11,6 +11,7 @@ import numpy as np
 from gtm_dagster.gate.exposures import ARMS, EXPOSED, randomised_exposure
 from gtm_dagster.rollout.guard.believed import believes
 from gtm_dagster.rollout.guard.counts import Counts, count_units
+from gtm_dagster.rollout.guard.unit_links import IDENTIFIED, partners
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -66,7 +67,7 @@ def read_past_counts(
 
     parts = []
     for table in _tables(settings, progress):
-        names = pc.is_in(table.column("event_name"), value_set=pa.array([EXPOSED, conversion]))
+        names = pc.is_in(table.column("event_name"), value_set=pa.array([EXPOSED, conversion, IDENTIFIED]))
         events = table.filter(pc.and_(names, pc.equal(table.column("verdict"), "accepted"))).drop_columns(["verdict"])
         for bound, beyond in ((since_us, pc.greater_equal), (until_us, pc.less)):
             if bound is not None:
@@ -87,8 +88,14 @@ def read_past_counts(
     if not exposures:
         raise BacktestError(_nothing(flag, conversion, since_us, until_us, left_out))
     units = pa.array(sorted({unit for unit, _, _ in exposures}), pa.string())
+    visitors = _visitors(events.filter(pc.and_(believed, pc.equal(names, IDENTIFIED))), units)
+    users = pa.array(sorted(visitors), pa.string())
     conversions = [each for name in ("user_id", "anonymous_id") for each in _of_units(converted, name, units)]
-    linked = pc.or_kleene(*(pc.is_in(converted.column(name), value_set=units) for name in ("user_id", "anonymous_id")))
+    conversions += [(each, us) for user, us in _of_units(converted, "user_id", users) for each in visitors[user]]
+    linked = pc.or_kleene(
+        pc.or_kleene(*(pc.is_in(converted.column(name), value_set=units) for name in ("user_id", "anonymous_id"))),
+        pc.is_in(converted.column("user_id"), value_set=users),
+    )
     times = [us for _, _, us in exposures]
     first_us, last_us = min(times), max(max(times), max((us for _, us in conversions), default=0))
     if last_us - first_us > LONGEST_DAYS * 86_400_000_000:
@@ -162,6 +169,16 @@ def _exposures(table: pa.Table, flag: str) -> Iterator[tuple[str, int, int]]:
         unit = user or anonymous
         if exposure is not None and exposure.flag == flag and unit:
             yield unit, ARMS.index(exposure.variant), us
+
+
+def _visitors(identified: pa.Table, units: pa.Array) -> dict[str, set[str]]:
+    """By user id, the anonymous ids of exposed units that an event says are that user."""
+    import pyarrow.compute as pc
+
+    known = identified.filter(
+        pc.and_(pc.is_in(identified.column("anonymous_id"), value_set=units), pc.is_valid(identified.column("user_id")))
+    )
+    return partners(zip(*(known.column(name).to_pylist() for name in ("user_id", "anonymous_id")), strict=True))
 
 
 def _of_units(table: pa.Table, name: str, units: pa.Array) -> Iterator[tuple[str, int]]:
