@@ -127,7 +127,7 @@ def _document(result: Backtest, flag: str, event: str, table: bool) -> dict[str,
         "control_exposed": result.control_exposed, "control_converted": result.control_converted,
         "treated_exposed": result.treated_exposed, "treated_converted": result.treated_converted,
         "conversions_seen": result.conversions, "conversions_of_exposed_units": result.linked,
-        "client_key_records_left_out": result.left_out,
+        "client_key_records_left_out": result.left_out, "blind": result.blind or None, "refused": result.refused or None,
         "first_event_at": utc_time(result.first_us), "last_event_at": utc_time(result.last_us), "reason": result.reason,
     }  # fmt: skip
     return {**document, "ticks": _ticks(result)} if table else document
@@ -152,6 +152,8 @@ def _say_backtest(result: Backtest, flag: str, event: str, table: bool) -> None:
         f"{result.treated_exposed:,}, events from {utc_time(result.first_us):%Y-%m-%dT%H:%M:%SZ} to {utc_time(result.last_us):%Y-%m-%dT%H:%M:%SZ}"
         + ("" if result.estimate is None else f", drop {result.estimate:.0%}")
     )
+    if result.refused:
+        say(f"{result.refused}: they are in no count")
     if result.left_out:
         say(f"{result.left_out:,} records of client keys left out; write_keys of the guard names those it believes")
 

@@ -10,7 +10,7 @@ import msgspec
 from gtm_dagster.gate.exposures import EXPOSED, randomised_exposure
 from gtm_dagster.opsstore.guard_records import FROM, STEP_US
 from gtm_dagster.rollout.guard.believed import believes
-from gtm_dagster.rollout.guard.blindness import CONVERSIONS, EXPOSURES, REFUSED, SUPPRESSED
+from gtm_dagster.rollout.guard.blindness import CONVERSIONS, EXPOSURES, record_name
 from gtm_dagster.rollout.guard.unit_links import IDENTIFIED
 from gtm_dagster.settings import DRILL_FLAG, DRILL_REASON, Guard
 from gtm_dagster.stream.reducer import Rows
@@ -53,6 +53,7 @@ def events_by_guard(rows: Rows, guards: Sequence[Guard]) -> dict[str, GuardEvent
     found = {guard.key: GuardEvents([], []) for guard in guards}
     by_flag: dict[str, list[tuple[Guard, GuardEvents]]] = {}
     by_event: dict[str, list[tuple[Guard, GuardEvents]]] = {}
+    exposures: Counter[tuple[int, str]] = Counter()
     everyone = [(guard, found[guard.key]) for guard in guards]
     for guard, events in everyone:
         by_flag.setdefault(guard.flag, []).append((guard, events))
@@ -68,12 +69,10 @@ def events_by_guard(rows: Rows, guards: Sequence[Guard]) -> dict[str, GuardEvent
             ):
                 for guard, events in interested:
                     if believes(guard.write_keys, write_key, key_role):
-                        kind = REFUSED if verdict == "quarantined" else SUPPRESSED
-                        events.records[step, f"{kind} {what}/{_short(reasons)}"] += 1
+                        events.records[step, record_name(verdict, what, reasons)] += 1
             continue
         if name == EXPOSED:
-            for _, events in everyone:
-                events.records[step, EXPOSURES] += 1
+            exposures[step, EXPOSURES] += 1
         at_us = counted_us(event_us, received_us)
         if at_us is None:
             continue
@@ -100,6 +99,8 @@ def events_by_guard(rows: Rows, guards: Sequence[Guard]) -> dict[str, GuardEvent
                 events.records[step, FROM + write_key] += 1
             else:
                 events.left_out.append(at_us)
+    for events in found.values():
+        events.records.update(exposures)
     return found
 
 
@@ -111,11 +112,6 @@ def _flag_of(raw: str | None) -> str | None:
         return None
 
 
-def _short(reasons: str | None) -> str:
-    """Reason codes as part of a name."""
-    return (reasons or "unknown")[:_REASON_LETTERS]
-
-
 class _Flag(msgspec.Struct):
     flag: str | None = None
 
@@ -125,4 +121,3 @@ class _RefusedExposure(msgspec.Struct):
 
 
 _decode_refused = msgspec.json.Decoder(_RefusedExposure).decode
-_REASON_LETTERS = 80

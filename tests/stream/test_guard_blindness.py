@@ -124,3 +124,14 @@ def test_gd_13_refused_conversions_are_no_missing_ones(here, lost, acts, words, 
     assert decision.act is acts, (reason, decision.reason)
     assert decision.state == ("BREACH" if acts else "BLIND")
     assert words in decision.reason if words else "refused" not in decision.reason
+
+
+@pytest.mark.parametrize(("lost", "acts", "words", "reason"), LOST, ids=[row[-1] for row in LOST])
+def test_gd_13_a_past_is_held_as_the_live_guard(here, tmp_path, lost, acts, words, reason):
+    here.append(dead_flow(lost))
+    here.log.close()
+    past = read_past_counts(msgspec.structs.replace(SETTINGS, state_dir=tmp_path), GUARD.flag, GUARD.conversion, 10)
+    result = backtest(past, Rule(10), event=GUARD.conversion)
+    assert result.would_roll_back is (True if acts else None), (reason, result.reason)
+    if "exposures" not in words:  # refused exposures are of any flag here
+        assert words in result.refused if words else not result.refused or "exposures" in reason

@@ -8,7 +8,7 @@ import numpy as np
 
 from gtm_dagster.gate.exposures import ARMS
 from gtm_dagster.rollout.control.past_counts import PastCounts, Progress
-from gtm_dagster.rollout.guard.blindness import Seen, silent_control, unmatched
+from gtm_dagster.rollout.guard.blindness import lost_conversions, refused_text, silent_control, unmatched
 from gtm_dagster.rollout.guard.detector import Trace, decided_us
 from gtm_dagster.rollout.guard.history import trace_history
 from gtm_dagster.rollout.guard.rule import Rule
@@ -20,7 +20,7 @@ class Backtest:
 
     `conversions`: conversion events seen; `linked`: those of exposed units, of which `*_converted` came in time.
     `left_out`: exposures and conversions of client keys that the guard does not name. `blind`: why nothing can be
-    concluded from this past, empty when something can; then `would_roll_back` is None.
+    concluded from this past, empty when something can; then `would_roll_back` is None. `refused`: what was refused and suppressed, and why.
     """
 
     would_roll_back: bool | None
@@ -40,6 +40,7 @@ class Backtest:
     reason: str
     trace: Trace
     blind: str = ""
+    refused: str = ""
 
 
 def backtest(past: PastCounts, rule: Rule, progress: Progress | None = None, event: str = "conversions") -> Backtest:
@@ -49,8 +50,12 @@ def backtest(past: PastCounts, rule: Rule, progress: Progress | None = None, eve
     decided = decided_us(trace, rule.hold_minutes, counts.watermark_us)
     exposed = counts.exposed.sum(axis=1)
     converted = np.bincount(counts.conv_arm, counts.conv_n, 2).astype(int)
-    window_us, seen = round(rule.window_minutes * 60_000_000), Seen(past.conversions, past.linked)
-    blind = unmatched(event, counts, window_us, seen) or silent_control(event, counts, window_us)
+    window_us = round(rule.window_minutes * 60_000_000)
+    blind = (
+        unmatched(event, counts, window_us, past.seen)
+        or lost_conversions(event, {"of this past": past.seen})
+        or silent_control(event, counts, window_us)
+    )
     if blind:
         decided = None
     peak = float(trace.log_e.max()) if len(trace.times_us) else 0.0
@@ -78,6 +83,7 @@ def backtest(past: PastCounts, rule: Rule, progress: Progress | None = None, eve
         reason=blind or _reason(trace, rule, decided, peak, exposed.tolist()),
         trace=trace,
         blind=blind,
+        refused=refused_text(event, past.seen),
     )
 
 

@@ -62,9 +62,9 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate an armed guard now, or as of the watermark `until_us` (what a claim does)."""
     rule = rule_of(store, settings, guard)
+    waiting = store.waiting(guard.flag, now_us, store.serving_keys(guard.key))
     if until_us is None:
         flag = store.flag_state(guard.key)
-        waiting = store.waiting(guard.flag, now_us, store.serving_keys(guard.key))
         signals = Signals(
             watermark_us=waiting.watermark_us,
             missing=waiting.missing,
@@ -72,7 +72,7 @@ def evaluate(
             notes=notes_about(waiting),
         )
     else:
-        signals = Signals(watermark_us=until_us)
+        signals = Signals(watermark_us=until_us, notes=notes_about(waiting))
     counts = counts_of(store, guard.key, row.epoch, signals.watermark_us or 0)
     verdict = detect(counts, rule)
     sight = sight_of(store, guard, row, counts, verdict.supported_since_us)

@@ -26,6 +26,13 @@ REFUSED_SHARE = 0.05
 """Of the conversions sent; from more refused ones on, a drop may be one of the tracking."""
 LEAST_REFUSED = 10
 """Fewer refused conversions than this hold nothing."""
+_REASON_LETTERS = 80
+
+
+def record_name(verdict: str, what: str, reasons: str | None) -> str:
+    """What a record is counted as that is not accepted; `what`: CONVERSIONS or EXPOSURES."""
+    kind = REFUSED if verdict == "quarantined" else SUPPRESSED
+    return f"{kind} {what}/{(reasons or 'unknown')[:_REASON_LETTERS]}"
 
 
 @dataclass(frozen=True)
