@@ -138,6 +138,10 @@ def _may_vanish(row: ProducerRow) -> bool:
 
 
 def _about(flag: str, rows: list[ProducerRow]) -> list[ProducerRow]:
-    drills = [row for row in rows if flag == DRILL_FLAG and (row.name + "/").startswith(f"{DRILL}{flag}/")]
+    newest: dict[str, ProducerRow] = {}  # a drill follows another, maybe with another key
+    for row in sorted(rows, key=lambda row: row.received_us):
+        if flag == DRILL_FLAG and (row.name + "/").startswith(f"{DRILL}{flag}/"):
+            newest[row.name] = row
+    drills = list(newest.values())
     others = [row for row in rows if not row.name.startswith((DRILL, BEHIND))]
     return (drills or others) + [row for row in rows if row.name.startswith(f"{BEHIND}{flag}:")]

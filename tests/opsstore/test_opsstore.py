@@ -220,6 +220,14 @@ def test_the_watermark_of_a_flag(store, flag, watermark, reason):
     assert store.watermark_us(flag) == watermark, reason
 
 
+def test_a_drill_with_another_key_follows_the_one_before(store):
+    with store.transaction() as con:
+        beats = [("dev", 5, 1_000), ("site", 9, 2_000)]
+        store.set_producers(con, [ProducerRow("drill/guard-drill", ts, at_us, key) for key, ts, at_us in beats])
+    assert [row.write_key for row in store.waiting("guard-drill", 2_000, ["dev", "site"]).awaited] == ["site"]
+    assert store.watermark_us("guard-drill") == 9
+
+
 def test_scenario_9_a_silent_producer_is_missing_after_two_minutes(store):
     assert store.watermark_us("checkout") is None
     assert store.missing_producers("checkout", 10**15) == ()
