@@ -127,7 +127,7 @@ def test_gd_13_refused_conversions_are_no_missing_ones(here, lost, acts, words, 
 
 
 @pytest.mark.parametrize(("lost", "acts", "words", "reason"), LOST, ids=[row[-1] for row in LOST])
-def test_gd_13_a_past_is_held_as_the_live_guard(here, tmp_path, lost, acts, words, reason):
+def test_gd_13_a_past_is_blind_as_the_live_guard(here, tmp_path, lost, acts, words, reason):
     here.append(dead_flow(lost))
     here.log.close()
     past = read_past_counts(msgspec.structs.replace(SETTINGS, state_dir=tmp_path), GUARD.flag, GUARD.conversion, 10)

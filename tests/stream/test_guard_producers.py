@@ -48,12 +48,12 @@ def test_gd_10_a_vanished_producer_holds_the_guards_it_serves_for_ten_minutes(he
     for minutes in (1, 2, 3, 9, 10):
         beat(here, BEGIN + minutes * MINUTE, ("prices-1", "prices"))
         now = BEGIN + minutes * MINUTE
-        held = seen(here, now).decision
-        assert (held.state == "BLIND") == (minutes > 2), (minutes, held.reason)
+        silent = seen(here, now).decision
+        assert (silent.state == "BLIND") == (minutes > 2), (minutes, silent.reason)
         assert seen(here, now, OTHER).decision.state != "BLIND", "shop serves another guard"
     assert (
         "no heartbeat for two minutes from shop-1 (waited for at most ten minutes; gtm guard forget shop-1"
-        in held.reason
+        in silent.reason
     )
     beat(here, BEGIN + 11 * MINUTE, ("prices-1", "prices"))
     after = seen(here, BEGIN + 11 * MINUTE)
