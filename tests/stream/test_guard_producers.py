@@ -142,7 +142,7 @@ def test_a_forgotten_name_leaves_with_its_producer(here):
     [(HOUR, "the clock of shop-1 is 60 minutes behind"), (-2 * MINUTE, "the clock of shop-1 is 2 minutes ahead"),
      (MINUTE // 2, ""), (None, "")],
 )  # fmt: skip
-def test_gd_14_skew_is_measured_and_said(here, skew_us, words):
+def test_gd_14_skew_is_measured_and_shown(here, skew_us, words):
     here.log.beat("shop-1", BEGIN, BEGIN, write_key="shop", skew_us=skew_us)
     found = seen(here, BEGIN)
     assert words in found.decision.reason if words else "clock" not in found.decision.reason
