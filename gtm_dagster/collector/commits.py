@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
 from gtm_dagster.collector.response import RETRY_SECONDS, Refused
-from gtm_dagster.eventlog import AppendResult, EventLogError, Record
+from gtm_dagster.eventlog import AppendResult, EventLogError, Heartbeat, Record
 
 COMMIT_SECONDS = 30.0
 """Longest wait for the log's commit; after it the answer is 503, and a resend is a duplicate if the commit came later."""
@@ -35,7 +35,14 @@ class Appender(Protocol):
         ...
 
     def submit_beat(
-        self, producer: str, ts_us: int, received_us: int, closing: bool = False, instance: str = ""
+        self,
+        producer: str,
+        ts_us: int,
+        received_us: int,
+        closing: bool = False,
+        instance: str = "",
+        write_key: str = "",
+        skew_us: int | None = None,
     ) -> Future[bool]:
         """Queue a heartbeat; the future is done when it is durable, False when there are too many producers."""
         ...
@@ -120,14 +127,17 @@ class Commits:
             [status for each in appended for status in each.statuses],
         )
 
-    async def beat(self, producer: str, ts_us: int, received_us: int, closing: bool, instance: str) -> bool:
-        """Whether a heartbeat is stored; False when there are too many producers. Raises Refused 503."""
+    async def beat(self, beat: Heartbeat, closing: bool, instance: str) -> bool:
+        """Whether a heartbeat is stored; False when there are too many producers of its key. Raises Refused 503."""
         if self._beats >= MAX_WAITING_BEATS:
             raise Refused(503, "queue_full", f"{self._beats} heartbeats wait for the log", RETRY_SECONDS)
         self._beats += 1
         with Place(self._leave_beat, 1, 0) as place:
             return await self._durable(
-                lambda: self._log.submit_beat(producer, ts_us, received_us, closing, instance), place
+                lambda: self._log.submit_beat(
+                    beat.producer, beat.ts_us, beat.received_us, closing, instance, beat.write_key, beat.skew_us
+                ),
+                place,
             )
 
     async def prove(self, seconds: float) -> None:

@@ -10,6 +10,7 @@ from datetime import datetime
 
 import msgspec
 
+from gtm_dagster import eventlog
 from gtm_dagster.collector.access import Access
 from gtm_dagster.collector.body import Receive, check_encoding, read_body
 from gtm_dagster.collector.commits import Commits
@@ -57,7 +58,7 @@ class Heartbeats:
 
     async def __call__(self, scope: Scope, receive: Receive) -> Response:
         """The response to POST /heartbeat, after its commit. Raises Refused."""
-        self._access.server(scope)
+        key = self._access.server(scope)
         check_encoding(headers(scope, b"content-encoding"))
         declared = header(scope, b"content-length")
         body = await read_body(receive, declared, _MAX_BODY_BYTES, self._body_timeout_seconds)
@@ -75,7 +76,7 @@ class Heartbeats:
         if beat.producer == PRODUCER or beat.producer.startswith(_RESERVED):
             raise Refused(400, "bad_producer", f"producer {beat.producer!r} is a name of this deployment; take another")
         received_us = time.time_ns() // 1000
-        if not await self._store(beat, _delivered_us(beat, received_us), received_us):
+        if not await self._store(beat, _delivered_us(beat, received_us), received_us, key.name):
             raise Refused(429, "too_many_producers", "too many producers send heartbeats; use stable names", 60)
         self._metrics.beat(beat.producer, closing=beat.closing)
         return Response(200, b'{"status":"ok"}')
@@ -92,8 +93,10 @@ class Heartbeats:
                 pass  # logged; the watermark stands still until the log takes a beat again
             await asyncio.sleep(BEAT_SECONDS)
 
-    async def _store(self, beat: Heartbeat, ts_us: int, received_us: int) -> bool:
-        return await self._commits.beat(beat.producer, ts_us, received_us, beat.closing, beat.instance)
+    async def _store(self, beat: Heartbeat, ts_us: int, received_us: int, write_key: str = "") -> bool:
+        skew_us = None if beat.sent_at is None else received_us - _moment_us("sent_at", beat.sent_at)
+        stored = eventlog.Heartbeat(beat.producer, ts_us, received_us, write_key, skew_us)
+        return await self._commits.beat(stored, beat.closing, beat.instance)
 
 
 def is_program_name(name: str) -> bool:

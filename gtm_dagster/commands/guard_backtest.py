@@ -64,8 +64,9 @@ def backtest(
     start_risk: StartRisk = None,
     table: Annotated[bool, typer.Option("--table", help="Also evidence and estimate at every moment.")] = False,
     json: Json = False,
-) -> None:  # fmt: skip
-    """The same detector over past events, imported ones too: would it have rolled back, and when?"""
+) -> int:  # fmt: skip
+    """The same detector over past events, imported ones too: would it have rolled back, and when? Exit 1: it saw too
+    little to say."""
     from gtm_dagster.rollout.control.backtest import backtest as judge
     from gtm_dagster.rollout.control.past_counts import read_past_counts
 
@@ -83,7 +84,7 @@ def backtest(
         keys = declared.write_keys if declared else ()
         past = read_past_counts(here.settings, flag, event, rule.window_minutes, begin, end, tell, keys)
     with progress_bar("judging") as tell:
-        result = judge(past, rule, tell)
+        result = judge(past, rule, tell, event)
     if json:
         say_json(
             {**_document(result, flag, event, table), "missing_link": _missing_link(result, event, rule.window_minutes)}
@@ -92,6 +93,7 @@ def backtest(
         _say_backtest(result, flag, event, table)
         if missing := _missing_link(result, event, rule.window_minutes):
             say(missing)
+    return 1 if result.blind else 0
 
 
 def _event(here: Invocation, name: str) -> str:
@@ -113,7 +115,7 @@ def _first_conversion(here: Invocation) -> str:
 
 def _missing_link(result: Backtest, event: str, minutes: float) -> str | None:
     """Why conversions that were seen are not counted, and what to do; None when some are counted."""
-    if not result.conversions or result.control_converted or result.treated_converted:
+    if result.blind or not result.conversions or result.control_converted or result.treated_converted:
         return None
     if not result.linked:
         return (
@@ -140,7 +142,7 @@ def _document(result: Backtest, flag: str, event: str, table: bool) -> dict[str,
         "control_exposed": result.control_exposed, "control_converted": result.control_converted,
         "treated_exposed": result.treated_exposed, "treated_converted": result.treated_converted,
         "conversions_seen": result.conversions, "conversions_of_exposed_units": result.linked,
-        "client_key_records_left_out": result.left_out,
+        "client_key_records_left_out": result.left_out, "blind": result.blind or None, "refused": result.refused or None,
         "first_event_at": utc_time(result.first_us), "last_event_at": utc_time(result.last_us), "reason": result.reason,
     }  # fmt: skip
     return {**document, "ticks": _ticks(result)} if table else document
@@ -156,6 +158,8 @@ def _say_backtest(result: Backtest, flag: str, event: str, table: bool) -> None:
         say_table(("at", "log e", "drop", ""), rows)
     if result.decided_us is not None:
         say(f"{flag} would have been rolled back at {utc_time(result.decided_us):%Y-%m-%dT%H:%M:%SZ}: {result.reason}")
+    elif result.blind:
+        say(f"{flag} was not judged, the guard is blind: {result.reason}")
     else:
         say(f"{flag} would not have been rolled back: {result.reason}")
     say(
@@ -164,6 +168,8 @@ def _say_backtest(result: Backtest, flag: str, event: str, table: bool) -> None:
     )
     if drop := drop_line(result.verdict):
         say(drop)
+    if result.refused:
+        say(f"{result.refused}: they are in no count")
     if result.left_out:
         say(f"{result.left_out:,} records of client keys left out; write_keys of the guard names those it believes")
 

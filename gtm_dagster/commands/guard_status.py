@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -16,7 +16,9 @@ from gtm_dagster.commands.output import Json, invocation, note, say, say_json, s
 
 if TYPE_CHECKING:
     from gtm_dagster.opsstore import OpsStore
+    from gtm_dagster.opsstore.stream_positions import Waiting
     from gtm_dagster.rollout.control.armed_rule import Difference
+    from gtm_dagster.rollout.guard.blindness import Seen
     from gtm_dagster.rollout.guard.verdict import Verdict
     from gtm_dagster.settings import Guard, Settings
 
@@ -42,6 +44,9 @@ class Standing:
     left_out: int = 0
     differences: tuple[Difference, ...] = ()
     problem: str | None = None
+    seen: Seen | None = None
+    waiting: Waiting | None = None
+    early: dict[str, int] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
@@ -118,6 +123,7 @@ def _never(guard: Guard) -> Standing:
 def _standing(store: OpsStore, settings: Settings, guard: Guard, now_us: int) -> Standing:
     from gtm_dagster.rollout.control.armed_rule import differences
     from gtm_dagster.rollout.control.evaluation import evaluate
+    from gtm_dagster.rollout.guard.blindness import Seen
     from gtm_dagster.rollout.guard.decide import ARMED, decide
 
     row = store.guard(guard.key)
@@ -142,6 +148,9 @@ def _standing(store: OpsStore, settings: Settings, guard: Guard, now_us: int) ->
         last_rollback=_last_rollback(store, guard),
         left_out=store.left_out(guard.key, row.epoch),
         differences=tuple(differences(store, settings, guard, row.epoch)) if row.state == ARMED else (),
+        seen=Seen.of(store.records(guard.key, row.epoch_since_us or 0)),
+        waiting=store.waiting(guard.flag, now_us, store.serving_keys(guard.key)),
+        early=store.early_conversions(guard.key, row.epoch, round(guard.conversion_window_minutes * 60_000_000)),
     )
 
 
@@ -178,7 +187,26 @@ def _document(standing: Standing) -> dict[str, Any]:
         "last_rollback": standing.last_rollback, "problem": standing.problem,
         "client_key_records_left_out": standing.left_out, "write_keys": list(guard.write_keys),
         "rule_differs": {each.name: {"armed": each.armed, "declared": each.declared} for each in standing.differences},
+        **_sight(standing),
     }  # fmt: skip
+
+
+def _sight(standing: Standing) -> dict[str, Any]:
+    """What the guard sees beside its evidence; null before it was ever counted."""
+    seen, waiting = standing.seen, standing.waiting
+    producers = [] if waiting is None else [*waiting.awaited, *waiting.late, *waiting.vanished]
+    return {
+        "conversions_seen": seen.conversions if seen else None,
+        "conversions_of_exposed_units": seen.matched if seen else None,
+        "conversions_refused": dict(seen.refused) if seen else None,
+        "conversions_suppressed": dict(seen.suppressed) if seen else None,
+        "exposures_refused": seen.refused_exposures if seen else None,
+        "converted_before_exposure": {arm: standing.early.get(arm, 0) for arm in ("control", "treatment")},
+        "vanished_producers": [
+            {"producer": row.name, "since": utc_time(row.received_us)} for row in (waiting.vanished if waiting else ())
+        ],
+        "clock_skew_seconds": {row.name: row.skew_us / 1e6 for row in producers if row.skew_us is not None},
+    }
 
 
 def _cells(standing: Standing) -> tuple[str, ...]:
@@ -218,6 +246,9 @@ def _lines(standing: Standing) -> list[str]:
             f"  gtm.toml has another rule since epoch {standing.epoch} was armed: {', '.join(map(str, standing.differences))}; "
             f"re-arm to take it: gtm guard rearm {standing.guard.flag} --reason ..."
         )
+    if standing.early:
+        numbers = ", ".join(f"{arm} {n:,}" for arm, n in sorted(standing.early.items()))
+        lines.append(f"  converted only before their exposure: {numbers}; many in one arm are a clock that is behind")
     if standing.problem:
         lines.append(f"  PROBLEM {standing.problem}")
     if not standing.history_ok:

@@ -24,7 +24,7 @@ from gtm_dagster.eventlog.log_file import day_of
 from gtm_dagster.storage.disk_space import full_disk
 
 MAX_PRODUCERS = 1000
-"""Heartbeats kept at once; a further producer is refused."""
+"""Heartbeats kept at once, by write key; a further producer of that key is refused."""
 FORGOTTEN_US = 86_400_000_000
 """A producer that is silent for this long is forgotten (24 h)."""
 REPLACED_US = 90_000_000
@@ -39,6 +39,8 @@ class Beat(msgspec.Struct, frozen=True):
     ts_us: int
     received_us: int
     closing: bool
+    write_key: str = ""
+    skew_us: int | None = None
 
 
 def stored(con: sqlite3.Connection, path: Path, items: Sequence[list[Record] | Beat]) -> list[Any]:
@@ -92,16 +94,27 @@ def _results(seq: int, batches: list[list[Record]], statuses: list[str]) -> list
 
 
 def store_beat(con: sqlite3.Connection, beat: Beat) -> bool:
-    """Store a heartbeat; False when MAX_PRODUCERS others are remembered."""
-    mine = (beat.producer, beat.instance)
+    """Store a heartbeat; False when MAX_PRODUCERS others of its write key are remembered.
+
+    A producer is its key's: a heartbeat of another key under the same name neither moves nor ends it.
+    """
+    mine = (beat.write_key, beat.producer, beat.instance)
     con.execute("DELETE FROM heartbeats WHERE received_us < ?", (beat.received_us - FORGOTTEN_US,))
     if beat.closing:
-        con.execute("DELETE FROM heartbeats WHERE producer = ? AND instance = ?", mine)
+        con.execute("DELETE FROM heartbeats WHERE write_key = ? AND producer = ? AND instance = ?", mine)
         return True
     gone = beat.received_us - REPLACED_US
-    con.execute("DELETE FROM heartbeats WHERE producer = ? AND received_us < ?", (beat.producer, gone))
-    known = con.execute("SELECT count(*) FROM heartbeats WHERE producer = ? AND instance = ?", mine).fetchone()[0]
-    if not known and con.execute("SELECT count(*) FROM heartbeats").fetchone()[0] >= MAX_PRODUCERS:
+    con.execute("DELETE FROM heartbeats WHERE write_key = ? AND producer = ? AND received_us < ?", (*mine[:2], gone))
+    if beat.write_key:  # stored by a version that did not know whose it is
+        con.execute("DELETE FROM heartbeats WHERE write_key = '' AND producer = ?", (beat.producer,))
+    known = con.execute(
+        "SELECT count(*) FROM heartbeats WHERE write_key = ? AND producer = ? AND instance = ?", mine
+    ).fetchone()[0]
+    of_key = con.execute("SELECT count(*) FROM heartbeats WHERE write_key = ?", (beat.write_key,)).fetchone()[0]
+    if not known and of_key >= MAX_PRODUCERS:
         return False
-    con.execute("INSERT OR REPLACE INTO heartbeats VALUES (?, ?, ?, ?)", (*mine, beat.ts_us, beat.received_us))
+    con.execute(
+        "INSERT OR REPLACE INTO heartbeats VALUES (?, ?, ?, ?, ?, ?)",
+        (*mine, beat.ts_us, beat.received_us, beat.skew_us),
+    )
     return True

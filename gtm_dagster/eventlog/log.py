@@ -57,11 +57,17 @@ class AppendResult(msgspec.Struct, frozen=True):
 
 
 class Heartbeat(msgspec.Struct, frozen=True):
-    """A producer has sent everything that happened up to `ts_us`, as it reported at `received_us` (microseconds UTC)."""
+    """A producer has sent everything that happened up to `ts_us`, as it reported at `received_us` (microseconds UTC).
+
+    `write_key`: of the key it beats with, "" for the collector itself; one name with two keys is two producers.
+    `skew_us`: receipt minus its own clock when it sent the beat, None when it did not say.
+    """
 
     producer: str
     ts_us: int
     received_us: int
+    write_key: str = ""
+    skew_us: int | None = None
 
 
 class Acceptance(msgspec.Struct, frozen=True):
@@ -138,12 +144,28 @@ class EventLog(Protocol):
         """The acceptances recorded in this log, oldest first: at (UTC), actor, reason, kind, log_id, seq."""
         ...
 
-    def beat(self, producer: str, ts_us: int, received_us: int, closing: bool = False, instance: str = "") -> bool:
-        """Store a producer's heartbeat; False when there are too many producers."""
+    def beat(
+        self,
+        producer: str,
+        ts_us: int,
+        received_us: int,
+        closing: bool = False,
+        instance: str = "",
+        write_key: str = "",
+        skew_us: int | None = None,
+    ) -> bool:
+        """Store a producer's heartbeat (see Heartbeat); False when its key has too many producers."""
         ...
 
     def submit_beat(
-        self, producer: str, ts_us: int, received_us: int, closing: bool = False, instance: str = ""
+        self,
+        producer: str,
+        ts_us: int,
+        received_us: int,
+        closing: bool = False,
+        instance: str = "",
+        write_key: str = "",
+        skew_us: int | None = None,
     ) -> Future[bool]:
         """As `beat`; the future is done when it is durable."""
         ...

@@ -52,6 +52,16 @@ _SEALED_APART = (
     "INSERT INTO sealed_state SELECT 1, 0, seq, 0, 0 FROM log",
 )
 
+# Producers are their write key's; rows of before say no key.
+_KEYED_HEARTBEATS = (
+    """CREATE TABLE keyed_heartbeats (write_key TEXT NOT NULL, producer TEXT NOT NULL, instance TEXT NOT NULL,
+      ts_us INTEGER NOT NULL, received_us INTEGER NOT NULL, skew_us INTEGER,
+      PRIMARY KEY (write_key, producer, instance)) WITHOUT ROWID""",
+    "INSERT INTO keyed_heartbeats SELECT '', producer, instance, ts_us, received_us, NULL FROM heartbeats",
+    "DROP TABLE heartbeats",
+    "ALTER TABLE keyed_heartbeats RENAME TO heartbeats",
+)
+
 
 def new_log_id() -> str:
     """A fresh identity, 16 hex characters."""
@@ -78,11 +88,17 @@ def _sealed_apart(con: sqlite3.Connection) -> None:
         con.execute(statement)
 
 
+def _keyed_heartbeats(con: sqlite3.Connection) -> None:
+    for statement in _KEYED_HEARTBEATS:
+        con.execute(statement)
+
+
 MIGRATIONS = (
     Migration("0001_initial", _initial),
     Migration("0002_identity", _identity),
     Migration("0003_ids_by_time", _ids_by_time),
     Migration("0004_sealed_apart", _sealed_apart),
+    Migration("0005_keyed_heartbeats", _keyed_heartbeats),
 )
 
 

@@ -71,19 +71,37 @@ class SqliteEventLog:
         """Queue an append; the future is done when it is durable."""
         return self._writer.submit(records)
 
-    def beat(self, producer: str, ts_us: int, received_us: int, closing: bool = False, instance: str = "") -> bool:
+    def beat(
+        self,
+        producer: str,
+        ts_us: int,
+        received_us: int,
+        closing: bool = False,
+        instance: str = "",
+        write_key: str = "",
+        skew_us: int | None = None,
+    ) -> bool:
         """Store that `producer` has sent what happened up to `ts_us` (never after `received_us`); durable on return.
 
         A producer may be several processes: each is an `instance` and beats for itself. `closing` forgets the
-        instance, and with its last one the producer. False when MAX_PRODUCERS others are remembered.
+        instance, and with its last one the producer. `write_key` and `skew_us` as in Heartbeat. False when MAX_PRODUCERS
+        others of its key are remembered.
         """
-        return self.submit_beat(producer, ts_us, received_us, closing, instance).result()
+        return self.submit_beat(producer, ts_us, received_us, closing, instance, write_key, skew_us).result()
 
     def submit_beat(
-        self, producer: str, ts_us: int, received_us: int, closing: bool = False, instance: str = ""
+        self,
+        producer: str,
+        ts_us: int,
+        received_us: int,
+        closing: bool = False,
+        instance: str = "",
+        write_key: str = "",
+        skew_us: int | None = None,
     ) -> Future[bool]:
         """As `beat`; the future is done when it is durable."""
-        return self._writer.submit(Beat(producer, instance, min(ts_us, received_us), received_us, closing))
+        ts_us = min(ts_us, received_us)
+        return self._writer.submit(Beat(producer, instance, ts_us, received_us, closing, write_key, skew_us))
 
     def waiting(self) -> int:
         """Records whose append is queued or being committed; a heartbeat counts as one."""
@@ -181,11 +199,15 @@ class SqliteEventLog:
             return counts
 
     def heartbeats(self) -> list[Heartbeat]:
-        """Each producer's last word, by name: the earliest `ts_us` of its instances and its newest `received_us`."""
+        """Each producer's last word, by name: the earliest `ts_us` of its instances and its newest `received_us`.
+
+        Its skew is the largest of its instances.
+        """
         with reading(self.path) as con:
             rows = con.execute(
-                "SELECT producer, min(ts_us), max(received_us) FROM heartbeats GROUP BY producer "
-                "HAVING max(received_us) >= (SELECT max(received_us) FROM heartbeats) - ? ORDER BY producer",
+                "SELECT producer, min(ts_us), max(received_us), write_key, max(skew_us) FROM heartbeats "
+                "GROUP BY producer, write_key HAVING max(received_us) >= (SELECT max(received_us) FROM heartbeats) - ? "
+                "ORDER BY producer, write_key",
                 (FORGOTTEN_US,),
             )
             return [Heartbeat(*row) for row in rows]

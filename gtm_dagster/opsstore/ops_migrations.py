@@ -87,6 +87,28 @@ _ROLLBACK_DIGEST = """ALTER TABLE rollbacks ADD COLUMN bundle_sha256 TEXT"""
 
 # An epoch is decided by the rule it was armed with; those from before have none, and the settings decide.
 _EPOCH_RULE = ("""ALTER TABLE guard_epochs ADD COLUMN rule TEXT""",)
+# Conversions that match nobody, refused and suppressed records, and who sent what counts.
+_RECORDS = (
+    """CREATE TABLE guard_records (guard TEXT NOT NULL, step BIGINT NOT NULL, name TEXT NOT NULL, n BIGINT NOT NULL,
+      PRIMARY KEY (guard, step, name)) {without_rowid}""",
+)
+
+# A producer is its write key's; the rows of before are written anew with the next heartbeats.
+_KEYED_PRODUCERS = (
+    """CREATE TABLE keyed_producers (name TEXT NOT NULL, ts_us BIGINT NOT NULL, received_us BIGINT NOT NULL,
+      write_key TEXT NOT NULL, skew_us BIGINT, PRIMARY KEY (name, write_key))""",
+    """INSERT INTO keyed_producers SELECT name, ts_us, received_us, '', NULL FROM producers""",
+    """DROP TABLE producers""",
+    """ALTER TABLE keyed_producers RENAME TO producers""",
+)
+
+# A payment by user id counts for the unit that was exposed by its anonymous id.
+_LINKS = (
+    """CREATE TABLE guard_links (guard TEXT NOT NULL, anonymous_id TEXT NOT NULL, user_id TEXT NOT NULL,
+      event_us BIGINT NOT NULL, PRIMARY KEY (guard, anonymous_id, user_id)) {without_rowid}""",
+    """CREATE INDEX guard_links_user ON guard_links (guard, user_id)""",
+    """CREATE INDEX guard_links_age ON guard_links (guard, event_us)""",
+)
 
 
 def _rollback_digest(con: Connection) -> None:
@@ -118,6 +140,9 @@ MIGRATIONS = (
     _step("0005_outbox_lease", _OUTBOX_LEASE),
     Migration("0006_rollback_digest", _rollback_digest),
     _step("0007_epoch_rule", _EPOCH_RULE),
+    _step("0008_guard_records", _RECORDS),
+    _step("0009_keyed_producers", _KEYED_PRODUCERS),
+    _step("0010_guard_links", _LINKS),
 )
 
 

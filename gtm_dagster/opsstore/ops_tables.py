@@ -43,7 +43,15 @@ stream_offsets = Table(
     _int("received_us", null=True),
 )
 
-producers = Table("producers", metadata, _text("name", key=True), _int("ts_us"), _int("received_us"))
+producers = Table(
+    "producers",
+    metadata,
+    _text("name", key=True),
+    _int("ts_us"),
+    _int("received_us"),
+    _text("write_key", key=True),
+    _int("skew_us", null=True),
+)
 
 guards = Table(
     "guards",
@@ -148,6 +156,28 @@ guard_left_out = Table(
     _text("guard", key=True),
     _int("epoch", key=True),
     _int("records"),
+)
+
+guard_records = Table(
+    "guard_records",
+    metadata,
+    _text("guard", key=True),
+    _int("step", key=True),
+    _text("name", key=True),
+    _int("n"),
+    sqlite_with_rowid=False,
+)
+
+guard_links = Table(
+    "guard_links",
+    metadata,
+    _text("guard", key=True),
+    _text("anonymous_id", key=True),
+    _text("user_id", key=True),
+    _int("event_us"),
+    Index("guard_links_user", "guard", "user_id"),
+    Index("guard_links_age", "guard", "event_us"),
+    sqlite_with_rowid=False,
 )
 
 guard_flags = Table(

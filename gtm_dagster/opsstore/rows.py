@@ -45,11 +45,16 @@ class HistoryRow(Struct, frozen=True):
 
 
 class ProducerRow(Struct, frozen=True):
-    """A source of events: it has delivered what happened up to `ts_us`, as it reported at `received_us`."""
+    """A source of events: it has delivered what happened up to `ts_us`, as it reported at `received_us`.
+
+    `write_key`: of the key it reports with, "" when nobody knows. `skew_us`: receipt minus its clock, None when unknown.
+    """
 
     name: str
     ts_us: int
     received_us: int
+    write_key: str = ""
+    skew_us: int | None = None
 
 
 class UnitRow(Struct, frozen=True):

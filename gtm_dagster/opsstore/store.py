@@ -7,6 +7,8 @@ from typing import Self
 from gtm_dagster.opsstore.beats import Beats
 from gtm_dagster.opsstore.flag_states import FlagStates
 from gtm_dagster.opsstore.folded_counts import FoldedCounts
+from gtm_dagster.opsstore.guard_links import GuardLinks
+from gtm_dagster.opsstore.guard_records import GuardRecords
 from gtm_dagster.opsstore.guards import Guards
 from gtm_dagster.opsstore.notifications import Notifications
 from gtm_dagster.opsstore.rollbacks import Rollbacks
@@ -14,7 +16,9 @@ from gtm_dagster.opsstore.stream_positions import StreamPositions
 from gtm_dagster.settings import Settings
 
 
-class OpsStore(Guards, FlagStates, FoldedCounts, StreamPositions, Rollbacks, Notifications, Beats):
+class OpsStore(
+    Guards, FlagStates, FoldedCounts, GuardLinks, GuardRecords, StreamPositions, Rollbacks, Notifications, Beats
+):
     """`OpsStore("sqlite:////var/lib/gtm/ops.db")` or `OpsStore("postgresql+psycopg://...")`; also a context manager.
 
     Opening makes the tables when there are none and migrates those of an older version. Every method raises OpsStoreError

@@ -27,6 +27,8 @@ _FURTHER = (
     ops_tables.guard_units_ended,
     ops_tables.guard_units_known,
     ops_tables.guard_left_out,
+    ops_tables.guard_records,
+    ops_tables.guard_links,
 )
 _unit_columns = (_units.c.unit, _units.c.epoch, _units.c.arm, _units.c.exposed_us, _units.c.converted_us)
 
@@ -69,6 +71,23 @@ class UnitCounts(Store):
             last_slot = con.execute(statement).scalar()
         return None if last_slot is None else int(last_slot)
 
+    def early_conversions(self, key: str, epoch: int, within_us: int) -> dict[str, int]:
+        """Units by arm that converted only before their exposure, at most `within_us` before it, as far as events are kept.
+
+        A few are visitors who came back; many in one arm are a clock that is behind.
+        """
+        same = (_conversions.c.guard == _units.c.guard) & (_conversions.c.unit == _units.c.unit)
+        statement = (
+            select(_units.c.arm, func.count(_units.c.unit.distinct()))
+            .select_from(_units.join(_conversions, same))
+            .where(
+                _units.c.guard == key, _units.c.epoch == epoch, _units.c.converted_us.is_(None),
+                _conversions.c.event_us < _units.c.exposed_us, _conversions.c.event_us >= _units.c.exposed_us - within_us,
+            )
+        )  # fmt: skip
+        with self.reading() as con:
+            return {arm: int(n) for arm, n in con.execute(statement.group_by(_units.c.arm))}
+
     def guard_progress(self) -> dict[str, GuardProgress]:
         """Of every guard that was ever counted, by key."""
         with self.reading() as con:
@@ -83,7 +102,7 @@ class UnitCounts(Store):
         statement = select(*_unit_columns).where(
             _units.c.guard == guard, _units.c.unit.in_(bindparam("names", expanding=True))
         )
-        return [UnitRow(*row) for chunk in _chunks(names) for row in con.execute(statement, {"names": chunk})]
+        return [UnitRow(*row) for chunk in chunks(names) for row in con.execute(statement, {"names": chunk})]
 
     def units_since(self, con: Connection, guard: str, epoch: int, since_us: int) -> list[UnitRow]:
         """Units of an epoch first exposed at or after `since_us`."""
@@ -121,7 +140,7 @@ class UnitCounts(Store):
             _conversions.c.guard == guard, _conversions.c.unit.in_(bindparam("names", expanding=True))
         )
         found: dict[str, list[int]] = {}
-        for chunk in _chunks(names):
+        for chunk in chunks(names):
             for unit, event_us in con.execute(statement, {"names": chunk}):
                 found.setdefault(unit, []).append(event_us)
         for times in found.values():
@@ -167,7 +186,8 @@ class UnitCounts(Store):
             con.execute(delete(table).where(table.c.guard == guard))
 
 
-def _chunks(names: Iterable[str]) -> Iterator[list[Any]]:
+def chunks(names: Iterable[str]) -> Iterator[list[Any]]:
+    """The names in order, each once, by as many as a statement takes."""
     ordered = sorted(set(names))
     for at in range(0, len(ordered), _CHUNK):
         yield ordered[at : at + _CHUNK]

@@ -1,5 +1,7 @@
 """Counting for one guard: exposures and conversions in, units and cells corrected. Their order does not matter.
 
+A conversion is of the unit of its ids, and of the unit that was exposed by an anonymous id of its user (`unit_links`).
+
 A unit counts once an epoch, in the arm of its first exposure (a tie: control); its outcome is its first conversion
 within the window. What arrives late moves the unit's cells; what arrives again changes nothing. A unit that has stayed
 away for longer than a cohort is evaluated is forgotten, and counts as a new one when it comes back.
@@ -16,7 +18,9 @@ from sqlalchemy import Connection
 
 from gtm_dagster.opsstore import OpsStore, UnitRow
 from gtm_dagster.opsstore.unit_counts import Cell
+from gtm_dagster.rollout.guard.blindness import MATCHED
 from gtm_dagster.rollout.guard.counts import EXPOSURES, SLOT_US, age_in_slots
+from gtm_dagster.rollout.guard.unit_links import partners
 from gtm_dagster.settings import Guard
 from gtm_dagster.stream.guard_events import GuardEvents
 
@@ -65,18 +69,26 @@ def count(store: OpsStore, con: Connection, guard: Guard, epochs: Epochs, events
         if at_us >= ended.get(epoch, at_us):  # an earlier one was counted before its unit was pruned
             first[unit, epoch] = min(first.get((unit, epoch), (at_us, arm)), (at_us, arm))
     converted = {each for each in events.conversions if epoch_of(epochs, each[1]) is not None}
-    names = {unit for unit, _ in first} | {unit for unit, _ in converted}
+    store.add_links(con, key, events.links)
+    converters = {unit for unit, _ in converted}
+    visitors = partners(store.links_of_users(con, key, converters))
+    converters |= {visitor for linked in visitors.values() for visitor in linked}
+    converters |= {visitor for visitor, _, _ in events.links}
+    names = {unit for unit, _ in first} | converters
     stored = {(row.unit, row.epoch): row for row in store.units(con, key, names)}
     if ended:
         _leave_pruned(store, con, key, first, stored)
     store.add_conversions(con, key, sorted(converted))
-    converters = {unit for unit, _ in converted}
     touched = set(first) | {(unit, epoch) for unit, epoch in stored if unit in converters}
-    times = store.conversions(con, key, {unit for unit, _ in touched})
+    units = {unit for unit, _ in touched}
+    users = partners(store.links_of_visitors(con, key, units))
+    times = store.conversions(con, key, units.union(*users.values()))
     before, after = [], []
     for unit, epoch in sorted(touched):
         old = stored.get((unit, epoch))
         known = times.get(unit, [])
+        if unit in users:
+            known = sorted({*known, *(at_us for user in users[unit] for at_us in times.get(user, ()))})
         exposure = first.get((unit, epoch))
         if old is not None:
             exposure = min(exposure or (old.exposed_us, old.arm), (old.exposed_us, old.arm))
@@ -93,7 +105,19 @@ def count(store: OpsStore, con: Connection, guard: Guard, epochs: Epochs, events
     for epoch, records in sorted(Counter(epoch_of(epochs, at_us) or 0 for at_us in events.left_out).items()):
         if epoch:
             store.add_left_out(con, key, epoch, records)
+    exposed = {unit for unit, epoch in (*first, *stored) if epoch == epochs[-1][0]}
+    exposed |= {user for user, linked in visitors.items() if linked & exposed}
+    _add_records(store, con, key, events, exposed)
     return len(after)
+
+
+def _add_records(store: OpsStore, con: Connection, key: str, events: GuardEvents, exposed: Collection[str]) -> None:
+    """Add the records of the batch; `matched` are conversions with an id of `exposed`: of the newest epoch."""
+    records = Counter(events.records)
+    for step, *ids in events.ids:
+        if any(unit in exposed for unit in ids):
+            records[step, MATCHED] += 1
+    store.add_records(con, key, records)
 
 
 def _leave_pruned(

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
 
 from gtm_dagster.gate.exposures import EXPOSED, randomised_exposure
+from gtm_dagster.opsstore.guard_records import FROM, STEP_US
 from gtm_dagster.rollout.guard.believed import believes
-from gtm_dagster.settings import DRILL_FLAG, Guard
+from gtm_dagster.rollout.guard.blindness import CONVERSIONS, EXPOSURES, record_name
+from gtm_dagster.rollout.guard.unit_links import IDENTIFIED
+from gtm_dagster.settings import DRILL_FLAG, DRILL_REASON, Guard
 from gtm_dagster.stream.reducer import Rows
 
 LATE_US = 86_400_000_000
 """An event that arrives later than this after it happened (24 h) is not counted, neither exposure nor conversion."""
 COLUMNS = (
-    "event_name", "event_us", "received_us", "user_id", "anonymous_id", "properties", "write_key", "key_role",
+    "event_name", "event_us", "received_us", "user_id", "anonymous_id", "properties", "write_key", "key_role", "verdict",
+    "reason_codes", "raw",
 )  # fmt: skip
 """Of the rows that `events_by_guard` takes."""
 
@@ -23,12 +28,16 @@ class GuardEvents(msgspec.Struct, frozen=True):
     """`exposures` are (unit, event_us, arm, epoch), `conversions` (unit, event_us); in any order, with repetitions.
 
     The epoch is given for a drill's alone: drills follow each other within minutes, and their times overlap. `left_out`:
-    times of such events whose write key the guard does not believe.
+    times of such events whose write key the guard does not believe. `ids`: (step of receipt, user id, anonymous id) of
+    each conversion. `links`: (anonymous id, user id, event_us) of events IDENTIFIED. `records`: numbers by step of receipt and name, see `rollout.guard.blindness`.
     """
 
     exposures: list[tuple[str, int, str, int | None]]
     conversions: list[tuple[str, int]]
     left_out: list[int] = msgspec.field(default_factory=list)
+    ids: list[tuple[int, str | None, str | None]] = msgspec.field(default_factory=list)
+    links: list[tuple[str, str, int]] = msgspec.field(default_factory=list)
+    records: Counter[tuple[int, str]] = msgspec.field(default_factory=Counter)
 
 
 def counted_us(event_us: int, received_us: int) -> int | None:
@@ -44,10 +53,26 @@ def events_by_guard(rows: Rows, guards: Sequence[Guard]) -> dict[str, GuardEvent
     found = {guard.key: GuardEvents([], []) for guard in guards}
     by_flag: dict[str, list[tuple[Guard, GuardEvents]]] = {}
     by_event: dict[str, list[tuple[Guard, GuardEvents]]] = {}
-    for guard in guards:
-        by_flag.setdefault(guard.flag, []).append((guard, found[guard.key]))
-        by_event.setdefault(guard.conversion, []).append((guard, found[guard.key]))
-    for name, event_us, received_us, user, anonymous, properties, write_key, key_role in rows:
+    exposures: Counter[tuple[int, str]] = Counter()
+    everyone = [(guard, found[guard.key]) for guard in guards]
+    for guard, events in everyone:
+        by_flag.setdefault(guard.flag, []).append((guard, events))
+        by_event.setdefault(guard.conversion, []).append((guard, events))
+    for name, event_us, received_us, user, anonymous, properties, write_key, key_role, verdict, reasons, raw in rows:
+        step = received_us // STEP_US
+        if verdict != "accepted" and reasons != DRILL_REASON:
+            flag = _flag_of(raw) if name == EXPOSED else None
+            shown = everyone if flag is None else by_flag.get(flag, ())
+            for what, interested in (
+                (EXPOSURES, shown if name == EXPOSED else ()),
+                (CONVERSIONS, by_event.get(name, ())),
+            ):
+                for guard, events in interested:
+                    if believes(guard.write_keys, write_key, key_role):
+                        events.records[step, record_name(verdict, what, reasons)] += 1
+            continue
+        if name == EXPOSED:
+            exposures[step, EXPOSURES] += 1
         at_us = counted_us(event_us, received_us)
         if at_us is None:
             continue
@@ -59,11 +84,40 @@ def events_by_guard(rows: Rows, guards: Sequence[Guard]) -> dict[str, GuardEvent
                 for guard, events in by_flag.get(exposure.flag, ()):
                     if believes(guard.write_keys, write_key, key_role):
                         events.exposures.append((unit, at_us, exposure.variant, epoch))
+                        events.records[step, FROM + write_key] += 1
                     else:
                         events.left_out.append(at_us)
+        if name == IDENTIFIED and user and anonymous:
+            for guard, events in everyone:
+                if believes(guard.write_keys, write_key, key_role):
+                    events.links.append((anonymous, user, at_us))
         for guard, events in by_event.get(name, ()):
             if believes(guard.write_keys, write_key, key_role):
                 events.conversions.extend((unit, at_us) for unit in (user, anonymous) if unit)
+                events.ids.append((step, user, anonymous))
+                events.records[step, CONVERSIONS] += 1
+                events.records[step, FROM + write_key] += 1
             else:
                 events.left_out.append(at_us)
+    for events in found.values():
+        events.records.update(exposures)
     return found
+
+
+def _flag_of(raw: str | None) -> str | None:
+    """The flag that a refused exposure names; None when it cannot be read."""
+    try:
+        return _decode_refused(raw or "").properties.flag
+    except (msgspec.DecodeError, UnicodeError):
+        return None
+
+
+class _Flag(msgspec.Struct):
+    flag: str | None = None
+
+
+class _RefusedExposure(msgspec.Struct):
+    properties: _Flag
+
+
+_decode_refused = msgspec.json.Decoder(_RefusedExposure).decode

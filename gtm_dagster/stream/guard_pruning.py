@@ -42,6 +42,8 @@ class GuardPruning:
         self._done_us[key] = received_us
         # An exposure before the conversion has arrived by LATE_US after it; an hour more than is needed.
         self._store.prune_conversions(con, key, received_us - LATE_US - _HOUR_US)
+        self._store.prune_links(con, key, received_us - LATE_US - _HOUR_US - window_us(guard))
+        self._store.forget_records(con, key, before_us=received_us - HORIZON_SLOTS * SLOT_US)
         more = self._prune(con, guard, epochs, received_us)
         more |= self._forget_undeclared(con, declared, received_us - _UNDECLARED_US)
         (self._more.add if more else self._more.discard)(key)

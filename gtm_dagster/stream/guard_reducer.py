@@ -19,6 +19,7 @@ from gtm_dagster.gate.exposures import EXPOSED
 from gtm_dagster.opsstore import GuardProgress, OpsStore
 from gtm_dagster.rollout.control.armed_rule import window_minutes
 from gtm_dagster.rollout.guard.counts import SLOT_US
+from gtm_dagster.rollout.guard.unit_links import IDENTIFIED
 from gtm_dagster.settings import Guard
 from gtm_dagster.stream.guard_counts import Epochs, count, end_epochs, window_us
 from gtm_dagster.stream.guard_events import COLUMNS, GuardEvents, events_by_guard
@@ -83,6 +84,7 @@ class GuardReducer:
         fresh, progress = GuardProgress(epochs[-1][0], _rule(guard)), self._progress.get(guard.key)
         if progress is not None and progress.rule == fresh.rule:
             end_epochs(self._store, con, guard, epochs)
+            self._store.forget_records(con, guard.key, since_us=epochs[-1][1])
         else:
             if progress is not None:
                 _log.warning(
@@ -93,9 +95,9 @@ class GuardReducer:
         self._progress[guard.key] = fresh
 
     def wanted(self, parts: Sequence[str]) -> Wanted:
-        """Exposures, and what the guards count as conversions."""
-        events = {EXPOSED, *(self._guards[key].conversion for key in parts)}
-        return Wanted(frozenset(events), COLUMNS, drills=True)
+        """Exposures, what the guards count as conversions, and who is who."""
+        events = {EXPOSED, IDENTIFIED, *(self._guards[key].conversion for key in parts)}
+        return Wanted(frozenset(events), COLUMNS, drills=True, refused=True)
 
     def divide(self, rows: Rows, parts: Sequence[str]) -> Mapping[str, GuardEvents]:
         """Exposures and conversions by guard."""

@@ -30,7 +30,10 @@ class LogTail:
 
     def end(self) -> LogEnd:
         """The heartbeats first and the log's end after it: so it holds all that they report."""
-        rows = [ProducerRow(each.producer, each.ts_us, each.received_us) for each in self._log.heartbeats()]
+        rows = [
+            ProducerRow(each.producer, each.ts_us, each.received_us, each.write_key, each.skew_us)
+            for each in self._log.heartbeats()
+        ]
         return LogEnd(self._log.last_seq(), rows)
 
     def ends_at(self, offset: int) -> bool:

@@ -28,12 +28,14 @@ Rows = list[tuple[Any, ...]]
 class Wanted(msgspec.Struct, frozen=True):
     """Accepted events of these names, with these landing columns; `drills`: those of a guard's drill as well.
 
-    A column that the log does not have is None in every row.
+    `refused`: also those of these names that were quarantined or suppressed; they may lack a time. A column that the log
+    does not have is None in every row.
     """
 
     events: frozenset[str]
     columns: tuple[str, ...]
     drills: bool = False
+    refused: bool = False
 
     def rows(self, table: pa.Table) -> Rows:
         """The wanted ones among records of the log; the others never become Python objects."""
@@ -43,6 +45,8 @@ class Wanted(msgspec.Struct, frozen=True):
             drill = pc.and_(pc.equal(table["verdict"], "suppressed"), pc.equal(table["reason_codes"], DRILL_REASON))
             admitted = pc.or_kleene(admitted, drill)
         wanted = pc.and_(named, pc.and_(admitted, pc.is_valid(table["event_us"])))
+        if self.refused:
+            wanted = pc.or_(wanted, pc.and_(named, pc.not_equal(table["verdict"], "accepted")))
         have = set(table.column_names)
         selected = table.select([name for name in self.columns if name in have]).filter(wanted)
         absent = [None] * selected.num_rows

@@ -43,10 +43,10 @@ class GtmTracker:
     the collector's Retry-After), then goes back to the front of the queue. More than `max_queue` waiting events drop
     the oldest; `on_drop(reason, event_ids)` is called from the thread that notices, and a warning is logged.
     `spool` names a file, one per process, that keeps unsent events across a crash of the process.
-    `producer` names this program in heartbeats (default: the host's name); processes of one name count as one
-    producer. A heartbeat leaves every 30 s, and with batches at most every 5 s: it says up to when everything was
+    `producer` names this program in heartbeats (default: OTEL_SERVICE_NAME, else the host's name); processes of one name
+    count as one producer. A heartbeat leaves every 30 s, and with batches at most every 5 s: it says up to when everything was
     delivered (just before the oldest event that waits), and guards are evaluated no later than that. A close that delivered
-    everything forgets the producer; one that crashed or left events behind is missed for 24 h or until it is back.
+    everything forgets the producer; one that crashed or left events behind holds the guards it serves for ten minutes or until it is back.
 
     `device_type` (web, mobile or api) goes into every context that has none. The default `api` is a backend's: such an
     event is a fact about a person and never a visit. It is left out where the context names a page, a referrer or a
@@ -96,7 +96,7 @@ class GtmTracker:
             self._buffer,
             lambda: Transport(url, write_key),
             retries=retries,
-            producer=producer or socket.gethostname(),
+            producer=producer or _own_name(),
         )
 
     def track(
@@ -200,3 +200,9 @@ def uuid7() -> str:
     value = value & ~(0x3 << 62) | 0x2 << 62
     text = f"{value:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def _own_name() -> str:
+    """A name that outlives a container, where one is given: a new one for each would be a new producer each."""
+    service = os.environ.get("OTEL_SERVICE_NAME", "").strip()
+    return service if service and not any(letter.isspace() for letter in service) else socket.gethostname()

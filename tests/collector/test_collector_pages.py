@@ -6,6 +6,7 @@ import asyncio
 import socket
 import stat
 import time
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,9 @@ def test_a_heartbeat_is_kept_with_what_it_says_was_delivered(edge: Edge, said: d
     held = 0 if ts_us is None else ts_us
     expected = held if held == NOON_US else beat.received_us - held * 1_000_000
     assert beat.ts_us == expected, reason
+    assert beat.write_key, "GD-08: it belongs to the key it came with"
+    sent_us = datetime.fromisoformat(said["sent_at"]).timestamp() * 1e6 if "sent_at" in said else None
+    assert beat.skew_us == (None if sent_us is None else beat.received_us - sent_us), "GD-14"
 
 
 def test_a_closing_heartbeat_forgets_the_producer(edge: Edge) -> None:

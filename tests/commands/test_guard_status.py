@@ -12,7 +12,8 @@ import pytest
 
 from gtm_dagster.cli import run
 from gtm_dagster.gate import kill_list
-from gtm_dagster.opsstore import OpsStore
+from gtm_dagster.opsstore import OpsStore, ProducerRow, UnitRow
+from gtm_dagster.opsstore.guard_records import STEP_US
 from gtm_dagster.rollout.providers.flagd import set_split
 
 KEY = "checkout-v2:payment_completed:production"
@@ -107,3 +108,49 @@ def test_gd_18_an_edited_rule_is_shown_and_waits_for_the_next_arming(status, tmp
     assert line.endswith("re-arm to take it: gtm guard rearm checkout-v2 --reason ...")
     arm()
     assert status()[1]["guards"][0]["rule_differs"] == {}
+
+
+def test_gd_10_gd_13_gd_14_what_a_guard_does_not_see_is_shown(status, tmp_path):
+    now_us = time.time_ns() // 1000
+    flag(tmp_path, 0.5)
+    arm()
+    with OpsStore(f"sqlite:///{tmp_path / 'ops.db'}") as store, store.transaction() as con:
+        began = store.guard(KEY).epoch_since_us
+        step = began // STEP_US + 1
+        numbers = {"conversions": 720, "matched": 3, "refused conversions/unknown_property": 9, "from/web": 1}
+        store.add_records(con, KEY, {(step, name): n for name, n in numbers.items()})
+        store.put_units(con, KEY, [UnitRow("ana", 1, "treatment", began + 9, None)])
+        store.add_conversions(con, KEY, [("ana", began + 1)])
+        store.set_producers(
+            con,
+            [
+                ProducerRow("collector", now_us, now_us),
+                ProducerRow("web-1", now_us - 9, now_us - 900_000_000, "web", 90_000_000),
+            ],
+        )
+    _, document, shown = status()
+    guard = document["guards"][0]
+    assert (guard["conversions_seen"], guard["conversions_of_exposed_units"]) == (720, 3)
+    assert guard["conversions_refused"] == {"unknown_property": 9}
+    assert guard["converted_before_exposure"] == {"control": 0, "treatment": 1}
+    assert [each["producer"] for each in guard["vanished_producers"]] == ["web-1"]
+    assert guard["clock_skew_seconds"] == {"web-1": 90.0}
+    for words in (
+        "9 payment_completed refused (unknown_property 9)",
+        "web-1 is silent since",
+        "before their exposure: treatment 1",
+    ):
+        assert words in shown
+
+
+def test_gd_10_forget_by_command(status, tmp_path, capsys):
+    assert run(["guard", "forget", "web-1"]) == 2 and "gtm stream" in capsys.readouterr().err
+    flag(tmp_path, 0.5)
+    arm()
+    now_us = time.time_ns() // 1000
+    with OpsStore(f"sqlite:///{tmp_path / 'ops.db'}") as store, store.transaction() as con:
+        store.set_producers(con, [ProducerRow(name, now_us, now_us - 200_000_000) for name in ("web-1", "web-2")])
+    assert run(["guard", "forget", "web-3"]) == 2 and "known: web-1, web-2" in capsys.readouterr().err
+    assert run(["guard", "forget", "web-1", "--actor", "ann", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["guards"] == [KEY]
+    assert status()[1]["guards"][0]["missing_producers"] == ["web-2"]

@@ -57,6 +57,22 @@ def test_producers_are_bounded(log):
     assert log.beat("fresh", NOW, NOW + 1)
 
 
+def test_gd_08_a_producer_is_its_keys(log):
+    for n in range(MAX_PRODUCERS + 1):
+        log.submit_beat(str(n), NOW, NOW, write_key="greedy")
+    assert log.beat("shop", NOW, NOW, write_key="server", skew_us=5), "another key's names leave room"
+    assert log.beat("shop", 0, NOW, write_key="other") and log.beat("shop", 0, NOW, closing=True, write_key="third")
+    assert [each for each in log.heartbeats() if each.producer == "shop"] == [
+        Heartbeat("shop", 0, NOW, "other"), Heartbeat("shop", NOW, NOW, "server", 5),
+    ]  # fmt: skip
+
+
+def test_a_producer_of_a_version_without_keys_gets_its_key_with_its_next_heartbeat(log):
+    log.beat("shop", 1, NOW, instance="7")
+    log.beat("shop", 2, NOW + 1, write_key="server")
+    assert log.heartbeats() == [Heartbeat("shop", 2, NOW + 1, "server")]
+
+
 def test_an_offset_is_found_by_time_of_receipt(log):
     assert log.offset_before(NOW) == 0
     for n in range(40):

@@ -201,15 +201,14 @@ def test_cells_add_up_and_leave_when_they_come_to_nothing(store):
     assert store.counts(KEY, 2) == [(2, "control", -1, 5)]
 
 
-BEATS = {"collector": (900, 1_000), "shop": (700, 990), "drill/canary": (50, 1_000), "drill/canary-2": (60, 1_000)}
+BEATS = {"collector": (900, 1_000), "shop": (700, 990), "drill/guard-drill": (50, 1_000), "drill/checkout": (60, 1_000)}
 
 
 @pytest.mark.parametrize(
     ("flag", "watermark", "reason"),
     [
-        ("checkout", 700, "the earliest producer; drills are not about it"),
-        ("canary", 50, "its drill alone"),
-        ("canary-2", 60, "a name that begins like another is another"),
+        ("checkout", 700, "GD-09: the earliest producer; who calls itself its drill is not about it"),
+        ("guard-drill", 50, "its drill alone"),
         ("held", 300, "a guard of it is behind"),
     ],
 )
@@ -219,6 +218,14 @@ def test_the_watermark_of_a_flag(store, flag, watermark, reason):
         store.hold(con, "held:signup_completed:production", 300, 1_000)
         store.hold(con, "held:signup_completed:production", 999, 2_000)
     assert store.watermark_us(flag) == watermark, reason
+
+
+def test_a_drill_with_another_key_follows_the_one_before(store):
+    with store.transaction() as con:
+        beats = [("dev", 5, 1_000), ("site", 9, 2_000)]
+        store.set_producers(con, [ProducerRow("drill/guard-drill", ts, at_us, key) for key, ts, at_us in beats])
+    assert [row.write_key for row in store.waiting("guard-drill", 2_000, ["dev", "site"]).awaited] == ["site"]
+    assert store.watermark_us("guard-drill") == 9
 
 
 def test_scenario_9_a_silent_producer_is_missing_after_two_minutes(store):

@@ -59,7 +59,7 @@ def heard(store: OpsStore, watermark_us: int, silent: Sequence[str] = ()) -> Non
         store.set_producers(
             con,
             [
-                ProducerRow(name, watermark_us, now - 600_000_000 if name in silent else now)
+                ProducerRow(name, watermark_us, now - 300_000_000 if name in silent else now)
                 for name in ("collector", "web")
             ],
         )

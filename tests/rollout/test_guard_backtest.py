@@ -131,3 +131,41 @@ def test_the_table_tells_every_moment(gtm: Any, tmp_path: Path) -> None:
 def test_a_flag_nobody_was_exposed_to_is_named(gtm: Any) -> None:
     code, error = gtm("guard", "backtest", "--flag", "nothing", "--json")
     assert code == 1 and "nothing: no exposure by a split has landed" in error
+
+
+@pytest.mark.parametrize(
+    ("identified", "code", "rolled_back"),
+    [(False, 1, None), (True, 0, True)],
+    ids=["no link", "one event names both ids"],
+)
+def test_gd_11_payments_by_another_id(
+    gtm: Any, tmp_path: Path, identified: bool, code: int, rolled_back: bool | None
+) -> None:
+    """40 visitors a minute for three hours, exposed by anonymous id, paying by user id: control 20 %, treated never."""
+    lines = []
+    for number in range(7200):
+        at = BEGIN + timedelta(seconds=1.5 * number)
+        shown = {"flag": "checkout-v2", "variant": ("control", "treatment")[number % 2], "reason": "SPLIT"}
+        ids = [("flag_exposed", f"anon{number}", None, shown)]
+        if number % 10 == 0:
+            ids += [("user_identified", f"anon{number}", f"user{number}", {})] if identified else []
+            ids += [("payment_completed", None, f"user{number}", {"amount": 10, "currency": "EUR"})]
+        for name, anonymous, user, properties in ids:
+            document = {
+                "event_id": f"{name}{number}",
+                "event_name": name,
+                "timestamp": at.isoformat(),
+                "properties": properties,
+            }
+            named = {key: value for key, value in (("anonymous_id", anonymous), ("user_id", user)) if value}
+            lines.append(json.dumps({**document, **named, "context": {"device_type": "api"}}))
+    (tmp_path / "past.ndjson").write_text("\n".join(lines) + "\n")
+    assert gtm("import", "past.ndjson", "--json")[0] == 0
+    found, result = gtm("guard", "backtest", "--flag", "checkout-v2", "--json")
+    assert (found, result["would_roll_back"]) == (code, rolled_back), result["reason"]
+    if not identified:
+        assert (
+            "720 payment_completed seen, none carries the id of an exposed visitor"
+            in result["reason"]
+            == result["blind"]
+        )

@@ -118,6 +118,19 @@ def test_scenario_9_a_silent_producer_is_no_drop(tmp_path, instance, store):
     assert requests == [] and "BLIND, no heartbeat for two minutes from web" in reason
 
 
+def test_gd_12_a_control_that_never_converts_pages(tmp_path, instance, store, monkeypatch):
+    settings = settings_for(tmp_path)
+    _, watermark = armed(settings, store, broken(minutes=120, rate=0.0))
+    deployment = Deployment(settings, instance)
+    requests, reason = deployment.tick()
+    assert requests == [] and "BLIND, no payment_completed of" in reason
+    later(monkeypatch, 180)
+    heard(store, watermark)
+    (page,), _ = deployment.tick()
+    assert page.job_name == "page_guard" and "control visitors" in str(page.run_config)
+    assert deployment.run(page).success
+
+
 def ticks(deployment: Deployment, store: OpsStore, counts: Any, start_us: int, every_minutes: float) -> list[Any]:
     """Move the watermark through planted counts; runs what is asked for and returns the results."""
     done = []

@@ -178,6 +178,7 @@ def test_fingerprints_fit_a_column_and_differ():
 
 # Whom a guard believes
 
+ACCEPTED = ("accepted", None, None)
 BELIEVED = [
     ((), "shop", None, True, "a server key"),
     ((), "web", "client", False, "a client key ships in pages: anybody has it"),
@@ -193,10 +194,10 @@ def test_a_guard_believes_server_keys_and_those_it_names(names, key, role, count
     guard = msgspec.structs.replace(GUARD, write_keys=names)
     properties = '{"flag": "checkout", "variant": "treatment", "reason": "SPLIT"}'
     rows = [
-        ("flag_exposed", NOON, NOON, "ana", None, properties, key, role),
-        ("payment_completed", NOON, NOON, "ana", None, "{}", key, role),
-        ("payment_completed", NOON, NOON + 2 * DAY, "ana", None, "{}", key, role),
-        ("flag_exposed", NOON, NOON, "bo", None, '{"flag": "other"}', key, role),
+        ("flag_exposed", NOON, NOON, "ana", None, properties, key, role, *ACCEPTED),
+        ("payment_completed", NOON, NOON, "ana", None, "{}", key, role, *ACCEPTED),
+        ("payment_completed", NOON, NOON + 2 * DAY, "ana", None, "{}", key, role, *ACCEPTED),
+        ("flag_exposed", NOON, NOON, "bo", None, '{"flag": "other"}', key, role, *ACCEPTED),
     ]
     events = events_by_guard(rows, [guard])[KEY]
     assert (len(events.exposures), len(events.conversions), len(events.left_out)) == (

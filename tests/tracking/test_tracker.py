@@ -310,6 +310,15 @@ def test_heartbeats_go_on_when_idle_and_between_retries(recorder, make, monkeypa
     assert sum(refused.at < beat.at < taken.at for beat in recorder.beats()) >= 2
 
 
+@pytest.mark.parametrize(("service", "name"), [("shop", "shop"), ("", None), ("my shop", None)])
+def test_gd_10_the_default_name_of_a_producer_outlives_its_container(recorder, make, monkeypatch, service, name):
+    monkeypatch.setenv("OTEL_SERVICE_NAME", service)
+    monkeypatch.setattr(Sender, "beat_interval", 0.02)
+    make()
+    recorder.wait(recorder.beats)
+    assert recorder.beats()[0].body["producer"] == (name or socket.gethostname())
+
+
 def moment(beat, field="ts") -> datetime:
     return datetime.fromisoformat(beat.body[field])
 

@@ -87,7 +87,10 @@ def _before(context: GuardContext, verdict: Verdict) -> tuple[FlagState | None, 
     if seen is not None and state.fingerprint != seen.fingerprint:
         return state, f"the flag was changed within the last seconds ({state.detail}); that change stands"
     if seen is not None and verdict.above_since_us is not None:
-        armed_us = max((move.at_us for move in store.history(key) if move.to_state == ARMED), default=0)
+        armings = (
+            move for move in store.history(key) if move.to_state == ARMED and "forgot" not in (move.detail or {})
+        )
+        armed_us = max((move.at_us for move in armings), default=0)
         if seen.changed_us > max(verdict.above_since_us, armed_us):
             return state, f"the flag was changed during the breach ({state.detail}); that change stands"
     return state, ""

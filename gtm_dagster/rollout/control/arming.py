@@ -7,11 +7,13 @@ import json
 from typing import TYPE_CHECKING
 
 from gtm_dagster.gate import kill_list
+from gtm_dagster.opsstore.stream_positions import BEHIND, COLLECTOR
 from gtm_dagster.rollout.control.armed_rule import rule_of, to_store
 from gtm_dagster.rollout.control.episodes import EpisodeStart, announce, begin, resume
 from gtm_dagster.rollout.control.evaluation import counts_of
 from gtm_dagster.rollout.control.guard_context import GuardContext, StepResult
 from gtm_dagster.rollout.guard.decide import (
+    ARMED,
     GIVEN_UP,
     ROLLBACK_FAILED,
     ROLLED_BACK,
@@ -23,6 +25,7 @@ from gtm_dagster.rollout.guard.verdict import detect
 from gtm_dagster.rollout.providers import FlagState, ProviderError
 
 if TYPE_CHECKING:
+    from gtm_dagster.opsstore import OpsStore
     from gtm_dagster.settings import Guard, Settings
 
 
@@ -41,7 +44,8 @@ def claim_by_hand(context: GuardContext, actor: str, reason: str, run_id: str = 
         if row.state == ROLLED_BACK and not (record and record.dry_run):
             raise Refused(f"{context.guard.key} is rolled back already (episode {row.episode})")
         rule = rule_of(context.store, context.settings, context.guard, row.epoch)
-        watermark = context.store.watermark_us(context.guard.flag)
+        keys = context.store.serving_keys(context.guard.key)
+        watermark = context.store.waiting(context.guard.flag, context.now_us(), keys).watermark_us
         counts = counts_of(
             context.store, context.guard.key, row.epoch, context.now_us() if watermark is None else watermark
         )
@@ -148,6 +152,36 @@ def _served(context: GuardContext) -> str:
     except kill_list.KillListError as error:
         return f"{answer}; {error}"
     return f"{answer}; {'the kill list holds the old flow until the guard is armed again' if killed else 'it is not on the kill list'}"
+
+
+def forget(store: OpsStore, settings: Settings, producer: str, actor: str, reason: str, now_us: int) -> tuple[str, ...]:
+    """Wait no more for a producer that is gone; returns the armed guards it served, whose history says so.
+
+    With its next heartbeat it is back. Raises Refused for a name that no producer has, and for the collector.
+    """
+    actor, reason = _given(actor, "actor"), _given(reason, "reason")
+    rows = [row for row in store.producers() if not row.name.startswith(BEHIND)]
+    named = [row for row in rows if row.name == producer]
+    if producer == COLLECTOR:
+        raise Refused("collector: every guard's clock waits for the collector; start it with `gtm collect`")
+    if not named:
+        known = ", ".join(sorted({row.name for row in rows} - {COLLECTOR})) or "none has sent a heartbeat"
+        raise Refused(f"{producer!r}: there is no such producer; known: {known}")
+    served = []
+    for guard in settings.watched:
+        row, keys = store.guard(guard.key), store.serving_keys(guard.key)
+        if (
+            row is None
+            or row.state != ARMED
+            or not any(not keys or not it.write_key or it.write_key in keys for it in named)
+        ):
+            continue
+        detail = {"forgot": producer, "last_heartbeat_us": max(it.received_us for it in named)}
+        if not store.move(guard.key, row.version, ARMED, actor=actor, reason=reason, at_us=now_us, detail=detail):
+            raise Refused(f"{guard.key} moved meanwhile; ask again")
+        served.append(guard.key)
+    store.forget_producer(producer, now_us)
+    return tuple(served)
 
 
 def find_guard(settings: Settings, name: str) -> Guard:

@@ -8,6 +8,7 @@ import numpy as np
 
 from gtm_dagster.gate.exposures import ARMS
 from gtm_dagster.rollout.control.past_counts import PastCounts, Progress
+from gtm_dagster.rollout.guard.blindness import lost_conversions, refused_text, silent_control, unmatched
 from gtm_dagster.rollout.guard.detector import Trace, decided_us, trace
 from gtm_dagster.rollout.guard.rule import Rule
 from gtm_dagster.rollout.guard.verdict import Verdict, detect
@@ -18,10 +19,11 @@ class Backtest:
     """The verdict on a past: `verdict` as of the decision, else of the end; times microseconds UTC.
 
     `conversions`: conversion events seen; `linked`: those of exposed units, of which `*_converted` came in time.
-    `left_out`: exposures and conversions of client keys that the guard does not name.
+    `left_out`: exposures and conversions of client keys that the guard does not name. `blind`: why nothing can be
+    concluded from this past, empty when something can; then `would_roll_back` is None. `refused`: what was refused and suppressed, and why.
     """
 
-    would_roll_back: bool
+    would_roll_back: bool | None
     decided_us: int | None
     verdict: Verdict
     peak_log_e: float
@@ -37,19 +39,29 @@ class Backtest:
     left_out: int
     reason: str
     trace: Trace
+    blind: str = ""
+    refused: str = ""
 
 
-def backtest(past: PastCounts, rule: Rule, progress: Progress | None = None) -> Backtest:
-    """Evaluate a past moment by moment."""
+def backtest(past: PastCounts, rule: Rule, progress: Progress | None = None, event: str = "conversions") -> Backtest:
+    """Evaluate a past moment by moment; `event`: what its conversions are called."""
     counts = past.counts
     history = trace(counts, rule, progress)
     decided = decided_us(history, rule.hold_minutes, counts.watermark_us)
     exposed = counts.exposed.sum(axis=1)
     converted = np.bincount(counts.conv_arm, counts.conv_n, 2).astype(int)
+    window_us = round(rule.window_minutes * 60_000_000)
+    blind = (
+        unmatched(event, counts, window_us, past.seen)
+        or lost_conversions(event, {"of this past": past.seen})
+        or silent_control(event, counts, window_us)
+    )
+    if blind:
+        decided = None
     peak = float(history.log_e.max()) if len(history.times_us) else 0.0
     verdict = detect(counts if decided is None else replace(counts, watermark_us=decided), rule)
     return Backtest(
-        would_roll_back=decided is not None,
+        would_roll_back=None if blind else decided is not None,
         decided_us=decided,
         verdict=verdict,
         peak_log_e=peak,
@@ -63,8 +75,10 @@ def backtest(past: PastCounts, rule: Rule, progress: Progress | None = None) -> 
         conversions=past.conversions,
         linked=past.linked,
         left_out=past.left_out,
-        reason=_reason(history, rule, decided, peak, exposed.tolist()),
+        reason=blind or _reason(history, rule, decided, peak, exposed.tolist()),
         trace=history,
+        blind=blind,
+        refused=refused_text(event, past.seen),
     )
 
 

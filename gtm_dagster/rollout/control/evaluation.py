@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +11,7 @@ import numpy as np
 
 from gtm_dagster.gate.exposures import ARMS
 from gtm_dagster.rollout.control.armed_rule import rule_of
+from gtm_dagster.rollout.control.sight import notes_about, sight_of
 from gtm_dagster.rollout.guard.cells import HORIZON_SLOTS
 from gtm_dagster.rollout.guard.counts import SLOT_US, Counts, Folded, plan_slots
 from gtm_dagster.rollout.guard.decide import ARMED, Decision, Signals, decide
@@ -56,17 +57,21 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate an armed guard now, or as of the watermark `until_us` (what a claim does)."""
     rule = rule_of(store, settings, guard, row.epoch)
+    waiting = store.waiting(guard.flag, now_us, store.serving_keys(guard.key))
     if until_us is None:
         flag = store.flag_state(guard.key)
         signals = Signals(
-            watermark_us=store.watermark_us(guard.flag),
-            missing=store.missing_producers(guard.flag, now_us),
+            watermark_us=waiting.watermark_us,
+            missing=waiting.missing,
             flag_enabled=flag.enabled if flag else None,
+            notes=notes_about(waiting),
         )
     else:
-        signals = Signals(watermark_us=until_us)
+        signals = Signals(watermark_us=until_us, notes=notes_about(waiting))
     counts = counts_of(store, guard.key, row.epoch, signals.watermark_us or 0)
     verdict = detect(counts, rule)
+    sight = sight_of(store, guard, row, counts, verdict.supported_since_us)
+    signals = replace(signals, blind=sight.blind, notes=signals.notes + sight.notes)
     return Evaluation(row, rule, counts, verdict, signals, decide(ARMED, verdict, signals, rule))
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gtm_dagster.gate.exposures import ARMS, EXPOSED, randomised_exposure
 from gtm_dagster.rollout.guard.believed import believes
+from gtm_dagster.rollout.guard.blindness import CONVERSIONS, EXPOSURES, MATCHED, Seen, record_name
 from gtm_dagster.rollout.guard.counts import Counts, count_units
+from gtm_dagster.rollout.guard.unit_links import IDENTIFIED, partners
+from gtm_dagster.settings import DRILL_REASON
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -19,7 +23,7 @@ if TYPE_CHECKING:
 
 LONGEST_DAYS = 400
 _COLUMNS = ["write_key", "event_id", "event_name", "event_us", "received_us", "user_id", "anonymous_id", "properties"]
-_ROLE = "key_role"
+_ROLE, _REASONS = "key_role", "reason_codes"
 _CHUNK_ROWS = 200_000
 
 Progress = Callable[[int, int], None]
@@ -34,7 +38,8 @@ class PastCounts:
     """The counts of a flag's past, and the times of the first and last event they were taken from.
 
     `conversions`: conversion events between the bounds, whoever they belong to; `linked`: those of exposed units.
-    `left_out`: exposures and conversions of client keys that the guard does not name.
+    `left_out`: exposures and conversions of client keys that the guard does not name. `seen`: conversions and exposures
+    of any flag by what became of them.
     """
 
     counts: Counts
@@ -43,6 +48,7 @@ class PastCounts:
     conversions: int
     linked: int
     left_out: int = 0
+    seen: Seen = field(default_factory=Seen)
 
 
 def read_past_counts(
@@ -65,8 +71,10 @@ def read_past_counts(
     import pyarrow.compute as pc
 
     parts = []
+    lost: Counter[str] = Counter()
     for table in _tables(settings, progress):
-        names = pc.is_in(table.column("event_name"), value_set=pa.array([EXPOSED, conversion]))
+        lost.update(_lost(table, conversion, since_us, until_us, write_keys))
+        names = pc.is_in(table.column("event_name"), value_set=pa.array([EXPOSED, conversion, IDENTIFIED]))
         events = table.filter(pc.and_(names, pc.equal(table.column("verdict"), "accepted"))).drop_columns(["verdict"])
         for bound, beyond in ((since_us, pc.greater_equal), (until_us, pc.less)):
             if bound is not None:
@@ -87,8 +95,14 @@ def read_past_counts(
     if not exposures:
         raise BacktestError(_nothing(flag, conversion, since_us, until_us, left_out))
     units = pa.array(sorted({unit for unit, _, _ in exposures}), pa.string())
+    visitors = _visitors(events.filter(pc.and_(believed, pc.equal(names, IDENTIFIED))), units)
+    users = pa.array(sorted(visitors), pa.string())
     conversions = [each for name in ("user_id", "anonymous_id") for each in _of_units(converted, name, units)]
-    linked = pc.or_kleene(*(pc.is_in(converted.column(name), value_set=units) for name in ("user_id", "anonymous_id")))
+    conversions += [(each, us) for user, us in _of_units(converted, "user_id", users) for each in visitors[user]]
+    linked = pc.or_kleene(
+        pc.or_kleene(*(pc.is_in(converted.column(name), value_set=units) for name in ("user_id", "anonymous_id"))),
+        pc.is_in(converted.column("user_id"), value_set=users),
+    )
     times = [us for _, _, us in exposures]
     first_us, last_us = min(times), max(max(times), max((us for _, us in conversions), default=0))
     if last_us - first_us > LONGEST_DAYS * 86_400_000_000:
@@ -97,7 +111,33 @@ def read_past_counts(
             f"{flag}: its events lie {days:,.0f} days apart, at most {LONGEST_DAYS} are evaluated at once; give --since and --until"
         )
     counts = count_units(exposures, conversions, round(window_minutes * 60_000_000), last_us)
-    return PastCounts(counts, first_us, last_us, converted.num_rows, pc.sum(linked).as_py() or 0, left_out)
+    matched, shown = pc.sum(linked).as_py() or 0, pc.sum(pc.equal(names, EXPOSED)).as_py() or 0
+    seen = Seen.of({**lost, CONVERSIONS: converted.num_rows, MATCHED: matched, EXPOSURES: shown})
+    return PastCounts(counts, first_us, last_us, converted.num_rows, matched, left_out, seen)
+
+
+def _lost(
+    table: pa.Table, conversion: str, since_us: int | None, until_us: int | None, write_keys: Collection[str]
+) -> Counter[str]:
+    """Refused and suppressed records of the two events between the bounds (of receipt: they may have no other time)."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    wanted = pc.and_(
+        pc.is_in(table.column("event_name"), value_set=pa.array([EXPOSED, conversion])),
+        pc.not_equal(table.column("verdict"), "accepted"),
+    )
+    for bound, beyond in ((since_us, pc.greater_equal), (until_us, pc.less)):
+        if bound is not None:
+            wanted = pc.and_(wanted, beyond(table.column("received_us"), bound))
+    rows = table.filter(wanted)
+    rows = rows.filter(_believed(rows, write_keys))
+    columns = (rows.column(name).to_pylist() for name in ("event_name", "verdict", "reason_codes"))
+    return Counter(
+        record_name(verdict, EXPOSURES if name == EXPOSED else CONVERSIONS, reasons)
+        for name, verdict, reasons in zip(*columns, strict=True)
+        if reasons != DRILL_REASON
+    )
 
 
 def _tables(settings: Settings, progress: Progress | None) -> Iterator[pa.Table]:
@@ -111,7 +151,7 @@ def _tables(settings: Settings, progress: Progress | None) -> Iterator[pa.Table]
 
     landing = Landing(settings.landing_dir)
     after = waiting_offsets(settings).landed if settings.log_path.exists() else 0
-    columns = [*_COLUMNS, "verdict", *({_ROLE} & set(ARROW_SCHEMA.names))]
+    columns = [*_COLUMNS, "verdict", *({_ROLE, _REASONS} & set(ARROW_SCHEMA.names))]
     with landing.reading() as files:  # while a run compacts, its files stay until this ends
         rows, done = sum(file.rows for file in files), 0
         for file in files:
@@ -162,6 +202,16 @@ def _exposures(table: pa.Table, flag: str) -> Iterator[tuple[str, int, int]]:
         unit = user or anonymous
         if exposure is not None and exposure.flag == flag and unit:
             yield unit, ARMS.index(exposure.variant), us
+
+
+def _visitors(identified: pa.Table, units: pa.Array) -> dict[str, set[str]]:
+    """By user id, the anonymous ids of exposed units that an event says are that user."""
+    import pyarrow.compute as pc
+
+    known = identified.filter(
+        pc.and_(pc.is_in(identified.column("anonymous_id"), value_set=units), pc.is_valid(identified.column("user_id")))
+    )
+    return partners(zip(*(known.column(name).to_pylist() for name in ("user_id", "anonymous_id")), strict=True))
 
 
 def _of_units(table: pa.Table, name: str, units: pa.Array) -> Iterator[tuple[str, int]]:

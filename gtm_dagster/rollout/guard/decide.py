@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gtm_dagster.rollout.guard.rule import Rule
 from gtm_dagster.rollout.guard.verdict import SRM_LIMIT, Verdict
@@ -22,12 +22,15 @@ class Signals:
     """What reaches the guard besides its counts.
 
     `watermark_us`: all producers have sent everything up to it. `missing`: producers without a heartbeat for two
-    minutes. `flag_enabled`: as the stream worker last read it at the provider.
+    minutes. `flag_enabled`: as the stream worker last read it at the provider. `blind`: why nothing can be concluded from
+    the counts (see `blindness`), empty when something can. `notes`: what whoever reads the reason has to know beside it.
     """
 
     watermark_us: int | None
     missing: tuple[str, ...] = ()
     flag_enabled: bool | None = None
+    blind: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,13 @@ class Decision:
 
 def decide(stored: str, verdict: Verdict | None, signals: Signals, rule: Rule) -> Decision:
     """What follows. `verdict` may be None when there is nothing to evaluate; a guard in BLIND or SRM_HOLD never acts."""
+    decision = _decided(stored, verdict, signals, rule)
+    if stored != ARMED or not signals.notes:
+        return decision
+    return replace(decision, reason="; ".join((decision.reason, *signals.notes)))
+
+
+def _decided(stored: str, verdict: Verdict | None, signals: Signals, rule: Rule) -> Decision:
     at = signals.watermark_us
     if stored in UNFINISHED:
         return Decision(
@@ -57,6 +67,8 @@ def decide(stored: str, verdict: Verdict | None, signals: Signals, rule: Rule) -
         return Decision(BLIND, False, f"{blind}; timers stand still, the evidence is kept", at)
     if signals.flag_enabled is False:
         return Decision(ARMED, False, "the flag is off at its provider; nothing to guard", at)
+    if signals.blind:
+        return Decision(BLIND, False, signals.blind, at)
     if verdict is None or verdict.blocks == 0 or verdict.supported_since_us is None:
         return Decision(WARMUP, False, verdict.reason if verdict else "no counts yet", at)
     if verdict.srm_log_e >= SRM_LIMIT:
@@ -87,7 +99,9 @@ def _blind(signals: Signals) -> str:
     if signals.watermark_us is None:
         return "no producer has sent a heartbeat: an event that is late looks like one that never happened"
     if signals.missing:
-        return f"no heartbeat for two minutes from {', '.join(signals.missing)}"
+        ends = [name for name in signals.missing if name != "collector" and not name.startswith("stream/")]
+        way_out = f" (waited for at most ten minutes; gtm guard forget {ends[0]} ends it now)" if ends else ""
+        return f"no heartbeat for two minutes from {', '.join(signals.missing)}{way_out}"
     return ""
 
 
