@@ -95,8 +95,8 @@ DRILL_FLAG = "guard-drill"
 DRILL_EVENT = "guard_drill_converted"
 DRILL_REASON = "drill"
 """Records suppressed for this reason are synthetic: they are in no table, and the guard counts them."""
-DRILL_GUARD = Guard(DRILL_FLAG, DRILL_EVENT, conversion_window_minutes=10.0)
-"""The canary of `gtm guard drill`, watched without being declared; declare a guard of this flag to give it another provider."""
+DRILL_GUARD = Guard(DRILL_FLAG, DRILL_EVENT, conversion_window_minutes=10.0, slower_minutes=0.0)
+"""The canary of `gtm guard drill`, watched without being declared; its visitors convert at one speed in both arms; declare a guard of this flag to give it another provider."""
 
 
 class FlagProvider(Struct, frozen=True, forbid_unknown_fields=True):

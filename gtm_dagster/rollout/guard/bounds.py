@@ -194,7 +194,8 @@ def minutes_to_proof(
     """
     found = []
     for age in _ages(delay_minutes, at_start):
-        allowed = min(max(age + rule.slower_minutes, SLOWER_TIMES * age), max(rule.window_minutes, age))
+        later = max(age + rule.slower_minutes, SLOWER_TIMES * age) if rule.slower_minutes else age
+        allowed = min(later, max(rule.window_minutes, age))
         share, later = (_converted_by(minutes, delay_minutes, rule.window_minutes) for minutes in (age, allowed))
         # What the cell shows: the treated arm is allowed to have converted later.
         seen = 1.0 - (1.0 - drop) * later / share

@@ -81,8 +81,10 @@ def age_edges(window_minutes: float) -> Ints:
 
 def allowed_ages(ages: Ints, slower_minutes: float, window_minutes: float) -> Ints:
     """By when the treated arm must have converted as many as the control by `ages` (slots): `slower_minutes` later or at
-    SLOWER_TIMES the age, whichever is later, and the window at the latest.
+    SLOWER_TIMES the age, whichever is later, and the window at the latest. 0 minutes: by the same age, later is a loss.
     """
+    if slower_minutes == 0:
+        return ages
     later = ages + round(slower_minutes * 60_000_000 / SLOT_US)
     allowed: Ints = np.minimum(np.maximum(later, SLOWER_TIMES * ages), window_slots(window_minutes))
     return allowed
