@@ -25,6 +25,7 @@ SHARED = {
     "doctor_chaos",
     "extras",
     "finding",
+    "guard_drop",
     "guard_options",
     "guard_watching",
     "health",

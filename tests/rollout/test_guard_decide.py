@@ -12,7 +12,7 @@ from gtm_dagster.rollout.guard.verdict import Verdict, detect
 RULE = Rule()
 EMPTY = detect(Counts.from_rows([], 0), RULE)
 CALM = replace(EMPTY, blocks=9, log_e=1.0, estimate=0.02, supported_since_us=1, reason="calm")
-NEAR = replace(CALM, log_e=RULE.log_budget * 0.6, estimate=0.3)
+NEAR = replace(CALM, log_e=RULE.log_budget * 0.8, estimate=0.3)
 ABOVE = replace(CALM, log_e=RULE.log_budget + 1, estimate=0.5, above_since_us=5, above_minutes=3.0)
 FIRES = replace(ABOVE, above_minutes=5.0, fires=True)
 SPLIT = replace(FIRES, srm_log_e=9.0, treated_exposed=450, control_exposed=550)

@@ -143,7 +143,7 @@ def test_scenario_9_no_treated_exposures_are_no_drop(seed: int) -> None:
         counts, exposed=gone, conv_slot=counts.conv_slot[kept], conv_age=counts.conv_age[kept],
         conv_arm=counts.conv_arm[kept], conv_n=counts.conv_n[kept],
     )  # fmt: skip
-    assert minutes_to(silent) is None and detect(silent, RULE).log_e < RULE.log_budget / 2
+    assert minutes_to(silent) is None and detect(silent, RULE).log_e < RULE.log_suspicion
 
 
 def test_the_hold_is_counted_on_the_stream() -> None:

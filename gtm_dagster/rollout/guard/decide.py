@@ -82,7 +82,7 @@ def _decided(stored: str, verdict: Verdict | None, signals: Signals, rule: Rule)
         )
     if verdict.above_since_us is not None:
         return Decision(BREACH, verdict.fires, verdict.reason, at)
-    if verdict.log_e >= rule.log_budget / 2.0:
+    if verdict.log_e >= rule.log_suspicion:
         return Decision(SUSPECT, False, verdict.reason, at)
     return Decision(ARMED, False, verdict.reason, at)
 

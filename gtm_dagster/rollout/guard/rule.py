@@ -60,3 +60,8 @@ class Rule:
         what is staked at the start.
         """
         return log((self.budget_hours + 1.0) / (1.0 - self.start_risk))
+
+    @property
+    def log_suspicion(self) -> float:
+        """Half of the way from what is staked at a start to the level: from here on there is evidence to show."""
+        return (self.log_budget + log(max(self.start_hours, 1.0))) / 2.0

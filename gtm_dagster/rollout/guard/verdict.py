@@ -82,7 +82,7 @@ def detect(counts: Counts, rule: Rule) -> Verdict:
         return replace(bare, reason=nothing_yet(bare))
     log_e = float(history.log_e[-1])
     since_us = int(history.since_us[-1])
-    recent = log_e >= rule.log_budget / 2.0
+    recent = log_e >= rule.log_suspicion
     shown = _range(cells, counts, int(index.row[-1]) // len(BETS) if recent else -1, since_us if recent else None)
     verdict = replace(
         bare,
