@@ -147,7 +147,8 @@ def _blocks(counts: Counts, first_day: int, now_slot: int) -> _Blocks:
         ends = np.array(block_ends(exposed), dtype=np.int64)
         rest.append(begin + int(ends[-1]) + 1 if len(ends) else begin)
         if len(ends):
-            firsts.append(np.append(begin, begin + ends[:-1] + 1))
+            first = begin + int(np.flatnonzero(exposed.any(axis=0))[0])  # whether or not slots before it are there
+            firsts.append(np.append(first, begin + ends[:-1] + 1))
             lasts.append(begin + ends)
             days.append(np.full(len(ends), day))
             units.append(np.add.reduceat(exposed[:, : ends[-1] + 1], np.append(0, ends[:-1] + 1), axis=1))
