@@ -157,6 +157,8 @@ def found_in(folder: Path, needles: set[str]) -> dict[str, list[str]]:
     """Which needles stand in which file, in its bytes or in what it holds unpacked."""
     result: dict[str, list[str]] = {}
     for path in sorted(each for each in folder.rglob("*") if each.is_file()):
+        if path.name.endswith("-shm") and not path.exists():
+            continue  # SQLite takes it away when the last connection closes, which may be the one of its store above
         for where, text in contents(path):
             hits = sorted(hit for hit in set(_SHAPES.findall(text)) if hit.lower() == MARK or hit in needles)
             if hits:
