@@ -80,22 +80,22 @@ def main() -> None:
     options.add_argument("--paths", type=int, default=1_000_000)
     options.add_argument("--core", type=int, default=0)
     options.add_argument("--repeats", type=int, default=5)
-    told = options.parse_args()
+    arguments = options.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        frame = paths(told.paths)
+        frame = paths(arguments.paths)
         file = Path(folder) / "paths.csv"
         frame.to_csv(file, index=False)
         touches = frame["path"].str.count(" > ").mean() + 1
         print(machine(["pandas", "numpy", "pyarrow"]))
         print(
-            f"{len(frame):,} paths, {frame['path'].nunique():,} distinct, {touches:.2f} touches each, core {told.core}\n"
+            f"{len(frame):,} paths, {frame['path'].nunique():,} distinct, {touches:.2f} touches each, core {arguments.core}\n"
         )
         print(
             "| library | model | s | CPU s | peak MB | of them before | share apart from ours, points |\n|---|---|---:|---:|---:|---:|---:|"
         )
         mine: dict[str, dict[str, float]] = {}
         for library in LIBRARIES:
-            found = measured(library, file, told.core, told.repeats)
+            found = measured(library, file, arguments.core, arguments.repeats)
             if found is None:
                 print(f"| {library} | not installed: scripts/install-attribution-peers | | | | | |")
                 continue

@@ -23,7 +23,7 @@ _IN_APP = re.compile(
     r"Line/|KAKAOTALK|NAVER\(inapp|MicroMessenger/|WhatsApp/|Flipboard/|DuckDuckGo/|Ddg/|GSA/|YaApp|Viber/|Discord/|Slack/|"
     r"SogouM|DaumApps/|coc_coc_browser|Hatena|Notion/"
 )
-"""Browsers inside of apps, in which people read: with a name of these an agent that begins as a browser's is a person's."""
+"""Browsers inside apps, in which people read: an agent that begins as a browser's and has one of these names is a person's."""
 _OPENLY = re.compile(r"bot\b|crawl|spider|externalhit|preview|compatible;|https?://", re.IGNORECASE)
 """What says in an agent with such a name that it is a program all the same."""
 _SIGNS = re.compile(r"[\\^$.|?*+()\[\]{}]")

@@ -46,7 +46,7 @@ def application() -> typer.Typer:
 
 
 def _group_class(group: Group) -> type[TyperGroup]:
-    """How the words after those of the group are read: with `default`, what is none of its commands is for that one."""
+    """Parses what follows a group's name: with `default`, words that are none of its commands go to that command."""
 
     class WithDefault(TyperGroup):
         def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

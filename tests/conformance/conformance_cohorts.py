@@ -36,8 +36,8 @@ def teams(out: Writer, rng: random.Random) -> None:
             at += rng.choice((0, 0, 1, HOUR, DAY, 7 * DAY))
             account = f"alone{number}" if alone else f"account{rng.choice((number // 4, number // 4, number % 5))}"
             name = rng.choice(("signup_completed", "onboarding_completed", "first_value_reached"))
-            said = {**PROPERTIES[name], "account_id": account}
+            properties = {**PROPERTIES[name], "account_id": account}
             device = "api" if number % 9 == 0 else "web"
-            out.add(at, name=name, properties=json.dumps(said), device_type=device, **who)
+            out.add(at, name=name, properties=json.dumps(properties), device_type=device, **who)
             if rng.random() < 0.6:
                 out.add(at + rng.choice((-HOUR, 0, DAY)), touch=rng.choice(SOURCES), **who)

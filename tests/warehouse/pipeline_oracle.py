@@ -78,13 +78,13 @@ def persons_of(rows: list[dict]) -> dict[tuple, str]:
         if user and visitor:
             owner.setdefault(visitor, user)
         if user and row["event_name"] == "user_identified":
-            said = json.loads(row["properties"])
-            if said.get("alias_of"):
-                pairs.append((user, said["alias_of"]))
-            if said.get("previous_id") in users:
-                pairs.append((user, said["previous_id"]))
-            elif said.get("previous_id"):
-                claimed.setdefault(said["previous_id"], user)
+            properties = json.loads(row["properties"])
+            if properties.get("alias_of"):
+                pairs.append((user, properties["alias_of"]))
+            if properties.get("previous_id") in users:
+                pairs.append((user, properties["previous_id"]))
+            elif properties.get("previous_id"):
+                claimed.setdefault(properties["previous_id"], user)
     group = {one: {one} for pair in pairs for one in pair}
     for left, right in pairs:
         joined = group[left] | group[right]

@@ -63,19 +63,19 @@ def stream(rng: random.Random, count: int, timeout_us: int) -> list[dict]:
         at = clocks - DAY if is_early else at
         user = rng.choice((None, f"u{who // 2}", f"u{who}")) if name != "user_identified" else f"u{who}"
         visitor = rng.choice((f"a{who}", f"a{who}", f"a{who + 1}", None if user else f"a{who}"))
-        said = {"payment_completed": {"amount": 10.0, "currency": "USD"}}.get(name, {})
+        properties = {"payment_completed": {"amount": 10.0, "currency": "USD"}}.get(name, {})
         if rng.random() < 0.2:
-            said = {**said, "account_id": rng.choice((f"c{who // 4}", f"c{who // 4}", "c0", " ", ""))}
+            properties = {**properties, "account_id": rng.choice((f"c{who // 4}", f"c{who // 4}", "c0", " ", ""))}
         if name == "user_identified" and rng.random() < 0.3:
-            said = {
-                **said,
+            properties = {
+                **properties,
                 rng.choice(("alias_of", "previous_id")): rng.choice((f"u{who + 1}", f"a{who + 2}", "nobody")),
             }
         source = rng.choice((None, None, None, "google", "newsletter", "direct"))
         rows.append(
             {
                 "write_key": rng.choice(("w", "w", "v")), "event_id": f"{rng.choice('cab')}{number}", "event_name": name, "event_us": at,
-                "received_us": START + 900 * DAY + number, "properties": json.dumps(said), "plan_version": PLAN.version,
+                "received_us": START + 900 * DAY + number, "properties": json.dumps(properties), "plan_version": PLAN.version,
                 "device_type": "web" if is_early else rng.choice(("web", "web", "web", "api")), "verdict": "accepted", "origin": "import", "bot_reason": "somebot" if rng.random() < 0.05 else None,
                 "user_id": user, "anonymous_id": visitor, "session_id": rng.choice(("s1", "s2", f"t{number}", None)),
                 "source": source, "medium": "cpc" if source == "google" else None, "campaign": rng.choice((None, "c1", "c2")) if source else None,

@@ -22,7 +22,7 @@ from gtm_dagster.rollout.guard.hazard_path import (
     sum_over_restarts,
 )
 from gtm_dagster.rollout.guard.rule import Rule
-from gtm_dagster.rollout.guard.verdict import Verdict, nothing_yet, reason, srm_log_e
+from gtm_dagster.rollout.guard.verdict import Verdict, bare_verdict, nothing_yet, reason
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,26 +105,7 @@ def _lasting(slots: Ints, above: Flags, minutes: float) -> Flags:
 def hazard_verdict(counts: Counts, rule: Rule) -> Verdict:
     """The verdict of detector 1 at the counts' watermark."""
     history, start, cells = traced(counts, rule)
-    exposed, converted = counts.exposed_by_arm(), counts.converted_by_arm()
-    bare = Verdict(
-        log_e=0.0,
-        log_budget=log(rule.budget_hours + 1.0),
-        peak_log_e=0.0,
-        estimate=None,
-        low=None,
-        high=None,
-        supported_since_us=None,
-        above_since_us=None,
-        above_minutes=0.0,
-        control_exposed=exposed[0],
-        control_converted=converted[0],
-        treated_exposed=exposed[1],
-        treated_converted=converted[1],
-        blocks=cells.blocks,
-        srm_log_e=srm_log_e(counts, rule),
-        fires=False,
-        reason="",
-    )
+    bare = bare_verdict(counts, rule, cells.blocks, log(rule.budget_hours + 1.0))
     if not len(history.times_us):
         return replace(bare, reason=nothing_yet(bare))
     estimate = float(history.estimate[-1])

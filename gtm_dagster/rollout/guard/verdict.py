@@ -58,26 +58,7 @@ class Verdict:
 def detect(counts: Counts, rule: Rule) -> Verdict:
     """The verdict at the counts' watermark."""
     history, index, cells = traced(counts, rule)
-    exposed, converted = counts.exposed_by_arm(), counts.converted_by_arm()
-    bare = Verdict(
-        log_e=0.0,
-        log_budget=rule.log_budget,
-        peak_log_e=0.0,
-        estimate=None,
-        low=None,
-        high=None,
-        supported_since_us=None,
-        above_since_us=None,
-        above_minutes=0.0,
-        control_exposed=exposed[0],
-        control_converted=converted[0],
-        treated_exposed=exposed[1],
-        treated_converted=converted[1],
-        blocks=cells.blocks,
-        srm_log_e=srm_log_e(counts, rule),
-        fires=False,
-        reason="",
-    )
+    bare = bare_verdict(counts, rule, cells.blocks, rule.log_budget)
     if not len(history.times_us):
         return replace(bare, reason=nothing_yet(bare))
     log_e = float(history.log_e[-1])
@@ -109,6 +90,30 @@ def detect(counts: Counts, rule: Rule) -> Verdict:
             fires=bool(lasting[-1]) and minutes >= rule.hold_minutes,
         )
     return replace(verdict, reason=reason(verdict, rule))
+
+
+def bare_verdict(counts: Counts, rule: Rule, blocks: int, log_budget: float) -> Verdict:
+    """A verdict of the counts alone, before anything is compared."""
+    exposed, converted = counts.exposed_by_arm(), counts.converted_by_arm()
+    return Verdict(
+        log_e=0.0,
+        log_budget=log_budget,
+        peak_log_e=0.0,
+        estimate=None,
+        low=None,
+        high=None,
+        supported_since_us=None,
+        above_since_us=None,
+        above_minutes=0.0,
+        control_exposed=exposed[0],
+        control_converted=converted[0],
+        treated_exposed=exposed[1],
+        treated_converted=converted[1],
+        blocks=blocks,
+        srm_log_e=srm_log_e(counts, rule),
+        fires=False,
+        reason="",
+    )
 
 
 @dataclass(frozen=True, eq=False)

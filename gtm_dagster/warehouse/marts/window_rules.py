@@ -1,4 +1,4 @@
-"""The windows of the settings as rows the statements of credit read: which touches count (a path), and what they earn."""
+"""Attribution windows of the settings as rows for the credit statements: which touches count (a path), and their shares."""
 
 from __future__ import annotations
 
