@@ -59,6 +59,8 @@ def test_a_run_has_the_settings_of_its_code_location_after_the_file_changed(tmp_
     config.write_text("[sessions]\ntimeout_minutes = nonsense\n")
     with multiprocessing.get_context("spawn").Pool(1) as pool:  # as Dagster starts a run
         assert pool.apply(_timeout_minutes) == 20
+        pool.close()  # leaving ends it by SIGTERM, which a child ignores whose parent does
+        pool.join()
 
 
 def test_a_process_that_is_no_run_reads_its_own(tmp_path):
