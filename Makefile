@@ -43,14 +43,17 @@ dev: setup ## collector, stream worker, Dagster and its web UI on your own data;
 # Two workers a core, since tests wait for disks and clocks. What they compile is kept, whatever the shell says: every
 # worker and every program that a test starts would compile it again.
 WORKERS ?= $(shell "$(PYTHON)" -c 'import os; print(min(2 * (os.cpu_count() or 1), 8))')
+# One more than there are cores: the other tests begin whole programs, and take up to a gigabyte. tests/workers.py says
+# which of them share a worker.
+REAL_WORKERS ?= $(shell "$(PYTHON)" -c 'import os; print(min((os.cpu_count() or 1) + 1, 8))')
 PYTEST  := env -u PYTHONDONTWRITEBYTECODE $(PY) -m pytest -q
 
 test: setup-dev ## every behaviour that needs Python alone, in about seven minutes on two cores; WORKERS=4
 	$(PYTEST) -n $(WORKERS) --dist worksteal -m "not real and not simulation and not slow"
 
-test-real: setup-dev install-unleash install-engines ## all other tests: slow ones, full property tests, simulations, real components (installs Chromium, PostgreSQL, Unleash, Spark, DuckDB 1.5)
+test-real: setup-dev install-unleash install-engines ## all other tests, in about a quarter of an hour on two cores: slow ones, full property tests, simulations, real components (installs Chromium, PostgreSQL, Unleash, Spark, DuckDB 1.5); REAL_WORKERS=3
 	scripts/install-chromium
-	$(PYTEST) --hypothesis-profile=full -m "real or simulation or slow or hypothesis"
+	$(PYTEST) -n $(REAL_WORKERS) --dist loadgroup --no-loadscope-reorder --hypothesis-profile=full -m "real or simulation or slow or hypothesis"
 
 install-unleash: ## PostgreSQL and Unleash for the tests of real components
 	scripts/install-unleash

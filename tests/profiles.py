@@ -3,13 +3,18 @@
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 FULL, FAST = 100, 20
 
 # Without a deadline: where tests share their cores a time says nothing.
 settings.register_profile("fast", max_examples=FAST, derandomize=True, deadline=None)
-settings.register_profile("full", max_examples=FULL, print_blob=True, deadline=None)
+
+# Making a failing draw small can take five minutes of each test that fails. What CI says is that it fails, and with what:
+# the failing draw is stored in .hypothesis, and the one test again with `--hypothesis-profile=shrink` begins with it.
+_REPORT = [phase for phase in Phase if phase not in (Phase.shrink, Phase.explain)]
+settings.register_profile("full", max_examples=FULL, print_blob=True, deadline=None, phases=_REPORT)
+settings.register_profile("shrink", max_examples=FULL, print_blob=True, deadline=None)
 
 
 def examples(full: int, **more: Any) -> settings:

@@ -24,12 +24,12 @@ from gtm_dagster.warehouse.verify import compare, verify
 
 
 @pytest.mark.parametrize("definition", slow_but(1, "ua", "ga4", "tracker"))
-@pytest.mark.parametrize("seed", slow_but(1, 1, 0, 2, 3))
+@pytest.mark.parametrize("seed", slow_but(1, 1, 0))
 def test_random_batches_equal_a_rebuild(tmp_path, definition, seed):
     rng = random.Random(seed * 7 + len(definition))
     settings = settings_for(tmp_path, GTM_SESSIONS__DEFINITION=definition)
-    rows = with_copies(rng, random_events(rng, rng.choice([30, 90])))
-    parts = rng.choice([2, 3, 6])
+    rows = with_copies(rng, random_events(rng, rng.choice([60, 180])))
+    parts = rng.choice([3, 6])
     for part in range(parts):
         land(settings, rows[part::parts], f"import-{part}")
         refresh(settings)
