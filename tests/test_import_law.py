@@ -19,6 +19,7 @@ RANKS = [
     {"attribution"},
     {"settings"},
     {"storage"},
+    {"monitoring"},
     {"taxonomy"},
     {"privacy"},
     {"channels"},

@@ -8,8 +8,6 @@ from functools import lru_cache, partial
 from typing import Any
 
 import msgspec
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-
 from gtm_dagster.admission.admission import Seals
 from gtm_dagster.admission.single_event import Judge
 from gtm_dagster.collector.access import Access
@@ -19,8 +17,10 @@ from gtm_dagster.collector.headers import Scope, check_host
 from gtm_dagster.collector.heartbeats import Heartbeats
 from gtm_dagster.collector.ingest import Ingest
 from gtm_dagster.collector.keys import KeyStore, KeyStoreError
+from gtm_dagster.collector.metrics import OTHER, Metrics
 from gtm_dagster.collector.protocols import PROTOCOLS
 from gtm_dagster.collector.response import RETRY_SECONDS, Refused, Response, error_response
+from gtm_dagster.monitoring import CONTENT_TYPE, metrics_text
 from gtm_dagster.privacy.consent import REQUIRED, ConsentPolicy
 from gtm_dagster.privacy.masking import UndeclaredText
 from gtm_dagster.settings import Collector as Limits
@@ -32,16 +32,18 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Handler = Callable[[Scope, Receive], Awaitable[Response]]
 
 READY_SECONDS = 5.0
+_PAGES = ("/heartbeat", "/livez", "/readyz", "/metrics", "/plan")
 PSEUDONYMS = 50_000
 """Pseudonyms remembered, some 20 MB: one costs 4 microseconds to compute, and a person sends several events."""
 _log = logging.getLogger("gtm_dagster.collector")
 
 
 class Collector:
-    """The ASGI application of one collector process; `in_flight` counts its unanswered requests."""
+    """The ASGI application of one collector process; `in_flight` counts its unanswered requests, `metrics` has the rest."""
 
     def __init__(self, commits: Commits, plan: Plan, access: Access, ingest: Ingest, heartbeats: Heartbeats) -> None:
         self.in_flight = 0
+        self.metrics = ingest.metrics
         self._commits = commits
         self._access = access
         self._plan = plan
@@ -102,8 +104,8 @@ class Collector:
         except Exception:  # noqa: BLE001 - the edge of the program: a fault is answered and logged, the server lives on
             _log.exception("fault while answering %r", path)
             response = error_response(Refused(500, "internal", "the collector failed on this request; see its log"))
-        known = path if path in self._routes else "other"
-        self._ingest.metrics.requests.labels(known, str(response.status)).inc()
+        known = path if path in self._routes else OTHER
+        self.metrics.requests.labels(known, str(response.status)).inc()
         headers = [
             (b"content-type", response.content_type),
             (b"content-length", str(len(response.body)).encode()),
@@ -138,7 +140,7 @@ class Collector:
 
     async def _get_metrics(self, scope: Scope, receive: Receive) -> Response:
         self._access.reader(scope, by_server=True)
-        return Response(200, generate_latest(self._ingest.metrics.registry), CONTENT_TYPE_LATEST.encode())
+        return Response(200, metrics_text(self.metrics.registry), CONTENT_TYPE.encode())
 
     async def _get_plan(self, scope: Scope, receive: Receive) -> Response:
         self._access.reader(scope, by_server=False)
@@ -168,8 +170,9 @@ def create_app(
     )
     commits = Commits(log, limits.max_waiting_events)
     access = Access(keys, limits.hosts)
-    ingest = Ingest(commits, judge, access, limits)
-    heartbeats = Heartbeats(commits, access, ingest.metrics, limits.body_timeout_seconds)
+    metrics = Metrics(lambda: commits.waiting, [path for protocol in PROTOCOLS for path in protocol.paths], _PAGES)
+    ingest = Ingest(commits, judge, access, limits, metrics)
+    heartbeats = Heartbeats(commits, access, metrics, limits.body_timeout_seconds)
     return Collector(commits, plan, access, ingest, heartbeats)
 
 

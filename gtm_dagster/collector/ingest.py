@@ -35,9 +35,9 @@ def _program(scope: Scope, key: WriteKey) -> str | None:
 class Ingest:
     """Takes events for one collector; `draining` refuses new ones."""
 
-    def __init__(self, commits: Commits, judge: Judge, access: Access, limits: Limits) -> None:
+    def __init__(self, commits: Commits, judge: Judge, access: Access, limits: Limits, metrics: Metrics) -> None:
         self.draining = False
-        self.metrics = Metrics(lambda: commits.waiting)
+        self.metrics = metrics
         self._commits = commits
         self._judge = judge
         self._access = access
@@ -57,9 +57,12 @@ class Ingest:
                 receive, header(scope, b"content-length"), limits.max_body_bytes, limits.body_timeout_seconds, room
             )
             judged, place = await self._judged(protocol, path, packed, key, _program(scope, key))
+        self.metrics.request_bytes.observe(len(packed))
         del packed
+        handed_over = time.perf_counter()
         with place:
             appended = await self._commits.append([one.record for one in judged], place)
+        self.metrics.commit_seconds.observe(time.perf_counter() - handed_over)
         self.metrics.ack_seconds.observe(time.perf_counter() - started)
         return protocol.response(self._result(judged, appended))
 

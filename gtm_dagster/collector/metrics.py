@@ -1,4 +1,8 @@
-"""The metrics of a collector process for Prometheus, in a registry of their own."""
+"""The metrics of a collector process for Prometheus, in a registry of their own.
+
+Every series whose labels are known begins at 0 with the process: `rate` of one that begins with its first event is 0, so
+the first failure would alert nobody.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +10,37 @@ import time
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Iterator
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from gtm_dagster.eventlog.group_commit import MAX_PRODUCERS
+from gtm_dagster.monitoring import process_registry
+
+STATUSES = ("accepted", "duplicate", "conflict", "quarantined", "suppressed")
+ANSWERS = ("200", "400", "401", "403", "405", "413", "429", "500", "503")
+"""HTTP statuses of the collector's own paths."""
+REASON_CODES = (
+    "bad_timestamp", "consent", "drill", "future_timestamp", "invalid", "invalid_json", "invalid_utf8", "lone_surrogate",
+    "maximum",
+    "minimum", "missing_field", "missing_identity", "missing_property", "not_allowed", "not_finite", "nul",
+    "number_out_of_range", "pattern", "personal_data", "placeholder_id", "property_name", "timestamp_out_of_range",
+    "timestamp_without_offset", "too_deep", "too_large", "too_long", "too_many_properties", "type", "unknown_event",
+    "unknown_field", "unknown_property",
+)  # fmt: skip
+"""Reasons an event at this door may have; any other counts as `other`."""
+OTHER = "other"
+SHOWN_PRODUCERS = 50
+"""Producers with a series of their own, those known first; the oldest heartbeat is that of all."""
+ACK_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+BODY_BYTES = (256, 1_000, 4_000, 16_000, 64_000, 256_000, 1_000_000, 5_000_000)
 
 
 class Metrics(Collector):
     """Counters of one collector process. `waiting` returns how many events wait for the log."""
 
-    def __init__(self, waiting: Callable[[], int]) -> None:
-        self.registry = CollectorRegistry()
+    def __init__(self, waiting: Callable[[], int], event_paths: Iterable[str] = (), pages: Iterable[str] = ()) -> None:
+        self.registry = process_registry("collector")
         self.requests = Counter(
             "gtm_collector_requests", "Requests by path and status.", ("path", "status"), registry=self.registry
         )
@@ -26,34 +49,69 @@ class Metrics(Collector):
             "gtm_collector_reasons", "Reasons of quarantined and suppressed events.", ("code",), registry=self.registry
         )
         self.ack_seconds = Histogram(
-            "gtm_collector_ack_seconds", "Seconds from a request to its durable answer.", registry=self.registry
-        )
+            "gtm_collector_ack_seconds", "Seconds from a request to its durable answer.", registry=self.registry,
+            buckets=ACK_SECONDS,
+        )  # fmt: skip
+        self.commit_seconds = Histogram(
+            "gtm_collector_commit_seconds", "Of them, seconds until the log had them on disk.", registry=self.registry,
+            buckets=ACK_SECONDS,
+        )  # fmt: skip
+        self.request_bytes = Histogram(
+            "gtm_collector_request_bytes", "Bytes of a request of events, as they came.", registry=self.registry,
+            buckets=BODY_BYTES,
+        )  # fmt: skip
         Gauge("gtm_collector_waiting_events", "Events waiting for the log.", registry=self.registry).set_function(
             waiting
         )
+        for path in (*event_paths, *pages):
+            for status in ANSWERS:
+                self.requests.labels(path, status)
+        self.requests.labels(OTHER, "404")
+        for status in STATUSES:
+            self.events.labels(status)
+        for code in (*REASON_CODES, OTHER):
+            self.reasons.labels(code)
         self._beats: dict[str, float] = {}
+        self._shown: set[str] = set()
         self.registry.register(self)
 
     def answered(self, statuses: Iterable[str], reasons: Iterable[str]) -> None:
         """Count the events of one request by status, and the codes of their reasons."""
-        for family, names in ((self.events, statuses), (self.reasons, reasons)):
-            for name, n in Tally(names).items():
-                family.labels(name).inc(n)
+        for status, n in Tally(statuses).items():
+            self.events.labels(status).inc(n)
+        for code, n in Tally(reasons).items():
+            self.reasons.labels(code if code in REASON_CODES else OTHER).inc(n)
 
     def beat(self, producer: str, closing: bool = False) -> None:
         """Note a heartbeat; `closing` forgets the producer. Beyond MAX_PRODUCERS the one silent for longest is forgotten."""
         self._beats.pop(producer, None)
-        if not closing:
-            self._beats[producer] = time.monotonic()
-            if len(self._beats) > MAX_PRODUCERS:
-                del self._beats[next(iter(self._beats))]
+        if closing:
+            self._shown.discard(producer)
+            return
+        self._beats[producer] = time.time()
+        if len(self._beats) > MAX_PRODUCERS:
+            silent = next(iter(self._beats))
+            del self._beats[silent]
+            self._shown.discard(silent)
+        if len(self._shown) < SHOWN_PRODUCERS:
+            self._shown.add(producer)
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """The age of each producer's last heartbeat in seconds."""
+        """When producers last beat. A time and no age: where the process stands still, the age goes on growing."""
+        beats, shown = dict(self._beats), set(self._shown)
+        yield GaugeMetricFamily("gtm_collector_producers", "Producers that send heartbeats.", value=len(beats))
+        if beats:
+            yield GaugeMetricFamily(
+                "gtm_collector_oldest_heartbeat_timestamp_seconds",
+                "When the producer that is silent for longest last beat.",
+                value=min(beats.values()),
+            )
         family = GaugeMetricFamily(
-            "gtm_collector_heartbeat_age_seconds", "Seconds since a producer's heartbeat.", labels=("producer",)
+            "gtm_collector_heartbeat_timestamp_seconds",
+            f"When a producer last beat; of the first {SHOWN_PRODUCERS}.",
+            labels=("producer",),
         )
-        now = time.monotonic()
-        for producer, beat_at in list(self._beats.items()):
-            family.add_metric((producer,), now - beat_at)
+        for producer, beat_at in beats.items():
+            if producer in shown:
+                family.add_metric((producer,), beat_at)
         yield family

@@ -18,6 +18,7 @@ from granian.server.embed import Server
 from gtm_dagster.collector.address import announced
 from gtm_dagster.collector.app import Collector, create_app
 from gtm_dagster.collector.keys import DEV_KEY, KeyStore, WriteKey
+from gtm_dagster.collector.log_metrics import LogMetrics
 from gtm_dagster.eventlog import open_log
 from gtm_dagster.privacy.consent import consent_policy
 from gtm_dagster.privacy.pseudonyms import Pseudonymizer, load_or_create_key
@@ -67,6 +68,7 @@ def serve(settings: Settings, host: str, port: int) -> None:
             consent=consent_policy(settings.privacy.consent),
             undeclared_text=settings.privacy.undeclared_text,
         )
+        app.metrics.registry.register(LogMetrics(log, settings.log_path))
         sys.setswitchinterval(SWITCH_SECONDS)
         with announced(settings.state_dir, f"http://{_in_url(_reachable(address))}:{port}"):
             asyncio.run(_run(app, address, port, _open_to(listed)))

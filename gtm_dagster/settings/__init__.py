@@ -28,6 +28,7 @@ from gtm_dagster.settings.model import (
     Quarantine,
     Refresh,
     Settings,
+    Stream,
     WarehouseSettings,
 )
 from gtm_dagster.settings.source import Origin, SettingsError
@@ -54,6 +55,7 @@ __all__ = [
     "Sessions",
     "Settings",
     "SettingsError",
+    "Stream",
     "WarehouseSettings",
     "Window",
     "load_settings",

@@ -36,6 +36,13 @@ class Collector(Struct, frozen=True, forbid_unknown_fields=True):
     body_timeout_seconds: Positive = 10.0
 
 
+class Stream(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the stream worker serves its metrics, those of guards, outbox and refreshes among them; port 0: nowhere."""
+
+    metrics_host: Name = "127.0.0.1"
+    metrics_port: Annotated[int, Meta(ge=0, le=65535)] = 8378
+
+
 class Refresh(Struct, frozen=True, forbid_unknown_fields=True):
     """When the pipeline runs, and how long it waits for the one writer. `cron` is read in the report time zone."""
 
@@ -162,6 +169,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     retention: Retention = Retention()
     account_property: PropertyName | None = "account_id"
     collector: Collector = Collector()
+    stream: Stream = Stream()
     refresh: Refresh = Refresh()
     warehouse: WarehouseSettings = WarehouseSettings()
     quarantine: Quarantine = Quarantine()

@@ -1,0 +1,36 @@
+"""The event log as the collector's metrics show it: how far it goes, and what it takes on the disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from gtm_dagster.eventlog import EventLog, EventLogError
+from gtm_dagster.monitoring.disk_metrics import DiskMetrics
+
+
+class LogMetrics(Collector):
+    """`gtm_eventlog_head_offset`, its bytes and those of its write-ahead log, and the room on its disk."""
+
+    def __init__(self, log: EventLog, path: Path) -> None:
+        self._log = log
+        self._disk = DiskMetrics(
+            {"eventlog": path.parent},
+            {
+                "gtm_eventlog_bytes": ("Bytes of the event log.", path),
+                "gtm_eventlog_wal_bytes": ("Bytes of its write-ahead log.", path.with_name(f"{path.name}-wal")),
+            },
+        )
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """The families as they stand now; no head where the log cannot be read."""
+        try:
+            head = self._log.last_seq()
+        except EventLogError:
+            pass
+        else:
+            yield GaugeMetricFamily("gtm_eventlog_head_offset", "Offset of the newest record.", value=head)
+        yield from self._disk.collect()
