@@ -4,6 +4,7 @@ import dagster as dg
 
 from gtm_dagster.orchestration.resources import WarehouseResource
 from gtm_dagster.orchestration.table_assets import OWNER
+from gtm_dagster.warehouse.last_refresh import write_last_refresh
 from gtm_dagster.warehouse.publishing import publish
 from gtm_dagster.warehouse.schema import schema_of
 
@@ -23,6 +24,7 @@ def warehouse_copy(warehouse: WarehouseResource) -> dg.MaterializeResult:
     """
     with warehouse.writing() as con:
         published = publish(con, warehouse.settings)
+        write_last_refresh(con, warehouse.settings, warehouse.seconds)
     written = "what changed" if published.changed else "nothing: nothing changed"
     if published.whole:
         written = f"everything: {published.why_whole}"

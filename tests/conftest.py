@@ -14,6 +14,7 @@ settings.load_profile("fast")
 
 def pytest_configure(config: pytest.Config) -> None:
     os.environ["GTM_PRIVACY__CONSENT"] = "off"  # for programs a test starts; tests about consent say what they need
+    os.environ["GTM_STREAM__METRICS_PORT"] = "0"  # one port of this machine, and many stream workers at a time
     folders = [str(path) for path in config.getini("pythonpath")]
     inherited = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     os.environ["PYTHONPATH"] = os.pathsep.join([*folders, *inherited])

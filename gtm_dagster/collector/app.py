@@ -8,6 +8,7 @@ from functools import lru_cache, partial
 from typing import Any
 
 import msgspec
+
 from gtm_dagster.admission.admission import Seals
 from gtm_dagster.admission.single_event import Judge
 from gtm_dagster.collector.access import Access

@@ -15,6 +15,7 @@ import typer
 
 from gtm_dagster.commands.command import Command
 from gtm_dagster.commands.output import Json, Problem, invocation, note, say, say_json
+from gtm_dagster.commands.stream_metrics import Counting, stream_metrics
 
 if TYPE_CHECKING:
     from gtm_dagster.opsstore import OpsStore
@@ -53,16 +54,18 @@ def stream(
             worker.once()
         else:
             note(f"stream: {_guards(settings)}, from offset {worker.offset} of {settings.log_path}")
-            works = {
-                "flags": (WATCH_SECONDS, watcher.look),
-                "outbox": (OUTBOX_SECONDS, _deliver(store, settings)),
-                "watch": (LOOK_SECONDS, _watchdog(worker, store, settings)),
-            }
-            with _asked_to_stop() as stop, SideTasks(works):
-                try:
-                    worker.run(stop)
-                except OpsStoreReplacedError as error:
-                    raise Problem(str(error)) from None
+            with _asked_to_stop() as stop, stream_metrics(worker, log, store, settings) as (measuring, count):
+                works = {
+                    "flags": (WATCH_SECONDS, watcher.look),
+                    "outbox": (OUTBOX_SECONDS, _deliver(store, settings, count)),
+                    "watch": (LOOK_SECONDS, _watchdog(worker, store, settings)),
+                    **measuring,
+                }
+                with SideTasks(works):
+                    try:
+                        worker.run(stop)
+                    except OpsStoreReplacedError as error:
+                        raise Problem(str(error)) from None
         return _tell(worker, settings, as_json)
 
 
@@ -77,8 +80,8 @@ def _asked_to_stop() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def _deliver(store: OpsStore, settings: Settings) -> Callable[[], object]:
-    """The side task that sends the messages that are due, and deletes old ones."""
+def _deliver(store: OpsStore, settings: Settings, count: Counting) -> Callable[[], object]:
+    """The side task that sends the messages that are due, and deletes old ones; `count` gets the attempts."""
     from gtm_dagster.delivery import Deliverer
 
     deliverer, pruned_us = Deliverer(store, settings), 0
@@ -86,7 +89,7 @@ def _deliver(store: OpsStore, settings: Settings) -> Callable[[], object]:
     def deliver() -> None:
         nonlocal pruned_us
         now_us = time.time_ns() // 1000
-        deliverer.round(now_us)
+        count(deliverer.round(now_us))
         if now_us - pruned_us >= PRUNE_US:
             store.prune_notifications(now_us)
             pruned_us = now_us

@@ -5,11 +5,11 @@ A message that arrived or was given up is kept for KEPT_US, so that nobody puts 
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, case, delete, or_, select, update
+from sqlalchemy import ColumnElement, case, delete, func, or_, select, update
 
 from gtm_dagster.opsstore import ops_tables
 from gtm_dagster.opsstore.connection import Store
-from gtm_dagster.opsstore.rows import NotificationRow
+from gtm_dagster.opsstore.rows import BacklogRow, NotificationRow
 
 KEPT_US = 90 * 86_400_000_000
 """90 days."""
@@ -55,6 +55,29 @@ class Notifications(Store):
     def undelivered(self) -> list[NotificationRow]:
         """Messages that were tried and have not arrived, given up ones among them, oldest first."""
         return self._select(_notes.c.status != "delivered", _notes.c.attempts > 0)
+
+    def backlog(self) -> list[BacklogRow]:
+        """Messages that wait or were given up, by sink; a sink without any has no row."""
+        pending, lost = _notes.c.status == "pending", _notes.c.status == "failed"
+        statement = (
+            select(
+                _notes.c.sink,
+                func.count(case((pending, 1))),
+                func.min(case((pending, _notes.c.created_us))),
+                func.count(case((lost, 1))),
+                func.max(case((lost, _notes.c.next_us))),
+            )
+            .where(or_(pending, lost))
+            .group_by(_notes.c.sink)
+            .order_by(_notes.c.sink)
+        )
+        with self.reading() as con:
+            return [BacklogRow(*row) for row in con.execute(statement)]
+
+    def put_in_us(self, id: str) -> int | None:
+        """When a message was put in; None when it is not there."""
+        with self.reading() as con:
+            return con.execute(select(_notes.c.created_us).where(_notes.c.id == id)).scalar()
 
     def _select(self, *where: ColumnElement[bool]) -> list[NotificationRow]:
         statement = select(_notes).where(*where).order_by(_notes.c.created_us, _notes.c.id)

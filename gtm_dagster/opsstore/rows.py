@@ -134,6 +134,18 @@ class RollbackRow(Struct, frozen=True):
     bundle_sha256: str | None = None
 
 
+class BacklogRow(Struct, frozen=True):
+    """The messages of one sink by what became of them: `pending` ones, put in from `oldest_us` on, and those `given_up`,
+    the newest of them tried last at `given_up_us`.
+    """
+
+    sink: str
+    pending: int
+    oldest_us: int | None
+    given_up: int
+    given_up_us: int | None
+
+
 class NotificationRow(Struct, frozen=True):
     """A message to one sink; `status` is pending, delivered or failed (given up).
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
@@ -34,6 +35,7 @@ class WarehouseResource(DuckDBResource):
     full: bool = False
     _deployment: Deployment | None = PrivateAttr(default=None)
     _open: duckdb.DuckDBPyConnection | None = PrivateAttr(default=None)
+    _began: float = PrivateAttr(default_factory=time.monotonic)
 
     @property
     def settings(self) -> Settings:
@@ -43,6 +45,11 @@ class WarehouseResource(DuckDBResource):
     @property
     def _origin(self) -> Origin | None:
         return None
+
+    @property
+    def seconds(self) -> float:
+        """Since the run had the writer's lock."""
+        return time.monotonic() - self._began
 
     @property
     def context(self) -> BuildContext:
@@ -62,6 +69,7 @@ class WarehouseResource(DuckDBResource):
             # a run killed while it waits would otherwise look alive.
             context.instance.add_run_tags(run_id, run_tags(run_id))
         with self._writers_lock(f"run {run_id}"):
+            self._began = time.monotonic()
             try:
                 yield self
             finally:

@@ -31,6 +31,7 @@ SHARED = {
     "health",
     "health_checks",
     "output",
+    "stream_metrics",
     "terminal_text",
 }
 """Modules that several commands, or one large command, are written with."""
