@@ -74,8 +74,9 @@ def path_table(frame: pd.DataFrame, columns: PathColumns, where: str, skip_bad_r
     weights = {name: numbers[good] for name, numbers in sums.items()}
     of_row = of_row[good]
 
+    paths = len(parsed.lengths)
+
     def total(column: str | None) -> np.ndarray:
-        paths = len(parsed.lengths)
         return np.bincount(of_row, weights=weights[column], minlength=paths) if column else np.zeros(paths)
 
     table = PathTable(
@@ -87,7 +88,7 @@ def path_table(frame: pd.DataFrame, columns: PathColumns, where: str, skip_bad_r
         conversions=total(columns.conversions),
         value=total(columns.value) if columns.value else None,
         nulls=total(columns.nulls),
-        rows=np.bincount(of_row, minlength=len(parsed.lengths)),
+        rows=np.bincount(of_row, minlength=paths),
     )
     del parsed, distinct
     pa.default_memory_pool().release_unused()  # the texts are done with; what is computed of them takes their room
