@@ -1,6 +1,7 @@
 """What each step of the pipeline costs: simulate, import, build, one day more, a full rebuild, and the limit beside it.
 
 `python -m benchmarks.spine --events 1000000 [--days 30] [--bots 3] [--copies 10] [--limit] [--peers] [--memory 2GB] [--verify]`
+`python -m benchmarks.spine --events 1000000 --frames`: credit by the warehouse against `attribute()` on a frame of paths.
 Every step runs in a process of its own; the state directory is a temporary one. Prints a Markdown table.
 """
 
@@ -169,7 +170,19 @@ def step_verify(folder: Path, meter: Meter) -> None:
             told.append(f"{sum(result.differences.values())} differences in {len(result.differences)} tables")
 
 
-STEPS = {"simulate": step_simulate, "import": step_import, "copy": step_copy, "build": step_build, "refresh": step_refresh, "verify": step_verify}  # fmt: skip
+def step_frames(folder: Path, meter: Meter) -> None:
+    """`attribute()` on a frame of the warehouse's own conversions and sessions, against the marts. Fails where they differ."""
+    from benchmarks.frame_credit import compare_credit
+
+    with meter.measured("frame path: join the touches, attribute them, compare") as told:
+        compared = compare_credit(settings_of(folder))
+        assert compared.agrees, compared
+        told.append(
+            f"{compared.conversions:,} conversions, {compared.sums:,} sums, largest difference {compared.difference:.1e}"
+        )
+
+
+STEPS = {"frames": step_frames, "simulate": step_simulate, "import": step_import, "copy": step_copy, "build": step_build, "refresh": step_refresh, "verify": step_verify}  # fmt: skip
 
 
 class Bench:
@@ -216,6 +229,9 @@ def main() -> None:
     options.add_argument("--peers", action="store_true", help="the narrow job by pandas, polars and nested windows")
     options.add_argument("--memory", help="build once more under this DuckDB memory limit, such as 2GB")
     options.add_argument("--verify", action="store_true", help="count the differences from a rebuild")
+    options.add_argument(
+        "--frames", action="store_true", help="build, and compare its credit with that of a frame of paths alone"
+    )
     options.add_argument("--step", choices=sorted(STEPS), help=argparse.SUPPRESS)
     options.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options.add_argument("--options", type=json.loads, help=argparse.SUPPRESS)
@@ -247,6 +263,9 @@ def measure(bench: Bench, told: argparse.Namespace) -> None:
             "build", {"GTM_WAREHOUSE__MEMORY_LIMIT": told.memory}, title=f"first build, {told.memory}", fresh=True
         )
     bench.run("build", title="first build", fresh=True)
+    if told.frames:
+        bench.run("frames")
+        return
     bench.run("import", prefix="day-1")
     bench.run("build", title="one day more", fresh=False)
     bench.run("build", title="nothing new", fresh=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,7 +51,7 @@ def path_table(frame: pd.DataFrame, columns: PathColumns, where: str, skip_bad_r
         if column not in frame.columns:
             there = ", ".join(map(str, frame.columns)) or "none"
             raise PathsUsage(f"{where}: no column {column!r} (columns: {there}); rename it or say which column to use")
-    distinct, of_row = _distinct([_text(frame[name]) for name in columns.texts])
+    distinct, of_row = _distinct(_text(frame[name]) for name in columns.texts)
     sums: dict[str, np.ndarray] = {}
     bad_row = np.zeros(len(frame), dtype=bool)
     for column in filter(None, (columns.conversions, columns.value, columns.nulls)):
@@ -74,8 +74,9 @@ def path_table(frame: pd.DataFrame, columns: PathColumns, where: str, skip_bad_r
     weights = {name: numbers[good] for name, numbers in sums.items()}
     of_row = of_row[good]
 
+    paths = len(parsed.lengths)
+
     def total(column: str | None) -> np.ndarray:
-        paths = len(parsed.lengths)
         return np.bincount(of_row, weights=weights[column], minlength=paths) if column else np.zeros(paths)
 
     table = PathTable(
@@ -87,8 +88,10 @@ def path_table(frame: pd.DataFrame, columns: PathColumns, where: str, skip_bad_r
         conversions=total(columns.conversions),
         value=total(columns.value) if columns.value else None,
         nulls=total(columns.nulls),
-        rows=np.bincount(of_row, minlength=len(parsed.lengths)),
+        rows=np.bincount(of_row, minlength=paths),
     )
+    del parsed, distinct
+    pa.default_memory_pool().release_unused()  # the texts are done with; what is computed of them takes their room
     return table.paths(table.rows > 0), int((~good).sum())
 
 
@@ -102,18 +105,18 @@ def _text(column: pd.Series) -> pa.Array:
     return text if pa.types.is_large_string(text.type) else text.cast(pa.large_string())
 
 
-def _distinct(texts: list[pa.Array]) -> tuple[list[pa.Array], np.ndarray]:
+def _distinct(texts: Iterable[pa.Array]) -> tuple[list[pa.Array], np.ndarray]:
     """The distinct rows of parallel arrays, column by column, and the number of the distinct row of each row."""
     encoded = [text.dictionary_encode(null_encoding="encode") for text in texts]
-    codes = [array.indices.to_numpy(zero_copy_only=False).astype(np.int64) for array in encoded]
-    if len(codes) == 1:
-        return [encoded[0].dictionary], codes[0]
-    combined, first = codes[0], np.arange(0)
-    for array, code in zip(encoded[1:], codes[1:], strict=True):
-        combined, uniques = pd.factorize(combined * max(len(array.dictionary), 1) + code)
-        first = np.empty(len(uniques), dtype=np.int64)
-        first[combined[::-1]] = np.arange(len(combined))[::-1]  # the first row of each is written last
-    return [array.dictionary.take(pa.array(code[first])) for array, code in zip(encoded, codes, strict=True)], combined
+    of_row = encoded[0].indices.to_numpy(zero_copy_only=False)
+    codes = [np.arange(len(encoded[0].dictionary))]
+    for array in encoded[1:]:
+        several = max(len(array.dictionary), 1)
+        pairs = of_row.astype(np.int64) * several
+        pairs += array.indices.to_numpy(zero_copy_only=False)
+        of_row, distinct = pd.factorize(pairs)
+        codes = [*(code[distinct // several] for code in codes), distinct % several]
+    return [array.dictionary.take(pa.array(code)) for array, code in zip(encoded, codes, strict=True)], of_row
 
 
 class _Parsed:

@@ -29,7 +29,7 @@ def read_paths(file: str | Path, *, text_columns: tuple[str, ...] = ("path",)) -
         if path.suffix.lower() in {".parquet", ".pq"}:
             table = parquet.read_table(path)
         else:
-            options = csv.ConvertOptions(column_types={name: pa.string() for name in text_columns})
+            options = csv.ConvertOptions(column_types={name: pa.large_string() for name in text_columns})
             table = csv.read_csv(path, convert_options=options, parse_options=csv.ParseOptions(newlines_in_values=True))
     except FileNotFoundError:
         raise PathsError(f"{path}: no such file") from None
@@ -41,4 +41,21 @@ def read_paths(file: str | Path, *, text_columns: tuple[str, ...] = ("path",)) -
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise PathsError(f"{path}: column {twice[0]!r} is there more than once; rename one of them")
-    return table.to_pandas()
+    columns = table.columns
+    del table  # nothing else keeps the chunks that are put together
+    return _in_one_piece(names, columns).to_pandas()
+
+
+def _in_one_piece(names: list[str], columns: list[pa.ChunkedArray]) -> pa.Table:
+    """The table with each text column as one array, the form in which paths are told apart without a further copy.
+
+    A column at a time, which leaves `columns`, and memory goes back at once: the peak is that of reading.
+    """
+    pieces: list[pa.ChunkedArray] = []
+    while columns:
+        column = columns.pop(0)
+        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+            column = pa.chunked_array([column.cast(pa.large_string()).combine_chunks()])
+        pieces.append(column)
+    pa.default_memory_pool().release_unused()
+    return pa.table(pieces, names=names)

@@ -38,9 +38,9 @@ class Deployment:
     half_life: float = 168.0
 
 
-def everything(rows: list[dict], deployed: Deployment) -> tuple[Counter, Counter]:
+def everything(rows: list[dict], deployed: Deployment, digits: int = 8) -> tuple[Counter, Counter]:
     """Rows of core.touchpoints (conversion, time, session, channel, touches, truncated) and of the credits (conversion,
-    label, hours, session, channel, credit), with how often each occurs."""
+    label, hours, session, channel, credit to so many digits), with how often each occurs."""
     person = persons_of(rows)
     lives: dict[str, list[dict]] = defaultdict(list)
     for row in rows:
@@ -58,7 +58,7 @@ def everything(rows: list[dict], deployed: Deployment) -> tuple[Counter, Counter
                     for session, channel, credit in _credited(row["event_us"], kept, life, window, deployed):
                         label = window.get("name", window["model"])
                         credits[
-                            name, label, float(window["lookback_hours"]), session, channel, round(credit, 8) + 0.0
+                            name, label, float(window["lookback_hours"]), session, channel, round(credit, digits) + 0.0
                         ] += 1
     return touchpoints, credits
 
@@ -189,7 +189,8 @@ def _of_stages(model: str, at_us: int, touches: list[Touch], life: list[dict], d
     if model == "full_path":
         moments[-1] += 1
     for stage in deployed.stages:
-        done = [row["event_us"] for row in life if row["event_name"] == stage and row["event_us"] <= at_us]
+        of_stage = [row for row in life if row["event_name"] == stage and not row.get("bot_reason")]
+        done = [row["event_us"] for row in of_stage if row["event_us"] <= at_us]
         behind = [i for i, touch in enumerate(touches) if done and touch.at_us <= min(done)]
         if behind:
             moments[behind[-1]] += 1

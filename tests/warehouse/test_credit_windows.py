@@ -164,8 +164,10 @@ def test_a_window_of_all_paths_together_gives_no_touch_credit(tmp_path: Path) ->
     settings = settings_of(tmp_path, Deployment(windows))
     land(settings, traffic(random.Random(4), 40), "import-1")
     refresh(settings)
-    status = rows_of(settings, "SELECT model, window_hours, computed FROM marts.attribution_status ORDER BY 1")
-    assert status == [("markov", 48.0, True), ("one day", 24.0, True)]
+    status = rows_of(
+        settings, "SELECT model, credit_model, window_hours, computed FROM marts.attribution_status ORDER BY 1"
+    )
+    assert status == [("markov", "markov", 48.0, True), ("one day", "linear", 24.0, True)]
     assert rows_of(settings, "SELECT DISTINCT model FROM marts.attribution_credits") == [("one day",)]
     ages = rows_of(settings, "SELECT max(age_hours) > 24 FROM core.touchpoints")
     assert ages == [(True,)], "touchpoints reach as far as any window looks, for the paths that such a model reads"

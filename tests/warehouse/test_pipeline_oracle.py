@@ -33,7 +33,7 @@ CONFIGURATIONS = (
 )  # fmt: skip
 
 
-def settings_of(folder: Path, one: oracle.Deployment) -> Settings:
+def settings_of(folder: Path, one: oracle.Deployment, **environ: str) -> Settings:
     steps = [{"stage": stage, "events": list(names), "after_hours": hours} for stage, names, hours in one.steps]
     return settings_for(
         folder,
@@ -43,6 +43,7 @@ def settings_of(folder: Path, one: oracle.Deployment) -> Settings:
         GTM_FUNNEL__STEPS=json.dumps(steps),
         GTM_RETENTION__UNIT=one.unit,
         GTM_RETENTION__ACTIVITY=json.dumps(list(one.activity)),
+        **environ,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import duckdb
 import msgspec
@@ -20,10 +20,11 @@ _STEP = "attribution_status"
 
 @dataclass(frozen=True)
 class ModelStatus:
-    """Whether a window is computed, and the reason in words. `model` is the window's label."""
+    """Whether a window is computed, and the reason in words. `model` is the window's label, `credit_model` what it stands for."""
 
     model: str
     window_hours: float
+    credit_model: str
     computed: bool
     reason: str
 
@@ -35,9 +36,9 @@ def model_statuses(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> list[Mo
     ).fetchall()
     ready, reason = history_verdict(daily, ctx.settings.attribution.min_history_days)
     return [
-        ModelStatus(w.label, float(w.lookback_hours), ready, reason)
+        ModelStatus(w.label, float(w.lookback_hours), w.model, ready, reason)
         if w.model in MULTI_TOUCH_MODELS
-        else ModelStatus(w.label, float(w.lookback_hours), True, "a single-touch model needs no history")
+        else ModelStatus(w.label, float(w.lookback_hours), w.model, True, "a single-touch model needs no history")
         for w in ctx.settings.attribution.windows
     ]
 
@@ -52,7 +53,7 @@ class StatusResult:
     @property
     def metadata(self) -> dict[str, int | float | str]:
         lines = [
-            f"- {s.model} {s.window_hours:g} h: {'computed' if s.computed else 'absent'}, {s.reason}"
+            f"- {s.model} {s.window_hours:g} h{'' if s.credit_model == s.model else f' ({s.credit_model})'}: {'computed' if s.computed else 'absent'}, {s.reason}"
             for s in self.statuses
         ]
         return {"dagster/row_count": len(self.statuses), "status": "\n".join(lines)}
@@ -75,8 +76,8 @@ def build_attribution_status(con: duckdb.DuckDBPyConnection, ctx: BuildContext) 
         con.execute("DELETE FROM marts.attribution_status")
         for status in statuses:
             con.execute(
-                "INSERT INTO marts.attribution_status VALUES (?, ?, ?, ?)",
-                [status.model, status.window_hours, status.computed, status.reason],
+                "INSERT INTO marts.attribution_status VALUES (?, ?, ?, ?, ?)",
+                list(astuple(status)),
             )
     drop_tables(con, "affected")
     return StatusResult(tuple(statuses))

@@ -34,18 +34,15 @@ def build_funnel(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> TableResu
         for number, step in enumerate(steps, start=1):
             for event in step.events:
                 con.execute("INSERT INTO funnel_stages VALUES (?, ?, ?)", [number, step.stage, event])
-        event_no, first_no = _SHARED if _stages_share_an_event(con) else _OWN
-        events = fragment("funnel_events", event_no=event_no, among=among)
-        con.execute(f"CREATE OR REPLACE TEMP TABLE events AS {events}")
-        con.execute(
-            composed(
-                """CREATE OR REPLACE TEMP TABLE funnel_reached AS
-            SELECT e.person_id, 1 AS stage_no, min(e.event_us) AS reached_us, $first_no AS reached_no
-            FROM events e
-            JOIN funnel_stages s ON s.stage_no = 1 AND s.event_name = e.event_name GROUP BY 1""",
-                first_no=first_no,
-            )
-        )
+        shared = _stages_share_an_event(con)
+        wanted = fragment("funnel_events", event_no=_AMONG_THE_MOMENT if shared else "s.stage_no", among=among)
+        if shared:
+            con.execute(f"CREATE OR REPLACE TEMP TABLE events AS {wanted}")
+            first = fragment("funnel_first_of_events")
+        else:  # most events are of the first stage alone: counted where they are, never copied
+            con.execute(composed("CREATE OR REPLACE TEMP TABLE events AS $wanted AND s.stage_no > 1", wanted=wanted))
+            first = fragment("funnel_first", among=among)
+        con.execute(f"CREATE OR REPLACE TEMP TABLE funnel_reached AS {first}")
         for number, step in enumerate(steps[1:], start=2):
             con.execute(
                 f"INSERT INTO funnel_reached {statement('funnel_step', stage_no=number, after_us=round(step.after_hours * HOUR_US))}"
@@ -59,12 +56,8 @@ def build_funnel(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> TableResu
     return TableResult(written)
 
 
-_OWN = ("s.stage_no", "min(e.event_no)")
-_SHARED = (
-    "row_number() OVER (PARTITION BY e.person_no, e.event_us ORDER BY e.event_id, e.write_key)",
-    "arg_min(e.event_no, struct_pack(us := e.event_us, place := e.event_no))",
-)
-"""The number of an event within its moment, and that of the first one: ids are read only where stages share an event."""
+_AMONG_THE_MOMENT = "row_number() OVER (PARTITION BY e.person_no, e.event_us ORDER BY e.event_id, e.write_key)"
+"""The number of an event within its moment: ids are read only where stages share an event."""
 
 
 def _stages_share_an_event(con: duckdb.DuckDBPyConnection) -> bool:

@@ -26,6 +26,7 @@ TABLE = Table(
             "anonymous_id",
             "VARCHAR",
             "Pseudonym of the browser or device; NULL in the row of a user who is one person with another user",
+            random=True,
         ),
         Column("user_id", "VARCHAR", "Pseudonym of the user it belongs to, NULL without one"),
         Column(

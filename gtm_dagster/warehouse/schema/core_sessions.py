@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import duckdb
 
@@ -81,7 +82,7 @@ TABLE = Table(
     name="core.sessions",
     meaning="Sessions by the definition of the settings (ga4, ua, tracker); a late event may merge or split them.",
     columns=(
-        SESSION_KEY,
+        replace(SESSION_KEY, random=True),
         PERSON_ID,
         Column("session_start", "TIMESTAMP", "UTC; also the time of the touch"),
         Column("session_end", "TIMESTAMP", "UTC, moment of the last event"),

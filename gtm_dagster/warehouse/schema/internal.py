@@ -6,8 +6,9 @@ from gtm_dagster.warehouse.schema.shared_columns import SOURCE_COLUMNS
 from gtm_dagster.warehouse.schema.table import Column, Table
 
 
-def _internal(name: str, meaning: str, *columns: tuple[str, str, str]) -> Table:
-    return Table(f"meta.{name}", meaning, tuple(Column(*column, local=True) for column in columns), served=False)
+def _internal(name: str, meaning: str, *columns: tuple[str, str, str], random: str = "") -> Table:
+    declared = tuple(Column(*column, local=True, random=column[0] == random) for column in columns)
+    return Table(f"meta.{name}", meaning, declared, served=False)
 
 
 _PERSON = ("person_no", "BIGINT", "Number of the person")
@@ -52,6 +53,7 @@ TABLES = (
         "The numbers of user and anonymous ids within this file.",
         ("id_no", "BIGINT", "Number"),
         ("id", "VARCHAR", "Pseudonym"),
+        random="id",
     ),
     _internal(
         "changed",
@@ -200,7 +202,7 @@ TABLES = (
         "events",
         "The clean events with ids as numbers; staging.events gives the ids back.",
         ("write_key", "VARCHAR", "Name of the source; event ids are unique within it"),
-        ("event_id", "VARCHAR USING COMPRESSION uncompressed", "As sent"),
+        ("event_id", "VARCHAR", "As sent"),
         ("event_name", "VARCHAR", "Name in the tracking plan"),
         _PERSON,
         ("user_no", "BIGINT", "Number of the user"),
@@ -216,8 +218,8 @@ TABLES = (
         ("local_day", "DATE", "Day of the event in the report time zone"),
         ("source_key", "INTEGER", "Row of core.sources"),
         ("touch_rank", "INTEGER", "1: names its source, 2: was referred; NULL: neither"),
+        random="event_id",
     ),
 )  # fmt: skip
 """What is written is `meta.events`, whose ids are the numbers of `meta.ids`: a pseudonym of 64 characters costs some ten
-times as much to write, to join and to sort by. The numbers are good within one working file; a rebuild gives others.
-Event ids are random: compressed they take half the room, and three to four times the CPU to write and to read."""
+times as much to write, to join and to sort by. The numbers are good within one working file; a rebuild gives others."""

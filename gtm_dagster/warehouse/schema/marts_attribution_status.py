@@ -12,9 +12,10 @@ TABLE = Table(
     columns=(
         MODEL,
         WINDOW_HOURS,
+        Column("credit_model", "VARCHAR", "Credit model behind the name in `model`; the same text where the window has no name of its own"),
         Column("computed", "BOOLEAN", "False: absent, see reason"),
         Column("reason", "VARCHAR", "Why it is computed, or what is missing"),
     ),
     reads=("staging.events", "core.sessions"),  # it follows their ranges
     step=build_attribution_status,
-)
+)  # fmt: skip

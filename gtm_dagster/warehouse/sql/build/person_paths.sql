@@ -8,11 +8,10 @@ WITH counted AS MATERIALIZED (
   FROM path_touches
   GROUP BY ALL),
 written AS (
-  SELECT d.code, d.touches, string_agg(n.channel, ' > ' ORDER BY p.place DESC) AS path
+  SELECT d.code, d.touches, array_to_string([n.names[CAST((d.code >> (6 * place)) & 63 AS INTEGER) + 1]
+    FOR place IN range(d.touches - 1, -1, -1)], ' > ') AS path
   FROM (SELECT DISTINCT code, touches FROM counted WHERE code IS NOT NULL) d
-  JOIN (SELECT CAST(range AS INTEGER) AS place FROM range(20)) p ON p.place < d.touches
-  JOIN channels n ON n.channel_no = (d.code >> (6 * p.place)) & 63
-  GROUP BY ALL),
+  CROSS JOIN (SELECT list(channel ORDER BY channel_no) AS names FROM channels) n),
 walked AS MATERIALIZED (
   SELECT c.path_no, c.key_no, c.touches, w.path
   FROM counted c

@@ -4,7 +4,7 @@ WITH ordered AS (
   SELECT
     conversion_id, session_key, source_key, channel_no, is_direct, is_paid, age_us,
     ROW_NUMBER() OVER (PARTITION BY conversion_id ORDER BY touch_us DESC NULLS LAST, tie_no DESC NULLS LAST) AS back_no,
-    MIN(age_us) OVER (PARTITION BY conversion_id) AS youngest_us
+    FIRST_VALUE(age_us) OVER (PARTITION BY conversion_id ORDER BY touch_us DESC NULLS LAST, tie_no DESC NULLS LAST) AS youngest_us
   FROM conversion_touches
 )
 SELECT
