@@ -13,6 +13,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from gtm_dagster.admission.admission import Seals
 from gtm_dagster.admission.single_event import Judge
 from gtm_dagster.collector.access import Access
+from gtm_dagster.collector.alerts import ROUTE, Alerts, AskRollback, flag_of
 from gtm_dagster.collector.body import Disconnected, Receive
 from gtm_dagster.collector.commits import Appender, Commits
 from gtm_dagster.collector.headers import Scope, check_host
@@ -40,7 +41,9 @@ _log = logging.getLogger("gtm_dagster.collector")
 class Collector:
     """The ASGI application of one collector process; `in_flight` counts its unanswered requests."""
 
-    def __init__(self, commits: Commits, plan: Plan, access: Access, ingest: Ingest, heartbeats: Heartbeats) -> None:
+    def __init__(
+        self, commits: Commits, plan: Plan, access: Access, ingest: Ingest, heartbeats: Heartbeats, alerts: Alerts
+    ) -> None:
         self.in_flight = 0
         self._commits = commits
         self._access = access
@@ -57,6 +60,7 @@ class Collector:
             "/readyz": {"GET": self._get_readyz},
             "/metrics": {"GET": self._get_metrics},
             "/plan": {"GET": self._get_plan},
+            ROUTE: {"POST": alerts},
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -83,6 +87,8 @@ class Collector:
 
     async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"].rstrip("/") or "/"
+        if flag_of(path) is not None:
+            path = ROUTE
         try:
             check_host(scope)
             response = await self._route(path, scope, receive)
@@ -157,10 +163,12 @@ def create_app(
     limits: Limits,
     consent: ConsentPolicy = REQUIRED,
     undeclared_text: UndeclaredText = "token",
+    ask_rollback: AskRollback | None = None,
 ) -> Collector:
     """The collector as an ASGI app. The caller opens and closes `log`; `limits` is the settings' section collector.
 
     With `keys.allow_dev` it listens on loopback: then the key `dev` and pages without a key are open to this machine.
+    `ask_rollback` takes what alerting systems ask for.
     """
     remembered = lru_cache(PSEUDONYMS)(pseudonymize)
     judge = Judge(
@@ -170,7 +178,8 @@ def create_app(
     access = Access(keys, limits.hosts)
     ingest = Ingest(commits, judge, access, limits)
     heartbeats = Heartbeats(commits, access, ingest.metrics, limits.body_timeout_seconds)
-    return Collector(commits, plan, access, ingest, heartbeats)
+    alerts = Alerts(access, ask_rollback, limits.body_timeout_seconds)
+    return Collector(commits, plan, access, ingest, heartbeats, alerts)
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

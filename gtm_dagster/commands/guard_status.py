@@ -15,7 +15,7 @@ from gtm_dagster.commands.guard_watching import unwatched
 from gtm_dagster.commands.output import Json, invocation, note, say, say_json, say_table, utc_time
 
 if TYPE_CHECKING:
-    from gtm_dagster.opsstore import OpsStore
+    from gtm_dagster.opsstore import OpsStore, RequestRow
     from gtm_dagster.opsstore.stream_positions import Waiting
     from gtm_dagster.rollout.control.armed_rule import Difference
     from gtm_dagster.rollout.guard.blindness import Seen
@@ -47,11 +47,13 @@ class Standing:
     seen: Seen | None = None
     waiting: Waiting | None = None
     early: dict[str, int] = field(default_factory=dict)
+    request: RequestRow | None = None
 
     @property
     def ok(self) -> bool:
         """Whether no person has to look after it."""
-        return self.state not in _TROUBLE and self.history_ok and self.problem is None
+        carried_out = self.request is None or self.request.refused is None
+        return self.state not in _TROUBLE and self.history_ok and self.problem is None and carried_out
 
 
 def status(context: typer.Context, json: Json = False) -> int:
@@ -151,6 +153,7 @@ def _standing(store: OpsStore, settings: Settings, guard: Guard, now_us: int) ->
         seen=Seen.of(store.records(guard.key, row.epoch_since_us or 0)),
         waiting=store.waiting(guard.flag, now_us, store.serving_keys(guard.key)),
         early=store.early_conversions(guard.key, row.epoch, round(guard.conversion_window_minutes * 60_000_000)),
+        request=store.rollback_request(guard.key, row.epoch),
     )
 
 
@@ -187,7 +190,17 @@ def _document(standing: Standing) -> dict[str, Any]:
         "last_rollback": standing.last_rollback, "problem": standing.problem,
         "client_key_records_left_out": standing.left_out, "write_keys": list(guard.write_keys),
         "rule_differs": {each.name: {"armed": each.armed, "declared": each.declared} for each in standing.differences},
-        **_sight(standing),
+        "rollback_request": _request_document(standing.request), **_sight(standing),
+    }  # fmt: skip
+
+
+def _request_document(request: RequestRow | None) -> dict[str, Any] | None:
+    """What an alerting system asked for in this epoch."""
+    if request is None:
+        return None
+    return {
+        "episode": request.episode, "actor": request.actor, "reason": request.reason, "asked_at": utc_time(request.asked_us),
+        "times": request.times, "last_at": utc_time(request.last_us), "refused": request.refused,
     }  # fmt: skip
 
 
@@ -235,6 +248,8 @@ def _lines(standing: Standing) -> list[str]:
         else f", epoch {standing.epoch} since {utc_time(standing.epoch_since_us):%Y-%m-%dT%H:%M:%SZ}"
     )
     lines = [f"{standing.guard.flag}: {standing.state}{since}", f"  {standing.reason}"]
+    if standing.request is not None:
+        lines.append(f"  {_request_line(standing.request)}")
     if standing.verdict is not None and (drop := drop_line(standing.verdict)):
         lines.append(f"  {drop}")
     if standing.missing and standing.missing[0] not in standing.reason:
@@ -256,6 +271,14 @@ def _lines(standing: Standing) -> list[str]:
     if standing.last_rollback is not None:
         lines += _rollback_lines(standing.last_rollback)
     return lines
+
+
+def _request_line(request: RequestRow) -> str:
+    from gtm_dagster.rollout.control.external_rollback import request_text
+
+    if request.refused is None:
+        return request_text(request)
+    return f"PROBLEM {request_text(request)}; it could not be carried out: {request.refused}"
 
 
 def _rollback_lines(last: dict[str, Any]) -> list[str]:
