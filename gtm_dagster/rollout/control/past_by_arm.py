@@ -26,9 +26,9 @@ def past_by_arm(
     """
     first: dict[str, tuple[int, int]] = {}
     numbers: Counter[str] = Counter()
-    for unit, arm, us in exposures:
-        first[unit] = min(first.get(unit, (us, arm)), (us, arm))
-        numbers[arm_record(COUNTED, EXPOSURES, ARMS[arm])] += 1
+    for unit, number, us in exposures:
+        first[unit] = min(first.get(unit, (us, number)), (us, number))
+        numbers[arm_record(COUNTED, EXPOSURES, ARMS[number])] += 1
 
     def arm_of(user: str | None, anonymous: str | None) -> str | None:
         units = [user, anonymous, *sorted(visitors.get(user or "", ()))]
