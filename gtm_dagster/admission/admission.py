@@ -24,7 +24,8 @@ from gtm_dagster.privacy.event_ids import stored_event_id
 from gtm_dagster.privacy.masked_event import mask_event
 from gtm_dagster.privacy.masking import UndeclaredText, scrub
 from gtm_dagster.taxonomy import Accepted, Event, EventValidator, FieldError, Plan, Rejected
-from gtm_dagster.taxonomy.absent import present_text
+from gtm_dagster.taxonomy.absent import present_id, present_text
+from gtm_dagster.taxonomy.envelope import ID_LIMITS
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -124,6 +125,8 @@ class Admission:
                 self.plan, canonical_document(document) if document is not None else original, self.pseudonymize_id
             ),
             sealed=self._sealer.seal(original),
+            user_id=self._person(document, "user_id"),
+            anonymous_id=self._person(document, "anonymous_id"),
             key_role=sender.key_role,
             bot_reason=sender.bot_of(bot_reason(_agent(document))),
         )
@@ -140,6 +143,13 @@ class Admission:
         if isinstance(moment, int):  # a replay does not know the format of a mapping
             original = {**document, "timestamp": _rfc3339(moment)}
         return self.refuse(verdict, document, json_bytes(original), sender, received_us)
+
+    def _person(self, document: dict[str, Any] | None, field: str) -> str | None:
+        """The pseudonym of an id that could land; None for any other value."""
+        value = None if document is None else document.get(field)
+        if not isinstance(value, str) or len(value) > ID_LIMITS[field] or present_id(value) is None:
+            return None
+        return self.pseudonymize(value)
 
     def _consent_facts(self, document: dict[str, Any] | None) -> tuple[object, str | None, str | None, str | None]:
         """(analytics, basis, country, region) of an event that may be anything."""

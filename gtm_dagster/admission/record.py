@@ -131,16 +131,22 @@ def record_from_rejection(
     plan_version: str,
     raw: str,
     sealed: bytes | None,
+    user_id: str | None = None,
+    anonymous_id: str | None = None,
     key_role: str | None = None,
     bot_reason: str | None = None,
 ) -> Record:
-    """The record of a refused event: every reason, the masked event and the sealed original."""
+    """The record of a refused event: every reason, the masked event, the sealed original, and the pseudonyms of its person
+    where it names one, so that a guard knows whose conversion was refused.
+    """
     return Record(
         write_key=write_key,
         event_id=event_id,
         event_name=event_name,
         event_us=None,
         received_us=received_us,
+        user_id=user_id,
+        anonymous_id=anonymous_id,
         plan_version=plan_version,
         verdict="quarantined",
         reason_codes=",".join(sorted({error.code for error in errors})),

@@ -1,4 +1,4 @@
-"""Who may do what: write keys and their roles, and what is open to this machine alone.
+"""Who may do what: keys and their roles, and what is open to this machine alone.
 
 The key `dev` and the pages that need no key are for programs on the collector's own machine. A request that came through
 a proxy, or from a page of another site, is not from there, although its connection is.
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from gtm_dagster.collector.headers import Scope, header
-from gtm_dagster.collector.keys import DEV_KEY, KeyStore, WriteKey
+from gtm_dagster.collector.keys import ALERTING, DEV_KEY, KeyStore, WriteKey
 from gtm_dagster.collector.response import Refused
 
 LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
@@ -37,15 +37,29 @@ class Access:
         self._hosts = LOCAL_HOSTS | {host.lower() for host in hosts}
 
     def sender(self, scope: Scope) -> WriteKey:
-        """The sender's write key. Raises Refused 401 without a key that is good here, 403 for a page of another site."""
-        secret = _secret(scope)
-        if not secret:
-            raise Refused(401, "no_key", "send a write key as X-Write-Key, as a Bearer token or as the Basic user")
-        key = self._keys.find(secret)
-        if key is None:
-            raise Refused(401, "bad_key", "this write key is not valid here; `gtm keys list` shows those that are")
-        if key.name == DEV_KEY:
-            self._own_machine(scope, "the key `dev` opens nothing")
+        """The sender's write key. Raises Refused 401 without a key that is good here, 403 for a page of another site and
+        for a key that sends nothing.
+        """
+        key = self._key(scope)
+        if key.role == ALERTING:
+            raise Refused(
+                403,
+                "alerting_key",
+                f"{key.name!r} is an alerting key, which asks for rollbacks and sends nothing; send a write key",
+            )
+        return key
+
+    def alerting(self, scope: Scope) -> WriteKey:
+        """The key of a system that may ask for rollbacks. Raises Refused 401 without a key that is good here, 403 for a
+        write key: whoever may send events, may not turn flags off.
+        """
+        key = self._key(scope)
+        if key.role != ALERTING:
+            raise Refused(
+                403,
+                "not_alerting",
+                f"{key.name!r} is a {key.role} key; this takes one of `gtm keys add NAME --role alerting`",
+            )
         return key
 
     def server(self, scope: Scope) -> WriteKey:
@@ -66,6 +80,17 @@ class Access:
             self.server(scope)
         else:
             self.sender(scope)
+
+    def _key(self, scope: Scope) -> WriteKey:
+        secret = _secret(scope)
+        if not secret:
+            raise Refused(401, "no_key", "send a key as X-Write-Key, as a Bearer token or as the Basic user")
+        key = self._keys.find(secret)
+        if key is None:
+            raise Refused(401, "bad_key", "this key is not valid here; `gtm keys list` shows those that are")
+        if key.name == DEV_KEY:
+            self._own_machine(scope, "the key `dev` opens nothing")
+        return key
 
     def _own_machine(self, scope: Scope, refusal: str) -> None:
         """Raises Refused when the headers show that the request is not from a program on this machine."""

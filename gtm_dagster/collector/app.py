@@ -12,6 +12,7 @@ import msgspec
 from gtm_dagster.admission.admission import Seals
 from gtm_dagster.admission.single_event import Judge
 from gtm_dagster.collector.access import Access
+from gtm_dagster.collector.alerts import ROUTE, Alerts, AskRollback, flag_of
 from gtm_dagster.collector.body import Disconnected, Receive
 from gtm_dagster.collector.commits import Appender, Commits
 from gtm_dagster.collector.headers import Scope, check_host
@@ -42,7 +43,9 @@ _log = logging.getLogger("gtm_dagster.collector")
 class Collector:
     """The ASGI application of one collector process; `in_flight` counts its unanswered requests, `metrics` has the rest."""
 
-    def __init__(self, commits: Commits, plan: Plan, access: Access, ingest: Ingest, heartbeats: Heartbeats) -> None:
+    def __init__(
+        self, commits: Commits, plan: Plan, access: Access, ingest: Ingest, heartbeats: Heartbeats, alerts: Alerts
+    ) -> None:
         self.in_flight = 0
         self.metrics = ingest.metrics
         self._commits = commits
@@ -60,6 +63,7 @@ class Collector:
             "/readyz": {"GET": self._get_readyz},
             "/metrics": {"GET": self._get_metrics},
             "/plan": {"GET": self._get_plan},
+            ROUTE: {"POST": alerts},
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -86,6 +90,8 @@ class Collector:
 
     async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"].rstrip("/") or "/"
+        if flag_of(path) is not None:
+            path = ROUTE
         try:
             check_host(scope)
             response = await self._route(path, scope, receive)
@@ -160,10 +166,12 @@ def create_app(
     limits: Limits,
     consent: ConsentPolicy = REQUIRED,
     undeclared_text: UndeclaredText = "token",
+    ask_rollback: AskRollback | None = None,
 ) -> Collector:
     """The collector as an ASGI app. The caller opens and closes `log`; `limits` is the settings' section collector.
 
     With `keys.allow_dev` it listens on loopback: then the key `dev` and pages without a key are open to this machine.
+    `ask_rollback` takes what alerting systems ask for.
     """
     remembered = lru_cache(PSEUDONYMS)(pseudonymize)
     judge = Judge(
@@ -174,7 +182,8 @@ def create_app(
     metrics = Metrics(lambda: commits.waiting, [path for protocol in PROTOCOLS for path in protocol.paths], _PAGES)
     ingest = Ingest(commits, judge, access, limits, metrics)
     heartbeats = Heartbeats(commits, access, metrics, limits.body_timeout_seconds)
-    return Collector(commits, plan, access, ingest, heartbeats)
+    alerts = Alerts(access, ask_rollback, limits.body_timeout_seconds)
+    return Collector(commits, plan, access, ingest, heartbeats, alerts)
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

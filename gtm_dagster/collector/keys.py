@@ -1,7 +1,9 @@
-"""Write keys: who may send events. Only hashes are kept; a secret is shown once, when its key is added.
+"""Keys: who may send events, and who may ask for a rollback. Only hashes are kept; a secret is shown once, when its key is
+added.
 
 A key has a role: `server` for programs that keep it to themselves, `client` for one that ships in pages and apps and so is
-public. Guards and heartbeats believe server keys.
+public, `alerting` for a system that may ask for the rollback of a guarded flag and do nothing else. The first two are write
+keys; guards and heartbeats believe those of servers.
 """
 
 from __future__ import annotations
@@ -26,8 +28,9 @@ DEV_KEY = "dev"
 """The key of a laptop: valid on a loopback address, for its own programs, as long as there is no other key."""
 
 
-Role = Literal["server", "client"]
-ROLES: dict[str, Role] = {"server": "server", "client": "client"}
+Role = Literal["server", "client", "alerting"]
+ROLES: dict[str, Role] = {"server": "server", "client": "client", "alerting": "alerting"}
+ALERTING: Role = "alerting"
 
 
 class KeyStoreError(ValueError):
@@ -38,7 +41,8 @@ class WriteKey(msgspec.Struct, frozen=True):
     """One key: the `name` its events carry as write_key, the secret's SHA-256, and when it was added (RFC 3339).
 
     `gates_consent`: its sender asks for consent before it sends, so an event without a word of consent is kept.
-    `role`: client for a key that ships in pages and apps; a file from before roles holds server keys.
+    `role`: client for a key that ships in pages and apps, alerting for one that sends nothing and may ask for rollbacks; a
+    file from before roles holds server keys.
     """
 
     name: str
@@ -54,7 +58,8 @@ _DEV = WriteKey(DEV_KEY, "", "")
 class KeyStore:
     """The keys in `keys_dir`/keys.json (mode 0600). A running collector sees additions and revocations at once.
 
-    `allow_dev`: the collector listens on loopback; the key `dev`, which needs no entry, is good as long as there is no other.
+    `allow_dev`: the collector listens on loopback; the key `dev`, which needs no entry, is good as long as there is no other
+    write key.
     """
 
     def __init__(self, keys_dir: Path, *, allow_dev: bool = False) -> None:
@@ -66,10 +71,12 @@ class KeyStore:
     def add(self, name: str, *, gates_consent: bool = False, role: str = "server") -> str:
         """Add a key and return its secret, which cannot be shown again.
 
-        Raises KeyStoreError for a name in use, and for a role that is neither server nor client.
+        Raises KeyStoreError for a name in use, and for a role that there is not.
         """
         if role not in ROLES:
-            raise KeyStoreError(f"role {role!r} of key {name!r}: a key is {' or '.join(ROLES)}")
+            raise KeyStoreError(
+                f"role {role!r} of key {name!r}: a key is {', '.join(list(ROLES)[:-1])} or {list(ROLES)[-1]}"
+            )
         if not is_write_key(name):
             raise KeyStoreError(f"key name {name!r}: {NAME_RULE}")
         if name == DEV_KEY:
@@ -101,7 +108,7 @@ class KeyStore:
         """The key with this secret, None when no key has it."""
         self._refresh()
         if secret == DEV_KEY:
-            return _DEV if self.allow_dev and not self._by_hash else None
+            return _DEV if self.allow_dev and not write_keys(self._by_hash.values()) else None
         return self._by_hash.get(_hash(secret))
 
     def name_of(self, secret: str) -> str | None:
@@ -110,7 +117,7 @@ class KeyStore:
         return key.name if key else None
 
     def role_of(self, name: str) -> str:
-        """The role of the key of this name, server or client. One that is not there, such as `dev`, is server."""
+        """The role of the key of this name. One that is not there, such as `dev`, is server."""
         return self._named(name).role
 
     def gates_consent(self, name: str) -> bool:
@@ -161,6 +168,11 @@ class KeyStore:
         with lock:
             lock.take()
             yield
+
+
+def write_keys(keys: Iterable[WriteKey]) -> tuple[WriteKey, ...]:
+    """Those that may send events."""
+    return tuple(key for key in keys if key.role != ALERTING)
 
 
 def _hash(secret: str) -> str:

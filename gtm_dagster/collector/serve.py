@@ -16,8 +16,9 @@ from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
 from gtm_dagster.collector.address import announced
+from gtm_dagster.collector.alerts import AskRollback
 from gtm_dagster.collector.app import Collector, create_app
-from gtm_dagster.collector.keys import DEV_KEY, KeyStore, WriteKey
+from gtm_dagster.collector.keys import DEV_KEY, KeyStore, WriteKey, write_keys
 from gtm_dagster.collector.log_metrics import LogMetrics
 from gtm_dagster.eventlog import open_log
 from gtm_dagster.privacy.consent import consent_policy
@@ -39,17 +40,17 @@ class ServeError(Exception):
     """The collector cannot start, or its server stopped by itself; the message says why and what to do."""
 
 
-def serve(settings: Settings, host: str, port: int) -> None:
+def serve(settings: Settings, host: str, port: int, ask_rollback: AskRollback | None = None) -> None:
     """Take events at `host`:`port` until SIGTERM or SIGINT; then finish the requests in flight and return.
 
     `port` 0 takes a free one; the address is written to stderr. Raises ServeError, also when another address than
-    loopback is asked for and there is no write key but `dev`.
+    loopback is asked for and there is no write key but `dev`. `ask_rollback` takes what alerting systems ask for.
     """
     address = _resolve(host, port)
     loopback = ipaddress.ip_address(address).is_loopback
     keys = KeyStore(settings.keys_dir, allow_dev=loopback)
     listed = keys.list()
-    if not loopback and not listed:
+    if not loopback and not write_keys(listed):
         raise ServeError(
             f"{host} can be reached from other machines and there is no write key but `dev`; "
             "add one with `gtm keys add NAME`, or listen on 127.0.0.1"
@@ -67,6 +68,7 @@ def serve(settings: Settings, host: str, port: int) -> None:
             limits=msgspec.structs.replace(settings.collector, hosts=(*settings.collector.hosts, _in_url(address))),
             consent=consent_policy(settings.privacy.consent),
             undeclared_text=settings.privacy.undeclared_text,
+            ask_rollback=ask_rollback,
         )
         app.metrics.registry.register(LogMetrics(log, settings.log_path))
         sys.setswitchinterval(SWITCH_SECONDS)
@@ -112,8 +114,8 @@ async def _run(app: Collector, address: str, port: int, open_to: str) -> None:
 
 def _open_to(listed: Sequence[WriteKey]) -> str:
     """Which keys are open, as the start says it."""
-    if not listed:
-        return f"the key {DEV_KEY}, on this machine and until another key exists"
+    if not write_keys(listed):
+        return f"the key {DEV_KEY}, on this machine and until another write key exists"
     return f"the keys {', '.join(f'{key.name} ({key.role})' for key in listed)}; {DEV_KEY} opens nothing"
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gtm_dagster.commands.command import Command
 from gtm_dagster.commands.output import invocation
+
+if TYPE_CHECKING:
+    from gtm_dagster.collector.alerts import AskRollback, RollbackAnswer
+    from gtm_dagster.settings import Settings
 
 
 def collect(
@@ -22,7 +27,23 @@ def collect(
     here = invocation(context)
     settings = here.settings
     record_plan(settings.state_dir, here.plan, "gtm collect")
-    serve(settings, host or settings.collector.host, settings.collector.port if port is None else port)
+    port = settings.collector.port if port is None else port
+    serve(settings, host or settings.collector.host, port, _ask_rollback(settings))
+
+
+def _ask_rollback(settings: Settings) -> AskRollback | None:
+    """What stores the requests of alerting systems; None where the ops store's dependencies are not installed."""
+    if find_spec("sqlalchemy") is None or find_spec("numpy") is None:
+        return None
+
+    def ask(flag: str, caller: str, reason: str) -> RollbackAnswer:
+        from gtm_dagster.rollout.control.external_rollback import (
+            request_rollback,
+        )  # half a second, at the first request
+
+        return request_rollback(settings, flag, caller, reason)
+
+    return ask
 
 
 COMMANDS = (Command("collect", collect, order=30),)

@@ -143,6 +143,7 @@ def _document(result: Backtest, flag: str, event: str, table: bool) -> dict[str,
         "treated_exposed": result.treated_exposed, "treated_converted": result.treated_converted,
         "conversions_seen": result.conversions, "conversions_of_exposed_units": result.linked,
         "client_key_records_left_out": result.left_out, "blind": result.blind or None, "refused": result.refused or None,
+        "bots": result.bots or None,
         "first_event_at": utc_time(result.first_us), "last_event_at": utc_time(result.last_us), "reason": result.reason,
     }  # fmt: skip
     return {**document, "ticks": _ticks(result)} if table else document
@@ -170,6 +171,8 @@ def _say_backtest(result: Backtest, flag: str, event: str, table: bool) -> None:
         say(drop)
     if result.refused:
         say(f"{result.refused}: they are in no count")
+    if result.bots:
+        say(result.bots)
     if result.left_out:
         say(f"{result.left_out:,} records of client keys left out; write_keys of the guard names those it believes")
 

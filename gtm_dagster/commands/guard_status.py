@@ -11,14 +11,16 @@ import typer
 
 from gtm_dagster.commands.command import Command
 from gtm_dagster.commands.guard_drop import drop_fields, drop_line
+from gtm_dagster.commands.guard_sight import request_fields, request_line, sight_fields, sight_lines
 from gtm_dagster.commands.guard_watching import unwatched
 from gtm_dagster.commands.output import Json, invocation, note, say, say_json, say_table, utc_time
 
 if TYPE_CHECKING:
-    from gtm_dagster.opsstore import OpsStore
+    from gtm_dagster.opsstore import OpsStore, RequestRow
     from gtm_dagster.opsstore.stream_positions import Waiting
     from gtm_dagster.rollout.control.armed_rule import Difference
     from gtm_dagster.rollout.guard.blindness import Seen
+    from gtm_dagster.rollout.guard.by_arm import ByArm
     from gtm_dagster.rollout.guard.verdict import Verdict
     from gtm_dagster.settings import Guard, Settings
 
@@ -47,11 +49,14 @@ class Standing:
     seen: Seen | None = None
     waiting: Waiting | None = None
     early: dict[str, int] = field(default_factory=dict)
+    request: RequestRow | None = None
+    by_arm: ByArm | None = None
 
     @property
     def ok(self) -> bool:
         """Whether no person has to look after it."""
-        return self.state not in _TROUBLE and self.history_ok and self.problem is None
+        carried_out = self.request is None or self.request.refused is None
+        return self.state not in _TROUBLE and self.history_ok and self.problem is None and carried_out
 
 
 def status(context: typer.Context, json: Json = False) -> int:
@@ -124,6 +129,7 @@ def _standing(store: OpsStore, settings: Settings, guard: Guard, now_us: int) ->
     from gtm_dagster.rollout.control.armed_rule import differences
     from gtm_dagster.rollout.control.evaluation import evaluate
     from gtm_dagster.rollout.guard.blindness import Seen
+    from gtm_dagster.rollout.guard.by_arm import ByArm
     from gtm_dagster.rollout.guard.decide import ARMED, decide
 
     row = store.guard(guard.key)
@@ -133,6 +139,7 @@ def _standing(store: OpsStore, settings: Settings, guard: Guard, now_us: int) ->
     decision = decide(row.state, evaluation.verdict, evaluation.signals, evaluation.rule)
     watermark = evaluation.signals.watermark_us
     flag = store.flag_state(guard.key)
+    records = store.records(guard.key, row.epoch_since_us or 0)
     return Standing(
         guard=guard,
         state=decision.state,
@@ -148,9 +155,11 @@ def _standing(store: OpsStore, settings: Settings, guard: Guard, now_us: int) ->
         last_rollback=_last_rollback(store, guard),
         left_out=store.left_out(guard.key, row.epoch),
         differences=tuple(differences(store, settings, guard, row.epoch)) if row.state == ARMED else (),
-        seen=Seen.of(store.records(guard.key, row.epoch_since_us or 0)),
+        seen=Seen.of(records),
+        by_arm=ByArm.of(records),
         waiting=store.waiting(guard.flag, now_us, store.serving_keys(guard.key)),
         early=store.early_conversions(guard.key, row.epoch, round(guard.conversion_window_minutes * 60_000_000)),
+        request=store.rollback_request(guard.key, row.epoch),
     )
 
 
@@ -187,26 +196,9 @@ def _document(standing: Standing) -> dict[str, Any]:
         "last_rollback": standing.last_rollback, "problem": standing.problem,
         "client_key_records_left_out": standing.left_out, "write_keys": list(guard.write_keys),
         "rule_differs": {each.name: {"armed": each.armed, "declared": each.declared} for each in standing.differences},
-        **_sight(standing),
+        "rollback_request": request_fields(standing.request),
+        **sight_fields(standing.seen, standing.by_arm, standing.early, standing.waiting),
     }  # fmt: skip
-
-
-def _sight(standing: Standing) -> dict[str, Any]:
-    """What the guard sees beside its evidence; null before it was ever counted."""
-    seen, waiting = standing.seen, standing.waiting
-    producers = [] if waiting is None else [*waiting.awaited, *waiting.late, *waiting.vanished]
-    return {
-        "conversions_seen": seen.conversions if seen else None,
-        "conversions_of_exposed_units": seen.matched if seen else None,
-        "conversions_refused": dict(seen.refused) if seen else None,
-        "conversions_suppressed": dict(seen.suppressed) if seen else None,
-        "exposures_refused": seen.refused_exposures if seen else None,
-        "converted_before_exposure": {arm: standing.early.get(arm, 0) for arm in ("control", "treatment")},
-        "vanished_producers": [
-            {"producer": row.name, "since": utc_time(row.received_us)} for row in (waiting.vanished if waiting else ())
-        ],
-        "clock_skew_seconds": {row.name: row.skew_us / 1e6 for row in producers if row.skew_us is not None},
-    }
 
 
 def _cells(standing: Standing) -> tuple[str, ...]:
@@ -235,6 +227,8 @@ def _lines(standing: Standing) -> list[str]:
         else f", epoch {standing.epoch} since {utc_time(standing.epoch_since_us):%Y-%m-%dT%H:%M:%SZ}"
     )
     lines = [f"{standing.guard.flag}: {standing.state}{since}", f"  {standing.reason}"]
+    if standing.request is not None:
+        lines.append(f"  {request_line(standing.request)}")
     if standing.verdict is not None and (drop := drop_line(standing.verdict)):
         lines.append(f"  {drop}")
     if standing.missing and standing.missing[0] not in standing.reason:
@@ -246,9 +240,7 @@ def _lines(standing: Standing) -> list[str]:
             f"  gtm.toml has another rule since epoch {standing.epoch} was armed: {', '.join(map(str, standing.differences))}; "
             f"re-arm to take it: gtm guard rearm {standing.guard.flag} --reason ..."
         )
-    if standing.early:
-        numbers = ", ".join(f"{arm} {n:,}" for arm, n in sorted(standing.early.items()))
-        lines.append(f"  converted only before their exposure: {numbers}; many in one arm are a clock that is behind")
+    lines += [f"  {line}" for line in sight_lines(standing.guard.conversion, standing.by_arm, standing.early)]
     if standing.problem:
         lines.append(f"  PROBLEM {standing.problem}")
     if not standing.history_ok:

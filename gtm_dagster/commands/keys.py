@@ -1,4 +1,4 @@
-"""`gtm keys`: write keys of the collector."""
+"""`gtm keys`: keys of the collector."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ def add(
     ] = False,
     role: Annotated[
         str,
-        typer.Option(help="server: kept by your own programs; client: ships in pages and apps, so it is public."),
+        typer.Option(
+            help="server: kept by your own programs; client: ships in pages and apps, so it is public; alerting: asks for "
+            "rollbacks of guarded flags and sends nothing."
+        ),
     ] = "server",
     json: Json = False,
 ) -> None:
@@ -64,7 +67,7 @@ def revoke(
 
 
 COMMANDS = (
-    Group("keys", "Write keys of the collector.", order=130),
+    Group("keys", "Keys of the collector.", order=130),
     Command("keys add", add, order=10),
     Command("keys list", list_, order=20),
     Command("keys revoke", revoke, order=30),

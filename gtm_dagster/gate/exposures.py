@@ -45,6 +45,28 @@ def randomised_exposure(properties: str | None) -> Exposure | None:
     return exposure if exposure.variant in ARMS and (exposure.reason or SPLIT) == SPLIT else None
 
 
+class RefusedExposure(msgspec.Struct, frozen=True):
+    """What a refused exposure shows of itself; None for what it does not."""
+
+    flag: str | None = None
+    variant: str | None = None
+
+
+class _Masked(msgspec.Struct):
+    properties: RefusedExposure
+
+
+_decode_masked = msgspec.json.Decoder(_Masked).decode
+
+
+def refused_exposure(raw: str | None) -> RefusedExposure | None:
+    """What a record's masked event (JSON) shows of an exposure; None when it cannot be read."""
+    try:
+        return _decode_masked(raw or "").properties
+    except (msgspec.DecodeError, UnicodeError):
+        return None
+
+
 class Tracker(Protocol):
     """The part of `GtmTracker` the gate needs."""
 

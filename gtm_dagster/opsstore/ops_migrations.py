@@ -110,6 +110,13 @@ _LINKS = (
     """CREATE INDEX guard_links_age ON guard_links (guard, event_us)""",
 )
 
+# An alerting system asks for a rollback; a run carries it out.
+_REQUESTS = (
+    """CREATE TABLE guard_requests (guard TEXT NOT NULL, epoch BIGINT NOT NULL, episode TEXT NOT NULL, actor TEXT NOT NULL,
+      reason TEXT NOT NULL, asked_us BIGINT NOT NULL, times BIGINT NOT NULL, last_us BIGINT NOT NULL, refused TEXT,
+      PRIMARY KEY (guard, epoch))""",
+)
+
 
 def _rollback_digest(con: Connection) -> None:
     con.exec_driver_sql(_ROLLBACK_DIGEST)
@@ -143,6 +150,7 @@ MIGRATIONS = (
     _step("0008_guard_records", _RECORDS),
     _step("0009_keyed_producers", _KEYED_PRODUCERS),
     _step("0010_guard_links", _LINKS),
+    _step("0013_guard_requests", _REQUESTS),
 )
 
 

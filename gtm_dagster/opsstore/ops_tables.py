@@ -180,6 +180,20 @@ guard_links = Table(
     sqlite_with_rowid=False,
 )
 
+guard_requests = Table(
+    "guard_requests",
+    metadata,
+    _text("guard", key=True),
+    _int("epoch", key=True),
+    _text("episode"),
+    _text("actor"),
+    _text("reason"),
+    _int("asked_us"),
+    _int("times"),
+    _int("last_us"),
+    _text("refused", null=True),
+)
+
 guard_flags = Table(
     "guard_flags",
     metadata,

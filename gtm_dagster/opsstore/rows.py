@@ -146,6 +146,23 @@ class BacklogRow(Struct, frozen=True):
     given_up_us: int | None
 
 
+class RequestRow(Struct, frozen=True):
+    """A rollback that another system asked for in an epoch: first by `actor` for `reason` at `asked_us`, `times` in all.
+
+    `refused`: why the run that was to carry it out could not; None while it stands.
+    """
+
+    guard: str
+    epoch: int
+    episode: str
+    actor: str
+    reason: str
+    asked_us: int
+    times: int
+    last_us: int
+    refused: str | None
+
+
 class NotificationRow(Struct, frozen=True):
     """A message to one sink; `status` is pending, delivered or failed (given up).
 

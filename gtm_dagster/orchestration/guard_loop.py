@@ -17,6 +17,7 @@ from gtm_dagster.orchestration.dead_runs import fail_dead_runs
 from gtm_dagster.orchestration.guard_jobs import PAGE, ROLLBACK, URGENT
 from gtm_dagster.rollout.control.armed_rule import rule_of
 from gtm_dagster.rollout.control.evaluation import evaluate
+from gtm_dagster.rollout.control.external_rollback import pending, with_request
 from gtm_dagster.rollout.guard.decide import (
     ARMED,
     BLIND,
@@ -162,7 +163,8 @@ def look(
 ) -> Look:
     """Decide about one guard and collect the runs to ask for. Marks runs of dead processes failed, writes nothing else."""
     decision = _decision(store, settings, guard, row, now_us)
-    line, rollback = _rollback(instance, store, guard, row, decision, now_us)
+    asked = with_request(decision, pending(store, row) if row is not None else None)
+    line, rollback = _rollback(instance, store, guard, row, asked, now_us)
     after, page = page_of(occurrences, guard.key, decision, now_us)
     return Look(line, tuple(request for request in (rollback, page) if request), after)
 

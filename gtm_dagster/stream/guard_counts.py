@@ -11,14 +11,15 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import pairwise
 
 from sqlalchemy import Connection
 
 from gtm_dagster.opsstore import OpsStore, UnitRow
 from gtm_dagster.opsstore.unit_counts import Cell
-from gtm_dagster.rollout.guard.blindness import MATCHED
+from gtm_dagster.rollout.guard.blindness import CONVERSIONS, MATCHED
+from gtm_dagster.rollout.guard.by_arm import COUNTED, arm_record
 from gtm_dagster.rollout.guard.counts import EXPOSURES, SLOT_US, age_in_slots
 from gtm_dagster.rollout.guard.unit_links import partners
 from gtm_dagster.settings import Guard
@@ -71,10 +72,12 @@ def count(store: OpsStore, con: Connection, guard: Guard, epochs: Epochs, events
     converted = {each for each in events.conversions if epoch_of(epochs, each[1]) is not None}
     store.add_links(con, key, events.links)
     converters = {unit for unit, _ in converted}
-    visitors = partners(store.links_of_users(con, key, converters))
-    converters |= {visitor for linked in visitors.values() for visitor in linked}
+    others = {unit for _, _, *ids in events.uncounted for unit in ids if unit}
+    visitors = partners(store.links_of_users(con, key, converters | others))
+    converters |= {visitor for unit in converters for visitor in visitors.get(unit, ())}
     converters |= {visitor for visitor, _, _ in events.links}
-    names = {unit for unit, _ in first} | converters
+    names = {unit for unit, _ in first} | converters | others
+    names |= {visitor for unit in others for visitor in visitors.get(unit, ())}
     stored = {(row.unit, row.epoch): row for row in store.units(con, key, names)}
     if ended:
         _leave_pruned(store, con, key, first, stored)
@@ -105,18 +108,32 @@ def count(store: OpsStore, con: Connection, guard: Guard, epochs: Epochs, events
     for epoch, records in sorted(Counter(epoch_of(epochs, at_us) or 0 for at_us in events.left_out).items()):
         if epoch:
             store.add_left_out(con, key, epoch, records)
-    exposed = {unit for unit, epoch in (*first, *stored) if epoch == epochs[-1][0]}
-    exposed |= {user for user, linked in visitors.items() if linked & exposed}
-    _add_records(store, con, key, events, exposed)
+    newest = epochs[-1][0]
+    arms = {unit: arm for (unit, epoch), (_, arm) in first.items() if epoch == newest}
+    arms |= {row.unit: row.arm for (_, epoch), row in stored.items() if epoch == newest}
+    arms |= {row.unit: row.arm for row in after if row.epoch == newest}
+    for user, linked in visitors.items():
+        known = [arms[visitor] for visitor in sorted(linked) if visitor in arms]
+        if known:
+            arms.setdefault(user, known[0])
+    _add_records(store, con, key, events, arms)
     return len(after)
 
 
-def _add_records(store: OpsStore, con: Connection, key: str, events: GuardEvents, exposed: Collection[str]) -> None:
-    """Add the records of the batch; `matched` are conversions with an id of `exposed`: of the newest epoch."""
+def _add_records(store: OpsStore, con: Connection, key: str, events: GuardEvents, arms: Mapping[str, str]) -> None:
+    """Add the records of the batch; `matched` are conversions with an id of a unit in `arms`: those of the newest epoch."""
     records = Counter(events.records)
-    for step, *ids in events.ids:
-        if any(unit in exposed for unit in ids):
+
+    def arm_of(*ids: str | None) -> str | None:
+        return next((arms[unit] for unit in ids if unit in arms), None)
+
+    for step, user, anonymous in events.ids:
+        arm = arm_of(user, anonymous)
+        if arm is not None:
             records[step, MATCHED] += 1
+            records[step, arm_record(COUNTED, CONVERSIONS, arm)] += 1
+    for step, kind, user, anonymous in events.uncounted:
+        records[step, arm_record(kind, CONVERSIONS, arm_of(user, anonymous))] += 1
     store.add_records(con, key, records)
 
 

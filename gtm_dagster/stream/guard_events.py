@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 import msgspec
 
-from gtm_dagster.gate.exposures import EXPOSED, randomised_exposure
+from gtm_dagster.gate.exposures import ARMS, EXPOSED, RefusedExposure, randomised_exposure, refused_exposure
 from gtm_dagster.opsstore.guard_records import FROM, STEP_US
 from gtm_dagster.rollout.guard.believed import believes
-from gtm_dagster.rollout.guard.blindness import CONVERSIONS, EXPOSURES, record_name
+from gtm_dagster.rollout.guard.blindness import CONVERSIONS, EXPOSURES, REFUSED, record_name
+from gtm_dagster.rollout.guard.by_arm import BOTS, COUNTED, arm_record
 from gtm_dagster.rollout.guard.unit_links import IDENTIFIED
 from gtm_dagster.settings import DRILL_FLAG, DRILL_REASON, Guard
 from gtm_dagster.stream.reducer import Rows
@@ -19,7 +20,7 @@ LATE_US = 86_400_000_000
 """An event that arrives later than this after it happened (24 h) is not counted, neither exposure nor conversion."""
 COLUMNS = (
     "event_name", "event_us", "received_us", "user_id", "anonymous_id", "properties", "write_key", "key_role", "verdict",
-    "reason_codes", "raw",
+    "reason_codes", "raw", "bot_reason",
 )  # fmt: skip
 """Of the rows that `events_by_guard` takes."""
 
@@ -29,7 +30,9 @@ class GuardEvents(msgspec.Struct, frozen=True):
 
     The epoch is given for a drill's alone: drills follow each other within minutes, and their times overlap. `left_out`:
     times of such events whose write key the guard does not believe. `ids`: (step of receipt, user id, anonymous id) of
-    each conversion. `links`: (anonymous id, user id, event_us) of events IDENTIFIED. `records`: numbers by step of receipt and name, see `rollout.guard.blindness`.
+    each conversion. `links`: (anonymous id, user id, event_us) of events IDENTIFIED. `uncounted`: (step, kind, user id,
+    anonymous id) of conversions that were refused or came from bots. `records`: numbers by step of receipt and name, see
+    `rollout.guard.blindness` and `rollout.guard.by_arm`.
     """
 
     exposures: list[tuple[str, int, str, int | None]]
@@ -37,7 +40,11 @@ class GuardEvents(msgspec.Struct, frozen=True):
     left_out: list[int] = msgspec.field(default_factory=list)
     ids: list[tuple[int, str | None, str | None]] = msgspec.field(default_factory=list)
     links: list[tuple[str, str, int]] = msgspec.field(default_factory=list)
+    uncounted: list[tuple[int, str, str | None, str | None]] = msgspec.field(default_factory=list)
     records: Counter[tuple[int, str]] = msgspec.field(default_factory=Counter)
+
+
+_Guards = list[tuple[Guard, GuardEvents]]
 
 
 def counted_us(event_us: int, received_us: int) -> int | None:
@@ -48,28 +55,52 @@ def counted_us(event_us: int, received_us: int) -> int | None:
 def events_by_guard(rows: Rows, guards: Sequence[Guard]) -> dict[str, GuardEvents]:
     """What each guard counts among `rows` of COLUMNS, by guard key.
 
-    An exposure's unit is its user id, else its anonymous id; a conversion is one of both ids.
+    An exposure's unit is its user id, else its anonymous id; a conversion is one of both ids. What comes from a bot counts
+    nowhere, refused or not.
     """
     found = {guard.key: GuardEvents([], []) for guard in guards}
-    by_flag: dict[str, list[tuple[Guard, GuardEvents]]] = {}
-    by_event: dict[str, list[tuple[Guard, GuardEvents]]] = {}
+    by_flag: dict[str, _Guards] = {}
+    by_event: dict[str, _Guards] = {}
     exposures: Counter[tuple[int, str]] = Counter()
     everyone = [(guard, found[guard.key]) for guard in guards]
     for guard, events in everyone:
         by_flag.setdefault(guard.flag, []).append((guard, events))
         by_event.setdefault(guard.conversion, []).append((guard, events))
-    for name, event_us, received_us, user, anonymous, properties, write_key, key_role, verdict, reasons, raw in rows:
+    for (
+        name,
+        event_us,
+        received_us,
+        user,
+        anonymous,
+        properties,
+        write_key,
+        key_role,
+        verdict,
+        reasons,
+        raw,
+        bot,
+    ) in rows:
         step = received_us // STEP_US
+        if bot is not None:
+            exposure = randomised_exposure(properties) if name == EXPOSED else None
+            for guard, events in () if exposure is None else by_flag.get(exposure.flag, ()):
+                if believes(guard.write_keys, write_key, key_role):
+                    events.records[step, arm_record(BOTS, EXPOSURES, exposure.variant)] += 1
+            for guard, events in by_event.get(name, ()):
+                if believes(guard.write_keys, write_key, key_role):
+                    events.uncounted.append((step, BOTS, user, anonymous))
+            continue
         if verdict != "accepted" and reasons != DRILL_REASON:
-            flag = _flag_of(raw) if name == EXPOSED else None
-            shown = everyone if flag is None else by_flag.get(flag, ())
-            for what, interested in (
-                (EXPOSURES, shown if name == EXPOSED else ()),
-                (CONVERSIONS, by_event.get(name, ())),
-            ):
-                for guard, events in interested:
-                    if believes(guard.write_keys, write_key, key_role):
-                        events.records[step, record_name(verdict, what, reasons)] += 1
+            refused = (refused_exposure(raw) or RefusedExposure()) if name == EXPOSED else None
+            for guard, events in _shown(refused, everyone, by_flag):
+                if believes(guard.write_keys, write_key, key_role):
+                    events.records[step, record_name(verdict, EXPOSURES, reasons)] += 1
+                    if refused is not None and refused.flag is not None and refused.variant in ARMS:
+                        events.records[step, arm_record(REFUSED, EXPOSURES, refused.variant)] += 1
+            for guard, events in by_event.get(name, ()):
+                if believes(guard.write_keys, write_key, key_role):
+                    events.records[step, record_name(verdict, CONVERSIONS, reasons)] += 1
+                    events.uncounted.append((step, REFUSED, user, anonymous))
             continue
         if name == EXPOSED:
             exposures[step, EXPOSURES] += 1
@@ -84,6 +115,7 @@ def events_by_guard(rows: Rows, guards: Sequence[Guard]) -> dict[str, GuardEvent
                 for guard, events in by_flag.get(exposure.flag, ()):
                     if believes(guard.write_keys, write_key, key_role):
                         events.exposures.append((unit, at_us, exposure.variant, epoch))
+                        events.records[step, arm_record(COUNTED, EXPOSURES, exposure.variant)] += 1
                         events.records[step, FROM + write_key] += 1
                     else:
                         events.left_out.append(at_us)
@@ -104,20 +136,8 @@ def events_by_guard(rows: Rows, guards: Sequence[Guard]) -> dict[str, GuardEvent
     return found
 
 
-def _flag_of(raw: str | None) -> str | None:
-    """The flag that a refused exposure names; None when it cannot be read."""
-    try:
-        return _decode_refused(raw or "").properties.flag
-    except (msgspec.DecodeError, UnicodeError):
-        return None
-
-
-class _Flag(msgspec.Struct):
-    flag: str | None = None
-
-
-class _RefusedExposure(msgspec.Struct):
-    properties: _Flag
-
-
-_decode_refused = msgspec.json.Decoder(_RefusedExposure).decode
+def _shown(refused: RefusedExposure | None, everyone: _Guards, by_flag: dict[str, _Guards]) -> _Guards:
+    """The guards of a refused exposure: all, where it does not say of which flag it was."""
+    if refused is None:
+        return []
+    return everyone if refused.flag is None else by_flag.get(refused.flag, [])

@@ -46,7 +46,7 @@ class Edge:
         self.pseudonymize = Pseudonymizer(KEY)
         self.app = self.app_on(self.log, **limits)
 
-    def app_on(self, log: Any, consent: ConsentPolicy = OFF, **limits: Any) -> Collector:
+    def app_on(self, log: Any, consent: ConsentPolicy = OFF, ask_rollback: Any = None, **limits: Any) -> Collector:
         return create_app(
             log=log,
             plan=load_plan(),
@@ -55,6 +55,7 @@ class Edge:
             keys=self.keys,
             limits=msgspec.structs.replace(Limits(), **limits),
             consent=consent,
+            ask_rollback=ask_rollback,
         )
 
     def records(self) -> list[Record]:

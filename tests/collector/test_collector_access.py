@@ -132,7 +132,7 @@ def test_roles_are_declared_and_a_file_from_before_roles_holds_server_keys(tmp_p
     store.add("shop")
     assert [(key.name, key.role) for key in store.list()] == [("web", "client"), ("shop", "server")]
     assert (store.role_of("web"), store.role_of("shop"), store.role_of("dev")) == ("client", "server", "server")
-    with pytest.raises(KeyStoreError, match="server or client"):
+    with pytest.raises(KeyStoreError, match="server, client or alerting"):
         store.add("odd", role="admin")
     before = [
         {name: value for name, value in msgspec.to_builtins(key).items() if name != "role"} for key in store.list()

@@ -178,7 +178,7 @@ def test_fingerprints_fit_a_column_and_differ():
 
 # Whom a guard believes
 
-ACCEPTED = ("accepted", None, None)
+ACCEPTED = ("accepted", None, None, None)
 BELIEVED = [
     ((), "shop", None, True, "a server key"),
     ((), "web", "client", False, "a client key ships in pages: anybody has it"),

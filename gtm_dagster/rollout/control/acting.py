@@ -12,9 +12,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from gtm_dagster.gate import kill_list
+from gtm_dagster.rollout.control.arming import claim_requested
 from gtm_dagster.rollout.control.episodes import EpisodeStart, announce, begin, resume, supersede
 from gtm_dagster.rollout.control.evaluation import evaluate
 from gtm_dagster.rollout.control.evidence import digest, from_json
+from gtm_dagster.rollout.control.external_rollback import pending
 from gtm_dagster.rollout.control.guard_context import GUARD_ACTOR, ActionFailed, GuardContext, StepResult
 from gtm_dagster.rollout.control.messages import loss_text
 from gtm_dagster.rollout.guard.counts import SLOT_US
@@ -48,7 +50,7 @@ def claim(context: GuardContext, episode: str, attempt: int, decided_us: int, ru
     """Take the episode: the counts are read again, the provider is asked, and the state moves to ROLLING_BACK.
 
     Proceeds when it was moved, or when the episode was begun before and is not finished. Does not when the verdict no
-    longer holds (withdrawn) or somebody has changed the flag (superseded).
+    longer holds (withdrawn) or somebody has changed the flag (superseded). What another system asked for needs no verdict.
     """
     key = context.guard.key
     with context.locked():
@@ -57,6 +59,9 @@ def claim(context: GuardContext, episode: str, attempt: int, decided_us: int, ru
             return resume(context, row, episode, attempt, run_id)
         if row.state in (SUPERSEDED, GIVEN_UP):
             return StepResult(False, row.state.lower(), row.reason, episode)
+        request = pending(context.store, row)
+        if request is not None and request.episode == episode:
+            return claim_requested(context, row, request, attempt, run_id)
         if row.state == DISARMED or episode_id(key, row.epoch) != episode:
             return StepResult(False, "withdrawn", f"{key} is {row.state} in epoch {row.epoch}", episode)
         evaluation = evaluate(context.store, context.settings, context.guard, row, context.now_us(), decided_us)

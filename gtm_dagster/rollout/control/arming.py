@@ -25,7 +25,7 @@ from gtm_dagster.rollout.guard.verdict import detect
 from gtm_dagster.rollout.providers import FlagState, ProviderError
 
 if TYPE_CHECKING:
-    from gtm_dagster.opsstore import OpsStore
+    from gtm_dagster.opsstore import GuardRow, OpsStore, RequestRow
     from gtm_dagster.settings import Guard, Settings
 
 
@@ -43,18 +43,36 @@ def claim_by_hand(context: GuardContext, actor: str, reason: str, run_id: str = 
             return resume(context, row, row.episode, record.attempt + 1 if record else 1, run_id)
         if row.state == ROLLED_BACK and not (record and record.dry_run):
             raise Refused(f"{context.guard.key} is rolled back already (episode {row.episode})")
-        rule = rule_of(context.store, context.settings, context.guard, row.epoch)
-        keys = context.store.serving_keys(context.guard.key)
-        watermark = context.store.waiting(context.guard.flag, context.now_us(), keys).watermark_us
-        counts = counts_of(
-            context.store, context.guard.key, row.epoch, context.now_us() if watermark is None else watermark
-        )
         episode = hashlib.sha256(f"{context.guard.key}|{row.epoch}|manual|{row.version}".encode()).hexdigest()[:16]
-        start = EpisodeStart(
-            episode, row.epoch, 1, counts.watermark_us, run_id, actor, reason, rule, counts, detect(counts, rule)
-        )
-        before = _before(context)
-        return begin(context, row, start, before)
+        return _begin(context, row, episode, 1, actor, reason, run_id)
+
+
+def claim_requested(context: GuardContext, row: GuardRow, request: RequestRow, attempt: int, run_id: str) -> StepResult:
+    """Begin the episode that another system asked for; the caller holds the guard's lock.
+
+    Raises Refused when there is no flag to turn off; nobody tries again then, before it is asked again.
+    """
+    try:
+        return _begin(context, row, request.episode, attempt, request.actor, request.reason, run_id)
+    except Refused as error:
+        context.store.refuse_request(row.guard, row.epoch, str(error))
+        raise
+
+
+def _begin(
+    context: GuardContext, row: GuardRow, episode: str, attempt: int, actor: str, reason: str, run_id: str
+) -> StepResult:
+    """Begin an episode without evidence; what was counted is recorded with it."""
+    rule = rule_of(context.store, context.settings, context.guard, row.epoch)
+    keys = context.store.serving_keys(context.guard.key)
+    watermark = context.store.waiting(context.guard.flag, context.now_us(), keys).watermark_us
+    counts = counts_of(
+        context.store, context.guard.key, row.epoch, context.now_us() if watermark is None else watermark
+    )
+    start = EpisodeStart(
+        episode, row.epoch, attempt, counts.watermark_us, run_id, actor, reason, rule, counts, detect(counts, rule)
+    )
+    return begin(context, row, start, _before(context))
 
 
 def _before(context: GuardContext) -> FlagState | None:

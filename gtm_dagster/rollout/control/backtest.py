@@ -9,6 +9,7 @@ import numpy as np
 from gtm_dagster.gate.exposures import ARMS
 from gtm_dagster.rollout.control.past_counts import PastCounts, Progress
 from gtm_dagster.rollout.guard.blindness import lost_conversions, refused_text, silent_control, unmatched
+from gtm_dagster.rollout.guard.by_arm import bots_text, lopsided, refused_by_arm
 from gtm_dagster.rollout.guard.detector import Trace, decided_us, trace
 from gtm_dagster.rollout.guard.rule import Rule
 from gtm_dagster.rollout.guard.verdict import Verdict, detect
@@ -20,7 +21,8 @@ class Backtest:
 
     `conversions`: conversion events seen; `linked`: those of exposed units, of which `*_converted` came in time.
     `left_out`: exposures and conversions of client keys that the guard does not name. `blind`: why nothing can be
-    concluded from this past, empty when something can; then `would_roll_back` is None. `refused`: what was refused and suppressed, and why.
+    concluded from this past, empty when something can; then `would_roll_back` is None. `refused`: what was refused and suppressed, why and of which arm;
+    `bots`: what of them was left out.
     """
 
     would_roll_back: bool | None
@@ -41,6 +43,7 @@ class Backtest:
     trace: Trace
     blind: str = ""
     refused: str = ""
+    bots: str = ""
 
 
 def backtest(past: PastCounts, rule: Rule, progress: Progress | None = None, event: str = "conversions") -> Backtest:
@@ -54,6 +57,7 @@ def backtest(past: PastCounts, rule: Rule, progress: Progress | None = None, eve
     blind = (
         unmatched(event, counts, window_us, past.seen)
         or lost_conversions(event, {"of this past": past.seen})
+        or lopsided(event, {"of this past": past.by_arm}, rule.threshold)
         or silent_control(event, counts, window_us)
     )
     if blind:
@@ -78,7 +82,8 @@ def backtest(past: PastCounts, rule: Rule, progress: Progress | None = None, eve
         reason=blind or _reason(history, rule, decided, peak, exposed.tolist()),
         trace=history,
         blind=blind,
-        refused=refused_text(event, past.seen),
+        refused=", ".join(filter(None, (refused_text(event, past.seen), refused_by_arm(event, past.by_arm)))),
+        bots=bots_text(event, past.by_arm),
     )
 
 

@@ -70,7 +70,7 @@ def evaluate(
         signals = Signals(watermark_us=until_us, notes=notes_about(waiting))
     counts = counts_of(store, guard.key, row.epoch, signals.watermark_us or 0)
     verdict = detect(counts, rule)
-    sight = sight_of(store, guard, row, counts, verdict.supported_since_us)
+    sight = sight_of(store, guard, row, counts, rule.threshold, verdict.supported_since_us)
     signals = replace(signals, blind=sight.blind, notes=signals.notes + sight.notes)
     return Evaluation(row, rule, counts, verdict, signals, decide(ARMED, verdict, signals, rule))
 

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gtm_dagster.gate.exposures import ARMS, EXPOSED, randomised_exposure
+from gtm_dagster.rollout.control.past_by_arm import past_by_arm
 from gtm_dagster.rollout.guard.believed import believes
 from gtm_dagster.rollout.guard.blindness import CONVERSIONS, EXPOSURES, MATCHED, Seen, record_name
+from gtm_dagster.rollout.guard.by_arm import ByArm
 from gtm_dagster.rollout.guard.counts import Counts, count_units
 from gtm_dagster.rollout.guard.unit_links import IDENTIFIED, partners
 from gtm_dagster.settings import DRILL_REASON
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
 LONGEST_DAYS = 400
 _COLUMNS = ["write_key", "event_id", "event_name", "event_us", "received_us", "user_id", "anonymous_id", "properties"]
-_ROLE, _REASONS = "key_role", "reason_codes"
+_ROLE, _REASONS, _RAW, _BOT = "key_role", "reason_codes", "raw", "bot_reason"
 _CHUNK_ROWS = 200_000
 
 Progress = Callable[[int, int], None]
@@ -39,7 +41,7 @@ class PastCounts:
 
     `conversions`: conversion events between the bounds, whoever they belong to; `linked`: those of exposed units.
     `left_out`: exposures and conversions of client keys that the guard does not name. `seen`: conversions and exposures
-    of any flag by what became of them.
+    of any flag by what became of them. `by_arm`: those of the guard by arm, refused ones and those of bots too.
     """
 
     counts: Counts
@@ -49,6 +51,7 @@ class PastCounts:
     linked: int
     left_out: int = 0
     seen: Seen = field(default_factory=Seen)
+    by_arm: ByArm = field(default_factory=ByArm)
 
 
 def read_past_counts(
@@ -70,12 +73,12 @@ def read_past_counts(
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    parts = []
-    lost: Counter[str] = Counter()
+    parts, uncounted = [], []
     for table in _tables(settings, progress):
-        lost.update(_lost(table, conversion, since_us, until_us, write_keys))
+        uncounted.append(_uncounted(table, conversion, since_us, until_us, write_keys))
         names = pc.is_in(table.column("event_name"), value_set=pa.array([EXPOSED, conversion, IDENTIFIED]))
-        events = table.filter(pc.and_(names, pc.equal(table.column("verdict"), "accepted"))).drop_columns(["verdict"])
+        counts = pc.and_(pc.equal(table.column("verdict"), "accepted"), pc.is_null(table.column(_BOT)))
+        events = table.filter(pc.and_(names, counts)).drop_columns(["verdict", _RAW, _BOT])
         for bound, beyond in ((since_us, pc.greater_equal), (until_us, pc.less)):
             if bound is not None:
                 events = events.filter(beyond(events.column("event_us"), bound))
@@ -112,32 +115,39 @@ def read_past_counts(
         )
     counts = count_units(exposures, conversions, round(window_minutes * 60_000_000), last_us)
     matched, shown = pc.sum(linked).as_py() or 0, pc.sum(pc.equal(names, EXPOSED)).as_py() or 0
-    seen = Seen.of({**lost, CONVERSIONS: converted.num_rows, MATCHED: matched, EXPOSURES: shown})
-    return PastCounts(counts, first_us, last_us, converted.num_rows, matched, left_out, seen)
+    rest = pa.concat_tables(uncounted)
+    seen = Seen.of({**_refused(rest), CONVERSIONS: converted.num_rows, MATCHED: matched, EXPOSURES: shown})
+    by_arm = past_by_arm(flag, exposures, converted, rest, visitors)
+    return PastCounts(counts, first_us, last_us, converted.num_rows, matched, left_out, seen, by_arm)
 
 
-def _lost(
+def _refused(uncounted: pa.Table) -> Counter[str]:
+    """Refused and suppressed records by name; not those of bots."""
+    columns = (uncounted.column(name).to_pylist() for name in ("event_name", "verdict", _REASONS, _BOT))
+    return Counter(
+        record_name(verdict, EXPOSURES if name == EXPOSED else CONVERSIONS, reasons)
+        for name, verdict, reasons, bot in zip(*columns, strict=True)
+        if bot is None
+    )
+
+
+def _uncounted(
     table: pa.Table, conversion: str, since_us: int | None, until_us: int | None, write_keys: Collection[str]
-) -> Counter[str]:
-    """Refused and suppressed records of the two events between the bounds (of receipt: they may have no other time)."""
+) -> pa.Table:
+    """Refused, suppressed and bots' records of the two events between the bounds (of receipt: they may have no other time)."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     wanted = pc.and_(
         pc.is_in(table.column("event_name"), value_set=pa.array([EXPOSED, conversion])),
-        pc.not_equal(table.column("verdict"), "accepted"),
+        pc.or_(pc.not_equal(table.column("verdict"), "accepted"), pc.is_valid(table.column(_BOT))),
     )
     for bound, beyond in ((since_us, pc.greater_equal), (until_us, pc.less)):
         if bound is not None:
             wanted = pc.and_(wanted, beyond(table.column("received_us"), bound))
     rows = table.filter(wanted)
-    rows = rows.filter(_believed(rows, write_keys))
-    columns = (rows.column(name).to_pylist() for name in ("event_name", "verdict", "reason_codes"))
-    return Counter(
-        record_name(verdict, EXPOSURES if name == EXPOSED else CONVERSIONS, reasons)
-        for name, verdict, reasons in zip(*columns, strict=True)
-        if reasons != DRILL_REASON
-    )
+    drills = pc.fill_null(pc.equal(rows.column(_REASONS), DRILL_REASON), False)
+    return rows.filter(pc.and_(_believed(rows, write_keys), pc.invert(drills)))
 
 
 def _tables(settings: Settings, progress: Progress | None) -> Iterator[pa.Table]:
@@ -151,7 +161,7 @@ def _tables(settings: Settings, progress: Progress | None) -> Iterator[pa.Table]
 
     landing = Landing(settings.landing_dir)
     after = waiting_offsets(settings).landed if settings.log_path.exists() else 0
-    columns = [*_COLUMNS, "verdict", *({_ROLE, _REASONS} & set(ARROW_SCHEMA.names))]
+    columns = [*_COLUMNS, "verdict", *(name for name in (_ROLE, _REASONS, _RAW, _BOT) if name in ARROW_SCHEMA.names)]
     with landing.reading() as files:  # while a run compacts, its files stay until this ends
         rows, done = sum(file.rows for file in files), 0
         for file in files:

@@ -13,6 +13,7 @@ from gtm_dagster.rollout.guard.blindness import (
     silent_control,
     unmatched,
 )
+from gtm_dagster.rollout.guard.by_arm import ByArm, lopsided, refused_by_arm
 from gtm_dagster.rollout.guard.counts import Counts
 
 if TYPE_CHECKING:
@@ -27,33 +28,38 @@ _SKEW_US = 60_000_000
 
 @dataclass(frozen=True)
 class Sight:
-    """`seen`: since the guard was armed. `blind`: why nothing can be concluded, empty when something can; `notes`: what
+    """`seen` and `by_arm`: since the guard was armed. `blind`: why nothing can be concluded, empty when something can; `notes`: what
     stands beside the reason in any case."""
 
     seen: Seen
+    by_arm: ByArm
     blind: str = ""
     notes: tuple[str, ...] = ()
 
 
-def sight_of(store: OpsStore, guard: Guard, row: GuardRow, counts: Counts, supported_since_us: int | None) -> Sight:
+def sight_of(
+    store: OpsStore, guard: Guard, row: GuardRow, counts: Counts, threshold: float, supported_since_us: int | None
+) -> Sight:
     """What the guard sees at the counts' watermark.
 
-    Refused conversions hold the guard when they were too many within the last hour, or since the evidence begins.
+    Refused records hold the guard when they were too many, or too many of one arm, within the last hour or since the
+    evidence begins.
     """
     since_us = row.epoch_since_us or 0
-    seen = Seen.of(store.records(guard.key, since_us))
+    records = store.records(guard.key, since_us)
+    seen, by_arm = Seen.of(records), ByArm.of(records)
     window_us = round(guard.conversion_window_minutes * 60_000_000)
-    spans = {"of the last hour": Seen.of(store.records(guard.key, max(since_us, counts.watermark_us - _HOUR_US)))}
+    spans = {"of the last hour": store.records(guard.key, max(since_us, counts.watermark_us - _HOUR_US))}
     if supported_since_us is not None:
-        begin_us = max(since_us, supported_since_us)
-        spans["since the evidence begins"] = Seen.of(store.records(guard.key, begin_us))
+        spans["since the evidence begins"] = store.records(guard.key, max(since_us, supported_since_us))
     blind = (
         unmatched(guard.conversion, counts, window_us, seen)
-        or lost_conversions(guard.conversion, spans)
+        or lost_conversions(guard.conversion, {span: Seen.of(each) for span, each in spans.items()})
+        or lopsided(guard.conversion, {span: ByArm.of(each) for span, each in spans.items()}, threshold)
         or silent_control(guard.conversion, counts, window_us)
     )
-    refused = refused_text(guard.conversion, seen)
-    return Sight(seen, blind, (refused,) if refused and refused not in blind else ())
+    notes = (refused_text(guard.conversion, seen), refused_by_arm(guard.conversion, by_arm))
+    return Sight(seen, by_arm, blind, tuple(note for note in notes if note and note not in blind))
 
 
 def notes_about(waiting: Waiting) -> tuple[str, ...]:
