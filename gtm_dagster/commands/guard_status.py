@@ -11,6 +11,14 @@ import typer
 
 from gtm_dagster.commands.command import Command
 from gtm_dagster.commands.guard_drop import drop_fields, drop_line
+from gtm_dagster.commands.guard_metrics import (
+    METRIC_COLUMNS,
+    Segment,
+    metric_documents,
+    metric_rows,
+    segment_lines,
+    segment_rows,
+)
 from gtm_dagster.commands.guard_watching import unwatched
 from gtm_dagster.commands.output import Json, invocation, note, say, say_json, say_table, utc_time
 
@@ -19,6 +27,7 @@ if TYPE_CHECKING:
     from gtm_dagster.opsstore.stream_positions import Waiting
     from gtm_dagster.rollout.control.armed_rule import Difference
     from gtm_dagster.rollout.guard.blindness import Seen
+    from gtm_dagster.rollout.guard.rule import Rule
     from gtm_dagster.rollout.guard.verdict import Verdict
     from gtm_dagster.settings import Guard, Settings
 
@@ -47,6 +56,8 @@ class Standing:
     seen: Seen | None = None
     waiting: Waiting | None = None
     early: dict[str, int] = field(default_factory=dict)
+    rule: Rule | None = None
+    segments: list[Segment] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
@@ -74,6 +85,10 @@ def status(context: typer.Context, json: Json = False) -> int:
         for standing in standings:
             for line in _lines(standing):
                 say(line)
+            if standing.rule and (metrics := metric_rows(standing.verdict, standing.rule)):
+                say_table(METRIC_COLUMNS, metrics)
+            for line in segment_lines(standing.segments):
+                say(f"  {line}")
     for problem in (*problems, *lost):
         note(f"PROBLEM {problem}")
     return 0 if ok else 1
@@ -150,6 +165,8 @@ def _standing(store: OpsStore, settings: Settings, guard: Guard, now_us: int) ->
         differences=tuple(differences(store, settings, guard, row.epoch)) if row.state == ARMED else (),
         seen=Seen.of(store.records(guard.key, row.epoch_since_us or 0)),
         waiting=store.waiting(guard.flag, now_us, store.serving_keys(guard.key)),
+        rule=evaluation.rule,
+        segments=store.segments(guard.key, row.epoch),
         early=store.early_conversions(guard.key, row.epoch, round(guard.conversion_window_minutes * 60_000_000)),
     )
 
@@ -187,7 +204,9 @@ def _document(standing: Standing) -> dict[str, Any]:
         "last_rollback": standing.last_rollback, "problem": standing.problem,
         "client_key_records_left_out": standing.left_out, "write_keys": list(guard.write_keys),
         "rule_differs": {each.name: {"armed": each.armed, "declared": each.declared} for each in standing.differences},
-        **_sight(standing),
+        **_sight(standing), "metric": (verdict.metric or None) if verdict else None,
+        "metrics": metric_documents(verdict, standing.rule) if standing.rule else [],
+        "segments": segment_rows(standing.segments),
     }  # fmt: skip
 
 
@@ -211,6 +230,7 @@ def _sight(standing: Standing) -> dict[str, Any]:
 
 def _cells(standing: Standing) -> tuple[str, ...]:
     verdict, state = standing.verdict, standing.state + (" (dry run)" if standing.guard.dry_run else "")
+    verdict = verdict and verdict.of_conversion
     lag = "-" if standing.lag_seconds is None else _lag(standing.lag_seconds)
     if verdict is None:
         return (standing.guard.key, state, "-", "-", "-", "-", lag)
@@ -235,7 +255,7 @@ def _lines(standing: Standing) -> list[str]:
         else f", epoch {standing.epoch} since {utc_time(standing.epoch_since_us):%Y-%m-%dT%H:%M:%SZ}"
     )
     lines = [f"{standing.guard.flag}: {standing.state}{since}", f"  {standing.reason}"]
-    if standing.verdict is not None and (drop := drop_line(standing.verdict)):
+    if standing.verdict is not None and (drop := drop_line(standing.verdict.of_conversion)):
         lines.append(f"  {drop}")
     if standing.missing and standing.missing[0] not in standing.reason:
         lines.append(f"  no heartbeat from {', '.join(standing.missing)}")

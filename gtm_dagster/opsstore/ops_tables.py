@@ -91,6 +91,8 @@ guard_units = Table(
     _text("arm"),
     _int("exposed_us"),
     _int("converted_us", null=True),
+    _text("outcomes", null=True),
+    _text("segment", null=True),
     Index("guard_units_age", "guard", "exposed_us"),
     sqlite_with_rowid=False,
 )
@@ -180,6 +182,44 @@ guard_links = Table(
     sqlite_with_rowid=False,
 )
 
+guard_metric_events = Table(
+    "guard_metric_events",
+    metadata,
+    _text("guard", key=True),
+    _text("metric", key=True),
+    _text("unit", key=True),
+    _int("event_us", key=True),
+    _int("value", key=True),
+    Index("guard_metric_events_age", "guard", "event_us"),
+    Index("guard_metric_events_unit", "guard", "unit"),
+    sqlite_with_rowid=False,
+)
+
+guard_metric_counts = Table(
+    "guard_metric_counts",
+    metadata,
+    _text("guard", key=True),
+    _int("epoch", key=True),
+    _text("metric", key=True),
+    _int("slot", key=True),
+    _text("arm", key=True),
+    _int("age", key=True),
+    _int("n"),
+    sqlite_with_rowid=False,
+)
+
+guard_segments = Table(
+    "guard_segments",
+    metadata,
+    _text("guard", key=True),
+    _int("epoch", key=True),
+    _text("kind", key=True),
+    _text("segment", key=True),
+    _text("arm", key=True),
+    _int("exposed"),
+    _int("converted"),
+)
+
 guard_flags = Table(
     "guard_flags",
     metadata,
@@ -243,6 +283,7 @@ rollbacks = Table(
     _text("run_id", null=True),
     _text("bundle", null=True),
     _text("bundle_sha256", null=True),
+    _text("metric", null=True),
 )
 
 notifications = Table(

@@ -6,10 +6,10 @@ from typing import Self
 
 from gtm_dagster.opsstore.beats import Beats
 from gtm_dagster.opsstore.flag_states import FlagStates
-from gtm_dagster.opsstore.folded_counts import FoldedCounts
 from gtm_dagster.opsstore.guard_links import GuardLinks
 from gtm_dagster.opsstore.guard_records import GuardRecords
 from gtm_dagster.opsstore.guards import Guards
+from gtm_dagster.opsstore.metric_counts import MetricCounts
 from gtm_dagster.opsstore.notifications import Notifications
 from gtm_dagster.opsstore.rollbacks import Rollbacks
 from gtm_dagster.opsstore.stream_positions import StreamPositions
@@ -17,7 +17,7 @@ from gtm_dagster.settings import Settings
 
 
 class OpsStore(
-    Guards, FlagStates, FoldedCounts, GuardLinks, GuardRecords, StreamPositions, Rollbacks, Notifications, Beats
+    Guards, FlagStates, MetricCounts, GuardLinks, GuardRecords, StreamPositions, Rollbacks, Notifications, Beats
 ):
     """`OpsStore("sqlite:////var/lib/gtm/ops.db")` or `OpsStore("postgresql+psycopg://...")`; also a context manager.
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import isclose
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from gtm_dagster.rollout.guard.metric_rule import declared
 from gtm_dagster.rollout.guard.rule import Rule
 
 if TYPE_CHECKING:
@@ -65,9 +66,13 @@ def rule_of(store: OpsStore, settings: Settings, guard: Guard, epoch: int) -> Ru
     return declared if text is None else _rule(text, declared.shares)
 
 
-def window_minutes(text: str) -> float:
-    """The conversion window of a stored rule."""
-    return _rule(text).window_minutes
+def as_armed(guard: Guard, text: str) -> Guard:
+    """The guard with what decides what is counted, as in a stored rule: its conversion window and its metrics."""
+    rule = _rule(text)
+    metrics, conversion_stake = declared(rule.metrics)
+    return msgspec.structs.replace(
+        guard, conversion_window_minutes=rule.window_minutes, metrics=metrics, conversion_stake=conversion_stake
+    )
 
 
 def differences(store: OpsStore, settings: Settings, guard: Guard, epoch: int) -> list[Difference]:
@@ -86,7 +91,7 @@ def differences(store: OpsStore, settings: Settings, guard: Guard, epoch: int) -
 
 
 def _fields(rule: Rule) -> dict[str, Any]:
-    return {name: value for name, value in asdict(rule).items() if name != _SHARES}
+    return {name: value for name, value in rule.to_json().items() if name != _SHARES}
 
 
 def _rule(text: str, shares: Sequence[tuple[int, float]] = ()) -> Rule:

@@ -21,7 +21,7 @@ from gtm_dagster.rollout.guard.decide import (
     UNFINISHED,
     VERIFYING,
 )
-from gtm_dagster.rollout.guard.verdict import detect
+from gtm_dagster.rollout.guard.judge import judge
 from gtm_dagster.rollout.providers import FlagState, ProviderError
 
 if TYPE_CHECKING:
@@ -47,11 +47,11 @@ def claim_by_hand(context: GuardContext, actor: str, reason: str, run_id: str = 
         keys = context.store.serving_keys(context.guard.key)
         watermark = context.store.waiting(context.guard.flag, context.now_us(), keys).watermark_us
         counts = counts_of(
-            context.store, context.guard.key, row.epoch, context.now_us() if watermark is None else watermark
+            context.store, context.guard.key, row.epoch, context.now_us() if watermark is None else watermark, rule
         )
         episode = hashlib.sha256(f"{context.guard.key}|{row.epoch}|manual|{row.version}".encode()).hexdigest()[:16]
         start = EpisodeStart(
-            episode, row.epoch, 1, counts.watermark_us, run_id, actor, reason, rule, counts, detect(counts, rule)
+            episode, row.epoch, 1, counts.watermark_us, run_id, actor, reason, rule, counts, judge(counts, rule)
         )
         before = _before(context)
         return begin(context, row, start, before)

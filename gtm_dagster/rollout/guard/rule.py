@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from math import exp, log
+from typing import Any
 
+from gtm_dagster.rollout.guard.metric_rule import DOWN, MetricRule, metric_rules
 from gtm_dagster.settings import Guard
 
 
@@ -16,6 +18,7 @@ class Rule:
     `margin`: the share of the threshold that is no harm. `slower_minutes`: how much later the treated arm may convert.
     `start_risk`: the probability of a false rollback that the start of an epoch, and of each ramp step, may cost.
     `shares`: (from microseconds UTC, planned treated share) steps in order, empty when the plan is not known.
+    `metrics`: the guard's conversion and what it declares beside it; empty when it declares nothing.
     """
 
     window_minutes: float = 60.0
@@ -26,6 +29,7 @@ class Rule:
     margin: float = 0.5
     slower_minutes: float = 5.0
     start_risk: float = 0.01
+    metrics: tuple[MetricRule, ...] = ()
 
     @classmethod
     def of(cls, guard: Guard, sharing: int = 1, shares: Sequence[tuple[int, float]] = ()) -> Rule:
@@ -40,7 +44,37 @@ class Rule:
             guard.margin,
             guard.hold_minutes if guard.slower_minutes is None else guard.slower_minutes,
             guard.start_risk / max(sharing, 1),
+            metric_rules(guard),
         )
+
+    def metric(self, name: str) -> MetricRule | None:
+        """The metric of this name; None for a guard without declared metrics."""
+        return next((metric for metric in self.metrics if metric.name == name), None)
+
+    def of_metric(self, name: str) -> Rule:
+        """The rule that judges one metric by its stake, as a loss; itself for a guard without declared metrics.
+
+        With the guard's level A each metric has the level A / stake and the start stake of the guard. Then the sum of the
+        metrics' statistics, weighted by their stakes, grows by 1 an hour, begins at `start_hours` and is at A where any of
+        them is at its level: what is promised of one metric holds for all together.
+        """
+        metric = self.metric(name)
+        if metric is None:
+            return self
+        start_risk = self.start_risk * metric.stake
+        level = exp(self.log_budget) / metric.stake
+        shares = self.shares if metric.bad == DOWN else tuple((us, 1.0 - share) for us, share in self.shares)
+        return replace(
+            self, threshold=metric.drop, margin=metric.drop_margin, shares=shares, metrics=(), start_risk=start_risk,
+            budget_hours=level * (1.0 - start_risk) - 1.0,
+        )  # fmt: skip
+
+    def to_json(self) -> dict[str, Any]:
+        """The rule as a JSON document; `metrics` stand in it when there are some."""
+        document = asdict(self)
+        if not self.metrics:
+            del document["metrics"]
+        return document
 
     @property
     def margin_drop(self) -> float:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from math import exp, log, sqrt
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from gtm_dagster.rollout.guard.detector import run_starts, traced
 from gtm_dagster.rollout.guard.e_process import srm_log_e_value
 from gtm_dagster.rollout.guard.log_e_path import BETS
 from gtm_dagster.rollout.guard.rule import Rule
+from gtm_dagster.settings import CONVERSION
 
 SRM_LIMIT = log(1000.0)
 """Log e-value from which on the split is not the planned one (sample ratio mismatch)."""
@@ -28,7 +30,8 @@ class Verdict:
     `estimate_since_us`, where the evidence comes from, once there is half of what is needed; before that, of all cohorts of
     the horizon whose outcome is known. `range_*`: what is counted in that range. Without a closed block of both arms log_e
     is 0 and the estimate None; without a control conversion too. `above_since_us`: since when the loss has been over the
-    threshold, once it is proven.
+    threshold, once it is proven. `metric`: whose figures these are, "" in a guard of one; `metrics`: the verdicts of all.
+    Where up is bad, `estimate` is the relative rise, and `*_converted` are the units with the event.
     """
 
     log_e: float
@@ -53,6 +56,26 @@ class Verdict:
     range_control_converted: int = 0
     range_treated: int = 0
     range_treated_converted: int = 0
+    metric: str = ""
+    metrics: tuple[Verdict, ...] = ()
+
+    def of_metric(self, name: str) -> Verdict:
+        """The verdict of one metric; itself where there is none of this name."""
+        return next((verdict for verdict in self.metrics if verdict.metric == name), self)
+
+    @property
+    def of_conversion(self) -> Verdict:
+        """The verdict of the guard's own conversion."""
+        return self.of_metric(CONVERSION)
+
+    def to_json(self) -> dict[str, Any]:
+        """The verdict as a JSON document; what is of several metrics stands in it when there are some."""
+        document = asdict(self)
+        for part in (document, *document["metrics"]):
+            for name in ("metric", "metrics"):
+                if not part[name]:
+                    del part[name]
+        return document
 
 
 def detect(counts: Counts, rule: Rule) -> Verdict:
@@ -189,16 +212,18 @@ def nothing_yet(verdict: Verdict) -> str:
     return f"{verdict.treated_exposed} treated and {verdict.control_exposed} control units: no block of both arms is complete"
 
 
-def reason(verdict: Verdict, rule: Rule) -> str:
+def reason(verdict: Verdict, rule: Rule, event: str = "") -> str:
+    """The verdict in words; `event`: what is compared, where it is not the guard's conversion."""
     evidence = f"log e {verdict.log_e:.1f} of {verdict.log_budget:.1f}"
+    noun = event or "conversions"
     if verdict.estimate is None and verdict.control_converted:
-        young = f"{verdict.control_converted} control conversions, none of a block whose outcome is known yet"
+        young = f"{verdict.control_converted} control {noun}, none of a block whose outcome is known yet"
         return f"{young}; {evidence}"
     if verdict.estimate is None:
-        return f"no control conversion to compare with; {evidence}"
+        return f"no control {event or 'conversion'} to compare with; {evidence}"
     word = f"lost {verdict.estimate:.0%}" if verdict.estimate >= 0 else f"gained {-verdict.estimate:.0%}"
     between = f" (95 %: {verdict.low:.0%} to {verdict.high:.0%})" if verdict.low is not None else ""
-    comparison = f"treated {word} of the control's conversion{between}, {evidence}"
+    comparison = f"treated {word} of the control's {event or 'conversion'}{between}, {evidence}"
     if verdict.above_since_us is None:
         return comparison
     return f"{comparison}, above {rule.threshold:.0%} for {verdict.above_minutes:.1f} of {rule.hold_minutes:g} min"
