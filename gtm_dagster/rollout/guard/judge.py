@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from gtm_dagster.rollout.guard.counts import Counts
 from gtm_dagster.rollout.guard.detector import Trace, decided_us, trace
-from gtm_dagster.rollout.guard.metric_rule import UP, MetricRule
+from gtm_dagster.rollout.guard.metric_rule import MEAN, UP, MetricRule
 from gtm_dagster.rollout.guard.rule import Rule
 from gtm_dagster.rollout.guard.verdict import Verdict, detect, nothing_yet, reason
 from gtm_dagster.settings import CONVERSION
@@ -80,9 +80,21 @@ def metric_verdict(counts: Counts, rule: Rule, metric: MetricRule) -> Verdict:
             range_treated=verdict.range_control, range_treated_converted=verdict.range_control_converted,
             estimate=metric.change(verdict.estimate), low=metric.change(verdict.low), high=metric.change(verdict.high),
         )  # fmt: skip
-    elif metric.name == CONVERSION:
+    if metric.figure == MEAN:
+        verdict = _in_units(verdict, metric)
+    if metric.name == CONVERSION:
         return verdict
     return replace(verdict, reason=_reason(verdict, metric, rule))
+
+
+def _in_units(verdict: Verdict, metric: MetricRule) -> Verdict:
+    """With the value of the property in place of caps: of the range the estimate is of, where values are known."""
+    cap = metric.cap or 1.0
+    control, treated = (round(number * cap) for number in (verdict.range_control_converted, verdict.range_treated_converted))
+    return replace(
+        verdict, range_control_converted=control, range_treated_converted=treated, control_converted=control,
+        treated_converted=treated,
+    )  # fmt: skip
 
 
 def _reason(verdict: Verdict, metric: MetricRule, rule: Rule) -> str:

@@ -11,13 +11,12 @@ import msgspec
 
 from gtm_dagster.rollout.guard.cells import window_slots
 from gtm_dagster.rollout.guard.counts import Outcomes, age_in_slots, outcomes_of
+from gtm_dagster.rollout.guard.mean_evidence import LEVELS
 from gtm_dagster.rollout.guard.metric_rule import MEAN, MetricRule
 from gtm_dagster.rollout.guard.rule import Rule
 
 PARTS = 1_000_000
 """A value is counted in so many parts of the metric's cap."""
-LEVELS = 200
-"""A unit's value is judged in so many steps of the cap, rounded to the nearest: half a percent of it each."""
 
 Event = tuple[int, int]
 """(event_us, value): the value in PARTS of the cap, 1 of a share."""

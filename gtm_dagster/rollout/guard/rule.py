@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from math import exp, log
 from typing import Any
 
-from gtm_dagster.rollout.guard.metric_rule import DOWN, MetricRule, metric_rules
+from gtm_dagster.rollout.guard.metric_rule import DOWN, SHARE, MetricRule, metric_rules
 from gtm_dagster.settings import Guard
 
 
@@ -18,7 +18,8 @@ class Rule:
     `margin`: the share of the threshold that is no harm. `slower_minutes`: how much later the treated arm may convert.
     `start_risk`: the probability of a false rollback that the start of an epoch, and of each ramp step, may cost.
     `shares`: (from microseconds UTC, planned treated share) steps in order, empty when the plan is not known.
-    `metrics`: the guard's conversion and what it declares beside it; empty when it declares nothing.
+    `metrics`: the guard's conversion and what it declares beside it; empty when it declares nothing. `figure`: what the
+    rule of one metric judges, a share of units or a mean.
     """
 
     window_minutes: float = 60.0
@@ -30,6 +31,7 @@ class Rule:
     slower_minutes: float = 5.0
     start_risk: float = 0.01
     metrics: tuple[MetricRule, ...] = ()
+    figure: str = SHARE
 
     @classmethod
     def of(cls, guard: Guard, sharing: int = 1, shares: Sequence[tuple[int, float]] = ()) -> Rule:
@@ -65,15 +67,16 @@ class Rule:
         level = exp(self.log_budget) / metric.stake
         shares = self.shares if metric.bad == DOWN else tuple((us, 1.0 - share) for us, share in self.shares)
         return replace(
-            self, threshold=metric.drop, margin=metric.drop_margin, shares=shares, metrics=(), start_risk=start_risk,
+            self, threshold=metric.drop, margin=metric.drop_margin, shares=shares, metrics=(), start_risk=start_risk, figure=metric.figure,
             budget_hours=level * (1.0 - start_risk) - 1.0,
         )  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
         """The rule as a JSON document; `metrics` stand in it when there are some."""
         document = asdict(self)
-        if not self.metrics:
-            del document["metrics"]
+        for name in ("metrics", "figure"):
+            if getattr(self, name) == getattr(Rule, name):
+                del document[name]
         return document
 
     @property

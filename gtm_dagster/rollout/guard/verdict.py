@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from gtm_dagster.rollout.guard.cells import AGE_SHARES, Cells, Floats
+from gtm_dagster.rollout.guard.cells import AGE_SHARES, Cells, Floats, window_slots
 from gtm_dagster.rollout.guard.counts import SLOT_US, Counts
 from gtm_dagster.rollout.guard.detector import run_starts, traced
 from gtm_dagster.rollout.guard.e_process import srm_log_e_value
 from gtm_dagster.rollout.guard.log_e_path import BETS
+from gtm_dagster.rollout.guard.mean_evidence import mean_interval
+from gtm_dagster.rollout.guard.metric_rule import MEAN
 from gtm_dagster.rollout.guard.rule import Rule
 from gtm_dagster.settings import CONVERSION
 
@@ -100,7 +102,7 @@ def detect(counts: Counts, rule: Rule) -> Verdict:
         range_treated_converted=round(shown.treated_converted.sum()),
     )
     if shown.control_converted.sum() > 0:
-        estimate, low, high = _confidence_interval(shown, _SELECTED if recent else 1.96)
+        estimate, low, high = _confidence_interval(counts, rule, shown, _SELECTED if recent else 1.96)
         verdict = replace(verdict, estimate=estimate, low=low, high=high)
     if history.above[-1]:
         lasting = history.lasting
@@ -167,7 +169,15 @@ def _range(cells: Cells, counts: Counts, age: int, since_us: int | None) -> _Ran
     )
 
 
-def _confidence_interval(cells: _Range, z: float) -> tuple[float, float, float]:
+def _confidence_interval(counts: Counts, rule: Rule, shown: _Range, z: float) -> tuple[float, float, float]:
+    if rule.figure != MEAN:
+        return _share_interval(shown, z)
+    parts = (shown.treated, shown.treated_converted, shown.control, shown.control_converted)
+    until = counts.watermark_us // SLOT_US - window_slots(rule.window_minutes)
+    return mean_interval(counts, parts, shown.since_us, until, z)
+
+
+def _share_interval(cells: _Range, z: float) -> tuple[float, float, float]:
     """The relative drop and its interval: Greenland and Robins' variance of the Mantel-Haenszel ratio (1985).
 
     Without a treated conversion: the exact limit from the control's conversions alone (rule of three, conditional).
