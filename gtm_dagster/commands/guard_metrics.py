@@ -20,7 +20,9 @@ Segment = tuple[str, str, str, int, int]
 def metric_cells(verdict: Verdict, metric: MetricRule) -> tuple[str, ...]:
     """A row of a table: metric, what is bad, its change, evidence, and both arms."""
     word = "fall" if metric.bad == "down" else "rise"
-    change = "-" if verdict.estimate is None else f"{-verdict.estimate if metric.bad == 'down' else verdict.estimate:+.0%}"
+    change = (
+        "-" if verdict.estimate is None else f"{-verdict.estimate if metric.bad == 'down' else verdict.estimate:+.0%}"
+    )
     return (
         metric.name, f"{word} of {metric.threshold:.0%}", change, f"{verdict.log_e:.1f} of {verdict.log_budget:.1f}",
         _figure(verdict.control_converted, verdict.control_exposed, metric),

@@ -96,7 +96,9 @@ def problems(conversion_stake: float | None, metrics: Sequence[GuardMetric]) -> 
     if len(metrics) > MOST:
         found.append((f"metrics[{MOST}]", f"a guard has at most {MOST} metrics beside its conversion"))
     if conversion_stake is not None and not metrics:
-        found.append(("conversion_stake", "there is no other metric to share with; add [[guards.metrics]] or leave it out"))
+        found.append(
+            ("conversion_stake", "there is no other metric to share with; add [[guards.metrics]] or leave it out")
+        )
     else:
         try:
             stakes(conversion_stake, metrics)

@@ -88,7 +88,9 @@ def count(store: OpsStore, con: Connection, guard: Guard, epochs: Epochs, events
     units = {unit for unit, _ in touched}
     users = partners(store.links_of_visitors(con, key, units))
     times = store.conversions(con, key, units.union(*users.values()))
-    metrics = UnitOutcomes(guard, store.metric_events(con, key, units.union(*users.values())) if guard.metrics else {}, users)
+    metrics = UnitOutcomes(
+        guard, store.metric_events(con, key, units.union(*users.values())) if guard.metrics else {}, users
+    )
     before, after = [], []
     for unit, epoch in sorted(touched):
         old = stored.get((unit, epoch))

@@ -68,7 +68,9 @@ def events_by_guard(rows: Rows, guards: Sequence[Guard]) -> dict[str, GuardEvent
         for metric in metric_rules(guard)[1:]:
             by_metric.setdefault(metric.event, []).append((guard, events, metric))
     for row in rows:
-        name, event_us, received_us, user, anonymous, properties, write_key, key_role, verdict, reasons, raw, *place = row
+        name, event_us, received_us, user, anonymous, properties, write_key, key_role, verdict, reasons, raw, *place = (
+            row
+        )
         step = received_us // STEP_US
         if verdict != "accepted" and reasons != DRILL_REASON:
             flag = _flag_of(raw) if name == EXPOSED else None

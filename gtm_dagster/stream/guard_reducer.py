@@ -122,7 +122,9 @@ class GuardReducer:
 
 def _rule(guard: Guard) -> int:
     """Changes with what makes counts incomparable: the window, the length of a slot, and what further metrics count."""
-    counted = [(each.name, each.figure, each.event, each.value, each.cap, each.limit) for each in metric_rules(guard)[1:]]
+    counted = [
+        (each.name, each.figure, each.event, each.value, each.cap, each.limit) for each in metric_rules(guard)[1:]
+    ]
     return zlib.crc32(f"{SLOT_US} {window_us(guard)}{f' {sorted(counted, key=str)}' if counted else ''}".encode())
 
 

@@ -25,9 +25,7 @@ def segment_of(country: str | None = None, device: str | None = None) -> str:
     return f"{where}\t{what}"
 
 
-def segment_changes(
-    before: Iterable[UnitRow], after: Iterable[UnitRow]
-) -> Mapping[SegmentCell, tuple[int, int]]:
+def segment_changes(before: Iterable[UnitRow], after: Iterable[UnitRow]) -> Mapping[SegmentCell, tuple[int, int]]:
     """(exposed, converted) to add by segment. A unit that was counted before there were segments is in none."""
     changes: dict[SegmentCell, tuple[int, int]] = {}
     for rows, sign in ((after, 1), (before, -1)):

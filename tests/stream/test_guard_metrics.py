@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import itertools
-import json
 import random
 
-import msgspec
 import pytest
-from stream_cases import DAY, HOUR, KEY, MINUTE, NOON, WINDOW, C, Deployment, T, conversion, exposure, record
+from stream_cases import DAY, HOUR, KEY, MINUTE, NOON, WINDOW, C, Deployment, T, exposure, record
 
 from gtm_dagster.rollout.control.evaluation import counts_of
 from gtm_dagster.rollout.guard.counts import SLOT_US

@@ -202,6 +202,16 @@ def age_in_slots(exposed_us: int, converted_us: int, window_us: int) -> int | No
     return min(age_us // SLOT_US, max(-(-window_us // SLOT_US) - 1, 0))
 
 
+def first_exposures(exposures: Iterable[tuple[Any, int, int]]) -> dict[Any, tuple[int, int]]:
+    """By unit its first exposure by event time as (us, arm), from (unit, arm, us); a tie: control."""
+    first: dict[Any, tuple[int, int]] = {}
+    for unit, arm, us in exposures:
+        shown = (us, arm)
+        if unit not in first or shown < first[unit]:
+            first[unit] = shown
+    return first
+
+
 def count_units(
     exposures: Iterable[tuple[Any, int, int]],
     conversions: Iterable[tuple[Any, int]],
@@ -213,11 +223,7 @@ def count_units(
     A unit counts once, in the arm of its first exposure by event time (a tie: control); its outcome is its first
     conversion within `window_us` of that exposure.
     """
-    first: dict[Any, tuple[int, int]] = {}
-    for unit, arm, us in exposures:
-        shown = (us, arm)
-        if unit not in first or shown < first[unit]:
-            first[unit] = shown
+    first = first_exposures(exposures)
     earliest: dict[Any, int] = {}
     for unit, us in conversions:
         exposure = first.get(unit)

@@ -59,13 +59,9 @@ def metric_trace(
     return history, decided_us(history, rule.hold_minutes, counts.watermark_us)
 
 
-def first_decision(
-    counts: Counts, rule: Rule, progress: Callable[[int, int], None] | None = None, without: Collection[str] = ()
-) -> tuple[str, Trace, int | None]:
-    """The metric that acts first, its trace, and when; of one that never acts: the conversion's ("" without metrics)."""
-    names = [metric.name for metric in rule.metrics if metric.name not in without] or [""]
-    traces = [(name, *metric_trace(counts, rule, name, progress)) for name in names]
-    return min(traces, key=lambda each: (each[2] is None, each[2] or 0))
+def metric_names(rule: Rule) -> tuple[str, ...]:
+    """The names of a rule's metrics, the conversion first; ("",) of a guard of one."""
+    return tuple(metric.name for metric in rule.metrics) or ("",)
 
 
 def metric_verdict(counts: Counts, rule: Rule, metric: MetricRule) -> Verdict:
@@ -90,7 +86,9 @@ def metric_verdict(counts: Counts, rule: Rule, metric: MetricRule) -> Verdict:
 def _in_units(verdict: Verdict, metric: MetricRule) -> Verdict:
     """With the value of the property in place of caps: of the range the estimate is of, where values are known."""
     cap = metric.cap or 1.0
-    control, treated = (round(number * cap) for number in (verdict.range_control_converted, verdict.range_treated_converted))
+    control, treated = (
+        round(number * cap) for number in (verdict.range_control_converted, verdict.range_treated_converted)
+    )
     return replace(
         verdict, range_control_converted=control, range_treated_converted=treated, control_converted=control,
         treated_converted=treated,

@@ -31,7 +31,9 @@ _MOST_STAKED = 0.8
 _PRIOR_UNITS, _PRIOR_MEAN = 8.0, 0.05
 
 
-def mean_evidence(counts: Counts, window_minutes: float, margin: float, first_day: int, now: int) -> tuple[Cells, LogEPath]:
+def mean_evidence(
+    counts: Counts, window_minutes: float, margin: float, first_day: int, now: int
+) -> tuple[Cells, LogEPath]:
     """The cells and the bets' evidence of a mean, where `counts` holds levels as ages; a block has one cell, at its window's end.
 
     The three groups of rows that a share has by age are the same here.
