@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from gtm_dagster.commands.output import utc_time
+
 if TYPE_CHECKING:
     from gtm_dagster.rollout.guard.metric_rule import MetricRule
     from gtm_dagster.rollout.guard.rule import Rule
@@ -62,6 +64,23 @@ def metric_documents(verdict: Verdict | None, rule: Rule) -> list[dict[str, Any]
         }
         for metric in rule.metrics
     ]  # fmt: skip
+
+
+def page_line(verdict: Verdict, paged_us: int | None) -> str:
+    """Where the line stands that only notifies people."""
+    metric = f" by {verdict.metric}" if verdict.metric else ""
+    state = f"log e {verdict.log_e:.1f} of {verdict.log_budget:.1f}{metric}"
+    when = "not proven" if paged_us is None else f"people were notified at {utc_time(paged_us):%Y-%m-%dT%H:%M:%SZ}"
+    return f"any harm (pages only): {when}, {state}"
+
+
+def page_document(verdict: Verdict | None, paged_us: int | None) -> dict[str, Any] | None:
+    """For --json; None for a guard without such a line."""
+    if verdict is None:
+        return None
+    names = ("log_e", "log_budget", "estimate", "low", "high", "fires")
+    figures = {name: getattr(verdict, name) for name in names}
+    return {"metric": verdict.metric or None, **figures, "notified_at": utc_time(paged_us)}
 
 
 def segment_rows(segments: list[Segment]) -> dict[str, list[dict[str, Any]]]:

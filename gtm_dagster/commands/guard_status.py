@@ -16,6 +16,8 @@ from gtm_dagster.commands.guard_metrics import (
     Segment,
     metric_documents,
     metric_rows,
+    page_document,
+    page_line,
     segment_lines,
     segment_rows,
 )
@@ -58,6 +60,8 @@ class Standing:
     early: dict[str, int] = field(default_factory=dict)
     rule: Rule | None = None
     segments: list[Segment] = field(default_factory=list)
+    page: Verdict | None = None
+    paged_us: int | None = None
 
     @property
     def ok(self) -> bool:
@@ -138,6 +142,7 @@ def _never(guard: Guard) -> Standing:
 def _standing(store: OpsStore, settings: Settings, guard: Guard, now_us: int) -> Standing:
     from gtm_dagster.rollout.control.armed_rule import differences
     from gtm_dagster.rollout.control.evaluation import evaluate
+    from gtm_dagster.rollout.control.harm_pages import harm_paged_us
     from gtm_dagster.rollout.guard.blindness import Seen
     from gtm_dagster.rollout.guard.decide import ARMED, decide
 
@@ -167,6 +172,8 @@ def _standing(store: OpsStore, settings: Settings, guard: Guard, now_us: int) ->
         waiting=store.waiting(guard.flag, now_us, store.serving_keys(guard.key)),
         rule=evaluation.rule,
         segments=store.segments(guard.key, row.epoch),
+        page=evaluation.page,
+        paged_us=harm_paged_us(store, guard.key, row.epoch),
         early=store.early_conversions(guard.key, row.epoch, round(guard.conversion_window_minutes * 60_000_000)),
     )
 
@@ -206,7 +213,7 @@ def _document(standing: Standing) -> dict[str, Any]:
         "rule_differs": {each.name: {"armed": each.armed, "declared": each.declared} for each in standing.differences},
         **_sight(standing), "metric": (verdict.metric or None) if verdict else None,
         "metrics": metric_documents(verdict, standing.rule) if standing.rule else [],
-        "segments": segment_rows(standing.segments),
+        "segments": segment_rows(standing.segments), "page": page_document(standing.page, standing.paged_us),
     }  # fmt: skip
 
 
@@ -257,6 +264,8 @@ def _lines(standing: Standing) -> list[str]:
     lines = [f"{standing.guard.flag}: {standing.state}{since}", f"  {standing.reason}"]
     if standing.verdict is not None and (drop := drop_line(standing.verdict.of_conversion)):
         lines.append(f"  {drop}")
+    if standing.page is not None:
+        lines.append(f"  {page_line(standing.page, standing.paged_us)}")
     if standing.missing and standing.missing[0] not in standing.reason:
         lines.append(f"  no heartbeat from {', '.join(standing.missing)}")
     if standing.left_out:

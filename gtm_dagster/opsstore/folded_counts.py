@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, bindparam, case, delete, func, select
 
-from gtm_dagster.opsstore import ops_tables
+from gtm_dagster.opsstore import metric_tables, ops_tables
 from gtm_dagster.opsstore.rows import FoldedRow
 from gtm_dagster.opsstore.unit_counts import UnitCounts
 
@@ -26,7 +26,7 @@ _DAY_US = 86_400_000_000
 _units, _counts, _folded = ops_tables.guard_units, ops_tables.guard_counts, ops_tables.guard_folded
 _ended, _known, _left_out = ops_tables.guard_units_ended, ops_tables.guard_units_known, ops_tables.guard_left_out
 _OF_AN_EPOCH = (
-    _units, _counts, _folded, _ended, _known, _left_out, ops_tables.guard_metric_counts, ops_tables.guard_segments,
+    _units, _counts, _folded, _ended, _known, _left_out, metric_tables.guard_metric_counts, metric_tables.guard_segments,
 )  # fmt: skip
 
 

@@ -10,12 +10,16 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from sqlalchemy import Connection, bindparam, delete, or_, select
 
-from gtm_dagster.opsstore import ops_tables
+from gtm_dagster.opsstore import metric_tables
 from gtm_dagster.opsstore.folded_counts import CellRow, FoldedCounts
 from gtm_dagster.opsstore.rows import FoldedRow
 from gtm_dagster.opsstore.unit_counts import chunks
 
-_events, _counts, _segments = ops_tables.guard_metric_events, ops_tables.guard_metric_counts, ops_tables.guard_segments
+_events, _counts, _segments = (
+    metric_tables.guard_metric_events,
+    metric_tables.guard_metric_counts,
+    metric_tables.guard_segments,
+)
 
 MetricCell = tuple[int, str, int, str, int]
 """(epoch, metric, slot, arm, age); the age of a mean is a level, see `rollout.guard.counts.Outcomes`."""

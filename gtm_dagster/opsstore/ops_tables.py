@@ -182,44 +182,6 @@ guard_links = Table(
     sqlite_with_rowid=False,
 )
 
-guard_metric_events = Table(
-    "guard_metric_events",
-    metadata,
-    _text("guard", key=True),
-    _text("metric", key=True),
-    _text("unit", key=True),
-    _int("event_us", key=True),
-    _int("value", key=True),
-    Index("guard_metric_events_age", "guard", "event_us"),
-    Index("guard_metric_events_unit", "guard", "unit"),
-    sqlite_with_rowid=False,
-)
-
-guard_metric_counts = Table(
-    "guard_metric_counts",
-    metadata,
-    _text("guard", key=True),
-    _int("epoch", key=True),
-    _text("metric", key=True),
-    _int("slot", key=True),
-    _text("arm", key=True),
-    _int("age", key=True),
-    _int("n"),
-    sqlite_with_rowid=False,
-)
-
-guard_segments = Table(
-    "guard_segments",
-    metadata,
-    _text("guard", key=True),
-    _int("epoch", key=True),
-    _text("kind", key=True),
-    _text("segment", key=True),
-    _text("arm", key=True),
-    _int("exposed"),
-    _int("converted"),
-)
-
 guard_flags = Table(
     "guard_flags",
     metadata,

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, func, select
 
-from gtm_dagster.opsstore import ops_tables
+from gtm_dagster.opsstore import metric_tables, ops_tables
 from gtm_dagster.opsstore.connection import Store
 from gtm_dagster.opsstore.rows import GuardProgress, UnitRow
 
@@ -29,9 +29,9 @@ _FURTHER = (
     ops_tables.guard_left_out,
     ops_tables.guard_records,
     ops_tables.guard_links,
-    ops_tables.guard_metric_events,
-    ops_tables.guard_metric_counts,
-    ops_tables.guard_segments,
+    metric_tables.guard_metric_events,
+    metric_tables.guard_metric_counts,
+    metric_tables.guard_segments,
 )
 _unit_columns = tuple(_units.c[name] for name in UnitRow.__struct_fields__)
 

@@ -66,6 +66,11 @@ def rule_of(store: OpsStore, settings: Settings, guard: Guard, epoch: int) -> Ru
     return declared if text is None else _rule(text, declared.shares)
 
 
+def window_minutes(text: str) -> float:
+    """The conversion window of a stored rule."""
+    return _rule(text).window_minutes
+
+
 def as_armed(guard: Guard, text: str) -> Guard:
     """The guard with what decides what is counted, as in a stored rule: its conversion window and its metrics."""
     rule = _rule(text)
@@ -81,13 +86,24 @@ def differences(store: OpsStore, settings: Settings, guard: Guard, epoch: int) -
     if text is None:
         return []
     document = json.loads(text)
-    armed = _fields(_rule(json.dumps(document.get(_UNSHARED, document)))) | {_SHARING: document.get(_SHARING, 1)}
-    declared = _fields(Rule.of(guard)) | {_SHARING: sharing(settings, guard)}
+    armed = _flat(_fields(_rule(json.dumps(document.get(_UNSHARED, document)))) | {_SHARING: document.get(_SHARING, 1)})
+    declared = _flat(_fields(Rule.of(guard)) | {_SHARING: sharing(settings, guard)})
     return [
-        Difference(_IN_SETTINGS.get(name, name), armed[name], value)
-        for name, value in sorted(declared.items())
-        if not _same(armed[name], value)
+        Difference(_IN_SETTINGS.get(name, name), armed.get(name), declared.get(name))
+        for name in sorted(armed.keys() | declared.keys())
+        if not _same(armed.get(name), declared.get(name))
     ]
+
+
+def _flat(fields: dict[str, Any]) -> dict[str, Any]:
+    """With the metrics and the page in words: `metrics.errors` is what is counted and how it is judged."""
+    flat = dict(fields)
+    for metric in flat.pop("metrics", ()):
+        flat[f"metrics.{metric['name']}"] = ", ".join(
+            f"{name} {_shown(value)}" for name, value in metric.items() if name != "name" and value is not None
+        )
+    page = flat.pop("page", None)
+    return flat | ({"page": ", ".join(f"{name} {_shown(value)}" for name, value in page.items())} if page else {})
 
 
 def _fields(rule: Rule) -> dict[str, Any]:
@@ -106,4 +122,6 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def _shown(value: Any) -> str:
+    if value is None:
+        return "(none)"
     return f"{value:g}" if isinstance(value, int | float) else str(value)

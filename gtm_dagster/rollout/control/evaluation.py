@@ -15,7 +15,7 @@ from gtm_dagster.rollout.control.sight import notes_about, sight_of
 from gtm_dagster.rollout.guard.cells import HORIZON_SLOTS
 from gtm_dagster.rollout.guard.counts import SLOT_US, Counts, Folded, plan_slots
 from gtm_dagster.rollout.guard.decide import ARMED, Decision, Signals, decide
-from gtm_dagster.rollout.guard.judge import judge, leading
+from gtm_dagster.rollout.guard.judge import judge, leading, page_verdict
 from gtm_dagster.rollout.guard.metric_values import metric_outcomes
 from gtm_dagster.rollout.guard.rule import Rule
 from gtm_dagster.rollout.guard.verdict import Verdict
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A guard at a moment: what is stored, what was counted, and what follows."""
+    """A guard at a moment: what is stored, what was counted, and what follows. `page`: the verdict of the line that only
+    notifies people, None for a guard without one.
+    """
 
     row: GuardRow
     rule: Rule
@@ -36,6 +38,7 @@ class Evaluation:
     verdict: Verdict
     signals: Signals
     decision: Decision
+    page: Verdict | None = None
 
 
 def counts_of(store: OpsStore, key: str, epoch: int, watermark_us: int, rule: Rule | None = None) -> Counts:
@@ -79,7 +82,10 @@ def evaluate(
     if sight.blind and verdict.metrics:
         verdict = leading(verdict.metrics, without=(CONVERSION,))
     signals = replace(signals, blind=sight.blind, notes=signals.notes + sight.notes)
-    return Evaluation(row, rule, counts, verdict, signals, decide(ARMED, verdict, signals, rule))
+    page = page_verdict(counts, rule)
+    if page is not None and page.metrics and sight.blind:
+        page = leading(page.metrics, without=(CONVERSION,))
+    return Evaluation(row, rule, counts, verdict, signals, decide(ARMED, verdict, signals, rule), page)
 
 
 def store_exists(settings: Settings) -> bool:

@@ -27,6 +27,20 @@ def judge(counts: Counts, rule: Rule) -> Verdict:
     return leading(tuple(metric_verdict(counts, rule, metric) for metric in rule.metrics))
 
 
+def page_verdict(counts: Counts, rule: Rule) -> Verdict | None:
+    """The verdict of the line that only notifies people; None for a rule without one."""
+    paging = rule.paging
+    return None if paging is None else judge(counts, paging)
+
+
+def page_reason(verdict: Verdict, rule: Rule) -> str:
+    """What a page says: harm is proven, whether or not it is enough to roll back."""
+    metric = rule.metric(verdict.metric)
+    seen = replace(verdict, above_since_us=None)
+    words = reason(seen, rule) if metric is None or metric.name == CONVERSION else _reason(seen, metric, rule)
+    return f"harm is proven, and nothing is rolled back for it: {words}"
+
+
 def leading(verdicts: Collection[Verdict], without: Collection[str] = ()) -> Verdict:
     """The leading one of the metrics' verdicts, with all in `metrics`; `without`: metrics that nothing is concluded from."""
     able = [verdict for verdict in verdicts if verdict.metric not in without]

@@ -43,8 +43,10 @@ class MetricRule:
     @property
     def drop_margin(self) -> float:
         """The share of `drop` that is no harm."""
+        if self.bad == DOWN or self.threshold == 0.0:
+            return self.margin
         harmless = self.threshold * self.margin
-        return self.margin if self.bad == DOWN else harmless / (1.0 + harmless) / self.drop
+        return harmless / (1.0 + harmless) / self.drop
 
     def change(self, drop: float | None) -> float | None:
         """A loss as the change that is shown: itself, or where up is bad the rise of the treated arm, at most MOST_RISE."""

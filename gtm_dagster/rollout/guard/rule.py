@@ -12,13 +12,22 @@ from gtm_dagster.settings import Guard
 
 
 @dataclass(frozen=True)
+class PageRule:
+    """A second line that only notifies people: `margin` as a share of each threshold, and a budget of false pages of its own."""
+
+    margin: float
+    budget_hours: float
+    start_risk: float
+
+
+@dataclass(frozen=True)
 class Rule:
     """What a guard promises. `threshold`: relative drop; `budget_hours`: mean hours between false rollbacks.
 
     `margin`: the share of the threshold that is no harm. `slower_minutes`: how much later the treated arm may convert.
     `start_risk`: the probability of a false rollback that the start of an epoch, and of each ramp step, may cost.
     `shares`: (from microseconds UTC, planned treated share) steps in order, empty when the plan is not known.
-    `metrics`: the guard's conversion and what it declares beside it; empty when it declares nothing. `figure`: what the
+    `metrics`: the guard's conversion and what it declares beside it; empty when it declares nothing. `page`: the line that only notifies. `figure`: what the
     rule of one metric judges, a share of units or a mean.
     """
 
@@ -31,11 +40,13 @@ class Rule:
     slower_minutes: float = 5.0
     start_risk: float = 0.01
     metrics: tuple[MetricRule, ...] = ()
+    page: PageRule | None = None
     figure: str = SHARE
 
     @classmethod
     def of(cls, guard: Guard, sharing: int = 1, shares: Sequence[tuple[int, float]] = ()) -> Rule:
         """The rule of a declared guard; `sharing` guards of one flag share its budget."""
+        page = guard.page
         planned = tuple(shares) or (((0, guard.treated_share),) if guard.treated_share is not None else ())
         return cls(
             guard.conversion_window_minutes,
@@ -47,6 +58,7 @@ class Rule:
             guard.hold_minutes if guard.slower_minutes is None else guard.slower_minutes,
             guard.start_risk / max(sharing, 1),
             metric_rules(guard),
+            page and PageRule(page.margin, page.budget_hours * max(sharing, 1), page.start_risk / max(sharing, 1)),
         )
 
     def metric(self, name: str) -> MetricRule | None:
@@ -67,14 +79,28 @@ class Rule:
         level = exp(self.log_budget) / metric.stake
         shares = self.shares if metric.bad == DOWN else tuple((us, 1.0 - share) for us, share in self.shares)
         return replace(
-            self, threshold=metric.drop, margin=metric.drop_margin, shares=shares, metrics=(), start_risk=start_risk, figure=metric.figure,
+            self, page=None, threshold=metric.drop, margin=metric.drop_margin, shares=shares, metrics=(), start_risk=start_risk, figure=metric.figure,
             budget_hours=level * (1.0 - start_risk) - 1.0,
+        )  # fmt: skip
+
+    @property
+    def paging(self) -> Rule | None:
+        """The rule of the line that only notifies: what is more than its margin counts, however small; None without one."""
+        if self.page is None:
+            return None
+        margin = self.page.margin
+        metrics = tuple(
+            replace(each, threshold=each.threshold * margin, margin=float(margin > 0)) for each in self.metrics
+        )
+        return replace(
+            self, page=None, metrics=metrics, threshold=self.threshold * margin, margin=float(margin > 0),
+            budget_hours=self.page.budget_hours, start_risk=self.page.start_risk,
         )  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
         """The rule as a JSON document; `metrics` stand in it when there are some."""
         document = asdict(self)
-        for name in ("metrics", "figure"):
+        for name in ("metrics", "page", "figure"):
             if getattr(self, name) == getattr(Rule, name):
                 del document[name]
         return document
