@@ -70,7 +70,9 @@ def page_line(verdict: Verdict, paged_us: int | None) -> str:
     """Where the line stands that only notifies people."""
     metric = f" by {verdict.metric}" if verdict.metric else ""
     state = f"log e {verdict.log_e:.1f} of {verdict.log_budget:.1f}{metric}"
-    when = "not proven" if paged_us is None else f"people were notified at {utc_time(paged_us):%Y-%m-%dT%H:%M:%SZ}"
+    when = "proven" if verdict.fires else "not proven"
+    if paged_us is not None:
+        when = f"people were notified at {utc_time(paged_us):%Y-%m-%dT%H:%M:%SZ}"
     return f"any harm (pages only): {when}, {state}"
 
 

@@ -80,7 +80,7 @@ def backtest(past: PastCounts, rule: Rule, progress: Progress | None = None, eve
     history, decided, peak = judged[first.name][0], first.decided_us if able else None, first.peak_log_e
     blind = blind if decided is None else ""
     at_end = judge(counts if decided is None else replace(counts, watermark_us=decided), rule)
-    verdict = at_end.of_metric(first.name)
+    verdict = replace(at_end.of_metric(first.name), metrics=at_end.metrics)
     return Backtest(
         would_roll_back=None if blind else decided is not None,
         decided_us=decided,

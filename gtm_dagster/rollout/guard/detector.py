@@ -88,10 +88,10 @@ def traced(counts: Counts, rule: Rule, until_slot: int | None = None) -> tuple[T
     now = counts.watermark_us // SLOT_US if until_slot is None else until_slot
     day = first_day(counts.first_slot, now)
     if rule.figure == MEAN:
-        cells, path = mean_evidence(counts, rule.window_minutes, rule.margin_drop, day, now)
+        cells, path = mean_evidence(counts, rule.window_minutes, rule.margin_drop, day, now, rule.bets)
     else:
         cells = cells_of(counts, rule.window_minutes, rule.slower_minutes, day, now)
-        path = log_e_path(cells, rule.margin_drop, now)
+        path = log_e_path(cells, rule.margin_drop, now, rule.bets)
     size = len(path.slots)
     none = np.zeros(0, np.int64)
     if not size:

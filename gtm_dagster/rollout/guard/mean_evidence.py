@@ -16,6 +16,7 @@ means of bounded random variables by betting" (2024); with x of 0 and 1 and v = 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import exp, sqrt
 
 import numpy as np
@@ -32,7 +33,7 @@ _PRIOR_UNITS, _PRIOR_MEAN = 8.0, 0.05
 
 
 def mean_evidence(
-    counts: Counts, window_minutes: float, margin: float, first_day: int, now: int
+    counts: Counts, window_minutes: float, margin: float, first_day: int, now: int, shares: Sequence[float] = BETS
 ) -> tuple[Cells, LogEPath]:
     """The cells and the bets' evidence of a mean, where `counts` holds levels as ages; a block has one cell, at its window's end.
 
@@ -60,7 +61,7 @@ def mean_evidence(
     mean = _before(sums.sum(axis=0), units.sum(axis=0), begin, _PRIOR_MEAN)
     variance = np.maximum(second - mean**2, 1e-9)
     bets = np.zeros((len(BETS), size))
-    for number, share in enumerate(BETS):
+    for number, share in enumerate(shares):
         factors = _factors(units, c * share * (1.0 - margin), c, 1.0 - margin, variance)
         for of_arm, (centre, stake) in enumerate(factors):
             bets[number] += (units[of_arm] - valued[of_arm]) * np.log1p(-stake * centre)

@@ -7,8 +7,13 @@ from dataclasses import asdict, dataclass, replace
 from math import exp, log
 from typing import Any
 
+from gtm_dagster.rollout.guard.log_e_path import BETS
 from gtm_dagster.rollout.guard.metric_rule import DOWN, SHARE, MetricRule, metric_rules
 from gtm_dagster.settings import Guard
+
+
+FINE_BETS = (0.93, 0.75, 0.4)
+"""The bets of the line that only notifies: a bet on a loss of a quarter loses where the loss is a tenth."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,8 @@ class Rule:
     `start_risk`: the probability of a false rollback that the start of an epoch, and of each ramp step, may cost.
     `shares`: (from microseconds UTC, planned treated share) steps in order, empty when the plan is not known.
     `metrics`: the guard's conversion and what it declares beside it; empty when it declares nothing. `page`: the line that only notifies. `figure`: what the
-    rule of one metric judges, a share of units or a mean.
+    rule of one metric judges, a share of units or a mean. `bets`: the treated arm's figures that are bet on, as shares of
+    what is still no loss.
     """
 
     window_minutes: float = 60.0
@@ -42,6 +48,7 @@ class Rule:
     metrics: tuple[MetricRule, ...] = ()
     page: PageRule | None = None
     figure: str = SHARE
+    bets: tuple[float, ...] = BETS
 
     @classmethod
     def of(cls, guard: Guard, sharing: int = 1, shares: Sequence[tuple[int, float]] = ()) -> Rule:
@@ -94,13 +101,13 @@ class Rule:
         )
         return replace(
             self, page=None, metrics=metrics, threshold=self.threshold * margin, margin=float(margin > 0),
-            budget_hours=self.page.budget_hours, start_risk=self.page.start_risk,
+            budget_hours=self.page.budget_hours, start_risk=self.page.start_risk, bets=FINE_BETS,
         )  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
         """The rule as a JSON document; `metrics` stand in it when there are some."""
         document = asdict(self)
-        for name in ("metrics", "page", "figure"):
+        for name in ("metrics", "page", "figure", "bets"):
             if getattr(self, name) == getattr(Rule, name):
                 del document[name]
         return document
