@@ -11,7 +11,6 @@ from gtm_dagster.rollout.guard.log_e_path import BETS
 from gtm_dagster.rollout.guard.metric_rule import DOWN, SHARE, MetricRule, metric_rules
 from gtm_dagster.settings import Guard
 
-
 FINE_BETS = (0.93, 0.75, 0.4)
 """The bets of the line that only notifies: a bet on a loss of a quarter loses where the loss is a tenth."""
 
