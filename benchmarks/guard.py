@@ -11,6 +11,7 @@ import time
 
 import numpy as np
 
+from benchmarks.guard_metrics import detection, false_rollbacks
 from benchmarks.guard_nulls import long_epochs, nulls, speeds
 from benchmarks.guard_power import power
 from gtm_dagster.rollout.guard.detector import trace
@@ -83,6 +84,8 @@ def main() -> None:
     long_epochs(given.runs, given.runs if given.long else max(given.runs // 10, 1))
     broken(given.runs)
     curve(given.runs)
+    detection(given.runs)
+    false_rollbacks(given.runs)
     cost()
 
 

@@ -82,7 +82,7 @@ def backtest(
         raise Problem(f"--until: {until} is not after --since {since}", 2)
     with progress_bar("reading landed events") as tell:
         keys = declared.write_keys if declared else ()
-        past = read_past_counts(here.settings, flag, event, rule.window_minutes, begin, end, tell, keys)
+        past = read_past_counts(here.settings, flag, event, rule.window_minutes, begin, end, tell, keys, rule)
     with progress_bar("judging") as tell:
         result = judge(past, rule, tell, event)
     if json:
@@ -144,6 +144,8 @@ def _document(result: Backtest, flag: str, event: str, table: bool) -> dict[str,
         "conversions_seen": result.conversions, "conversions_of_exposed_units": result.linked,
         "client_key_records_left_out": result.left_out, "blind": result.blind or None, "refused": result.refused or None,
         "bots": result.bots or None,
+        "metric": result.metric or None,
+        "metrics": [{"metric": m.name, "decided_at": utc_time(m.decided_us), "peak_log_e": m.peak_log_e, "log_budget": m.log_budget} for m in result.metrics],
         "first_event_at": utc_time(result.first_us), "last_event_at": utc_time(result.last_us), "reason": result.reason,
     }  # fmt: skip
     return {**document, "ticks": _ticks(result)} if table else document
@@ -167,8 +169,11 @@ def _say_backtest(result: Backtest, flag: str, event: str, table: bool) -> None:
         f"{event}: control {result.control_converted:,} of {result.control_exposed:,}, treated {result.treated_converted:,} of "
         f"{result.treated_exposed:,}, events from {utc_time(result.first_us):%Y-%m-%dT%H:%M:%SZ} to {utc_time(result.last_us):%Y-%m-%dT%H:%M:%SZ}"
     )
-    if drop := drop_line(result.verdict):
+    if drop := drop_line(result.verdict.of_conversion):
         say(drop)
+    for metric in result.metrics:
+        when = "" if metric.decided_us is None else f", alone at {utc_time(metric.decided_us):%Y-%m-%dT%H:%M:%SZ}"
+        say(f"{metric.name}: log e peaked at {metric.peak_log_e:.1f} of {metric.log_budget:.1f}{when}")
     if result.refused:
         say(f"{result.refused}: they are in no count")
     if result.bots:

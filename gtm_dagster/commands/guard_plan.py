@@ -52,6 +52,7 @@ def plan(
     """What is detectable in 5 minutes, an hour and a day at this traffic. Exit 1: the promise cannot be kept."""
     from gtm_dagster.rollout.guard.guarded_traffic import Traffic
     from gtm_dagster.rollout.guard.planner import plan as plan_of
+    from gtm_dagster.settings import CONVERSION
 
     here = invocation(context)
     if (promise_drop is None) != (promise_minutes is None):
@@ -78,11 +79,18 @@ def plan(
         checked("--promise-minutes", promise_minutes, 0 < promise_minutes < math.inf, "minutes above 0")
         promise = (promise_drop, promise_minutes)
     rule = rule_from(declared, threshold, hold, budget_hours, margin=margin, slower=slower, start_risk=start_risk)
-    figures = plan_of(Traffic(pace, share, rate, late), rule, promise=promise)
+    figures = plan_of(Traffic(pace, share, rate, late), rule.of_metric(CONVERSION), promise=promise)
     if json:
-        say_json(asdict(figures))
+        stakes = {metric.name: metric.stake for metric in rule.metrics}
+        say_json({**asdict(figures), **({"stakes": stakes} if stakes else {})})
         return 1 if figures.refused else 0
     _say_plan(figures)
+    if rule.metrics:
+        stakes = ", ".join(f"{metric.name} {metric.stake:.0%}" for metric in rule.metrics)
+        say(
+            f"this is of the conversion by its share of the budget ({stakes}); gtm guard simulate --flag {flag} "
+            "--metric NAME=BASE:HARM says when harm of another metric is seen"
+        )
     if figures.refused:
         raise Problem(figures.refused)
     return 0

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gtm_dagster.commands.command import Command
-from gtm_dagster.commands.guard_options import Budget, Hold, Margin, Slower, StartRisk, Threshold, rule_from
+from gtm_dagster.commands.guard_options import (
+    Budget,
+    Hold,
+    Margin,
+    Slower,
+    StartRisk,
+    Threshold,
+    declared_for,
+    rule_from,
+)
 from gtm_dagster.commands.output import Json, Problem, invocation, progress_bar, say_json, say_table
 
 if TYPE_CHECKING:
@@ -48,6 +57,15 @@ def simulate(
     margin: Margin = None,
     slower: Slower = None,
     start_risk: StartRisk = None,
+    flag: Annotated[
+        str | None, typer.Option(help="Take rule and metrics from the declared guard of this flag.")
+    ] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="NAME=BASE[:HARM] of a further metric: share of units, or mean a unit as a share of the cap; how much worse."
+        ),
+    ] = None,
     curve: Annotated[
         bool, typer.Option("--curve", help="Drops of 0 to 30 %: the share rolled back, and when.")
     ] = False,
@@ -55,15 +73,29 @@ def simulate(
     json: Json = False,
 ) -> None:
     """This guard's own detector on drawn traffic: how often it rolls back, and how soon."""
+    from gtm_dagster.commands.metric_options import metric_flows, say_metric_simulation
+    from gtm_dagster.rollout.guard.metric_simulation import simulate_metrics
     from gtm_dagster.rollout.guard.operating_curve import operating_curve
     from gtm_dagster.rollout.guard.simulation import Scenario
     from gtm_dagster.rollout.guard.simulation import simulate as draw_and_judge
 
-    invocation(context)
-    rule = rule_from(None, threshold, hold, budget_hours, window, margin=margin, slower=slower, start_risk=start_risk)
+    declared = declared_for(invocation(context), flag) if flag else None
+    if flag and declared is None:
+        raise Problem(f"--flag: {flag} has no guard; declare it under [[guards]] in gtm.toml", 2)
+    rule = rule_from(
+        declared, threshold, hold, budget_hours, window, margin=margin, slower=slower, start_risk=start_risk
+    )
+    flows = metric_flows(metric or [])
+    if flows and (curve or naive):
+        raise Problem("--metric: goes with neither --curve nor --naive; leave one out", 2)
     steps = _ramp(ramp) if ramp else ()
     try:
         scenario = Scenario(visitors_per_minute, split, base_rate, drop, hours, drop_at, steps, season, delay)
+        if flows or rule.metrics:
+            with progress_bar("simulating") as tell:
+                found = simulate_metrics(scenario, rule, flows, runs, seed, tell)
+            say_metric_simulation(found, scenario, rule, seed, json)
+            return
         if curve:
             with progress_bar("simulating") as tell:
                 points = operating_curve(scenario, rule, runs, seed, tell)
@@ -77,7 +109,7 @@ def simulate(
         say_json(
             {"runs": result.runs, **_document(result.rollbacks), "evidence": _document(result.evidence),
              "naive": result.naive and _document(result.naive), "naive_min_30": result.naive_30 and _document(result.naive_30),
-             "scenario": asdict(scenario), "rule": asdict(rule), "seed": seed}
+             "scenario": asdict(scenario), "rule": rule.to_json(), "seed": seed}
         )  # fmt: skip
     else:
         _say_simulation(result, drop_at)
@@ -124,7 +156,7 @@ def _say_curve(points: list[CurvePoint], scenario: Scenario, rule: Rule, runs: i
 
     if json:
         flow = {name: value for name, value in asdict(scenario).items() if name != "drop"}
-        say_json({"runs": runs, "curve": [asdict(point) for point in points], "scenario": flow, "rule": asdict(rule), "seed": seed})  # fmt: skip
+        say_json({"runs": runs, "curve": [asdict(point) for point in points], "scenario": flow, "rule": rule.to_json(), "seed": seed})  # fmt: skip
         return
     say_table(
         ("drop", f"rolled back in {scenario.hours - scenario.drop_at_hours:g} h", "median"),

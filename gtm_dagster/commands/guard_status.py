@@ -11,6 +11,16 @@ import typer
 
 from gtm_dagster.commands.command import Command
 from gtm_dagster.commands.guard_drop import drop_fields, drop_line
+from gtm_dagster.commands.guard_metrics import (
+    METRIC_COLUMNS,
+    Segment,
+    metric_documents,
+    metric_rows,
+    page_document,
+    page_line,
+    segment_lines,
+    segment_rows,
+)
 from gtm_dagster.commands.guard_sight import request_fields, request_line, sight_fields, sight_lines
 from gtm_dagster.commands.guard_watching import unwatched
 from gtm_dagster.commands.output import Json, invocation, note, say, say_json, say_table, utc_time
@@ -21,6 +31,7 @@ if TYPE_CHECKING:
     from gtm_dagster.rollout.control.armed_rule import Difference
     from gtm_dagster.rollout.guard.blindness import Seen
     from gtm_dagster.rollout.guard.by_arm import ByArm
+    from gtm_dagster.rollout.guard.rule import Rule
     from gtm_dagster.rollout.guard.verdict import Verdict
     from gtm_dagster.settings import Guard, Settings
 
@@ -51,6 +62,10 @@ class Standing:
     early: dict[str, int] = field(default_factory=dict)
     request: RequestRow | None = None
     by_arm: ByArm | None = None
+    rule: Rule | None = None
+    segments: list[Segment] = field(default_factory=list)
+    page: Verdict | None = None
+    paged_us: int | None = None
 
     @property
     def ok(self) -> bool:
@@ -79,6 +94,10 @@ def status(context: typer.Context, json: Json = False) -> int:
         for standing in standings:
             for line in _lines(standing):
                 say(line)
+            if standing.rule and (metrics := metric_rows(standing.verdict, standing.rule)):
+                say_table(METRIC_COLUMNS, metrics)
+            for line in segment_lines(standing.segments):
+                say(f"  {line}")
     for problem in (*problems, *lost):
         note(f"PROBLEM {problem}")
     return 0 if ok else 1
@@ -128,6 +147,7 @@ def _never(guard: Guard) -> Standing:
 def _standing(store: OpsStore, settings: Settings, guard: Guard, now_us: int) -> Standing:
     from gtm_dagster.rollout.control.armed_rule import differences
     from gtm_dagster.rollout.control.evaluation import evaluate
+    from gtm_dagster.rollout.control.harm_pages import harm_paged_us
     from gtm_dagster.rollout.guard.blindness import Seen
     from gtm_dagster.rollout.guard.by_arm import ByArm
     from gtm_dagster.rollout.guard.decide import ARMED, decide
@@ -158,6 +178,10 @@ def _standing(store: OpsStore, settings: Settings, guard: Guard, now_us: int) ->
         seen=Seen.of(records),
         by_arm=ByArm.of(records),
         waiting=store.waiting(guard.flag, now_us, store.serving_keys(guard.key)),
+        rule=evaluation.rule,
+        segments=store.segments(guard.key, row.epoch),
+        page=evaluation.page,
+        paged_us=harm_paged_us(store, guard.key, row.epoch),
         early=store.early_conversions(guard.key, row.epoch, round(guard.conversion_window_minutes * 60_000_000)),
         request=store.rollback_request(guard.key, row.epoch),
     )
@@ -198,11 +222,15 @@ def _document(standing: Standing) -> dict[str, Any]:
         "rule_differs": {each.name: {"armed": each.armed, "declared": each.declared} for each in standing.differences},
         "rollback_request": request_fields(standing.request),
         **sight_fields(standing.seen, standing.by_arm, standing.early, standing.waiting),
+        "metric": (verdict.metric or None) if verdict else None,
+        "metrics": metric_documents(verdict, standing.rule) if standing.rule else [],
+        "segments": segment_rows(standing.segments), "page": page_document(standing.page, standing.paged_us),
     }  # fmt: skip
 
 
 def _cells(standing: Standing) -> tuple[str, ...]:
     verdict, state = standing.verdict, standing.state + (" (dry run)" if standing.guard.dry_run else "")
+    verdict = verdict and verdict.of_conversion
     lag = "-" if standing.lag_seconds is None else _lag(standing.lag_seconds)
     if verdict is None:
         return (standing.guard.key, state, "-", "-", "-", "-", lag)
@@ -229,8 +257,10 @@ def _lines(standing: Standing) -> list[str]:
     lines = [f"{standing.guard.flag}: {standing.state}{since}", f"  {standing.reason}"]
     if standing.request is not None:
         lines.append(f"  {request_line(standing.request)}")
-    if standing.verdict is not None and (drop := drop_line(standing.verdict)):
+    if standing.verdict is not None and (drop := drop_line(standing.verdict.of_conversion)):
         lines.append(f"  {drop}")
+    if standing.page is not None:
+        lines.append(f"  {page_line(standing.page, standing.paged_us)}")
     if standing.missing and standing.missing[0] not in standing.reason:
         lines.append(f"  no heartbeat from {', '.join(standing.missing)}")
     if standing.left_out:

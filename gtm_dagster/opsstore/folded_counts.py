@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, bindparam, case, delete, func, select
 
-from gtm_dagster.opsstore import ops_tables
+from gtm_dagster.opsstore import metric_tables, ops_tables
 from gtm_dagster.opsstore.rows import FoldedRow
 from gtm_dagster.opsstore.unit_counts import UnitCounts
 
@@ -25,7 +25,9 @@ _DAY_US = 86_400_000_000
 
 _units, _counts, _folded = ops_tables.guard_units, ops_tables.guard_counts, ops_tables.guard_folded
 _ended, _known, _left_out = ops_tables.guard_units_ended, ops_tables.guard_units_known, ops_tables.guard_left_out
-_OF_AN_EPOCH = (_units, _counts, _folded, _ended, _known, _left_out)
+_OF_AN_EPOCH = (
+    _units, _counts, _folded, _ended, _known, _left_out, metric_tables.guard_metric_counts, metric_tables.guard_segments,
+)  # fmt: skip
 
 
 class FoldedCounts(UnitCounts):
@@ -40,10 +42,15 @@ class FoldedCounts(UnitCounts):
         that reach `before_slot` (the watermark went back by days) are left out.
         """
         with self.reading() as con:
-            totals = self._totals(con, key, epoch)
-            for row in _summed(con, key, epoch, since_slot, plan_slots):
-                _add(totals, row)
-            rows = _cells(con, key, epoch, since_slot, before_slot)
+            return self._evaluated(con, key, epoch, since_slot, before_slot, plan_slots)
+
+    def _evaluated(
+        self, con: Connection, key: str, epoch: int, since_slot: int, before_slot: int, plan_slots: Sequence[int]
+    ) -> tuple[list[CellRow], list[FoldedRow]]:
+        totals = self._totals(con, key, epoch)
+        for row in _summed(con, key, epoch, since_slot, plan_slots):
+            _add(totals, row)
+        rows = _cells(con, key, epoch, since_slot, before_slot)
         ordered = sorted(totals.values(), key=lambda row: (row.from_slot, row.arm))
         return rows, [row for row in ordered if row.last_slot < before_slot]
 

@@ -117,6 +117,21 @@ _REQUESTS = (
       PRIMARY KEY (guard, epoch))""",
 )
 
+# Several metrics a guard, segments that are shown, and which metric a rollback is of.
+_METRICS = (
+    """ALTER TABLE guard_units ADD COLUMN outcomes TEXT""",
+    """ALTER TABLE guard_units ADD COLUMN segment TEXT""",
+    """ALTER TABLE rollbacks ADD COLUMN metric TEXT""",
+    """CREATE TABLE guard_metric_events (guard TEXT NOT NULL, metric TEXT NOT NULL, unit TEXT NOT NULL,
+      event_us BIGINT NOT NULL, value BIGINT NOT NULL, PRIMARY KEY (guard, metric, unit, event_us, value)) {without_rowid}""",
+    """CREATE INDEX guard_metric_events_age ON guard_metric_events (guard, event_us)""",
+    """CREATE INDEX guard_metric_events_unit ON guard_metric_events (guard, unit)""",
+    """CREATE TABLE guard_metric_counts (guard TEXT NOT NULL, epoch BIGINT NOT NULL, metric TEXT NOT NULL, slot BIGINT NOT NULL,
+      arm TEXT NOT NULL, age BIGINT NOT NULL, n BIGINT NOT NULL, PRIMARY KEY (guard, epoch, metric, slot, arm, age)) {without_rowid}""",
+    """CREATE TABLE guard_segments (guard TEXT NOT NULL, epoch BIGINT NOT NULL, kind TEXT NOT NULL, segment TEXT NOT NULL,
+      arm TEXT NOT NULL, exposed BIGINT NOT NULL, converted BIGINT NOT NULL, PRIMARY KEY (guard, epoch, kind, segment, arm))""",
+)
+
 
 def _rollback_digest(con: Connection) -> None:
     con.exec_driver_sql(_ROLLBACK_DIGEST)
@@ -150,6 +165,7 @@ MIGRATIONS = (
     _step("0008_guard_records", _RECORDS),
     _step("0009_keyed_producers", _KEYED_PRODUCERS),
     _step("0010_guard_links", _LINKS),
+    _step("0011_guard_metrics", _METRICS),
     _step("0013_guard_requests", _REQUESTS),
 )
 

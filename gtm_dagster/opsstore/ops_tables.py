@@ -91,6 +91,8 @@ guard_units = Table(
     _text("arm"),
     _int("exposed_us"),
     _int("converted_us", null=True),
+    _text("outcomes", null=True),
+    _text("segment", null=True),
     Index("guard_units_age", "guard", "exposed_us"),
     sqlite_with_rowid=False,
 )
@@ -257,6 +259,7 @@ rollbacks = Table(
     _text("run_id", null=True),
     _text("bundle", null=True),
     _text("bundle_sha256", null=True),
+    _text("metric", null=True),
 )
 
 notifications = Table(

@@ -58,13 +58,19 @@ class ProducerRow(Struct, frozen=True):
 
 
 class UnitRow(Struct, frozen=True):
-    """A unit of an epoch: its first exposure, and its first conversion within the window after it."""
+    """A unit of an epoch: its first exposure, and its first conversion within the window after it.
+
+    `outcomes`: what it came to in the guard's further metrics, as JSON; None for nothing. `segment`: country and device of
+    its exposure, a tab between them; None for one that was counted before segments were.
+    """
 
     unit: str
     epoch: int
     arm: str
     exposed_us: int
     converted_us: int | None
+    outcomes: str | None = None
+    segment: str | None = None
 
 
 class FoldedRow(Struct, frozen=True):
@@ -105,6 +111,7 @@ class RollbackRow(Struct, frozen=True):
     """One episode: a flag that was turned off, or would have been (`dry_run`). `estimate` is the relative drop.
 
     `bundle`: its evidence, megabytes of it; None where it was not asked for, which `bundle_sha256` tells from none.
+    `metric`: which of the guard's metrics the figures are of; None in a guard of one.
     """
 
     episode: str
@@ -132,6 +139,7 @@ class RollbackRow(Struct, frozen=True):
     run_id: str | None
     bundle: str | None
     bundle_sha256: str | None = None
+    metric: str | None = None
 
 
 class BacklogRow(Struct, frozen=True):

@@ -6,10 +6,10 @@ from typing import Self
 
 from gtm_dagster.opsstore.beats import Beats
 from gtm_dagster.opsstore.flag_states import FlagStates
-from gtm_dagster.opsstore.folded_counts import FoldedCounts
 from gtm_dagster.opsstore.guard_links import GuardLinks
 from gtm_dagster.opsstore.guard_records import GuardRecords
 from gtm_dagster.opsstore.guards import Guards
+from gtm_dagster.opsstore.metric_counts import MetricCounts
 from gtm_dagster.opsstore.notifications import Notifications
 from gtm_dagster.opsstore.rollback_requests import RollbackRequests
 from gtm_dagster.opsstore.rollbacks import Rollbacks
@@ -20,7 +20,7 @@ from gtm_dagster.settings import Settings
 class OpsStore(
     Guards,
     FlagStates,
-    FoldedCounts,
+    MetricCounts,
     GuardLinks,
     GuardRecords,
     StreamPositions,

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, func, select
 
-from gtm_dagster.opsstore import ops_tables
+from gtm_dagster.opsstore import metric_tables, ops_tables
 from gtm_dagster.opsstore.connection import Store
 from gtm_dagster.opsstore.rows import GuardProgress, UnitRow
 
@@ -29,8 +29,11 @@ _FURTHER = (
     ops_tables.guard_left_out,
     ops_tables.guard_records,
     ops_tables.guard_links,
+    metric_tables.guard_metric_events,
+    metric_tables.guard_metric_counts,
+    metric_tables.guard_segments,
 )
-_unit_columns = (_units.c.unit, _units.c.epoch, _units.c.arm, _units.c.exposed_us, _units.c.converted_us)
+_unit_columns = tuple(_units.c[name] for name in UnitRow.__struct_fields__)
 
 Cell = tuple[int, int, str, int]
 """(epoch, slot, arm, age)."""
@@ -113,14 +116,10 @@ class UnitCounts(Store):
 
     def put_units(self, con: Connection, guard: str, rows: Iterable[UnitRow]) -> None:
         """Insert the units, or overwrite them."""
-        values = [
-            {"guard": guard, "unit": row.unit, "epoch": row.epoch, "arm": row.arm, "exposed_us": row.exposed_us,
-             "converted_us": row.converted_us}
-            for row in rows
-        ]  # fmt: skip
+        values = [{"guard": guard, **{name: getattr(row, name) for name in UnitRow.__struct_fields__}} for row in rows]
         if values:
             statement = self._insert(_units)
-            rest = {name: statement.excluded[name] for name in ("arm", "exposed_us", "converted_us")}
+            rest = {name: statement.excluded[name] for name in UnitRow.__struct_fields__[2:]}
             con.execute(statement.on_conflict_do_update(index_elements=["guard", "unit", "epoch"], set_=rest), values)
 
     def drop_units(self, con: Connection, guard: str, rows: Iterable[UnitRow]) -> None:

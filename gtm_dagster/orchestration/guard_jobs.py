@@ -15,6 +15,7 @@ from gtm_dagster.orchestration.dead_runs import process_tags
 from gtm_dagster.orchestration.rollback_metadata import rollback_metadata
 from gtm_dagster.rollout.control import acting, arming
 from gtm_dagster.rollout.control.guard_context import ActionFailed, GuardContext, StepResult
+from gtm_dagster.rollout.control.harm_pages import HARM, page_harm
 from gtm_dagster.rollout.control.messages import Message, enqueue, moment
 from gtm_dagster.settings import Settings
 
@@ -49,9 +50,10 @@ class Page(dg.Config):
     """A guard that cannot see, or whose arms cannot be compared."""
 
     guard: str = Field(description="The guard's key.")
-    state: str = Field(description="BLIND or SRM_HOLD.")
+    state: str = Field(description="BLIND, SRM_HOLD or HARM.")
     since_us: int = Field(description="When it was first seen in that state, microseconds UTC.")
-    reason: str = Field(description="What is missing, with figures.")
+    reason: str = Field(description="What is missing, or what harm is proven, with figures.")
+    epoch: int = Field(default=0, description="Of a page for HARM: the guard's epoch, which is paged for once.")
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ def guard_jobs(settings: Settings) -> GuardJobs:
 
     @job(
         PAGE,
-        "Send people a message (not a web page): a guard has been blind, or stopped by a broken split, for two minutes. "
+        "Send people a message (not a web page): a guard has been blind, or stopped by a broken split, for two minutes, or has proven harm that rolls nothing back. "
         "Asked for by `conversion_guard`.",
     )
     def page_guard() -> None:
@@ -200,11 +202,15 @@ def _guard_ops(settings: Settings) -> tuple[dg.OpDefinition, dg.OpDefinition]:
         """Sends a message, once an occurrence."""
         with _guarded(settings, config.guard) as guarded:
             _tag(context, guarded)
-            occurrence = f"{config.guard}:{config.state}:{config.since_us}"
+            occurrence = f"{config.guard}:{config.state}:{config.epoch or config.since_us}"
             text = f"the guard {config.guard} is {config.state} since {moment(config.since_us)}: {config.reason}"
             figures = {"flag": guarded.guard.flag, "since": moment(config.since_us)}
             message = Message(config.state.lower(), config.guard, text, figures)
-            enqueue(guarded.store, settings, occurrence, config.state.lower(), message, guarded.now_us())
+            if config.state != HARM:
+                enqueue(guarded.store, settings, occurrence, config.state.lower(), message, guarded.now_us())
+            elif not page_harm(guarded, config.epoch, occurrence, message):
+                context.log.info(f"{config.guard}: people were notified of epoch {config.epoch} before, or it is over")
+                return
             _deliver(context, guarded, occurrence)
 
     return rearm, page

@@ -15,6 +15,7 @@ import dagster as dg
 from gtm_dagster.opsstore import GuardRow, OpsStore
 from gtm_dagster.orchestration.dead_runs import fail_dead_runs
 from gtm_dagster.orchestration.guard_jobs import PAGE, ROLLBACK, URGENT
+from gtm_dagster.orchestration.harm_page import harm_request
 from gtm_dagster.rollout.control.armed_rule import rule_of
 from gtm_dagster.rollout.control.evaluation import evaluate
 from gtm_dagster.rollout.control.external_rollback import pending, with_request
@@ -162,17 +163,19 @@ def look(
     now_us: int,
 ) -> Look:
     """Decide about one guard and collect the runs to ask for. Marks runs of dead processes failed, writes nothing else."""
-    decision = _decision(store, settings, guard, row, now_us)
+    evaluation = evaluate(store, settings, guard, row, now_us) if row is not None and row.state == ARMED else None
+    decision = evaluation.decision if evaluation is not None else _decision(store, settings, guard, row)
     asked = with_request(decision, pending(store, row) if row is not None else None)
     line, rollback = _rollback(instance, store, guard, row, asked, now_us)
     after, page = page_of(occurrences, guard.key, decision, now_us)
-    return Look(line, tuple(request for request in (rollback, page) if request), after)
+    harm = None
+    if evaluation is not None:
+        after, harm = harm_request(after, guard.key, evaluation.row, evaluation)
+    return Look(line, tuple(request for request in (rollback, page, harm) if request), after)
 
 
-def _decision(store: OpsStore, settings: Settings, guard: Guard, row: GuardRow | None, now_us: int) -> Decision:
-    """From the counts while the guard is armed; from its stored state alone otherwise."""
-    if row is not None and row.state == ARMED:
-        return evaluate(store, settings, guard, row, now_us).decision
+def _decision(store: OpsStore, settings: Settings, guard: Guard, row: GuardRow | None) -> Decision:
+    """From the stored state alone: the guard is not armed."""
     state, epoch = (row.state, row.epoch) if row is not None else (DISARMED, 0)
     return decide(state, None, Signals(store.watermark_us(guard.flag)), rule_of(store, settings, guard, epoch))
 

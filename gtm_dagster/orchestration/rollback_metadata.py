@@ -14,6 +14,7 @@ def rollback_metadata(context: dg.OpExecutionContext, row: RollbackRow) -> dict[
     """Figures of an episode as the UI shows them: the sentence and the pictures first, then figures in digits that mean
     something. A picture that cannot be drawn is left out and logged."""
     shown: dict[str, Any] = {"loss": loss_text(row)} if row.estimate is not None else {}
+    shown |= {"metric": row.metric} if row.metric else {}
     recorded = _drawn(context, row, shown)
     shown |= {
         "flag": row.flag,
@@ -46,8 +47,9 @@ def _drawn(context: dg.OpExecutionContext, row: RollbackRow, shown: dict[str, An
         return None
     try:
         recorded = evidence.from_json(row.bundle)
-        drawn = curves(recorded.counts, recorded.rule, recorded.verdict.log_budget)
-        title = f"{row.flag}: conversion and evidence"
+        verdict = recorded.verdict
+        drawn = curves(recorded.counts, recorded.rule, verdict.log_budget, metric=verdict.metric)
+        title = f"{row.flag}: {verdict.metric or 'conversion'} and evidence"
         shown["chart"] = dg.MetadataValue.md(inline(title, drawn))
         shown["picture"] = dg.MetadataValue.md(picture(title, drawn))
     except Exception as error:  # noqa: BLE001 - the flag is off already; a picture must not fail its run

@@ -14,6 +14,7 @@ from gtm_dagster.settings.analysis import (
     Sessions,
     Window,
 )
+from gtm_dagster.settings.guard_metrics import CONVERSION, UP_THRESHOLD, GuardMetric, GuardPage, stakes
 from gtm_dagster.settings.loading import load_settings, read_settings
 from gtm_dagster.settings.model import (
     DRILL_EVENT,
@@ -34,10 +35,12 @@ from gtm_dagster.settings.model import (
 from gtm_dagster.settings.source import Origin, SettingsError
 
 __all__ = [
+    "CONVERSION",
     "DRILL_EVENT",
     "DRILL_FLAG",
     "DRILL_GUARD",
     "DRILL_REASON",
+    "UP_THRESHOLD",
     "Attribution",
     "Collector",
     "Conversion",
@@ -45,6 +48,8 @@ __all__ = [
     "Funnel",
     "FunnelStep",
     "Guard",
+    "GuardMetric",
+    "GuardPage",
     "Notify",
     "Origin",
     "Privacy",
@@ -60,4 +65,5 @@ __all__ = [
     "Window",
     "load_settings",
     "read_settings",
+    "stakes",
 ]

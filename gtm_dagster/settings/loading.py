@@ -12,6 +12,7 @@ from zoneinfo import available_timezones
 import msgspec
 
 from gtm_dagster.settings.folders import check_state_dir
+from gtm_dagster.settings.guard_metrics import problems
 from gtm_dagster.settings.model import Guard, Settings
 from gtm_dagster.settings.nearest import did_you_mean
 from gtm_dagster.settings.source import NOT_GIVEN, Origin, SettingsError, read_environment, read_toml, to_struct
@@ -99,6 +100,8 @@ def _with_guards(settings: Settings, entries: Any, origin: Origin) -> Settings:
             )
         elif guard.key in [other.key for other in good]:
             errors.append(f"{key}: {guard.key} is guarded already; name it once{place}")
+        elif wrong := problems(guard.conversion_stake, guard.metrics):
+            errors += [f"{key}.{name}: {words}{origin.place(f'{key}.{name}')}" for name, words in wrong]
         else:
             good.append(guard)
             origin.guard_places += (index,)

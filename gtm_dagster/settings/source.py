@@ -124,7 +124,7 @@ def _line_numbers(text: str) -> dict[str, int]:
         if depth == 0:
             header, key = _HEADER.match(bare), _KEY.match(bare)
             if header:
-                prefix = header.group(2)
+                prefix = _within(header.group(2), counts)
                 if header.group(1) == "[[":
                     counts[prefix] = counts.get(prefix, -1) + 1
                     prefix = f"{prefix}[{counts[prefix]}]"
@@ -141,6 +141,16 @@ def _line_numbers(text: str) -> dict[str, int]:
             depth += (char in "[{") - (char in "]}")
             index += char == "," and depth == 1
     return found
+
+
+def _within(header: str, counts: Mapping[str, int]) -> str:
+    """The header of a table within entries of a list, such as `guards.metrics`: `guards[2].metrics`, in the newest entry."""
+    *parents, last = header.split(".")
+    path = ""
+    for name in parents:
+        path = f"{path}.{name}" if path else name
+        path = f"{path}[{counts[path]}]" if path in counts else path
+    return f"{path}.{last}" if path else last
 
 
 def read_environment(environ: Mapping[str, str], root: type) -> EnvironmentValues:

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import pairwise
 
+import msgspec
 from sqlalchemy import Connection
 
 from gtm_dagster.opsstore import OpsStore, UnitRow
@@ -24,6 +25,8 @@ from gtm_dagster.rollout.guard.counts import EXPOSURES, SLOT_US, age_in_slots
 from gtm_dagster.rollout.guard.unit_links import partners
 from gtm_dagster.settings import Guard
 from gtm_dagster.stream.guard_events import GuardEvents
+from gtm_dagster.stream.guard_segments import segment_changes
+from gtm_dagster.stream.unit_outcomes import UnitOutcomes, metric_changes
 
 Epochs = Sequence[tuple[int, int]]
 """(epoch, since_us), in order."""
@@ -70,8 +73,9 @@ def count(store: OpsStore, con: Connection, guard: Guard, epochs: Epochs, events
         if at_us >= ended.get(epoch, at_us):  # an earlier one was counted before its unit was pruned
             first[unit, epoch] = min(first.get((unit, epoch), (at_us, arm)), (at_us, arm))
     converted = {each for each in events.conversions if epoch_of(epochs, each[1]) is not None}
+    metric_events = [each for each in events.metrics if epoch_of(epochs, each[2]) is not None]
     store.add_links(con, key, events.links)
-    converters = {unit for unit, _ in converted}
+    converters = {unit for unit, _ in converted} | {unit for _, unit, _, _ in metric_events}
     others = {unit for _, _, *ids in events.uncounted for unit in ids if unit}
     visitors = partners(store.links_of_users(con, key, converters | others))
     converters |= {visitor for unit in converters for visitor in visitors.get(unit, ())}
@@ -82,10 +86,14 @@ def count(store: OpsStore, con: Connection, guard: Guard, epochs: Epochs, events
     if ended:
         _leave_pruned(store, con, key, first, stored)
     store.add_conversions(con, key, sorted(converted))
+    store.add_metric_events(con, key, metric_events)
     touched = set(first) | {(unit, epoch) for unit, epoch in stored if unit in converters}
     units = {unit for unit, _ in touched}
     users = partners(store.links_of_visitors(con, key, units))
     times = store.conversions(con, key, units.union(*users.values()))
+    metrics = UnitOutcomes(
+        guard, store.metric_events(con, key, units.union(*users.values())) if guard.metrics else {}, users
+    )
     before, after = [], []
     for unit, epoch in sorted(touched):
         old = stored.get((unit, epoch))
@@ -99,12 +107,17 @@ def count(store: OpsStore, con: Connection, guard: Guard, epochs: Epochs, events
                 known = sorted({*known, old.converted_us})
         assert exposure is not None  # noqa: S101 - a touched unit is stored, or in `first`
         new = with_outcome(unit, epoch, exposure[1], exposure[0], known, window)
+        segment = events.segments.get((unit, *exposure), old.segment if old is not None else None)
+        if old is not None and exposure == (old.exposed_us, old.arm):
+            segment = old.segment
+        new = msgspec.structs.replace(new, outcomes=metrics.of(new), segment=segment)
         if new != old:
             after.append(new)
             if old is not None:
                 before.append(old)
     store.put_units(con, key, after)
     store.add_cells(con, key, _difference(before, after, window))
+    _add_further(store, con, guard, before, after)
     for epoch, records in sorted(Counter(epoch_of(epochs, at_us) or 0 for at_us in events.left_out).items()):
         if epoch:
             store.add_left_out(con, key, epoch, records)
@@ -118,6 +131,15 @@ def count(store: OpsStore, con: Connection, guard: Guard, epochs: Epochs, events
             arms.setdefault(user, known[0])
     _add_records(store, con, key, events, arms)
     return len(after)
+
+
+def _add_further(
+    store: OpsStore, con: Connection, guard: Guard, before: Sequence[UnitRow], after: Sequence[UnitRow]
+) -> None:
+    """Correct the cells of further metrics, and the segments."""
+    if guard.metrics:
+        store.add_metric_cells(con, guard.key, metric_changes(guard, before, after))
+    store.add_segments(con, guard.key, segment_changes(before, after))
 
 
 def _add_records(store: OpsStore, con: Connection, key: str, events: GuardEvents, arms: Mapping[str, str]) -> None:
@@ -159,6 +181,7 @@ def end_epochs(store: OpsStore, con: Connection, guard: Guard, epochs: Epochs) -
         gone = store.units_since(con, guard.key, epoch, next_us)
         store.drop_units(con, guard.key, gone)
         store.add_cells(con, guard.key, _difference(gone, [], window_us(guard)))
+        _add_further(store, con, guard, gone, [])
 
 
 def _difference(before: Iterable[UnitRow], after: Iterable[UnitRow], window_us: int) -> dict[Cell, int]:

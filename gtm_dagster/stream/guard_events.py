@@ -12,15 +12,18 @@ from gtm_dagster.opsstore.guard_records import FROM, STEP_US
 from gtm_dagster.rollout.guard.believed import believes
 from gtm_dagster.rollout.guard.blindness import CONVERSIONS, EXPOSURES, REFUSED, record_name
 from gtm_dagster.rollout.guard.by_arm import BOTS, COUNTED, arm_record
+from gtm_dagster.rollout.guard.metric_rule import MetricRule, metric_rules
+from gtm_dagster.rollout.guard.metric_values import event_value
 from gtm_dagster.rollout.guard.unit_links import IDENTIFIED
 from gtm_dagster.settings import DRILL_FLAG, DRILL_REASON, Guard
+from gtm_dagster.stream.guard_segments import segment_of
 from gtm_dagster.stream.reducer import Rows
 
 LATE_US = 86_400_000_000
 """An event that arrives later than this after it happened (24 h) is not counted, neither exposure nor conversion."""
 COLUMNS = (
     "event_name", "event_us", "received_us", "user_id", "anonymous_id", "properties", "write_key", "key_role", "verdict",
-    "reason_codes", "raw", "bot_reason",
+    "reason_codes", "raw", "bot_reason", "country", "device_type",
 )  # fmt: skip
 """Of the rows that `events_by_guard` takes."""
 
@@ -33,6 +36,7 @@ class GuardEvents(msgspec.Struct, frozen=True):
     each conversion. `links`: (anonymous id, user id, event_us) of events IDENTIFIED. `uncounted`: (step, kind, user id,
     anonymous id) of conversions that were refused or came from bots. `records`: numbers by step of receipt and name, see
     `rollout.guard.blindness` and `rollout.guard.by_arm`.
+    `metrics`: (metric, unit, event_us, value) of further metrics. `segments`: of the exposures, see `guard_segments`.
     """
 
     exposures: list[tuple[str, int, str, int | None]]
@@ -42,6 +46,8 @@ class GuardEvents(msgspec.Struct, frozen=True):
     links: list[tuple[str, str, int]] = msgspec.field(default_factory=list)
     uncounted: list[tuple[int, str, str | None, str | None]] = msgspec.field(default_factory=list)
     records: Counter[tuple[int, str]] = msgspec.field(default_factory=Counter)
+    metrics: list[tuple[str, str, int, int]] = msgspec.field(default_factory=list)
+    segments: dict[tuple[str, int, str], str] = msgspec.field(default_factory=dict)
 
 
 _Guards = list[tuple[Guard, GuardEvents]]
@@ -61,25 +67,30 @@ def events_by_guard(rows: Rows, guards: Sequence[Guard]) -> dict[str, GuardEvent
     found = {guard.key: GuardEvents([], []) for guard in guards}
     by_flag: dict[str, _Guards] = {}
     by_event: dict[str, _Guards] = {}
+    by_metric: dict[str, list[tuple[Guard, GuardEvents, MetricRule]]] = {}
     exposures: Counter[tuple[int, str]] = Counter()
     everyone = [(guard, found[guard.key]) for guard in guards]
     for guard, events in everyone:
         by_flag.setdefault(guard.flag, []).append((guard, events))
         by_event.setdefault(guard.conversion, []).append((guard, events))
-    for (
-        name,
-        event_us,
-        received_us,
-        user,
-        anonymous,
-        properties,
-        write_key,
-        key_role,
-        verdict,
-        reasons,
-        raw,
-        bot,
-    ) in rows:
+        for metric in metric_rules(guard)[1:]:
+            by_metric.setdefault(metric.event, []).append((guard, events, metric))
+    for row in rows:
+        (
+            name,
+            event_us,
+            received_us,
+            user,
+            anonymous,
+            properties,
+            write_key,
+            key_role,
+            verdict,
+            reasons,
+            raw,
+            bot,
+            *place,
+        ) = row
         step = received_us // STEP_US
         if bot is not None:
             exposure = randomised_exposure(properties) if name == EXPOSED else None
@@ -116,6 +127,9 @@ def events_by_guard(rows: Rows, guards: Sequence[Guard]) -> dict[str, GuardEvent
                     if believes(guard.write_keys, write_key, key_role):
                         events.exposures.append((unit, at_us, exposure.variant, epoch))
                         events.records[step, arm_record(COUNTED, EXPOSURES, exposure.variant)] += 1
+                        shown = (unit, at_us, exposure.variant)
+                        segment = segment_of(*place)
+                        events.segments[shown] = min(events.segments.get(shown, segment), segment)
                         events.records[step, FROM + write_key] += 1
                     else:
                         events.left_out.append(at_us)
@@ -131,6 +145,12 @@ def events_by_guard(rows: Rows, guards: Sequence[Guard]) -> dict[str, GuardEvent
                 events.records[step, FROM + write_key] += 1
             else:
                 events.left_out.append(at_us)
+        for guard, events, metric in by_metric.get(name, ()):
+            if not believes(guard.write_keys, write_key, key_role):
+                events.left_out += [at_us] if name != guard.conversion else []
+            elif (value := event_value(metric, properties)) is not None:
+                events.metrics.extend((metric.name, unit, at_us, value) for unit in (user, anonymous) if unit)
+                events.records[step, FROM + write_key] += 1
     for events in found.values():
         events.records.update(exposures)
     return found

@@ -56,8 +56,12 @@ class GuardPruning:
         # No event that counts changes what was exposed before this.
         final_us = clock_us - window_us(guard) - LATE_US - _HOUR_US
         more = store.prune_units(con, key, final_us, clock_us, ROWS)
+        if guard.metrics and not more:  # an event is needed as long as its unit may change
+            store.prune_metric_events(con, key, final_us)
         more |= store.forget_known_units(con, key, clock_us, ROWS)
         before_slot = final_us // SLOT_US - HORIZON_SLOTS
+        if guard.metrics:
+            store.prune_metric_cells(con, key, epoch, before_slot)
         more |= store.fold_cells(con, key, epoch, before_slot, plan_slots(store.shares(key)), ROWS)
         if since_us < final_us:
             more |= store.forget_epochs(con, key, epoch, ROWS)

@@ -12,13 +12,13 @@ import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import msgspec
 from sqlalchemy import Connection
 
 from gtm_dagster.gate.exposures import EXPOSED
 from gtm_dagster.opsstore import GuardProgress, OpsStore
-from gtm_dagster.rollout.control.armed_rule import window_minutes
+from gtm_dagster.rollout.control.armed_rule import as_armed
 from gtm_dagster.rollout.guard.counts import SLOT_US
+from gtm_dagster.rollout.guard.metric_rule import metric_rules
 from gtm_dagster.rollout.guard.unit_links import IDENTIFIED
 from gtm_dagster.settings import Guard
 from gtm_dagster.stream.guard_counts import Epochs, count, end_epochs, window_us
@@ -67,10 +67,9 @@ class GuardReducer:
         return starts
 
     def _as_armed(self, guard: Guard, epoch: int) -> Guard:
-        """The guard with the conversion window it was armed with: that one decides, whatever the settings say meanwhile."""
+        """The guard with the conversion window and metrics it was armed with, whatever the settings say meanwhile."""
         rule = self._store.epoch_rule(guard.key, epoch)
-        window = guard.conversion_window_minutes if rule is None else window_minutes(rule)
-        return msgspec.structs.replace(guard, conversion_window_minutes=window)
+        return guard if rule is None else as_armed(guard, rule)
 
     def begin(self, con: Connection, start: Start, behind: bool) -> None:
         """Hold the flag's watermark while the guard is behind."""
@@ -96,7 +95,9 @@ class GuardReducer:
 
     def wanted(self, parts: Sequence[str]) -> Wanted:
         """Exposures, what the guards count as conversions, and who is who."""
-        events = {EXPOSED, IDENTIFIED, *(self._guards[key].conversion for key in parts)}
+        guards = [self._guards[key] for key in parts]
+        events = {EXPOSED, IDENTIFIED, *(guard.conversion for guard in guards)}
+        events |= {metric.event for guard in guards for metric in guard.metrics}
         return Wanted(frozenset(events), COLUMNS, drills=True, refused=True)
 
     def divide(self, rows: Rows, parts: Sequence[str]) -> Mapping[str, GuardEvents]:
@@ -120,8 +121,11 @@ class GuardReducer:
 
 
 def _rule(guard: Guard) -> int:
-    """Changes with what makes counts incomparable: the window and the length of a slot."""
-    return zlib.crc32(f"{SLOT_US} {window_us(guard)}".encode())
+    """Changes with what makes counts incomparable: the window, the length of a slot, and what further metrics count."""
+    counted = [
+        (each.name, each.figure, each.event, each.value, each.cap, each.limit) for each in metric_rules(guard)[1:]
+    ]
+    return zlib.crc32(f"{SLOT_US} {window_us(guard)}{f' {sorted(counted, key=str)}' if counted else ''}".encode())
 
 
 def _now_us() -> int:

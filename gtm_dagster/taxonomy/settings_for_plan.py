@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from gtm_dagster.settings import Conversion, FunnelStep, Guard, Origin, Refunds, Settings, SettingsError
 from gtm_dagster.settings.nearest import nearest
+from gtm_dagster.taxonomy.metrics_in_plan import metrics_in_plan
 from gtm_dagster.taxonomy.plan import EventSpec, Plan
 
 Role = Literal["value", "currency"]
@@ -274,7 +275,11 @@ def _guards(settings: Settings, plan: Plan, look: _Look) -> tuple[tuple[Guard, .
         if name is None:
             errors.append(f"{key}.conversion: {_unknown_event(plan, look.where, guard.conversion)}{place}")
             continue
-        fitted = replace(guard, conversion=name)
+        metrics, wrong = metrics_in_plan(guard.metrics, plan, lambda event: _unknown_event(plan, look.where, event))
+        if wrong:
+            errors += [f"{key}.{part}: {words}{look.origin.place(f'{key}.{part}')}" for part, words in wrong]
+            continue
+        fitted = replace(guard, conversion=name, metrics=metrics)
         if fitted.key in good:
             errors.append(f"{key}: {fitted.key} is guarded already; name it once{place}")
         else:

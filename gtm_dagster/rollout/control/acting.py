@@ -18,6 +18,7 @@ from gtm_dagster.rollout.control.evaluation import evaluate
 from gtm_dagster.rollout.control.evidence import digest, from_json
 from gtm_dagster.rollout.control.external_rollback import pending
 from gtm_dagster.rollout.control.guard_context import GUARD_ACTOR, ActionFailed, GuardContext, StepResult
+from gtm_dagster.rollout.control.harm_pages import PAGED
 from gtm_dagster.rollout.control.messages import loss_text
 from gtm_dagster.rollout.guard.counts import SLOT_US
 from gtm_dagster.rollout.guard.decide import (
@@ -93,7 +94,9 @@ def _before(context: GuardContext, verdict: Verdict) -> tuple[FlagState | None, 
         return state, f"the flag was changed within the last seconds ({state.detail}); that change stands"
     if seen is not None and verdict.above_since_us is not None:
         armings = (
-            move for move in store.history(key) if move.to_state == ARMED and "forgot" not in (move.detail or {})
+            move
+            for move in store.history(key)
+            if move.to_state == ARMED and not {"forgot", PAGED} & (move.detail or {}).keys()
         )
         armed_us = max((move.at_us for move in armings), default=0)
         if seen.changed_us > max(verdict.above_since_us, armed_us):

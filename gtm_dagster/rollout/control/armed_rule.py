@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import isclose
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from gtm_dagster.rollout.guard.metric_rule import declared
 from gtm_dagster.rollout.guard.rule import Rule
 
 if TYPE_CHECKING:
@@ -70,23 +71,43 @@ def window_minutes(text: str) -> float:
     return _rule(text).window_minutes
 
 
+def as_armed(guard: Guard, text: str) -> Guard:
+    """The guard with what decides what is counted, as in a stored rule: its conversion window and its metrics."""
+    rule = _rule(text)
+    metrics, conversion_stake = declared(rule.metrics)
+    return msgspec.structs.replace(
+        guard, conversion_window_minutes=rule.window_minutes, metrics=metrics, conversion_stake=conversion_stake
+    )
+
+
 def differences(store: OpsStore, settings: Settings, guard: Guard, epoch: int) -> list[Difference]:
     """What arming anew would change; [] where the epoch stored no rule, because gtm.toml decides there."""
     text = store.epoch_rule(guard.key, epoch)
     if text is None:
         return []
     document = json.loads(text)
-    armed = _fields(_rule(json.dumps(document.get(_UNSHARED, document)))) | {_SHARING: document.get(_SHARING, 1)}
-    declared = _fields(Rule.of(guard)) | {_SHARING: sharing(settings, guard)}
+    armed = _flat(_fields(_rule(json.dumps(document.get(_UNSHARED, document)))) | {_SHARING: document.get(_SHARING, 1)})
+    declared = _flat(_fields(Rule.of(guard)) | {_SHARING: sharing(settings, guard)})
     return [
-        Difference(_IN_SETTINGS.get(name, name), armed[name], value)
-        for name, value in sorted(declared.items())
-        if not _same(armed[name], value)
+        Difference(_IN_SETTINGS.get(name, name), armed.get(name), declared.get(name))
+        for name in sorted(armed.keys() | declared.keys())
+        if not _same(armed.get(name), declared.get(name))
     ]
 
 
+def _flat(fields: dict[str, Any]) -> dict[str, Any]:
+    """With the metrics and the page in words: `metrics.errors` is what is counted and how it is judged."""
+    flat = dict(fields)
+    for metric in flat.pop("metrics", ()):
+        flat[f"metrics.{metric['name']}"] = ", ".join(
+            f"{name} {_shown(value)}" for name, value in metric.items() if name != "name" and value is not None
+        )
+    page = flat.pop("page", None)
+    return flat | ({"page": ", ".join(f"{name} {_shown(value)}" for name, value in page.items())} if page else {})
+
+
 def _fields(rule: Rule) -> dict[str, Any]:
-    return {name: value for name, value in asdict(rule).items() if name != _SHARES}
+    return {name: value for name, value in rule.to_json().items() if name != _SHARES}
 
 
 def _rule(text: str, shares: Sequence[tuple[int, float]] = ()) -> Rule:
@@ -101,4 +122,6 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def _shown(value: Any) -> str:
+    if value is None:
+        return "(none)"
     return f"{value:g}" if isinstance(value, int | float) else str(value)

@@ -21,7 +21,7 @@ from gtm_dagster.rollout.guard.decide import (
     UNFINISHED,
     VERIFYING,
 )
-from gtm_dagster.rollout.guard.verdict import detect
+from gtm_dagster.rollout.guard.judge import judge
 from gtm_dagster.rollout.providers import FlagState, ProviderError
 
 if TYPE_CHECKING:
@@ -67,10 +67,10 @@ def _begin(
     keys = context.store.serving_keys(context.guard.key)
     watermark = context.store.waiting(context.guard.flag, context.now_us(), keys).watermark_us
     counts = counts_of(
-        context.store, context.guard.key, row.epoch, context.now_us() if watermark is None else watermark
+        context.store, context.guard.key, row.epoch, context.now_us() if watermark is None else watermark, rule
     )
     start = EpisodeStart(
-        episode, row.epoch, attempt, counts.watermark_us, run_id, actor, reason, rule, counts, detect(counts, rule)
+        episode, row.epoch, attempt, counts.watermark_us, run_id, actor, reason, rule, counts, judge(counts, rule)
     )
     return begin(context, row, start, _before(context))
 

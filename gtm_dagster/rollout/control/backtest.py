@@ -10,9 +10,12 @@ from gtm_dagster.gate.exposures import ARMS
 from gtm_dagster.rollout.control.past_counts import PastCounts, Progress
 from gtm_dagster.rollout.guard.blindness import lost_conversions, refused_text, silent_control, unmatched
 from gtm_dagster.rollout.guard.by_arm import bots_text, lopsided, refused_by_arm
-from gtm_dagster.rollout.guard.detector import Trace, decided_us, trace
+from gtm_dagster.rollout.guard.detector import Trace
+from gtm_dagster.rollout.guard.judge import judge, metric_names, metric_trace
+from gtm_dagster.rollout.guard.metric_rule import UP
 from gtm_dagster.rollout.guard.rule import Rule
-from gtm_dagster.rollout.guard.verdict import Verdict, detect
+from gtm_dagster.rollout.guard.verdict import Verdict
+from gtm_dagster.settings import CONVERSION
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +26,7 @@ class Backtest:
     `left_out`: exposures and conversions of client keys that the guard does not name. `blind`: why nothing can be
     concluded from this past, empty when something can; then `would_roll_back` is None. `refused`: what was refused and suppressed, why and of which arm;
     `bots`: what of them was left out.
+    `metric`: whose decision, evidence and trace these are, "" in a guard of one.
     """
 
     would_roll_back: bool | None
@@ -44,13 +48,23 @@ class Backtest:
     blind: str = ""
     refused: str = ""
     bots: str = ""
+    metric: str = ""
+    metrics: tuple[PastMetric, ...] = ()
+
+
+@dataclass(frozen=True)
+class PastMetric:
+    """A metric of a guard of several, alone: when it would have acted (microseconds UTC), and its most evidence."""
+
+    name: str
+    decided_us: int | None
+    peak_log_e: float
+    log_budget: float
 
 
 def backtest(past: PastCounts, rule: Rule, progress: Progress | None = None, event: str = "conversions") -> Backtest:
     """Evaluate a past moment by moment; `event`: what its conversions are called."""
     counts = past.counts
-    history = trace(counts, rule, progress)
-    decided = decided_us(history, rule.hold_minutes, counts.watermark_us)
     exposed = counts.exposed.sum(axis=1)
     converted = np.bincount(counts.conv_arm, counts.conv_n, 2).astype(int)
     window_us = round(rule.window_minutes * 60_000_000)
@@ -60,16 +74,23 @@ def backtest(past: PastCounts, rule: Rule, progress: Progress | None = None, eve
         or lopsided(event, {"of this past": past.by_arm}, rule.threshold)
         or silent_control(event, counts, window_us)
     )
-    if blind:
-        decided = None
-    peak = float(history.log_e.max()) if len(history.times_us) else 0.0
-    verdict = detect(counts if decided is None else replace(counts, watermark_us=decided), rule)
+    judged = {name: metric_trace(counts, rule, name, progress) for name in metric_names(rule)}
+    metrics = [
+        PastMetric(name, decided, _peak(history), rule.of_metric(name).log_budget)
+        for name, (history, decided) in judged.items()
+    ]
+    able = [each for each in metrics if not blind or each.name not in ("", CONVERSION)]
+    first = min(able or metrics, key=lambda each: (each.decided_us is None, each.decided_us or 0))
+    history, decided, peak = judged[first.name][0], first.decided_us if able else None, first.peak_log_e
+    blind = blind if decided is None else ""
+    at_end = judge(counts if decided is None else replace(counts, watermark_us=decided), rule)
+    verdict = replace(at_end.of_metric(first.name), metrics=at_end.metrics)
     return Backtest(
         would_roll_back=None if blind else decided is not None,
         decided_us=decided,
         verdict=verdict,
         peak_log_e=peak,
-        log_budget=rule.log_budget,
+        log_budget=first.log_budget,
         control_exposed=int(exposed[0]),
         control_converted=int(converted[0]),
         treated_exposed=int(exposed[1]),
@@ -79,17 +100,31 @@ def backtest(past: PastCounts, rule: Rule, progress: Progress | None = None, eve
         conversions=past.conversions,
         linked=past.linked,
         left_out=past.left_out,
-        reason=blind or _reason(history, rule, decided, peak, exposed.tolist()),
+        reason=blind or _reason(history, rule, first, exposed.tolist()),
         trace=history,
         blind=blind,
         refused=", ".join(filter(None, (refused_text(event, past.seen), refused_by_arm(event, past.by_arm)))),
         bots=bots_text(event, past.by_arm),
+        metric=first.name,
+        metrics=tuple(metrics) if rule.metrics else (),
     )
 
 
-def _reason(trace: Trace, rule: Rule, decided: int | None, peak: float, exposed: list[int]) -> str:
-    evidence = f"log e peaked at {peak:.1f} of {rule.log_budget:.1f}"
-    if decided is not None:
+def _peak(history: Trace) -> float:
+    return float(history.log_e.max()) if len(history.times_us) else 0.0
+
+
+def _reason(trace: Trace, rule: Rule, first: PastMetric, exposed: list[int]) -> str:
+    peak = first.peak_log_e
+    evidence = f"log e peaked at {peak:.1f} of {first.log_budget:.1f}"
+    metric = rule.metric(first.name)
+    if first.decided_us is not None and metric is not None and metric.name != CONVERSION:
+        change = "rise" if metric.bad == UP else "drop"
+        return (
+            f"a {change} of {metric.threshold:.0%} or more of {metric.name} ({metric.event}) was proven and held for "
+            f"{rule.hold_minutes:g} minutes; {evidence}"
+        )
+    if first.decided_us is not None:
         return (
             f"a drop of {rule.threshold:.0%} or more was proven and held for {rule.hold_minutes:g} minutes; {evidence}"
         )
@@ -100,7 +135,7 @@ def _reason(trace: Trace, rule: Rule, decided: int | None, peak: float, exposed:
         return f"{exposed[1]} treated and {exposed[0]} control units: no block of both arms is complete"
     if trace.above.any():
         return f"a drop was proven but did not hold for {rule.hold_minutes:g} minutes; {evidence}"
-    if peak >= rule.log_budget:
+    if peak >= first.log_budget:
         return f"harm was proven, but the estimate stayed below {rule.threshold:.0%}; {evidence}"
     return f"no drop was proven; {evidence}"
 

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gtm_dagster.rollout.guard.counts import SLOT_US, Counts
-from gtm_dagster.rollout.guard.detector import trace
+from gtm_dagster.rollout.guard.judge import metric_trace
 from gtm_dagster.rollout.guard.rule import Rule
+from gtm_dagster.settings import CONVERSION
 
 Floats = NDArray[np.float64]
 INLINE_CHARACTERS = 999
@@ -36,8 +37,13 @@ class Curves:
     log_budget: float
 
 
-def curves(counts: Counts, rule: Rule, log_budget: float, points: int = 40) -> Curves:
-    """The curves of an episode in at most `points` steps each."""
+def curves(counts: Counts, rule: Rule, log_budget: float, points: int = 40, metric: str = "") -> Curves:
+    """The curves of an episode in at most `points` steps each; of a guard of several metrics those of the one named.
+
+    Of a mean the curve of an arm is that of units with a value.
+    """
+    history, _ = metric_trace(counts, rule, metric)
+    counts = counts if metric in ("", CONVERSION) else counts.of_metric(metric)
     slots = counts.exposed.shape[1]
     width = max(-(-slots // points), 1)
     bins = -(-slots // width) if slots else 0
@@ -47,7 +53,6 @@ def curves(counts: Counts, rule: Rule, log_budget: float, points: int = 40) -> C
         np.add.at(shown[arm], np.arange(slots) // width, counts.exposed[arm])
     np.add.at(converted, (counts.conv_arm, (counts.conv_slot - counts.slot0) // width), counts.conv_n)
     rates = np.divide(converted, shown, out=np.full_like(shown, np.nan), where=shown > 0)
-    history = trace(counts, rule)
     # The last moment is the decision: it must be a point of the drawing.
     moments = len(history.times_us)
     indexes = np.unique(np.linspace(0, max(moments - 1, 0), points).astype(int))[:moments]

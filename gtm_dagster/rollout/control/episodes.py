@@ -15,8 +15,9 @@ from gtm_dagster.rollout.control.guard_context import GuardContext, StepResult
 from gtm_dagster.rollout.control.messages import enqueue, rollback_message
 from gtm_dagster.rollout.guard.counts import Counts
 from gtm_dagster.rollout.guard.decide import ROLLBACK_FAILED, ROLLED_BACK, ROLLING_BACK, SUPERSEDED
+from gtm_dagster.rollout.guard.judge import judge
 from gtm_dagster.rollout.guard.rule import Rule
-from gtm_dagster.rollout.guard.verdict import Verdict, detect
+from gtm_dagster.rollout.guard.verdict import Verdict
 from gtm_dagster.rollout.providers import FlagState
 
 if TYPE_CHECKING:
@@ -69,10 +70,10 @@ def resume(context: GuardContext, row: GuardRow, episode: str, attempt: int, run
         begun = next(m for m in reversed(context.store.history(key)) if m.to_state == ROLLING_BACK and m.detail)
         decided_us = int((begun.detail or {})["decided_us"])
         rule = rule_of(context.store, context.settings, context.guard, row.epoch)
-        counts = counts_of(context.store, key, row.epoch, decided_us)
+        counts = counts_of(context.store, key, row.epoch, decided_us, rule)
         start = EpisodeStart(
             episode, row.epoch, attempt, decided_us, run_id, begun.actor, begun.reason, rule, counts,
-            detect(counts, rule),
+            judge(counts, rule),
         )  # fmt: skip
         text = _evidence(context, start, context.last_seen())
         _insert(context, start, text, intent_us=begun.at_us, outcome="rolling_back")
@@ -108,5 +109,5 @@ def _insert(context: GuardContext, start: EpisodeStart, text: str, *, intent_us:
         provider=guard.provider, epoch=start.epoch, attempt=start.attempt, decided_us=start.decided_us,
         intent_us=intent_us, estimate=verdict.estimate, low=verdict.low, high=verdict.high,
         log_e=verdict.log_e, log_budget=verdict.log_budget, dry_run=guard.dry_run, outcome=outcome,
-        actor=start.actor, reason=start.reason, run_id=start.run_id, bundle=text,
+        actor=start.actor, reason=start.reason, run_id=start.run_id, bundle=text, metric=verdict.metric or None,
     )  # fmt: skip

@@ -15,8 +15,11 @@ from gtm_dagster.rollout.control.sight import notes_about, sight_of
 from gtm_dagster.rollout.guard.cells import HORIZON_SLOTS
 from gtm_dagster.rollout.guard.counts import SLOT_US, Counts, Folded, plan_slots
 from gtm_dagster.rollout.guard.decide import ARMED, Decision, Signals, decide
+from gtm_dagster.rollout.guard.judge import judge, leading, page_verdict
+from gtm_dagster.rollout.guard.metric_values import metric_outcomes
 from gtm_dagster.rollout.guard.rule import Rule
-from gtm_dagster.rollout.guard.verdict import Verdict, detect
+from gtm_dagster.rollout.guard.verdict import Verdict
+from gtm_dagster.settings import CONVERSION
 
 if TYPE_CHECKING:
     from gtm_dagster.opsstore import GuardRow, OpsStore
@@ -25,7 +28,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A guard at a moment: what is stored, what was counted, and what follows."""
+    """A guard at a moment: what is stored, what was counted, and what follows. `page`: the verdict of the line that only
+    notifies people, None for a guard without one.
+    """
 
     row: GuardRow
     rule: Rule
@@ -33,23 +38,26 @@ class Evaluation:
     verdict: Verdict
     signals: Signals
     decision: Decision
+    page: Verdict | None = None
 
 
-def counts_of(store: OpsStore, key: str, epoch: int, watermark_us: int) -> Counts:
-    """Counts of an epoch as they stood at a watermark: later slots and conversions are left out.
+def counts_of(store: OpsStore, key: str, epoch: int, watermark_us: int, rule: Rule | None = None) -> Counts:
+    """Counts of an epoch as they stood at a watermark: later slots and conversions are left out. With the further metrics
+    of `rule`.
 
     Cohorts that are older than the detector's horizon come folded, so this costs the same however old the epoch is.
     """
     now = watermark_us // SLOT_US
     plan = plan_slots(store.shares(key))
-    rows, totals = store.evaluated(key, epoch, now - HORIZON_SLOTS, now, plan)
+    rows, totals, outcomes = store.evaluated_metrics(key, epoch, now - HORIZON_SLOTS, now, plan)
     folded = [
         Folded(each.first_slot, each.last_slot, ARMS.index(each.arm), each.exposed, each.converted, each.age_slots)
         for each in totals
     ]
     table = np.fromiter(chain.from_iterable(rows), np.int64, 4 * len(rows)).reshape(-1, 4)
     known = table[:, 0] + np.maximum(table[:, 2], 0) < now
-    return Counts.from_table(table[known], watermark_us, folded)
+    counts = Counts.from_table(table[known], watermark_us, folded)
+    return counts if rule is None else replace(counts, metrics=metric_outcomes(outcomes, rule, now))
 
 
 def evaluate(
@@ -68,11 +76,16 @@ def evaluate(
         )
     else:
         signals = Signals(watermark_us=until_us, notes=notes_about(waiting))
-    counts = counts_of(store, guard.key, row.epoch, signals.watermark_us or 0)
-    verdict = detect(counts, rule)
-    sight = sight_of(store, guard, row, counts, rule.threshold, verdict.supported_since_us)
+    counts = counts_of(store, guard.key, row.epoch, signals.watermark_us or 0, rule)
+    verdict = judge(counts, rule)
+    sight = sight_of(store, guard, row, counts, rule.threshold, verdict.of_conversion.supported_since_us)
+    if sight.blind and verdict.metrics:
+        verdict = leading(verdict.metrics, without=(CONVERSION,))
     signals = replace(signals, blind=sight.blind, notes=signals.notes + sight.notes)
-    return Evaluation(row, rule, counts, verdict, signals, decide(ARMED, verdict, signals, rule))
+    page = page_verdict(counts, rule)
+    if page is not None and page.metrics and sight.blind:
+        page = leading(page.metrics, without=(CONVERSION,))
+    return Evaluation(row, rule, counts, verdict, signals, decide(ARMED, verdict, signals, rule), page)
 
 
 def store_exists(settings: Settings) -> bool:

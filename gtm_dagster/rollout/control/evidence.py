@@ -17,16 +17,19 @@ import msgspec
 from gtm_dagster.rollout.guard.counts import Counts
 from gtm_dagster.rollout.guard.decide import ARMED, Decision, Signals, decide
 from gtm_dagster.rollout.guard.hazard_detector import hazard_verdict
+from gtm_dagster.rollout.guard.judge import judge
 from gtm_dagster.rollout.guard.rule import Rule
-from gtm_dagster.rollout.guard.verdict import Verdict, detect
+from gtm_dagster.rollout.guard.verdict import Verdict
 from gtm_dagster.rollout.providers import FlagState
 from gtm_dagster.settings import Guard
 
-FORMAT = 3
+FORMAT = 4
 """The format that `to_json` writes, and the newest that `from_json` reads.
 
 Format 2 has `counts.folded`, `guard.write_keys` and `left_out`, each only where there is something to say.
 Format 3 names the `detector` that decided; documents before it rest on detector 1.
+Format 4 has what belongs to several metrics (`counts.metrics`, `rule.metrics`, `verdict.metrics` and others), each only in
+a guard that declares some.
 """
 DETECTOR = 2
 """The detector that decides today."""
@@ -84,9 +87,9 @@ def to_json(evidence: Evidence) -> str:
         "format": FORMAT,
         "product_version": product_version(),
         "guard": _guard(evidence.guard),
-        "rule": asdict(evidence.rule),
+        "rule": evidence.rule.to_json(),
         "counts": evidence.counts.to_json(),
-        "verdict": asdict(evidence.verdict),
+        "verdict": evidence.verdict.to_json(),
         "provider_before": None if evidence.before is None else asdict(evidence.before),
         "episode": evidence.episode,
         "epoch": evidence.epoch,
@@ -100,8 +103,9 @@ def to_json(evidence: Evidence) -> str:
 
 def _guard(guard: Guard) -> dict[str, Any]:
     document: dict[str, Any] = msgspec.to_builtins(guard)
-    if not guard.write_keys:
-        del document["write_keys"]
+    for name in ("write_keys", "metrics", "conversion_stake", "page"):
+        if not document[name]:
+            del document[name]
     return document
 
 
@@ -176,7 +180,7 @@ def digest(text: str) -> str:
 
 def replay(evidence: Evidence) -> Verdict:
     """The verdict recomputed from the counts: equal in decision, log_e to 1e-9."""
-    verdict = hazard_verdict if evidence.detector == 1 else detect
+    verdict = hazard_verdict if evidence.detector == 1 else judge
     return verdict(evidence.counts, evidence.rule)
 
 

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from gtm_dagster.settings import CONVERSION
+
 if TYPE_CHECKING:
     from gtm_dagster.opsstore import OpsStore, RollbackRow
     from gtm_dagster.settings import Settings
@@ -54,13 +56,15 @@ def rollback_message(row: RollbackRow, event: str, detail: str = "") -> Message:
         "flag": row.flag, "environment": row.environment, "provider": row.provider, "episode": row.episode,
         "estimate": row.estimate, "low": row.low, "high": row.high, "log_e": row.log_e, "log_budget": row.log_budget,
         "decided_at": moment(row.decided_us), "effective_at": moment(row.effective_us), "verified": row.verified,
-        "dry_run": row.dry_run, "run_id": row.run_id, "actor": row.actor, "reason": row.reason,
+        "dry_run": row.dry_run, "metric": row.metric, "run_id": row.run_id, "actor": row.actor, "reason": row.reason,
     }  # fmt: skip
     return Message(event, row.guard, ". ".join(part for part in parts if part) + ".", figures)
 
 
 def loss_text(row: RollbackRow) -> str:
-    """The loss with its interval and evidence; empty without an estimate."""
+    """The loss with its interval and evidence; of another metric than the conversion the reason; empty without an estimate."""
+    if row.metric not in (None, CONVERSION):
+        return row.reason or "" if row.actor == "conversion_guard" else ""
     if row.estimate is None:
         return ""
     between = f" (95 %: {row.low:.0%} to {row.high:.0%})" if row.low is not None and row.high is not None else ""

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gtm_dagster.gate.exposures import ARMS, EXPOSED, randomised_exposure
 from gtm_dagster.rollout.control.past_by_arm import past_by_arm
+from gtm_dagster.rollout.control.past_metrics import past_outcomes
 from gtm_dagster.rollout.guard.believed import believes
 from gtm_dagster.rollout.guard.blindness import CONVERSIONS, EXPOSURES, MATCHED, Seen, record_name
 from gtm_dagster.rollout.guard.by_arm import ByArm
 from gtm_dagster.rollout.guard.counts import Counts, count_units
+from gtm_dagster.rollout.guard.rule import Rule
 from gtm_dagster.rollout.guard.unit_links import IDENTIFIED, partners
 from gtm_dagster.settings import DRILL_REASON
 
@@ -63,20 +65,24 @@ def read_past_counts(
     until_us: int | None = None,
     progress: Progress | None = None,
     write_keys: Collection[str] = (),
+    rule: Rule | None = None,
 ) -> PastCounts:
     """Count a flag's past as if its guard had been armed at `since_us` (half-open to `until_us`).
 
-    Events of client keys count when `write_keys` names their key, as for a live guard.
+    Events of client keys count when `write_keys` names their key, as for a live guard. With the further metrics of `rule`.
 
     Raises BacktestError when the flag has no counted exposure there, or when they lie too far apart.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    further = {metric.event for metric in rule.metrics} if rule else set()
     parts, uncounted = [], []
     for table in _tables(settings, progress):
         uncounted.append(_uncounted(table, conversion, since_us, until_us, write_keys))
-        names = pc.is_in(table.column("event_name"), value_set=pa.array([EXPOSED, conversion, IDENTIFIED]))
+        names = pc.is_in(
+            table.column("event_name"), value_set=pa.array(sorted({EXPOSED, conversion, IDENTIFIED, *further}))
+        )
         counts = pc.and_(pc.equal(table.column("verdict"), "accepted"), pc.is_null(table.column(_BOT)))
         events = table.filter(pc.and_(names, counts)).drop_columns(["verdict", _RAW, _BOT])
         for bound, beyond in ((since_us, pc.greater_equal), (until_us, pc.less)):
@@ -106,14 +112,16 @@ def read_past_counts(
         pc.or_kleene(*(pc.is_in(converted.column(name), value_set=units) for name in ("user_id", "anonymous_id"))),
         pc.is_in(converted.column("user_id"), value_set=users),
     )
+    outcomes, metrics_us = past_outcomes(events.filter(believed), rule or Rule(), exposures, visitors)
     times = [us for _, _, us in exposures]
-    first_us, last_us = min(times), max(max(times), max((us for _, us in conversions), default=0))
+    first_us, last_us = min(times), max(max(times), max((us for _, us in conversions), default=0), metrics_us)
     if last_us - first_us > LONGEST_DAYS * 86_400_000_000:
         days = (last_us - first_us) / 86_400_000_000
         raise BacktestError(
             f"{flag}: its events lie {days:,.0f} days apart, at most {LONGEST_DAYS} are evaluated at once; give --since and --until"
         )
     counts = count_units(exposures, conversions, round(window_minutes * 60_000_000), last_us)
+    counts = replace(counts, metrics=outcomes)
     matched, shown = pc.sum(linked).as_py() or 0, pc.sum(pc.equal(names, EXPOSED)).as_py() or 0
     rest = pa.concat_tables(uncounted)
     seen = Seen.of({**_refused(rest), CONVERSIONS: converted.num_rows, MATCHED: matched, EXPOSURES: shown})

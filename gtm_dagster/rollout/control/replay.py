@@ -30,7 +30,8 @@ def compare(evidence: Evidence, intact: bool | None = None) -> Comparison:
 
     `intact`: whether the evidence is the one of the guard's history, None when there is none to ask.
     """
-    recomputed, recorded = replay(evidence), evidence.verdict
+    recorded = evidence.verdict
+    recomputed = replay(evidence).of_metric(recorded.metric)
     wrong = []
     if intact is False:
         wrong.append("the bundle is not the one whose digest stands in the guard's history")

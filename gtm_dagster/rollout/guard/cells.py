@@ -115,14 +115,15 @@ def block_ends(exposed: Ints) -> list[int]:
 
 
 @lru_cache(maxsize=1)
-def _nothing() -> Cells:
+def nothing() -> Cells:
+    """No cells."""
     none, empty = np.zeros(0, np.int64), np.zeros(0)
     no_ages = np.zeros((len(AGE_SHARES), 0), np.int64)
     return Cells(none, none, none, empty, empty, empty, empty, empty, none, empty, 0, none, no_ages, no_ages)
 
 
 @dataclass(frozen=True, eq=False)
-class _Blocks:
+class Blocks:
     """Blocks in order: first and last slot (absolute), day since the epoch's first slot, units by arm.
 
     `rest`: where what is left over of each day begins, and `rest_end` where that day ends.
@@ -136,7 +137,7 @@ class _Blocks:
     rest_end: Ints
 
 
-def _blocks(counts: Counts, first_day: int, now_slot: int) -> _Blocks:
+def blocks_of(counts: Counts, first_day: int, now_slot: int) -> Blocks:
     """Every day up to that of `now_slot` has blocks of its own; what is left over at a day's end is in none."""
     origin = counts.first_slot
     firsts, lasts, days, units, rest = [], [], [], [], []
@@ -154,8 +155,8 @@ def _blocks(counts: Counts, first_day: int, now_slot: int) -> _Blocks:
             units.append(np.add.reduceat(exposed[:, : ends[-1] + 1], np.append(0, ends[:-1] + 1), axis=1))
     if not lasts:
         none = np.zeros(0, np.int64)
-        return _Blocks(none, none, none, np.zeros((2, 0)), none, none)
-    return _Blocks(
+        return Blocks(none, none, none, np.zeros((2, 0)), none, none)
+    return Blocks(
         np.concatenate(firsts), np.concatenate(lasts), np.concatenate(days), np.concatenate(units, 1).astype(np.float64),
         np.array(rest, np.int64), origin + (np.array(numbers, np.int64) + 1) * DAY_SLOTS,
     )  # fmt: skip
@@ -168,10 +169,10 @@ def cells_of(
     the epoch's first slot from `first_day` on.
     """
     now = counts.watermark_us // SLOT_US if now_slot is None else now_slot
-    blocks = _blocks(counts, first_day, now)
+    blocks = blocks_of(counts, first_day, now)
     size = len(blocks.last)
     if not size:
-        return _nothing()
+        return nothing()
     edges = age_edges(window_minutes)[1:]
     allowed = allowed_ages(edges, slower_minutes, window_minutes)
     # Few of a year's conversions lie in a week.
@@ -217,7 +218,7 @@ def cells_of(
     )  # fmt: skip
 
 
-def _ages(blocks: _Blocks, control: Floats, edges: Ints, begin: Ints) -> list[Ints]:
+def _ages(blocks: Blocks, control: Floats, edges: Ints, begin: Ints) -> list[Ints]:
     """For each of AGE_SHARES the index of the age at which each block is taken, from what is known when it begins."""
     size = len(blocks.last)
     steps = np.diff(control, axis=1, prepend=0.0)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,13 +33,27 @@ class Folded(NamedTuple):
     age_slots: int
 
 
+class Outcomes(NamedTuple):
+    """Units of a further metric by slot of first exposure, age, and arm, for those that have an outcome.
+
+    `age`: of a share, slots from exposure to the event; of a mean, the unit's value in steps of the metric's cap, known
+    once its window is over (see `value_levels`). Of the slots that are not folded alone.
+    """
+
+    slot: Ints
+    age: Ints
+    arm: Ints
+    n: Ints
+
+
 @dataclass(frozen=True, eq=False)
 class Counts:
     """Counts of one guard and epoch up to a watermark.
 
     `exposed`: units by arm (0 control, 1 treatment) and slot of first exposure, from slot number `slot0` (event time in
     microseconds UTC // SLOT_US). `conv_*`: converted units by that slot, age at conversion in slots, and arm. `folded`:
-    cohorts that are older than a verdict looks at one by one; they lie before `slot0`.
+    cohorts that are older than a verdict looks at one by one; they lie before `slot0`. `metrics`: outcomes of the guard's
+    further metrics by name.
     """
 
     slot0: int
@@ -50,6 +64,7 @@ class Counts:
     conv_n: Ints
     watermark_us: int
     folded: tuple[Folded, ...] = ()
+    metrics: Mapping[str, Outcomes] = field(default_factory=dict)
 
     @classmethod
     def from_rows(
@@ -73,6 +88,17 @@ class Counts:
         converted = table[table[:, 2] != EXPOSURES]
         slot, arm, age, n = converted.T
         return cls(slot0, exposed, slot, age, arm, n, watermark_us, ended)
+
+    def of_metric(self, name: str) -> Counts:
+        """The units of all and the outcomes of one further metric."""
+        slot, age, arm, n = self.metrics.get(name, _NO_OUTCOMES)
+        folded = tuple(each._replace(converted=0, age_slots=0) for each in self.folded)
+        return replace(self, conv_slot=slot, conv_age=age, conv_arm=arm, conv_n=n, folded=folded, metrics={})
+
+    def exchanged(self) -> Counts:
+        """With the arms exchanged: a rise of one is a loss of the other."""
+        folded = tuple(each._replace(arm=1 - each.arm) for each in self.folded)
+        return replace(self, exposed=self.exposed[::-1], conv_arm=1 - self.conv_arm, folded=folded)
 
     @property
     def first_slot(self) -> int:
@@ -110,33 +136,45 @@ class Counts:
         shown = [
             (int(s) + self.slot0, ARMS[a], EXPOSURES, int(self.exposed[a, s])) for a, s in zip(arms, slots, strict=True)
         ]
-        converted = [
-            (int(s), ARMS[a], int(age), int(n))
-            for s, a, age, n in zip(self.conv_slot, self.conv_arm, self.conv_age, self.conv_n, strict=True)
-        ]
-        return sorted(shown + converted)
+        return sorted(shown + _outcome_rows(Outcomes(self.conv_slot, self.conv_age, self.conv_arm, self.conv_n)))
 
     def to_json(self) -> dict[str, Any]:
         """A JSON document that `from_json` reads; `folded` stands in it when something is folded."""
         document = {"slot_us": SLOT_US, "watermark_us": self.watermark_us, "rows": [list(row) for row in self.rows()]}
-        return document | ({"folded": [list(each) for each in self.folded]} if self.folded else {})
+        document |= {"folded": [list(each) for each in self.folded]} if self.folded else {}
+        metrics = {name: [list(row) for row in sorted(_outcome_rows(each))] for name, each in self.metrics.items()}
+        return document | ({"metrics": metrics} if metrics else {})
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> Counts:
         """The counts of a document. ValueError for an unknown field, and when its slots are of another length."""
-        for name in sorted(document.keys() - {"slot_us", "watermark_us", "rows", "folded"}):
+        for name in sorted(document.keys() - {"slot_us", "watermark_us", "rows", "folded", "metrics"}):
             raise ValueError(f"counts.{name}: there is no such field")
         if document["slot_us"] != SLOT_US:
             raise ValueError(f"slot_us: {document['slot_us']} is not {SLOT_US}; the counts are of another version")
         folded = [Folded(*(int(n) for n in each)) for each in document.get("folded", ())]
-        return cls.from_rows((tuple(row) for row in document["rows"]), int(document["watermark_us"]), folded)
+        counts = cls.from_rows((tuple(row) for row in document["rows"]), int(document["watermark_us"]), folded)
+        metrics = {str(name): outcomes_of(rows) for name, rows in document.get("metrics", {}).items()}
+        return replace(counts, metrics=metrics)
 
 
 _NONE = np.zeros(0, np.int64)
+_NO_OUTCOMES = Outcomes(_NONE, _NONE, _NONE, _NONE)
 _NUMBER_OF_ARM = {arm: number for number, arm in enumerate(ARMS)}
 
 
-def _table(rows: Iterable[tuple[int, str, int, int]]) -> Ints:
+def outcomes_of(rows: Iterable[Sequence[Any]]) -> Outcomes:
+    """From (slot, arm, age, n) in any order."""
+    slot, arm, age, n = _table(rows).T
+    return Outcomes(slot, age, arm, n)
+
+
+def _outcome_rows(outcomes: Outcomes) -> list[tuple[int, str, int, int]]:
+    columns = (outcomes.slot, outcomes.arm, outcomes.age, outcomes.n)
+    return [(int(slot), ARMS[arm], int(age), int(n)) for slot, arm, age, n in zip(*columns, strict=True)]
+
+
+def _table(rows: Iterable[Sequence[Any]]) -> Ints:
     columns = tuple(zip(*rows, strict=True))
     if not columns:
         return np.zeros((0, 4), np.int64)
@@ -164,6 +202,16 @@ def age_in_slots(exposed_us: int, converted_us: int, window_us: int) -> int | No
     return min(age_us // SLOT_US, max(-(-window_us // SLOT_US) - 1, 0))
 
 
+def first_exposures(exposures: Iterable[tuple[Any, int, int]]) -> dict[Any, tuple[int, int]]:
+    """By unit its first exposure by event time as (us, arm), from (unit, arm, us); a tie: control."""
+    first: dict[Any, tuple[int, int]] = {}
+    for unit, arm, us in exposures:
+        shown = (us, arm)
+        if unit not in first or shown < first[unit]:
+            first[unit] = shown
+    return first
+
+
 def count_units(
     exposures: Iterable[tuple[Any, int, int]],
     conversions: Iterable[tuple[Any, int]],
@@ -175,11 +223,7 @@ def count_units(
     A unit counts once, in the arm of its first exposure by event time (a tie: control); its outcome is its first
     conversion within `window_us` of that exposure.
     """
-    first: dict[Any, tuple[int, int]] = {}
-    for unit, arm, us in exposures:
-        shown = (us, arm)
-        if unit not in first or shown < first[unit]:
-            first[unit] = shown
+    first = first_exposures(exposures)
     earliest: dict[Any, int] = {}
     for unit, us in conversions:
         exposure = first.get(unit)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from gtm_dagster.rollout.guard.rule import Rule
 from gtm_dagster.rollout.guard.verdict import SRM_LIMIT, Verdict
+from gtm_dagster.settings import CONVERSION
 
 DISARMED, ARMED = "DISARMED", "ARMED"
 ROLLING_BACK, VERIFYING, ROLLED_BACK = "ROLLING_BACK", "VERIFYING", "ROLLED_BACK"
@@ -67,7 +68,8 @@ def _decided(stored: str, verdict: Verdict | None, signals: Signals, rule: Rule)
         return Decision(BLIND, False, f"{blind}; timers stand still, the evidence is kept", at)
     if signals.flag_enabled is False:
         return Decision(ARMED, False, "the flag is off at its provider; nothing to guard", at)
-    if signals.blind:
+    # What hides the conversion hides no other metric.
+    if signals.blind and (verdict is None or verdict.metric in ("", CONVERSION) or verdict.above_since_us is None):
         return Decision(BLIND, False, signals.blind, at)
     if verdict is None or verdict.blocks == 0 or verdict.supported_since_us is None:
         return Decision(WARMUP, False, verdict.reason if verdict else "no counts yet", at)
@@ -81,8 +83,9 @@ def _decided(stored: str, verdict: Verdict | None, signals: Signals, rule: Rule)
             at,
         )
     if verdict.above_since_us is not None:
-        return Decision(BREACH, verdict.fires, verdict.reason, at)
-    if verdict.log_e >= rule.log_suspicion:
+        beside = f"; the conversion is not seen: {signals.blind}" if signals.blind else ""
+        return Decision(BREACH, verdict.fires, verdict.reason + beside, at)
+    if verdict.log_e >= rule.of_metric(verdict.metric).log_suspicion:
         return Decision(SUSPECT, False, verdict.reason, at)
     return Decision(ARMED, False, verdict.reason, at)
 

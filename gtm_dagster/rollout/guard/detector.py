@@ -22,6 +22,8 @@ from gtm_dagster.rollout.guard.log_e_path import (
     restarts_between,
     sum_over_restarts,
 )
+from gtm_dagster.rollout.guard.mean_evidence import mean_evidence
+from gtm_dagster.rollout.guard.metric_rule import MEAN
 from gtm_dagster.rollout.guard.rule import Rule
 
 RECOVERED, RECOVERED_EARLY = log(50.0), log(1000.0)
@@ -85,8 +87,11 @@ def traced(counts: Counts, rule: Rule, until_slot: int | None = None) -> tuple[T
     """
     now = counts.watermark_us // SLOT_US if until_slot is None else until_slot
     day = first_day(counts.first_slot, now)
-    cells = cells_of(counts, rule.window_minutes, rule.slower_minutes, day, now)
-    path = log_e_path(cells, rule.margin_drop, now)
+    if rule.figure == MEAN:
+        cells, path = mean_evidence(counts, rule.window_minutes, rule.margin_drop, day, now, rule.bets)
+    else:
+        cells = cells_of(counts, rule.window_minutes, rule.slower_minutes, day, now)
+        path = log_e_path(cells, rule.margin_drop, now, rule.bets)
     size = len(path.slots)
     none = np.zeros(0, np.int64)
     if not size:

@@ -63,8 +63,8 @@ class LogEPath:
         return found
 
 
-def log_e_path(cells: Cells, margin: float, now_slot: int) -> LogEPath:
-    """The bets' log e-values as the cells become complete, against the null of `margin`, up to `now_slot`."""
+def log_e_path(cells: Cells, margin: float, now_slot: int, shares: Sequence[float] = BETS) -> LogEPath:
+    """The log e-values of the bets on `shares` as the cells become complete, against the null of `margin`, up to `now_slot`."""
     complete = cells.end_slot <= now_slot
     slots = np.unique(np.concatenate([cells.end_slot[complete], cells.early_slot]))
     size = len(slots)
@@ -80,7 +80,7 @@ def log_e_path(cells: Cells, margin: float, now_slot: int) -> LogEPath:
         return path
 
     bets, early_bets = np.zeros((2, len(ROWS), size + 1))
-    for number, share in enumerate(BETS):
+    for number, share in enumerate(shares):
         drop = 1.0 - share * (1.0 - margin)
         values = log_e_values(
             treated, treated_converted, control, control_converted, cells.control_rate[complete], drop, margin

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from math import exp, log, sqrt
+from typing import Any
 
 import numpy as np
 
-from gtm_dagster.rollout.guard.cells import AGE_SHARES, Cells, Floats
+from gtm_dagster.rollout.guard.cells import AGE_SHARES, Cells, Floats, window_slots
 from gtm_dagster.rollout.guard.counts import SLOT_US, Counts
 from gtm_dagster.rollout.guard.detector import run_starts, traced
 from gtm_dagster.rollout.guard.e_process import srm_log_e_value
 from gtm_dagster.rollout.guard.log_e_path import BETS
+from gtm_dagster.rollout.guard.mean_evidence import mean_interval
+from gtm_dagster.rollout.guard.metric_rule import MEAN
 from gtm_dagster.rollout.guard.rule import Rule
+from gtm_dagster.settings import CONVERSION
 
 SRM_LIMIT = log(1000.0)
 """Log e-value from which on the split is not the planned one (sample ratio mismatch)."""
@@ -28,7 +32,8 @@ class Verdict:
     `estimate_since_us`, where the evidence comes from, once there is half of what is needed; before that, of all cohorts of
     the horizon whose outcome is known. `range_*`: what is counted in that range. Without a closed block of both arms log_e
     is 0 and the estimate None; without a control conversion too. `above_since_us`: since when the loss has been over the
-    threshold, once it is proven.
+    threshold, once it is proven. `metric`: whose figures these are, "" in a guard of one; `metrics`: the verdicts of all.
+    Where up is bad, `estimate` is the relative rise, and `*_converted` are the units with the event.
     """
 
     log_e: float
@@ -53,6 +58,26 @@ class Verdict:
     range_control_converted: int = 0
     range_treated: int = 0
     range_treated_converted: int = 0
+    metric: str = ""
+    metrics: tuple[Verdict, ...] = ()
+
+    def of_metric(self, name: str) -> Verdict:
+        """The verdict of one metric; itself where there is none of this name."""
+        return next((verdict for verdict in self.metrics if verdict.metric == name), self)
+
+    @property
+    def of_conversion(self) -> Verdict:
+        """The verdict of the guard's own conversion."""
+        return self.of_metric(CONVERSION)
+
+    def to_json(self) -> dict[str, Any]:
+        """The verdict as a JSON document; what is of several metrics stands in it when there are some."""
+        document = asdict(self)
+        for part in (document, *document["metrics"]):
+            for name in ("metric", "metrics"):
+                if not part[name]:
+                    del part[name]
+        return document
 
 
 def detect(counts: Counts, rule: Rule) -> Verdict:
@@ -77,7 +102,7 @@ def detect(counts: Counts, rule: Rule) -> Verdict:
         range_treated_converted=round(shown.treated_converted.sum()),
     )
     if shown.control_converted.sum() > 0:
-        estimate, low, high = _confidence_interval(shown, _SELECTED if recent else 1.96)
+        estimate, low, high = _confidence_interval(counts, rule, shown, _SELECTED if recent else 1.96)
         verdict = replace(verdict, estimate=estimate, low=low, high=high)
     if history.above[-1]:
         lasting = history.lasting
@@ -144,7 +169,15 @@ def _range(cells: Cells, counts: Counts, age: int, since_us: int | None) -> _Ran
     )
 
 
-def _confidence_interval(cells: _Range, z: float) -> tuple[float, float, float]:
+def _confidence_interval(counts: Counts, rule: Rule, shown: _Range, z: float) -> tuple[float, float, float]:
+    if rule.figure != MEAN:
+        return _share_interval(shown, z)
+    parts = (shown.treated, shown.treated_converted, shown.control, shown.control_converted)
+    until = counts.watermark_us // SLOT_US - window_slots(rule.window_minutes)
+    return mean_interval(counts, parts, shown.since_us, until, z)
+
+
+def _share_interval(cells: _Range, z: float) -> tuple[float, float, float]:
     """The relative drop and its interval: Greenland and Robins' variance of the Mantel-Haenszel ratio (1985).
 
     Without a treated conversion: the exact limit from the control's conversions alone (rule of three, conditional).
@@ -189,16 +222,18 @@ def nothing_yet(verdict: Verdict) -> str:
     return f"{verdict.treated_exposed} treated and {verdict.control_exposed} control units: no block of both arms is complete"
 
 
-def reason(verdict: Verdict, rule: Rule) -> str:
+def reason(verdict: Verdict, rule: Rule, event: str = "") -> str:
+    """The verdict in words; `event`: what is compared, where it is not the guard's conversion."""
     evidence = f"log e {verdict.log_e:.1f} of {verdict.log_budget:.1f}"
+    noun = event or "conversions"
     if verdict.estimate is None and verdict.control_converted:
-        young = f"{verdict.control_converted} control conversions, none of a block whose outcome is known yet"
+        young = f"{verdict.control_converted} control {noun}, none of a block whose outcome is known yet"
         return f"{young}; {evidence}"
     if verdict.estimate is None:
-        return f"no control conversion to compare with; {evidence}"
+        return f"no control {event or 'conversion'} to compare with; {evidence}"
     word = f"lost {verdict.estimate:.0%}" if verdict.estimate >= 0 else f"gained {-verdict.estimate:.0%}"
     between = f" (95 %: {verdict.low:.0%} to {verdict.high:.0%})" if verdict.low is not None else ""
-    comparison = f"treated {word} of the control's conversion{between}, {evidence}"
+    comparison = f"treated {word} of the control's {event or 'conversion'}{between}, {evidence}"
     if verdict.above_since_us is None:
         return comparison
     return f"{comparison}, above {rule.threshold:.0%} for {verdict.above_minutes:.1f} of {rule.hold_minutes:g} min"

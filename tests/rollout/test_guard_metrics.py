@@ -1,0 +1,169 @@
+"""Several metrics a guard: one budget by stakes, the metric that fired is named, and each verdict is replayed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from math import exp
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from metric_cases import GUARD, RULE, drawn
+
+from gtm_dagster.rollout.control.chart import curves
+from gtm_dagster.rollout.control.evidence import FORMAT, Evidence, from_json, to_json
+from gtm_dagster.rollout.control.replay import compare
+from gtm_dagster.rollout.guard.counts import Counts
+from gtm_dagster.rollout.guard.decide import ARMED, BLIND, BREACH, Signals, decide
+from gtm_dagster.rollout.guard.judge import judge, leading, metric_names, metric_trace, page_verdict
+from gtm_dagster.rollout.guard.mean_evidence import _factors
+from gtm_dagster.rollout.guard.metric_rule import MetricRule, declared, metric_rules
+from gtm_dagster.rollout.guard.rule import Rule
+from gtm_dagster.rollout.guard.verdict import detect
+from gtm_dagster.settings import Guard, GuardMetric
+
+FORMAT_3 = Path(__file__).parents[1] / "formats" / "evidence" / "format-3.json"
+"""Evidence of a guard as the version before several metrics wrote it."""
+LOSSES = [
+    ({}, None, "nothing differs"),
+    ({"conversion": 0.6}, "conversion", "fewer convert"),
+    ({"error": 4.0}, "errors", "more fail, as many convert"),
+    ({"revenue": 0.5}, "revenue", "as many convert, for half of the money"),
+    ({"error": 0.2, "revenue": 1.5}, None, "fewer errors and more revenue are no harm"),
+]
+
+
+@pytest.mark.parametrize(("change", "fires", "reason"), LOSSES, ids=[row[-1] for row in LOSSES])
+def test_the_metric_that_lost_is_the_one_that_fires(change, fires, reason):
+    counts = drawn(1, **change)
+    verdict = judge(counts, RULE)
+    assert verdict.fires == (fires is not None), reason
+    decision = decide(ARMED, verdict, Signals(counts.watermark_us), RULE)
+    assert decision.act == verdict.fires
+    if fires:
+        assert verdict.metric == fires
+        assert fires == "conversion" or decision.reason.startswith(f"{fires}: "), "the reason names it"
+
+
+def test_the_stakes_add_up_to_the_budget_of_the_guard():
+    one = Rule.of(msgspec.structs.replace(GUARD, metrics=()))
+    level = exp(one.log_budget)
+    parts = [RULE.of_metric(name) for name in metric_names(RULE)]
+    stakes = [metric.stake for metric in RULE.metrics]
+    assert sum(stakes) == pytest.approx(1.0)
+    assert [exp(part.log_budget) for part in parts] == pytest.approx([level / stake for stake in stakes])
+    assert [part.start_hours for part in parts] == pytest.approx([one.start_hours] * 3)
+    assert sum(part.start_risk for part in parts) == pytest.approx(one.start_risk)
+
+
+def test_a_guard_of_one_metric_is_judged_as_before():
+    rule = Rule.of(Guard("f", "p"))
+    counts = drawn(1, conversion=0.6)
+    assert judge(counts, rule) == detect(counts, rule)
+    assert not {"metrics", "page", "figure"} & rule.to_json().keys()
+    assert not {"metric", "metrics"} & judge(counts, rule).to_json().keys()
+
+
+def test_a_rise_is_judged_as_the_loss_of_the_other_arm():
+    rise = MetricRule("errors", "share", "e", "up", 0.5, 0.5, 0.5)
+    assert rise.drop == pytest.approx(1 / 3), "1.5 times as many is a third fewer of the control"
+    assert rise.drop * rise.drop_margin == pytest.approx(0.2), "1.25 times as many is a fifth fewer"
+    assert rise.change(1 / 3) == pytest.approx(0.5)
+    assert rise.change(1.0) == 99.0, "a control without any has no size of a rise"
+    counts = drawn(1, error=4.0)
+    verdict = judge(counts, RULE).of_metric("errors")
+    (control, treated), failed = counts.exposed_by_arm(), np.bincount(counts.metrics["errors"].arm)
+    assert (verdict.control_exposed, verdict.control_converted) == (control, failed[0])
+    assert (verdict.treated_exposed, verdict.treated_converted) == (treated, failed[1])
+    assert verdict.low < 3.0 < verdict.high, "4 times as many is a rise of 300 %"
+
+
+def test_what_blinds_the_conversion_blinds_no_other_metric():
+    counts = drawn(1, error=4.0, conversion=0.0)
+    verdicts = judge(counts, RULE).metrics
+    for blind, verdict, state, act in (
+        ("no ids match", leading(verdicts, without=("conversion",)), BREACH, True),
+        ("no ids match", verdicts[0], BLIND, False),
+        ("", verdicts[0], BREACH, True),
+    ):
+        decision = decide(ARMED, verdict, Signals(counts.watermark_us, blind=blind), RULE)
+        assert (decision.state, decision.act) == (state, act)
+        assert blind in decision.reason
+
+
+def test_the_page_line_proves_what_is_too_small_to_roll_back():
+    counts = drawn(3, minutes=300, conversion=0.9, per_minute=200)
+    assert not judge(counts, RULE).fires
+    page = page_verdict(counts, RULE)
+    assert page.fires and page.metric == "conversion"
+    assert page_verdict(drawn(3, minutes=300), RULE).fires is False
+    assert page_verdict(counts, Rule.of(msgspec.structs.replace(GUARD, page=None))) is None
+
+
+def test_evidence_of_several_metrics_gives_its_decision_again():
+    counts = drawn(1, revenue=0.5)
+    verdict = judge(counts, RULE)
+    text = to_json(Evidence(GUARD, RULE, counts, verdict, "e", 1, counts.watermark_us, None, reason=verdict.reason))
+    again = from_json(text)
+    assert (again.rule, again.verdict, again.guard) == (RULE, verdict, GUARD)
+    assert compare(again).same
+    assert to_json(again) == text
+    broken = json.loads(text)
+    broken["counts"]["metrics"]["revenue"] = []
+    assert not compare(from_json(json.dumps(broken))).same
+    drawing = curves(again.counts, again.rule, verdict.log_budget, metric=verdict.metric)
+    assert drawing.log_e.max() >= verdict.log_budget
+
+
+def test_evidence_of_the_format_before_is_replayed_and_written_again_as_it_was():
+    text = FORMAT_3.read_text()
+    recorded = from_json(text)
+    assert compare(recorded).same and recorded.verdict.fires
+    before, after = json.loads(text), json.loads(to_json(recorded))
+    assert (before.pop("format"), after.pop("format")) == (3, FORMAT)
+    assert {**before, "product_version": ""} == {**after, "product_version": ""}
+
+
+def test_counts_with_metrics_come_back_from_json():
+    counts = drawn(1, minutes=5)
+    assert Counts.from_json(counts.to_json()).to_json() == counts.to_json()
+
+
+def test_a_rule_is_turned_into_the_settings_it_came_from():
+    metrics, stake = declared(RULE.metrics)
+    guard = msgspec.structs.replace(GUARD, metrics=metrics, conversion_stake=stake)
+    assert metric_rules(guard) == RULE.metrics
+
+
+def test_a_guard_of_two_means_and_a_limit_is_named_by_its_figures():
+    guard = Guard("f", "p", metrics=(GuardMetric("slow", "value", "page", value="seconds", limit=2.0, direction="up"), GuardMetric("cost", "value", "p", value="amount", cap=9.0, direction="up", threshold=0.2)))  # fmt: skip
+    assert [(m.name, m.figure, m.bad, m.threshold) for m in metric_rules(guard)] == [
+        ("conversion", "share", "down", 0.15), ("slow", "share", "up", 0.5), ("cost", "mean", "up", 0.2),
+    ]  # fmt: skip
+
+
+def test_no_unit_takes_all_that_was_won_and_the_expectation_of_a_block_is_at_most_one():
+    """E[e] of a block under nulls of every kind, exactly: the factors are linear, so only the means matter."""
+    rng = np.random.default_rng(5)
+    for _ in range(300):
+        units = rng.integers(1, 60, (2, 1)).astype(float)
+        c = rng.uniform(0.001, 0.9, 1)
+        ratio, share = rng.uniform(0.5, 1.0), rng.choice([0.75, 0.6, 0.25])
+        (c0, up), (t0, down) = _factors(units, c * share * ratio, c, ratio, rng.uniform(1e-6, 0.25, 1))
+        assert down[0] < 0 < up[0]
+        assert 1 + down[0] * (1 - t0[0]) >= 0.2 - 1e-12 and 1 - up[0] * c0[0] >= 0.2 - 1e-12
+        control = rng.uniform(0, 1, 400)
+        treated = np.minimum(ratio * control * rng.choice([1.0, 1.0, 1.2], 400), 1.0)
+        log_e = units[1] * np.log1p(down * (treated - t0)) + units[0] * np.log1p(up * (control - c0))
+        assert log_e.max() <= 1e-9
+
+
+def test_a_metric_alone_acts_when_it_would_have_in_the_guard():
+    counts = drawn(1, error=4.0)
+    times = {name: metric_trace(counts, RULE, name)[1] for name in metric_names(RULE)}
+    assert [name for name, at in times.items() if at is not None] == ["errors"]
+    at = times["errors"]
+    assert judge(replace(counts, watermark_us=at), RULE).fires
+    assert not judge(replace(counts, watermark_us=at - 15_000_000), RULE).fires
