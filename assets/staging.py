@@ -7,12 +7,14 @@ import dagster as dg
 from gtm_dagster.orchestration import asset_checks as checks
 from gtm_dagster.orchestration.metadata import bars_of, inline, picture
 from gtm_dagster.orchestration.resources import WarehouseResource
+from gtm_dagster.orchestration.run_labels import news_tags
 from gtm_dagster.orchestration.table_assets import table_spec
 from gtm_dagster.taxonomy.conform import ContractBreak
 from gtm_dagster.taxonomy.plan_in_use import record_plan
 from gtm_dagster.warehouse.fingerprints import check_settings
 from gtm_dagster.warehouse.schema import table_of
 from gtm_dagster.warehouse.staging.books import books, reasons
+from gtm_dagster.warehouse.staging.last_staging import imported_rows
 from gtm_dagster.warehouse.staging.stage import stage
 from gtm_dagster.warehouse.state import first_of_day
 

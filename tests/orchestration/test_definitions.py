@@ -11,7 +11,7 @@ import pytest
 from warehouse_cases import START, event, land, random_events, settings_for
 
 from gtm_dagster.definitions import build_defs
-from gtm_dagster.orchestration.dead_runs import fail_dead_runs
+from gtm_dagster.orchestration.dead_runs import fail_dead_runs, process_of
 from gtm_dagster.orchestration.instance import instance_of
 from gtm_dagster.orchestration.refresh_run import run_refresh
 from gtm_dagster.warehouse.build import all_checks
@@ -52,7 +52,7 @@ def test_refresh_is_a_run_with_books_and_checks(tmp_path):
     with instance_of(settings) as instance:
         run = instance.get_run_by_id(result.run_id)
         assert run.status == dg.DagsterRunStatus.SUCCESS
-        assert run.tags["gtm/pid"]
+        assert process_of(run.tags)["pid"]
 
 
 def test_a_broken_contract_is_a_failed_check_without_a_materialisation(tmp_path):
