@@ -7,8 +7,9 @@ from typing import Any
 
 import dagster as dg
 
+from gtm_dagster.orchestration.freshness import freshness_of, with_freshness
 from gtm_dagster.orchestration.guard_jobs import guard_jobs
-from gtm_dagster.orchestration.jobs import refresh_job
+from gtm_dagster.orchestration.jobs import rebuild_job, refresh_job
 from gtm_dagster.orchestration.loaded_settings import loaded_settings
 from gtm_dagster.orchestration.resources import warehouse_of
 from gtm_dagster.settings import Origin, Settings
@@ -44,14 +45,13 @@ def build_defs(*, settings: Settings | None = None, resources: dict[str, Any] | 
     guards = guard_jobs(settings)
     return dg.Definitions(
         assets=[
-            ingestion.landing_events,
+            *ingestion.ASSETS,
             staging.staging,
             *core.ASSETS,
-            *marts.ASSETS,
-            rollout.rollbacks,
-            serving.warehouse_copy,
+            *with_freshness([*marts.ASSETS, serving.warehouse_copy], freshness_of(settings)),
+            *rollout.ASSETS,
         ],
-        jobs=[refresh_job, *guards.all],
+        jobs=[refresh_job, rebuild_job, *guards.all],
         sensors=[event_log_sensor(settings), conversion_guard(settings, guards)],
         schedules=[daily_refresh(settings)],
         resources={"warehouse": warehouse_of(settings, origin), **(resources or {})},
