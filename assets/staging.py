@@ -91,20 +91,22 @@ def _checked(
 def _events(con: duckdb.DuckDBPyConnection, staged: StageResult, days: list[BookRow], seconds: float) -> dict[str, Any]:
     changed = staged.files > 0 or staged.withdrawn > 0
     daily = [(row.ingest_date.isoformat()[5:], float(row.clean)) for row in days]
-    refused = {"reject_rate": round(staged.quarantined / staged.read, 4)} if staged.read else {}
-    shown = {
-        **staged.metadata,
-        "dagster/row_count": sum(row.clean for row in days),
-        "new_rows": staged.clean,
-        "seconds": round(seconds, 3),
-        **refused,
-        "bots": sum(row.bots for row in days),
+    shown: dict[str, Any] = {
         "books": books_table(days),
         "last_days": inline(bars_of("clean events by ingest day", daily[-6:])),
     }
     if changed and first_of_day(con, "picture of staging.events"):
         shown["daily_volume"] = picture(bars_of("clean events by ingest day", daily[-45:]))
-    return shown | sample_when_due(con, EVENTS, changed=changed)
+    return {
+        **shown,
+        **sample_when_due(con, EVENTS, changed=changed),
+        **staged.metadata,
+        "dagster/row_count": sum(row.clean for row in days),
+        "new_rows": staged.clean,
+        **({"reject_rate": round(staged.quarantined / staged.read, 4)} if staged.read else {}),
+        "bots": sum(row.bots for row in days),
+        "seconds": round(seconds, 3),
+    }
 
 
 def _quarantine(
@@ -112,9 +114,9 @@ def _quarantine(
 ) -> dict[str, Any]:
     by_reason = [(code, float(n)) for code, n in reasons(con, 12)]
     return {
+        "reasons": inline(bars_of("quarantined rows by reason", by_reason)),
+        **sample_when_due(con, QUARANTINE, changed=staged.quarantined > 0 or staged.withdrawn > 0),
         "dagster/row_count": sum(row.quarantined for row in days),
         "new_rows": staged.quarantined,
         "seconds": round(seconds, 3),
-        "reasons": inline(bars_of("quarantined rows by reason", by_reason)),
-        **sample_when_due(con, QUARANTINE, changed=staged.quarantined > 0 or staged.withdrawn > 0),
     }

@@ -39,27 +39,25 @@ def definition_of(table: Table, *modules: str) -> dict[str, Any]:
     return {
         "dagster/table_name": table.name,
         "dagster/column_schema": column_schema(table),
-        **code_references(*made_by),
+        **code_references(*made_by, declared=table),
     }
 
 
-def code_references(*modules: str) -> dict[str, dg.CodeReferencesMetadataValue]:
-    """The statements that the modules name, and the modules, as files that the UI opens in an editor."""
-    named = {name: statements.path_of(name) for module in modules for name in statements_of(module)}
-    sources = [Path(str(import_module(module).__file__)) for module in modules]
-    files = [(path, f"{path.parent.name}/{path.name}") for path in named.values()] + [
-        (path, path.name) for path in sources
-    ]
+def code_references(*modules: str, declared: Table | None = None) -> dict[str, dg.CodeReferencesMetadataValue]:
+    """The statements that the modules, or a table's declaration, name, and the modules: files that the UI opens in an editor."""
+    names = {name for module in modules for name in statements_of(module)}
+    if declared is not None:
+        names |= {declared.table} & set(statements.all_names())
+    files = [(path, f"{path.parent.name}/{path.name}") for path in map(statements.path_of, sorted(names))]
+    files += [(path, path.name) for module in modules if (path := Path(str(import_module(module).__file__)))]
+    if not files:
+        return {}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", dg.BetaWarning)  # of Dagster's own class for what its UI shows since 1.7
+        warnings.simplefilter("ignore", dg.BetaWarning)  # of Dagster's class of what its UI has shown since 1.7
         references = [
             dg.LocalFileCodeReference(file_path=str(path), line_number=1, label=label) for path, label in files
         ]
-        return (
-            {"dagster/code_references": dg.CodeReferencesMetadataValue(code_references=references)}
-            if references
-            else {}
-        )
+        return {"dagster/code_references": dg.CodeReferencesMetadataValue(code_references=references)}
 
 
 def description_of(table: Table) -> str:
@@ -84,7 +82,8 @@ def sample_when_due(
     """Ten rows of the table, in which nobody is to be found: when it changed, and once a UTC day when it did not."""
     if not changed and not first_of_day(con, f"sample of {table.name}"):
         return {}
-    return {"sample": dg.MetadataValue.md(sample_of(con, table).markdown)}
+    # Behind a link: in its place among the metadata there is room for three columns.
+    return {"sample": dg.MetadataValue.md(sample_of(con, table).markdown.ljust(small_svg.INLINE_LIMIT))}
 
 
 def books_table(days: Sequence[BookRow]) -> dg.MarkdownMetadataValue:

@@ -83,14 +83,14 @@ def _built(
     assert table.step is not None  # noqa: S101 - `built` gives tables with a step
     began = time.perf_counter()
     result = table.step(con, ctx)
-    metadata: dict[str, Any] = figures_of(result.metadata, time.perf_counter() - began)
-    if table.trends is not None:
-        metadata |= table.trends(con, ctx)
+    seconds = time.perf_counter() - began
     figures = [figure for chart in table.charts for figure in chart(con, ctx)]
-    metadata |= {figure.name: inline(figure) for figure in figures}
+    metadata: dict[str, Any] = {figure.name: inline(figure) for figure in figures}
     if figures and result.changed and first_of_day(con, f"picture of {table.name}"):
         metadata |= {figure.name.replace("chart", "picture", 1): picture(figure) for figure in figures}
     metadata |= sample_when_due(con, table, changed=result.changed)
+    metadata |= table.trends(con, ctx) if table.trends is not None else {}
+    metadata |= figures_of(result.metadata, seconds)
     return written(context, con, ctx, table, metadata)
 
 
