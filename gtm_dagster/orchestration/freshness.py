@@ -35,4 +35,5 @@ def with_freshness(assets: list[dg.AssetsDefinition], policy: dg.FreshnessPolicy
 def longest_pause(cron: str, timezone: str) -> timedelta:
     """The longest time between two ticks of a cron in a time zone."""
     ticks = islice(schedule_execution_time_iterator(_FROM.timestamp(), cron, timezone, ascending=True), _TICKS)
-    return max((later - earlier for earlier, later in pairwise(ticks)), default=timedelta(days=1))
+    seconds = (tick.timestamp() for tick in ticks)  # two local times would leave out a change of the clock
+    return timedelta(seconds=max((later - earlier for earlier, later in pairwise(seconds)), default=86_400.0))

@@ -59,7 +59,9 @@ def test_lineage_is_one_graph(tmp_path):
 def test_every_check_can_be_run_alone(tmp_path):
     """The web UI's button runs a check that is in no set of assets and checks which only run together."""
     graph = build_defs(settings=settings_for(tmp_path)).resolve_asset_graph()
-    assert {key for key in graph.asset_check_keys if len(graph.get_execution_set_asset_and_check_keys(key)) > 1} == set()
+    assert {
+        key for key in graph.asset_check_keys if len(graph.get_execution_set_asset_and_check_keys(key)) > 1
+    } == set()
 
 
 def test_every_library_check_is_an_asset_check(tmp_path):
