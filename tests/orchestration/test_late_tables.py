@@ -7,7 +7,7 @@ import pytest
 from warehouse_cases import settings_for
 
 from gtm_dagster.definitions import build_defs
-from gtm_dagster.orchestration.freshness import freshness_of, longest_pause
+from gtm_dagster.orchestration.late_tables import freshness_of, longest_pause
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
