@@ -3,18 +3,31 @@
 import dagster as dg
 
 from gtm_dagster.orchestration.guard_jobs import ROLLBACKS
-from gtm_dagster.orchestration.metadata import column_schema
+from gtm_dagster.orchestration.metadata import column_schema, description_of
 from gtm_dagster.orchestration.table_assets import OWNER
 from gtm_dagster.warehouse.schema import table_of
 
 _TABLE = table_of("ops.rollbacks")
 
+flag_provider = dg.AssetSpec(
+    ["ops", "flag_provider"],
+    description="Where the flags live: flagd, Unleash, or what [[providers]] names in gtm.toml. A rollback turns a flag "
+    "off there, and proves it there.\n\n`gtm guard status`",
+    group_name="rollout",
+    owners=[OWNER],
+    tags={"layer": "source"},
+)
+
 rollbacks = dg.AssetSpec(
     key=ROLLBACKS,
-    description=f"{_TABLE.meaning} Materialised by the runs of `rollback_flag` and `manual_rollback`.",
+    deps=[flag_provider, dg.AssetKey(["ingestion", "event_log"])],
+    description=f"{description_of(_TABLE)}\n\nMaterialised by the runs of `rollback_flag` and `manual_rollback`, one for each.",
     group_name="rollout",
     kinds={"sqlalchemy"},
     owners=[OWNER],
     tags={"layer": "ops"},
-    metadata={"dagster/table_name": _TABLE.name, "dagster/column_schema": column_schema(_TABLE)},
+    # Not as `dagster/column_schema`: the page would show the columns before the evidence, for which people come.
+    metadata={"dagster/table_name": _TABLE.name, "columns": column_schema(_TABLE)},
 )
+
+ASSETS = (flag_provider, rollbacks)

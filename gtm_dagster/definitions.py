@@ -8,7 +8,9 @@ from typing import Any
 import dagster as dg
 
 from gtm_dagster.orchestration.guard_jobs import guard_jobs
-from gtm_dagster.orchestration.jobs import refresh_job
+from gtm_dagster.orchestration.history_jobs import history_pruning_job
+from gtm_dagster.orchestration.jobs import rebuild_job, refresh_job
+from gtm_dagster.orchestration.late_tables import freshness_of, with_freshness
 from gtm_dagster.orchestration.loaded_settings import loaded_settings
 from gtm_dagster.orchestration.resources import warehouse_of
 from gtm_dagster.settings import Origin, Settings
@@ -19,7 +21,7 @@ try:
     from assets import core, ingestion, marts, rollout, serving, staging
     from sensors.conversion_guard import conversion_guard
     from sensors.event_log import event_log_sensor
-    from sensors.schedules import daily_refresh
+    from sensors.schedules import daily_refresh, nightly_pruning
 except ModuleNotFoundError as error:
     if error.name not in {"assets", "sensors"}:
         raise
@@ -41,19 +43,18 @@ def build_defs(*, settings: Settings | None = None, resources: dict[str, Any] | 
         settings, origin = loaded_settings()
     with suppress(PlanError):
         settings = settings_for_plan(settings, load_plan(settings.plan_file), origin)
-    guards = guard_jobs(settings)
+    guards, pruning = guard_jobs(settings), history_pruning_job(settings)
     return dg.Definitions(
         assets=[
-            ingestion.landing_events,
+            *ingestion.ASSETS,
             staging.staging,
             *core.ASSETS,
-            *marts.ASSETS,
-            rollout.rollbacks,
-            serving.warehouse_copy,
+            *with_freshness([*marts.ASSETS, serving.warehouse_copy], freshness_of(settings)),
+            *rollout.ASSETS,
         ],
-        jobs=[refresh_job, *guards.all],
+        jobs=[refresh_job, rebuild_job, pruning, *guards.all],
         sensors=[event_log_sensor(settings), conversion_guard(settings, guards)],
-        schedules=[daily_refresh(settings)],
+        schedules=[daily_refresh(settings), nightly_pruning(settings, pruning)],
         resources={"warehouse": warehouse_of(settings, origin), **(resources or {})},
         executor=dg.in_process_executor,
     )

@@ -29,7 +29,7 @@ def demo(
 
     return run_demo(
         here.settings,
-        lambda settings: run_refresh(settings, build_defs),
+        lambda settings: run_refresh(settings, build_defs, trigger="demo"),
         lambda settings: guard_once(settings, build_defs),
         events=events,
         days=days,

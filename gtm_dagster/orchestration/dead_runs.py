@@ -17,6 +17,8 @@ from pathlib import Path
 import dagster as dg
 from dagster._core.storage.runs.sqlite import SqliteRunStorage
 
+_HIDDEN, _EARLIER = ".dagster/gtm_", "gtm/"
+"""What the tags of a run's process begin with: the web UI does not show the first; earlier versions wrote the second."""
 NEVER_SUBMITTED = timedelta(minutes=5)
 """A run stays longer than this between its record and the queue only when its creator died (Dagster: "a brief window")."""
 _UNFINISHED = [
@@ -56,7 +58,14 @@ class Host:
 def process_tags(run_id: str) -> dict[str, str]:
     """Tags that name the process of a run, and the run itself: a retry inherits the tags of its parent."""
     pid = os.getpid()
-    return {"gtm/pid": str(pid), "gtm/born": _born(pid), "gtm/host": str(Host.here()), "gtm/run": run_id}
+    named = {"pid": str(pid), "born": _born(pid), "host": str(Host.here()), "run": run_id}
+    return {f"{_HIDDEN}{name}": value for name, value in named.items()}
+
+
+def process_of(tags: Mapping[str, str]) -> dict[str, str]:
+    """What a run's tags say of its process (pid, born, host, run), as this or an earlier version wrote them."""
+    form = _HIDDEN if f"{_HIDDEN}pid" in tags else _EARLIER
+    return {name: tags[form + name] for name in ("pid", "born", "host", "run") if form + name in tags}
 
 
 def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
@@ -75,8 +84,9 @@ def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
 
 
 def _death(instance: dg.DagsterInstance, run: dg.DagsterRun, age: timedelta) -> str | None:
-    if "gtm/pid" in run.tags and run.tags.get("gtm/run", run.run_id) == run.run_id:
-        return _death_by_tags(run.tags)
+    process = process_of(run.tags)
+    if "pid" in process and process.get("run", run.run_id) == run.run_id:
+        return _death_of(process)
     pid = _logged_process(instance, run)
     if pid is not None:
         return None if _alive(pid, "") else f"its process {pid} is gone"
@@ -85,16 +95,16 @@ def _death(instance: dg.DagsterInstance, run: dg.DagsterRun, age: timedelta) -> 
     return None
 
 
-def _death_by_tags(tags: Mapping[str, str]) -> str | None:
-    """Why the process of these tags is gone; None when it lives, and when only another host could say."""
-    pid, born, here = int(tags["gtm/pid"]), tags.get("gtm/born", ""), Host.here()
+def _death_of(process: Mapping[str, str]) -> str | None:
+    """Why the process is gone; None when it lives, and when only another host could say."""
+    pid, born, here = int(process["pid"]), process.get("born", ""), Host.here()
     boot = born.partition("/")[0]
-    host = Host.of(tags["gtm/host"]) if "gtm/host" in tags else replace(here, boot=boot or here.boot)
+    host = Host.of(process["host"]) if "host" in process else replace(here, boot=boot or here.boot)
     if host is None or (boot and boot != host.boot):
         return None
     if host == here:
         return None if _alive(pid, born) else f"its process {pid} is gone"
-    if "gtm/host" in tags and host.machine == here.machine and host.boot and here.boot and host.boot != here.boot:
+    if "host" in process and host.machine == here.machine and host.boot and here.boot and host.boot != here.boot:
         return f"its process {pid} is gone: the machine was started anew since"
     return None
 

@@ -65,6 +65,19 @@ class OpenEventLog(SqliteEventLogStorage):
         self._engines[shard] = engine
         return engine
 
+    def delete_events(self, run_id: str) -> None:
+        """Delete the events of a run with the file that held them; Dagster's own storage would leave the file."""
+        with self.index_connection() as con:
+            self.delete_events_for_run(con, run_id)
+        self.free_concurrency_slots_for_run(run_id)
+        with self._db_lock:
+            if run_id in self._engines:
+                self._engines.pop(run_id).dispose()
+            self._initialized_dbs.discard(run_id)
+            file = Path(self.path_for_shard(run_id))
+            for path in (file, *(file.with_name(f"{file.name}-{part}") for part in ("wal", "shm", "journal"))):
+                path.unlink(missing_ok=True)
+
     def dispose(self) -> None:
         """Close the files."""
         super().dispose()

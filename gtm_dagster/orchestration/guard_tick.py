@@ -9,6 +9,7 @@ import dagster as dg
 
 from gtm_dagster.orchestration.guard_jobs import ROLLBACK
 from gtm_dagster.orchestration.instance import instance_of
+from gtm_dagster.orchestration.run_origin import recorded_as
 from gtm_dagster.settings import Settings
 
 SENSOR = "conversion_guard"
@@ -29,11 +30,12 @@ def guard_once(settings: Settings, build_defs: Callable[..., dg.Definitions]) ->
         done = []
         for request in tick.run_requests or ():
             job = definitions.resolve_job_def(request.job_name or ROLLBACK)
-            result = job.execute_in_process(
-                instance=instance,
-                raise_on_error=False,
-                run_config={**request.run_config, **quiet},
-                tags={**request.tags, **({"dagster/run_key": request.run_key} if request.run_key else {})},
-            )
+            with recorded_as(instance, job.name):
+                result = job.execute_in_process(
+                    instance=instance,
+                    raise_on_error=False,
+                    run_config={**request.run_config, **quiet},
+                    tags={**request.tags, **({"dagster/run_key": request.run_key} if request.run_key else {})},
+                )
             done.append(result.run_id)
     return done

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from gtm_dagster.orchestration.jobs import REFRESH
+from gtm_dagster.orchestration.jobs import REBUILD, REFRESH
 from gtm_dagster.warehouse.landing.from_log import LogOffsets
 
 UNFINISHED_RUN = [
@@ -19,7 +19,7 @@ UNFINISHED_RUN = [
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,  # it holds the writer's lock until it has stopped
 ]
-WRITERS = {REFRESH, "__ASSET_JOB"}
+WRITERS = {REFRESH, REBUILD, "__ASSET_JOB"}
 GIVE_UP_AFTER = 3
 PAUSE = timedelta(minutes=15)
 

@@ -13,7 +13,9 @@ import duckdb
 from gtm_dagster.orchestration.dead_runs import fail_dead_runs
 from gtm_dagster.orchestration.instance import run_history
 from gtm_dagster.orchestration.jobs import REFRESH
-from gtm_dagster.orchestration.resources import run_tags, warehouse_of
+from gtm_dagster.orchestration.resources import warehouse_of
+from gtm_dagster.orchestration.run_labels import BY_HAND, TRIGGER, run_tags
+from gtm_dagster.orchestration.run_origin import NO_RETRY, recorded_as
 from gtm_dagster.settings import Settings
 from gtm_dagster.warehouse.engine import opened
 from gtm_dagster.warehouse.staging.books import BookRow, books
@@ -66,9 +68,14 @@ def _why(error: Any) -> str:
 
 
 def run_refresh(
-    settings: Settings, build_defs: Callable[..., dg.Definitions], *, full: bool = False, allow_rebuild: bool = True
+    settings: Settings,
+    build_defs: Callable[..., dg.Definitions],
+    *,
+    full: bool = False,
+    allow_rebuild: bool = True,
+    trigger: str = BY_HAND,
 ) -> RefreshResult:
-    """Run the job `refresh` of `build_defs` (`definitions.build_defs`) here.
+    """Run the job `refresh` of `build_defs` (`definitions.build_defs`) here; `trigger`: what asked for it, as its tag says.
 
     Raises LockHeldError when another writer does not finish in time, HistoryError when Dagster cannot record the run.
     """
@@ -82,9 +89,11 @@ def run_refresh(
             fail_dead_runs(instance)
             # The console would repeat every event of the run; the instance keeps them, the result names what failed.
             quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-            done = job.execute_in_process(
-                instance=instance, raise_on_error=False, run_id=run_id, tags=run_tags(run_id), run_config=quiet
-            )
+            tags = run_tags(run_id, {TRIGGER: trigger}) | NO_RETRY
+            with recorded_as(instance, REFRESH):
+                done = job.execute_in_process(
+                    instance=instance, raise_on_error=False, run_id=run_id, tags=tags, run_config=quiet
+                )
         result = _result_of(done)
         try:
             return replace(result, books=_books(settings))

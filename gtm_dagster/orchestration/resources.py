@@ -12,7 +12,7 @@ from dagster_duckdb import DuckDBResource
 from pydantic import PrivateAttr
 
 from gtm_dagster.channels.window_channels import check_window_channels
-from gtm_dagster.orchestration.dead_runs import process_tags
+from gtm_dagster.orchestration.run_labels import run_tags
 from gtm_dagster.settings import Origin, Settings
 from gtm_dagster.storage.private_dir import private_dir
 from gtm_dagster.taxonomy import load_plan
@@ -67,7 +67,7 @@ class WarehouseResource(DuckDBResource):
         if context.run and context.instance:
             # This process carries out the run; the daemon or a sensor asked for it. Tagged before the wait for the lock:
             # a run killed while it waits would otherwise look alive.
-            context.instance.add_run_tags(run_id, run_tags(run_id))
+            context.instance.add_run_tags(run_id, run_tags(run_id, context.run.tags))
         with self._writers_lock(f"run {run_id}"):
             self._began = time.monotonic()
             try:
@@ -134,8 +134,3 @@ def warehouse_of(
 
     DeploymentWarehouse.__doc__ = WarehouseResource.__doc__
     return DeploymentWarehouse(allow_rebuild=allow_rebuild, full=full)
-
-
-def run_tags(run_id: str) -> dict[str, str]:
-    """Tags of a run that writes the warehouse: its process, by which a dead run is found, and the queue's limit."""
-    return {**process_tags(run_id), "gtm/writes": "warehouse"}

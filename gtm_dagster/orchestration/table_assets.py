@@ -1,14 +1,22 @@
 """One declared table, one asset: its spec, and the asset that runs its step."""
 
+import time
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
 from typing import Any
 
 import dagster as dg
 import duckdb
 
-from gtm_dagster.orchestration.asset_checks import check_results, check_specs
-from gtm_dagster.orchestration.metadata import column_schema, inline, picture
+from gtm_dagster.orchestration.asset_checks import alone, check_results, check_specs, is_built, key_of
+from gtm_dagster.orchestration.failures import in_words
+from gtm_dagster.orchestration.metadata import (
+    definition_of,
+    description_of,
+    figures_of,
+    inline,
+    picture,
+    sample_when_due,
+)
 from gtm_dagster.orchestration.resources import WarehouseResource
 from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.schema import built
@@ -17,22 +25,23 @@ from gtm_dagster.warehouse.schema.table import Table
 from gtm_dagster.warehouse.state import first_of_day
 
 OWNER = "team:growth"
-DAILY = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=48), warn_window=timedelta(hours=26))
 
 
-def table_spec(table: Table, *, skippable: bool = False) -> dg.AssetSpec:
-    """The spec of a table; its columns come from the declaration, so the UI shows them before the first run."""
+def table_spec(table: Table, *made_by: str, skippable: bool = False) -> dg.AssetSpec:
+    """The spec of a table; its columns come from the declaration, so the UI shows them before the first run.
+
+    `made_by`: modules whose code the UI links to, where the table has no step of its own.
+    """
     return dg.AssetSpec(
-        key=[table.schema, table.table],
+        key=key_of(table),
         deps=[dg.AssetKey(name.split(".")) for name in table.reads],
-        description=table.meaning,
+        description=description_of(table),
         group_name=table.schema,
         kinds={"duckdb", "sql"},
         owners=[OWNER],
         tags={"layer": table.schema},
-        metadata={"dagster/table_name": table.name, "dagster/column_schema": column_schema(table)},
+        metadata=definition_of(table, *made_by),
         skippable=skippable,
-        freshness_policy=DAILY if table.schema == "marts" else None,
     )
 
 
@@ -47,31 +56,58 @@ def layer_assets(schema: str) -> list[dg.AssetsDefinition]:
 
 
 def _asset(tables: Sequence[Table]) -> dg.AssetsDefinition:
-    """Run the steps, run the tables' checks, report numbers and pictures."""
+    """Run the steps, run the tables' checks, report numbers and pictures. A check alone may be asked for, too."""
     specs = [table_spec(table) for table in tables]
     checks = [check for table in tables for check in check_specs(table)]
 
-    @dg.multi_asset(name=f"{tables[0].schema}__{tables[0].table}", specs=specs, check_specs=checks)
-    def asset(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Iterator[dg.MaterializeResult]:
-        with warehouse.writing() as con:
+    @dg.multi_asset(name=f"{tables[0].schema}__{tables[0].table}", specs=specs, check_specs=checks, can_subset=True)
+    def asset(
+        context: dg.AssetExecutionContext, warehouse: WarehouseResource
+    ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
+        results: list[dg.MaterializeResult | dg.AssetCheckResult] = []
+        with in_words(), warehouse.writing() as con:
             create(con)
-            results = [_built(con, warehouse.context, table, context.run.run_id) for table in tables]
+            for table in tables:
+                if is_built(context, table):
+                    results += _built(context, con, warehouse.context, table)
+                else:
+                    results += alone(context, con, warehouse.context, table)
         yield from results
 
     return asset
 
 
-def _built(con: duckdb.DuckDBPyConnection, ctx: BuildContext, table: Table, run_id: str) -> dg.MaterializeResult:
+def _built(
+    context: dg.AssetExecutionContext, con: duckdb.DuckDBPyConnection, ctx: BuildContext, table: Table
+) -> list[dg.MaterializeResult]:
     assert table.step is not None  # noqa: S101 - `built` gives tables with a step
+    began = time.perf_counter()
     result = table.step(con, ctx)
-    metadata: dict[str, Any] = {
-        name: dg.MetadataValue.md(value) if isinstance(value, str) and "\n" in value else value
-        for name, value in result.metadata.items()
-    }
+    seconds = time.perf_counter() - began
     figures = [figure for chart in table.charts for figure in chart(con, ctx)]
-    metadata |= {figure.name: inline(figure) for figure in figures}
+    metadata: dict[str, Any] = {figure.name: inline(figure) for figure in figures}
     if figures and result.changed and first_of_day(con, f"picture of {table.name}"):
         metadata |= {figure.name.replace("chart", "picture", 1): picture(figure) for figure in figures}
-    return dg.MaterializeResult(
-        asset_key=[table.schema, table.table], metadata=metadata, check_results=check_results(con, ctx, table, run_id)
-    )
+    metadata |= sample_when_due(con, table, changed=result.changed)
+    metadata |= table.trends(con, ctx) if table.trends is not None else {}
+    metadata |= figures_of(result.metadata, seconds)
+    return written(context, con, ctx, table, metadata)
+
+
+def written(
+    context: dg.AssetExecutionContext,
+    con: duckdb.DuckDBPyConnection,
+    ctx: BuildContext,
+    table: Table,
+    metadata: dict[str, Any],
+    checked: Sequence[dg.AssetCheckResult] = (),
+) -> list[dg.MaterializeResult]:
+    """The materialisation of a table that was written, with its checks and those `checked` before.
+
+    One that was written beside what the run asked for is recorded, too; its checks wait for a run that asks for them.
+    """
+    if not is_built(context, table):
+        context.log_event(dg.AssetMaterialization(key_of(table), metadata=metadata))
+        return []
+    results = [*checked, *check_results(context, con, ctx, table)]
+    return [dg.MaterializeResult(asset_key=key_of(table), metadata=metadata, check_results=results)]

@@ -68,6 +68,12 @@ class Quarantine(Struct, frozen=True, forbid_unknown_fields=True):
     max_rate: Share = 0.5
 
 
+class History(Struct, frozen=True, forbid_unknown_fields=True):
+    """`days` that the web UI keeps the run of a refresh; runs that acted on a flag or on people's data stay."""
+
+    days: Count = 14
+
+
 class Guard(Struct, frozen=True, forbid_unknown_fields=True):
     """A flag whose flow is watched: it is turned off when the treated arm loses more than `threshold` of conversion.
 
@@ -179,6 +185,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     refresh: Refresh = Refresh()
     warehouse: WarehouseSettings = WarehouseSettings()
     quarantine: Quarantine = Quarantine()
+    history: History = History()
     privacy: Privacy = Privacy()
     guards: tuple[Guard, ...] = ()
     providers: tuple[FlagProvider, ...] = ()

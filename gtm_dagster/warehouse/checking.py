@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
@@ -96,10 +97,40 @@ def run_checks(
     drop_tables(con, "changed_persons", "changed_files")
     if notes:
         with transaction(con):
-            con.execute("DELETE FROM meta.checks WHERE list_contains($1::VARCHAR[], name)", [[n[0] for n in notes]])
-            con.executemany("INSERT INTO meta.checks VALUES (?, ?, ?, ?, ?, ?)", notes)
+            _note(con, notes)
             _move(con, table, place)
     return found
+
+
+def run_alone(
+    con: duckdb.DuckDBPyConnection,
+    ctx: BuildContext,
+    table: Table,
+    names: Collection[str],
+    run: str,
+    now: datetime | None = None,
+) -> list[tuple[Check, CheckResult]]:
+    """Run the named checks of `table` over everything, whatever changed; `run` and `now` as `run_checks`.
+
+    Their outcome is written down. The place up to which the table is checked stays: the other checks have not moved.
+    """
+    now = (now or datetime.now(UTC)).replace(tzinfo=None)
+    wanted = [check for check in table.checks if check.name in names]
+    found = [(check, check.run(con, ctx)) for check in wanted]
+    notes = [[_name(table, check), result.passed, _rules(ctx), run, now, now] for check, result in found]
+    with transaction(con):
+        _note(con, notes)
+    return [
+        (check, CheckResult(result.passed, result.description, {**result.metadata, "over": Form.EVERYTHING.value}))
+        for check, result in found
+    ]
+
+
+def _note(con: duckdb.DuckDBPyConnection, notes: list[list[object]]) -> None:
+    """Write down how checks ended, in the current transaction."""
+    if notes:
+        con.execute("DELETE FROM meta.checks WHERE list_contains($1::VARCHAR[], name)", [[note[0] for note in notes]])
+        con.executemany("INSERT INTO meta.checks VALUES (?, ?, ?, ?, ?, ?)", notes)
 
 
 def _nothing_changed(last: LastTime) -> CheckResult:

@@ -41,11 +41,16 @@ def digest(modules: Iterable[str]) -> str:
     for name in sorted(_closure(modules)):
         found.update(f"\0module {name}\0".encode())
         found.update(_syntax(name).encode())
-        for statement in sorted(_constants(name) & set(statements.all_names())):
+        for statement in statements_of(name):
             found.update(f"\0statement {statement}\0{_normal(statements.text(statement))}".encode())
         for file in _DATA.get(name, ()):
             found.update(resources.files("gtm_dagster").joinpath(*name.split(".")[1:-1], file).read_bytes())
     return found.hexdigest()
+
+
+def statements_of(module: str) -> list[str]:
+    """Names of the statements that a module names itself."""
+    return sorted(_constants(module) & set(statements.all_names()))
 
 
 def _closure(modules: Iterable[str]) -> set[str]:

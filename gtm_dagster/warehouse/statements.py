@@ -6,6 +6,7 @@ import re
 from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
+from pathlib import Path
 
 _PARAMETER = re.compile(r"\$([a-z_]+)")
 PORTABLE = ("core", "marts")
@@ -30,6 +31,11 @@ def _files() -> dict[str, tuple[str, Traversable]]:
 def text(name: str) -> str:
     """The statement `name` as written; KeyError when there is none."""
     return _files()[name][1].read_text()
+
+
+def path_of(name: str) -> Path:
+    """The file of the statement `name`; KeyError when there is none."""
+    return Path(str(_files()[name][1]))
 
 
 def statement(name: str, **params: int) -> str:

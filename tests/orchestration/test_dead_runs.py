@@ -21,6 +21,8 @@ from gtm_dagster.orchestration.instance import instance_of
 from gtm_dagster.settings import load_settings
 from gtm_dagster.warehouse.writer_lock import WarehouseLock
 
+HIDDEN = ".dagster/gtm_"  # Dagster's web UI does not show a tag that begins so
+PID, BORN = f"{HIDDEN}pid", f"{HIDDEN}born"
 NOT_STARTED, STARTING, STARTED = (
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTING,
@@ -54,7 +56,7 @@ def test_a_run_is_dead_when_its_own_process_is_gone(gone, status, own, alive, de
     with dg.DagsterInstance.ephemeral() as instance:
         run = instance.create_run_for_job(empty, status=status)
         tags = process_tags(run.run_id if own else "its parent")
-        instance.add_run_tags(run.run_id, tags if alive else {**tags, "gtm/pid": gone})
+        instance.add_run_tags(run.run_id, tags if alive else {**tags, PID: gone})
         assert fail_dead_runs(instance) == ([run.run_id] if dead else [])
         assert (instance.get_run_by_id(run.run_id).status == dg.DagsterRunStatus.FAILURE) is dead
 
@@ -69,9 +71,10 @@ def test_a_run_is_dead_when_its_own_process_is_gone(gone, status, own, alive, de
         pytest.param({"boot": "b"}, True, id="this machine before it was started anew"),
     ],
 )
-def test_a_run_is_judged_by_the_host_that_began_it(gone, changed, dead):
+@pytest.mark.parametrize("prefix", [HIDDEN, "gtm/"], ids=["hidden tags", "tags of earlier versions"])
+def test_a_run_is_judged_by_the_host_that_began_it(gone, changed, dead, prefix):
     host = replace(Host.here(), **changed)
-    tags = {"gtm/pid": gone, "gtm/born": f"{host.boot}/1", "gtm/host": str(host)}
+    tags = {f"{prefix}pid": gone, f"{prefix}born": f"{host.boot}/1", f"{prefix}host": str(host)}
     with dg.DagsterInstance.ephemeral() as instance:
         run = instance.create_run_for_job(empty, status=STARTED, tags=tags)
         assert fail_dead_runs(instance) == ([run.run_id] if dead else [])
@@ -91,17 +94,24 @@ def test_tags_of_earlier_versions_are_believed_where_their_boot_is_this_one(gone
         assert fail_dead_runs(instance) == ([run.run_id] if dead else [])
 
 
+def test_what_this_version_wrote_wins_over_the_tags_of_an_earlier_parent(gone):
+    with dg.DagsterInstance.ephemeral() as instance:
+        run = instance.create_run_for_job(empty, status=STARTED, tags={"gtm/pid": gone, "gtm/born": ""})
+        instance.add_run_tags(run.run_id, process_tags(run.run_id))
+        assert fail_dead_runs(instance) == []
+
+
 def test_a_birth_of_another_boot_is_left_alone_whatever_the_host_says(gone):
     with dg.DagsterInstance.ephemeral() as instance:
         run = instance.create_run_for_job(empty, status=STARTED)
-        instance.add_run_tags(run.run_id, {**process_tags(run.run_id), "gtm/pid": gone, "gtm/born": "another/1"})
+        instance.add_run_tags(run.run_id, {**process_tags(run.run_id), PID: gone, BORN: "another/1"})
         assert fail_dead_runs(instance) == []
 
 
 def test_a_run_being_cancelled_whose_process_is_gone_is_cancelled(gone):
     with dg.DagsterInstance.ephemeral() as instance:
         run = instance.create_run_for_job(empty, status=dg.DagsterRunStatus.CANCELING)
-        instance.add_run_tags(run.run_id, {**process_tags(run.run_id), "gtm/pid": gone})
+        instance.add_run_tags(run.run_id, {**process_tags(run.run_id), PID: gone})
         assert fail_dead_runs(instance) == [run.run_id]
         assert instance.get_run_by_id(run.run_id).status == dg.DagsterRunStatus.CANCELED
 
@@ -110,8 +120,8 @@ def test_another_process_under_the_same_number_does_not_keep_a_run_alive():
     with dg.DagsterInstance.ephemeral() as instance:
         run = instance.create_run_for_job(empty, status=STARTED)
         tags = process_tags(run.run_id)
-        instance.add_run_tags(run.run_id, {**tags, "gtm/born": tags["gtm/born"] + "0"})
-        assert fail_dead_runs(instance) == ([run.run_id] if tags["gtm/born"] else [])
+        instance.add_run_tags(run.run_id, {**tags, BORN: tags[BORN] + "0"})
+        assert fail_dead_runs(instance) == ([run.run_id] if tags[BORN] else [])
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="a zombie is told by /proc")
@@ -121,7 +131,7 @@ def test_a_killed_process_nobody_has_waited_for_is_dead():
         subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child,
     ):
         run = instance.create_run_for_job(empty, status=STARTED)
-        instance.add_run_tags(run.run_id, {**process_tags(run.run_id), "gtm/pid": str(child.pid), "gtm/born": ""})
+        instance.add_run_tags(run.run_id, {**process_tags(run.run_id), PID: str(child.pid), BORN: ""})
         assert fail_dead_runs(instance) == []
         os.kill(child.pid, signal.SIGKILL)
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
@@ -158,4 +168,4 @@ def test_a_run_names_its_process_before_it_waits_for_the_lock(tmp_path):
         result = definitions.resolve_job_def("refresh").execute_in_process(instance=instance, raise_on_error=False)
         tags = instance.get_run_by_id(result.run_id).tags
     assert not result.success
-    assert (tags["gtm/pid"], tags["gtm/run"]) == (str(os.getpid()), result.run_id)
+    assert (tags[PID], tags[f"{HIDDEN}run"]) == (str(os.getpid()), result.run_id)

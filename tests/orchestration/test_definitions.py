@@ -11,7 +11,7 @@ import pytest
 from warehouse_cases import START, event, land, random_events, settings_for
 
 from gtm_dagster.definitions import build_defs
-from gtm_dagster.orchestration.dead_runs import fail_dead_runs
+from gtm_dagster.orchestration.dead_runs import fail_dead_runs, process_of
 from gtm_dagster.orchestration.instance import instance_of
 from gtm_dagster.orchestration.refresh_run import run_refresh
 from gtm_dagster.warehouse.build import all_checks
@@ -22,17 +22,46 @@ ROOT = Path(__file__).parents[2]
 TABLES = {table.name.replace(".", "/") for table in built()} | {
     "ingestion/landing_events", "staging/events", "staging/quarantine", "serving/warehouse_copy", "ops/rollbacks",
 }  # fmt: skip
+SOURCES = {"ingestion/event_log", "ingestion/imports", "ops/flag_provider"}
+"""What is made elsewhere: assets without which Lineage would begin in the middle."""
 
 
 def test_every_asset_is_described(tmp_path):
     defs = build_defs(settings=settings_for(tmp_path))
     specs = {"/".join(spec.key.path): spec for spec in defs.resolve_all_asset_specs()}
-    assert set(specs) == TABLES
+    assert set(specs) == TABLES | SOURCES
     for key, spec in specs.items():
         assert spec.description, key
         assert spec.group_name == {"ops": "rollout"}.get(key.split("/")[0], key.split("/")[0]), key
         assert spec.owners, key
-        assert spec.kinds, key
+        assert spec.kinds or key in SOURCES, key
+        assert "`gtm " in spec.description or key in {"ingestion/landing_events", "serving/warehouse_copy"}, key
+    for key in TABLES - {"ingestion/landing_events", "serving/warehouse_copy"}:
+        columns = specs[key].metadata.get("dagster/column_schema") or specs[key].metadata["columns"]
+        assert columns.columns, key
+        assert [column.name for column in columns.columns if not column.description] == [], key
+        if not key.startswith("ops/"):
+            assert specs[key].metadata["dagster/code_references"].code_references, key
+
+
+def test_lineage_is_one_graph(tmp_path):
+    graph = build_defs(settings=settings_for(tmp_path)).resolve_asset_graph()
+    keys = graph.get_all_asset_keys()
+    reached, waiting = set(), [next(iter(keys))]
+    while waiting:
+        key = waiting.pop()
+        if key not in reached:
+            reached.add(key)
+            waiting += [*graph.get(key).parent_keys, *graph.get(key).child_keys]
+    assert reached == keys
+
+
+def test_every_check_can_be_run_alone(tmp_path):
+    """The web UI's button runs a check that is in no set of assets and checks which only run together."""
+    graph = build_defs(settings=settings_for(tmp_path)).resolve_asset_graph()
+    assert {
+        key for key in graph.asset_check_keys if len(graph.get_execution_set_asset_and_check_keys(key)) > 1
+    } == set()
 
 
 def test_every_library_check_is_an_asset_check(tmp_path):
@@ -52,7 +81,7 @@ def test_refresh_is_a_run_with_books_and_checks(tmp_path):
     with instance_of(settings) as instance:
         run = instance.get_run_by_id(result.run_id)
         assert run.status == dg.DagsterRunStatus.SUCCESS
-        assert run.tags["gtm/pid"]
+        assert process_of(run.tags)["pid"]
 
 
 def test_a_broken_contract_is_a_failed_check_without_a_materialisation(tmp_path):

@@ -80,7 +80,11 @@ def test_scenario_10_zero_conversions_with_healthy_heartbeats_is_rolled_back(tmp
     assert 0 <= metadata["seconds_intent_to_off"] < 5 and 0 <= metadata["seconds_off_to_verified"] < 5
     assert len(metadata["chart"]) < 1000 and "image/png" in metadata["picture"]
     assert metadata["bundle_sha256"] == digest(store.rollback(EPISODE).bundle)
-    assert list(metadata)[:3] == ["loss", "chart", "picture"], "what a person looks for comes first (GD-21)"
+    assert list(metadata)[:3] == ["what_happened", "chart", "picture"], "what a person looks for comes first"
+    assert list(metadata)[-5:] == ["flag", "guard", "episode", "replay", "bundle_sha256"], "names come last"
+    assert metadata["what_happened"].startswith(
+        f"**{GUARD.flag}** in production was turned off. The treated arm lost 100%"
+    )
     figures = [
         entry for name, entry in metadata.items() if isinstance(entry, float) and not name.startswith("dagster/")
     ]

@@ -44,7 +44,7 @@ def test_the_columns_of_the_asset_are_those_of_the_table(tmp_path):
     settings = settings_for(tmp_path)
     with opened(settings.warehouse_path, settings) as con:
         publish(con, settings)
-    declared = [(column.name, column.type) for column in spec.metadata["dagster/column_schema"].columns]
+    declared = [(column.name, column.type) for column in spec.metadata["columns"].columns]
     _, rows = query(
         settings, "SELECT column_name, lower(data_type) FROM information_schema.columns WHERE table_name = 'rollbacks'"
     )

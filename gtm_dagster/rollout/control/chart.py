@@ -67,9 +67,10 @@ def curves(counts: Counts, rule: Rule, log_budget: float, points: int = 40, metr
 
 
 def inline(title: str, drawn: Curves) -> str:
-    """Markdown of a small SVG, shorter than 1,000 characters: it is shown in place."""
+    """Markdown of a small SVG under its legend, shorter than 1,000 characters: it is shown in place."""
+    legend = "Left: conversion, control grey, treated red. Right: log evidence, the grey line is its bar."
     for points in (16, 12, 8, 5):
-        markdown = _markdown(title, _svg(_thin(drawn, points)).encode(), "svg+xml")
+        markdown = f"{legend}\n\n{_markdown(title, _svg(_thin(drawn, points)).encode(), 'svg+xml')}"
         if len(markdown) <= INLINE_CHARACTERS:
             return markdown
     return f"{title}: see the picture"
@@ -95,10 +96,12 @@ def _svg(drawn: Curves) -> str:
         _line(evidence / peak, 160, INK["evidence"]),
     ]
     height = 62 - 50 * drawn.log_budget / peak
-    lines.append(f"<path stroke='#bbb' d='M160 {height:.0f}h140'/>")
+    lines.append(f"<path stroke='#bbb' d='M160 {height:.0f}h140M0 63h140M160 63h140'/>")
+    minutes = (drawn.rate_us[-1] - drawn.rate_us[0]) / 60e6 if len(drawn.rate_us) else 0.0
     return (
-        "<svg xmlns='http://www.w3.org/2000/svg' width='300' height='66' font-size='9'><text y='8'>conversion</text>"
-        f"<text x='160' y='8'>evidence</text><g fill='none'>{''.join(lines)}</g></svg>"
+        "<svg xmlns='http://www.w3.org/2000/svg' width='330' height='76' font-size='9' fill='#888'>"
+        f"<text y='8'>0 to {top:.1%}</text><text x='160' y='8'>0 to {peak:.1f}, bar {drawn.log_budget:.1f}</text>"
+        f"<text y='74'>{minutes:,.0f} minutes</text><g fill='none'>{''.join(lines)}</g></svg>"
     )
 
 

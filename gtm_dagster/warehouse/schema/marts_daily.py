@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.figures.figure import BarChart
+from gtm_dagster.warehouse.figures.last_full_day import last_full_day
 from gtm_dagster.warehouse.literals import composed, literal
 from gtm_dagster.warehouse.marts.whole import whole_table
 from gtm_dagster.warehouse.schema.table import Check, Column, Table, none_of
@@ -64,4 +65,5 @@ TABLE = Table(
             "SELECT strftime(day, '%m-%d'), visitors FROM marts.daily WHERE conversion_type IS NULL ORDER BY day DESC LIMIT 30",
         ),
     ),
+    trends=last_full_day,
 )

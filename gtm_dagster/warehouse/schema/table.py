@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 Step = Callable[[duckdb.DuckDBPyConnection, BuildContext], Result]
 CheckRun = Callable[[duckdb.DuckDBPyConnection, BuildContext], CheckResult]
+Trends = Callable[[duckdb.DuckDBPyConnection, BuildContext], Mapping[str, int | float]]
+"""Numbers by name of the open working file; what is not known is not among them."""
 STAGED = "staged"
 """News of a table that staging writes: the files staged."""
 _OFF_HALVES = 0.0337219
@@ -111,7 +113,7 @@ class Table:
     a change of its columns or of the code and statements of its step. `view`: the statement when it is a view.
     `built_with`: the table in whose Dagster step this one is built, too: a step of its own costs 50 ms of each refresh.
     `news`: the stages of the affected ranges by which its checks learn of a change, or STAGED. `kept`: a rebuild keeps its
-    rows, since they cannot be made again; its columns may only become more.
+    rows, since they cannot be made again; its columns may only become more. `trends`: numbers that the web UI plots over time.
     """
 
     name: str
@@ -128,6 +130,7 @@ class Table:
     view: str | None = None
     news: tuple[str, ...] = (SESSIONS,)
     kept: bool = False
+    trends: Trends | None = None
 
     @property
     def schema(self) -> str:
