@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import date, timedelta
 from urllib.parse import urlencode
 
 from gtm_dagster.dashboard.choices_there import Choices
@@ -30,7 +30,7 @@ class Selection:
     """What a page shows. `before`: the period that `period` is compared with. `window_hours` belongs to `model`.
 
     Channel, source, medium and campaign are None where all are meant. `more`: values of the screen's own parameters.
-    `given`: the parameters as they stood in the URL.
+    `given`: the parameters as they stood in the URL. `first_day`, `newest_day`: of the tables; None before the first refresh.
     """
 
     period: Period
@@ -45,6 +45,18 @@ class Selection:
     campaign: str | None = None
     more: Mapping[str, str] = field(default_factory=dict)
     given: Mapping[str, str] = field(default_factory=dict)
+    first_day: date | None = None
+    newest_day: date | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the last day of the period is the newest one, which has not ended: its figures still grow."""
+        return self.newest_day is not None and self.newest_day <= self.period.until
+
+    @property
+    def is_comparable(self) -> bool:
+        """Whether the tables hold all of the period before."""
+        return self.before is not None and self.first_day is not None and self.first_day <= self.before.since
 
     def url(self, path: str, **changes: str | None) -> str:
         """`path` with the parameters of this page, some of them changed; None takes one out."""
@@ -98,7 +110,10 @@ def selected(
         name: (_one_of(values, name, allowed) or allowed[0]) if allowed else values.get(name, "")
         for name, allowed in own.items()
     }
-    return Selection(period, before, *kind, model, window, *(names[part] for part in NAMES), extra, values)
+    return Selection(
+        period, before, *kind, model, window, *(names[part] for part in NAMES), extra, values, choices.first_day,
+        choices.last_day,
+    )  # fmt: skip
 
 
 def _period(values: Mapping[str, str], choices: Choices, zone: str) -> Period:

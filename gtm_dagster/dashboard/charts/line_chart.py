@@ -8,8 +8,9 @@ from datetime import date
 
 from gtm_dagster.dashboard.charts.svg_parts import label, picture, short_number, step
 
-WIDTH, HEIGHT = 720, 236
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 104, 14, 30
+WIDE, NARROW, HEIGHT = 1040, 500, 220
+"""Width of a picture over the whole page, and of one of two beside each other."""
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 84, 14, 30
 _APART = 14
 
 
@@ -26,13 +27,13 @@ class Line:
     is_open: bool = False
 
 
-def lines(title: str, days: Sequence[date], series: Sequence[Line], unit: str = "") -> str:
+def lines(title: str, days: Sequence[date], series: Sequence[Line], unit: str = "", across: int = WIDE) -> str:
     """A picture of all series over the same days; from 0 on. The last segment of an open line is dotted."""
     known = [value for line in series for value in line.values if value is not None]
     top = max([*known, 0.0])
     each = step(top) if top > 0 else 1.0
     top = each * max(-(-top // each), 1)
-    width, height = WIDTH - _LEFT - _RIGHT, HEIGHT - _TOP - _BOTTOM
+    width, height = across - _LEFT - _RIGHT, HEIGHT - _TOP - _BOTTOM
 
     def at(place: int) -> float:
         return _LEFT + (width * place / (len(days) - 1) if len(days) > 1 else width / 2)
@@ -43,9 +44,9 @@ def lines(title: str, days: Sequence[date], series: Sequence[Line], unit: str = 
     parts = []
     for number in range(round(top / each) + 1):
         y = down(number * each)
-        parts.append(f'<path class="grid" d="M{_LEFT} {y:.1f}H{WIDTH - _RIGHT}"/>')
+        parts.append(f'<path class="grid" d="M{_LEFT} {y:.1f}H{across - _RIGHT}"/>')
         parts.append(label(_LEFT - 8, y + 4, short_number(number * each), "tick", "end"))
-    marked = _marked(len(days))
+    marked = _marked(len(days), 6 if across > NARROW else 4)
     for place in marked:
         anchor = "middle" if 0 < place < len(days) - 1 or len(days) == 1 else ("start" if place == 0 else "end")
         parts.append(label(at(place), HEIGHT - 8, f"{days[place]:%-d %b}", "tick", anchor))
@@ -57,8 +58,8 @@ def lines(title: str, days: Sequence[date], series: Sequence[Line], unit: str = 
         if last is not None:
             ends.append((points[last][1], line.name, line.kind))  # type: ignore[index]
     for y, name, kind in _spread(ends, _TOP + 4, HEIGHT - _BOTTOM):
-        parts.append(label(WIDTH - _RIGHT + 10, y + 4, name, f"end {kind}"))
-    return picture("lines", title, _words(title, days, series, unit), WIDTH, HEIGHT, parts)
+        parts.append(label(across - _RIGHT + 10, y + 4, name, f"end {kind}"))
+    return picture("lines", title, _words(title, days, series, unit), across, HEIGHT, parts)
 
 
 def _line(points: Sequence[tuple[float, float] | None], line: Line) -> str:
@@ -88,11 +89,10 @@ def _line(points: Sequence[tuple[float, float] | None], line: Line) -> str:
     return drawn + alone
 
 
-def _marked(days: int) -> list[int]:
+def _marked(days: int, parts: int) -> list[int]:
     """Which days have a label: the first, the last, and some between at even distances."""
     if days <= 8:
         return list(range(days))
-    parts = 6
     return sorted({round(i * (days - 1) / parts) for i in range(parts + 1)})
 
 
