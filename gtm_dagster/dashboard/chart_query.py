@@ -22,13 +22,14 @@ Draw = Callable[[Rows, Selection], str]
 class Chart:
     """A chart of the file sql/`name`.sql. `draw` makes its SVG; None: it is a table alone.
 
-    `formats`: how a column is shown in the table under the chart: amount, money, share; others as they are.
+    `draw_small`: the same for a screen 400 pixels wide, where `draw` is wide. `formats`: how a column is shown in the table under the chart: amount, money, share; others as they are.
     """
 
     name: str
     title: str
     draw: Draw | None = None
     formats: Mapping[str, str] | None = None
+    draw_small: Draw | None = None
 
     @property
     def how(self) -> str:

@@ -16,6 +16,10 @@ class Notice:
     why: str = ""
 
 
+class NotFoundError(Exception):
+    """There is no such page, chart or thing; the message says which there are, or where to look."""
+
+
 class UnavailableError(Exception):
     """A figure cannot be shown; `notice` says why, and what to do."""
 

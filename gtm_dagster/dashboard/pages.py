@@ -16,8 +16,8 @@ from gtm_dagster.dashboard import page_text
 from gtm_dagster.dashboard.choices_there import Choices, choices_in, hours, shown
 from gtm_dagster.dashboard.data_ages import DataAges
 from gtm_dagster.dashboard.downloads import as_csv, as_json
-from gtm_dagster.dashboard.live_store import LiveStore, now
-from gtm_dagster.dashboard.notices import Notice, UnavailableError
+from gtm_dagster.dashboard.live_store import LiveStore
+from gtm_dagster.dashboard.notices import Notice, NotFoundError, UnavailableError
 from gtm_dagster.dashboard.parameters import plain_number, selected
 from gtm_dagster.dashboard.screen import Screen, charts, screens
 from gtm_dagster.dashboard.snapshots import Snapshot, Snapshots
@@ -36,10 +36,6 @@ FORMATS = {
     "sql": "text/plain; charset=utf-8",
 }
 """What a chart is given out as, and its media type."""
-
-
-class NotFoundError(Exception):
-    """There is no such chart, or not in this form; the message says which there are."""
 
 
 @dataclass(frozen=True)
@@ -152,4 +148,3 @@ class Pages:
 
 
 EMPTY_SVG = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 200 24"><text x="4" y="16" font-size="12">no rows</text></svg>'
-__all__ = ["FORMATS", "Download", "NotFoundError", "Pages", "chart_style", "now", "static_file"]

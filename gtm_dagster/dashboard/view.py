@@ -28,6 +28,7 @@ class Panel:
     links: Mapping[str, str]
     rows: Rows | None = None
     svg: Markup = Markup()
+    svg_small: Markup = Markup()
     notice: Notice | None = None
 
     def values(self, column: str) -> list[float]:
@@ -82,7 +83,8 @@ class View:
         except UnavailableError as error:
             return Panel(chart, statement, links, notice=error.notice)
         svg = Markup(chart.draw(rows, self.selection)) if chart.draw is not None and rows.rows else Markup()  # noqa: S704 - charts/ escape every text
-        return Panel(chart, statement, links, rows, svg)
+        small = Markup(chart.draw_small(rows, self.selection)) if chart.draw_small and rows.rows else Markup()  # noqa: S704 - as above
+        return Panel(chart, statement, links, rows, svg, small)
 
     def rows(self, statement: str) -> Rows:
         """The rows of a statement of this repository. Raises UnavailableError."""

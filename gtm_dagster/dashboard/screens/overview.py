@@ -43,7 +43,10 @@ def by_day(column: str, title: str, across: int = NARROW) -> Draw:
     return draw
 
 
-CONVERSIONS = Chart("conversions_by_day", "Conversions by day", by_day("conversions", "Conversions by day", WIDE))
+CONVERSIONS = Chart(
+    "conversions_by_day", "Conversions by day", by_day("conversions", "Conversions by day", WIDE),
+    draw_small=by_day("conversions", "Conversions by day"),
+)  # fmt: skip
 VALUE = Chart(
     "value_by_day", "Value by day", by_day("value", "Value by day"), {"value": "money", "value_before": "money"}
 )  # fmt: skip
