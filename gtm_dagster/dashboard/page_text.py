@@ -31,6 +31,15 @@ def age(value: datetime | None, now: datetime) -> str:
     return f"{seconds:.0f} s ago"
 
 
+def duration(hours: float) -> str:
+    """A length of time: seconds below two minutes, minutes below two hours, hours below two days, else days."""
+    for length, unit in ((48.0, "d"), (2.0, "h"), (1 / 30, "min")):
+        if hours >= length:
+            size = {"d": 24.0, "h": 1.0, "min": 1 / 60}[unit]
+            return f"{amount(hours / size)} {unit}"
+    return f"{hours * 3600:.0f} s"
+
+
 def change(now: float | None, before: float | None) -> str:
     """The change against the period before in per cent; empty where there is nothing to compare with."""
     if now is None or not before or not isfinite(now) or not isfinite(before):
@@ -40,7 +49,7 @@ def change(now: float | None, before: float | None) -> str:
 
 
 def cell(value: Any, kind: str = "") -> str:
-    """A value in a table of a page; `kind`: amount, money or share."""
+    """A value in a table of a page; `kind`: amount, money, share or hours (shown in the unit that fits)."""
     if value is None or (isinstance(value, float) and not isfinite(value)):
         return UNKNOWN
     if kind == "amount":
@@ -49,6 +58,8 @@ def cell(value: Any, kind: str = "") -> str:
         return money(float(value))
     if kind == "share":
         return share(float(value))
+    if kind == "hours":
+        return duration(float(value))
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):

@@ -100,6 +100,22 @@ class Snapshot:
         """At most `most` rows of a statement that a person wrote. Raises UnavailableError for one that does not only read."""
         return self._run(statement, most, checked=True)
 
+    @contextmanager
+    def reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A cursor on the tables for what several statements make, ended as one statement is. Raises UnavailableError."""
+        cursor = self._con.cursor()
+        ending = threading.Timer(self._seconds, cursor.interrupt)
+        ending.daemon = True
+        try:
+            cursor.execute("USE serving")  # a cursor begins in the instance's own database, whatever its parent uses
+            ending.start()
+            yield cursor
+        except duckdb.Error as error:
+            raise UnavailableError(self._notice(error, checked=False)) from error
+        finally:
+            ending.cancel()
+            cursor.close()
+
     def _run(self, statement: str, most: int | None, *, checked: bool) -> Rows:
         cursor = self._con.cursor()
         ending = threading.Timer(self._seconds, cursor.interrupt)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 
+import duckdb
 from markupsafe import Markup
 
 from gtm_dagster.dashboard.chart_query import Chart
@@ -91,6 +93,14 @@ class View:
         if self.snapshot is None:
             raise UnavailableError(self.problem or Notice("There is no serving copy.", "gtm refresh"))
         return self.snapshot.rows(statement)
+
+    @contextmanager
+    def reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A cursor on the published tables. Raises UnavailableError."""
+        if self.snapshot is None:
+            raise UnavailableError(self.problem or Notice("There is no serving copy.", "gtm refresh"))
+        with self.snapshot.reading() as cursor:
+            yield cursor
 
     def url(self, path: str | None = None, **changes: str | None) -> str:
         """A page (None: this one) with the parameters of this one, some of them changed."""

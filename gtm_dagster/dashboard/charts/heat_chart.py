@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gtm_dagster.dashboard.charts.svg_parts import clean, label, picture, shortened
+from gtm_dagster.dashboard.charts.svg_parts import clean, label, picture, shortened, text_width
 from gtm_dagster.reports.number_text import share
 
 WIDTH = 720
-_LEFT, _NOTE, _LINE, _TOP = 92, 64, 28, 26
+_NOTE, _LINE, _TOP = 64, 28, 26
+_NARROWEST, _WIDEST = 92, 190
+"""Room for the names of the rows."""
 STEPS = 10
 """Depths of colour, classes h0 to h10."""
 
@@ -35,20 +37,21 @@ def cells(title: str, columns: Sequence[str], rows: Sequence[HeatRow], full: flo
     """A grid; `full` is the share of the deepest colour (None: the largest share there is)."""
     known = [cell.share for row in rows for cell in row.cells if cell.share is not None]
     deepest = full or max(known, default=0) or 1.0
-    wide = (WIDTH - _LEFT - _NOTE) / max(len(columns), 1)
+    left = min(max([_NARROWEST, *(text_width(row.name) + 12 for row in rows)]), _WIDEST)
+    wide = (WIDTH - left - _NOTE) / max(len(columns), 1)
     parts = [
         '<defs><pattern id="hatch" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">'
         '<path class="hatch" d="M0 0V6"/></pattern></defs>'
     ]
     for number, column in enumerate(columns):
-        middle = _LEFT + _NOTE + wide * (number + 0.5)
+        middle = left + _NOTE + wide * (number + 0.5)
         parts.append(label(middle, _TOP - 10, shortened(column, wide), "tick", "middle"))
     for line, row in enumerate(rows):
         y = _TOP + line * _LINE
-        parts.append(label(0, y + 18, shortened(row.name, _LEFT), "name"))
-        parts.append(label(_LEFT + _NOTE - 10, y + 18, shortened(row.note, _NOTE), "tick", "end"))
+        parts.append(label(0, y + 18, shortened(row.name, left), "name"))
+        parts.append(label(left + _NOTE - 10, y + 18, shortened(row.note, _NOTE), "tick", "end"))
         for number, cell in enumerate(row.cells[: len(columns)]):
-            x = _LEFT + _NOTE + wide * number
+            x = left + _NOTE + wide * number
             if cell.share is None:
                 parts.append(label(x + wide / 2, y + 18, "–", "tick", "middle"))
                 continue

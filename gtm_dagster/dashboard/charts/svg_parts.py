@@ -36,6 +36,11 @@ def label(x: float, y: float, text: str, kind: str = "", anchor: str = "start") 
     return f'<text x="{x:.1f}" y="{y:.1f}"{named}{placed}>{clean(text)}</text>'
 
 
+def text_width(text: str) -> float:
+    """About how wide a text is."""
+    return len(text) * _LETTER
+
+
 def shortened(text: str, width: float) -> str:
     """`text`, cut to what fits into a width."""
     most = max(int(width / _LETTER), 3)
