@@ -46,7 +46,9 @@ class PageAccess:
         self._header = settings.proxy_header.lower().encode() if settings.proxy_header else None
         self._proxies = frozenset(_address(each) for each in settings.proxy_addresses)
         if self._header and not self._proxies:
-            raise AccessError("dashboard.proxy_header is set and dashboard.proxy_addresses is empty: name the proxy's address")
+            raise AccessError(
+                "dashboard.proxy_header is set and dashboard.proxy_addresses is empty: name the proxy's address"
+            )
         if not self.is_open and self._token is None and not self._header:
             raise AccessError(
                 f"{address} can be reached from other machines, and the dashboard shows what a company earns: set "
@@ -72,7 +74,10 @@ class PageAccess:
         if self.is_open and forwarded is None:
             return None
         if self.is_open:
-            return Refusal(401, f"a request passed on by a proxy ({forwarded.decode('latin-1')}) needs a token (dashboard.token_env) or a trusted proxy")
+            return Refusal(
+                401,
+                f"a request passed on by a proxy ({forwarded.decode('latin-1')}) needs a token (dashboard.token_env) or a trusted proxy",
+            )
         return Refusal(401, "sign in with the dashboard's token")
 
     def foreign(self, scope: Scope) -> Refusal | None:

@@ -76,7 +76,9 @@ class Selection:
             "type": _text(self.conversion_type),
             "currency": _text(self.currency),
             "model": _text(self.model),
-            "window": "CAST(NULL AS DOUBLE)" if self.window_hours is None else f"CAST({plain_number(self.window_hours)} AS DOUBLE)",
+            "window": "CAST(NULL AS DOUBLE)"
+            if self.window_hours is None
+            else f"CAST({plain_number(self.window_hours)} AS DOUBLE)",
             **{name: _text(getattr(self, name)) for name in NAMES},
             **{name: _text(value) for name, value in self.more.items()},
         }
@@ -144,7 +146,9 @@ def _kind(values: Mapping[str, str], choices: Choices) -> tuple[str | None, str 
 def _result(values: Mapping[str, str], choices: Choices) -> tuple[str | None, float | None]:
     """Model and window; a window that the model does not have gives way to one that it has."""
     model = _one_of(values, "model", list(dict.fromkeys(result.model for result in choices.computed)))
-    text = _one_of(values, "window", list(dict.fromkeys(plain_number(result.window_hours) for result in choices.computed)))
+    text = _one_of(
+        values, "window", list(dict.fromkeys(plain_number(result.window_hours) for result in choices.computed))
+    )
     window = None if text is None else float(text)
     fitting = [result for result in choices.computed if model in (None, result.model)]
     found = next((result for result in fitting if window in (None, result.window_hours)), next(iter(fitting), None))

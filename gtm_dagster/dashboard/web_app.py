@@ -28,7 +28,9 @@ from gtm_dagster.dashboard.screen import Screen, screens
 _LOG = logging.getLogger(__name__)
 _LONGEST_URL = 16_000
 _LONGEST_FORM = 4_000
-_POLICY = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+_POLICY = (
+    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
 _HEADERS = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
@@ -56,7 +58,9 @@ def create_app(pages: Pages, access: PageAccess) -> Starlette:
         return Response(content, media_type=_STATIC[name], headers={"cache-control": kept})
 
     async def favicon(request: Request) -> Response:
-        return Response(static_file("favicon.svg")[0], media_type=_STATIC["favicon.svg"], headers={"cache-control": "max-age=86400"})
+        return Response(
+            static_file("favicon.svg")[0], media_type=_STATIC["favicon.svg"], headers={"cache-control": "max-age=86400"}
+        )
 
     async def login(request: Request) -> Response:
         if request.method == "GET":
@@ -71,7 +75,9 @@ def create_app(pages: Pages, access: PageAccess) -> Starlette:
         if session is None:
             return _message(401, "Sign in", "That is not the token.", form=access.has_token)
         answer = RedirectResponse("/", 303)
-        answer.set_cookie(COOKIE, session, max_age=COOKIE_SECONDS, secure=True, httponly=True, samesite="strict", path="/")
+        answer.set_cookie(
+            COOKIE, session, max_age=COOKIE_SECONDS, secure=True, httponly=True, samesite="strict", path="/"
+        )
         return answer
 
     async def chart(request: Request) -> Response:
@@ -82,7 +88,9 @@ def create_app(pages: Pages, access: PageAccess) -> Starlette:
         if kind == "csv":
             extra["content-disposition"] = f'attachment; filename="{found.file_name}"'
         if kind == "svg":
-            extra["content-security-policy"] = f"default-src 'none'; style-src '{_style_digest()}'; frame-ancestors 'none'"
+            extra["content-security-policy"] = (
+                f"default-src 'none'; style-src '{_style_digest()}'; frame-ancestors 'none'"
+            )
         return _kept(request, Response(found.text, media_type=found.media_type, headers=extra))
 
     def screen_route(screen: Screen) -> Route:
@@ -126,7 +134,11 @@ def create_app(pages: Pages, access: PageAccess) -> Starlette:
             Middleware(GZipMiddleware, minimum_size=1000, compresslevel=6),
         ],
         exception_handlers={
-            BadParameterError: bad, NotFoundError: absent, 404: absent, UnavailableError: unavailable, Exception: broken,
+            BadParameterError: bad,
+            NotFoundError: absent,
+            404: absent,
+            UnavailableError: unavailable,
+            Exception: broken,
         },
     )
 
@@ -173,7 +185,9 @@ class _Guarded:
             return None
         if refusal.status == 401:
             text = self._pages.message("Sign in", f"{refusal.reason}.", form=self._access.has_token)
-            return Response(text, 401, media_type="text/html", headers={"www-authenticate": 'Bearer realm="gtm dashboard"'})
+            return Response(
+                text, 401, media_type="text/html", headers={"www-authenticate": 'Bearer realm="gtm dashboard"'}
+            )
         return PlainTextResponse(f"{refusal.reason}\n", refusal.status)
 
 

@@ -78,7 +78,9 @@ def _resolve(host: str, port: int) -> str:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
-        raise DashboardError(f"{host}: not an address of this machine ({error}); give an IP address or localhost") from None
+        raise DashboardError(
+            f"{host}: not an address of this machine ({error}); give an IP address or localhost"
+        ) from None
     found.sort(key=lambda entry: entry[0] != socket.AF_INET)
     address = str(found[0][4][0])
     return str(ipaddress.ip_address(address.partition("%")[0]))

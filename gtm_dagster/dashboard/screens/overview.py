@@ -102,7 +102,11 @@ def _why_not(view: View, before: float | None) -> str:
     """Why there is no change against the period before."""
     first = view.selection.first_day
     if not view.selection.is_comparable:
-        return f"the data begins on {first}, within the period before" if before is not None else "no data of the period before"
+        return (
+            f"the data begins on {first}, within the period before"
+            if before is not None
+            else "no data of the period before"
+        )
     return "none in the period before"
 
 
