@@ -36,10 +36,15 @@ class Chart:
         """How it is counted: the comment at the head of its file."""
         return _file(self.name)[0]
 
+    @property
+    def text(self) -> str:
+        """Its SQL as it stands in the file, with names for values."""
+        return _file(self.name)[1]
+
     def statement(self, selection: Selection) -> str:
         """Its SQL with the values of a page."""
         values = selection.values()
-        return _VALUE.sub(lambda match: values[match[1]], _file(self.name)[1])
+        return _VALUE.sub(lambda match: values[match[1]], self.text)
 
 
 @cache

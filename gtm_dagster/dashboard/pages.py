@@ -17,7 +17,7 @@ from gtm_dagster.dashboard.choices_there import Choices, choices_in, hours, show
 from gtm_dagster.dashboard.data_ages import DataAges
 from gtm_dagster.dashboard.downloads import as_csv, as_json
 from gtm_dagster.dashboard.live_store import LiveStore
-from gtm_dagster.dashboard.notices import Notice, NotFoundError, UnavailableError
+from gtm_dagster.dashboard.notices import NotFoundError, Notice, UnavailableError
 from gtm_dagster.dashboard.parameters import plain_number, selected
 from gtm_dagster.dashboard.screen import Screen, charts, screens
 from gtm_dagster.dashboard.snapshots import Snapshot, Snapshots

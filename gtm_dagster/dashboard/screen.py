@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gtm_dagster.dashboard.chart_query import Chart
-    from gtm_dagster.dashboard.view import View
 
 
 @dataclass(frozen=True)
 class Screen:
-    """A screen, rendered from templates/`name`.html.
+    """A screen, rendered from templates/`name`.html with what `context` makes of a View.
 
     `order`: its place in the menu; None: it is reached by links alone. `controls`: the parameters that the bar at the top
     shows. `more`: parameters of its own with their values, the first by default (no values: any text). `needs_tables`:
@@ -26,7 +25,7 @@ class Screen:
     name: str
     path: str
     title: str
-    context: Callable[[View], dict[str, Any]]
+    context: Callable[[Any], dict[str, Any]]
     order: int | None
     charts: tuple[Chart, ...] = ()
     controls: tuple[str, ...] = ("from", "to", "compare", "type", "currency")

@@ -23,14 +23,14 @@ from gtm_dagster.settings import Settings
 
 @dataclass(frozen=True)
 class Panel:
-    """A chart on a page: `notice` in place of rows where they are not to be had. `svg` is empty where there is nothing to draw."""
+    """A chart on a page: `notice` in place of rows where they are not to be had. `svg` is None where there is nothing to draw."""
 
     chart: Chart
     statement: str
     links: Mapping[str, str]
     rows: Rows | None = None
-    svg: Markup = Markup()
-    svg_small: Markup = Markup()
+    svg: Markup | None = None
+    svg_small: Markup | None = None
     notice: Notice | None = None
 
     def values(self, column: str) -> list[float]:
@@ -84,8 +84,8 @@ class View:
             rows = self.rows(statement)
         except UnavailableError as error:
             return Panel(chart, statement, links, notice=error.notice)
-        svg = Markup(chart.draw(rows, self.selection)) if chart.draw is not None and rows.rows else Markup()  # noqa: S704 - charts/ escape every text
-        small = Markup(chart.draw_small(rows, self.selection)) if chart.draw_small and rows.rows else Markup()  # noqa: S704 - as above
+        svg = Markup(chart.draw(rows, self.selection)) if chart.draw is not None and rows.rows else None  # noqa: S704 - charts/ escape every text
+        small = Markup(chart.draw_small(rows, self.selection)) if chart.draw_small and rows.rows else None  # noqa: S704 - as above
         return Panel(chart, statement, links, rows, svg, small)
 
     def rows(self, statement: str) -> Rows:

@@ -18,7 +18,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gtm_dagster.dashboard.notices import Notice, NotFoundError, UnavailableError
+from gtm_dagster.dashboard.notices import NotFoundError, Notice, UnavailableError
 from gtm_dagster.dashboard.page_access import COOKIE, COOKIE_SECONDS, PageAccess
 from gtm_dagster.dashboard.page_text import moment
 from gtm_dagster.dashboard.pages import Pages, chart_style, static_file
