@@ -110,6 +110,8 @@ def test_with_half_of_its_tables_absent_a_page_says_so(tmp_path, screen: Any) ->
         "marts.campaign_performance",
         "marts.funnel",
         "marts.retention",
+        "core.conversions",
+        "staging.books",
     }
     publish(settings.serving_path, small() | {name: [] for name in marts}, without=sorted(marts))
     with dashboard(settings) as client:

@@ -8,7 +8,14 @@ from gtm_dagster.dashboard.notices import NotFoundError
 from gtm_dagster.dashboard.screen import Screen
 from gtm_dagster.dashboard.view import View
 from gtm_dagster.reports.explain_words import (
-    adds_up, age, hidden_line, money_of, printed, source, value_line, without_credit,
+    adds_up,
+    age,
+    hidden_line,
+    money_of,
+    printed,
+    source,
+    value_line,
+    without_credit,
 )  # fmt: skip
 from gtm_dagster.reports.explained_conversion import Credit, ExplainedConversion, explained, nearest_ids
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 from gtm_dagster.dashboard.chart_query import Chart
@@ -64,7 +65,7 @@ def _largest_loss(panel: Panel) -> str | None:
     rows = panel.rows.records() if panel.rows else []
     ways = [
         (after["rate_from_before"], before, after)
-        for before, after in zip(rows, rows[1:], strict=False)
+        for before, after in pairwise(rows)
         if after["rate_from_before"] is not None
     ]
     if not ways:
