@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from gtm_dagster.dashboard.charts.svg_parts import clean, label, picture, shortened
 from gtm_dagster.reports.number_text import amount
 
-WIDTH = 720
-_LEFT, _RIGHT, _LINE, _TOP, _BOTTOM = 168, 170, 26, 6, 8
+WIDE, NARROW = 1040, 500
+"""Width of a picture over the whole page, and of one of two beside each other."""
+_LEFT, _RIGHT, _LINE, _TOP, _BOTTOM = 150, 128, 26, 6, 8
 
 
 @dataclass(frozen=True)
@@ -27,11 +28,11 @@ class BarRow:
     kind: str = ""
 
 
-def bars(title: str, rows: Sequence[BarRow], description: str = "") -> str:
+def bars(title: str, rows: Sequence[BarRow], description: str = "", across: int = WIDE) -> str:
     """A bar a row, from 0 on, in the order given; a negative value goes to the left of the line at 0."""
     ends = [each for row in rows for each in (row.value, row.low, row.high) if each is not None]
     low, high = min([0.0, *ends]), max([0.0, *ends])
-    scale = (WIDTH - _LEFT - _RIGHT) / ((high - low) or 1)
+    scale = (across - _LEFT - _RIGHT) / ((high - low) or 1)
     zero = _LEFT - low * scale
     parts: list[str] = []
     for number, row in enumerate(rows):
@@ -55,10 +56,10 @@ def bars(title: str, rows: Sequence[BarRow], description: str = "") -> str:
             )
             end = max(end, right)
         words = row.text or amount(row.value)
-        parts.append(label(end + 8, y + 16, shortened(words, WIDTH - end - 8), "number") + "</g>")
+        parts.append(label(end + 8, y + 16, shortened(words, across - end - 8), "number") + "</g>")
     height = _TOP + len(rows) * _LINE + _BOTTOM
     parts.append(f'<path class="axis" d="M{zero:.1f} {_TOP}V{height - _BOTTOM}"/>')
-    return picture("bars", title, description or _words(rows), WIDTH, height, parts)
+    return picture("bars", title, description or _words(rows), across, height, parts)
 
 
 def _words(rows: Sequence[BarRow]) -> str:
