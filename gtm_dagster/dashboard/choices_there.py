@@ -27,6 +27,8 @@ class Result:
     window_hours: float
     computed: bool
     reason: str
+    rule: str = ""
+    """What the settings call it by: last_touch, linear, ...; empty where they do not have it any more."""
 
     @property
     def label(self) -> str:
@@ -60,6 +62,11 @@ class Choices:
         """Results that are there."""
         return [result for result in self.results if result.computed]
 
+    @property
+    def last_touch(self) -> Result | None:
+        """The first computed result of last touch, which others are compared with."""
+        return next((result for result in self.computed if result.rule == "last_touch"), None)
+
     def named(self, part: str, **chosen: str | None) -> list[str]:
         """Channels, sources, mediums or campaigns that occur beside those chosen."""
         parts = ("channel", "source", "medium", "campaign")
@@ -89,7 +96,8 @@ def choices_in(snapshot: Snapshot, settings: Settings) -> Choices:
         kinds = [(kind, currency) for kind, currency, _ in _rows(snapshot, _KINDS)]
         kinds.sort(key=lambda kind: usual.index(kind[0]) if kind[0] in usual else len(usual))
         order = [(each.label, float(each.lookback_hours)) for each in settings.attribution.windows]
-        results = [Result(*row) for row in _rows(snapshot, _RESULTS)]
+        rules = {(each.label, float(each.lookback_hours)): each.model for each in settings.attribution.windows}
+        results = [Result(*row, rules.get(tuple(row[:2]), "")) for row in _rows(snapshot, _RESULTS)]
         results.sort(key=lambda r: order.index((r.model, r.window_hours)) if (r.model, r.window_hours) in order else 99)
         snapshot.memory[_KEY] = Choices(*days[0], tuple(kinds), tuple(results), tuple(_rows(snapshot, _NAMES)))
     found = snapshot.memory[_KEY]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from math import isfinite
 from typing import Any
 
+from markupsafe import Markup, escape
+
 from gtm_dagster.reports.number_text import amount, money, share
 
 UNKNOWN = "–"
+_CODE = re.compile("`([^`]+)`")
 
 
 def moment(value: datetime | None) -> str:
@@ -71,6 +75,11 @@ def cell(value: Any, kind: str = "") -> str:
     if isinstance(value, date):
         return value.isoformat()
     return str(value)
+
+
+def coded(text: str) -> Markup:
+    """A text of a declaration: what stands between backticks as code."""
+    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped before
 
 
 def is_number(value: Any) -> bool:

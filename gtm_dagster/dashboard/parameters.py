@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from urllib.parse import urlencode
 
-from gtm_dagster.dashboard.choices_there import Choices
+from gtm_dagster.dashboard.choices_there import Choices, Result
 from gtm_dagster.warehouse.figures.period import Period, PeriodError, period_of, today_in
 from gtm_dagster.warehouse.literals import literal
 
@@ -31,6 +31,7 @@ class Selection:
 
     Channel, source, medium and campaign are None where all are meant. `more`: values of the screen's own parameters.
     `given`: the parameters as they stood in the URL. `first_day`, `newest_day`: of the tables; None before the first refresh.
+    `last_touch`: the result that others are compared with, where there is one.
     """
 
     period: Period
@@ -47,6 +48,7 @@ class Selection:
     given: Mapping[str, str] = field(default_factory=dict)
     first_day: date | None = None
     newest_day: date | None = None
+    last_touch: Result | None = None
 
     @property
     def is_open(self) -> bool:
@@ -76,9 +78,9 @@ class Selection:
             "type": _text(self.conversion_type),
             "currency": _text(self.currency),
             "model": _text(self.model),
-            "window": "CAST(NULL AS DOUBLE)"
-            if self.window_hours is None
-            else f"CAST({plain_number(self.window_hours)} AS DOUBLE)",
+            "window": _number(self.window_hours),
+            "last_touch": _text(self.last_touch.model if self.last_touch else None),
+            "last_touch_window": _number(self.last_touch.window_hours if self.last_touch else None),
             **{name: _text(getattr(self, name)) for name in NAMES},
             **{name: _text(value) for name, value in self.more.items()},
         }
@@ -114,7 +116,7 @@ def selected(
     }
     return Selection(
         period, before, *kind, model, window, *(names[part] for part in NAMES), extra, values, choices.first_day,
-        choices.last_day,
+        choices.last_day, choices.last_touch,
     )  # fmt: skip
 
 
@@ -167,6 +169,10 @@ def _one_of(values: Mapping[str, str], name: str, allowed: Iterable[str]) -> str
 def plain_number(value: float) -> str:
     """A number as the URL and statements write it: every digit counts, 168.0 is 168."""
     return repr(float(value)).removesuffix(".0")
+
+
+def _number(value: float | None) -> str:
+    return f"CAST({'NULL' if value is None else plain_number(value)} AS DOUBLE)"
 
 
 def _text(value: str | None) -> str:

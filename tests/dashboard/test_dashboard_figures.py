@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,10 @@ import pytest
 from asgi_client import AsgiClient
 from dashboard_cases import LAST, dashboard, publish, settings_in, small
 
-DAY_US = 86_400_000_000
-MOMENT = datetime(2026, 11, 20, 12)
-_US = round((MOMENT - datetime(1970, 1, 1)).total_seconds() * 1e6)
+_UTC = datetime(2026, 11, 20, 12, tzinfo=UTC)
+MOMENT = _UTC.replace(tzinfo=None)
+"""As DuckDB has it: UTC without a zone."""
+_US = round(_UTC.timestamp() * 1e6)
 
 
 def _chart(client: AsgiClient, name: str, query: str = "") -> list[dict[str, Any]]:
@@ -193,7 +194,7 @@ def test_own_events_stand_on_the_page_at_once(tmp_path: Path) -> None:
 
     settings = settings_in(tmp_path)
     error = '[{"path": "event_name", "code": "unknown_event", "message": "no event of the plan"}]'
-    now_us = round(datetime.now().timestamp() * 1e6)
+    now_us = round(datetime.now(UTC).timestamp() * 1e6)
     good = Record("dev", "my-1", "signup_completed", now_us, now_us, user_id="p", properties="{}")
     bad = Record(
         "dev",

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from gtm_dagster.dashboard.charts.svg_parts import clean, label, picture, shortened
 from gtm_dagster.reports.number_text import amount
 
-WIDTH, NARROW = 720, 480
+WIDE, NARROW = 1040, 500
 """Width of a picture over the whole page, and of one of two beside each other."""
-_LEFT, _RIGHT, _LINE, _TOP, _BOTTOM = 168, 170, 26, 6, 8
-_LEFT_NARROW, _RIGHT_NARROW = 130, 100
+_LEFT, _RIGHT, _LINE, _TOP, _BOTTOM = 150, 128, 26, 6, 8
 
 
 @dataclass(frozen=True)
@@ -29,19 +28,18 @@ class BarRow:
     kind: str = ""
 
 
-def bars(title: str, rows: Sequence[BarRow], description: str = "", across: int = WIDTH) -> str:
+def bars(title: str, rows: Sequence[BarRow], description: str = "", across: int = WIDE) -> str:
     """A bar a row, from 0 on, in the order given; a negative value goes to the left of the line at 0."""
-    left_room, right_room = (_LEFT, _RIGHT) if across > NARROW else (_LEFT_NARROW, _RIGHT_NARROW)
     ends = [each for row in rows for each in (row.value, row.low, row.high) if each is not None]
     low, high = min([0.0, *ends]), max([0.0, *ends])
-    scale = (across - left_room - right_room) / ((high - low) or 1)
-    zero = left_room - low * scale
+    scale = (across - _LEFT - _RIGHT) / ((high - low) or 1)
+    zero = _LEFT - low * scale
     parts: list[str] = []
     for number, row in enumerate(rows):
         y = _TOP + number * _LINE
         named = f' class="{row.kind}"' if row.kind else ""
         parts.append(f"<g{named}><title>{clean(row.name)}</title>")
-        parts.append(label(left_room - 10, y + 16, shortened(row.name, left_room - 14), "name", "end"))
+        parts.append(label(_LEFT - 10, y + 16, shortened(row.name, _LEFT - 14), "name", "end"))
         end = zero
         if row.value is not None:
             at = zero + row.value * scale

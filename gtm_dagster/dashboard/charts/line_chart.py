@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from gtm_dagster.dashboard.charts.svg_parts import label, picture, short_number, step
+from gtm_dagster.dashboard.charts.svg_parts import label, picture, short_number, shortened, step
 
 WIDE, NARROW, HEIGHT = 1040, 500, 220
 """Width of a picture over the whole page, and of one of two beside each other."""
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 84, 14, 30
+_LEFT, _TOP, _BOTTOM = 46, 14, 30
+_LEAST_RIGHT, _MOST_RIGHT, _LETTER = 40, 150, 7.2
 _APART = 14
 
 
@@ -33,7 +34,9 @@ def lines(title: str, days: Sequence[date], series: Sequence[Line], unit: str = 
     top = max([*known, 0.0])
     each = step(top) if top > 0 else 1.0
     top = each * max(-(-top // each), 1)
-    width, height = across - _LEFT - _RIGHT, HEIGHT - _TOP - _BOTTOM
+    longest = max((len(line.name) for line in series), default=0)
+    right = min(max(longest * _LETTER + 14, _LEAST_RIGHT), _MOST_RIGHT)
+    width, height = across - _LEFT - right, HEIGHT - _TOP - _BOTTOM
 
     def at(place: int) -> float:
         return _LEFT + (width * place / (len(days) - 1) if len(days) > 1 else width / 2)
@@ -44,7 +47,7 @@ def lines(title: str, days: Sequence[date], series: Sequence[Line], unit: str = 
     parts = []
     for number in range(round(top / each) + 1):
         y = down(number * each)
-        parts.append(f'<path class="grid" d="M{_LEFT} {y:.1f}H{across - _RIGHT}"/>')
+        parts.append(f'<path class="grid" d="M{_LEFT} {y:.1f}H{across - right:.1f}"/>')
         parts.append(label(_LEFT - 8, y + 4, short_number(number * each), "tick", "end"))
     marked = _marked(len(days), 6 if across > NARROW else 4)
     for place in marked:
@@ -58,7 +61,7 @@ def lines(title: str, days: Sequence[date], series: Sequence[Line], unit: str = 
         if last is not None:
             ends.append((points[last][1], line.name, line.kind))  # type: ignore[index]
     for y, name, kind in _spread(ends, _TOP + 4, HEIGHT - _BOTTOM):
-        parts.append(label(across - _RIGHT + 10, y + 4, name, f"end {kind}"))
+        parts.append(label(across - right + 10, y + 4, shortened(name, right - 10), f"end {kind}"))
     return picture("lines", title, _words(title, days, series, unit), across, HEIGHT, parts)
 
 
