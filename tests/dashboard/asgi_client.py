@@ -7,7 +7,7 @@ import gzip
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class AsgiClient:
         given = {"host": "127.0.0.1:8380", **{name.lower(): value for name, value in (headers or {}).items()}}
         scope = {
             "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "scheme": "http",
-            "path": parts.path, "raw_path": parts.path.encode(), "query_string": parts.query.encode(), "root_path": "",
+            "path": unquote(parts.path), "raw_path": parts.path.encode(), "query_string": parts.query.encode(), "root_path": "",
             "headers": [(name.encode(), value.encode("latin-1")) for name, value in given.items()],
             "client": (client, 40000), "server": ("127.0.0.1", 8380),
         }  # fmt: skip

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 from asgi_client import AsgiClient
 
 from gtm_dagster.dashboard.page_access import PageAccess
@@ -45,9 +46,11 @@ def publish(path: Path, cells: Cells, *, without: Sequence[str] = ()) -> None:
                 continue
             served = [column for column in table.columns if column.served]
             con.execute(f"CREATE TABLE {table.name} ({', '.join(f'{c.name} {c.type}' for c in served)})")
-            for row in cells.get(table.name, ()):
-                marks = ", ".join("?" for _ in row)
-                con.execute(f"INSERT INTO {table.name} ({', '.join(row)}) VALUES ({marks})", list(row.values()))
+            if cells.get(table.name):
+                names = dict.fromkeys(name for row in cells[table.name] for name in row)
+                con.register("given", pa.table({name: [row.get(name) for row in cells[table.name]] for name in names}))
+                con.execute(f"INSERT INTO {table.name} BY NAME FROM given")
+                con.unregister("given")
     os.replace(part, path)
 
 
