@@ -35,6 +35,7 @@ RANKS = [
     {"rollout"},
     {"delivery"},
     {"stream"},
+    {"dashboard"},
     {"simulator"},
     {"demo", "chaos"},
     {"orchestration"},
@@ -124,9 +125,9 @@ def test_no_module_imports_itself_through_others() -> None:
 
 
 def test_no_two_modules_share_a_name() -> None:
-    """One word, one thing. A command may be called as what it shows."""
+    """One word, one thing. A command and a screen may be called as what they show."""
     found: dict[str, list[str]] = {}
     for file in modules():
-        if file.stem != "__init__" and file.parent.name != "commands":
+        if file.stem != "__init__" and file.parent.name not in {"commands", "screens"}:
             found.setdefault(file.stem, []).append(str(file.relative_to(LIBRARY)))
     assert {stem: files for stem, files in found.items() if len(files) > 1} == {}

@@ -94,13 +94,11 @@ class Access:
 
     def _own_machine(self, scope: Scope, refusal: str) -> None:
         """Raises Refused when the headers show that the request is not from a program on this machine."""
+        forwarded = forwarding_header(scope)
+        if forwarded is not None:
+            message = f"{refusal} for a forwarded request ({forwarded.decode()}); make a key with `gtm keys add`"
+            raise Refused(401, "forwarded", message)
         for name, value in scope["headers"]:
-            if name in _FORWARDED or name.startswith(_FORWARDED_PREFIX):
-                raise Refused(
-                    401,
-                    "forwarded",
-                    f"{refusal} for a forwarded request ({name.decode()}); make a key with `gtm keys add`",
-                )
             if name == b"host" and not self._is_own(value.decode("latin-1")):
                 raise Refused(
                     403, "foreign_host", f"{refusal} for this Host; use 127.0.0.1, or name it in collector.hosts"
@@ -124,6 +122,13 @@ class Access:
         except ValueError:
             return False
         return parts.scheme in ("http", "https") and self._is_own(parts.netloc)
+
+
+def forwarding_header(scope: Scope) -> bytes | None:
+    """The header by which a proxy says that it passed the request on; None for a request that came by itself."""
+    return next(
+        (name for name, _ in scope["headers"] if name in _FORWARDED or name.startswith(_FORWARDED_PREFIX)), None
+    )
 
 
 def _secret(scope: Scope) -> str | None:

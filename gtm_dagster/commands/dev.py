@@ -1,4 +1,4 @@
-"""`gtm dev`: collector, stream worker and Dagster as one development set.
+"""`gtm dev`: collector, stream worker, dashboard and Dagster as one development set.
 
 Dagster is started in parts, not by `dagster dev`: its web UI takes requests of any site that is open in a browser here.
 """
@@ -27,8 +27,9 @@ def dev(
     host: Annotated[str, typer.Option(help="Address of the web UI; it has no login.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the web UI.")] = 3000,
     collector_port: Annotated[int | None, typer.Option(min=1, max=65535, help="Default: collector.port.")] = None,
+    dashboard_port: Annotated[int | None, typer.Option(min=1, max=65535, help="Default: dashboard.port.")] = None,
 ) -> int:
-    """Collector, stream worker, Dagster's daemon and web UI together; what ends is started again, Ctrl-C ends all."""
+    """Collector, stream worker, dashboard, Dagster's daemon and web UI together; what ends is started again, Ctrl-C ends all."""
     import msgspec
 
     import gtm_dagster
@@ -37,6 +38,7 @@ def dev(
     from gtm_dagster.orchestration.code_locations import code_servers
     from gtm_dagster.orchestration.dead_runs import fail_dead_runs
     from gtm_dagster.orchestration.instance import instance_of
+    from gtm_dagster.settings import Dashboard
 
     here = invocation(context)
     settings = here.settings
@@ -48,7 +50,10 @@ def dev(
         settings = msgspec.structs.replace(
             settings, collector=msgspec.structs.replace(settings.collector, port=collector_port)
         )
+    dashboard = settings.dashboard
+    shown = dashboard_port or dashboard.port
     _must_be_free(host, port, "--port")
+    _must_be_free(dashboard.host, shown, "--dashboard-port")
     _must_be_free(settings.collector.host, settings.collector.port, "--collector-port")
     # One process makes the instance's tables: two that do it at once fail on a unique constraint.
     with instance_of(settings) as instance:
@@ -59,7 +64,10 @@ def dev(
         "DAGSTER_HOME": str(settings.dagster_home),
         "GTM_STATE_DIR": str(settings.state_dir),
         "GTM_COLLECTOR__PORT": str(settings.collector.port),
+        "GTM_DASHBOARD__PORT": str(shown),
     }
+    if dashboard.dagster_url == Dashboard().dagster_url:
+        environment["GTM_DASHBOARD__DAGSTER_URL"] = f"http://{host}:{port}"
     config = here.config or (Path(os.environ["GTM_CONFIG"]) if os.environ.get("GTM_CONFIG") else Path("gtm.toml"))
     if config.exists():
         environment["GTM_CONFIG"] = str(config.absolute())
@@ -74,11 +82,13 @@ def dev(
         children.start("daemon", ["-m", f"{dagster}.daemon", *place], home)
         children.start("collector", ["-m", "gtm_dagster.cli", "collect"], Path.cwd())
         children.start("stream", ["-m", "gtm_dagster.cli", "stream"], Path.cwd())
+        children.start("dashboard", ["-m", "gtm_dagster.cli", "dash"], Path.cwd())
         note(f"state directory {settings.state_dir}; starting, Ctrl-C ends all")
         if has_demo(settings.state_dir):
             note(OF_THE_DEMO if demo_dir(settings.state_dir) == settings.state_dir else OF_AN_EARLIER_DEMO)
         addresses = {
             "the collector": f"http://{settings.collector.host}:{settings.collector.port}/readyz",
+            "the dashboard": f"http://{dashboard.host}:{shown}/livez",
             "the web UI": f"http://{host}:{port}/server_info",
         }
         for name, address in addresses.items():

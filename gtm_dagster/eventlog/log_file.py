@@ -102,6 +102,16 @@ def receipt_of(con: sqlite3.Connection, seq: int) -> int | None:
     return int(to_arrow([row])["received_us"][seq - row[0]].as_py())
 
 
+def newest_receipt(path: Path) -> tuple[int, int | None]:
+    """The newest offset of a log that exists, and when its record was received (microseconds UTC; None: it is not kept).
+
+    Raises EventLogError, also for a log of an older version.
+    """
+    with reading(path) as con:
+        seq = int(con.execute("SELECT seq FROM log").fetchone()[0])
+        return seq, receipt_of(con, seq)
+
+
 def record_acceptance(con: sqlite3.Connection, found: Acceptance, reason: str, actor: str) -> None:
     """One row for each log superseded, one for a gap; consumers of a superseded log read this one from its beginning."""
     at = datetime.now(UTC).isoformat(timespec="seconds")

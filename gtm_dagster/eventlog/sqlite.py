@@ -17,7 +17,7 @@ from gtm_dagster.admission.record import Record
 from gtm_dagster.eventlog import frame_rows, sealed_tables, trimming
 from gtm_dagster.eventlog import log_identity as identity
 from gtm_dagster.eventlog.frames import to_arrow
-from gtm_dagster.eventlog.group_commit import FORGOTTEN_US, Beat
+from gtm_dagster.eventlog.group_commit import Beat
 from gtm_dagster.eventlog.log import Acceptance, AppendResult, EventLogError, Heartbeat, Position
 from gtm_dagster.eventlog.log_file import (
     connect,
@@ -30,6 +30,7 @@ from gtm_dagster.eventlog.log_file import (
 )
 from gtm_dagster.eventlog.log_tables import new_log_id, prepare
 from gtm_dagster.eventlog.log_writer import CLOSE_SECONDS, LogWriter
+from gtm_dagster.eventlog.newest_events import edge_answers, newest_heartbeats
 from gtm_dagster.eventlog.slices import CALL_SECONDS, in_slices
 from gtm_dagster.storage.disk_space import full_disk
 
@@ -192,25 +193,14 @@ class SqliteEventLog:
 
     def edge_counts(self) -> dict[str, dict[str, int]]:
         """What the edge answered, by UTC day and status."""
-        with reading(self.path) as con:
-            counts: dict[str, dict[str, int]] = {}
-            for day, status, n in con.execute("SELECT day, status, n FROM edge_counts ORDER BY 1, 2"):
-                counts.setdefault(day, {})[status] = n
-            return counts
+        return edge_answers(self.path)
 
     def heartbeats(self) -> list[Heartbeat]:
         """Each producer's last word, by name: the earliest `ts_us` of its instances and its newest `received_us`.
 
         Its skew is the largest of its instances.
         """
-        with reading(self.path) as con:
-            rows = con.execute(
-                "SELECT producer, min(ts_us), max(received_us), write_key, max(skew_us) FROM heartbeats "
-                "GROUP BY producer, write_key HAVING max(received_us) >= (SELECT max(received_us) FROM heartbeats) - ? "
-                "ORDER BY producer, write_key",
-                (FORGOTTEN_US,),
-            )
-            return [Heartbeat(*row) for row in rows]
+        return newest_heartbeats(self.path)
 
     def offset_before(self, received_us: int) -> int:
         """An offset behind which every record received at `received_us` or later lies that is still kept."""

@@ -30,10 +30,11 @@ _MIGRATION_LOCK = 0x67746D5F6F7073
 class Store:
     """An open ops store: usable from any thread, by any number of processes. Raises OpsStoreError.
 
-    Opening migrates a store that an older version wrote, and refuses one that a newer version wrote.
+    Opening migrates a store that an older version wrote (`migrate`: else refuses it), and refuses one that a newer version
+    wrote.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, migrate: bool = True) -> None:
         self._engine = open_engine(url)
         self.address = self._engine.url.render_as_string(hide_password=True)
         self._insert = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
@@ -43,7 +44,7 @@ class Store:
         self._identity: FileIdentity | None = None
         self._seeing = self._engine.execution_options(isolation_level="REPEATABLE READ") if postgres else self._engine
         try:
-            self._prepare()
+            self._prepare(migrate)
         except NewerFormatError as error:
             self._engine.dispose()
             raise OpsStoreError(f"{error}, or name another ops_url") from None
@@ -68,10 +69,12 @@ class Store:
                 "(or arm the guards again: a new one knows none of them), and start again"
             )
 
-    def _prepare(self) -> None:
+    def _prepare(self, migrate: bool) -> None:
         with self.reading() as con:
             if not pending(applied(con, self.address), MIGRATIONS, self.address):
                 return
+        if not migrate:
+            raise OpsStoreError(f"{self.address}: written by an older version; `gtm stream` or `gtm dev` brings it up")
         with self.transaction() as con:
             if self._engine.dialect.name == "postgresql":
                 con.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})

@@ -44,6 +44,28 @@ class Stream(Struct, frozen=True, forbid_unknown_fields=True):
     metrics_port: Annotated[int, Meta(ge=0, le=65535)] = 8378
 
 
+class Dashboard(Struct, frozen=True, forbid_unknown_fields=True):
+    """Address, limits and access of the dashboard.
+
+    `hosts`: names beside localhost by which browsers call it. `token_env`: the variable that holds the token; on an address
+    other machines reach it is needed, or `proxy_header`: the header by which a proxy of `proxy_addresses` names the user.
+    `statement_seconds`: after which a query is ended. `query_rows`: the most rows a query of a person brings.
+    `dagster_url`: where browsers reach Dagster's web UI.
+    """
+
+    host: Name = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8380
+    hosts: tuple[Name, ...] = ()
+    token_env: str | None = None
+    proxy_header: str | None = None
+    proxy_addresses: tuple[Name, ...] = ()
+    statement_seconds: Positive = 2.0
+    query_rows: Annotated[int, Meta(ge=1, le=100_000)] = 1000
+    dagster_url: Annotated[str, Meta(pattern=r"^https?://[^\s]+$", description="an http or https address")] = (
+        "http://127.0.0.1:3000"
+    )
+
+
 class Refresh(Struct, frozen=True, forbid_unknown_fields=True):
     """When the pipeline runs, and how long it waits for the one writer. `cron` is read in the report time zone."""
 
@@ -182,6 +204,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     account_property: PropertyName | None = "account_id"
     collector: Collector = Collector()
     stream: Stream = Stream()
+    dashboard: Dashboard = Dashboard()
     refresh: Refresh = Refresh()
     warehouse: WarehouseSettings = WarehouseSettings()
     quarantine: Quarantine = Quarantine()

@@ -25,10 +25,10 @@ def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
     }
     simulated = json.loads(gtm(environment, "simulate", "--events", "20000", "--out", str(folder), "--json"))
     gtm(environment, "import", simulated["files"][0])
-    ui, collector = free_port(), free_port()
+    ui, collector, pages = free_port(), free_port(), free_port()
     with (folder / "dev.log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "gtm_dagster.cli", "dev", "--port", str(ui), "--collector-port", str(collector)],
+            [sys.executable, "-m", "gtm_dagster.cli", "dev", "--port", str(ui), "--collector-port", str(collector), "--dashboard-port", str(pages)],
             env=environment, cwd=ROOT, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
     environment["GTM_COLLECTOR__PORT"] = str(collector)

@@ -1,0 +1,68 @@
+"""Cells of a grid, such as retention by cohort and period: a colour, and the number in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gtm_dagster.dashboard.charts.svg_parts import clean, label, picture, shortened, text_width
+from gtm_dagster.reports.number_text import share
+
+WIDTH = 720
+_NOTE, _LINE, _TOP = 64, 28, 26
+_NARROWEST, _WIDEST = 92, 190
+"""Room for the names of the rows."""
+STEPS = 10
+"""Depths of colour, classes h0 to h10."""
+
+
+@dataclass(frozen=True)
+class HeatCell:
+    """A share of 1; None: nothing is known. `is_open`: its period has not ended, so it still grows; drawn hatched."""
+
+    share: float | None
+    is_open: bool = False
+
+
+@dataclass(frozen=True)
+class HeatRow:
+    """A row: its name, what stands behind it (such as its size), its cells. It may end before the last column."""
+
+    name: str
+    note: str
+    cells: tuple[HeatCell, ...]
+
+
+def cells(title: str, columns: Sequence[str], rows: Sequence[HeatRow], full: float | None = None) -> str:
+    """A grid; `full` is the share of the deepest colour (None: the largest share there is)."""
+    known = [cell.share for row in rows for cell in row.cells if cell.share is not None]
+    deepest = full or max(known, default=0) or 1.0
+    left = min(max([_NARROWEST, *(text_width(row.name) + 12 for row in rows)]), _WIDEST)
+    wide = (WIDTH - left - _NOTE) / max(len(columns), 1)
+    parts = [
+        '<defs><pattern id="hatch" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">'
+        '<path class="hatch" d="M0 0V6"/></pattern></defs>'
+    ]
+    for number, column in enumerate(columns):
+        middle = left + _NOTE + wide * (number + 0.5)
+        parts.append(label(middle, _TOP - 10, shortened(column, wide), "tick", "middle"))
+    for line, row in enumerate(rows):
+        y = _TOP + line * _LINE
+        parts.append(label(0, y + 18, shortened(row.name, left), "name"))
+        parts.append(label(left + _NOTE - 10, y + 18, shortened(row.note, _NOTE), "tick", "end"))
+        for number, cell in enumerate(row.cells[: len(columns)]):
+            x = left + _NOTE + wide * number
+            if cell.share is None:
+                parts.append(label(x + wide / 2, y + 18, "–", "tick", "middle"))
+                continue
+            depth = min(round(STEPS * cell.share / deepest), STEPS)
+            place = f'x="{x + 1:.1f}" y="{y + 1}" width="{wide - 2:.1f}" height="{_LINE - 2}" rx="3"'
+            said = f"{row.name}, {columns[number]}: {share(cell.share)}{', so far' if cell.is_open else ''}"
+            parts.append(f'<g class="h{depth}"><title>{clean(said)}</title><rect class="cell" {place}/>')
+            if cell.is_open:
+                parts.append(f'<rect fill="url(#hatch)" {place}/>')
+            parts.append(label(x + wide / 2, y + 18, share(cell.share), "inside", "middle") + "</g>")
+    height = _TOP + len(rows) * _LINE + 4
+    open_there = any(cell.is_open for row in rows for cell in row.cells)
+    words = f"{len(rows)} rows by {len(columns)} columns, shares of 1 in per cent."
+    return picture("cells", title, words + (" Hatched cells still grow." if open_there else ""), WIDTH, height, parts)

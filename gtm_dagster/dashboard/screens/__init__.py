@@ -1,0 +1,1 @@
+"""One module a screen, each with a SCREEN; `screen.screens` finds them by listing the package."""

@@ -1,0 +1,136 @@
+"""Overview: visitors, sign-ups, conversions and value by day against the period before, and the state of the guards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from gtm_dagster.dashboard.chart_query import Chart, Draw
+from gtm_dagster.dashboard.charts.line_chart import NARROW, WIDE, Line, lines
+from gtm_dagster.dashboard.notices import UnavailableError
+from gtm_dagster.dashboard.page_text import UNKNOWN, change
+from gtm_dagster.dashboard.parameters import Selection
+from gtm_dagster.dashboard.screen import Screen
+from gtm_dagster.dashboard.snapshots import Rows
+from gtm_dagster.dashboard.view import Panel, View
+from gtm_dagster.reports.number_text import amount, money, share
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A figure of the period; `was`: the change, and what it is against."""
+
+    name: str
+    value: str
+    unit: str = ""
+    note: str = ""
+    was: tuple[str, str] | None = None
+    href: str = ""
+
+
+def by_day(column: str, title: str, across: int = NARROW) -> Draw:
+    """Draws a column of days and, dashed, the same column of the period before."""
+
+    def draw(found: Rows, selection: Selection) -> str:
+        days: list[date] = found.column("day")
+        series = [Line("this period", tuple(found.column(column)), "now", selection.is_open)]
+        if selection.before is not None:
+            series.append(Line("before", tuple(found.column(f"{column}_before")), "before"))
+        return lines(title, days, series, across=across)
+
+    return draw
+
+
+CONVERSIONS = Chart(
+    "conversions_by_day", "Conversions by day", by_day("conversions", "Conversions by day", WIDE),
+    draw_small=by_day("conversions", "Conversions by day"),
+)  # fmt: skip
+VALUE = Chart(
+    "value_by_day", "Value by day", by_day("value", "Value by day"), {"value": "money", "value_before": "money"}
+)  # fmt: skip
+SIGN_UPS = Chart("sign_ups_by_day", "Sign-ups by day", by_day("sign_ups", "Sign-ups by day"))
+VISITORS = Chart("visitors_by_day", "Visitors by day", by_day("visitors", "Visitors by day"))
+
+
+def context(view: View) -> dict[str, Any]:
+    """Panels, the tiles that add up their cells, and the guards as they stand."""
+    selection = view.selection
+    panels = {chart.name: view.panel(chart.name) for chart in SCREEN.charts}
+    conversions = panels[CONVERSIONS.name]
+    value = panels[VALUE.name] if selection.currency is not None else None
+    kind = selection.conversion_type or "conversions"
+    tiles = [
+        _tile("Visitors a day", panels[VISITORS.name], "visitors", view, mean=True),
+        _tile("Sign-ups", panels[SIGN_UPS.name], "sign_ups", view),
+        _tile(kind, conversions, "conversions", view),
+    ]
+    if value is not None:
+        tiles.append(_tile("Value", value, "value", view, unit=selection.currency or "", write=money))
+    tiles.append(_unattributed(conversions))
+    try:
+        guards, guards_notice = view.live.guards(), None
+    except UnavailableError as error:
+        guards, guards_notice = [], error.notice
+    return {
+        "tiles": tiles,
+        "conversions": conversions,
+        "value": value,
+        "sign_ups": panels[SIGN_UPS.name],
+        "visitors": panels[VISITORS.name],
+        "guards": guards,
+        "guards_notice": guards_notice,
+        "open_day": selection.newest_day if selection.is_open else None,
+    }
+
+
+def _tile(
+    name: str, panel: Panel, column: str, view: View, *, mean: bool = False, unit: str = "",
+    write: Callable[[float | None], str] = amount,
+) -> Tile:  # fmt: skip
+    """The sum of a column, or its mean over the days with a number, against the period before."""
+    now, before = (_figure(panel, each, mean) for each in (column, f"{column}_before"))
+    was = None
+    if view.selection.before is not None:
+        said = change(now, before) if view.selection.is_comparable else ""
+        was = (said, f"from {write(before)}") if said else ("", _why_not(view, before))
+    return Tile(name, write(now), unit, was=was)
+
+
+def _why_not(view: View, before: float | None) -> str:
+    """Why there is no change against the period before."""
+    first = view.selection.first_day
+    if not view.selection.is_comparable:
+        return (
+            f"the data begins on {first}, within the period before"
+            if before is not None
+            else "no data of the period before"
+        )
+    return "none in the period before"
+
+
+def _figure(panel: Panel, column: str, mean: bool) -> float | None:
+    if panel.rows is None:
+        return None
+    values = panel.values(column)
+    if not values:
+        return None
+    return sum(values) / len(values) if mean else sum(values)
+
+
+def _unattributed(panel: Panel) -> Tile:
+    total, without = (panel.total("conversions"), panel.total("unattributed")) if panel.rows else (None, None)
+    if not total or without is None:
+        return Tile("Unattributed", UNKNOWN, note="no conversions")
+    return Tile("Unattributed", share(without / total), note=f"{amount(without)} without a touch before them")
+
+
+SCREEN = Screen(
+    name="overview",
+    path="/",
+    title="Overview",
+    context=context,
+    order=10,
+    charts=(CONVERSIONS, VALUE, SIGN_UPS, VISITORS),
+)
