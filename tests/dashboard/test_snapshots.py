@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 
 import duckdb
@@ -37,6 +38,14 @@ def open_files(path: Path) -> int:
     return found
 
 
+def comes_to(count: int, path: Path) -> bool:
+    """Whether so many files are open soon: the engine's own threads let go of one a moment after it is closed."""
+    deadline, pause = time.monotonic() + 10, threading.Event()
+    while open_files(path) != count and time.monotonic() < deadline:
+        pause.wait(0.02)
+    return open_files(path) == count
+
+
 def test_every_request_sees_what_was_published_before_it_and_no_file_stays_open(tmp_path: Path) -> None:
     settings = settings_in(tmp_path, dashboard=Dashboard(statement_seconds=60))
     versioned(settings.serving_path, 0)
@@ -66,9 +75,9 @@ def test_every_request_sees_what_was_published_before_it_and_no_file_stays_open(
     assert wrong == []
     with snapshots.current() as snapshot:
         assert snapshot.rows(VERSION).rows == ((8,),)
-    assert open_files(settings.serving_path) == 1
+    assert comes_to(1, settings.serving_path)
     snapshots.close()
-    assert open_files(settings.serving_path) == 0
+    assert comes_to(0, settings.serving_path)
 
 
 @pytest.mark.parametrize(
