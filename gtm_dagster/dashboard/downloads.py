@@ -31,7 +31,7 @@ def as_json(found: Rows) -> str:
 
 
 def _cell(value: Any) -> str | int | float | Decimal:
-    if value is None:
+    if value is None or (isinstance(value, float) and not isfinite(value)):
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"

@@ -111,10 +111,6 @@ def create_app(pages: Pages, access: PageAccess) -> Starlette:
         text = str(error) if isinstance(error, NotFoundError) else f"there is no page {request.url.path[:200]}"
         return _message(404, "Not found", text)
 
-    async def broken(request: Request, error: Exception) -> Response:
-        _LOG.error("%s could not be made", request.url.path, exc_info=error)
-        return _message(500, "This page could not be made", "The reason is in the output of the dashboard.")
-
     async def unavailable(request: Request, error: Exception) -> Response:
         notice = error.notice if isinstance(error, UnavailableError) else Notice(str(error))
         return PlainTextResponse(notice_text(notice), 503, headers={"retry-after": "10"})
@@ -138,7 +134,6 @@ def create_app(pages: Pages, access: PageAccess) -> Starlette:
             NotFoundError: absent,
             404: absent,
             UnavailableError: unavailable,
-            Exception: broken,
         },
     )
 
@@ -162,8 +157,12 @@ class _Guarded:
             await self._app(scope, receive, send)
             return
 
+        has_begun = False
+
         async def sent(message: dict) -> None:  # type: ignore[type-arg]
+            nonlocal has_begun
             if message["type"] == "http.response.start":
+                has_begun = True
                 names = {name.lower() for name, _ in message["headers"]}
                 defaults = {**_HEADERS, "content-security-policy": _POLICY, "cache-control": "private, no-cache"}
                 message["headers"] = [
@@ -173,7 +172,14 @@ class _Guarded:
             await send(message)
 
         answer = self._answer(scope)
-        await (answer or self._app)(scope, receive, sent)  # type: ignore[arg-type]
+        try:
+            await (answer or self._app)(scope, receive, sent)  # type: ignore[arg-type]
+        except Exception:
+            if has_begun:
+                raise
+            _LOG.exception("%s could not be made", scope["path"])
+            text = self._pages.message("This page could not be made", "The reason is in the output of the dashboard.")
+            await Response(text, 500, media_type="text/html")(scope, receive, sent)  # type: ignore[arg-type]
 
     def _answer(self, scope: Scope) -> Response | None:
         """What is answered before the app is asked; None for a request that it answers."""

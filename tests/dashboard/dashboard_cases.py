@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import pyarrow as pa
 from asgi_client import AsgiClient
 
 from gtm_dagster.dashboard.page_access import PageAccess
@@ -38,19 +37,23 @@ def publish(path: Path, cells: Cells, *, without: Sequence[str] = ()) -> None:
     """Put a serving copy with these rows in place, as a publisher does: written beside it, then renamed."""
     part = path.with_name(f".{path.name}.part")
     part.unlink(missing_ok=True)
+    served = {
+        table.name: [f"{column.name} {column.type}" for column in table.columns if column.served]
+        for table in tables()
+        if table.served and table.schema != "meta" and table.name not in without
+    }
+    schemas = [f"CREATE SCHEMA {schema}" for schema in ("core", "marts", "ops", "staging")]
     with duckdb.connect(str(part)) as con:
-        for schema in ("core", "marts", "ops", "staging"):
-            con.execute(f"CREATE SCHEMA {schema}")
-        for table in tables():
-            if not table.served or table.schema == "meta" or table.name in without:
-                continue
-            served = [column for column in table.columns if column.served]
-            con.execute(f"CREATE TABLE {table.name} ({', '.join(f'{c.name} {c.type}' for c in served)})")
-            if cells.get(table.name):
-                names = dict.fromkeys(name for row in cells[table.name] for name in row)
-                con.register("given", pa.table({name: [row.get(name) for row in cells[table.name]] for name in names}))
-                con.execute(f"INSERT INTO {table.name} BY NAME FROM given")
-                con.unregister("given")
+        made = [f"CREATE TABLE {name} ({', '.join(columns)})" for name, columns in served.items()]
+        con.execute(";".join(["BEGIN", *schemas, *made]))
+        for name in served:
+            by_columns: dict[tuple[str, ...], list[Any]] = {}
+            for row in cells.get(name, ()):
+                by_columns.setdefault(tuple(row), []).extend(row.values())
+            for columns, values in by_columns.items():
+                marks = ", ".join([f"({', '.join('?' * len(columns))})"] * (len(values) // len(columns)))
+                con.execute(f"INSERT INTO {name} ({', '.join(columns)}) VALUES {marks}", values)
+        con.execute("COMMIT")
     os.replace(part, path)
 
 

@@ -46,6 +46,9 @@ def test_every_setting_of_the_commented_file_is_the_default(tmp_path: Path) -> N
         "threads = 2",
         'pseudonym_key = ""',
         'ops_url = ""',
+        'token_env = "DASHBOARD_TOKEN"',
+        'proxy_header = "X-Forwarded-User"',
+        'proxy_addresses = ["10.0.0.5"]',
     ):
         assert example in shown
         shown = re.sub(rf"^{re.escape(example)}.*$", "", shown, flags=re.M)

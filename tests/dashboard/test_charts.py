@@ -1,0 +1,94 @@
+"""Pictures: well-formed whatever the names and numbers are, every number said, nothing drawn that is not known."""
+
+from __future__ import annotations
+
+import re
+from datetime import date, timedelta
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gtm_dagster.dashboard.charts.bar_chart import BarRow, bars
+from gtm_dagster.dashboard.charts.funnel_chart import Stage, funnel
+from gtm_dagster.dashboard.charts.heat_chart import HeatCell, HeatRow, cells
+from gtm_dagster.dashboard.charts.line_chart import Line, lines
+
+NAMES = st.text(max_size=12)
+NUMBERS = st.none() | st.just(0.0) | st.floats(1e-6, 1e12)
+
+
+def drawn(svg: str) -> ElementTree.Element:
+    """The picture, which must be XML, with title and description, and without anything not finite."""
+    root = ElementTree.fromstring(svg)
+    space = "{http://www.w3.org/2000/svg}"
+    assert root.get("role") == "img"
+    assert root.find(f"{space}title") is not None and root.find(f"{space}desc") is not None
+    assert not re.search(r'"[^"]*\b(nan|inf)\b[^"]*"', re.sub(r"<(text|title|desc)[^>]*>[^<]*</\1>", "", svg))
+    assert "style=" not in svg
+    return root
+
+
+def days(count: int) -> list[date]:
+    return [date(2026, 11, 1) + timedelta(days=i) for i in range(count)]
+
+
+@given(title=NAMES, values=st.lists(NUMBERS, max_size=12), name=NAMES)
+def test_lines(title: str, values: list[float | None], name: str) -> None:
+    drawn(
+        lines(
+            title, days(len(values)), [Line(name, tuple(values), is_open=True), Line("before", tuple(values), "before")]
+        )
+    )
+
+
+@given(rows=st.lists(st.tuples(NAMES, NUMBERS, NUMBERS), max_size=12))
+def test_bars(rows: list[tuple[str, float | None, float | None]]) -> None:
+    drawn(bars("t", [BarRow(name, value, value and value / 2, high) for name, value, high in rows]))
+
+
+@given(rows=st.lists(st.lists(st.none() | st.floats(0, 1), max_size=6), max_size=6), name=NAMES)
+def test_cells(rows: list[list[float | None]], name: str) -> None:
+    drawn(cells("t", list("abcdef"), [HeatRow(name, "12", tuple(HeatCell(each, i == 2) for i, each in enumerate(row))) for row in rows]))  # fmt: skip
+
+
+@given(stages=st.lists(st.tuples(NAMES, NUMBERS), max_size=8))
+def test_funnels(stages: list[tuple[str, float | None]]) -> None:
+    drawn(funnel("t", [Stage(name, n) for name, n in stages]))
+
+
+@pytest.mark.parametrize(
+    ("values", "paths", "dots"),
+    [
+        ((1, 2, 3), 1, 0),
+        ((1, None, 3, 4), 1, 1),
+        ((None, None, None), 0, 0),
+        ((1, None, 2), 0, 2),
+        ((0, 0, 0), 1, 0),
+    ],
+    ids=["no gap", "a gap", "nothing known", "alone between gaps", "zero is a number"],
+)
+def test_what_is_not_known_is_a_gap(values: tuple[float | None, ...], paths: int, dots: int) -> None:
+    svg = lines("t", days(len(values)), [Line("n", values)])
+    assert (len(re.findall(r'class="line now"', svg)), len(re.findall(r'class="dot now"', svg))) == (paths, dots)
+
+
+def test_the_last_day_that_still_grows_is_drawn_apart() -> None:
+    svg = lines("t", days(3), [Line("n", (1, 2, 1), is_open=True)])
+    assert 'class="line now open"' in svg and 'class="dot now open"' in svg
+
+
+def test_open_cells_are_hatched_and_carry_their_number() -> None:
+    svg = cells("t", ["0"], [HeatRow("w", "10", (HeatCell(0.25, is_open=True),))])
+    assert "url(#hatch)" in svg and "25 %" in svg and "so far" in svg
+
+
+def test_a_bar_of_nothing_known_is_a_dash() -> None:
+    svg = bars("t", [BarRow("Email", None), BarRow("Direct", 0.0)])
+    assert svg.count('class="bar"') == 1 and ">–</text>" in svg
+
+
+def test_a_funnel_says_what_goes_on() -> None:
+    svg = funnel("t", [Stage("a", 200), Stage("b", 50, "2 h"), Stage("c", None)])
+    assert "25 % go on, 2 h" in svg and "50 · 25 %" in svg
