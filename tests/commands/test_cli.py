@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from gtm_dagster.cli import run
-from gtm_dagster.commands.output import plain, records
+from gtm_dagster.commands.table_output import records
+from gtm_dagster.reports.plain_values import plain
 
 
 class Answer(NamedTuple):

@@ -22,6 +22,7 @@ SHARED = {
     "application",
     "children",
     "command",
+    "drawn_table",
     "doctor_chaos",
     "extras",
     "finding",
@@ -31,6 +32,7 @@ SHARED = {
     "health",
     "health_checks",
     "output",
+    "table_output",
     "terminal_text",
 }
 """Modules that several commands, or one large command, are written with."""
