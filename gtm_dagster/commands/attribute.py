@@ -12,7 +12,7 @@ import typer
 
 from gtm_dagster.attribution import models
 from gtm_dagster.commands.command import Command, Group
-from gtm_dagster.commands.output import Json, Problem, note
+from gtm_dagster.commands.output import Json, Problem, note, progress_bar
 from gtm_dagster.commands.table_output import Format, form_of, say_table
 
 _MODELS_HELP = "Credit model; may be given more than once.\n\n" + "\n\n".join(
@@ -85,7 +85,7 @@ def attribute(
         "removal": removal,
         "game": game,
     }
-    with warnings.catch_warnings(record=True) as caught:
+    with progress_bar(f"crediting by {', '.join(model)}"), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             table = credit(
@@ -104,6 +104,8 @@ def attribute(
     for name, words in (("skipped_rows", "skipped: no path"), ("truncated_paths", "truncated: more touches than kept")):
         if table.attrs[name]:
             note(f"gtm: {table.attrs[name]} rows {words}")
+    for name in table.attrs.get("unknown_channels", ()):
+        note(f"gtm: no path has the channel {name}")
     for name in table.attrs.get("no_intervals", ()):
         note(f"gtm: {name}: no intervals, there are too many distinct paths to solve it again on every draw")
     columns = list(table.columns)[1 if len(model) == 1 else 0 :]

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from threading import Timer
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
@@ -161,6 +162,18 @@ def say_json(document: Any) -> None:
     sys.stdout.write(in_json(text) + "\n")
 
 
+def _own_stderr() -> TextIO:
+    """stderr by a descriptor of its own: a run of Dagster turns that of the process to a file as long as it lasts."""
+    try:
+        return os.fdopen(os.dup(sys.stderr.fileno()), "w")
+    except (OSError, ValueError):  # stderr is no file, as in a test
+        return sys.stderr
+
+
+BAR_AFTER_SECONDS = 1.0
+"""What is over sooner shows no bar: it would only flicker."""
+
+
 @contextmanager
 def progress_bar(title: str) -> Iterator[Callable[..., None] | None]:
     """A bar on stderr for work over two seconds: yields `tell(done, total)` or `tell(step)`, None without a terminal."""
@@ -171,13 +184,24 @@ def progress_bar(title: str) -> Iterator[Callable[..., None] | None]:
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-        task = bars.add_task(on_one_line(title), total=None)
+    screen = _own_stderr()
+    bars = Progress(*columns, console=Console(file=screen), transient=True)
+    task = bars.add_task(on_one_line(title), total=None)
 
-        def tell(*progress: Any) -> None:
-            if progress and isinstance(progress[0], str):
-                bars.update(task, description=on_one_line(progress[0]))
-            elif progress:
-                bars.update(task, completed=progress[0], total=progress[1] if len(progress) > 1 else None)
+    def tell(*progress: Any) -> None:
+        if progress and isinstance(progress[0], str):
+            bars.update(task, description=on_one_line(progress[0]))
+        elif progress:
+            bars.update(task, completed=progress[0], total=progress[1] if len(progress) > 1 else None)
 
+    late = Timer(BAR_AFTER_SECONDS, bars.start)
+    late.daemon = True
+    late.start()
+    try:
         yield tell
+    finally:
+        late.cancel()
+        late.join()
+        bars.stop()
+        if screen is not sys.stderr:
+            screen.close()

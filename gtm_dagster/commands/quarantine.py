@@ -56,8 +56,7 @@ def list_(
         )
         columns, rows = [column[0] for column in cursor.description], cursor.fetchall()
     if reason and not rows:
-        there = ", ".join(f"{code} ({n:,})" for code, n, *_ in summary) or "none, nothing was rejected"
-        note(f"no rejected row has the reason {reason}; there are: {there}")
+        _note_reasons(reason, summary)
     if form is Form.JSON:
         say_json([_decoded(row) for row in records(columns, rows)])
         return
@@ -75,6 +74,14 @@ def list_(
         say("")
     if rows:
         say_table(columns[:4], [row[:4] for row in rows])
+
+
+def _note_reasons(reason: str, summary: list[tuple[Any, ...]]) -> None:
+    """That no row has the reason, and which there are."""
+    from gtm_dagster.settings.nearest import did_you_mean
+
+    note(f"no rejected row has the reason {reason}{did_you_mean(reason, (code for code, *_ in summary))}")
+    note("there are: " + (", ".join(f"{code} ({n:,})" for code, n, *_ in summary) or "none, nothing was rejected"))
 
 
 def _named(summary: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
@@ -132,6 +139,7 @@ def replay(
     from gtm_dagster.privacy.event_ids import stored_event_id
     from gtm_dagster.privacy.sealing import Sealer
     from gtm_dagster.warehouse.quarantine_replay import replay_quarantine
+    from gtm_dagster.warehouse.quarantined import quarantine_now
 
     here = invocation(context)
     sealer = Sealer(here.key)
@@ -151,6 +159,9 @@ def replay(
             dry_run=dry_run,
             progress=tell,
         )
+    if reason and not result.rows:
+        with quarantine_now(here.settings) as con:
+            _note_reasons(reason, con.execute(_SUMMARY).fetchall())
     if json:
         say_json({**asdict(result), "reasons": dict(result.reasons), "dry_run": dry_run})
         return

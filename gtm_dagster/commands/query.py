@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from gtm_dagster.commands.command import Command
-from gtm_dagster.commands.output import Json, Problem, invocation, note
+from gtm_dagster.commands.output import Json, Problem, invocation, note, progress_bar
 from gtm_dagster.commands.table_output import Form, Format, form_of, say_table
 
 NOT_COMPUTED = "SELECT model, window_hours, reason FROM marts.attribution_status WHERE NOT computed ORDER BY ALL"
@@ -36,7 +36,8 @@ def query(
     if not text.strip():
         raise Problem('the query is empty; try gtm query "SELECT * FROM marts.funnel"', 2)
     settings = invocation(context).settings
-    columns, rows = ask(settings, text, work=work)
+    with progress_bar("asking"):
+        columns, rows = ask(settings, text, work=work)
     if not rows and any(table in text.lower() for table in ("attribution_credits", "channel_attribution")):
         absent = ask(settings, NOT_COMPUTED, work=work)[1]
         note("no rows" + (": these models are not computed, see marts.attribution_status" if absent else ""))

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from gtm_dagster.commands.command import Command
-from gtm_dagster.commands.output import Json, Problem, invocation, note
+from gtm_dagster.commands.output import Json, Problem, invocation, note, progress_bar
 from gtm_dagster.commands.table_output import Form, Format, form_of, say_table
 
 
@@ -42,7 +42,7 @@ def mmm(
         raise Problem(f"--{error}", 2) from None
     if out is not None and out.suffix.lower() not in {".csv", ".parquet"}:
         raise Problem(f"--out: {out} is neither .csv nor .parquet", 2)
-    with reader(settings) as con:
+    with progress_bar("counting"), reader(settings) as con:
         rows = mmm_table(con, period, zone)
     if out is not None:
         content = as_csv(rows) if out.suffix.lower() == ".csv" else as_parquet(rows)

@@ -80,7 +80,9 @@ def query(
             rows = cursor.fetchall() if limit is None else cursor.fetchmany(limit)
             return [column[0] for column in cursor.description or ()], rows
         except duckdb.CatalogException as error:
-            raise QueryError(f"{_reason(error)} ({_way_out(sql)})") from error
+            reason = _reason(error)
+            near = "Did you mean" in reason and "staging.events" not in sql.lower()
+            raise QueryError(reason if near else f"{reason} ({_way_out(sql)})") from error
         except duckdb.IOException:
             raise
         except duckdb.Error as error:

@@ -10,6 +10,7 @@ import typer
 from warehouse_cases import START, event, land, refresh, settings_for
 
 from gtm_dagster.cli import run
+from gtm_dagster.commands import output
 from gtm_dagster.commands.output import Problem, note, progress_bar, say, say_error, say_json
 from gtm_dagster.commands.table_output import Form, say_table
 from gtm_dagster.commands.terminal_text import in_json, on_lines, on_one_line
@@ -59,6 +60,19 @@ def _table(form: Form) -> Callable[[], None]:
     return lambda: say_table([TEXT, "n"], [(TEXT, 1)], form)
 
 
+class AtOnce:
+    """A Timer that does not wait."""
+
+    def __init__(self, _: float, function: Callable[[], None]) -> None:
+        self.start, self.daemon = function, True
+
+    def cancel(self) -> None:
+        """Too late."""
+
+    def join(self) -> None:
+        """It is over."""
+
+
 def _bar() -> None:
     with progress_bar(f"{TEXT} [red]") as tell:
         if tell is not None:
@@ -79,6 +93,7 @@ WAYS = {
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS.keys())
 def test_no_way_of_printing_lets_it_through(way, terminal, capsys, monkeypatch):
     monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setattr(output, "Timer", AtOnce)
     if way is not _bar:
         monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
         monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
