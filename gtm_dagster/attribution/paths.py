@@ -27,7 +27,7 @@ from gtm_dagster.attribution.path_result_intervals import add_intervals
 from gtm_dagster.attribution.path_rows import PathColumns, path_table
 from gtm_dagster.attribution.path_table import PathTable
 from gtm_dagster.attribution.pathfile import PathsUsage, read_paths
-from gtm_dagster.attribution.touch_filters import TouchFilter
+from gtm_dagster.attribution.touch_filters import TouchFilter, unknown_channels
 
 DEFAULT_VALUE_COLUMN = "total_conversion_value"
 DEFAULT_NULLS_COLUMN = "total_null"
@@ -85,7 +85,8 @@ def attribute(
     the same; `attrs` then hold `differences` between models and `no_intervals` (see `add_intervals`).
     Which touches count: see `TouchFilter` and `TRANSFORMS`; `options`: see `Options`, such as weights, half_life_hours,
     order, nulls, removal and game. `attrs` of the result: `truncated_paths` (by max_touches or newest:N) and
-    `skipped_rows`, as counts of rows, and what a data-driven model knows of the whole (of several, under their names).
+    `skipped_rows`, as counts of rows, `unknown_channels` (named here, and in no path), and what a data-driven model knows
+    of the whole (of several, under their names).
     Raises PathsError naming the file, the row (first data row is 1) and the column; PathsUsage (a PathsError) for an
     unknown model, a wrong option or a column that is not there. Warns (PathsWarning) where another separator seems to be meant.
     """
@@ -133,6 +134,9 @@ def attribute(
             each.attrs = {}
         result = pd.concat(results, ignore_index=True)
     result.attrs = {**attrs, **sure, "truncated_paths": truncated, "skipped_rows": skipped}
+    named = [*only, *without, *(channel_hours or {}), *({direct} if isinstance(direct, str) else direct)]
+    if unknown := unknown_channels(named, table.channels):
+        result.attrs["unknown_channels"] = unknown
     return result
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 
 import numpy as np
 
@@ -77,3 +78,13 @@ def _ages(table: PathTable) -> np.ndarray:
     if table.ages_hours is None:
         raise ValueError("a lookback needs to know how old each touch is; name the column of ages with ages_column")
     return table.ages_hours
+
+
+def unknown_channels(named: Iterable[str], channels: Iterable[str]) -> list[str]:
+    """Each named channel that is not among `channels`, with the nearest that is. `Direct` is a default, so it is left out."""
+    known = list(channels)
+    return [
+        repr(name) + "".join(f"; did you mean {each}?" for each in get_close_matches(name, known, 1))
+        for name in dict.fromkeys(named)
+        if name not in known and name != "Direct"
+    ]

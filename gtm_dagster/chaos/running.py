@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gtm_dagster.chaos.outcome import Findings, Outcome, Report, Rounds, UnknownExperimentError
+from gtm_dagster.settings.nearest import known_names
 
 if TYPE_CHECKING:
     from gtm_dagster.settings import Settings
@@ -49,7 +50,7 @@ def run_experiments(
     """
     unknown = [name for name in names if name not in EXPERIMENTS]
     if unknown:
-        raise UnknownExperimentError(f"{unknown[0]}: there is no such drill; there are {', '.join(EXPERIMENTS)}")
+        raise UnknownExperimentError(f"{unknown[0]}: there is no such drill; {known_names(unknown[0], EXPERIMENTS)}")
     for name in names or EXPERIMENTS:
         report(f"{name}: {EXPERIMENTS[name]}")
         yield _one(name, settings, options, lambda text, name=name: report(f"{name}: {text}"))  # type: ignore[misc]

@@ -19,6 +19,7 @@ from typing import Literal
 import msgspec
 
 from gtm_dagster.admission.write_key import NAME_RULE, is_write_key
+from gtm_dagster.settings.nearest import known_names
 from gtm_dagster.storage.atomic_write import write_whole
 from gtm_dagster.storage.file_lock import FileLock
 from gtm_dagster.storage.private_dir import private_dir
@@ -100,8 +101,7 @@ class KeyStore:
             keys = self._read()
             kept = [key for key in keys if key.name != name]
             if len(kept) == len(keys):
-                known = ", ".join(key.name for key in keys) or "none"
-                raise KeyStoreError(f"there is no key {name!r}; known: {known}")
+                raise KeyStoreError(f"there is no key {name!r}; {known_names(name, (key.name for key in keys))}")
             self._write(kept)
 
     def find(self, secret: str) -> WriteKey | None:

@@ -87,5 +87,6 @@ def options(
 def help_for(arguments: list[str]) -> str:
     """The command line that shows the help of the first command named in `arguments`."""
     known = {each.words for each in declared()}
-    first = next((argument for argument in arguments if argument in known), None)
-    return f"gtm {first} --help" if first else "gtm --help"
+    words = [argument for argument in arguments if not argument.startswith("-")]
+    found = next((" ".join(words[:n]) for n in (2, 1) if " ".join(words[:n]) in known), None)
+    return f"gtm {found} --help" if found else "gtm --help"

@@ -12,7 +12,8 @@ import typer
 
 from gtm_dagster.attribution import models
 from gtm_dagster.commands.command import Command, Group
-from gtm_dagster.commands.output import Json, Problem, note, records, say_json, say_table
+from gtm_dagster.commands.output import Json, Problem, note, progress_bar
+from gtm_dagster.commands.table_output import Format, form_of, say_table
 
 _MODELS_HELP = "Credit model; may be given more than once.\n\n" + "\n\n".join(
     f"{name}: {models.model(name).meaning}" for name in models.MODELS
@@ -69,12 +70,14 @@ def attribute(
     intervals: Annotated[
         bool, typer.Option("--intervals", help="95 % intervals by a bootstrap, and too_few below 30 conversions.")
     ] = False,
+    format: Format = None,
     json: Json = False,
 ) -> None:
     """Credit by channel from a file of paths; never held back by the history gate."""
     from gtm_dagster.attribution import attribute as credit
     from gtm_dagster.attribution.pathfile import PathsUsage
 
+    form = form_of(format, json)
     more: dict[str, Any] = {
         "weights": weights if weights is None else _numbers("weights", weights.split(",")),
         "order": order,
@@ -82,7 +85,7 @@ def attribute(
         "removal": removal,
         "game": game,
     }
-    with warnings.catch_warnings(record=True) as caught:
+    with progress_bar(f"crediting by {', '.join(model)}"), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             table = credit(
@@ -101,14 +104,13 @@ def attribute(
     for name, words in (("skipped_rows", "skipped: no path"), ("truncated_paths", "truncated: more touches than kept")):
         if table.attrs[name]:
             note(f"gtm: {table.attrs[name]} rows {words}")
+    for name in table.attrs.get("unknown_channels", ()):
+        note(f"gtm: no path has the channel {name}")
     for name in table.attrs.get("no_intervals", ()):
         note(f"gtm: {name}: no intervals, there are too many distinct paths to solve it again on every draw")
     columns = list(table.columns)[1 if len(model) == 1 else 0 :]
     rows = [tuple(row) for row in table[columns].itertuples(index=False, name=None)]
-    if json:
-        say_json(records(columns, rows))
-    else:
-        say_table(columns, [[None if cell != cell else cell for cell in row] for row in rows])
+    say_table(columns, [[None if cell != cell else cell for cell in row] for row in rows], form)
 
 
 def _numbers(option: str, texts: Sequence[str]) -> tuple[float, ...]:

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from gtm_dagster.commands.command import Command
-from gtm_dagster.commands.output import Json, Problem, invocation, note, records, say_json, say_table
+from gtm_dagster.commands.output import Json, Problem, invocation, note
+from gtm_dagster.commands.table_output import Form, Format, form_of, records, say_table
 
 _COLUMNS = (
     "refreshed_at, day, conversion_type, currency, model, window_hours, channel, reason, conversions_before, conversions_after, "
@@ -27,6 +28,7 @@ def restated(
     ] = None,
     until: Annotated[str | None, typer.Option(help="Last day of conversions.", show_default=False)] = None,
     limit: Annotated[int, typer.Option(min=1, max=1_000_000, help="Most rows, the newest first.")] = 100,
+    format: Format = None,
     json: Json = False,
 ) -> None:
     """What changed of the credit of days that were over, by how much, and why; newest first.
@@ -35,12 +37,13 @@ def restated(
     """
     from gtm_dagster.warehouse.serving import query as ask
 
+    form = form_of(format, json)
     settings = invocation(context).settings
     first, last = _days(settings.report_timezone, since, until)
     columns, rows = ask(settings, _READ, {"since": first, "until": last, "limit": limit})
     found = records(columns, rows)
-    if json:
-        say_json(found)
+    if form is not Form.TABLE:
+        say_table(columns, rows, form)
         return
     if not found:
         note("no restatement: no refresh changed the credit of a day that was over")

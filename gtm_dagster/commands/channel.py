@@ -8,6 +8,7 @@ import typer
 
 from gtm_dagster.commands.command import Command, Group
 from gtm_dagster.commands.output import Json, Problem, invocation, say, say_json
+from gtm_dagster.commands.table_output import Form, ReportFormat, flat, form_of, say_table
 
 
 def explain(
@@ -18,6 +19,7 @@ def explain(
     referrer: Annotated[str | None, typer.Option(help="The referring page.")] = None,
     page: Annotated[str | None, typer.Option(help="The page; its UTM parameters and click ids count.")] = None,
     click_id: Annotated[str | None, typer.Option(help="gclid=..., or a bare value of a known shape.")] = None,
+    format: ReportFormat = None,
     json: Json = False,
 ) -> None:
     """Channel, source and medium of an event that says this, with the rule that fired and the list that decided."""
@@ -49,8 +51,12 @@ def explain(
         "list": found.name,
         "licence": found.licence,
     }
-    if json:
+    form = form_of(format, json, piped=Form.TABLE)
+    if form is Form.JSON:
         say_json(document)
+        return
+    if form is not Form.TABLE:
+        say_table(*flat([document]), form)
         return
     for name, value in document.items():
         say(f"{name + ':':<10} {value if value is not None else '-'}")

@@ -10,6 +10,8 @@ import socket
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +22,24 @@ from gtm_dagster.commands.output import Problem, invocation, note
 
 OF_THE_DEMO = "it is the demo's: events sent here stay among planted ones; your own go to `gtm dev` without --demo"
 OF_AN_EARLIER_DEMO = "it holds the demo of an earlier version among all else; to start clean move that folder away"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A service of `gtm dev`: the address to open, and the path that answers once it can be used."""
+
+    name: str
+    address: str
+    ready: str
+
+    def answers(self) -> bool:
+        """Whether it can be used now."""
+        import requests
+
+        try:
+            return requests.get(self.address + self.ready, timeout=5).ok
+        except requests.RequestException:
+            return False
 
 
 def dev(
@@ -86,13 +106,12 @@ def dev(
         note(f"state directory {settings.state_dir}; starting, Ctrl-C ends all")
         if has_demo(settings.state_dir):
             note(OF_THE_DEMO if demo_dir(settings.state_dir) == settings.state_dir else OF_AN_EARLIER_DEMO)
-        addresses = {
-            "the collector": f"http://{settings.collector.host}:{settings.collector.port}/readyz",
-            "the dashboard": f"http://{dashboard.host}:{shown}/livez",
-            "the web UI": f"http://{host}:{port}/server_info",
-        }
-        for name, address in addresses.items():
-            threading.Thread(target=_say_when_ready, args=(name, address), daemon=True).start()
+        places = [
+            Place("web UI", f"http://{host}:{port}", "/server_info"),
+            Place("dashboard", f"http://{dashboard.host}:{shown}", "/livez"),
+            Place("collector", f"http://{settings.collector.host}:{settings.collector.port}", "/readyz"),
+        ]
+        threading.Thread(target=_say_when_ready, args=(places, settings.state_dir), daemon=True).start()
         return children.wait()
 
 
@@ -108,18 +127,15 @@ def _must_be_free(host: str, port: int, option: str) -> None:
             ) from None
 
 
-def _say_when_ready(name: str, address: str) -> None:
-    """One line when an address answers: Dagster takes half a minute to load, on a busy machine longer."""
-    import requests
-
-    while True:
-        try:
-            if requests.get(address, timeout=5).ok:
-                break
-        except requests.RequestException:
-            pass
-        time.sleep(0.5)
-    note(f"ready: {name} at {address.rpartition('/')[0]}")
+def _say_when_ready(places: Sequence[Place], state_dir: Path) -> None:
+    """Where everything is, once each address answers: Dagster takes half a minute to load, on a busy machine longer."""
+    began = time.monotonic()
+    for place in places:
+        while not place.answers():
+            time.sleep(0.5)
+    note(f"ready after {time.monotonic() - began:.0f} s; Ctrl-C ends all, and from here on only problems are shown")
+    for name, where in [*((place.name, place.address) for place in places), ("state directory", str(state_dir))]:
+        note(f"  {name:<16} {where}")
 
 
 COMMANDS = (Command("dev", dev, order=20),)

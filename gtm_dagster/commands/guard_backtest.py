@@ -27,9 +27,9 @@ from gtm_dagster.commands.output import (
     progress_bar,
     say,
     say_json,
-    say_table,
     utc_time,
 )
+from gtm_dagster.commands.table_output import Form, ReportFormat, flat, form_of, say_table
 
 if TYPE_CHECKING:
     from gtm_dagster.rollout.control.backtest import Backtest
@@ -62,7 +62,8 @@ def backtest(
     margin: Margin = None,
     slower: Slower = None,
     start_risk: StartRisk = None,
-    table: Annotated[bool, typer.Option("--table", help="Also evidence and estimate at every moment.")] = False,
+    table: Annotated[bool, typer.Option("--table", help="Also evidence and estimate at every moment; the rows of --format csv and md.")] = False,
+    format: ReportFormat = None,
     json: Json = False,
 ) -> int:  # fmt: skip
     """The same detector over past events, imported ones too: would it have rolled back, and when? Exit 1: it saw too
@@ -70,6 +71,7 @@ def backtest(
     from gtm_dagster.rollout.control.backtest import backtest as judge
     from gtm_dagster.rollout.control.past_counts import read_past_counts
 
+    form = form_of(format, json, piped=Form.TABLE)
     here = invocation(context)
     conversion = conversion and _event(here, conversion)
     declared = declared_for(here, flag, conversion)
@@ -85,7 +87,9 @@ def backtest(
         past = read_past_counts(here.settings, flag, event, rule.window_minutes, begin, end, tell, keys, rule)
     with progress_bar("judging") as tell:
         result = judge(past, rule, tell, event)
-    if json:
+    if form is not Form.TABLE and form is not Form.JSON:
+        say_table(*flat(_ticks(result)), form)
+    elif form is Form.JSON:
         say_json(
             {**_document(result, flag, event, table), "missing_link": _missing_link(result, event, rule.window_minutes)}
         )

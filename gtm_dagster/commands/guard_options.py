@@ -86,8 +86,11 @@ def guard_named(here: Invocation, name: str) -> Guard:
     watched = here.settings.watched
     found = [g for g in watched if g.key == name] or [g for g in watched if g.flag == name]
     if not found:
-        known = ", ".join(g.key for g in here.settings.guards) or "none is declared; add [[guards]] to gtm.toml"
-        raise Problem(f"{name}: there is no such guard; known: {known}", 2)
+        from gtm_dagster.settings.nearest import known_names
+
+        keys = [g.key for g in here.settings.guards if ":" in name] or [g.flag for g in here.settings.guards]
+        known = known_names(name, keys, "none is declared; add [[guards]] to gtm.toml")
+        raise Problem(f"{name}: there is no such guard; {known}", 2)
     if len(found) > 1:
         raise Problem(f"{name}: has {len(found)} guards; name one of {', '.join(g.key for g in found)}", 2)
     return found[0]

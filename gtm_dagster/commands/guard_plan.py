@@ -20,7 +20,8 @@ from gtm_dagster.commands.guard_options import (
     declared_for,
     rule_from,
 )
-from gtm_dagster.commands.output import Invocation, Json, Problem, invocation, say, say_json, say_table
+from gtm_dagster.commands.output import Invocation, Json, Problem, invocation, say, say_json
+from gtm_dagster.commands.table_output import say_table
 
 if TYPE_CHECKING:
     from gtm_dagster.rollout.guard.guarded_traffic import Traffic

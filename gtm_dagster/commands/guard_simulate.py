@@ -18,7 +18,8 @@ from gtm_dagster.commands.guard_options import (
     declared_for,
     rule_from,
 )
-from gtm_dagster.commands.output import Json, Problem, invocation, progress_bar, say_json, say_table
+from gtm_dagster.commands.output import Json, Problem, invocation, progress_bar, say_json
+from gtm_dagster.commands.table_output import Form, Format, flat, form_of, say_table
 
 if TYPE_CHECKING:
     from gtm_dagster.rollout.guard.operating_curve import CurvePoint
@@ -70,6 +71,7 @@ def simulate(
         bool, typer.Option("--curve", help="Drops of 0 to 30 %: the share rolled back, and when.")
     ] = False,
     naive: Annotated[bool, typer.Option("--naive", help="Also the rule of rolling 5-minute windows.")] = False,
+    format: Format = None,
     json: Json = False,
 ) -> None:
     """This guard's own detector on drawn traffic: how often it rolls back, and how soon."""
@@ -79,6 +81,7 @@ def simulate(
     from gtm_dagster.rollout.guard.simulation import Scenario
     from gtm_dagster.rollout.guard.simulation import simulate as draw_and_judge
 
+    form = form_of(format, json)
     declared = declared_for(invocation(context), flag) if flag else None
     if flag and declared is None:
         raise Problem(f"--flag: {flag} has no guard; declare it under [[guards]] in gtm.toml", 2)
@@ -99,20 +102,20 @@ def simulate(
         if curve:
             with progress_bar("simulating") as tell:
                 points = operating_curve(scenario, rule, runs, seed, tell)
-            _say_curve(points, scenario, rule, runs, seed, json)
+            _say_curve(points, scenario, rule, runs, seed, form)
             return
         with progress_bar("simulating") as tell:
             result = draw_and_judge(scenario, rule, runs, seed, naive=naive, progress=tell)
     except ValueError as error:
         raise Problem(str(error), 2) from None
-    if json:
+    if form is Form.JSON:
         say_json(
             {"runs": result.runs, **_document(result.rollbacks), "evidence": _document(result.evidence),
              "naive": result.naive and _document(result.naive), "naive_min_30": result.naive_30 and _document(result.naive_30),
              "scenario": asdict(scenario), "rule": rule.to_json(), "seed": seed}
         )  # fmt: skip
     else:
-        _say_simulation(result, drop_at)
+        _say_simulation(result, drop_at, form)
 
 
 def _document(outcomes: Outcomes) -> dict[str, Any]:
@@ -127,13 +130,19 @@ def _document(outcomes: Outcomes) -> dict[str, Any]:
     }
 
 
-def _say_simulation(result: Simulation, drop_at: float) -> None:
+def _say_simulation(result: Simulation, drop_at: float, form: Form) -> None:
     from gtm_dagster.rollout.guard.planner import duration
 
     rules = [
         ("guard", result.rollbacks), ("its evidence alone", result.evidence), ("5-minute windows", result.naive),
         ("the same, 30 an arm", result.naive_30),
     ]  # fmt: skip
+
+    if form is not Form.TABLE:
+        say_table(
+            *flat([{"rule": name, "runs": result.runs, **_document(o)} for name, o in rules if o is not None]), form
+        )
+        return
 
     def cell(minutes: float | None) -> str:
         return "-" if minutes is None else duration(minutes)
@@ -151,12 +160,15 @@ def _say_simulation(result: Simulation, drop_at: float) -> None:
     )  # fmt: skip
 
 
-def _say_curve(points: list[CurvePoint], scenario: Scenario, rule: Rule, runs: int, seed: int, json: bool) -> None:
+def _say_curve(points: list[CurvePoint], scenario: Scenario, rule: Rule, runs: int, seed: int, form: Form) -> None:
     from gtm_dagster.rollout.guard.planner import duration
 
-    if json:
+    if form is Form.JSON:
         flow = {name: value for name, value in asdict(scenario).items() if name != "drop"}
         say_json({"runs": runs, "curve": [asdict(point) for point in points], "scenario": flow, "rule": rule.to_json(), "seed": seed})  # fmt: skip
+        return
+    if form is not Form.TABLE:
+        say_table(*flat([asdict(point) for point in points]), form)
         return
     say_table(
         ("drop", f"rolled back in {scenario.hours - scenario.drop_at_hours:g} h", "median"),

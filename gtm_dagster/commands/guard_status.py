@@ -23,7 +23,8 @@ from gtm_dagster.commands.guard_metrics import (
 )
 from gtm_dagster.commands.guard_sight import request_fields, request_line, sight_fields, sight_lines
 from gtm_dagster.commands.guard_watching import unwatched
-from gtm_dagster.commands.output import Json, invocation, note, say, say_json, say_table, utc_time
+from gtm_dagster.commands.output import Json, invocation, note, say, say_json, utc_time
+from gtm_dagster.commands.table_output import Form, ReportFormat, flat, form_of, say_table
 
 if TYPE_CHECKING:
     from gtm_dagster.opsstore import OpsStore, RequestRow
@@ -74,20 +75,23 @@ class Standing:
         return self.state not in _TROUBLE and self.history_ok and self.problem is None and carried_out
 
 
-def status(context: typer.Context, json: Json = False) -> int:
+def status(context: typer.Context, format: ReportFormat = None, json: Json = False) -> int:
     """Every guard: state, evidence, watermark, last rollback. Exit 1: one is blind, failed, watched by nobody, wrongly
     declared, or not armed while its flag is on, or a message was given up within a day."""
+    form = form_of(format, json, piped=Form.TABLE)
     here = invocation(context)
     settings = here.settings
     standings = [_with_problem(settings, standing) for standing in _standings(settings)]
     lost, lost_lately = _given_up(settings)
     problems = [*settings.guard_errors, *unwatched(settings, flags=False)]
     ok = all(standing.ok for standing in standings) and not problems and not lost_lately
-    if json:
-        guards = [_document(s) for s in standings]
+    guards = [_document(s) for s in standings] if form is not Form.TABLE else []
+    if form is Form.JSON:
         say_json({"ok": ok, "guards": guards, "errors": problems, "messages_given_up": lost})
         return 0 if ok else 1
-    if not standings:
+    if form is not Form.TABLE:
+        say_table(*flat(guards), form)
+    elif not standings:
         say("no guard is declared; add [[guards]] to gtm.toml")
     else:
         say_table(("guard", "state", "drop", "log e", "control", "treated", "lag"), [_cells(s) for s in standings])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gtm_dagster.commands.command import Command
-from gtm_dagster.commands.output import Invocation, Json, Problem, invocation, plain, progress_bar, say, say_json
+from gtm_dagster.commands.output import Invocation, Json, Problem, invocation, progress_bar, say, say_json
 
 if TYPE_CHECKING:
     from gtm_dagster.importing import ImportResult
@@ -164,6 +164,8 @@ def _say_result(file: Path, result: ImportResult, dry_run: bool, examples: bool)
         say(f"  {_known(result)}")
     if dry_run:
         import json as codec
+
+        from gtm_dagster.reports.plain_values import plain
 
         for event in result.events:
             say(f"  lands as {codec.dumps(plain(event), ensure_ascii=False)}")

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gtm_dagster.commands.command import Command, Group
-from gtm_dagster.commands.output import Json, Problem, invocation, note, say, say_json, say_table, utc_time
+from gtm_dagster.commands.output import Json, Problem, invocation, note, say, say_json, utc_time
+from gtm_dagster.commands.table_output import Form, Format, form_of, say_table
 
 if TYPE_CHECKING:
     from gtm_dagster.warehouse.landing import Manifest
@@ -28,16 +29,17 @@ _COLUMNS = (
 )
 
 
-def list_(context: typer.Context, json: Json = False) -> None:
+def list_(context: typer.Context, format: Format = None, json: Json = False) -> None:
     """Every import, the newest first, withdrawn ones too."""
     from gtm_dagster.warehouse.landing import Landing
     from gtm_dagster.warehouse.landing.landed_spend import SpendLanding
     from gtm_dagster.warehouse.staging.staged_batches import staged_batches
 
+    form = form_of(format, json)
     settings = invocation(context).settings
     landing, spend = Landing(settings.landing_dir), SpendLanding(settings.landing_dir)
     staged = staged_batches(settings)
-    if staged is None and not json:
+    if staged is None and form is not Form.JSON:
         note("a run is writing the warehouse: whether an import is staged cannot be seen now")
     rows = [
         _row(manifest, _state(manifest, staged), landing.landed_us(manifest.name)) for manifest in landing.imports()
@@ -48,12 +50,13 @@ def list_(context: typer.Context, json: Json = False) -> None:
         rows.append(_row(batch.manifest, "withdrawn", gone.at_us))
         rows[-1] |= {"withdrawn_at": utc_time(gone.at_us), "withdrawn_by": gone.by, "reason": gone.reason}
     rows.sort(key=lambda row: (row["landed_at"] or datetime.fromtimestamp(0, UTC), row["name"]), reverse=True)
-    if json:
+    if form is Form.JSON:
         say_json(rows)
-    elif rows:
-        say_table(_COLUMNS, [[row[column] for column in _COLUMNS] for row in rows])
-    else:
-        say("nothing was imported yet: gtm import FILE")
+        return
+    if rows or form is not Form.TABLE:
+        say_table(_COLUMNS, [[row[column] for column in _COLUMNS] for row in rows], form)
+    if not rows:
+        note("nothing was imported yet: gtm import FILE")
 
 
 def withdraw(

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from gtm_dagster.commands.command import Command, Group
-from gtm_dagster.commands.output import Json, invocation, note, say, say_json, say_table
+from gtm_dagster.commands.output import Json, invocation, note, say, say_json
+from gtm_dagster.commands.table_output import Format, form_of, say_table
 
 
 def add(
@@ -39,18 +40,13 @@ def add(
         note("keep it: only its hash is stored, and it cannot be shown again")
 
 
-def list_(context: typer.Context, json: Json = False) -> None:
+def list_(context: typer.Context, format: Format = None, json: Json = False) -> None:
     """Names of the keys, their roles and when they were made."""
     from gtm_dagster.collector.keys import KeyStore
 
+    names = ("name", "role", "created_at", "gates_consent")
     listed = KeyStore(invocation(context).settings.keys_dir).list()
-    if json:
-        say_json(
-            [{name: getattr(key, name) for name in ("name", "role", "created_at", "gates_consent")} for key in listed]
-        )
-    else:
-        rows = [(key.name, key.role, key.created_at, "yes" if key.gates_consent else "no") for key in listed]
-        say_table(["name", "role", "created_at", "gates_consent"], rows)
+    say_table(names, [[getattr(key, name) for name in names] for key in listed], form_of(format, json))
 
 
 def revoke(

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gtm_dagster.commands.command import Command, Group
-from gtm_dagster.commands.output import Json, Problem, invocation, say, say_json, say_table
+from gtm_dagster.commands.output import Json, Problem, invocation, say, say_json
+from gtm_dagster.commands.table_output import say_table
 
 if TYPE_CHECKING:
     from gtm_dagster.eventlog import Acceptance, EventLog, Position

@@ -1,19 +1,18 @@
-"""What every command shares: settings read once, JSON on stdout, tables, progress bars, one-line errors."""
+"""What every command shares: settings read once, JSON on stdout, progress bars, one-line errors."""
 
 from __future__ import annotations
 
 import json
-import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from threading import Timer
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
@@ -155,73 +154,24 @@ def utc_time(us: int | None) -> datetime | None:
     return None if us is None else datetime.fromtimestamp(us / 1e6, UTC)
 
 
-def plain(value: Any) -> Any:
-    """A value as JSON takes it: times RFC 3339 in UTC with Z, decimals as numbers, NaN and infinity as null."""
-    if isinstance(value, bool | int | str | None):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Decimal):
-        return plain(int(value) if value == value.to_integral_value() else float(value)) if value.is_finite() else None
-    if isinstance(value, datetime):
-        moment = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-        return moment.isoformat().replace("+00:00", "Z")
-    if isinstance(value, date):
-        return value.isoformat()
-    if isinstance(value, timedelta):
-        return value.total_seconds()
-    if isinstance(value, bytes | bytearray | memoryview):
-        return bytes(value).hex()
-    if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [plain(item) for item in value]
-    return plain(value.item()) if hasattr(value, "item") else str(value)
-
-
 def say_json(document: Any) -> None:
     """One document on stdout."""
+    from gtm_dagster.reports.plain_values import plain
+
     text = json.dumps(plain(document), ensure_ascii=False, indent=2, allow_nan=False)
     sys.stdout.write(in_json(text) + "\n")
 
 
-def records(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[dict[str, Any]]:
-    """A table as objects keyed by column name; a name that occurs again gets `_2`, `_3`."""
-    names: list[str] = []
-    for column in columns:
-        name, again = column, 2
-        while name in names:
-            name, again = f"{column}_{again}", again + 1
-        names.append(name)
-    return [dict(zip(names, row, strict=True)) for row in rows]
+def _own_stderr() -> TextIO:
+    """stderr by a descriptor of its own: a run of Dagster turns that of the process to a file as long as it lasts."""
+    try:
+        return os.fdopen(os.dup(sys.stderr.fileno()), "w")
+    except (OSError, ValueError):  # stderr is no file, as in a test
+        return sys.stderr
 
 
-def say_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str | None = None) -> None:
-    """A table: drawn for a terminal, tab-separated with a header line for a pipe.
-
-    What steers a terminal is escaped in both, since a pager stands behind many a pipe; `say_json` gives values as they are.
-    """
-    if not sys.stdout.isatty():
-        for row in (columns, *rows):
-            say("\t".join(_cell(cell, between="\t\n") for cell in row))
-        return
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(title=None if title is None else Text(on_one_line(title)))
-    for index, column in enumerate(columns):
-        numeric = any(isinstance(row[index], int | float | Decimal) for row in rows)
-        table.add_column(Text(_cell(column)), justify="right" if numeric else "left")
-    for row in rows:
-        table.add_row(*(Text(_cell(cell)) for cell in row))
-    Console().print(table)
-
-
-def _cell(value: Any, between: str = "") -> str:
-    """A cell on one line; blanks for the characters that stand `between` cells."""
-    text = "" if value is None else str(value)
-    return on_one_line(text.translate(dict.fromkeys(map(ord, between), " ")))
+BAR_AFTER_SECONDS = 1.0
+"""What is over sooner shows no bar: it would only flicker."""
 
 
 @contextmanager
@@ -234,13 +184,24 @@ def progress_bar(title: str) -> Iterator[Callable[..., None] | None]:
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-        task = bars.add_task(on_one_line(title), total=None)
+    screen = _own_stderr()
+    bars = Progress(*columns, console=Console(file=screen), transient=True)
+    task = bars.add_task(on_one_line(title), total=None)
 
-        def tell(*progress: Any) -> None:
-            if progress and isinstance(progress[0], str):
-                bars.update(task, description=on_one_line(progress[0]))
-            elif progress:
-                bars.update(task, completed=progress[0], total=progress[1] if len(progress) > 1 else None)
+    def tell(*progress: Any) -> None:
+        if progress and isinstance(progress[0], str):
+            bars.update(task, description=on_one_line(progress[0]))
+        elif progress:
+            bars.update(task, completed=progress[0], total=progress[1] if len(progress) > 1 else None)
 
+    late = Timer(BAR_AFTER_SECONDS, bars.start)
+    late.daemon = True
+    late.start()
+    try:
         yield tell
+    finally:
+        late.cancel()
+        late.join()
+        bars.stop()
+        if screen is not sys.stderr:
+            screen.close()

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from gtm_dagster.commands.command import Command, Group
-from gtm_dagster.commands.output import Json, Problem, invocation, note, progress_bar, records, say, say_json, say_table
+from gtm_dagster.commands.output import Json, Problem, invocation, note, progress_bar, say, say_json
+from gtm_dagster.commands.table_output import Form, Format, form_of, records, say_table
 from gtm_dagster.commands.terminal_text import on_one_line
 
 _SUMMARY = """
@@ -38,11 +39,13 @@ def list_(
     context: typer.Context,
     limit: Annotated[int, typer.Option(min=1, help="Newest rows to show.")] = 50,
     reason: Annotated[str | None, typer.Option(help="Only rows with this reason code.")] = None,
+    format: Format = None,
     json: Json = False,
 ) -> None:
     """Rejected rows by reason, and the newest of them; personal values are masked."""
     from gtm_dagster.warehouse.quarantined import quarantine_now
 
+    form = form_of(format, json)
     with quarantine_now(invocation(context).settings) as con:
         summary = con.execute(_SUMMARY).fetchall()
         cursor = con.execute(
@@ -53,20 +56,40 @@ def list_(
         )
         columns, rows = [column[0] for column in cursor.description], cursor.fetchall()
     if reason and not rows:
-        there = ", ".join(f"{code} ({n:,})" for code, n, *_ in summary) or "none, nothing was rejected"
-        note(f"no rejected row has the reason {reason}; there are: {there}")
-    if json:
+        _note_reasons(reason, summary)
+    if form is Form.JSON:
         say_json([_decoded(row) for row in records(columns, rows)])
+        return
+    if form is not Form.TABLE:
+        for code, n, events, fields in [] if reason else _named(summary):
+            where = (f" at {fields}" if fields else "") + (f" of {events}" if events else "")
+            note(f"{code}{where}: {n:,} rows")
+        say_table(columns, rows, form)
         return
     if not reason:
         if not summary:
             say("nothing was rejected")
             return
-        named = [(code, n, *(", ".join(text for text in texts or [] if text) for texts in (events, fields))) for code, n, events, fields in summary]  # fmt: skip
-        say_table(["reason", "rows", "events", "fields"], named)
+        say_table(["reason", "rows", "events", "fields"], _named(summary))
         say("")
     if rows:
         say_table(columns[:4], [row[:4] for row in rows])
+
+
+def _note_reasons(reason: str, summary: list[tuple[Any, ...]]) -> None:
+    """That no row has the reason, and which there are."""
+    from gtm_dagster.settings.nearest import did_you_mean
+
+    note(f"no rejected row has the reason {reason}{did_you_mean(reason, (code for code, *_ in summary))}")
+    note("there are: " + (", ".join(f"{code} ({n:,})" for code, n, *_ in summary) or "none, nothing was rejected"))
+
+
+def _named(summary: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Reason, rows, and the names of some events and fields as a text."""
+    return [
+        (code, n, *(", ".join(text for text in texts or [] if text) for texts in (events, fields)))
+        for code, n, events, fields in summary
+    ]
 
 
 def show(
@@ -116,6 +139,7 @@ def replay(
     from gtm_dagster.privacy.event_ids import stored_event_id
     from gtm_dagster.privacy.sealing import Sealer
     from gtm_dagster.warehouse.quarantine_replay import replay_quarantine
+    from gtm_dagster.warehouse.quarantined import quarantine_now
 
     here = invocation(context)
     sealer = Sealer(here.key)
@@ -135,6 +159,9 @@ def replay(
             dry_run=dry_run,
             progress=tell,
         )
+    if reason and not result.rows:
+        with quarantine_now(here.settings) as con:
+            _note_reasons(reason, con.execute(_SUMMARY).fetchall())
     if json:
         say_json({**asdict(result), "reasons": dict(result.reasons), "dry_run": dry_run})
         return

@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from gtm_dagster.commands.command import Command
-from gtm_dagster.commands.output import Json, Problem, invocation, note, records, say_json, say_table
+from gtm_dagster.commands.output import Json, Problem, invocation, note, progress_bar
+from gtm_dagster.commands.table_output import Form, Format, form_of, say_table
 
 NOT_COMPUTED = "SELECT model, window_hours, reason FROM marts.attribution_status WHERE NOT computed ORDER BY ALL"
 
@@ -20,6 +21,7 @@ def query(
     work: Annotated[
         bool, typer.Option("--work", help="Read the working file (staging.events too) while nothing writes.")
     ] = False,
+    format: Format = None,
     json: Json = False,
 ) -> None:
     """Run one statement that reads, on the serving copy: SELECT, WITH, FROM, DESCRIBE, SHOW, SUMMARIZE or EXPLAIN.
@@ -29,23 +31,23 @@ def query(
     """
     from gtm_dagster.warehouse.serving import query as ask
 
+    form = form_of(format, json)
     text = sys.stdin.read() if sql == "-" else sql
     if not text.strip():
         raise Problem('the query is empty; try gtm query "SELECT * FROM marts.funnel"', 2)
     settings = invocation(context).settings
-    columns, rows = ask(settings, text, work=work)
+    with progress_bar("asking"):
+        columns, rows = ask(settings, text, work=work)
     if not rows and any(table in text.lower() for table in ("attribution_credits", "channel_attribution")):
         absent = ask(settings, NOT_COMPUTED, work=work)[1]
         note("no rows" + (": these models are not computed, see marts.attribution_status" if absent else ""))
         for model, hours, reason in absent:
             note(f"  {model} {hours:g} h: {reason}")
-    if json:
+    if form is Form.JSON:
         overflown = sum(1 for row in rows for cell in row if isinstance(cell, float) and isinf(cell))
         if overflown:
             note(f"{overflown} infinite value{'s' if overflown > 1 else ''} printed as null: JSON has no infinity")
-        say_json(records(columns, rows))
-    else:
-        say_table(columns, rows)
+    say_table(columns, rows, form)
 
 
 COMMANDS = (Command("query", query, order=80),)

@@ -35,8 +35,8 @@ def refresh(
     from gtm_dagster.definitions import build_defs
     from gtm_dagster.orchestration.refresh_run import run_refresh
 
-    with quiet_interrupt(), progress_bar("refreshing"):
-        result = run_refresh(settings, build_defs, full=full)
+    with quiet_interrupt(), progress_bar("refreshing") as tell:
+        result = run_refresh(settings, build_defs, full=full, progress=tell)
     if json:
         checks = [asdict(check) for check in result.checks]
         say_json(

@@ -48,7 +48,7 @@ def attribution(
     except PeriodError as error:
         raise Problem(f"--{error}", 2) from None
     try:
-        with reader(settings) as con:
+        with progress_bar("counting credit, and how sure it is"), reader(settings) as con:
             report: CreditReport = credit_report(
                 con, period, settings, by=by, conversion_type=conversion_type, currency=currency, before=compare
             )

@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from gtm_dagster.commands.command import Command
-from gtm_dagster.commands.output import Json, Problem, invocation, note, records, say_json, say_table
+from gtm_dagster.commands.output import Json, Problem, invocation, note, progress_bar
+from gtm_dagster.commands.table_output import Form, Format, form_of, say_table
 
 
 def mmm(
@@ -19,6 +20,7 @@ def mmm(
     out: Annotated[
         Path | None, typer.Option(help="Write .csv or .parquet; without it the rows are printed.", show_default=False)
     ] = None,
+    format: Format = None,
     json: Json = False,
 ) -> None:
     """Spend, impressions, clicks and sessions by day and channel, conversions and value by day; a row a figure.
@@ -31,6 +33,7 @@ def mmm(
     from gtm_dagster.warehouse.figures.period import PeriodError, period_of, today_in
     from gtm_dagster.warehouse.serving import reader
 
+    form = form_of(format, json)
     settings = invocation(context).settings
     zone = settings.report_timezone
     try:
@@ -39,7 +42,7 @@ def mmm(
         raise Problem(f"--{error}", 2) from None
     if out is not None and out.suffix.lower() not in {".csv", ".parquet"}:
         raise Problem(f"--out: {out} is neither .csv nor .parquet", 2)
-    with reader(settings) as con:
+    with progress_bar("counting"), reader(settings) as con:
         rows = mmm_table(con, period, zone)
     if out is not None:
         content = as_csv(rows) if out.suffix.lower() == ".csv" else as_parquet(rows)
@@ -48,10 +51,8 @@ def mmm(
         except OSError as error:
             raise Problem(f"{out}: cannot be written ({error.strerror})") from None
         note(f"{len(rows):,} figures of {period} are in {out}")
-    if json:
-        say_json(records(list(COLUMNS), rows))
-    elif out is None:
-        say_table(list(COLUMNS), rows)
+    if out is None or form is Form.JSON:
+        say_table(list(COLUMNS), rows, form)
 
 
 COMMANDS = (Command("report mmm", mmm, order=20),)

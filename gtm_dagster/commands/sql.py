@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from gtm_dagster.commands.command import Command
-from gtm_dagster.commands.output import Json, Problem, invocation, say, say_json, say_table
+from gtm_dagster.commands.output import Json, Problem, invocation, say, say_json
+from gtm_dagster.commands.table_output import Form, Format, form_of, say_table
 
 
 def sql(
@@ -25,6 +26,7 @@ def sql(
     bundle: Annotated[
         Path | None, typer.Option(help="Write statements, inputs and a runner into this new folder instead.")
     ] = None,
+    format: Format = None,
     json: Json = False,
 ) -> None:
     """Print a statement of the warehouse for another engine, or export sessions, touchpoints and credits to run there.
@@ -40,7 +42,7 @@ def sql(
     elif name is None:
         if set_ or raw:
             raise Problem("--set and --raw need the name of a statement; `gtm sql` lists them", 2)
-        _list(json)
+        _list(form_of(format, json))
     else:
         _print(context, name, dialect, _numbers(set_ or []), raw, json)
 
@@ -56,14 +58,14 @@ def _numbers(assignments: list[str]) -> dict[str, int]:
     return numbers
 
 
-def _list(json: bool) -> None:
+def _list(form: Form) -> None:
     from gtm_dagster.warehouse.engines.dialects import names, parameters_of, summary
 
     listed = [(name, parameters_of(name), summary(name)) for name in names()]
-    if json:
-        say_json([{"name": name, "parameters": params, "gives": gives} for name, params, gives in listed])
-    else:
+    if form is Form.TABLE:
         say_table(("statement", "parameters", "gives"), [(n, ", ".join(params), gives) for n, params, gives in listed])
+    else:
+        say_table(("name", "parameters", "gives"), listed, form)
 
 
 def _print(context: typer.Context, name: str, dialect: str, given: dict[str, int], raw: bool, json: bool) -> None:

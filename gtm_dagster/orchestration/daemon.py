@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +24,9 @@ def parser() -> argparse.ArgumentParser:
     """The options."""
     options = argparse.ArgumentParser(prog="python -m gtm_dagster.orchestration.daemon", description=__doc__)
     options.add_argument("-w", "--workspace", type=Path, default=Path("workspace.yaml"))
+    options.add_argument(
+        "--log-level", default="warning", help="info also tells of each tick of a sensor, which the web UI shows"
+    )
     return options
 
 
@@ -37,9 +41,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
             wait_for_code(given.workspace)
             target = WorkspaceFileTarget([str(given.workspace)])
             with (
-                daemon_controller_from_instance(instance, target, code_server_log_level="warning") as controller,
+                daemon_controller_from_instance(
+                    instance, target, code_server_log_level="warning", log_level=given.log_level
+                ) as controller,
                 SideTasks({"watch": (LOOK_SECONDS, GuardWatch(instance, settings).look)}),
             ):
+                # It warns of a run history that is new.
+                logging.getLogger("dagster.daemon.EventLogConsumerDaemon").setLevel(logging.ERROR)
                 controller.check_daemon_loop()
     except KeyboardInterrupt:
         return

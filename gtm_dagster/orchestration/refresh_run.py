@@ -74,8 +74,10 @@ def run_refresh(
     full: bool = False,
     allow_rebuild: bool = True,
     trigger: str = BY_HAND,
+    progress: Callable[..., None] | None = None,
 ) -> RefreshResult:
     """Run the job `refresh` of `build_defs` (`definitions.build_defs`) here; `trigger`: what asked for it, as its tag says.
+    `progress` gets the steps as they begin: its name, or how many are done of all.
 
     Raises LockHeldError when another writer does not finish in time, HistoryError when Dagster cannot record the run.
     """
@@ -87,6 +89,8 @@ def run_refresh(
     with WarehouseLock(settings.state_dir).hold(f"run {run_id}", settings.refresh.lock_timeout_seconds):
         with run_history(settings) as instance:
             fail_dead_runs(instance)
+            if progress:
+                instance.add_event_listener(run_id, _steps_told(progress, len(job.graph.nodes)))
             # The console would repeat every event of the run; the instance keeps them, the result names what failed.
             quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
             tags = run_tags(run_id, {TRIGGER: trigger}) | NO_RETRY
@@ -101,6 +105,23 @@ def run_refresh(
             if result.error is None:
                 raise
             return result  # the error of the step matters more than why the books cannot be shown after it
+
+
+def _steps_told(progress: Callable[..., None], steps: int) -> Callable[[Any], None]:
+    """A listener of a run's events that passes on which step runs, and how many of them are over."""
+    over: set[str] = set()
+
+    def listen(entry: Any) -> None:
+        event = entry.dagster_event
+        if event is None or not event.step_key:
+            return
+        if event.event_type_value == "STEP_START":
+            progress(event.step_key.replace("__", "."))
+        elif event.event_type_value in ("STEP_SUCCESS", "STEP_FAILURE", "STEP_SKIPPED"):
+            over.add(event.step_key)
+            progress(len(over), steps)
+
+    return listen
 
 
 def _result_of(done: dg.ExecuteInProcessResult) -> RefreshResult:

@@ -31,6 +31,14 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {' or '.join(close)}?" if close else ""
 
 
+def known_names(name: str, known: Iterable[str], nothing: str = "none") -> str:
+    """`did you mean a? (known: a, b)`, `known: a, b` when none is near, or what there is to say when none is known."""
+    names = list(dict.fromkeys(known))
+    close = nearest(name, names, most=2)
+    listed = f"known: {', '.join(names) or nothing}"
+    return f"did you mean {' or '.join(close)}? ({listed})" if close else listed
+
+
 def _plain(name: str) -> str:
     return "".join(char for char in name.casefold() if char.isalnum())
 

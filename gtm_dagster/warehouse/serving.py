@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from gtm_dagster.warehouse.engine import opened
+from gtm_dagster.warehouse.literals import literal
 from gtm_dagster.warehouse.read_only import only_statement
 from gtm_dagster.warehouse.writer_lock import LockHeldError, WarehouseLock
 
@@ -79,11 +80,34 @@ def query(
             rows = cursor.fetchall() if limit is None else cursor.fetchmany(limit)
             return [column[0] for column in cursor.description or ()], rows
         except duckdb.CatalogException as error:
-            raise QueryError(f"{_first_line(error)} ({_way_out(sql)})") from error
+            reason = _reason(error)
+            near = "Did you mean" in reason and "staging.events" not in sql.lower()
+            raise QueryError(reason if near else f"{reason} ({_way_out(sql)})") from error
         except duckdb.IOException:
             raise
         except duckdb.Error as error:
-            raise QueryError(_first_line(error)) from error
+            raise QueryError(_reason(error)) from error
+
+
+def rows_of_tables(settings: Settings) -> dict[str, int]:
+    """How many rows each table of the serving copy has, by schema.table; nothing before it is built."""
+    if not settings.serving_path.exists():
+        return {}
+    with reader(settings) as con:
+        names = con.execute(
+            "SELECT schema_name || '.' || table_name FROM duckdb_tables() WHERE NOT internal ORDER BY ALL"
+        ).fetchall()
+        counts = " UNION ALL ".join(f"SELECT {literal(name)}, count(*) FROM {name}" for (name,) in names)  # noqa: S608 - names of our own tables
+        return dict(con.execute(counts).fetchall()) if counts else {}
+
+
+def _reason(error: Exception) -> str:
+    """DuckDB's own first line, and the names that it would have taken instead."""
+    first, *rest = str(error).strip().splitlines()
+    near = [
+        line.strip() for line in rest if line.startswith(("Candidate bindings", "Did you mean", "Candidate functions"))
+    ]
+    return " ".join((first, *near))
 
 
 def _first_line(error: Exception) -> str:

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from gtm_dagster.cli import run
-from gtm_dagster.commands.output import plain, records
+from gtm_dagster.commands.table_output import records
+from gtm_dagster.reports.plain_values import plain
 
 
 class Answer(NamedTuple):
@@ -53,7 +54,21 @@ def gtm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         (["simulate", "--events", "0"], "Invalid value for '--events'"),
         (["simulate", "--events", "10", "--format", "xml"], "form: 'xml' is not known; choose parquet or ndjson"),
         (["plan", "export", "--format", "xml"], "--format: 'xml' is not known; choose jsonschema or markdown"),
-        (["attribute", "nope.csv", "--model", "best"], "'best' is not an attribution model"),
+        (["attribute", "nope.csv", "--model", "best"], "'best' is not an attribution model; choose one of"),
+        (
+            ["attribute", "nope.csv", "--model", "lineer"],
+            "not an attribution model, did you mean linear; choose one of",
+        ),
+        (["guard", "rearm", "chekout", "--reason", "x"], "no such guard; known: none is declared; add [[guards]]"),
+        (["guard", "drill", "--nope"], "(see `gtm guard drill --help`)"),
+        (["sql", "sesions"], "'sesions' is not a statement; did you mean sessions"),
+        (
+            ["sql", "sessions", "--dialect", "snowflak"],
+            "'snowflak' is not a dialect known here; did you mean snowflake?",
+        ),
+        (["doctor", "--drill", "collectr"], "there is no such drill; did you mean collector?"),
+        (["tables", "marts.chanel_attribution"], "is not a table; the nearest are marts.channel_attribution"),
+        (["query", "SELECT 1", "--json", "--format", "md"], "--json and --format md ask for two things"),
         (["attribute", "nope.csv", "--model", "time_decay"], "time_decay needs to know how old each touch is"),
         (["attribute", "nope.csv", "--model", "linear", "--separator", ""], "separator: an empty text"),
         (["attribute", "nope.csv", "--model", "linear", "--transform", "sort"], "'sort' is not a transform of paths"),

@@ -22,6 +22,7 @@ SHARED = {
     "application",
     "children",
     "command",
+    "drawn_table",
     "doctor_chaos",
     "extras",
     "finding",
@@ -33,6 +34,7 @@ SHARED = {
     "health_checks",
     "output",
     "stream_metrics",
+    "table_output",
     "terminal_text",
 }
 """Modules that several commands, or one large command, are written with."""

@@ -91,8 +91,9 @@ def test_the_curve_has_a_line_for_each_drop_with_its_error(gtm: Any) -> None:
     first, last = document["curve"][0], document["curve"][-1]
     assert (first["share"], first["median_minutes"]) == (0.0, None) and first["share_error"] > 0
     assert last["share"] == 1.0 and 5 < last["median_minutes"] < 120 and "drop" not in document["scenario"]
-    lines = gtm(*asked)[1].splitlines()
-    assert len(lines) == 1 + len(document["curve"]) and "rolled back in 6 h" in lines[0] and "+-" in lines[-1]
+    assert gtm(*asked)[1].splitlines()[0].startswith("drop,share,"), "a pipe gets the numbers"
+    lines = gtm(*asked, "--format", "table")[1].splitlines()
+    assert len(lines) == 2 + len(document["curve"]) and "rolled back in 6 h" in lines[0] and "+-" in lines[-1]
 
 
 @pytest.mark.parametrize(

@@ -108,4 +108,4 @@ def test_ones_own_first_events_arrive(
     capsys.readouterr()
     (line,) = [line for line in OWN.splitlines() if "gtm query" in line]
     assert run(shlex.split(line)[1:]) == 0
-    assert capsys.readouterr().out.splitlines()[1:] == ["Paid Search\tsignup_completed\t1.0"]
+    assert capsys.readouterr().out.splitlines()[1:] == ["Paid Search,signup_completed,1.0"]

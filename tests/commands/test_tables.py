@@ -14,17 +14,18 @@ def test_every_declared_table_is_listed_and_those_of_the_house_are_not(capsys):
 
 def test_one_table_says_its_columns_its_checks_and_how_to_ask_it(capsys):
     assert run(["tables", "core.sessions"]) == 0
-    out = capsys.readouterr().out
-    assert "session_start\tTIMESTAMP\tUTC; also the time of the touch" in out
-    assert "checked: sessions_cover_events" in out
-    assert 'gtm query "SELECT * FROM core.sessions LIMIT 20"' in out
+    out, err = capsys.readouterr()
+    assert out.splitlines()[0] == "column,type,meaning"
+    assert "session_start,TIMESTAMP,UTC; also the time of the touch" in out
+    assert "checked: sessions_cover_events" in err
+    assert 'gtm query "SELECT * FROM core.sessions LIMIT 20"' in err
 
 
 def test_a_table_readers_do_not_get_says_where_it_is(capsys):
     assert run(["tables", "staging.events"]) == 0
-    assert "gtm query --work" in capsys.readouterr().out
+    assert "gtm query --work" in capsys.readouterr().err
 
 
 def test_a_name_that_is_no_table_is_wrong_usage(capsys):
     assert run(["tables", "core.session"]) == 2
-    assert "'core.session' is not a table; there are staging.books" in capsys.readouterr().err
+    assert "'core.session' is not a table; the nearest are core.sessions" in capsys.readouterr().err

@@ -74,8 +74,10 @@ def test_every_library_check_is_an_asset_check(tmp_path):
 def test_refresh_is_a_run_with_books_and_checks(tmp_path):
     settings = settings_for(tmp_path)
     land(settings, random_events(random.Random(5), 60), "import-1")
-    result = run_refresh(settings, build_defs)
+    told: list[tuple] = []
+    result = run_refresh(settings, build_defs, progress=lambda *progress: told.append(progress))
     assert result.ok, result.error
+    assert ("staging",) in told and told[-1][0] == told[-1][1] == len(result.steps), "the bar ends full"
     assert sum(row.clean for row in result.books) == 60
     assert {check.check for check in result.checks} >= {check.name for _, check in all_checks()}
     with instance_of(settings) as instance:

@@ -192,7 +192,7 @@ def test_restated_days_for_people_and_for_scripts(gtm: Any) -> None:
     assert len(json.loads(gtm("attribute", "restated", "--json", "--limit", "1")[1])) == 1
     assert json.loads(gtm("attribute", "restated", "--json", "--since", "2026-01-09")[1]) == []
     code, out, _ = gtm("attribute", "restated", "--until", "2026-01-08")
-    assert out.splitlines()[0].split("\t")[:3] == ["refreshed", "day", "type"]
+    assert out.splitlines()[0].split(",")[:3] == ["refreshed_at", "day", "conversion_type"]
     assert "late_event" in out
     assert gtm("attribute", "restated", "--since", "soon")[0] == 2
 

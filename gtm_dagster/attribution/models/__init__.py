@@ -6,6 +6,7 @@ Belongs here: files that declare one `MODEL` each, and the registry. Does not be
 
 import math
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib import import_module
 from itertools import pairwise
 from pkgutil import iter_modules
@@ -69,7 +70,8 @@ def model(name: str) -> Model:
     try:
         return _BY_NAME[name]
     except KeyError:
-        raise ValueError(f"{name!r} is not an attribution model; choose one of {', '.join(MODELS)}") from None
+        near = "".join(f", did you mean {each}" for each in get_close_matches(name, MODELS, 1))
+        raise ValueError(f"{name!r} is not an attribution model{near}; choose one of {', '.join(MODELS)}") from None
 
 
 def weights(

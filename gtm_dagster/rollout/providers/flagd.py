@@ -22,6 +22,7 @@ from gtm_dagster.rollout.providers.base.writer import (
     nothing_to_do,
 )
 from gtm_dagster.settings import FlagProvider
+from gtm_dagster.settings.nearest import did_you_mean
 
 SCHEMA = "https://flagd.dev/schema/v0/flags.json"
 WEIGHTS = 10_000
@@ -179,8 +180,9 @@ def _rule(document: Document, flag: str, path: Path) -> dict[str, Any]:
     rule = flags.get(flag) if isinstance(flags, dict) else None
     if not isinstance(rule, dict):
         known = ", ".join(sorted(flags)[:10]) if isinstance(flags, dict) else ""
+        near = did_you_mean(flag, flags) if isinstance(flags, dict) else ""
         raise ProviderError(
-            f"flag file {path}: no flag {flag!r} (there are: {known or 'none'}); check its name, or make it: gtm flag create {flag}",
+            f"flag file {path}: no flag {flag!r}{near} (there are: {known or 'none'}); check its name, or make it: gtm flag create {flag}",
             status=404,
         )
     return rule

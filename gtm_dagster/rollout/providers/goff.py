@@ -24,6 +24,7 @@ from gtm_dagster.rollout.providers.base.writer import (
     token_of,
 )
 from gtm_dagster.settings import FlagProvider
+from gtm_dagster.settings.nearest import did_you_mean
 
 _DECIDING = ("variations", "targeting", "defaultRule", "scheduledRollout", "experimentation", "disable")
 _RULES = ("targeting", "scheduledRollout", "experimentation")
@@ -160,7 +161,7 @@ def _rule(document: Document, flag: str, path: Path) -> dict[str, Any]:
     rule = document.get(flag)
     if not isinstance(rule, dict):
         raise ProviderError(
-            f"flag file {path}: no flag {flag!r} (there are: {', '.join(sorted(document)[:10]) or 'none'}); check its name, "
+            f"flag file {path}: no flag {flag!r}{did_you_mean(flag, document)} (there are: {', '.join(sorted(document)[:10]) or 'none'}); check its name, "
             f"or make it: gtm flag create {flag}",
             status=404,
         )

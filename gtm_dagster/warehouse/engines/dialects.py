@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import sqlglot
 from sqlglot import exp
 
+from gtm_dagster.settings.nearest import known_names
 from gtm_dagster.warehouse.statements import names, text
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def translate(
     `renamed`: other names for tables it reads; each is known as before within the statement.
     """
     if dialect not in DIALECTS:
-        raise PortabilityError(f"{dialect!r} is not a dialect known here; choose {', '.join(DIALECTS)}")
+        raise PortabilityError(f"{dialect!r} is not a dialect known here; {known_names(dialect, DIALECTS)}")
     tree = _tree(sql)
     for node in list(tree.find_all(exp.Parameter, exp.Placeholder)):
         if values and node.name in values:
@@ -102,7 +103,7 @@ def _tree(sql: str) -> exp.Expr:
 
 def _known(name: str) -> str:
     if name not in names():
-        raise PortabilityError(f"{name!r} is not a statement; known: {', '.join(names())}")
+        raise PortabilityError(f"{name!r} is not a statement; {known_names(name, names())}")
     return name
 
 

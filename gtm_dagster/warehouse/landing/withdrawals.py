@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from gtm_dagster.settings.nearest import did_you_mean
 from gtm_dagster.storage.atomic_write import fsync, write_whole
 from gtm_dagster.storage.file_lock import FileLock
 from gtm_dagster.storage.private_dir import private_dir
@@ -63,7 +64,10 @@ def withdraw(folder: Path, name: str, *, by: str, reason: str, at_us: int) -> Wi
         if name.startswith("log-"):
             raise WithdrawalError(f"{name}: holds events of the log, which are not withdrawn; imports are")
         if manifest is None:
-            raise WithdrawalError(f"{name}: no import of this name has landed; see `gtm imports list`")
+            landed = (known.stem for known in path.parent.glob(f"*{path.suffix}") if not known.stem.startswith("log-"))
+            raise WithdrawalError(
+                f"{name}: no import of this name has landed{did_you_mean(name, landed)}; see `gtm imports list`"
+            )
         earlier = len(list((folder / FOLDER).glob(f"{name}.*.json")))
         note = Withdrawal(f"{name}.{earlier + 1}", at_us, by, reason)
         forget_index(folder)
