@@ -10,6 +10,7 @@ import dagster as dg
 from gtm_dagster.orchestration.guard_jobs import guard_jobs
 from gtm_dagster.orchestration.jobs import refresh_job
 from gtm_dagster.orchestration.loaded_settings import loaded_settings
+from gtm_dagster.orchestration.ramp_jobs import ramp_job
 from gtm_dagster.orchestration.resources import warehouse_of
 from gtm_dagster.settings import Origin, Settings
 from gtm_dagster.taxonomy import PlanError, load_plan
@@ -19,6 +20,7 @@ try:
     from assets import core, ingestion, marts, rollout, serving, staging
     from sensors.conversion_guard import conversion_guard
     from sensors.event_log import event_log_sensor
+    from sensors.guard_ramp import guard_ramp
     from sensors.schedules import daily_refresh
 except ModuleNotFoundError as error:
     if error.name not in {"assets", "sensors"}:
@@ -41,7 +43,7 @@ def build_defs(*, settings: Settings | None = None, resources: dict[str, Any] | 
         settings, origin = loaded_settings()
     with suppress(PlanError):
         settings = settings_for_plan(settings, load_plan(settings.plan_file), origin)
-    guards = guard_jobs(settings)
+    guards, ramp = guard_jobs(settings), ramp_job(settings)
     return dg.Definitions(
         assets=[
             ingestion.landing_events,
@@ -49,10 +51,11 @@ def build_defs(*, settings: Settings | None = None, resources: dict[str, Any] | 
             *core.ASSETS,
             *marts.ASSETS,
             rollout.rollbacks,
+            rollout.ramp_steps,
             serving.warehouse_copy,
         ],
-        jobs=[refresh_job, *guards.all],
-        sensors=[event_log_sensor(settings), conversion_guard(settings, guards)],
+        jobs=[refresh_job, *guards.all, ramp],
+        sensors=[event_log_sensor(settings), conversion_guard(settings, guards), guard_ramp(settings, ramp)],
         schedules=[daily_refresh(settings)],
         resources={"warehouse": warehouse_of(settings, origin), **(resources or {})},
         executor=dg.in_process_executor,

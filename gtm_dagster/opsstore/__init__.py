@@ -14,6 +14,7 @@ from gtm_dagster.opsstore.rows import (
     HistoryRow,
     NotificationRow,
     ProducerRow,
+    RampStepRow,
     RollbackRow,
     UnitRow,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "OpsStoreError",
     "OpsStoreReplacedError",
     "ProducerRow",
+    "RampStepRow",
     "RollbackRow",
     "UnitRow",
 ]

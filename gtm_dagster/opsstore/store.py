@@ -11,13 +11,23 @@ from gtm_dagster.opsstore.guard_links import GuardLinks
 from gtm_dagster.opsstore.guard_records import GuardRecords
 from gtm_dagster.opsstore.guards import Guards
 from gtm_dagster.opsstore.notifications import Notifications
+from gtm_dagster.opsstore.ramp_steps import RampSteps
 from gtm_dagster.opsstore.rollbacks import Rollbacks
 from gtm_dagster.opsstore.stream_positions import StreamPositions
 from gtm_dagster.settings import Settings
 
 
 class OpsStore(
-    Guards, FlagStates, FoldedCounts, GuardLinks, GuardRecords, StreamPositions, Rollbacks, Notifications, Beats
+    RampSteps,
+    Guards,
+    FlagStates,
+    FoldedCounts,
+    GuardLinks,
+    GuardRecords,
+    StreamPositions,
+    Rollbacks,
+    Notifications,
+    Beats,
 ):
     """`OpsStore("sqlite:////var/lib/gtm/ops.db")` or `OpsStore("postgresql+psycopg://...")`; also a context manager.
 

@@ -30,6 +30,7 @@ from gtm_dagster.settings.model import (
     Settings,
     WarehouseSettings,
 )
+from gtm_dagster.settings.ramp import Ramp
 from gtm_dagster.settings.source import Origin, SettingsError
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "Origin",
     "Privacy",
     "Quarantine",
+    "Ramp",
     "Refresh",
     "Refunds",
     "Retention",

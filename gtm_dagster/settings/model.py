@@ -9,6 +9,7 @@ from msgspec import Meta, Struct
 
 from gtm_dagster.settings.analysis import Attribution, Conversion, Funnel, Refunds, Retention, Sessions
 from gtm_dagster.settings.choices import ProviderKind, SinkKind
+from gtm_dagster.settings.ramp import Ramp
 from gtm_dagster.settings.values import Count, Name, NotNegative, Positive, PropertyName, Share
 
 ConsentMode = Literal["required", "opt_out", "off"]
@@ -68,6 +69,7 @@ class Guard(Struct, frozen=True, forbid_unknown_fields=True):
     the start of an epoch and of each ramp step may cost. `budget_hours`: mean time between false rollbacks after that,
     shared, as `start_risk` is, by all guards of the flag. `treated_share`: the planned share of the treated arm where the
     provider does not report it. `write_keys`: names of client keys whose events count too; those of server keys always do.
+    `ramp`: the declared way forward; None: nobody raises the share from here.
     """
 
     flag: Name
@@ -84,6 +86,7 @@ class Guard(Struct, frozen=True, forbid_unknown_fields=True):
     budget_hours: Annotated[float, Meta(ge=24, le=1_000_000)] = 8760.0
     treated_share: Annotated[float, Meta(gt=0, lt=1)] | None = None
     write_keys: tuple[Name, ...] = ()
+    ramp: Ramp | None = None
 
     @property
     def key(self) -> str:

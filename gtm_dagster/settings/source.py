@@ -125,9 +125,12 @@ def _line_numbers(text: str) -> dict[str, int]:
             header, key = _HEADER.match(bare), _KEY.match(bare)
             if header:
                 prefix = header.group(2)
+                name, dot, within = prefix.partition(".")
                 if header.group(1) == "[[":
                     counts[prefix] = counts.get(prefix, -1) + 1
                     prefix = f"{prefix}[{counts[prefix]}]"
+                elif dot and name in counts:  # a table of the entry before it
+                    prefix = f"{name}[{counts[name]}].{within}"
                 found[prefix] = number
                 continue
             if not key:
@@ -253,6 +256,7 @@ def _allowed(wanted: Any, value: Any) -> str:
         return f"one of {', '.join(map(str, get_args(wanted)))}"
     base = _options(wanted)[0]
     word = {
+        bool: "true or false",
         int: "a whole number",
         float: "a number",
         str: "text",

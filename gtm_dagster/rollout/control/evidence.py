@@ -102,6 +102,7 @@ def _guard(guard: Guard) -> dict[str, Any]:
     document: dict[str, Any] = msgspec.to_builtins(guard)
     if not guard.write_keys:
         del document["write_keys"]
+    del document["ramp"]  # a rollback does not rest on it
     return document
 
 
