@@ -83,7 +83,9 @@ def test_a_person_launches_the_next_step_in_the_ui_and_is_told_what_is_missing(t
     assert world.share == 0.05 and deployment.shares() == [0.05]
 
 
-def test_a_run_that_fails_between_intent_and_write_is_followed_by_one_that_goes_on(tmp_path, monkeypatch, instance, store):
+def test_a_run_that_fails_between_intent_and_write_is_followed_by_one_that_goes_on(
+    tmp_path, monkeypatch, instance, store
+):
     world, deployment = ramped(tmp_path, monkeypatch, instance, store, auto=True)
     (request,), _ = deployment.ramp_tick()
     with monkeypatch.context() as broken:
