@@ -4,6 +4,7 @@ import dagster as dg
 
 from gtm_dagster.orchestration.guard_jobs import ROLLBACKS
 from gtm_dagster.orchestration.metadata import column_schema, description_of
+from gtm_dagster.orchestration.ramp_jobs import RAMP_STEPS
 from gtm_dagster.orchestration.table_assets import OWNER
 from gtm_dagster.warehouse.schema import table_of
 
@@ -30,4 +31,14 @@ rollbacks = dg.AssetSpec(
     metadata={"dagster/table_name": _TABLE.name, "columns": column_schema(_TABLE)},
 )
 
-ASSETS = (flag_provider, rollbacks)
+ramp_steps = dg.AssetSpec(
+    key=RAMP_STEPS,
+    description="The steps of ramps as they were taken: from which share to which, who approved it, and the evidence that it "
+    "could be taken. The truth is the ops store. Materialised by the runs of `ramp_flag`.",
+    group_name="rollout",
+    kinds={"sqlalchemy"},
+    owners=[OWNER],
+    tags={"layer": "ops"},
+)
+
+ASSETS = (flag_provider, rollbacks, ramp_steps)

@@ -31,7 +31,9 @@ def rearm(context: typer.Context, flag: GuardName, reason: Reason, actor: Actor 
         say_json({"guard": guard.key, "epoch": epoch, "actor": who, "reason": why, "flag_enabled": enabled})
         return
     say(f"{guard.key} is armed, epoch {epoch}, by {who}: {why}")
-    if enabled is False:
+    if guard.ramp is not None:
+        say(f"its ramp begins at what the flag serves now: gtm guard ramp {guard.flag}")
+    elif enabled is False:
         say(f"the flag is off at {guard.provider}; switch it on there when you are ready")
 
 

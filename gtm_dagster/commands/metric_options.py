@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from gtm_dagster.commands.output import Problem, say_json, say_table
+from gtm_dagster.commands.output import Problem, say_json
+from gtm_dagster.commands.table_output import say_table
 
 if TYPE_CHECKING:
     from gtm_dagster.rollout.guard.metric_simulation import MetricFlow, MetricSimulation

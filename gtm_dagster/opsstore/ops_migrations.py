@@ -132,6 +132,14 @@ _METRICS = (
       arm TEXT NOT NULL, exposed BIGINT NOT NULL, converted BIGINT NOT NULL, PRIMARY KEY (guard, epoch, kind, segment, arm))""",
 )
 
+# A ramp raises the share of a flag step by step: who approved a step, what was intended, and what was taken.
+_RAMP_STEPS = (
+    """CREATE TABLE ramp_steps (guard TEXT NOT NULL, epoch BIGINT NOT NULL, number BIGINT NOT NULL, id TEXT NOT NULL,
+      to_share FLOAT, from_share FLOAT, state TEXT NOT NULL, approved_by TEXT, approval_reason TEXT, approved_us BIGINT,
+      run_id TEXT, attempt BIGINT NOT NULL, intent_us BIGINT, taken_us BIGINT, fingerprint TEXT, evidence TEXT, note TEXT,
+      PRIMARY KEY (guard, epoch, number))""",
+)
+
 
 def _rollback_digest(con: Connection) -> None:
     con.exec_driver_sql(_ROLLBACK_DIGEST)
@@ -166,6 +174,7 @@ MIGRATIONS = (
     _step("0009_keyed_producers", _KEYED_PRODUCERS),
     _step("0010_guard_links", _LINKS),
     _step("0011_guard_metrics", _METRICS),
+    _step("0012_ramp_steps", _RAMP_STEPS),
     _step("0013_guard_requests", _REQUESTS),
 )
 

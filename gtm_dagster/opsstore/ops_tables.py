@@ -215,6 +215,28 @@ guard_shares = Table(
     Column("share", Float, nullable=False),
 )
 
+ramp_steps = Table(
+    "ramp_steps",
+    metadata,
+    _text("guard", key=True),
+    _int("epoch", key=True),
+    _int("number", key=True),
+    _text("id"),
+    _real("to_share"),
+    _real("from_share"),
+    _text("state"),
+    _text("approved_by", null=True),
+    _text("approval_reason", null=True),
+    _int("approved_us", null=True),
+    _text("run_id", null=True),
+    _int("attempt"),
+    _int("intent_us", null=True),
+    _int("taken_us", null=True),
+    _text("fingerprint", null=True),
+    _text("evidence", null=True),
+    _text("note", null=True),
+)
+
 guard_history = Table(
     "guard_history",
     metadata,

@@ -107,6 +107,32 @@ class FlagRow(Struct, frozen=True):
     changed_us: int
 
 
+class RampStepRow(Struct, frozen=True):
+    """A step of a ramp in an epoch, from 1 on; shares of 1.
+
+    `state`: approved (nothing is begun), intended (a run has begun it), taken (written, and read back), withdrawn (begun,
+    and left before anything was written). `evidence`: why it could be taken, JSON. `note`: what became of the last run.
+    """
+
+    guard: str
+    epoch: int
+    number: int
+    id: str
+    to_share: float
+    from_share: float | None
+    state: str
+    approved_by: str | None
+    approval_reason: str | None
+    approved_us: int | None
+    run_id: str | None
+    attempt: int
+    intent_us: int | None
+    taken_us: int | None
+    fingerprint: str | None
+    evidence: str | None
+    note: str | None
+
+
 class RollbackRow(Struct, frozen=True):
     """One episode: a flag that was turned off, or would have been (`dry_run`). `estimate` is the relative drop.
 

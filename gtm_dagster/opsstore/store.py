@@ -11,6 +11,7 @@ from gtm_dagster.opsstore.guard_records import GuardRecords
 from gtm_dagster.opsstore.guards import Guards
 from gtm_dagster.opsstore.metric_counts import MetricCounts
 from gtm_dagster.opsstore.notifications import Notifications
+from gtm_dagster.opsstore.ramp_steps import RampSteps
 from gtm_dagster.opsstore.rollback_requests import RollbackRequests
 from gtm_dagster.opsstore.rollbacks import Rollbacks
 from gtm_dagster.opsstore.stream_positions import StreamPositions
@@ -18,6 +19,7 @@ from gtm_dagster.settings import Settings
 
 
 class OpsStore(
+    RampSteps,
     Guards,
     FlagStates,
     MetricCounts,

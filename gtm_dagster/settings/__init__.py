@@ -34,6 +34,7 @@ from gtm_dagster.settings.model import (
     Stream,
     WarehouseSettings,
 )
+from gtm_dagster.settings.ramp import Ramp
 from gtm_dagster.settings.source import Origin, SettingsError
 
 __all__ = [
@@ -58,6 +59,7 @@ __all__ = [
     "Origin",
     "Privacy",
     "Quarantine",
+    "Ramp",
     "Refresh",
     "Refunds",
     "Retention",

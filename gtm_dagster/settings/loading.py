@@ -15,6 +15,7 @@ from gtm_dagster.settings.folders import check_state_dir
 from gtm_dagster.settings.guard_metrics import problems
 from gtm_dagster.settings.model import Guard, Settings
 from gtm_dagster.settings.nearest import did_you_mean
+from gtm_dagster.settings.ramp import ramp_problems
 from gtm_dagster.settings.source import NOT_GIVEN, Origin, SettingsError, read_environment, read_toml, to_struct
 from gtm_dagster.settings.window_checks import check_windows
 
@@ -102,10 +103,27 @@ def _with_guards(settings: Settings, entries: Any, origin: Origin) -> Settings:
             errors.append(f"{key}: {guard.key} is guarded already; name it once{place}")
         elif wrong := problems(guard.conversion_stake, guard.metrics):
             errors += [f"{key}.{name}: {words}{origin.place(f'{key}.{name}')}" for name, words in wrong]
+        elif ramped := _ramp_errors(guard, good, key, origin):
+            errors += ramped
         else:
             good.append(guard)
             origin.guard_places += (index,)
     return msgspec.structs.replace(settings, guards=tuple(good), guard_errors=tuple(errors))
+
+
+def _ramp_errors(guard: Guard, others: Sequence[Guard], key: str, origin: Origin) -> list[str]:
+    if guard.ramp is None:
+        return []
+    errors = [
+        f"{key}.ramp.{name}: {problem}{origin.place(f'{key}.ramp.{name}')}"
+        for name, problem in ramp_problems(guard.ramp, guard.threshold)
+    ]
+    place = (guard.flag, guard.environment)
+    if rival := next((other for other in others if other.ramp and (other.flag, other.environment) == place), None):
+        errors.append(
+            f"{key}.ramp: {rival.key} has a ramp of this flag already; declare one{origin.place(f'{key}.ramp')}"
+        )
+    return errors
 
 
 def _absolute_paths(values: dict[str, Any], base: Path, origin: Origin) -> None:

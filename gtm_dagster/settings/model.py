@@ -10,6 +10,7 @@ from msgspec import Meta, Struct
 from gtm_dagster.settings.analysis import Attribution, Conversion, Funnel, Refunds, Retention, Sessions
 from gtm_dagster.settings.choices import ProviderKind, SinkKind
 from gtm_dagster.settings.guard_metrics import GuardMetric, GuardPage, Stake
+from gtm_dagster.settings.ramp import Ramp
 from gtm_dagster.settings.values import Count, Name, NotNegative, Positive, PropertyName, Share
 
 ConsentMode = Literal["required", "opt_out", "off"]
@@ -106,6 +107,7 @@ class Guard(Struct, frozen=True, forbid_unknown_fields=True):
     provider does not report it. `write_keys`: names of client keys whose events count too; those of server keys always do.
     `metrics`: what is watched beside the conversion, under the same budget; `conversion_stake`: the conversion's share of it,
     None: an equal part. `page`: a second line that only notifies people.
+    `ramp`: the declared way forward; None: nobody raises the share from here.
     """
 
     flag: Name
@@ -125,6 +127,7 @@ class Guard(Struct, frozen=True, forbid_unknown_fields=True):
     metrics: tuple[GuardMetric, ...] = ()
     conversion_stake: Stake | None = None
     page: GuardPage | None = None
+    ramp: Ramp | None = None
 
     @property
     def key(self) -> str:

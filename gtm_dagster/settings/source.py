@@ -263,6 +263,7 @@ def _allowed(wanted: Any, value: Any) -> str:
         return f"one of {', '.join(map(str, get_args(wanted)))}"
     base = _options(wanted)[0]
     word = {
+        bool: "true or false",
         int: "a whole number",
         float: "a number",
         str: "text",

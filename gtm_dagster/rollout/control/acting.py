@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from gtm_dagster.gate import kill_list
+from gtm_dagster.opsstore.ramp_steps import RAMP_APPROVED, RAMP_TAKEN
 from gtm_dagster.rollout.control.arming import claim_requested
 from gtm_dagster.rollout.control.episodes import EpisodeStart, announce, begin, resume, supersede
 from gtm_dagster.rollout.control.evaluation import evaluate
@@ -20,6 +21,7 @@ from gtm_dagster.rollout.control.external_rollback import pending
 from gtm_dagster.rollout.control.guard_context import GUARD_ACTOR, ActionFailed, GuardContext, StepResult
 from gtm_dagster.rollout.control.harm_pages import PAGED
 from gtm_dagster.rollout.control.messages import loss_text
+from gtm_dagster.rollout.control.ramp_standing import written_by_ramp
 from gtm_dagster.rollout.guard.counts import SLOT_US
 from gtm_dagster.rollout.guard.decide import (
     ARMED,
@@ -42,6 +44,8 @@ RETRY_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 GIVE_UP_SECONDS = 30.0
 VERIFY_SECONDS = 10.0
 LOOK_SECONDS = 0.25
+NO_ARMING = frozenset({"forgot", PAGED, RAMP_APPROVED, RAMP_TAKEN})
+"""Moves to ARMED with such a detail are of a guard that was armed before."""
 SAMPLED_UNITS = 50
 SAMPLED_US = 1_800_000_000
 """Sampled units were first exposed to the treated arm within 30 minutes before the decision."""
@@ -73,14 +77,14 @@ def claim(context: GuardContext, episode: str, attempt: int, decided_us: int, ru
             episode, row.epoch, attempt, decided_us, run_id, GUARD_ACTOR, reason, evaluation.rule, evaluation.counts,
             evaluation.verdict,
         )  # fmt: skip
-        before, changed = _before(context, evaluation.verdict)
+        before, changed = _before(context, row, evaluation.verdict)
         if not changed:
             return begin(context, row, start, before)
         supersede(context, row, start, before, changed)
         return StepResult(False, "superseded", changed, episode)
 
 
-def _before(context: GuardContext, verdict: Verdict) -> tuple[FlagState | None, str]:
+def _before(context: GuardContext, row: GuardRow, verdict: Verdict) -> tuple[FlagState | None, str]:
     """The flag before the action (as last seen, when its provider does not answer), and what somebody has changed."""
     store, key = context.store, context.guard.key
     seen = store.flag_state(key)
@@ -90,13 +94,13 @@ def _before(context: GuardContext, verdict: Verdict) -> tuple[FlagState | None, 
         return context.last_seen(), ""  # turning it off asks again, and for longer
     if not state.enabled:
         return state, f"the flag is off already ({state.detail}); somebody was faster"
+    if written_by_ramp(context.store.ramp_steps(key, row.epoch), state):
+        return state, ""
     if seen is not None and state.fingerprint != seen.fingerprint:
         return state, f"the flag was changed within the last seconds ({state.detail}); that change stands"
     if seen is not None and verdict.above_since_us is not None:
         armings = (
-            move
-            for move in store.history(key)
-            if move.to_state == ARMED and not {"forgot", PAGED} & (move.detail or {}).keys()
+            move for move in store.history(key) if move.to_state == ARMED and NO_ARMING.isdisjoint(move.detail or {})
         )
         armed_us = max((move.at_us for move in armings), default=0)
         if seen.changed_us > max(verdict.above_since_us, armed_us):

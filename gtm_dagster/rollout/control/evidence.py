@@ -106,6 +106,7 @@ def _guard(guard: Guard) -> dict[str, Any]:
     for name in ("write_keys", "metrics", "conversion_stake", "page"):
         if not document[name]:
             del document[name]
+    del document["ramp"]  # a rollback does not rest on it
     return document
 
 

@@ -11,7 +11,7 @@ from math import isclose
 from typing import TYPE_CHECKING
 
 from gtm_dagster.rollout.providers import FlagState, FlagWriter, ProviderError, writer_for
-from gtm_dagster.rollout.providers.base.split_writer import SplitWriter
+from gtm_dagster.rollout.providers.base.split_writer import ShareWriter, SplitWriter
 from gtm_dagster.settings import Guard
 
 if TYPE_CHECKING:
@@ -53,15 +53,19 @@ def _written(
         raise ProviderError("a flag has a name; give one")
     place = _place(settings, flag, provider)
     declared = settings.provider_of(place)
-    plain: FlagWriter = writer_for(declared, environ)
-    if not isinstance(plain, SplitWriter):
-        raise ProviderError(
-            f"provider {declared.name}: gtm makes and splits flags in flag files alone (flagd, goff), not at {declared.kind}, "
-            f"which has an audit log and approvals of its own; do it there, then gtm guard status shows what it serves"
-        )
-    writer: SplitWriter = plain
-    (writer.create if create else writer.set_share)(flag, place.environment, share)
-    state = plain.read_back(flag, place.environment)
+    writer: FlagWriter = writer_for(declared, environ)
+    if create:
+        if not isinstance(writer, SplitWriter):
+            raise ProviderError(
+                f"provider {declared.name}: gtm makes flags in flag files alone (flagd, goff), not at {declared.kind}; make it "
+                "there, off and with a percentage, then gtm flag split sets its share"
+            )
+        writer.create(flag, place.environment, share)
+    elif isinstance(writer, ShareWriter):
+        writer.set_share(flag, place.environment, share, comment="gtm flag split")
+    else:
+        raise ProviderError(f"provider {declared.name}: shares cannot be set from here at {declared.kind}; do it there")
+    state = writer.read_back(flag, place.environment)
     stored = state.share if state.enabled else 0.0
     if stored is None or not isclose(stored, share, abs_tol=_ROUNDING):
         raise ProviderError(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gtm_dagster.rollout.providers.base.flag_file import Document, FlagFile, Snapshot
-from gtm_dagster.rollout.providers.base.split_writer import checked_share
+from gtm_dagster.rollout.providers.base.split_writer import check_unchanged, checked_share
 from gtm_dagster.rollout.providers.base.writer import (
     FlagState,
     ProviderError,
@@ -106,12 +106,15 @@ class Flagd:
 
         self._file.rewrite(change, create={"$schema": SCHEMA, "flags": {}})
 
-    def set_share(self, flag: str, environment: str, share: float) -> None:
+    def set_share(
+        self, flag: str, environment: str, share: float, *, comment: str = "", expected: FlagState | None = None
+    ) -> None:
         """Writes the fractional rule, at 0 none; the flag's other keys and other flags stay."""
         checked_share(share, f"flagd, flag {flag}")
 
         def change(snapshot: Snapshot) -> Document:
             rule = _rule(snapshot.document, flag, self._file.path)
+            check_unchanged(_state(snapshot.document, flag, self._file.path), expected, f"flagd, flag {flag}")
             targeting = rule.get("targeting")
             if targeting and _share(targeting, rule.get("variants") or {}) is None:
                 raise ProviderError(

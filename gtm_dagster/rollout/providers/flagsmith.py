@@ -8,6 +8,7 @@ from typing import Any
 from msgspec import Struct
 
 from gtm_dagster.rollout.providers.base.api import Api, each, segment
+from gtm_dagster.rollout.providers.base.split_writer import check_unchanged, checked_share
 from gtm_dagster.rollout.providers.base.writer import (
     FlagState,
     ProviderError,
@@ -18,6 +19,8 @@ from gtm_dagster.rollout.providers.base.writer import (
 )
 from gtm_dagster.settings import FlagProvider
 
+_OLD = (False, "false", "False")
+"""Values that mean the old flow where a feature has a value at all."""
 CLOUD, CLOUD_EDGE = "https://api.flagsmith.com", "https://edge.api.flagsmith.com"
 
 
@@ -51,6 +54,7 @@ class _Named(Struct):
 class _Served(Struct):
     enabled: bool
     feature: _Named
+    feature_state_value: Any = None
 
 
 class _Identity(Struct):
@@ -101,7 +105,8 @@ class Flagsmith:
         return []
 
     def read_back(self, flag: str, environment: str) -> FlagState:
-        """The feature's default in this environment; it is on for everybody or for nobody."""
+        """The feature's default in this environment: on for everybody or for nobody, but for one whose value is false and that
+        has one multivariate option, whose percentage is the share."""
         return _flag_state(self._read(flag, environment))
 
     def turn_off(self, flag: str, environment: str, *, comment: str, expected: FlagState | None) -> None:
@@ -113,6 +118,26 @@ class Flagsmith:
         path = f"/api/v1/environments/{segment(environment)}/featurestates/{state.id}/"
         self._admin.send("PATCH", path, what=what, body={"enabled": False})
 
+    def set_share(
+        self, flag: str, environment: str, share: float, *, comment: str = "", expected: FlagState | None = None
+    ) -> None:
+        """Sets the percentage of the feature's one multivariate option and enables it, in one call. Takes no comment."""
+        what = f"flagsmith, {_what(flag, environment)}"
+        state = self._read(flag, environment)
+        check_unchanged(_flag_state(state), expected, what)
+        if checked_share(share, what) == 0:
+            self.turn_off(flag, environment, comment=comment, expected=None)
+            return
+        option = _option(state)
+        if option is None:
+            raise ProviderError(
+                f"{what}: a plain feature is on for everybody; a share needs the value false and one multivariate option, "
+                "true (docs/providers.md)"
+            )
+        path = f"/api/v1/environments/{segment(environment)}/featurestates/{state.id}/"
+        options = [{**option, "percentage_allocation": round(100 * share, 4)}]
+        self._admin.send("PATCH", path, what=what, body={"enabled": True, "multivariate_feature_state_values": options})
+
     def evaluate(self, flag: str, environment: str, units: Sequence[str]) -> list[bool]:
         """What Flagsmith serves these identities, which are not stored (transient)."""
         what, headers = _what(flag, environment), {"X-Environment-Key": environment}
@@ -121,7 +146,7 @@ class Flagsmith:
             body = {"identifier": unit, "traits": [], "transient": True}
             identity = self._sdk.ask("POST", "/api/v1/identities/", _Identity, what=what, body=body, headers=headers)
             found = [served for served in identity.flags if served.feature.name == flag]
-            return bool(found) and found[0].enabled
+            return bool(found) and found[0].enabled and found[0].feature_state_value not in _OLD
 
         return each(units, served)
 
@@ -140,7 +165,18 @@ def _what(flag: str, environment: str) -> str:
 
 def _flag_state(state: _State) -> FlagState:
     deciding = [state.enabled, state.feature_state_value, state.multivariate_feature_state_values]
-    return FlagState(state.enabled, 1.0 if state.enabled else None, fingerprint(deciding), compact(deciding))
+    option = _option(state)
+    share = 1.0 if option is None else float(option["percentage_allocation"]) / 100
+    enabled = state.enabled and share != 0
+    return FlagState(enabled, share if enabled else None, fingerprint(deciding), compact(deciding))
+
+
+def _option(state: _State) -> dict[str, Any] | None:
+    """The one multivariate option beside the value false; None for any other feature."""
+    options = state.multivariate_feature_state_values
+    if state.feature_state_value not in _OLD or not isinstance(options, list) or len(options) != 1:
+        return None
+    return options[0] if isinstance(options[0], dict) and "percentage_allocation" in options[0] else None
 
 
 PROVIDER = Flagsmith

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from gtm_dagster.rollout.providers.base.api import Api, each, segment
 from gtm_dagster.rollout.providers.base.flag_file import Document, FlagFile, Snapshot
-from gtm_dagster.rollout.providers.base.split_writer import checked_share
+from gtm_dagster.rollout.providers.base.split_writer import check_unchanged, checked_share
 from gtm_dagster.rollout.providers.base.writer import (
     FlagState,
     ProviderError,
@@ -121,12 +121,15 @@ class GoFeatureFlag:
         self._file.rewrite(change)
         self._refresh_now(flag)
 
-    def set_share(self, flag: str, environment: str, share: float) -> None:
+    def set_share(
+        self, flag: str, environment: str, share: float, *, comment: str = "", expected: FlagState | None = None
+    ) -> None:
         """Writes the percentage of the default rule, at 0 the variation off; then refreshes the relay."""
         checked_share(share, f"goff, flag {flag}")
 
         def change(snapshot: Snapshot) -> Document:
             rule = _rule(snapshot.document, flag, self._path)
+            check_unchanged(_state(snapshot.document, flag, self._path), expected, f"goff, flag {flag}")
             if (others := [name for name in _RULES if rule.get(name)]) or _share(rule) is None:
                 what = f"has {', '.join(others)}" if others else "has another default rule"
                 raise ProviderError(

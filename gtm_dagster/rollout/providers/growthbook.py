@@ -8,6 +8,7 @@ from typing import Any
 from msgspec import Struct
 
 from gtm_dagster.rollout.providers.base.api import Api, each, segment
+from gtm_dagster.rollout.providers.base.split_writer import check_unchanged, checked_share
 from gtm_dagster.rollout.providers.base.writer import (
     FlagState,
     ProviderError,
@@ -78,19 +79,7 @@ class GrowthBook:
 
     def read_back(self, flag: str, environment: str) -> FlagState:
         """The feature in this environment; `share` where one rule without condition decides."""
-        feature, here = self._read(flag, environment)
-        rules = [rule for rule in feature.rules if _applies(rule, environment)]
-        default = feature.default_value if here.default_value is None else here.default_value
-        deciding = {
-            "enabled": here.enabled,
-            "archived": feature.archived,
-            "defaultValue": default,
-            "rules": rules,
-            "prerequisites": feature.prerequisites,
-        }
-        share = _share(rules, default)
-        enabled = here.enabled and not feature.archived and share != 0
-        return FlagState(enabled, share if enabled else None, fingerprint(deciding), compact(deciding))
+        return _state(*self._read(flag, environment), environment)
 
     def turn_off(self, flag: str, environment: str, *, comment: str, expected: FlagState | None) -> None:
         """Disables the feature in the environment; rules stay."""
@@ -99,6 +88,33 @@ class GrowthBook:
             return
         body = {"reason": comment, "environments": {environment: False}}
         self._api.send("POST", f"{_path(flag)}/toggle", what=what, body=body, retry_conflict=True)
+
+    def set_share(
+        self, flag: str, environment: str, share: float, *, comment: str = "", expected: FlagState | None = None
+    ) -> None:
+        """Sets the coverage of the environment's one rollout rule, and switches the environment on where it is off.
+
+        The rules are sent whole, in one revision: GrowthBook replaces them all, and keeps their seeds. Takes no comment.
+        """
+        what = f"growthbook, {_what(flag, environment)}"
+        feature, here = self._read(flag, environment)
+        check_unchanged(_state(feature, here, environment), expected, what)
+        if checked_share(share, what) == 0:
+            self.turn_off(flag, environment, comment=comment, expected=None)
+            return
+        live = [rule for rule in feature.rules if _applies(rule, environment) and rule.get("enabled", True)]
+        if len(live) != 1 or live[0].get("type") != "rollout" or _share(live, _default(feature, here)) is None:
+            raise ProviderError(
+                f"{what}: a share needs one rollout rule of the value true without condition, beside the default false; "
+                "change the rules there"
+            )
+        if live[0].get("allEnvironments") or live[0].get("environments") != [environment]:
+            raise ProviderError(f"{what}: its rule is of other environments too; give this one a rule of its own there")
+        rules = [{**rule, "coverage": share} if rule is live[0] else rule for rule in feature.rules]
+        body: dict[str, Any] = {"rules": rules}
+        if not here.enabled:
+            body["environments"] = {environment: {"enabled": True}}
+        self._api.send("POST", _path(flag), what=what, body=body)
 
     def evaluate(self, flag: str, environment: str, units: Sequence[str]) -> list[bool]:
         """What GrowthBook evaluates for these values of the attribute `id`."""
@@ -129,6 +145,24 @@ def _what(flag: str, environment: str) -> str:
 
 def _path(flag: str) -> str:
     return f"/api/v2/features/{segment(flag)}"
+
+
+def _default(feature: _Feature, here: _Environment) -> Any:
+    return feature.default_value if here.default_value is None else here.default_value
+
+
+def _state(feature: _Feature, here: _Environment, environment: str) -> FlagState:
+    rules, default = [rule for rule in feature.rules if _applies(rule, environment)], _default(feature, here)
+    deciding = {
+        "enabled": here.enabled,
+        "archived": feature.archived,
+        "defaultValue": default,
+        "rules": rules,
+        "prerequisites": feature.prerequisites,
+    }
+    share = _share(rules, default)
+    enabled = here.enabled and not feature.archived and share != 0
+    return FlagState(enabled, share if enabled else None, fingerprint(deciding), compact(deciding))
 
 
 def _applies(rule: dict[str, Any], environment: str) -> bool:

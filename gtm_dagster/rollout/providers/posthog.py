@@ -8,6 +8,7 @@ from typing import Any
 from msgspec import Struct
 
 from gtm_dagster.rollout.providers.base.api import Api, each, segment
+from gtm_dagster.rollout.providers.base.split_writer import check_unchanged, checked_share
 from gtm_dagster.rollout.providers.base.writer import (
     FlagState,
     ProviderError,
@@ -95,6 +96,28 @@ class PostHog:
         body: dict[str, Any] = {"active": False}
         if found.version is not None:
             body |= {"version": found.version, "original_flag": {"active": True}}
+        self._api.send("PATCH", f"{self._path()}{found.id}/", what=f"flag {flag}", body=body)
+
+    def set_share(
+        self, flag: str, environment: str, share: float, *, comment: str = "", expected: FlagState | None = None
+    ) -> None:
+        """Sets the percentage of the one group and makes the flag active, for the version just read. Takes no comment."""
+        what = f"posthog, flag {flag}"
+        found = self._read(flag)
+        check_unchanged(_state(found), expected, what)
+        if checked_share(share, what) == 0:
+            self.turn_off(flag, environment, comment=comment, expected=None)
+            return
+        if _share(found.filters) is None:
+            raise ProviderError(
+                f"{what}: a share needs one group without conditions and no variants; change its release conditions there"
+            )
+        (group,) = found.filters["groups"]
+        filters = {**found.filters, "groups": [{**group, "rollout_percentage": round(100 * share, 4)}]}
+        body: dict[str, Any] = {"active": True, "filters": filters}
+        if found.version is not None:
+            before = {"active": found.active, "filters": found.filters}
+            body |= {"version": found.version, "original_flag": before}
         self._api.send("PATCH", f"{self._path()}{found.id}/", what=f"flag {flag}", body=body)
 
     def evaluate(self, flag: str, environment: str, units: Sequence[str]) -> list[bool]:

@@ -7,13 +7,14 @@ is asked to evaluate in its playground.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct, to_builtins
 
+from gtm_dagster.rollout.providers._unleash_engine import evaluated
 from gtm_dagster.rollout.providers.base.api import Api, segment
+from gtm_dagster.rollout.providers.base.split_writer import check_unchanged, checked_share
 from gtm_dagster.rollout.providers.base.writer import (
     FlagState,
     ProviderError,
@@ -31,6 +32,7 @@ BACKEND_TOKEN_SUFFIX = "_BACKEND"  # noqa: S105 - the end of a variable's name
 
 class _Strategy(Struct):
     name: str
+    id: str = ""
     parameters: dict[str, Any] = {}
     constraints: list[Any] = []
     segments: list[Any] = []
@@ -142,10 +144,7 @@ class Unleash:
 
     def read_back(self, flag: str, environment: str) -> FlagState:
         """The flag in this environment; `share` where its one strategy is a plain percentage."""
-        feature, here = self._here(flag, environment)
-        deciding = {**to_builtins(here), "dependencies": feature.dependencies}
-        share = _share(here.strategies) if here.enabled else None
-        return FlagState(here.enabled, share, fingerprint(deciding), compact(deciding))
+        return _state(*self._here(flag, environment))
 
     def turn_off(self, flag: str, environment: str, *, comment: str, expected: FlagState | None) -> None:
         """Turns the flag off in the environment; its strategies stay. Unleash takes no comment: the token's name is
@@ -155,11 +154,35 @@ class Unleash:
             return
         self._admin.send("POST", f"{self._path(flag)}/environments/{segment(environment)}/off", what=what)
 
+    def set_share(
+        self, flag: str, environment: str, share: float, *, comment: str = "", expected: FlagState | None = None
+    ) -> None:
+        """Sets the rollout of the environment's one strategy, then switches the environment on where it is off.
+
+        Whole percents alone: Unleash cuts units into a hundred. Takes no comment, as `turn_off`.
+        """
+        what, percent = _what(flag, environment), round(100 * share)
+        feature, here = self._here(flag, environment)
+        check_unchanged(_state(feature, here), expected, f"unleash, {what}")
+        if checked_share(share, f"unleash, {what}") == 0:
+            return self.turn_off(flag, environment, comment=comment, expected=None)
+        if abs(percent - 100 * share) > 1e-6:
+            raise ProviderError(
+                f"unleash, {what}: {100 * share:g} % is not a whole percent, and Unleash keeps no other"
+            )
+        change = [{"op": "replace", "path": "/parameters/rollout", "value": str(percent)}]
+        path = f"{self._path(flag)}/environments/{segment(environment)}"
+        strategy = segment(_gradual(here.strategies, f"unleash, {what}").id)
+        self._admin.send("PATCH", f"{path}/strategies/{strategy}", what=what, body=change)
+        if not here.enabled:
+            self._admin.send("POST", f"{path}/on", what=what)
+        return None
+
     def evaluate(self, flag: str, environment: str, units: Sequence[str]) -> list[bool]:
         """What the SDK's engine (with a backend token) or the playground makes of these user ids."""
         what = _what(flag, environment)
         if self._backend is not None:
-            return _by_engine(_client_features(self._backend, what), flag, units)
+            return evaluated(_client_features(self._backend, what), flag, units)
         if any("," in unit for unit in units):
             raise ProviderError(
                 f"unleash, {what}: the playground cannot evaluate ids with a comma; set a backend token"
@@ -243,35 +266,39 @@ def _environment_of(features: dict[str, Any]) -> str | None:
     return query.get("environment") if isinstance(query, dict) else None
 
 
+def _state(feature: _Feature, here: _Environment) -> FlagState:
+    strategies = [to_builtins(each) for each in here.strategies]
+    for each in strategies:
+        del each["id"]  # decides nothing
+    deciding = {**to_builtins(here), "strategies": strategies, "dependencies": feature.dependencies}
+    share = _share(here.strategies) if here.enabled else None
+    return FlagState(here.enabled, share, fingerprint(deciding), compact(deciding))
+
+
 def _share(strategies: list[_Strategy]) -> float | None:
     """The percentage of the one strategy without constraints; None for several, or for other kinds."""
-    live = [strategy for strategy in strategies if not strategy.disabled]
+    live = [each for each in strategies if not each.disabled]
     if len(live) != 1 or live[0].constraints or live[0].segments:
         return None
     if live[0].name == "default":
         return 1.0
-    if live[0].name != "flexibleRollout":
-        return None
     try:
-        return float(live[0].parameters["rollout"]) / 100
+        return float(live[0].parameters["rollout"]) / 100 if live[0].name == "flexibleRollout" else None
     except (KeyError, TypeError, ValueError):
         return None
 
 
-def _by_engine(features: dict[str, Any], flag: str, units: Sequence[str]) -> list[bool]:
-    try:
-        from yggdrasil_engine.engine import UnleashEngine, YggdrasilError
-    except ImportError as error:
-        raise ProviderError("unleash: the SDK's engine is not installed; pip install 'gtm-dagster[unleash]'") from error
-    engine = UnleashEngine()
-    try:
-        engine.take_state(json.dumps(features))
-        answers = [engine.is_enabled(flag, {"userId": unit}) for unit in units]
-    except YggdrasilError as error:
-        raise ProviderError(f"unleash, flag {flag}: the SDK's engine cannot evaluate it ({error})") from error
-    return [
-        bool(getattr(answer, "is_enabled", answer)) for answer in answers
-    ]  # engines before 2.0 answer with the bool itself
+def _gradual(strategies: list[_Strategy], what: str) -> _Strategy:
+    """The one strategy whose rollout is the flag's share. Raises ProviderError where there is none such."""
+    live = [each for each in strategies if not each.disabled]
+    if len(live) != 1 or live[0].name != "flexibleRollout" or _share(live) is None:
+        raise ProviderError(
+            f"{what}: a share needs one gradual rollout (flexibleRollout) without constraints as the only strategy here "
+            f"(there are: {', '.join(each.name for each in live) or 'none'}); change the strategies there"
+        )
+    if live[0].parameters.get("stickiness") == "random":
+        raise ProviderError(f"{what}: its stickiness is random, so units would change their flow; make it userId there")
+    return live[0]
 
 
 PROVIDER = Unleash
