@@ -39,7 +39,7 @@ def stream_metrics(
         from gtm_dagster.monitoring.disk_metrics import DiskMetrics
         from gtm_dagster.monitoring.metrics_page import metrics_page
         from gtm_dagster.stream.deployment_metrics import DeploymentMetrics
-        from gtm_dagster.stream.guard_metrics import GuardMetrics
+        from gtm_dagster.stream.guard_gauges import GuardMetrics
         from gtm_dagster.stream.worker_metrics import DeliveryMetrics, WorkerMetrics
     except ImportError as error:
         note(f"no metrics: {error.name} is not installed; pip install 'gtm-dagster[collector]'")
