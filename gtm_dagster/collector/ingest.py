@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from gtm_dagster.admission.single_event import Judge, Judged
@@ -19,6 +20,8 @@ from gtm_dagster.collector.response import RETRY_SECONDS, Refused, Response
 from gtm_dagster.eventlog import AppendResult
 from gtm_dagster.settings import Collector as Limits
 
+PROTOCOL_HEADERS = ("anonymousid", "sentat")
+"""What clients say beside the body."""
 _CONFLICT = {
     "path": "event_id",
     "code": "conflict",
@@ -30,6 +33,11 @@ def _program(scope: Scope, key: WriteKey) -> str | None:
     """The program whose agent a request carries. Behind a server key that is the agent of the sender's own server."""
     agent = header(scope, b"user-agent") if key.role == "client" else None
     return bot_reason(agent.decode("latin-1"), of_request=True) if agent else None
+
+
+def _given(scope: Scope) -> dict[str, str]:
+    """The headers of a request that a protocol may ask for."""
+    return {name: value.decode("latin-1") for name in PROTOCOL_HEADERS if (value := header(scope, name.encode()))}
 
 
 class Ingest:
@@ -56,7 +64,8 @@ class Ingest:
             packed = await read_body(
                 receive, header(scope, b"content-length"), limits.max_body_bytes, limits.body_timeout_seconds, room
             )
-            judged, place = await self._judged(protocol, path, packed, key, _program(scope, key))
+            reading = partial(self._events, protocol, path, _given(scope), time.time_ns() // 1000)
+            judged, place = await self._judged(reading, packed, key, _program(scope, key))
         self.metrics.request_bytes.observe(len(packed))
         del packed
         handed_over = time.perf_counter()
@@ -67,14 +76,14 @@ class Ingest:
         return protocol.response(self._result(judged, appended))
 
     async def _judged(
-        self, protocol: SenderProtocol, path: str, packed: bytes, key: WriteKey, program: str | None
+        self, reading: Callable[[Unpacking], list[bytes]], packed: bytes, key: WriteKey, program: str | None
     ) -> tuple[list[Judged], Place]:
         """The verdicts on the events of a body and their place at the log; a large body is worked on by a worker."""
         unpacking = Unpacking(packed, self._limits.max_body_bytes)
         unpacking.start(LARGE_BYTES + 1)
         events: list[bytes] | None = None
         if unpacking.is_done and unpacking.size <= LARGE_BYTES:
-            events = self._events(protocol, path, unpacking)
+            events = reading(unpacking)
             if len(events) <= LARGE_EVENTS:
                 place = self._commits.place(len(events), unpacking.size)
                 try:
@@ -84,7 +93,7 @@ class Ingest:
                     raise
         async with self._large.turn():
             if events is None:
-                events = await self._large.work(partial(self._events, protocol, path, unpacking))
+                events = await self._large.work(partial(reading, unpacking))
             place = self._commits.place(len(events), unpacking.size)
             try:
                 return await self._large.work(partial(self._verdicts, events, key, program)), place
@@ -92,9 +101,21 @@ class Ingest:
                 place.leave()
                 raise
 
-    def _events(self, protocol: SenderProtocol, path: str, unpacking: Unpacking) -> list[bytes]:
+    def _events(
+        self, protocol: SenderProtocol, path: str, given: Mapping[str, str], received_us: int, unpacking: Unpacking
+    ) -> list[bytes]:
         limits = self._limits
-        return protocol.events(IngestRequest(path, unpacking.text(), limits.max_batch_events, limits.max_event_bytes))
+        return protocol.events(
+            IngestRequest(
+                path,
+                unpacking.text(),
+                limits.max_batch_events,
+                limits.max_event_bytes,
+                given,
+                received_us,
+                self._judge.plan,
+            )
+        )
 
     def _verdicts(self, events: list[bytes], key: WriteKey, program: str | None) -> list[Judged]:
         return self._judge(

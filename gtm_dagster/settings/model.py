@@ -13,6 +13,12 @@ from gtm_dagster.settings.guard_metrics import GuardMetric, GuardPage, Stake
 from gtm_dagster.settings.ramp import Ramp
 from gtm_dagster.settings.values import Count, Name, NotNegative, Positive, PropertyName, Share
 
+WebOrigin = Annotated[
+    str,
+    Meta(
+        pattern=r"^(\*|https?://[^/\s]+)$", description="an origin such as https://shop.example, without a path, or *"
+    ),
+]
 ConsentMode = Literal["required", "opt_out", "off"]
 Host = Annotated[
     str,
@@ -26,11 +32,13 @@ class Collector(Struct, frozen=True, forbid_unknown_fields=True):
     """Address and limits of the HTTP edge; sizes in bytes after decompression, deadlines in seconds.
 
     `hosts`: names beside localhost by which programs of this machine call a collector on loopback without a key.
+    `cors_origins`: origins whose pages may send and read the answer, such as https://shop.example; * is every one.
     """
 
     host: Name = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 8377
     hosts: tuple[Name, ...] = ()
+    cors_origins: tuple[WebOrigin, ...] = ()
     max_body_bytes: Count = 5_000_000
     max_event_bytes: Count = 64_000
     max_batch_events: Count = 5_000
