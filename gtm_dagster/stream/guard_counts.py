@@ -121,14 +121,11 @@ def count(store: OpsStore, con: Connection, guard: Guard, epochs: Epochs, events
     for epoch, records in sorted(Counter(epoch_of(epochs, at_us) or 0 for at_us in events.left_out).items()):
         if epoch:
             store.add_left_out(con, key, epoch, records)
-    newest = epochs[-1][0]
-    arms = {unit: arm for (unit, epoch), (_, arm) in first.items() if epoch == newest}
-    arms |= {row.unit: row.arm for (_, epoch), row in stored.items() if epoch == newest}
-    arms |= {row.unit: row.arm for row in after if row.epoch == newest}
+    arms = {row.unit: row.arm for row in (*stored.values(), *after) if row.epoch == epochs[-1][0]}
     for user, linked in visitors.items():
-        known = [arms[visitor] for visitor in sorted(linked) if visitor in arms]
-        if known:
-            arms.setdefault(user, known[0])
+        of_visitor = next((arms[visitor] for visitor in sorted(linked) if visitor in arms), None)
+        if of_visitor is not None:
+            arms.setdefault(user, of_visitor)
     _add_records(store, con, key, events, arms)
     return len(after)
 
@@ -147,7 +144,7 @@ def _add_records(store: OpsStore, con: Connection, key: str, events: GuardEvents
     records = Counter(events.records)
 
     def arm_of(*ids: str | None) -> str | None:
-        return next((arms[unit] for unit in ids if unit in arms), None)
+        return next((arms[unit] for unit in ids if unit is not None and unit in arms), None)
 
     for step, user, anonymous in events.ids:
         arm = arm_of(user, anonymous)

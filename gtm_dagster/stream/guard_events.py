@@ -94,9 +94,10 @@ def events_by_guard(rows: Rows, guards: Sequence[Guard]) -> dict[str, GuardEvent
         step = received_us // STEP_US
         if bot is not None:
             exposure = randomised_exposure(properties) if name == EXPOSED else None
-            for guard, events in () if exposure is None else by_flag.get(exposure.flag, ()):
-                if believes(guard.write_keys, write_key, key_role):
-                    events.records[step, arm_record(BOTS, EXPOSURES, exposure.variant)] += 1
+            if exposure is not None:
+                for guard, events in by_flag.get(exposure.flag, ()):
+                    if believes(guard.write_keys, write_key, key_role):
+                        events.records[step, arm_record(BOTS, EXPOSURES, exposure.variant)] += 1
             for guard, events in by_event.get(name, ()):
                 if believes(guard.write_keys, write_key, key_role):
                     events.uncounted.append((step, BOTS, user, anonymous))
