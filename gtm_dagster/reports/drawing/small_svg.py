@@ -32,7 +32,7 @@ def inline(figure: Figure) -> str:
 
 def _document(width: int, height: int, content: str) -> str:
     # Grey is read on the light and on the dark page of the UI.
-    return f"<svg xmlns='http://www.w3.org/2000/svg' width='{width}' height='{height}' font-size='10' font-family='sans-serif' fill='#888'>{content}</svg>"
+    return f"<svg xmlns='http://www.w3.org/2000/svg' width='{width}' height='{height}' style='font:10px arial;fill:#888'>{content}</svg>"
 
 
 def _bars(figure: Bars, most: int) -> str:
