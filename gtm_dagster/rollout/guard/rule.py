@@ -52,7 +52,10 @@ class Rule:
     @classmethod
     def of(cls, guard: Guard, sharing: int = 1, shares: Sequence[tuple[int, float]] = ()) -> Rule:
         """The rule of a declared guard; `sharing` guards of one flag share its budget."""
-        page = guard.page
+        page = None
+        if guard.page is not None:
+            hours, risk = guard.page.budget_hours * max(sharing, 1), guard.page.start_risk / max(sharing, 1)
+            page = PageRule(guard.page.margin, hours, risk)
         planned = tuple(shares) or (((0, guard.treated_share),) if guard.treated_share is not None else ())
         return cls(
             guard.conversion_window_minutes,
@@ -64,7 +67,7 @@ class Rule:
             guard.hold_minutes if guard.slower_minutes is None else guard.slower_minutes,
             guard.start_risk / max(sharing, 1),
             metric_rules(guard),
-            page and PageRule(page.margin, page.budget_hours * max(sharing, 1), page.start_risk / max(sharing, 1)),
+            page,
         )
 
     def metric(self, name: str) -> MetricRule | None:
