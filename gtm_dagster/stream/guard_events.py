@@ -10,7 +10,7 @@ import msgspec
 from gtm_dagster.gate.exposures import EXPOSED, randomised_exposure
 from gtm_dagster.opsstore.guard_records import FROM, STEP_US
 from gtm_dagster.rollout.guard.believed import believes
-from gtm_dagster.rollout.guard.blindness import CONVERSIONS, EXPOSURES, record_name
+from gtm_dagster.rollout.guard.blindness import CONVERSIONS, EXPOSURES, metric_records, record_name
 from gtm_dagster.rollout.guard.metric_rule import MetricRule, metric_rules
 from gtm_dagster.rollout.guard.metric_values import event_value
 from gtm_dagster.rollout.guard.unit_links import IDENTIFIED
@@ -82,6 +82,9 @@ def events_by_guard(rows: Rows, guards: Sequence[Guard]) -> dict[str, GuardEvent
                 for guard, events in interested:
                     if believes(guard.write_keys, write_key, key_role):
                         events.records[step, record_name(verdict, what, reasons)] += 1
+            for guard, events, metric in by_metric.get(name, ()):
+                if believes(guard.write_keys, write_key, key_role):
+                    events.records[step, record_name(verdict, metric_records(metric.name), reasons)] += 1
             continue
         if name == EXPOSED:
             exposures[step, EXPOSURES] += 1
@@ -118,9 +121,12 @@ def events_by_guard(rows: Rows, guards: Sequence[Guard]) -> dict[str, GuardEvent
             if not believes(guard.write_keys, write_key, key_role):
                 if name != guard.conversion:  # else it is left out already
                     events.left_out.append(at_us)
-            elif (value := event_value(metric, properties)) is not None:
+                continue
+            events.records[step, metric_records(metric.name)] += 1
+            events.records[step, FROM + write_key] += 1
+            value = event_value(metric, properties)
+            if value is not None:
                 events.metrics.extend((metric.name, unit, at_us, value) for unit in (user, anonymous) if unit)
-                events.records[step, FROM + write_key] += 1
     for events in found.values():
         events.records.update(exposures)
     return found

@@ -14,6 +14,7 @@ from metric_cases import GUARD, RULE, drawn
 
 from gtm_dagster.rollout.control.chart import curves
 from gtm_dagster.rollout.control.evidence import FORMAT, Evidence, from_json, to_json
+from gtm_dagster.rollout.control.metric_sight import hidden_metrics
 from gtm_dagster.rollout.control.replay import compare
 from gtm_dagster.rollout.guard.counts import Counts
 from gtm_dagster.rollout.guard.decide import ARMED, BLIND, BREACH, Signals, decide
@@ -83,14 +84,34 @@ def test_a_rise_is_judged_as_the_loss_of_the_other_arm():
 def test_what_blinds_the_conversion_blinds_no_other_metric():
     counts = drawn(1, error=4.0, conversion=0.0)
     verdicts = judge(counts, RULE).metrics
+    hidden = ("conversion", "revenue")
     for blind, verdict, state, act in (
-        ("no ids match", leading(verdicts, without=("conversion",)), BREACH, True),
+        ("no ids match", leading(verdicts, without=hidden), BREACH, True),
         ("no ids match", verdicts[0], BLIND, False),
+        ("no ids match", verdicts[2], BLIND, False),
         ("", verdicts[0], BREACH, True),
     ):
-        decision = decide(ARMED, verdict, Signals(counts.watermark_us, blind=blind), RULE)
+        decision = decide(ARMED, verdict, Signals(counts.watermark_us, blind=blind, blind_metrics=hidden), RULE)
         assert (decision.state, decision.act) == (state, act)
         assert blind in decision.reason
+
+
+REFUSED = {"metric errors": 10, "refused metric errors/unknown_event": 30, "exposures": 900}
+HIDDEN = [
+    ({}, "", [], [], "all is seen"),
+    ({}, "no ids match", ["conversion", "revenue"], [], "what hides the conversion hides what is of its event"),
+    ({"metric revenue": 15, "refused metric revenue/bad_type": 10}, "", ["revenue"], ["revenue: 40% of the payment_completed of the last hour never counted (10 payment_completed refused (bad_type 10))"], "a fall may be one of the tracking"),
+    (REFUSED, "", [], ["errors: 30 subscription_cancelled refused (unknown_event 30)"], "refused errors make no rise, and are said"),
+    ({"metric errors": 500}, "", [], ["errors: 500 subscription_cancelled seen, none of an exposed visitor in time"], "errors of others"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("records", "blind", "names", "notes", "reason"), HIDDEN, ids=[row[-1] for row in HIDDEN])
+def test_what_hides_a_metric_hides_no_other(records, blind, names, notes, reason):
+    counts = replace(drawn(1), metrics={})
+    hidden, said = hidden_metrics(RULE, counts, {"": records, "of the last hour": records}, blind)
+    assert list(hidden) == names, reason
+    assert len(said) == len(notes) and all(line.startswith(start) for line, start in zip(said, notes, strict=True))
 
 
 def test_the_page_line_proves_what_is_too_small_to_roll_back():

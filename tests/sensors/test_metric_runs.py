@@ -39,7 +39,7 @@ def test_an_error_metric_turns_the_flag_off_and_every_record_names_it(tmp_path, 
 
 def test_harm_that_is_too_small_to_roll_back_notifies_once_an_epoch_and_is_recorded(tmp_path, instance, store):
     settings = settings_for(tmp_path, GUARD, notify=SINK)
-    context, _ = armed(settings, store, drawn(3, minutes=300, conversion=0.9, per_minute=200), GUARD)
+    armed(settings, store, drawn(3, minutes=300, conversion=0.9, per_minute=200), GUARD)
     deployment = Deployment(settings, instance)
     (page,), _ = deployment.tick()
     assert page.job_name == "page_guard" and served_new(settings) > 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ import numpy as np
 from gtm_dagster.gate.exposures import ARMS, EXPOSED, randomised_exposure
 from gtm_dagster.rollout.control.past_metrics import past_outcomes
 from gtm_dagster.rollout.guard.believed import believes
-from gtm_dagster.rollout.guard.blindness import CONVERSIONS, EXPOSURES, MATCHED, Seen, record_name
+from gtm_dagster.rollout.guard.blindness import CONVERSIONS, EXPOSURES, MATCHED, Seen, metric_records, record_name
 from gtm_dagster.rollout.guard.counts import Counts, count_units
 from gtm_dagster.rollout.guard.rule import Rule
 from gtm_dagster.rollout.guard.unit_links import IDENTIFIED, partners
@@ -41,7 +41,7 @@ class PastCounts:
 
     `conversions`: conversion events between the bounds, whoever they belong to; `linked`: those of exposed units.
     `left_out`: exposures and conversions of client keys that the guard does not name. `seen`: conversions and exposures
-    of any flag by what became of them.
+    of any flag by what became of them; `records`: the numbers by name, those of further metrics among them.
     """
 
     counts: Counts
@@ -51,6 +51,7 @@ class PastCounts:
     linked: int
     left_out: int = 0
     seen: Seen = field(default_factory=Seen)
+    records: Mapping[str, int] = field(default_factory=dict)
 
 
 def read_past_counts(
@@ -74,10 +75,13 @@ def read_past_counts(
     import pyarrow.compute as pc
 
     further = {metric.event for metric in rule.metrics} if rule else set()
+    counted_as: dict[str, list[str]] = {EXPOSED: [EXPOSURES], conversion: [CONVERSIONS]}
+    for metric in rule.metrics[1:] if rule else ():
+        counted_as.setdefault(metric.event, []).append(metric_records(metric.name))
     parts = []
     lost: Counter[str] = Counter()
     for table in _tables(settings, progress):
-        lost.update(_lost(table, conversion, since_us, until_us, write_keys))
+        lost.update(_lost(table, counted_as, since_us, until_us, write_keys))
         names = pc.is_in(
             table.column("event_name"), value_set=pa.array(sorted({EXPOSED, conversion, IDENTIFIED, *further}))
         )
@@ -120,19 +124,30 @@ def read_past_counts(
     counts = count_units(exposures, conversions, round(window_minutes * 60_000_000), last_us)
     counts = replace(counts, metrics=outcomes)
     matched, shown = pc.sum(linked).as_py() or 0, pc.sum(pc.equal(names, EXPOSED)).as_py() or 0
+    seen_of_all = {
+        metric_records(m.name): pc.sum(pc.equal(names, m.event)).as_py() or 0
+        for m in (rule.metrics[1:] if rule else ())
+    }
     seen = Seen.of({**lost, CONVERSIONS: converted.num_rows, MATCHED: matched, EXPOSURES: shown})
-    return PastCounts(counts, first_us, last_us, converted.num_rows, matched, left_out, seen)
+    records = {**lost, **seen_of_all, EXPOSURES: shown}
+    return PastCounts(counts, first_us, last_us, converted.num_rows, matched, left_out, seen, records)
 
 
 def _lost(
-    table: pa.Table, conversion: str, since_us: int | None, until_us: int | None, write_keys: Collection[str]
+    table: pa.Table,
+    counted_as: Mapping[str, Collection[str]],
+    since_us: int | None,
+    until_us: int | None,
+    write_keys: Collection[str],
 ) -> Counter[str]:
-    """Refused and suppressed records of the two events between the bounds (of receipt: they may have no other time)."""
+    """Refused and suppressed records of the events between the bounds (of receipt: they may have no other time), each under
+    all that it is counted as.
+    """
     import pyarrow as pa
     import pyarrow.compute as pc
 
     wanted = pc.and_(
-        pc.is_in(table.column("event_name"), value_set=pa.array([EXPOSED, conversion])),
+        pc.is_in(table.column("event_name"), value_set=pa.array(sorted(counted_as))),
         pc.not_equal(table.column("verdict"), "accepted"),
     )
     for bound, beyond in ((since_us, pc.greater_equal), (until_us, pc.less)):
@@ -142,8 +157,9 @@ def _lost(
     rows = rows.filter(_believed(rows, write_keys))
     columns = (rows.column(name).to_pylist() for name in ("event_name", "verdict", "reason_codes"))
     return Counter(
-        record_name(verdict, EXPOSURES if name == EXPOSED else CONVERSIONS, reasons)
+        record_name(verdict, what, reasons)
         for name, verdict, reasons in zip(*columns, strict=True)
+        for what in counted_as[name]
         if reasons != DRILL_REASON
     )
 
