@@ -99,9 +99,8 @@ def events_by_guard(rows: Rows, guards: Sequence[Guard]) -> dict[str, GuardEvent
                 for guard, events in by_flag.get(exposure.flag, ()):
                     if believes(guard.write_keys, write_key, key_role):
                         events.exposures.append((unit, at_us, exposure.variant, epoch))
-                        shown = (unit, at_us, exposure.variant)
-                        segment = segment_of(*place)
-                        events.segments[shown] = min(events.segments.get(shown, segment), segment)
+                        exposed, segment = (unit, at_us, exposure.variant), segment_of(*place)
+                        events.segments[exposed] = min(events.segments.get(exposed, segment), segment)
                         events.records[step, FROM + write_key] += 1
                     else:
                         events.left_out.append(at_us)
