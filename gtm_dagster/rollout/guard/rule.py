@@ -32,8 +32,7 @@ class Rule:
     `start_risk`: the probability of a false rollback that the start of an epoch, and of each ramp step, may cost.
     `shares`: (from microseconds UTC, planned treated share) steps in order, empty when the plan is not known.
     `metrics`: the guard's conversion and what it declares beside it; empty when it declares nothing. `page`: the line that only notifies. `figure`: what the
-    rule of one metric judges, a share of units or a mean. `bets`: the treated arm's figures that are bet on, as shares of
-    what is still no loss.
+    rule of one metric judges, a share of units or a mean. `pages`: it is the line that only notifies.
     """
 
     window_minutes: float = 60.0
@@ -47,7 +46,7 @@ class Rule:
     metrics: tuple[MetricRule, ...] = ()
     page: PageRule | None = None
     figure: str = SHARE
-    bets: tuple[float, ...] = BETS
+    pages: bool = False
 
     @classmethod
     def of(cls, guard: Guard, sharing: int = 1, shares: Sequence[tuple[int, float]] = ()) -> Rule:
@@ -103,16 +102,21 @@ class Rule:
         )
         return replace(
             self, page=None, metrics=metrics, threshold=self.threshold * margin, margin=float(margin > 0),
-            budget_hours=self.page.budget_hours, start_risk=self.page.start_risk, bets=FINE_BETS,
+            budget_hours=self.page.budget_hours, start_risk=self.page.start_risk, pages=True,
         )  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
         """The rule as a JSON document; `metrics` stand in it when there are some."""
         document = asdict(self)
-        for name in ("metrics", "page", "figure", "bets"):
+        for name in ("metrics", "page", "figure", "pages"):
             if getattr(self, name) == getattr(Rule, name):
                 del document[name]
         return document
+
+    @property
+    def bets(self) -> tuple[float, ...]:
+        """The treated arm's figures that are bet on, as shares of what is still no loss."""
+        return FINE_BETS if self.pages else BETS
 
     @property
     def margin_drop(self) -> float:
