@@ -82,8 +82,8 @@ def plan(
     rule = rule_from(declared, threshold, hold, budget_hours, margin=margin, slower=slower, start_risk=start_risk)
     figures = plan_of(Traffic(pace, share, rate, late), rule.of_metric(CONVERSION), promise=promise)
     if json:
-        stakes = {metric.name: metric.stake for metric in rule.metrics}
-        say_json({**asdict(figures), **({"stakes": stakes} if stakes else {})})
+        by_metric = {metric.name: metric.stake for metric in rule.metrics}
+        say_json({**asdict(figures), **({"stakes": by_metric} if by_metric else {})})
         return 1 if figures.refused else 0
     _say_plan(figures)
     if rule.metrics:

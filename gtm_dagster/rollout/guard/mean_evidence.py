@@ -100,7 +100,8 @@ def _cells(
     by_end = np.argsort(np.tile(known_slot[:size], groups), kind="stable")
 
     def tiled(values: Floats | Ints) -> Floats:
-        return np.tile(values, groups)[by_end]
+        every: Floats = np.tile(values, groups)[by_end].astype(np.float64)
+        return every
 
     end_slot = np.tile(known_slot[:size], groups)[by_end]
     known = np.tile(ends, (groups, 1))
