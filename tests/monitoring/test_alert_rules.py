@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +35,19 @@ def test_only_metrics_that_are_exported_are_read(file: Path) -> None:
             assert {name, plain} & exported, f"{name} of {expression}"
 
 
+@cache
+def rule_tests() -> list[dict[str, Any]]:
+    return [yaml.load(path.read_text(), yaml.CSafeLoader) for path in RULE_TESTS]
+
+
 def cases_of(alert: str) -> list[tuple[str, dict[str, Any]]]:
     """(file's evaluation interval, test) of the tests of one alert."""
-    files = [yaml.safe_load(path.read_text()) for path in RULE_TESTS]
-    return [(f["evaluation_interval"], test) for f in files for test in f["tests"] if test["name"].startswith(f"{alert} ")]
+    return [
+        (f["evaluation_interval"], test)
+        for f in rule_tests()
+        for test in f["tests"]
+        if test["name"].startswith(f"{alert} ")
+    ]
 
 
 def test_each_alert_fires_stays_quiet_and_has_no_data() -> None:
@@ -83,7 +93,9 @@ def test_a_changed_rule_fails_a_test_of_its_own(tmp_path: Path) -> None:
             (folder / "test.yml").write_text(yaml.safe_dump(tests))
             files[folder / "test.yml"] = f"{alert}: {what}"
     command = [program("promtool"), "test", "rules", *map(str, files)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)  # what failed is in both
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )  # what failed is in both
     parts = re.split(r"^Unit Testing:  (.+)$", done.stdout, flags=re.MULTILINE)[1:]
     outcomes = dict(zip(parts[::2], parts[1::2], strict=True))
     unseen = [what for file, what in files.items() if "FAILED" not in outcomes[str(file)]]
