@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import NamedTuple
 
 from gtm_dagster.admission.single_event import Judge, Judged
+from gtm_dagster.admission.trace_context import trace_id_of
 from gtm_dagster.channels.bots import bot_reason
 from gtm_dagster.collector.access import Access
 from gtm_dagster.collector.body import Receive, Unpacking, check_encoding, read_body
@@ -27,6 +29,14 @@ _CONFLICT = {
     "code": "conflict",
     "message": "another event with other content was stored under this event_id; this one was not",
 }
+
+
+class _Origin(NamedTuple):
+    """Where a request comes from: its key, the program that sent it, and the trace it belongs to."""
+
+    key: WriteKey
+    program: str | None
+    trace_id: str | None
 
 
 def _program(scope: Scope, key: WriteKey) -> str | None:
@@ -65,7 +75,8 @@ class Ingest:
                 receive, header(scope, b"content-length"), limits.max_body_bytes, limits.body_timeout_seconds, room
             )
             reading = partial(self._events, protocol, path, _given(scope), time.time_ns() // 1000)
-            judged, place = await self._judged(reading, packed, key, _program(scope, key))
+            origin = _Origin(key, _program(scope, key), trace_id_of(header(scope, b"traceparent")))
+            judged, place = await self._judged(reading, packed, origin)
         self.metrics.request_bytes.observe(len(packed))
         del packed
         handed_over = time.perf_counter()
@@ -76,7 +87,7 @@ class Ingest:
         return protocol.response(self._result(judged, appended))
 
     async def _judged(
-        self, reading: Callable[[Unpacking], list[bytes]], packed: bytes, key: WriteKey, program: str | None
+        self, reading: Callable[[Unpacking], list[bytes]], packed: bytes, origin: _Origin
     ) -> tuple[list[Judged], Place]:
         """The verdicts on the events of a body and their place at the log; a large body is worked on by a worker."""
         unpacking = Unpacking(packed, self._limits.max_body_bytes)
@@ -87,7 +98,7 @@ class Ingest:
             if len(events) <= LARGE_EVENTS:
                 place = self._commits.place(len(events), unpacking.size)
                 try:
-                    return self._verdicts(events, key, program), place
+                    return self._verdicts(events, origin), place
                 except BaseException:
                     place.leave()
                     raise
@@ -96,7 +107,7 @@ class Ingest:
                 events = await self._large.work(partial(reading, unpacking))
             place = self._commits.place(len(events), unpacking.size)
             try:
-                return await self._large.work(partial(self._verdicts, events, key, program)), place
+                return await self._large.work(partial(self._verdicts, events, origin)), place
             except BaseException:
                 place.leave()
                 raise
@@ -117,14 +128,16 @@ class Ingest:
             )
         )
 
-    def _verdicts(self, events: list[bytes], key: WriteKey, program: str | None) -> list[Judged]:
+    def _verdicts(self, events: list[bytes], origin: _Origin) -> list[Judged]:
+        key = origin.key
         return self._judge(
             events,
             write_key=key.name,
             received_us=time.time_ns() // 1000,
             gates_consent=key.gates_consent,
             role=key.role,
-            bot_reason=program,
+            bot_reason=origin.program,
+            trace_id=origin.trace_id,
         )
 
     def _result(self, judged: list[Judged], appended: AppendResult) -> IngestResult:
