@@ -10,12 +10,17 @@ import dagster as dg
 from gtm_dagster.orchestration.guard_jobs import guard_jobs
 from gtm_dagster.orchestration.jobs import refresh_job
 from gtm_dagster.orchestration.loaded_settings import loaded_settings
+from gtm_dagster.orchestration.own_definitions import with_own_modules
 from gtm_dagster.orchestration.resources import warehouse_of
 from gtm_dagster.settings import Origin, Settings
+from gtm_dagster.settings.deployment_folder import find_own_code
 from gtm_dagster.taxonomy import PlanError, load_plan
 from gtm_dagster.taxonomy.settings_for_plan import settings_for_plan
 
+find_own_code()
 try:
+    import assets
+    import sensors
     from assets import core, ingestion, marts, rollout, serving, staging
     from sensors.conversion_guard import conversion_guard
     from sensors.event_log import event_log_sensor
@@ -24,10 +29,17 @@ except ModuleNotFoundError as error:
     if error.name not in {"assets", "sensors"}:
         raise
     raise ModuleNotFoundError(
-        f"the folder {error.name}/ is not on the path: gtm_dagster.definitions needs the deployment's checkout; "
-        "run `dagster dev -w workspace.yaml` (or `gtm dev`) from its root",
+        f"the folder {error.name}/ is not on the path: gtm_dagster.definitions needs a deployment's files; "
+        "`gtm init DIR` writes them, and `gtm dev` runs from there",
         name=error.name,
     ) from error
+
+
+OURS = {
+    assets: frozenset({"core", "ingestion", "marts", "rollout", "serving", "staging"}),
+    sensors: frozenset({"conversion_guard", "event_log", "schedules"}),
+}
+"""The template's modules of each package; any other is the deployment's own, and what it defines stands beside."""
 
 
 def build_defs(*, settings: Settings | None = None, resources: dict[str, Any] | None = None) -> dg.Definitions:
@@ -42,7 +54,7 @@ def build_defs(*, settings: Settings | None = None, resources: dict[str, Any] | 
     with suppress(PlanError):
         settings = settings_for_plan(settings, load_plan(settings.plan_file), origin)
     guards = guard_jobs(settings)
-    return dg.Definitions(
+    house = dg.Definitions(
         assets=[
             ingestion.landing_events,
             staging.staging,
@@ -57,6 +69,7 @@ def build_defs(*, settings: Settings | None = None, resources: dict[str, Any] | 
         resources={"warehouse": warehouse_of(settings, origin), **(resources or {})},
         executor=dg.in_process_executor,
     )
+    return with_own_modules(house, OURS)
 
 
 defs = build_defs()
