@@ -12,7 +12,7 @@ import typer
 from gtm_dagster.commands.command import Command
 from gtm_dagster.commands.guard_drop import drop_fields, drop_line
 from gtm_dagster.commands.guard_watching import unwatched
-from gtm_dagster.commands.output import Json, invocation, note, say, say_json, utc_time
+from gtm_dagster.commands.output import Json, invocation, note, say, say_json, say_prose, utc_time
 from gtm_dagster.commands.table_output import Form, ReportFormat, flat, form_of, say_table
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def status(context: typer.Context, format: ReportFormat = None, json: Json = Fal
         say_table(("guard", "state", "drop", "log e", "control", "treated", "lag"), [_cells(s) for s in standings])
         for standing in standings:
             for line in _lines(standing):
-                say(line)
+                say_prose(line)
     for problem in (*problems, *lost):
         note(f"PROBLEM {problem}")
     return 0 if ok else 1

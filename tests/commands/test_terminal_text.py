@@ -11,7 +11,7 @@ from warehouse_cases import START, event, land, refresh, settings_for
 
 from gtm_dagster.cli import run
 from gtm_dagster.commands import output
-from gtm_dagster.commands.output import Problem, note, progress_bar, say, say_error, say_json
+from gtm_dagster.commands.output import Problem, note, progress_bar, say, say_error, say_json, say_prose
 from gtm_dagster.commands.table_output import Form, say_table
 from gtm_dagster.commands.terminal_text import in_json, on_lines, on_one_line
 
@@ -49,6 +49,20 @@ def test_ordinary_text_stays(text):
     assert on_one_line(text) == on_lines(text) == text
 
 
+@pytest.mark.parametrize(
+    ("terminal", "lines"),
+    [
+        pytest.param(True, ["  landed as", "    import-cb1cd8a74839f08b"], id="a terminal"),
+        pytest.param(False, ["  landed as import-cb1cd8a74839f08b"], id="a pipe"),
+    ],
+)
+def test_no_id_is_split_at_the_end_of_a_line(terminal, lines, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "30")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
+    say_prose("  landed as import-cb1cd8a74839f08b")
+    assert capsys.readouterr().out.splitlines() == lines
+
+
 def test_lines_and_tabs_stay_in_a_text_of_several_lines():
     assert (on_lines("a\tb\nc"), on_one_line("a\tb\nc")) == ("a\tb\nc", r"a\tb\nc")
 
@@ -81,6 +95,7 @@ def _bar() -> None:
 
 WAYS = {
     "a line": lambda: say(TEXT),
+    "a sentence": lambda: say_prose(TEXT),
     "a note": lambda: note(TEXT),
     "an error": lambda: say_error(TEXT),
     "JSON": lambda: say_json({TEXT: [TEXT]}),

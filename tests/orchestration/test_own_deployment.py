@@ -109,6 +109,17 @@ def test_an_upgrade_takes_what_nobody_changed_and_names_the_rest(
     assert template.changes(upgraded) == []
 
 
+def test_a_record_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    template.write_deployment(tmp_path, None)
+    record = tmp_path / template.RECORD
+    record.write_text(json.dumps({**json.loads(record.read_text()), "format": 2}))
+    with pytest.raises(template.TemplateError, match="written by a newer version"):
+        template.changes(tmp_path)
+    record.write_text("{")
+    with pytest.raises(template.TemplateError, match="cannot be read; restore it"):
+        template.changes(tmp_path)
+
+
 OWN = """
 import dagster as dg
 
@@ -181,3 +192,9 @@ def test_a_deployments_own_assets_come_before_a_checkouts(tmp_path: Path) -> Non
         [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines() == [str(tmp_path / "assets" / "__init__.py"), "1"]
+
+
+def test_the_page_and_the_deployments_readme_show_the_same_asset() -> None:
+    page = (ROOT / "docs" / "own_deployment.md").read_text().partition("```python\n")[2].partition("```")[0]
+    readme = template.template(None)["README.md"]
+    assert page.split() == readme[readme.index("import dagster") : readme.index("It reads the serving copy")].split()

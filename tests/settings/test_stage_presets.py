@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -110,3 +111,11 @@ def test_settings_are_shown_as_toml_and_secrets_are_not(tmp_path: Path) -> None:
     text = "\n".join(in_toml(each) for each in listed(*read_settings(None, environment)))
     assert "geheim" not in text
     assert "quarantine.days = 30  # default" in text and "# warehouse.threads is not set  # default" in text
+
+
+@pytest.mark.parametrize("stage", PRESETS)
+def test_the_page_shows_the_preset(stage: str) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "stages.md").read_text()
+    block = page.partition(f"## {stage}\n")[2].partition("```toml\n")[2].partition("```")[0]
+    assert tomllib.loads(block) == PRESETS[stage].values  # type: ignore[index]
+    assert " ".join(PRESETS[stage].meaning.split()) in " ".join(page.split())  # type: ignore[index]
