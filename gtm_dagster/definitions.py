@@ -12,13 +12,18 @@ from gtm_dagster.orchestration.history_jobs import history_pruning_job
 from gtm_dagster.orchestration.jobs import rebuild_job, refresh_job
 from gtm_dagster.orchestration.late_tables import freshness_of, with_freshness
 from gtm_dagster.orchestration.loaded_settings import loaded_settings
+from gtm_dagster.orchestration.own_definitions import with_own_modules
 from gtm_dagster.orchestration.ramp_jobs import ramp_job
 from gtm_dagster.orchestration.resources import warehouse_of
 from gtm_dagster.settings import Origin, Settings
+from gtm_dagster.settings.deployment_folder import find_own_code
 from gtm_dagster.taxonomy import PlanError, load_plan
 from gtm_dagster.taxonomy.settings_for_plan import settings_for_plan
 
+find_own_code()
 try:
+    import assets
+    import sensors
     from assets import core, ingestion, marts, rollout, serving, staging
     from sensors.conversion_guard import conversion_guard
     from sensors.event_log import event_log_sensor
@@ -28,10 +33,17 @@ except ModuleNotFoundError as error:
     if error.name not in {"assets", "sensors"}:
         raise
     raise ModuleNotFoundError(
-        f"the folder {error.name}/ is not on the path: gtm_dagster.definitions needs the deployment's checkout; "
-        "run `dagster dev -w workspace.yaml` (or `gtm dev`) from its root",
+        f"the folder {error.name}/ is not on the path: gtm_dagster.definitions needs a deployment's files; "
+        "`gtm init DIR` writes them, and `gtm dev` runs from there",
         name=error.name,
     ) from error
+
+
+OURS = {
+    assets: frozenset({"core", "ingestion", "marts", "rollout", "serving", "staging"}),
+    sensors: frozenset({"conversion_guard", "event_log", "schedules"}),
+}
+"""The template's modules of each package; any other is the deployment's own, and what it defines stands beside."""
 
 
 def build_defs(*, settings: Settings | None = None, resources: dict[str, Any] | None = None) -> dg.Definitions:
@@ -46,7 +58,7 @@ def build_defs(*, settings: Settings | None = None, resources: dict[str, Any] | 
     with suppress(PlanError):
         settings = settings_for_plan(settings, load_plan(settings.plan_file), origin)
     guards, ramp, pruning = guard_jobs(settings), ramp_job(settings), history_pruning_job(settings)
-    return dg.Definitions(
+    house = dg.Definitions(
         assets=[
             *ingestion.ASSETS,
             staging.staging,
@@ -60,6 +72,7 @@ def build_defs(*, settings: Settings | None = None, resources: dict[str, Any] | 
         resources={"warehouse": warehouse_of(settings, origin), **(resources or {})},
         executor=dg.in_process_executor,
     )
+    return with_own_modules(house, OURS)
 
 
 defs = build_defs()

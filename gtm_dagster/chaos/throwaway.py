@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import gtm_dagster
 from gtm_dagster.chaos.processes import Child
 from gtm_dagster.privacy.event_ids import stored_event_id
 from gtm_dagster.privacy.pseudonyms import Pseudonymizer, load_or_create_key
 from gtm_dagster.settings import Settings, load_settings
+from gtm_dagster.settings.deployment_folder import deployment_folder
 from gtm_dagster.taxonomy import Plan, load_plan
 
 LIMIT_SECONDS = 600.0
@@ -68,7 +68,7 @@ class ThrowAway:
         self.environment = {**kept, "GTM_CONFIG": str(config), "DAGSTER_TELEMETRY_ENABLED": "false"}
         self.settings: Settings = load_settings(config, {})
         self.plan: Plan = load_plan(None)
-        self.checkout = _checkout()
+        self.checkout = deployment_folder()
         self._numbers = itertools.count(1)
 
     @property
@@ -107,12 +107,6 @@ def _config(state: Path, memory_limit: str | None, threads: int | None) -> str:
     if threads:
         lines.append(f"threads = {threads}")
     return "\n".join(lines) + "\n"
-
-
-def _checkout() -> Path:
-    """The folder with assets/ and sensors/: the working directory, else the library's own checkout."""
-    own = Path(gtm_dagster.__file__).parents[1]
-    return next((place for place in (Path.cwd(), own) if (place / "workspace.yaml").exists()), Path.cwd())
 
 
 @contextmanager

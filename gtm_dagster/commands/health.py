@@ -40,6 +40,7 @@ def examine(here: Invocation) -> list[Finding]:
     found += _guards(here)
     found += [_keys(settings.keys_dir), _log(here), _landing(here), _lock(here), _tables(here)]
     found += _messages(here)
+    found += _stage(here)
     found += checks_over_everything(here)
     return found
 
@@ -180,6 +181,23 @@ def _verdict(name: str, result: VerifyResult, equal: str, way_out: str) -> Findi
         return Finding(name, True, f"{len(result.differences)} tables {equal}")
     differing = ", ".join(f"{table} ({n} rows)" for table, n in result.differences.items() if n)
     return Finding(name, False, f"differs in {differing}; first: {result.first}; {way_out}")
+
+
+def _stage(here: Invocation) -> list[Finding]:
+    """The stage whose preset is set, beside those the data would support."""
+    import duckdb
+
+    from gtm_dagster.reports.stage_support import measured, stage_line
+    from gtm_dagster.warehouse.serving import QueryError, reader
+
+    if not here.settings.serving_path.exists():
+        return []
+    try:
+        with reader(here.settings) as con:
+            amount = measured(con)
+    except (QueryError, duckdb.Error):
+        return []  # what is wrong with the serving copy is a finding of its own
+    return [Finding("stage", True, stage_line(here.settings.stage, amount))]
 
 
 def _messages(here: Invocation) -> list[Finding]:

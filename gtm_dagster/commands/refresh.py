@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from gtm_dagster.commands.command import Command
-from gtm_dagster.commands.output import Json, Problem, invocation, note, progress_bar, say, say_json
+from gtm_dagster.commands.output import Json, Problem, invocation, note, progress_bar, say, say_json, say_prose
 
 
 @contextmanager
@@ -49,7 +49,7 @@ def refresh(
     columns = ("raw", "clean", "duplicates", "quarantined", "suppressed")
     totals = {name: sum(getattr(row, name) for row in result.books) for name in columns}
     bots = sum(row.bots for row in result.books)
-    say(
+    say_prose(
         "books: " + ", ".join(f"{totals[name]:,} {name}" for name in columns) + f" over {len(result.books)} ingest days"
         + (f"; {bots:,} of the clean ones are of bots" if bots else "")
     )  # fmt: skip

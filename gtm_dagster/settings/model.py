@@ -11,6 +11,7 @@ from gtm_dagster.settings.analysis import Attribution, Conversion, Funnel, Refun
 from gtm_dagster.settings.choices import ProviderKind, SinkKind
 from gtm_dagster.settings.guard_metrics import GuardMetric, GuardPage, Stake
 from gtm_dagster.settings.ramp import Ramp
+from gtm_dagster.settings.stage_presets import Stage
 from gtm_dagster.settings.values import Count, Name, NotNegative, Positive, PropertyName, Share
 
 WebOrigin = Annotated[
@@ -195,10 +196,12 @@ class Privacy(Struct, frozen=True, forbid_unknown_fields=True):
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """The whole configuration of a deployment. Paths are absolute.
 
+    `stage`: the preset below what the deployment sets itself; None is none.
     `own_hosts`: the deployment's own sites; a referrer of one, or of what lies below it, brings nobody.
     `account_property`: the property that names the account an event's person belongs to; None: there are no accounts.
     """
 
+    stage: Stage | None = None
     state_dir: Path = Path(".gtm")
     plan_file: Path | None = None
     report_timezone: Name = "UTC"

@@ -164,6 +164,9 @@ def test_attribute_takes_filters_and_options(gtm: Gtm, tmp_path: Path) -> None:
                  "--skip-bad-rows", "--json", *options)  # fmt: skip
     assert [(row["channel"], row["conversions"]) for row in answer.document] == [("a", 4.0), ("b", 1.0)]
     assert "1 rows skipped" in answer.err
+    assert "no path has" not in answer.err
+    unknown = gtm("attribute", "paths.csv", "--model", "linear", "--without", "Dirct", "--skip-bad-rows").err
+    assert "no path has the channel 'Dirct'; did you mean Direct?" in unknown
 
 
 def test_a_pseudonym_is_stable_and_not_the_value(gtm: Gtm) -> None:
