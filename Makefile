@@ -50,6 +50,7 @@ test: setup-dev ## every behaviour that needs Python alone, in about seven minut
 
 test-real: setup-dev install-unleash install-engines ## all other tests: slow ones, full property tests, simulations, real components (installs Chromium, PostgreSQL, Unleash, Spark, DuckDB 1.5)
 	scripts/install-chromium
+	scripts/install-axe
 	$(PYTEST) --hypothesis-profile=full -m "real or simulation or slow or hypothesis"
 
 install-unleash: ## PostgreSQL and Unleash for the tests of real components
