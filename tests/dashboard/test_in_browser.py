@@ -134,7 +134,7 @@ def test_a_question_is_answered_by_clicks_without_any_script(addresses: dict[str
     assert clicks == 5
     page.get_by_text("How it is counted, and its SQL").first.click()  # opens without a script
     assert page.get_by_text("Spend stands at the grain").is_visible()
-    page.get_by_label("Conversion").select_option("signup_completed")
+    page.get_by_role("combobox", name="Conversion").select_option("signup_completed")
     page.get_by_role("button", name="Show").click()
     assert "type=signup_completed" in page.url and "channel=Paid+Search" in page.url
     with page.expect_download() as downloading:
