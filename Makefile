@@ -55,6 +55,7 @@ test: setup-dev ## every behaviour that needs Python alone, in about seven minut
 
 test-real: setup-dev install-unleash install-engines ## all other tests, in about a quarter of an hour on two cores: slow ones, full property tests, simulations, real components (installs Chromium, PostgreSQL, Unleash, Spark, DuckDB 1.5); REAL_WORKERS=3
 	scripts/install-chromium
+	scripts/install-axe
 	$(PYTEST) -n $(REAL_WORKERS) --dist loadscope --hypothesis-profile=full -m "real or simulation or slow or hypothesis"
 
 install-unleash: ## PostgreSQL and Unleash for the tests of real components

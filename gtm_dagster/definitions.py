@@ -41,7 +41,7 @@ except ModuleNotFoundError as error:
 
 OURS = {
     assets: frozenset({"core", "ingestion", "marts", "rollout", "serving", "staging"}),
-    sensors: frozenset({"conversion_guard", "event_log", "schedules"}),
+    sensors: frozenset({"conversion_guard", "event_log", "guard_ramp", "schedules"}),
 }
 """The template's modules of each package; any other is the deployment's own, and what it defines stands beside."""
 
