@@ -17,6 +17,7 @@ from gtm_dagster.opsstore import GuardProgress, OpsStore, OpsStoreError, ops_tab
 from gtm_dagster.opsstore.ops_migrations import MIGRATIONS
 
 NAMES = [migration.name for migration in MIGRATIONS]
+NEWEST = str(int(NAMES[-1][:4]))
 KEY = "checkout:payment_completed:production"
 
 
@@ -88,7 +89,7 @@ def test_a_new_store_has_seen_every_migration_and_the_old_program_refuses_it(url
     OpsStore(url).close()
     stored, recorded = version(url)
     assert recorded == NAMES
-    assert stored == str(len(NAMES)) != "1", "the program of before opens a store of version 1 alone"
+    assert stored == NEWEST != "1", "the program of before opens a store of version 1 alone"
 
 
 def test_a_store_of_before_is_recognised_and_keeps_what_is_in_it(url):
@@ -100,7 +101,7 @@ def test_a_store_of_before_is_recognised_and_keeps_what_is_in_it(url):
         }
         assert store.guard_progress() == {KEY: GuardProgress(2, 4003531794)}
         assert store.counts(KEY, 1) == [(5, "control", -1, 3)]
-    assert version(url) == (str(len(NAMES)), NAMES)
+    assert version(url) == (NEWEST, NAMES)
 
 
 def test_migrated_and_new_tables_are_the_same(url, tmp_path, request):
@@ -190,7 +191,7 @@ def test_processes_that_start_at_once_migrate_once(url, begin):
         assert process.returncode == 0, errors
     with OpsStore(url) as store:
         assert len(store.guards()) == 6
-    assert version(url) == (str(len(NAMES)), NAMES)
+    assert version(url) == (NEWEST, NAMES)
 
 
 KILLED = """
@@ -241,4 +242,4 @@ def test_a_process_killed_at_any_statement_of_the_migration_leaves_the_store_as_
     assert int(done.stdout or 0) > 10, done.stderr
     assert (version(url), schema(url)) == before
     OpsStore(url).close()
-    assert version(url) == (str(len(NAMES)), NAMES)
+    assert version(url) == (NEWEST, NAMES)

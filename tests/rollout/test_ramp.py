@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from acting_cases import GUARD, settings_for, through
+from acting_cases import GUARD, settings_for
 from ramp_cases import RAMP, RAMPED, STEPS, RampWorld
 
 from gtm_dagster.gate import kill_list
@@ -32,11 +32,6 @@ def ramped(tmp_path, monkeypatch, store, **ramp) -> RampWorld:
 @pytest.fixture
 def world(tmp_path, monkeypatch, store) -> RampWorld:
     return ramped(tmp_path, monkeypatch, store)
-
-
-def rolled_back(world: RampWorld) -> str:
-    """The whole rollback run on what is counted now; its outcome."""
-    return through(world.context, world.clock).outcome
 
 
 def test_a_healthy_ramp_reaches_everybody_step_by_step(world):
@@ -211,10 +206,7 @@ def test_another_guard_of_the_flag_has_to_be_armed_and_well_too(tmp_path, monkey
 
 def test_a_planted_loss_at_25_percent_is_rolled_back_and_the_ramp_ends(world):
     world.climb(to=0.25, minutes=90)
-    world.go(30, factor=0.5)
-    evaluation = evaluate(world.store, world.context.settings, world.context.guard, world.context.row, world.clock)
-    assert evaluation.decision.act, evaluation.decision.reason
-    assert rolled_back(world) == "rolled_back"
+    assert world.lose().outcome == "rolled_back"
     assert world.share == 0.0 and world.context.row.state == "ROLLED_BACK"
     record = world.store.rollback(episode_id(RAMPED.key, 1))
     assert record.verified and record.estimate == pytest.approx(0.5, abs=0.15)
