@@ -13,6 +13,7 @@ from gtm_dagster.rollout.control.acting import claim
 from gtm_dagster.rollout.control.arming import Refused, rearm
 from gtm_dagster.rollout.control.evaluation import evaluate
 from gtm_dagster.rollout.control.evidence import from_json
+from gtm_dagster.rollout.control.messages import moment
 from gtm_dagster.rollout.guard.decide import episode_id
 from gtm_dagster.rollout.providers.flagd import Flagd, set_split
 
@@ -65,6 +66,16 @@ def test_the_first_step_needs_no_visitors_and_each_later_one_what_a_loss_takes_t
     assert world.standing.ready_us == pytest.approx(world.clock + (needed - 20) * 60e6, rel=1e-6, abs=2e7)
     world.go(round(needed) - 20 + 2)
     assert world.kinds == ["approval"]
+
+
+def test_a_suspicion_begins_the_time_anew(world, monkeypatch):
+    world.take()
+    world.go(90)
+    assert world.kinds == ["approval"]
+    until = world.clock - 60_000_000
+    monkeypatch.setattr("gtm_dagster.rollout.control.ramp_standing.suspected_until", lambda *_: until)
+    assert world.kinds == ["power", "approval"]
+    assert f"at 1 % yet since the guard was suspicious last ({moment(until)})" in world.standing.waits[0].text
 
 
 def test_a_step_at_which_no_loss_can_be_seen_says_so_and_has_no_end(tmp_path, monkeypatch, store):
