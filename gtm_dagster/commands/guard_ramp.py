@@ -114,7 +114,7 @@ def _cells(step: RampStepRow) -> tuple[str, ...]:
 
 
 def _document(standing: RampStanding, steps: list[RampStepRow]) -> dict[str, Any]:
-    from gtm_dagster.rollout.control.ramping import evidence_of, readiness
+    from gtm_dagster.rollout.control.ramp_evidence import evidence_of, readiness
 
     return {
         "guard": standing.guard.key, "state": standing.state, "share": standing.share,

@@ -21,6 +21,7 @@ from gtm_dagster.warehouse.writer_lock import LockHeldError, WarehouseLock
 ROOT = Path(__file__).parents[2]
 TABLES = {table.name.replace(".", "/") for table in built()} | {
     "ingestion/landing_events", "staging/events", "staging/quarantine", "serving/warehouse_copy", "ops/rollbacks",
+    "ops/ramp_steps",
 }  # fmt: skip
 SOURCES = {"ingestion/event_log", "ingestion/imports", "ops/flag_provider"}
 """What is made elsewhere: assets without which Lineage would begin in the middle."""

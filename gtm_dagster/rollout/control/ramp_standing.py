@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from gtm_dagster.gate import kill_list
 from gtm_dagster.opsstore.ramp_steps import INTENDED, TAKEN, step_id
 from gtm_dagster.rollout.control.evaluation import Evaluation, evaluate
+from gtm_dagster.rollout.control.messages import moment
 from gtm_dagster.rollout.guard.decide import ARMED
 from gtm_dagster.rollout.guard.planner import duration
-from gtm_dagster.rollout.guard.ramp_power import StepPower, step_power
+from gtm_dagster.rollout.guard.ramp_power import StepPower, step_power, suspected_until
 
 if TYPE_CHECKING:
     from gtm_dagster.opsstore import GuardRow, OpsStore, RampStepRow
@@ -237,7 +238,10 @@ def _evidence(ramp: Ramp, guard: Guard, current: RampStepRow, seen: Evaluation) 
     if lasted < least:
         left = least - max(lasted, 0.0)
         waits.append(Wait(TIME, f"{here} lasts at least {duration(least)}; another {duration(left)}", left))
-    power = step_power(seen.counts, seen.rule, current.to_share, since_us, loss)
+    suspected_us = suspected_until(seen.counts, seen.rule, since_us)
+    power = step_power(
+        seen.counts, seen.rule, current.to_share, suspected_us or since_us, loss, at_start=suspected_us is None
+    )
     if power is None:
         text = f"nothing to compare at {here} yet: no visitors of both arms, or no conversion of the control"
         return None, [*waits, Wait(POWER, text)]
@@ -251,8 +255,9 @@ def _evidence(ramp: Ramp, guard: Guard, current: RampStepRow, seen: Evaluation) 
             "leave the step out, or name a larger loss for it under [guards.ramp]"
         )
         return power, [*waits, Wait(POWER, text)]
+    suspicion = "" if suspected_us is None else f" since the guard was suspicious last ({moment(suspected_us)})"
     text = (
-        f"a loss of {loss:.0%} would not have been seen at {here} yet: with {traffic} that takes "
+        f"a loss of {loss:.0%} would not have been seen at {here} yet{suspicion}: with {traffic} that takes "
         f"{duration(power.needed_minutes)}, another {duration(power.left_minutes)}"
     )
     return power, [*waits, Wait(POWER, text, power.left_minutes)]
