@@ -30,6 +30,7 @@ def examine(here: Invocation) -> list[Finding]:
     ]
     found.append(Finding("python", sys.version_info >= (3, 11), sys.version.split()[0]))
     found.append(_plan(here))
+    found += _deployment()
     if not settings.state_dir.exists():
         found.append(Finding("state directory", True, "not there yet; gtm collect or gtm import makes it"))
         return found
@@ -66,6 +67,26 @@ def _plan(here: Invocation) -> Finding:
         return Finding("tracking plan", True, f"version {here.plan.version}, {len(here.plan.events)} events")
     except PlanError as error:
         return Finding("tracking plan", False, str(error))
+
+
+def _deployment() -> list[Finding]:
+    """The deployment's own files, and whether the templates have changed since they were written."""
+    from gtm_dagster.orchestration.deployment_template import RECORD, TemplateError, changes
+    from gtm_dagster.settings.deployment_folder import named_deployment
+
+    folder = named_deployment()
+    if folder is None or not (folder / RECORD).exists():
+        return []
+    try:
+        found = changes(folder)
+    except TemplateError as error:
+        return [Finding("deployment", False, str(error))]
+    state = (
+        f"the templates of this version differ in {len(found)} files: gtm init --diff"
+        if found
+        else "as its templates are"
+    )
+    return [Finding("deployment", True, f"{folder}: {state}")]
 
 
 def _guards(here: Invocation) -> list[Finding]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from gtm_dagster import __version__
 from gtm_dagster.settings.deployment_folder import template_folder
 from gtm_dagster.settings.stage_presets import PRESETS, Stage
+from gtm_dagster.storage.atomic_write import write_whole
 
 RECORD = ".gtm-template.json"
 """Of a deployment: the template's files as they were when they were written, with the version they are of."""
@@ -67,9 +68,16 @@ def write_deployment(folder: Path, stage: Stage | None) -> list[str]:
             f"{folder}: {there[0]}{more} is there already, and nothing was written; name another folder "
             "(what a newer version changed: gtm init --diff)"
         )
-    for path, text in files.items():
-        _write(folder / path, text)
-    _record(folder, files, stage)
+    written: list[Path] = []
+    try:
+        for path, text in files.items():
+            _write(folder / path, text)
+            written.append(folder / path)
+        _record(folder, files, stage)
+    except OSError as error:
+        for each in written:
+            each.unlink()
+        raise TemplateError(f"{folder}: cannot be written ({error.strerror}); nothing is left of it") from error
     return list(files)
 
 
@@ -143,4 +151,4 @@ def _text(path: Path) -> str | None:
 
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
+    write_whole(path, text.encode(), durable=False)

@@ -10,9 +10,26 @@ from typing import Any
 
 import dagster as dg
 
+from gtm_dagster import __version__
 from gtm_dagster.orchestration.jobs import refresh_job
 
 _JOBS = (dg.JobDefinition, type(refresh_job))
+
+
+def no_deployment(package: str) -> str:
+    """What to say where a deployment's package is not on the path."""
+    return (
+        f"the folder {package}/ is not on the path: gtm_dagster.definitions needs a deployment's files; `gtm init DIR` "
+        "writes them, and `gtm dev` runs from there"
+    )
+
+
+def not_ours(error: Exception) -> str:
+    """What to say where the deployment's copy of a template's module lacks what this version takes from it."""
+    return (
+        f"{error}: the deployment's assets/ or sensors/ are not of gtm-dagster {__version__}; `gtm init --diff` shows what "
+        "its templates changed, `gtm init --upgrade` takes it"
+    )
 
 
 def with_own_modules(house: dg.Definitions, ours: Mapping[ModuleType, frozenset[str]]) -> dg.Definitions:

@@ -16,7 +16,7 @@ from gtm_dagster import definitions
 from gtm_dagster.cli import run
 from gtm_dagster.orchestration import deployment_template as template
 from gtm_dagster.orchestration.own_definitions import with_own_modules
-from gtm_dagster.settings import load_settings
+from gtm_dagster.settings import SettingsError, load_settings
 from gtm_dagster.settings.deployment_folder import deployment_folder, named_deployment, template_folder
 from gtm_dagster.settings.stage_presets import PRESETS
 
@@ -47,6 +47,13 @@ def test_a_stage_is_set_in_place_of_the_windows_that_stand_in_the_file(stage: st
     wanted = [(w["model"], w["lookback_hours"]) for w in PRESETS[stage].values["attribution"]["windows"]]  # type: ignore[index]
     assert settings.stage == stage
     assert [(window.model, window.lookback_hours) for window in settings.attribution.windows] == wanted
+
+
+def test_a_folder_that_cannot_be_written_is_left_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "sensors").touch()
+    with pytest.raises(template.TemplateError, match="nothing is left of it"):
+        template.write_deployment(tmp_path, None)
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["sensors"]
 
 
 def test_nothing_is_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -120,6 +127,17 @@ def test_a_record_of_a_newer_version_is_refused(tmp_path: Path) -> None:
         template.changes(tmp_path)
 
 
+def test_the_doctor_says_that_the_templates_changed(
+    upgraded: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(upgraded)
+    monkeypatch.setenv("GTM_STATE_DIR", str(upgraded / "state"))
+    monkeypatch.delenv("GTM_CONFIG", raising=False)
+    (upgraded / "plan.yaml").write_text((ROOT / "gtm_dagster" / "taxonomy" / "plan.yaml").read_text())
+    assert run(["doctor"]) == 0
+    assert "the templates of this version differ in 4 files: gtm init --diff" in capsys.readouterr().out
+
+
 OWN = """
 import dagster as dg
 
@@ -157,6 +175,15 @@ def test_modules_beside_ours_are_in_the_graph(tmp_path: Path, monkeypatch: pytes
     assert defs.resolve_schedule_def("monthly_schedule").cron_schedule == "0 6 1 * *"
 
 
+def test_a_copy_that_is_too_old_says_how_to_renew_it(tmp_path: Path) -> None:
+    template.write_deployment(tmp_path, None)
+    (tmp_path / "assets" / "core.py").write_text("")
+    environment = {"PYTHONPATH": str(ROOT), "PATH": "", "HOME": str(tmp_path)}
+    command = [sys.executable, "-c", "import gtm_dagster.definitions"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1 and "`gtm init --upgrade` takes it" in done.stderr.splitlines()[-1]
+
+
 def test_without_own_modules_the_definitions_are_the_same() -> None:
     house = definitions.build_defs()
     assert with_own_modules(house, {}) is house
@@ -178,6 +205,9 @@ def test_the_deployment_is_named_by_variable_settings_file_or_folder(
     assert named_deployment() == there
     monkeypatch.setenv("GTM_DEPLOYMENT", str(here))
     assert deployment_folder() == here
+    monkeypatch.setenv("GTM_DEPLOYMENT", str(tmp_path))
+    with pytest.raises(SettingsError, match=r"GTM_DEPLOYMENT: .* has no workspace.yaml"):
+        deployment_folder()
 
 
 def test_a_deployments_own_assets_come_before_a_checkouts(tmp_path: Path) -> None:
