@@ -11,6 +11,8 @@ from gtm_dagster.warehouse.figures.figure import CUT, Bar, Bars, Figure, Grid, l
 INLINE_LIMIT = 1000
 """The UI shows markdown below 1,000 characters in place and hides longer text behind a link."""
 _SHORT_LABEL, _LONG_LABEL = 16, 42
+NBSP = "\u00a0"
+"""Spaces in a row are one in a drawing; these are not."""
 _MOST_BARS, _MOST_ROWS, _MOST_COLUMNS = 6, 6, 6
 
 
@@ -30,9 +32,9 @@ def inline(figure: Figure) -> str:
     return f"{title}: nothing to draw yet"
 
 
-def _document(width: int, height: int, content: str) -> str:
+def _document(width: int, height: int, content: str, font: str = "arial") -> str:
     # Grey is read on the light and on the dark page of the UI.
-    return f"<svg xmlns='http://www.w3.org/2000/svg' width='{width}' height='{height}' style='font:10px arial;fill:#888'>{content}</svg>"
+    return f"<svg xmlns='http://www.w3.org/2000/svg' width='{width}' height='{height}' style='font:10px {font};fill:#888'>{content}</svg>"
 
 
 def _bars(figure: Bars, most: int) -> str:
@@ -67,11 +69,15 @@ def _bars(figure: Bars, most: int) -> str:
 def _grid(figure: Grid, most: int) -> str:
     """The newest rows, the first columns; per cent in each cell, `~` behind one that still grows."""
     rows = figure.rows[-most:]
-    texts = f"<text x='72' y='10'>{' · '.join(escape(column) for column in figure.columns[:_MOST_COLUMNS])}</text>"
-    for i, row in enumerate(rows):
-        cells = " ".join(
-            "–" if cell.share is None else f"{cell.share:.0%}{'~' if cell.is_open else ''}"
+    lines = [("", "".join(f"{column:>4} " for column in figure.columns[:_MOST_COLUMNS]))]
+    for row in rows:
+        cells = (
+            "   – " if cell.share is None else f"{cell.share:>4.0%}{'~' if cell.is_open else ' '}"
             for cell in row.cells[:_MOST_COLUMNS]
         )
-        texts += f"<text y='{i * 16 + 26}'>{escape(row.label[:11])}</text><text x='72' y='{i * 16 + 26}'>{cells}</text>"
-    return _document(330, len(rows) * 16 + 16, texts)
+        lines.append((row.label[:11], "".join(cells).rstrip()))
+    texts = "".join(
+        f"<text y='{i * 16 + 10}'>{escape(f'{label:12}{cells}').replace(' ', NBSP)}</text>"
+        for i, (label, cells) in enumerate(lines)
+    )
+    return _document(330, len(lines) * 16, texts, "monospace")
