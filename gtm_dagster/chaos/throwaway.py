@@ -65,7 +65,12 @@ class ThrowAway:
         config = folder / "gtm.toml"
         config.write_text(_config(state or folder / "state", memory_limit, threads))
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("GTM_", "DAGSTER_"))}
-        self.environment = {**kept, "GTM_CONFIG": str(config), "DAGSTER_TELEMETRY_ENABLED": "false"}
+        self.environment = {
+            **kept,
+            "GTM_CONFIG": str(config),
+            "GTM_STREAM__METRICS_PORT": "0",  # it is a real deployment's
+            "DAGSTER_TELEMETRY_ENABLED": "false",
+        }
         self.settings: Settings = load_settings(config, {})
         self.plan: Plan = load_plan(None)
         self.checkout = deployment_folder()
