@@ -68,9 +68,7 @@ def events_by_guard(rows: Rows, guards: Sequence[Guard]) -> dict[str, GuardEvent
         for metric in metric_rules(guard)[1:]:
             by_metric.setdefault(metric.event, []).append((guard, events, metric))
     for row in rows:
-        name, event_us, received_us, user, anonymous, properties, write_key, key_role, verdict, reasons, raw, *place = (
-            row
-        )
+        name, event_us, received_us, user, anonymous, properties, write_key, key_role, verdict, reasons, raw = row[:11]
         step = received_us // STEP_US
         if verdict != "accepted" and reasons != DRILL_REASON:
             flag = _flag_of(raw) if name == EXPOSED else None
@@ -99,7 +97,7 @@ def events_by_guard(rows: Rows, guards: Sequence[Guard]) -> dict[str, GuardEvent
                 for guard, events in by_flag.get(exposure.flag, ()):
                     if believes(guard.write_keys, write_key, key_role):
                         events.exposures.append((unit, at_us, exposure.variant, epoch))
-                        exposed, segment = (unit, at_us, exposure.variant), segment_of(*place)
+                        exposed, segment = (unit, at_us, exposure.variant), segment_of(*row[11:])
                         events.segments[exposed] = min(events.segments.get(exposed, segment), segment)
                         events.records[step, FROM + write_key] += 1
                     else:

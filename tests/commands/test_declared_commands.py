@@ -26,6 +26,7 @@ SHARED = {
     "extras",
     "finding",
     "guard_drop",
+    "guard_metrics",
     "guard_options",
     "guard_watching",
     "health",
