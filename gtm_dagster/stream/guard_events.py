@@ -76,21 +76,9 @@ def events_by_guard(rows: Rows, guards: Sequence[Guard]) -> dict[str, GuardEvent
         for metric in metric_rules(guard)[1:]:
             by_metric.setdefault(metric.event, []).append((guard, events, metric))
     for row in rows:
-        (
-            name,
-            event_us,
-            received_us,
-            user,
-            anonymous,
-            properties,
-            write_key,
-            key_role,
-            verdict,
-            reasons,
-            raw,
-            bot,
-            *place,
-        ) = row
+        (name, event_us, received_us, user, anonymous, properties, write_key, key_role, verdict, reasons, raw, bot) = (
+            row[:12]
+        )
         step = received_us // STEP_US
         if bot is not None:
             exposure = randomised_exposure(properties) if name == EXPOSED else None
@@ -131,7 +119,7 @@ def events_by_guard(rows: Rows, guards: Sequence[Guard]) -> dict[str, GuardEvent
                     if believes(guard.write_keys, write_key, key_role):
                         events.exposures.append((unit, at_us, exposure.variant, epoch))
                         events.records[step, arm_record(COUNTED, EXPOSURES, exposure.variant)] += 1
-                        exposed, segment = (unit, at_us, exposure.variant), segment_of(*place)
+                        exposed, segment = (unit, at_us, exposure.variant), segment_of(*row[12:])
                         events.segments[exposed] = min(events.segments.get(exposed, segment), segment)
                         events.records[step, FROM + write_key] += 1
                     else:

@@ -129,9 +129,12 @@ def test_the_page_line_proves_what_is_too_small_to_roll_back():
 def test_evidence_of_several_metrics_gives_its_decision_again():
     counts = drawn(1, revenue=0.5)
     verdict = judge(counts, RULE)
-    text = to_json(Evidence(GUARD, RULE, counts, verdict, "e", 1, counts.watermark_us, None, reason=verdict.reason))
+    by = (("country", "DE", "control", 40, 9), ("country", "DE", "treatment", 41, 8))
+    text = to_json(
+        Evidence(GUARD, RULE, counts, verdict, "e", 1, counts.watermark_us, None, reason=verdict.reason, segments=by)
+    )
     again = from_json(text)
-    assert (again.rule, again.verdict, again.guard) == (RULE, verdict, GUARD)
+    assert (again.rule, again.verdict, again.guard, again.segments) == (RULE, verdict, GUARD, by)
     assert compare(again).same
     assert to_json(again) == text
     broken = json.loads(text)

@@ -123,7 +123,7 @@ def _reason(trace: Trace, rule: Rule, first: PastMetric, exposed: list[int]) -> 
     if first.decided_us is not None and metric is not None and metric.name != CONVERSION:
         change = "rise" if metric.bad == UP else "drop"
         return (
-            f"a {change} of {metric.threshold:.0%} or more of {metric.name} ({metric.event}) was proven and held for "
+            f"a {change} of {metric.threshold:.0%} or more of {metric.name} ({metric.subject}) was proven and held for "
             f"{rule.hold_minutes:g} minutes; {evidence}"
         )
     if first.decided_us is not None:

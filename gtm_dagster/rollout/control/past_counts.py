@@ -104,7 +104,8 @@ def read_past_counts(
     converted = events.filter(pc.and_(believed, pc.equal(names, conversion)))
     others = events.filter(pc.invert(believed))
     left_out = sum(1 for _ in _exposures(others.filter(pc.equal(others.column("event_name"), EXPOSED)), flag))
-    left_out += pc.sum(pc.equal(others.column("event_name"), conversion)).as_py() or 0
+    counted = pa.array(sorted({conversion, *further}))
+    left_out += pc.sum(pc.is_in(others.column("event_name"), value_set=counted)).as_py() or 0
     exposures = list(_exposures(exposed, flag))
     if not exposures:
         raise BacktestError(_nothing(flag, conversion, since_us, until_us, left_out))
