@@ -190,11 +190,15 @@ def test_a_provider_without_shares_says_so(world):
         world.take()
 
 
-def test_a_ramp_begins_at_the_next_step_above_what_the_flag_serves(tmp_path, monkeypatch, store):
+def test_a_ramp_begins_at_the_next_step_above_what_the_flag_serves_once_that_has_shown_something(
+    tmp_path, monkeypatch, store
+):
     settings = settings_for(tmp_path, RAMPED)
     set_split(settings.flags_path, GUARD.flag, 0.1)
     world = RampWorld(monkeypatch, settings, store, Flagd(settings.flags_path))
     world.arm()
-    world.go(5)
+    world.go(3)
     assert (world.standing.next_share, world.standing.number) == (0.25, 1)
+    assert world.kinds == ["time", "power", "approval"] and "at 10 % yet" in world.standing.waits[1].text
+    world.go(40)
     assert world.take().outcome == "taken" and world.share == 0.25
