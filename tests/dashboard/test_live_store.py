@@ -24,7 +24,9 @@ def armed(folder: Path) -> None:
     guard = GUARDS[0]
     with OpsStore.of(settings) as store:
         store.ensure(guard.key, guard.flag, guard.conversion, guard.environment)
-        store.new_epoch(guard.key, 0, 1_000, actor="ann", reason="launch", fingerprint=None, at_us=1_764_000_000_000_000)
+        store.new_epoch(
+            guard.key, 0, 1_000, actor="ann", reason="launch", fingerprint=None, at_us=1_764_000_000_000_000
+        )
 
 
 def test_guards_stand_as_in_the_store_and_those_never_armed_beside_them(tmp_path: Path) -> None:

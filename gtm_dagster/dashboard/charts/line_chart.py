@@ -12,7 +12,7 @@ WIDE, NARROW, HEIGHT = 1040, 500, 220
 """Width of a picture over the whole page, and of one of two beside each other."""
 _LEFT, _TOP, _BOTTOM = 46, 14, 30
 _LEAST_RIGHT, _MOST_RIGHT, _LETTER = 40, 150, 7.2
-_APART = 14
+_APART = 15
 
 
 @dataclass(frozen=True)
