@@ -6,7 +6,7 @@ EXTRA_OF = {
     "granian": "collector", "jsonschema_rs": "collector", "prometheus_client": "collector", "cryptography": "collector",
     "dagster": "pipeline", "dagster_webserver": "pipeline", "dagster_duckdb": "pipeline", "duckdb": "pipeline",
     "pandas": "pipeline", "pandera": "pipeline", "pyarrow": "pipeline", "sqlglot": "pipeline", "sqlalchemy": "pipeline",
-    "starlette": "pipeline", "jinja2": "pipeline", "markupsafe": "pipeline", "publicsuffixlist": "pipeline", "numpy": "pipeline", "matplotlib": "pipeline", "rich": "pipeline", "typer": "pipeline",
+    "publicsuffixlist": "pipeline", "numpy": "pipeline", "matplotlib": "pipeline", "rich": "pipeline", "typer": "pipeline",
     "psycopg": "postgres", "dagster_postgres": "postgres",
     "pyspark": "spark",
 }  # fmt: skip
