@@ -136,8 +136,6 @@ class Pages:
         self, screen: Screen, given: Given, snapshot: Snapshot | None, problem: Notice | None, path: Mapping[str, str] | None
     ) -> View:  # fmt: skip
         choices = choices_in(snapshot, self._settings) if snapshot else Choices()
-        if snapshot is None:  # what is allowed is not known then
-            given = [(name, value) for name, value in given if name in ("from", "to", "compare", *screen.more)]
         selection = selected(given, choices, self._settings.report_timezone, screen.more)
         return View(screen, self._settings, selection, choices, self._live, snapshot, problem, path)
 

@@ -150,10 +150,8 @@ def _kind(values: Mapping[str, str], choices: Choices) -> tuple[str | None, str 
 def _result(values: Mapping[str, str], choices: Choices) -> tuple[str | None, float | None]:
     """Model and window; a window that the model does not have gives way to one that it has."""
     model = _one_of(values, "model", list(dict.fromkeys(result.model for result in choices.computed)))
-    text = _one_of(
-        values, "window", list(dict.fromkeys(plain_number(result.window_hours) for result in choices.computed))
-    )
-    window = None if text is None else float(text)
+    windows = {plain_number(result.window_hours): result.window_hours for result in choices.computed}
+    window = windows.get(_one_of(values, "window", windows) or "")
     fitting = [result for result in choices.computed if model in (None, result.model)]
     found = next((result for result in fitting if window in (None, result.window_hours)), next(iter(fitting), None))
     return (found.model, found.window_hours) if found else (None, None)
@@ -161,9 +159,9 @@ def _result(values: Mapping[str, str], choices: Choices) -> tuple[str | None, fl
 
 def _one_of(values: Mapping[str, str], name: str, allowed: Iterable[str]) -> str | None:
     value, known = values.get(name), list(allowed)
-    if value is None or value in known:
-        return value
-    listed = ", ".join(each[:60] for each in known[:_MOST_ALLOWED]) or "no values yet"
+    if value is None or value in known or not known:
+        return value  # with nothing to choose from, as before the first refresh, the page says what is missing
+    listed = ", ".join(each[:60] for each in known[:_MOST_ALLOWED])
     more = f" and {len(known) - _MOST_ALLOWED} more" if len(known) > _MOST_ALLOWED else ""
     raise BadParameterError(f"{name}: {value[:60]!r} is not there; there are {listed}{more}")
 

@@ -42,10 +42,6 @@ class Panel:
         known = self.values(column)
         return sum(known) if known else None
 
-    def format(self, column: str) -> str:
-        """How a column is shown: amount, money, share, or as it is."""
-        return (self.chart.formats or {}).get(column, "")
-
 
 class View:
     """What a screen is given. `snapshot` is None without a serving copy, `problem` says why.

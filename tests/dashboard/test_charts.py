@@ -14,6 +14,7 @@ from gtm_dagster.dashboard.charts.bar_chart import BarRow, bars
 from gtm_dagster.dashboard.charts.funnel_chart import Stage, funnel
 from gtm_dagster.dashboard.charts.heat_chart import HeatCell, HeatRow, cells
 from gtm_dagster.dashboard.charts.line_chart import Line, lines
+from gtm_dagster.dashboard.charts.svg_parts import step
 
 NAMES = st.text(max_size=12)
 NUMBERS = st.none() | st.just(0.0) | st.floats(1e-6, 1e12)
@@ -92,3 +93,13 @@ def test_a_bar_of_nothing_known_is_a_dash() -> None:
 def test_a_funnel_says_what_goes_on() -> None:
     svg = funnel("t", [Stage("a", 200), Stage("b", 50, "2 h"), Stage("c", None)])
     assert "25 % go on, 2 h" in svg and "50 · 25 %" in svg
+
+
+@pytest.mark.parametrize(
+    ("top", "whole", "expected"),
+    [(1, True, 1), (3, True, 1), (7, True, 2), (10, True, 5), (100, True, 25), (1, False, 0.25), (0.1, False, 0.025)],
+)
+def test_the_lines_of_an_axis_are_round_and_what_is_counted_has_no_fractions(
+    top: float, whole: bool, expected: float
+) -> None:
+    assert step(top, whole=whole) == pytest.approx(expected)

@@ -36,6 +36,9 @@ MORE = [
     "/?from=7d&compare=none",
     "/nope",
 ]
+A4 = {"width": 718, "height": 1040}
+"""What is left of a sheet within margins of 10 mm."""
+CUT = "[...document.querySelectorAll('table, svg')].filter(each => each.getBoundingClientRect().right > innerWidth + 1).map(each => each.outerHTML.slice(0, 80))"
 ASK_AXE = "async () => (await axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'best-practice']})).violations"
 
 
@@ -105,6 +108,12 @@ def test_every_page_is_whole_and_accessible(addresses: dict[str, str], browser: 
             ]
             if page.evaluate("document.documentElement.scrollWidth > window.innerWidth"):
                 found.append((*where, "wider than the window"))
+            if deployment == "small" and width == 1200:
+                page.emulate_media(media="print")
+                page.set_viewport_size(A4)
+                found += [(*where, "cut on paper", each) for each in page.evaluate(CUT)]
+                page.emulate_media(media="screen")
+                page.set_viewport_size({"width": width, "height": 800})
         context.close()
     allowed = "404 (Not Found)"  # of the page /nope itself
     assert [each for each in found if allowed not in str(each)] == []

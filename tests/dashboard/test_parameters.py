@@ -121,3 +121,8 @@ def test_values_stand_in_a_statement_as_literals_whatever_they_hold() -> None:
 def test_an_empty_deployment_selects_nothing_and_refuses_nothing_it_cannot_know() -> None:
     found = selected((), Choices(), "Europe/Berlin")
     assert (found.conversion_type, found.model, found.is_open, found.is_comparable) == (None, None, False, False)
+    saved = selected([("type", "sale"), ("model", "linear"), ("window", "x"), ("campaign", "'")], Choices(), "UTC")
+    assert (saved.conversion_type, saved.model, saved.window_hours) == ("sale", None, None)
+    assert saved.url("/") == "/?type=sale&model=linear&window=x&campaign=%27"
+    with pytest.raises(BadParameterError):
+        selected([("typ", "sale")], Choices(), "UTC")

@@ -32,7 +32,14 @@ def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
             env=environment, cwd=ROOT, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
     environment["GTM_COLLECTOR__PORT"] = str(collector)
-    running = Dev(f"http://127.0.0.1:{ui}", f"http://127.0.0.1:{collector}", process, folder / "dev.log", environment)
+    running = Dev(
+        f"http://127.0.0.1:{ui}",
+        f"http://127.0.0.1:{collector}",
+        f"http://127.0.0.1:{pages}",
+        process,
+        folder / "dev.log",
+        environment,
+    )
     try:
         wait_for(running.answers, 180, "gtm dev answers")
         yield running
@@ -44,6 +51,8 @@ def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
         requests.get(running.ui, timeout=2)
     with pytest.raises(requests.ConnectionError):
         requests.get(running.collector, timeout=2)
+    with pytest.raises(requests.ConnectionError):
+        requests.get(running.pages, timeout=2)
 
 
 @pytest.fixture(scope="module")  # its event loop runs in this thread: later tests want one of their own

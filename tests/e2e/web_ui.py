@@ -48,6 +48,7 @@ class Dev:
 
     ui: str
     collector: str
+    pages: str
     process: subprocess.Popen[bytes]
     log: Path
     environment: dict[str, str]
@@ -76,6 +77,7 @@ class Dev:
             return (
                 requests.get(f"{self.ui}/server_info", timeout=2).ok
                 and requests.get(f"{self.collector}/readyz", timeout=2).ok
+                and requests.get(f"{self.pages}/livez", timeout=2).ok
             )
         except requests.RequestException:
             assert self.process.poll() is None, self.log.read_text()[-3000:]

@@ -12,7 +12,7 @@ WIDE, NARROW, HEIGHT = 1040, 500, 220
 """Width of a picture over the whole page, and of one of two beside each other."""
 _LEFT, _TOP, _BOTTOM = 46, 14, 30
 _LEAST_RIGHT, _MOST_RIGHT, _LETTER = 40, 150, 7.2
-_APART = 14
+_APART = 15
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,8 @@ def lines(title: str, days: Sequence[date], series: Sequence[Line], unit: str = 
     """A picture of all series over the same days; from 0 on. The last segment of an open line is dotted."""
     known = [value for line in series for value in line.values if value is not None]
     top = max([*known, 0.0])
-    each = step(top) if top > 0 else 1.0
+    whole = all(float(value).is_integer() for value in known)
+    each = step(top, whole=whole) if top > 0 else 1.0
     top = each * max(-(-top // each), 1)
     longest = max((len(line.name) for line in series), default=0)
     right = min(max(longest * _LETTER + 14, _LEAST_RIGHT), _MOST_RIGHT)

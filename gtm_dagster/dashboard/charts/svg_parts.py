@@ -47,11 +47,13 @@ def shortened(text: str, width: float) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-def step(top: float, most: int = 4) -> float:
-    """A round step that gives at most `most` lines up to `top`, which is above 0."""
+def step(top: float, most: int = 4, *, whole: bool = False) -> float:
+    """A round step that gives at most `most` lines up to `top`, which is above 0; `whole`: of what is counted in ones."""
     rough = top / most
     power: float = 10.0 ** floor(log10(rough))
-    return next(each * power for each in (1.0, 2.0, 2.5, 5.0, 10.0) if each * power >= rough * 0.999)
+    rounds = (1.0, 2.0, 5.0, 10.0) if whole and power < 10 else (1.0, 2.0, 2.5, 5.0, 10.0)
+    found = next(each * power for each in rounds if each * power >= rough * 0.999)
+    return max(found, 1.0) if whole else found
 
 
 def short_number(value: float) -> str:
