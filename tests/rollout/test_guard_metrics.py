@@ -142,6 +142,9 @@ def test_evidence_of_several_metrics_gives_its_decision_again():
     assert not compare(from_json(json.dumps(broken))).same
     drawing = curves(again.counts, again.rule, verdict.log_budget, metric=verdict.metric)
     assert drawing.log_e.max() >= verdict.log_budget
+    assert np.nanmean(drawing.treatment) == pytest.approx(np.nanmean(drawing.control) / 2, rel=0.3), (
+        "the mean, not who paid"
+    )
 
 
 def test_evidence_of_the_format_before_is_replayed_and_written_again_as_it_was():

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from gtm_dagster.rollout.guard.counts import SLOT_US, Counts
 from gtm_dagster.rollout.guard.judge import metric_trace
+from gtm_dagster.rollout.guard.mean_evidence import LEVELS
+from gtm_dagster.rollout.guard.metric_rule import MEAN
 from gtm_dagster.rollout.guard.rule import Rule
 from gtm_dagster.settings import CONVERSION
 
@@ -36,15 +38,19 @@ class Curves:
     log_e: Floats
     log_budget: float
     figure: str = CONVERSION
+    of: str = "%"
 
 
 def curves(counts: Counts, rule: Rule, log_budget: float, points: int = 40, metric: str = "") -> Curves:
     """The curves of an episode in at most `points` steps each; of a guard of several metrics those of the one named.
 
-    Of a mean the curve of an arm is that of units with a value.
+    Of a mean the curve of an arm is the mean a unit as a share of the cap.
     """
     history, _ = metric_trace(counts, rule, metric)
     counts = counts if metric in ("", CONVERSION) else counts.of_metric(metric)
+    judged = rule.metric(metric)
+    mean = judged is not None and judged.figure == MEAN
+    weight = counts.conv_n * (counts.conv_age / LEVELS if mean else 1.0)
     slots = counts.exposed.shape[1]
     width = max(-(-slots // points), 1)
     bins = -(-slots // width) if slots else 0
@@ -52,7 +58,7 @@ def curves(counts: Counts, rule: Rule, log_budget: float, points: int = 40, metr
     converted = np.zeros((2, bins))
     for arm in (0, 1):
         np.add.at(shown[arm], np.arange(slots) // width, counts.exposed[arm])
-    np.add.at(converted, (counts.conv_arm, (counts.conv_slot - counts.slot0) // width), counts.conv_n)
+    np.add.at(converted, (counts.conv_arm, (counts.conv_slot - counts.slot0) // width), weight)
     rates = np.divide(converted, shown, out=np.full_like(shown, np.nan), where=shown > 0)
     # The last moment is the decision: it must be a point of the drawing.
     moments = len(history.times_us)
@@ -65,6 +71,7 @@ def curves(counts: Counts, rule: Rule, log_budget: float, points: int = 40, metr
         log_e=np.asarray(history.log_e, dtype=float)[indexes],
         log_budget=log_budget,
         figure=metric or CONVERSION,
+        of="% of the cap" if mean else "%",
     )
 
 
@@ -84,7 +91,7 @@ def _thin(drawn: Curves, points: int) -> Curves:
 
     return Curves(
         some(drawn.rate_us), some(drawn.control), some(drawn.treatment), some(drawn.evidence_us), some(drawn.log_e),
-        drawn.log_budget, drawn.figure,
+        drawn.log_budget, drawn.figure, drawn.of,
     )  # fmt: skip
 
 
@@ -126,7 +133,7 @@ def png(title: str, drawn: Curves) -> bytes:
         minutes = (drawn.rate_us - drawn.rate_us[0]) / 60e6 if len(drawn.rate_us) else drawn.rate_us
         above.plot(minutes, drawn.control * 100, color=INK["control"], label="control")
         above.plot(minutes, drawn.treatment * 100, color=INK["treatment"], label="treatment")
-        above.set_ylabel(f"{drawn.figure}, %")
+        above.set_ylabel(f"{drawn.figure}, {drawn.of}")
         above.legend(frameon=False)
         start = drawn.rate_us[0] if len(drawn.rate_us) else 0.0
         below.plot((drawn.evidence_us - start) / 60e6, drawn.log_e, color=INK["evidence"])
