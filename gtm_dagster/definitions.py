@@ -13,6 +13,7 @@ from gtm_dagster.orchestration.jobs import rebuild_job, refresh_job
 from gtm_dagster.orchestration.late_tables import freshness_of, with_freshness
 from gtm_dagster.orchestration.loaded_settings import loaded_settings
 from gtm_dagster.orchestration.resources import warehouse_of
+from gtm_dagster.orchestration.run_outcomes import notify_job
 from gtm_dagster.settings import Origin, Settings
 from gtm_dagster.taxonomy import PlanError, load_plan
 from gtm_dagster.taxonomy.settings_for_plan import settings_for_plan
@@ -21,6 +22,7 @@ try:
     from assets import core, ingestion, marts, rollout, serving, staging
     from sensors.conversion_guard import conversion_guard
     from sensors.event_log import event_log_sensor
+    from sensors.run_outcomes import failed_runs, finished_runs
     from sensors.schedules import daily_refresh, nightly_pruning
 except ModuleNotFoundError as error:
     if error.name not in {"assets", "sensors"}:
@@ -43,7 +45,8 @@ def build_defs(*, settings: Settings | None = None, resources: dict[str, Any] | 
         settings, origin = loaded_settings()
     with suppress(PlanError):
         settings = settings_for_plan(settings, load_plan(settings.plan_file), origin)
-    guards, pruning = guard_jobs(settings), history_pruning_job(settings)
+    guards, pruning, notify = guard_jobs(settings), history_pruning_job(settings), notify_job(settings)
+    pipeline = [refresh_job, rebuild_job]
     return dg.Definitions(
         assets=[
             *ingestion.ASSETS,
@@ -52,8 +55,13 @@ def build_defs(*, settings: Settings | None = None, resources: dict[str, Any] | 
             *with_freshness([*marts.ASSETS, serving.warehouse_copy], freshness_of(settings)),
             *rollout.ASSETS,
         ],
-        jobs=[refresh_job, rebuild_job, pruning, *guards.all],
-        sensors=[event_log_sensor(settings), conversion_guard(settings, guards)],
+        jobs=[*pipeline, pruning, notify, *guards.all],
+        sensors=[
+            event_log_sensor(settings),
+            conversion_guard(settings, guards),
+            failed_runs(settings, [*pipeline, pruning], notify),
+            finished_runs(settings, pipeline, notify),
+        ],
         schedules=[daily_refresh(settings), nightly_pruning(settings, pruning)],
         resources={"warehouse": warehouse_of(settings, origin), **(resources or {})},
         executor=dg.in_process_executor,

@@ -21,8 +21,8 @@ from sqlalchemy import Connection, and_, delete, func, select
 from gtm_dagster.orchestration.history_secrets import sql_run_storage
 from gtm_dagster.orchestration.jobs import REBUILD, REFRESH
 
-PRUNING = "history_pruning"
-PRUNED_JOBS = frozenset({REFRESH, REBUILD, PRUNING, "__ASSET_JOB", "page_guard"})
+PRUNING, NOTIFY = "history_pruning", "notify_people"
+PRUNED_JOBS = frozenset({REFRESH, REBUILD, PRUNING, NOTIFY, "__ASSET_JOB", "page_guard"})
 _PAGE = 100
 _ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 
