@@ -15,6 +15,7 @@ from gtm_dagster.orchestration.loaded_settings import loaded_settings
 from gtm_dagster.orchestration.own_definitions import no_deployment, not_ours, with_own_modules
 from gtm_dagster.orchestration.ramp_jobs import ramp_job
 from gtm_dagster.orchestration.resources import warehouse_of
+from gtm_dagster.orchestration.run_outcomes import notify_job
 from gtm_dagster.settings import Origin, Settings
 from gtm_dagster.settings.deployment_folder import find_own_code, template_modules
 from gtm_dagster.taxonomy import PlanError, load_plan
@@ -28,6 +29,7 @@ try:
     from sensors.conversion_guard import conversion_guard
     from sensors.event_log import event_log_sensor
     from sensors.guard_ramp import guard_ramp
+    from sensors.run_outcomes import failed_runs, finished_runs
     from sensors.schedules import daily_refresh, nightly_pruning
 except ImportError as error:
     package, _, module = (error.name or "").partition(".")
@@ -61,7 +63,9 @@ def build_defs(*, settings: Settings | None = None, resources: dict[str, Any] | 
 
 
 def _house(settings: Settings, origin: Origin | None, resources: dict[str, Any]) -> dg.Definitions:
-    guards, ramp, pruning = guard_jobs(settings), ramp_job(settings), history_pruning_job(settings)
+    guards, ramp = guard_jobs(settings), ramp_job(settings)
+    pruning, notify = history_pruning_job(settings), notify_job(settings)
+    pipeline = [refresh_job, rebuild_job]
     return dg.Definitions(
         assets=[
             *ingestion.ASSETS,
@@ -70,8 +74,14 @@ def _house(settings: Settings, origin: Origin | None, resources: dict[str, Any])
             *with_freshness([*marts.ASSETS, serving.warehouse_copy], freshness_of(settings)),
             *rollout.ASSETS,
         ],
-        jobs=[refresh_job, rebuild_job, pruning, *guards.all, ramp],
-        sensors=[event_log_sensor(settings), conversion_guard(settings, guards), guard_ramp(settings, ramp)],
+        jobs=[*pipeline, pruning, notify, *guards.all, ramp],
+        sensors=[
+            event_log_sensor(settings),
+            conversion_guard(settings, guards),
+            guard_ramp(settings, ramp),
+            failed_runs(settings, [*pipeline, pruning], notify),
+            finished_runs(settings, pipeline, notify),
+        ],
         schedules=[daily_refresh(settings), nightly_pruning(settings, pruning)],
         resources={"warehouse": warehouse_of(settings, origin), **resources},
         executor=dg.in_process_executor,

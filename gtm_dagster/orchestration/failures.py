@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import dagster as dg
 import duckdb
@@ -42,3 +43,17 @@ def in_words() -> Iterator[None]:
             metadata={"what to do": dg.MetadataValue.md(remedy)},
             allow_retries=False,
         ) from error
+
+
+def reason_of(error: Any) -> str:
+    """The message of the error that Dagster wraps, in one line. The cause of that error says less (SQLite's own words)."""
+    while error is not None and error.cause is not None and (error.cls_name or "").startswith("Dagster"):
+        error = error.cause
+    return _one_line(error.message) if error else "failed"
+
+
+def _one_line(message: str) -> str:
+    """An error's message in one line, without the path of its class in front."""
+    line = " ".join(message.split())
+    head, _, rest = line.partition(": ")
+    return rest if rest and "." in head and " " not in head else line

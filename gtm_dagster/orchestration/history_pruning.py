@@ -15,14 +15,12 @@ import dagster as dg
 from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable, SqlEventLogStorageTable
 from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 from dagster._core.storage.legacy_storage import LegacyEventLogStorage
-from dagster._core.storage.runs.schema import RunTagsTable
 from sqlalchemy import Connection, and_, delete, func, select
 
-from gtm_dagster.orchestration.history_secrets import sql_run_storage
 from gtm_dagster.orchestration.jobs import REBUILD, REFRESH
 
-PRUNING = "history_pruning"
-PRUNED_JOBS = frozenset({REFRESH, REBUILD, PRUNING, "__ASSET_JOB", "page_guard"})
+PRUNING, NOTIFY = "history_pruning", "notify_people"
+PRUNED_JOBS = frozenset({REFRESH, REBUILD, PRUNING, NOTIFY, "__ASSET_JOB", "page_guard"})
 _PAGE = 100
 _ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 
@@ -80,15 +78,12 @@ def _kept_runs(instance: dg.DagsterInstance) -> set[str]:
 
 
 def _end_run(instance: dg.DagsterInstance, run_id: str) -> None:
-    """Dagster's own deletion, and what it leaves: outcomes of checks, and tags where the database does not cascade."""
+    """Dagster's own deletion, and what it leaves: the outcomes of checks."""
     instance.delete_run(run_id)
-    events, runs = _sql_event_log(instance), sql_run_storage(instance)
+    events = _sql_event_log(instance)
     if events is not None:
         with events.index_connection() as con:
             con.execute(delete(AssetCheckExecutionsTable).where(AssetCheckExecutionsTable.c.run_id == run_id))
-    if runs is not None:
-        with runs.connect() as con:
-            con.execute(delete(RunTagsTable).where(RunTagsTable.c.run_id == run_id))
 
 
 def _end_loose_events(instance: dg.DagsterInstance, before: datetime) -> int:

@@ -35,7 +35,7 @@ def remove_secrets(instance: dg.DagsterInstance, home: Path) -> list[str]:
 
     Only definitions stored since the last time are examined, so that it costs one query when there are none.
     """
-    storage = sql_run_storage(instance)
+    storage = _sql_storage(instance)
     if storage is None:
         return []
     with storage.connect() as con:
@@ -79,8 +79,7 @@ def secret_names(settings: dict[str, Any]) -> list[str]:
     return [*names, *(["ops_url"] if "@" in (settings.get("ops_url") or "") else [])]
 
 
-def sql_run_storage(instance: dg.DagsterInstance) -> SqlRunStorage | None:
-    """The run storage, where it is a database of tables."""
+def _sql_storage(instance: dg.DagsterInstance) -> SqlRunStorage | None:
     storage: Any = instance.run_storage
     if isinstance(storage, LegacyRunStorage):
         storage = storage._storage.run_storage

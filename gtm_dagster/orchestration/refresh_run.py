@@ -11,6 +11,7 @@ import dagster as dg
 import duckdb
 
 from gtm_dagster.orchestration.dead_runs import fail_dead_runs
+from gtm_dagster.orchestration.failures import reason_of
 from gtm_dagster.orchestration.instance import run_history
 from gtm_dagster.orchestration.jobs import REFRESH
 from gtm_dagster.orchestration.resources import warehouse_of
@@ -46,25 +47,11 @@ class RefreshResult:
     error: str | None = None
 
 
-def _one_line(message: str) -> str:
-    """An error's message in one line, without the path of its class in front."""
-    line = " ".join(message.split())
-    head, _, rest = line.partition(": ")
-    return rest if rest and "." in head and " " not in head else line
-
-
 def _books(settings: Settings) -> list[BookRow]:
     if not settings.warehouse_path.exists():
         return []
     with opened(settings.warehouse_path, settings) as con:
         return books(con)
-
-
-def _why(error: Any) -> str:
-    """The message of the error that Dagster wraps. The cause of that error says less (SQLite's own words)."""
-    while error is not None and error.cause is not None and (error.cls_name or "").startswith("Dagster"):
-        error = error.cause
-    return _one_line(error.message) if error else "failed"
 
 
 def run_refresh(
@@ -141,9 +128,9 @@ def _result_of(done: dg.ExecuteInProcessResult) -> RefreshResult:
         elif event.event_type_value == "STEP_SUCCESS" and event.step_key:
             steps[event.step_key] = data.duration_ms / 1000
         elif event.event_type_value == "STEP_FAILURE":
-            failures.append(f"{event.step_key}: {_why(data.error)}")
+            failures.append(f"{event.step_key}: {reason_of(data.error)}")
         elif event.event_type_value == "PIPELINE_FAILURE":
             # The last event of the run, and the only one with a reason when no step has started.
-            failures.append(_why(data.error))
+            failures.append(reason_of(data.error))
     ok = done.success and all(check.passed or check.severity != "ERROR" for check in checks)
     return RefreshResult(done.run_id, ok, [], checks, rebuilt, steps, failures[0] if failures else None)

@@ -10,7 +10,6 @@ from sqlalchemy import select
 
 from gtm_dagster.orchestration.history_jobs import history_pruning_job
 from gtm_dagster.orchestration.history_pruning import prune
-from gtm_dagster.orchestration.history_secrets import sql_run_storage
 from gtm_dagster.orchestration.instance import instance_of
 from gtm_dagster.settings import load_settings
 
@@ -73,7 +72,7 @@ def test_old_refreshes_end_with_their_files_and_what_shows_the_present_stays(ins
     checks = instance.event_log_storage.get_asset_check_execution_history(holds.check_key, limit=10)
     assert [record.run_id for record in checks] == [old[-1]]
     assert len(instance.fetch_materializations(table.key, limit=10).records) == 2
-    with sql_run_storage(instance).connect() as con:
+    with instance.run_storage.connect() as con:
         assert {row[0] for row in con.execute(select(RunTagsTable.c.run_id))} <= left
 
 
