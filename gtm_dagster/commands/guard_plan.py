@@ -87,9 +87,9 @@ def plan(
         return 1 if figures.refused else 0
     _say_plan(figures)
     if rule.metrics:
-        stakes = ", ".join(f"{metric.name} {metric.stake:.0%}" for metric in rule.metrics)
+        shares = ", ".join(f"{metric.name} {metric.stake:.0%}" for metric in rule.metrics)
         say(
-            f"this is of the conversion by its share of the budget ({stakes}); gtm guard simulate --flag {flag} "
+            f"this is of the conversion by its share of the budget ({shares}); gtm guard simulate --flag {flag} "
             "--metric NAME=BASE:HARM says when harm of another metric is seen"
         )
     if figures.refused:

@@ -9,8 +9,8 @@ import typer
 
 from gtm_dagster.commands.command import Command
 from gtm_dagster.commands.guard_options import GuardName, actor_name, guard_named, reason_given
-from gtm_dagster.commands.output import Json, Problem, invocation, say, say_json
-from gtm_dagster.commands.table_output import say_table, utc_time
+from gtm_dagster.commands.output import Json, Problem, invocation, say, say_json, utc_time
+from gtm_dagster.commands.table_output import say_table
 
 if TYPE_CHECKING:
     from gtm_dagster.opsstore import RampStepRow

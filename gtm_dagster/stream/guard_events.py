@@ -148,7 +148,8 @@ def events_by_guard(rows: Rows, guards: Sequence[Guard]) -> dict[str, GuardEvent
                 events.left_out.append(at_us)
         for guard, events, metric in by_metric.get(name, ()):
             if not believes(guard.write_keys, write_key, key_role):
-                events.left_out += [at_us] if name != guard.conversion else []
+                if name != guard.conversion:
+                    events.left_out.append(at_us)
             elif (value := event_value(metric, properties)) is not None:
                 events.metrics.extend((metric.name, unit, at_us, value) for unit in (user, anonymous) if unit)
                 events.records[step, FROM + write_key] += 1

@@ -31,8 +31,8 @@ class UnitOutcomes:
         """The unit's outcomes as its row keeps them; None without any."""
         by_metric: dict[str, set[Event]] = {}
         for name in (unit.unit, *self._users.get(unit.unit, ())):
-            for metric, event_us, value in self._events.get(name, ()):
-                by_metric.setdefault(metric, set()).add((event_us, value))
+            for of_metric, event_us, value in self._events.get(name, ()):
+                by_metric.setdefault(of_metric, set()).add((event_us, value))
         found = {}
         for metric in self._metrics:
             figure = outcome(metric, by_metric.get(metric.name, ()), unit.exposed_us, self._window_us)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gtm_dagster.rollout.control.messages import Message, enqueue
 from gtm_dagster.rollout.guard.decide import ARMED
@@ -26,7 +26,8 @@ def page_harm(context: GuardContext, epoch: int, occurrence: str, message: Messa
     if row.state != ARMED or row.epoch != epoch or harm_paged_us(context.store, context.guard.key, epoch) is not None:
         return False
     enqueue(context.store, context.settings, occurrence, HARM.lower(), message, context.now_us())
-    context.move(row, ARMED, message.text, **{PAGED: epoch})
+    detail: dict[str, Any] = {PAGED: epoch}
+    context.move(row, ARMED, message.text, **detail)
     return True
 
 

@@ -64,7 +64,9 @@ class Rule:
             guard.hold_minutes if guard.slower_minutes is None else guard.slower_minutes,
             guard.start_risk / max(sharing, 1),
             metric_rules(guard),
-            page and PageRule(page.margin, page.budget_hours * max(sharing, 1), page.start_risk / max(sharing, 1)),
+            None
+            if page is None
+            else PageRule(page.margin, page.budget_hours * max(sharing, 1), page.start_risk / max(sharing, 1)),
         )
 
     def metric(self, name: str) -> MetricRule | None:
