@@ -22,6 +22,7 @@ try:
     from assets import core, ingestion, marts, rollout, serving, staging
     from sensors.conversion_guard import conversion_guard
     from sensors.event_log import event_log_sensor
+    from sensors.failed_runs import failed_runs
     from sensors.guard_ramp import guard_ramp
     from sensors.schedules import daily_refresh, nightly_pruning
 except ModuleNotFoundError as error:
@@ -55,7 +56,12 @@ def build_defs(*, settings: Settings | None = None, resources: dict[str, Any] | 
             *rollout.ASSETS,
         ],
         jobs=[refresh_job, rebuild_job, pruning, *guards.all, ramp],
-        sensors=[event_log_sensor(settings), conversion_guard(settings, guards), guard_ramp(settings, ramp)],
+        sensors=[
+            event_log_sensor(settings),
+            conversion_guard(settings, guards),
+            guard_ramp(settings, ramp),
+            failed_runs(settings),
+        ],
         schedules=[daily_refresh(settings), nightly_pruning(settings, pruning)],
         resources={"warehouse": warehouse_of(settings, origin), **(resources or {})},
         executor=dg.in_process_executor,

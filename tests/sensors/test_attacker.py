@@ -106,7 +106,7 @@ def visits(start_us: int, treated_rate: float) -> list[dict[str, Any]]:
     for n in range(UNITS):
         arm, at_us = ("control", "treatment")[n % 2], start_us + n * 60 * MINUTE // UNITS
         events.append(shown(at_us, f"u{n}", arm))
-        if n // 2 % 3 == 0 and (n % 2 == 0 or n // 6 % 100 < 100 * treated_rate):
+        if n // 2 % 3 == 0 and (n % 2 == 0 or n // 6 % 10 < 10 * treated_rate):
             events.append(paid(at_us + MINUTE, f"u{n}"))
     return events
 
@@ -148,7 +148,7 @@ def test_a_client_key_moves_no_guard(
     victim.beat()
     victim.worker.once()
     before = victim.status(capsys)
-    assert (before["state"], before["client_key_records_left_out"]) == (state, 0), json.dumps(before)
+    assert (before["state"], before["client_key_records_left_out"]) == (state, 0), before["reason"]
 
     verdicts = victim.send(victim.client, forged(victim.start_us))
     assert set(verdicts) >= {"accepted", "quarantined"} and len(verdicts) == 11 * FORGED
