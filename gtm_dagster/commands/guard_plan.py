@@ -20,7 +20,7 @@ from gtm_dagster.commands.guard_options import (
     declared_for,
     rule_from,
 )
-from gtm_dagster.commands.output import Invocation, Json, Problem, invocation, say, say_json
+from gtm_dagster.commands.output import Invocation, Json, Problem, invocation, progress_bar, say, say_json
 from gtm_dagster.commands.table_output import say_table
 
 if TYPE_CHECKING:
@@ -80,7 +80,10 @@ def plan(
         checked("--promise-minutes", promise_minutes, 0 < promise_minutes < math.inf, "minutes above 0")
         promise = (promise_drop, promise_minutes)
     rule = rule_from(declared, threshold, hold, budget_hours, margin=margin, slower=slower, start_risk=start_risk)
-    figures = plan_of(Traffic(pace, share, rate, late), rule.of_metric(CONVERSION), promise=promise)
+    with progress_bar("planning") as tell:
+        figures = plan_of(
+            Traffic(pace, share, rate, late), rule.of_metric(CONVERSION), promise=promise, progress=tell
+        )
     if json:
         stakes = {metric.name: metric.stake for metric in rule.metrics}
         say_json({**asdict(figures), **({"stakes": stakes} if stakes else {})})

@@ -40,8 +40,8 @@ def rollback_metadata(context: dg.OpExecutionContext, row: RollbackRow) -> dict[
     }
     if row.last_exposure_us is not None:
         shown["last_new_exposure_at"] = moment(row.last_exposure_us)
-    shown |= {"flag": row.flag, "guard": row.guard, "episode": row.episode}
     shown |= linked()
+    shown |= {"flag": row.flag, "guard": row.guard, "episode": row.episode}
     if row.bundle:
         shown["replay"] = f"gtm guard replay {row.episode}"
         shown["bundle_sha256"] = evidence.digest(row.bundle)

@@ -73,7 +73,7 @@ def test_the_page_says_where_a_guard_stands_and_when_a_loss_would_be_known(tmp_p
     text, picture = (str(page.metadata[name].value) for name in ("checkout-v2", "checkout-v2 evidence"))
     assert text.startswith("**ARMED**") and len(text) <= INLINE_CHARACTERS and len(picture) <= INLINE_CHARACTERS
     assert re.search(r"control \d+ of [\d,]+ \(\d+\.\d%\), treated \d+ of", text), text
-    assert re.search(r"30% \d+ minutes, 50% \d+ minutes, a dead flow [\d.]+ minutes", text), text
+    assert re.search(r"30%: [\d.]+ hours, 50%: \d+ minutes, a dead flow: [\d.]+ minutes", text), text
     assert "data:image/svg+xml;base64," in picture
     assert page.metadata["pricing"].value.startswith("**DISARMED**") and "pricing evidence" not in page.metadata
     assert page.metadata["states"].value == "checkout-v2 ARMED, pricing DISARMED"

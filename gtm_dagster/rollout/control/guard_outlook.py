@@ -53,9 +53,9 @@ def when_known(counts: Counts, rule: Rule) -> str:
         for loss in losses
     ]  # fmt: skip
     texts = [
-        f"{'a dead flow' if loss == DEAD else f'{loss:.0%}'} {duration(minutes if minutes is None else minutes + rule.hold_minutes)}"
+        f"{'a dead flow' if loss == DEAD else f'{loss:.0%}'}: {duration(minutes if minutes is None else minutes + rule.hold_minutes)}"
         for loss, minutes in zip(losses, known, strict=True)
     ]
     pace = traffic.visitors_per_minute
     visitors = f"{pace:,.0f}" if pace >= 10 else f"{pace:.2g}"
-    return f"A loss that begins now would be rolled back after (median, at {visitors} visitors a minute): {', '.join(texts)}."
+    return f"A loss that begins now would be rolled back within (median, {visitors} visitors a minute): {', '.join(texts)}."
