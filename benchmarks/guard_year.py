@@ -48,8 +48,10 @@ def armed(store: OpsStore, days: int, pace: float) -> int:
     since_us = _START * SLOT_US
     store.ensure(GUARD.key, GUARD.flag, GUARD.conversion, GUARD.environment)
     row = store.guard(GUARD.key)
-    assert row is not None  # noqa: S101 - `ensure` has written it
-    store.new_epoch(GUARD.key, row.version, since_us, actor="benchmark", reason="armed", fingerprint=None, at_us=since_us)
+    assert row is not None
+    store.new_epoch(
+        GUARD.key, row.version, since_us, actor="benchmark", reason="armed", fingerprint=None, at_us=since_us
+    )
     rng, watermark_us = np.random.default_rng(7), (_START + days * DAY_SLOTS) * SLOT_US
     recent = days - HORIZON_SLOTS // DAY_SLOTS - 2
     for day in range(days):
@@ -64,9 +66,7 @@ def armed(store: OpsStore, days: int, pace: float) -> int:
 
 def bundle(seen: Evaluation) -> str:
     """The evidence document of a rollback decided by this look."""
-    return to_json(
-        Evidence(GUARD, seen.rule, seen.counts, seen.verdict, "0" * 16, 1, seen.counts.watermark_us, None)
-    )
+    return to_json(Evidence(GUARD, seen.rule, seen.counts, seen.verdict, "0" * 16, 1, seen.counts.watermark_us, None))
 
 
 def main() -> None:
@@ -82,7 +82,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder, OpsStore(f"sqlite:///{Path(folder) / 'ops.db'}") as store:
             now_us = armed(store, days, given.pace)
             row, walls, processor = store.guard(GUARD.key), [], []
-            assert row is not None  # noqa: S101 - `armed` has written it
+            assert row is not None
             for _ in range(given.looks):
                 began, cpu = time.perf_counter(), time.process_time()
                 seen = evaluate(store, settings, GUARD, row, now_us)

@@ -20,7 +20,10 @@ def failed_runs(settings: Settings) -> dg.SensorDefinition:
         steps = [event.step_failure_data.user_failure_data for event in context.get_step_failure_events()]
         described = [step.description for step in steps if step is not None and step.description]
         new = notify_of_failure(
-            context.instance, settings, context.dagster_run, described[0] if described else context.failure_event.message or ""
+            context.instance,
+            settings,
+            context.dagster_run,
+            described[0] if described else context.failure_event.message or "",
         )
         context.log.info(f"run {context.dagster_run.run_id}: a message to {new} sinks")
 

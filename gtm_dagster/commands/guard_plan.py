@@ -81,9 +81,7 @@ def plan(
         promise = (promise_drop, promise_minutes)
     rule = rule_from(declared, threshold, hold, budget_hours, margin=margin, slower=slower, start_risk=start_risk)
     with progress_bar("planning") as tell:
-        figures = plan_of(
-            Traffic(pace, share, rate, late), rule.of_metric(CONVERSION), promise=promise, progress=tell
-        )
+        figures = plan_of(Traffic(pace, share, rate, late), rule.of_metric(CONVERSION), promise=promise, progress=tell)
     if json:
         stakes = {metric.name: metric.stake for metric in rule.metrics}
         say_json({**asdict(figures), **({"stakes": stakes} if stakes else {})})

@@ -30,9 +30,7 @@ def first_failure(instance: dg.DagsterInstance, run: dg.DagsterRun) -> tuple[str
         dg.RunsFilter(job_name=run.job_name, statuses=[dg.DagsterRunStatus.SUCCESS]), limit=1
     )
     since = good[0].create_timestamp if good else None
-    failures = dg.RunsFilter(
-        job_name=run.job_name, statuses=[dg.DagsterRunStatus.FAILURE], created_after=since
-    )
+    failures = dg.RunsFilter(job_name=run.job_name, statuses=[dg.DagsterRunStatus.FAILURE], created_after=since)
     first = instance.get_run_records(failures, limit=1, ascending=True)
     if not first:
         return run.run_id, datetime.now(UTC)

@@ -47,7 +47,7 @@ def due(shown: Shown, guards: Sequence[GuardNow], now_us: int) -> tuple[Shown, b
     before, at_us, _ = shown.get(_NAME, ("", now_us - HOUR_US, True))
     passed = now_us - at_us
     armed = any(each.decision.state in _WATCHING for each in guards)
-    if not (passed >= LEAST_US and states != before or passed >= HOUR_US and armed):
+    if passed < (LEAST_US if states != before else HOUR_US) or (states == before and not armed):
         return shown, False
     return {**shown, _NAME: (states, now_us, True)}, True
 
@@ -84,7 +84,7 @@ def linked() -> Mapping[str, dg.MetadataValue[Any]]:
 def _entries(name: str, each: GuardNow) -> Iterator[tuple[str, dg.MetadataValue[Any]]]:
     yield name, dg.MetadataValue.md(standing_text(each.guard, each.decision, each.evaluation))
     seen = each.evaluation
-    if seen is None or seen.verdict.supported_since_us is None and not seen.counts.exposed.any():
+    if seen is None or not seen.counts.exposed.any():
         return
     drawn = curves(seen.counts, seen.rule, seen.verdict.log_budget, metric=seen.verdict.metric)
     what = seen.verdict.metric or "conversion"

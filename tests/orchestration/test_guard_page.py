@@ -69,7 +69,9 @@ def test_the_page_says_where_a_guard_stands_and_when_a_loss_would_be_known(tmp_p
     with OpsStore.of(settings) as store:
         _, watermark = armed(settings, store, broken(factor=1.0))
         seen = evaluate(store, settings, GUARD, store.guard(GUARD.key), watermark)
-    page = guards_materialization([GuardNow(GUARD, seen.decision, seen), GuardNow(other, now("DISARMED").decision, None)], NOW)
+    page = guards_materialization(
+        [GuardNow(GUARD, seen.decision, seen), GuardNow(other, now("DISARMED").decision, None)], NOW
+    )
     text, picture = (str(page.metadata[name].value) for name in ("checkout-v2", "checkout-v2 evidence"))
     assert text.startswith("**ARMED**") and len(text) <= INLINE_CHARACTERS and len(picture) <= INLINE_CHARACTERS
     assert re.search(r"control \d+ of [\d,]+ \(\d+\.\d%\), treated \d+ of", text), text

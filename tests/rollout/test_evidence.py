@@ -168,7 +168,9 @@ def test_the_pictures_fit_where_they_are_shown(counts):
 
 
 _CELLS = st.lists(
-    st.tuples(st.integers(0, 10**6), st.sampled_from(["control", "treatment"]), st.integers(-1, 240), st.integers(1, 9)),
+    st.tuples(
+        st.integers(0, 10**6), st.sampled_from(["control", "treatment"]), st.integers(-1, 240), st.integers(1, 9)
+    ),
     max_size=40,
 )
 
@@ -180,7 +182,10 @@ def test_counts_in_columns_are_the_counts_of_the_cells(cells: list[Any], slower:
     assert again.rows() == counts.rows() and again.slot0 == counts.slot0
     assert (again.exposed == counts.exposed).all() and again.to_json() == counts.to_json()
     in_order = Counts.from_rows(sorted(cells), 0)
-    assert (again.conv_slot.tolist(), again.conv_age.tolist()) == (in_order.conv_slot.tolist(), in_order.conv_age.tolist())
+    assert (again.conv_slot.tolist(), again.conv_age.tolist()) == (
+        in_order.conv_slot.tolist(),
+        in_order.conv_age.tolist(),
+    )
 
 
 @pytest.mark.parametrize(

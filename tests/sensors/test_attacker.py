@@ -43,7 +43,9 @@ class Victim:
         self.settings, self.store = settings_for(folder, WATCHED), store
         self.edge = Edge(folder)
         self.app = self.edge.app_on(
-            self.edge.log, ask_rollback=lambda *given: request_rollback(self.settings, *given), max_body_bytes=50_000_000
+            self.edge.log,
+            ask_rollback=lambda *given: request_rollback(self.settings, *given),
+            max_body_bytes=50_000_000,
         )
         self.server = self.edge.keys.add("shop")
         self.client = self.edge.keys.add("web", role="client")
@@ -88,7 +90,13 @@ class Victim:
 
 def event(name: str, at_us: int, unit: str, properties: dict[str, Any], **more: Any) -> dict[str, Any]:
     moment = datetime.fromtimestamp(at_us / 1e6, UTC).isoformat()
-    return {"event_id": f"a{next(_ids)}", "event_name": name, "timestamp": moment, "user_id": unit, "properties": properties} | more
+    return {
+        "event_id": f"a{next(_ids)}",
+        "event_name": name,
+        "timestamp": moment,
+        "user_id": unit,
+        "properties": properties,
+    } | more
 
 
 def shown(at_us: int, unit: str, arm: str, flag: str = WATCHED.flag, **more: Any) -> dict[str, Any]:
@@ -152,7 +160,14 @@ def test_a_client_key_moves_no_guard(
 
     verdicts = victim.send(victim.client, forged(victim.start_us))
     assert set(verdicts) >= {"accepted", "quarantined"} and len(verdicts) == 11 * FORGED
-    for producer in ("shop", "collector", "zzz", f"drill/{WATCHED.flag}", f"drill/{DRILL_FLAG}", f"stream/{WATCHED.key}"):
+    for producer in (
+        "shop",
+        "collector",
+        "zzz",
+        f"drill/{WATCHED.flag}",
+        f"drill/{DRILL_FLAG}",
+        f"stream/{WATCHED.key}",
+    ):
         for at in (0, time.time() + 3000):
             assert victim.post(victim.client, "/heartbeat", {"producer": producer, "ts": at}) == 403
     for path in (f"/guards/{WATCHED.flag}/rollback", f"/guards/{WATCHED.key}/rollback"):

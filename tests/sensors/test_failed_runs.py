@@ -61,7 +61,11 @@ def test_once_while_it_keeps_failing_and_again_after_a_good_run(tmp_path, instan
 
 @pytest.mark.parametrize(
     ("name", "sinks", "why"),
-    [("refresh", (), "nobody to notify"), ("rollback_flag", SINK, "says so itself"), ("my_job", SINK, "a job of one's own")],
+    [
+        ("refresh", (), "nobody to notify"),
+        ("rollback_flag", SINK, "says so itself"),
+        ("my_job", SINK, "a job of one's own"),
+    ],
 )
 def test_others_are_left_alone(tmp_path, instance, name, sinks, why):
     settings = settings_for(tmp_path, notify=sinks)
@@ -72,7 +76,9 @@ def test_others_are_left_alone(tmp_path, instance, name, sinks, why):
 def test_checks_that_do_not_hold_are_named(tmp_path, instance):
     settings = settings_for(tmp_path, notify=SINK)
     result = ran(instance, name="refresh", fails="a check failed", check=True)
-    assert failed_checks(instance, result.run_id) == ["core.sessions sessions_cover_events (3 events without a session)"]
+    assert failed_checks(instance, result.run_id) == [
+        "core.sessions sessions_cover_events (3 events without a session)"
+    ]
     notified(instance, settings, result)
     assert "checks that do not hold: core.sessions sessions_cover_events (3 events" in texts(settings)[0]
 

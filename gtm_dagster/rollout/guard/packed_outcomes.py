@@ -21,7 +21,11 @@ def packed(slot: Ints, age: Ints, arm: Ints, n: Ints) -> dict[str, dict[str, lis
     for number, name in enumerate(ARMS):
         mine = order[arm[order] == number]
         if len(mine):
-            found[name] = {"slot": np.diff(slot[mine], prepend=0).tolist(), "age": age[mine].tolist(), "n": n[mine].tolist()}
+            found[name] = {
+                "slot": np.diff(slot[mine], prepend=0).tolist(),
+                "age": age[mine].tolist(),
+                "n": n[mine].tolist(),
+            }
     return found
 
 
