@@ -27,7 +27,9 @@ from gtm_dagster.rollout.providers.flagd import Flagd, set_split
 from gtm_dagster.settings import DRILL_FLAG, DRILL_REASON, GuardMetric
 from gtm_dagster.stream import GuardReducer, Worker
 
-UNITS, FORGED = 1600, 1500
+pytestmark = pytest.mark.slow
+
+UNITS, FORGED = 1600, 600
 WATCHED = msgspec.structs.replace(
     GUARD,
     conversion_window_minutes=10,
