@@ -72,7 +72,7 @@ def guards_materialization(guards: Sequence[GuardNow], now_us: int) -> dg.AssetM
         name = each.guard.flag if flags[each.guard.flag] == 1 else each.guard.key
         metadata |= dict(_entries(name, each))
     metadata["states"] = ", ".join(f"{each.guard.flag} {each.decision.state}" for each in guards)
-    metadata["looked_at"] = moment(now_us) or ""
+    metadata["looked_at"] = moment(now_us // 1_000_000 * 1_000_000) or ""
     return dg.AssetMaterialization(GUARDS, metadata=metadata)
 
 

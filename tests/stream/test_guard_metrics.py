@@ -9,6 +9,7 @@ import pytest
 from stream_cases import DAY, HOUR, KEY, MINUTE, NOON, WINDOW, C, Deployment, T, exposure, record
 
 from gtm_dagster.rollout.control.evaluation import counts_of
+from gtm_dagster.rollout.guard.counts import EXPOSURES
 from gtm_dagster.rollout.guard.counts import SLOT_US
 from gtm_dagster.rollout.guard.metric_values import LEVELS
 from gtm_dagster.rollout.guard.rule import Rule
@@ -48,8 +49,9 @@ def paid(unit, at_us, amount, **fields):
 
 
 def outcomes(deployment, watermark_us=NOON + DAY):
-    found = counts_of(deployment.store, KEY, 1, watermark_us, RULE).to_json().get("metrics", {})
-    return {name: [tuple(row) for row in rows] for name, rows in found.items() if rows}
+    counts = counts_of(deployment.store, KEY, 1, watermark_us, RULE)
+    found = {name: [row for row in counts.of_metric(name).rows() if row[2] != EXPOSURES] for name in counts.metrics}
+    return {name: rows for name, rows in found.items() if rows}
 
 
 SHOWN = exposure("u", T, NOON)

@@ -18,14 +18,15 @@ DEAD = 1.0
 def standing_text(guard: Guard, decision: Decision, evaluation: Evaluation | None) -> str:
     """State and reason; of an armed guard both arms' conversions and when a loss would be known; Markdown."""
     dry_run = ", dry run" if guard.dry_run else ""
-    lines = [f"**{decision.state}**{dry_run}: {decision.reason}."]
+    reason = decision.reason.replace(" FLAG ", f" {guard.flag} ")
+    lines = [f"**{decision.state}**{dry_run}: {reason}."]
     if evaluation is not None:
         lines += [arms_text(guard, evaluation), when_known(evaluation.counts, evaluation.rule)]
     return "\n\n".join(lines)
 
 
 def arms_text(guard: Guard, evaluation: Evaluation) -> str:
-    """The conversions of both arms since the guard was armed, and the evidence against its bar."""
+    """The conversions of both arms since the guard was armed."""
     verdict = evaluation.verdict.of_conversion
     arms = ", ".join(
         f"{arm} {converted:,} of {exposed:,} ({converted / exposed:.1%})" if exposed else f"{arm} nobody"
@@ -34,7 +35,7 @@ def arms_text(guard: Guard, evaluation: Evaluation) -> str:
             ("treated", verdict.treated_converted, verdict.treated_exposed),
         )
     )
-    return f"{guard.conversion}: {arms}; log evidence {verdict.log_e:.1f} of {verdict.log_budget:.1f}"
+    return f"{guard.conversion}: {arms}."
 
 
 def when_known(counts: Counts, rule: Rule) -> str:
