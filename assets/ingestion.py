@@ -42,7 +42,7 @@ imports = dg.AssetSpec(
     tags={"layer": "ingestion"},
     metadata=code_references(land_log.__module__),
 )
-def landing_events(warehouse: WarehouseResource) -> dg.MaterializeResult:
+def landing_events(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult:
     """Immutable Parquet files by ingest date: what the event log holds past the last landed offset, and imports.
 
     A batch counts when its manifest is written, after all of its files; a killed run lands the same range again. Closed
@@ -53,6 +53,10 @@ def landing_events(warehouse: WarehouseResource) -> dg.MaterializeResult:
         landed = land_log(warehouse.context)
         kept_up = keep_up(warehouse.settings)
         files = Landing(warehouse.settings.landing_dir).files()
+    if landed.rows:
+        context.log_event(
+            dg.AssetObservation(event_log.key, metadata={"new_rows": landed.rows, "offset": landed.last_seq})
+        )
     return dg.MaterializeResult(
         metadata={
             **{name: number for name, number in landed.metadata.items() if name != "rows"},

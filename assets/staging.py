@@ -24,6 +24,7 @@ from gtm_dagster.warehouse.staging.stage import StageResult, fresh_files, stage
 from gtm_dagster.warehouse.state import first_of_day
 
 TABLES = EVENTS, QUARANTINE = table_of("staging.events"), table_of("staging.quarantine")
+IMPORTS = dg.AssetKey(["ingestion", "imports"])
 Yielded = dg.MaterializeResult | dg.AssetCheckResult
 
 
@@ -62,8 +63,10 @@ def _staged(
     seconds = time.perf_counter() - began
     record_plan(ctx.settings.state_dir, ctx.plan, "gtm refresh")
     if staged.read:
-        only_imported = imported_rows(con) == staged.read
-        news = news_tags(context.run.tags, staged.clean, staged.quarantined, only_imported=only_imported)
+        imported = imported_rows(con)
+        if imported:
+            context.log_event(dg.AssetObservation(IMPORTS, metadata={"new_rows": imported}))
+        news = news_tags(context.run.tags, staged.clean, staged.quarantined, only_imported=imported == staged.read)
         context.instance.add_run_tags(context.run.run_id, news)
     days = books(con)
     rebuilt = {"rebuilding": "\n".join(rebuilding)} if rebuilding else {}

@@ -12,27 +12,33 @@ from gtm_dagster.orchestration.history_jobs import history_pruning_job
 from gtm_dagster.orchestration.jobs import rebuild_job, refresh_job
 from gtm_dagster.orchestration.late_tables import freshness_of, with_freshness
 from gtm_dagster.orchestration.loaded_settings import loaded_settings
+from gtm_dagster.orchestration.own_definitions import no_deployment, not_ours, with_own_modules
 from gtm_dagster.orchestration.ramp_jobs import ramp_job
 from gtm_dagster.orchestration.resources import warehouse_of
 from gtm_dagster.settings import Origin, Settings
+from gtm_dagster.settings.deployment_folder import find_own_code, template_modules
 from gtm_dagster.taxonomy import PlanError, load_plan
 from gtm_dagster.taxonomy.settings_for_plan import settings_for_plan
 
+find_own_code()
 try:
+    import assets
+    import sensors
     from assets import core, ingestion, marts, rollout, serving, staging
     from sensors.conversion_guard import conversion_guard
     from sensors.event_log import event_log_sensor
     from sensors.failed_runs import failed_runs
     from sensors.guard_ramp import guard_ramp
     from sensors.schedules import daily_refresh, nightly_pruning
-except ModuleNotFoundError as error:
-    if error.name not in {"assets", "sensors"}:
+except ImportError as error:
+    package, _, module = (error.name or "").partition(".")
+    if package not in {"assets", "sensors"}:
         raise
-    raise ModuleNotFoundError(
-        f"the folder {error.name}/ is not on the path: gtm_dagster.definitions needs the deployment's checkout; "
-        "run `dagster dev -w workspace.yaml` (or `gtm dev`) from its root",
-        name=error.name,
-    ) from error
+    raise ImportError(not_ours(error) if module else no_deployment(package), name=error.name) from error
+
+
+OURS = {package: template_modules(package.__name__) for package in (assets, sensors)}
+"""The template's modules of each package; any other is the deployment's own, and what it defines stands beside."""
 
 
 def build_defs(*, settings: Settings | None = None, resources: dict[str, Any] | None = None) -> dg.Definitions:
@@ -46,6 +52,16 @@ def build_defs(*, settings: Settings | None = None, resources: dict[str, Any] | 
         settings, origin = loaded_settings()
     with suppress(PlanError):
         settings = settings_for_plan(settings, load_plan(settings.plan_file), origin)
+    try:
+        house = _house(settings, origin, resources or {})
+    except AttributeError as error:
+        if getattr(error.obj, "__name__", "").partition(".")[0] not in {"assets", "sensors"}:
+            raise
+        raise ImportError(not_ours(error)) from error
+    return with_own_modules(house, OURS)
+
+
+def _house(settings: Settings, origin: Origin | None, resources: dict[str, Any]) -> dg.Definitions:
     guards, ramp, pruning = guard_jobs(settings), ramp_job(settings), history_pruning_job(settings)
     return dg.Definitions(
         assets=[
@@ -63,7 +79,7 @@ def build_defs(*, settings: Settings | None = None, resources: dict[str, Any] | 
             failed_runs(settings),
         ],
         schedules=[daily_refresh(settings), nightly_pruning(settings, pruning)],
-        resources={"warehouse": warehouse_of(settings, origin), **(resources or {})},
+        resources={"warehouse": warehouse_of(settings, origin), **resources},
         executor=dg.in_process_executor,
     )
 

@@ -2,12 +2,11 @@
 
 import os
 import signal
-from pathlib import Path
+from typing import Any
 
 import profiles  # noqa: F401 - registers the profiles, which `--hypothesis-profile` chooses from
 import pytest
 from hypothesis import settings
-from workers import LONGEST_FIRST, one_worker_for
 
 settings.load_profile("fast")
 
@@ -24,14 +23,11 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With `--dist loadgroup`: which tests share a worker, and the longest first, so that no worker ends alone."""
-    if not getattr(config.option, "loadgroup", False):  # as xdist tells its workers
-        return
-    groups = {}
-    for item in items:
-        groups[item] = one_worker_for(item.path.relative_to(Path(__file__).parent).as_posix(), item.name)
-        item.add_marker(pytest.mark.xdist_group(groups[item]))
-    ranks = {group: rank for rank, group in enumerate(LONGEST_FIRST)}
-    items.sort(key=lambda item: ranks.get(groups[item], len(ranks)))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With `--dist loadscope`, as `make test-real` runs: groups and their order are those of `workers`."""
+    if config.getvalue("dist") != "loadscope":
+        return None
+    from workers import GroupScheduling
+
+    return GroupScheduling(config, log)

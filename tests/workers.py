@@ -1,6 +1,13 @@
-"""Which tests share a worker of `make test-real`, and which begin first."""
+"""Which tests share a worker of `make test-real`, and which begin first.
+
+A scheduler of our own: the marker xdist_group, which pytest-xdist 3.8 writes into the id of a test, is lost with pytest 9.2.
+"""
 
 from __future__ import annotations
+
+from typing import Any
+
+from xdist.scheduler.loadscope import LoadScopeScheduling
 
 ONE_FIXTURE = ("conformance", "e2e", "opsstore")
 """Folders with a fixture for the whole run that costs many seconds: Spark and both DuckDBs, `gtm dev`, PostgreSQL."""
@@ -10,9 +17,26 @@ LONGEST_FIRST: tuple[str, ...] = ("chaos/test_experiments.py", "conformance", "e
 """Groups of a minute and more, in the order of their length."""
 
 
-def one_worker_for(path: str, test: str) -> str:
-    """The group of the test `test` in `path` (below tests/): one worker has the tests of a group, one after the other."""
+class GroupScheduling(LoadScopeScheduling):
+    """One worker has the tests of a group, one after the other; the longest groups begin first, so that none ends alone."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group_of(nodeid)
+
+    def _assign_work_unit(self, node: Any) -> None:
+        longest = min(self.workqueue, key=_rank)
+        self.workqueue.move_to_end(longest, last=False)
+        super()._assign_work_unit(node)
+
+
+def group_of(nodeid: str) -> str:
+    """The group of a test: its folder, its file, or itself."""
+    path = nodeid.partition("::")[0].removeprefix("tests/")
     folder = path.partition("/")[0]
     if folder in ONE_FIXTURE:
         return folder
-    return f"{path}::{test}" if path in ALONE else path
+    return nodeid if path in ALONE else path
+
+
+def _rank(group: str) -> int:
+    return LONGEST_FIRST.index(group) if group in LONGEST_FIRST else len(LONGEST_FIRST)

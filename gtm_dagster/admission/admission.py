@@ -40,13 +40,14 @@ class Sender(msgspec.Struct, frozen=True):
     """Who sent an event: the name of its key, whether it asks for consent before it sends, and the role of the key.
 
     `role`: "server", or "client" for a key that ships in pages and apps and so is public. `bot_reason`: the program that
-    sent the request, for events that name no user agent of their own (`of_request`).
+    sent the request, for events that name no user agent of their own (`of_request`). `trace_id`: that of the request.
     """
 
     write_key: str
     gates_consent: bool = False
     role: str = "server"
     bot_reason: str | None = None
+    trace_id: str | None = None
 
     @property
     def key_role(self) -> str | None:
@@ -99,6 +100,7 @@ class Admission:
             rules=self.rules,
             key_role=sender.key_role,
             bot_reason=sender.bot_of(event.bot_reason),
+            trace_id=sender.trace_id,
         )
         if is_drill(event):
             return msgspec.structs.replace(record, verdict="suppressed", reason_codes=DRILL.code), (DRILL,)
@@ -129,6 +131,7 @@ class Admission:
             anonymous_id=self._person(document, "anonymous_id"),
             key_role=sender.key_role,
             bot_reason=sender.bot_of(bot_reason(_agent(document))),
+            trace_id=sender.trace_id,
         )
         return record, verdict.errors
 

@@ -27,6 +27,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     `timezone`: IANA name of the sender's clock. `rules`: fingerprint of the plan and the rules that admitted the row.
     `key_role`: "client" when the event came with a key that ships in pages and apps, else None. `bot_reason`: the program
     whose user agent it came with, None for a person; the agent itself is never kept.
+    `trace_id`: 32 hex characters of the `traceparent` its request came with (W3C Trace Context), None without one.
     """
 
     write_key: str
@@ -63,6 +64,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     rules: str | None = None
     key_role: str | None = None
     bot_reason: str | None = None
+    trace_id: str | None = None
 
 
 _KINDS = {"event_us": "int64", "received_us": "int64", "row_no": "int64", "sealed": "bytes"}
@@ -88,6 +90,7 @@ def record_from_event(
     rules: str | None = None,
     key_role: str | None = None,
     bot_reason: str | None = None,
+    trace_id: str | None = None,
 ) -> Record:
     """The record of an accepted, scrubbed event. `pseudonymize_id`: `pseudonymize` for what comes once."""
     return Record(
@@ -118,6 +121,7 @@ def record_from_event(
         rules=rules,
         key_role=key_role,
         bot_reason=bot_reason,
+        trace_id=trace_id,
     )
 
 
@@ -135,6 +139,7 @@ def record_from_rejection(
     anonymous_id: str | None = None,
     key_role: str | None = None,
     bot_reason: str | None = None,
+    trace_id: str | None = None,
 ) -> Record:
     """The record of a refused event: every reason, the masked event, the sealed original, and the pseudonyms of its person
     where it names one, so that a guard knows whose conversion was refused.
@@ -155,4 +160,5 @@ def record_from_rejection(
         sealed=sealed,
         key_role=key_role,
         bot_reason=bot_reason,
+        trace_id=trace_id,
     )

@@ -72,13 +72,14 @@ class Judge:
         gates_consent: bool = False,
         role: str = "server",
         bot_reason: str | None = None,
+        trace_id: str | None = None,
     ) -> list[Judged]:
         """Verdicts in the order of `events`. `received_us`: microseconds UTC, the time of events that have none too.
 
         `gates_consent`: the sender asks for consent before it sends; `role`: that of its key, server or client;
-        `bot_reason`: the program that sends, for events that name no user agent.
+        `bot_reason`: the program that sends, for events that name no user agent; `trace_id`: that of the request.
         """
-        sender = Sender(write_key, gates_consent, role, bot_reason)
+        sender = Sender(write_key, gates_consent, role, bot_reason, trace_id)
         return [self._one(raw, sender, received_us) for raw in events]
 
     def _one(self, raw: bytes, sender: Sender, received_us: int) -> Judged:

@@ -44,6 +44,7 @@ def hostile_events() -> Iterator[tuple[str, bytes]]:
         "sealed",
         "key_role",
         "bot_reason",
+        "trace_id",
         "__proto__",
     ):
         yield f"a forged {name}", json.dumps(event("odd", **{name: "forged"})).encode()

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import gtm_dagster
 from gtm_dagster.chaos.processes import Child
 from gtm_dagster.privacy.event_ids import stored_event_id
 from gtm_dagster.privacy.pseudonyms import Pseudonymizer, load_or_create_key
 from gtm_dagster.settings import Settings, load_settings
+from gtm_dagster.settings.deployment_folder import deployment_folder
 from gtm_dagster.taxonomy import Plan, load_plan
 
 LIMIT_SECONDS = 600.0
@@ -65,10 +65,15 @@ class ThrowAway:
         config = folder / "gtm.toml"
         config.write_text(_config(state or folder / "state", memory_limit, threads))
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("GTM_", "DAGSTER_"))}
-        self.environment = {**kept, "GTM_CONFIG": str(config), "DAGSTER_TELEMETRY_ENABLED": "false"}
+        self.environment = {
+            **kept,
+            "GTM_CONFIG": str(config),
+            "GTM_STREAM__METRICS_PORT": "0",  # it is a real deployment's
+            "DAGSTER_TELEMETRY_ENABLED": "false",
+        }
         self.settings: Settings = load_settings(config, {})
         self.plan: Plan = load_plan(None)
-        self.checkout = _checkout()
+        self.checkout = deployment_folder()
         self._numbers = itertools.count(1)
 
     @property
@@ -107,12 +112,6 @@ def _config(state: Path, memory_limit: str | None, threads: int | None) -> str:
     if threads:
         lines.append(f"threads = {threads}")
     return "\n".join(lines) + "\n"
-
-
-def _checkout() -> Path:
-    """The folder with assets/ and sensors/: the working directory, else the library's own checkout."""
-    own = Path(gtm_dagster.__file__).parents[1]
-    return next((place for place in (Path.cwd(), own) if (place / "workspace.yaml").exists()), Path.cwd())
 
 
 @contextmanager

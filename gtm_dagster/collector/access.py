@@ -10,7 +10,7 @@ import base64
 import binascii
 import re
 from collections.abc import Sequence
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from gtm_dagster.collector.headers import Scope, header
 from gtm_dagster.collector.keys import ALERTING, DEV_KEY, KeyStore, WriteKey
@@ -82,12 +82,19 @@ class Access:
             self.sender(scope)
 
     def _key(self, scope: Scope) -> WriteKey:
-        secret = _secret(scope)
+        given = _secret(scope)
+        secret = given or _secret_in_address(scope)
         if not secret:
             raise Refused(401, "no_key", "send a key as X-Write-Key, as a Bearer token or as the Basic user")
         key = self._keys.find(secret)
         if key is None:
             raise Refused(401, "bad_key", "this key is not valid here; `gtm keys list` shows those that are")
+        if not given and key.role != "client" and key.name != DEV_KEY:
+            raise Refused(
+                403,
+                "key_in_address",
+                f"{key.name!r} is a {key.role} key; in an address logs keep it: send it as X-Write-Key",
+            )
         if key.name == DEV_KEY:
             self._own_machine(scope, "the key `dev` opens nothing")
         return key
@@ -129,6 +136,17 @@ def forwarding_header(scope: Scope) -> bytes | None:
     return next(
         (name for name, _ in scope["headers"] if name in _FORWARDED or name.startswith(_FORWARDED_PREFIX)), None
     )
+
+
+def _secret_in_address(scope: Scope) -> str | None:
+    """A key as `writeKey` in the query: a beacon sends no headers of its own."""
+    query = scope.get("query_string") or b""
+    if b"writeKey=" not in query:
+        return None
+    try:
+        return parse_qs(query.decode("latin-1"), max_num_fields=20)["writeKey"][0]
+    except (ValueError, KeyError):  # more fields, or an empty one
+        return None
 
 
 def _secret(scope: Scope) -> str | None:

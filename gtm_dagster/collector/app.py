@@ -15,6 +15,7 @@ from gtm_dagster.collector.access import Access
 from gtm_dagster.collector.alerts import ROUTE, Alerts, AskRollback, flag_of
 from gtm_dagster.collector.body import Disconnected, Receive
 from gtm_dagster.collector.commits import Appender, Commits
+from gtm_dagster.collector.cors import Cors
 from gtm_dagster.collector.headers import Scope, check_host
 from gtm_dagster.collector.heartbeats import Heartbeats
 from gtm_dagster.collector.ingest import Ingest
@@ -44,12 +45,20 @@ class Collector:
     """The ASGI application of one collector process; `in_flight` counts its unanswered requests, `metrics` has the rest."""
 
     def __init__(
-        self, commits: Commits, plan: Plan, access: Access, ingest: Ingest, heartbeats: Heartbeats, alerts: Alerts
+        self,
+        commits: Commits,
+        plan: Plan,
+        access: Access,
+        ingest: Ingest,
+        heartbeats: Heartbeats,
+        alerts: Alerts,
+        cors: Cors,
     ) -> None:
         self.in_flight = 0
         self.metrics = ingest.metrics
         self._commits = commits
         self._access = access
+        self._cors = cors
         self._plan = plan
         self._plan_schema: bytes | None = None
         self._ingest = ingest
@@ -94,7 +103,7 @@ class Collector:
             path = ROUTE
         try:
             check_host(scope)
-            response = await self._route(path, scope, receive)
+            response = self._cors.preflight(scope) or await self._route(path, scope, receive)
         except Disconnected:
             # Nobody reads the answer where the client left. Where its chunks are damaged, it does.
             _log.warning("the body of a request to %s broke off", path)
@@ -117,6 +126,7 @@ class Collector:
             (b"content-type", response.content_type),
             (b"content-length", str(len(response.body)).encode()),
             *response.headers,
+            *self._cors.headers(scope),
         ]
         body = b"" if scope["method"] == "HEAD" else response.body
         await send({"type": "http.response.start", "status": response.status, "headers": headers})
@@ -183,7 +193,7 @@ def create_app(
     ingest = Ingest(commits, judge, access, limits, metrics)
     heartbeats = Heartbeats(commits, access, metrics, limits.body_timeout_seconds)
     alerts = Alerts(access, ask_rollback, limits.body_timeout_seconds)
-    return Collector(commits, plan, access, ingest, heartbeats, alerts)
+    return Collector(commits, plan, access, ingest, heartbeats, alerts, Cors(limits.cors_origins))
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

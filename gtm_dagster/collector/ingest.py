@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping
 from functools import partial
+from typing import NamedTuple
 
 from gtm_dagster.admission.single_event import Judge, Judged
+from gtm_dagster.admission.trace_context import trace_id_of
 from gtm_dagster.channels.bots import bot_reason
 from gtm_dagster.collector.access import Access
 from gtm_dagster.collector.body import Receive, Unpacking, check_encoding, read_body
@@ -19,6 +22,8 @@ from gtm_dagster.collector.response import RETRY_SECONDS, Refused, Response
 from gtm_dagster.eventlog import AppendResult
 from gtm_dagster.settings import Collector as Limits
 
+PROTOCOL_HEADERS = ("anonymousid", "sentat")
+"""What clients say beside the body."""
 _CONFLICT = {
     "path": "event_id",
     "code": "conflict",
@@ -26,10 +31,23 @@ _CONFLICT = {
 }
 
 
+class _Origin(NamedTuple):
+    """Where a request comes from: its key, the program that sent it, and the trace it belongs to."""
+
+    key: WriteKey
+    program: str | None
+    trace_id: str | None
+
+
 def _program(scope: Scope, key: WriteKey) -> str | None:
     """The program whose agent a request carries. Behind a server key that is the agent of the sender's own server."""
     agent = header(scope, b"user-agent") if key.role == "client" else None
     return bot_reason(agent.decode("latin-1"), of_request=True) if agent else None
+
+
+def _given(scope: Scope) -> dict[str, str]:
+    """The headers of a request that a protocol may ask for."""
+    return {name: value.decode("latin-1") for name in PROTOCOL_HEADERS if (value := header(scope, name.encode()))}
 
 
 class Ingest:
@@ -56,7 +74,9 @@ class Ingest:
             packed = await read_body(
                 receive, header(scope, b"content-length"), limits.max_body_bytes, limits.body_timeout_seconds, room
             )
-            judged, place = await self._judged(protocol, path, packed, key, _program(scope, key))
+            reading = partial(self._events, protocol, path, _given(scope), time.time_ns() // 1000)
+            origin = _Origin(key, _program(scope, key), trace_id_of(header(scope, b"traceparent")))
+            judged, place = await self._judged(reading, packed, origin)
         self.metrics.request_bytes.observe(len(packed))
         del packed
         handed_over = time.perf_counter()
@@ -67,43 +87,57 @@ class Ingest:
         return protocol.response(self._result(judged, appended))
 
     async def _judged(
-        self, protocol: SenderProtocol, path: str, packed: bytes, key: WriteKey, program: str | None
+        self, reading: Callable[[Unpacking], list[bytes]], packed: bytes, origin: _Origin
     ) -> tuple[list[Judged], Place]:
         """The verdicts on the events of a body and their place at the log; a large body is worked on by a worker."""
         unpacking = Unpacking(packed, self._limits.max_body_bytes)
         unpacking.start(LARGE_BYTES + 1)
         events: list[bytes] | None = None
         if unpacking.is_done and unpacking.size <= LARGE_BYTES:
-            events = self._events(protocol, path, unpacking)
+            events = reading(unpacking)
             if len(events) <= LARGE_EVENTS:
                 place = self._commits.place(len(events), unpacking.size)
                 try:
-                    return self._verdicts(events, key, program), place
+                    return self._verdicts(events, origin), place
                 except BaseException:
                     place.leave()
                     raise
         async with self._large.turn():
             if events is None:
-                events = await self._large.work(partial(self._events, protocol, path, unpacking))
+                events = await self._large.work(partial(reading, unpacking))
             place = self._commits.place(len(events), unpacking.size)
             try:
-                return await self._large.work(partial(self._verdicts, events, key, program)), place
+                return await self._large.work(partial(self._verdicts, events, origin)), place
             except BaseException:
                 place.leave()
                 raise
 
-    def _events(self, protocol: SenderProtocol, path: str, unpacking: Unpacking) -> list[bytes]:
+    def _events(
+        self, protocol: SenderProtocol, path: str, given: Mapping[str, str], received_us: int, unpacking: Unpacking
+    ) -> list[bytes]:
         limits = self._limits
-        return protocol.events(IngestRequest(path, unpacking.text(), limits.max_batch_events, limits.max_event_bytes))
+        return protocol.events(
+            IngestRequest(
+                path,
+                unpacking.text(),
+                limits.max_batch_events,
+                limits.max_event_bytes,
+                given,
+                received_us,
+                self._judge.plan,
+            )
+        )
 
-    def _verdicts(self, events: list[bytes], key: WriteKey, program: str | None) -> list[Judged]:
+    def _verdicts(self, events: list[bytes], origin: _Origin) -> list[Judged]:
+        key = origin.key
         return self._judge(
             events,
             write_key=key.name,
             received_us=time.time_ns() // 1000,
             gates_consent=key.gates_consent,
             role=key.role,
-            bot_reason=program,
+            bot_reason=origin.program,
+            trace_id=origin.trace_id,
         )
 
     def _result(self, judged: list[Judged], appended: AppendResult) -> IngestResult:

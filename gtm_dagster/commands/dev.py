@@ -52,20 +52,17 @@ def dev(
     """Collector, stream worker, dashboard, Dagster's daemon and web UI together; what ends is started again, Ctrl-C ends all."""
     import msgspec
 
-    import gtm_dagster
     from gtm_dagster.commands.children import Children
     from gtm_dagster.demo.deployment import demo_dir, has_demo
     from gtm_dagster.orchestration.code_locations import code_servers
     from gtm_dagster.orchestration.dead_runs import fail_dead_runs
     from gtm_dagster.orchestration.instance import instance_of
     from gtm_dagster.settings import Dashboard
+    from gtm_dagster.settings.deployment_folder import deployment_folder
 
     here = invocation(context)
     settings = here.settings
-    root = Path(gtm_dagster.__file__).parents[1]
-    workspace = next((p for p in (Path("workspace.yaml"), root / "workspace.yaml") if p.exists()), None)
-    if workspace is None:
-        raise Problem("there is no workspace.yaml here; run gtm dev in a checkout of gtm-dagster")
+    deployment = deployment_folder()
     if collector_port is not None:
         settings = msgspec.structs.replace(
             settings, collector=msgspec.structs.replace(settings.collector, port=collector_port)
@@ -82,6 +79,7 @@ def dev(
     environment = {
         **os.environ,
         "DAGSTER_HOME": str(settings.dagster_home),
+        "GTM_DEPLOYMENT": str(deployment),
         "GTM_STATE_DIR": str(settings.state_dir),
         "GTM_COLLECTOR__PORT": str(settings.collector.port),
         "GTM_DASHBOARD__PORT": str(shown),
@@ -92,7 +90,7 @@ def dev(
     if config.exists():
         environment["GTM_CONFIG"] = str(config.absolute())
     with tempfile.TemporaryDirectory(prefix="gtm-") as folder, Children(environment) as children:
-        servers, served = code_servers(workspace.absolute(), Path(folder))
+        servers, served = code_servers(deployment / "workspace.yaml", Path(folder))
         # In Dagster's home: it warns of the dagster.yaml of a folder that is not its home.
         home = settings.dagster_home
         for server in servers:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from gtm_dagster.commands.command import Command
-from gtm_dagster.commands.output import Json, Problem, invocation, progress_bar, say, say_json
+from gtm_dagster.commands.output import Json, Problem, invocation, progress_bar, say_json, say_prose
 
 
 def doctor(
@@ -64,7 +64,7 @@ def doctor(
         say_json({"ok": ok, "findings": [{"name": f.name, "ok": f.ok, "detail": f.detail} for f in findings]})
     else:
         for finding in findings:
-            say(f"{'ok     ' if finding.ok else 'PROBLEM'} {finding.name}: {finding.detail}")
+            say_prose(f"{'ok     ' if finding.ok else 'PROBLEM'} {finding.name}: {finding.detail}")
     return 0 if ok else 1
 
 

@@ -83,8 +83,8 @@ def plan(
     with progress_bar("planning") as tell:
         figures = plan_of(Traffic(pace, share, rate, late), rule.of_metric(CONVERSION), promise=promise, progress=tell)
     if json:
-        stakes = {metric.name: metric.stake for metric in rule.metrics}
-        say_json({**asdict(figures), **({"stakes": stakes} if stakes else {})})
+        by_metric = {metric.name: metric.stake for metric in rule.metrics}
+        say_json({**asdict(figures), **({"stakes": by_metric} if by_metric else {})})
         return 1 if figures.refused else 0
     _say_plan(figures)
     if rule.metrics:

@@ -66,7 +66,8 @@ def _held_up(standing: RampStanding) -> bool:
     """Whether more than time and an approval is missing: a person has to look."""
     from gtm_dagster.rollout.control.ramp_standing import DRIFT, ENDED, UNHEALTHY
 
-    return any(wait.kind in (DRIFT, ENDED, UNHEALTHY) for wait in standing.waits)
+    kinds = (DRIFT, ENDED) if standing.next_share is None else (DRIFT, ENDED, UNHEALTHY)
+    return any(wait.kind in kinds for wait in standing.waits)
 
 
 def _percent(share: float) -> str:
@@ -114,7 +115,7 @@ def _cells(step: RampStepRow) -> tuple[str, ...]:
 
 
 def _document(standing: RampStanding, steps: list[RampStepRow]) -> dict[str, Any]:
-    from gtm_dagster.rollout.control.ramping import evidence_of, readiness
+    from gtm_dagster.rollout.control.ramp_evidence import evidence_of, readiness
 
     return {
         "guard": standing.guard.key, "state": standing.state, "share": standing.share,

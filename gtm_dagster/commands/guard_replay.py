@@ -23,13 +23,14 @@ def replay(
 
     path = Path(bundle)
     text, intact = (path.read_text(encoding="utf-8"), None) if path.is_file() else _stored_bundle(context, bundle)
-    result = compare(bundles.from_json(text), intact)
-    document = {**asdict(result), "sha256": bundles.digest(text)}
+    recorded = bundles.from_json(text)
+    result, metric = compare(recorded, intact), recorded.verdict.metric
+    document = {**asdict(result), "sha256": bundles.digest(text), **({"metric": metric} if metric else {})}
     if json:
         say_json(document)
     else:
         say(
-            f"{result.guard} episode {result.episode}: recorded log e {result.recorded_log_e:.9f}, recomputed {result.log_e:.9f}"
+            f"{result.guard} episode {result.episode}{f', by {metric}' if metric else ''}: recorded log e {result.recorded_log_e:.9f}, recomputed {result.log_e:.9f}"
         )
         say("the same decision" if result.same else f"NOT the same: {result.difference}")
     return 0 if result.same else 1

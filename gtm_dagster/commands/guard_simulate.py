@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gtm_dagster.commands.command import Command
+from gtm_dagster.commands.guard_metrics import metric_flows, say_metric_simulation
 from gtm_dagster.commands.guard_options import (
     Budget,
     Hold,
@@ -75,7 +76,6 @@ def simulate(
     json: Json = False,
 ) -> None:
     """This guard's own detector on drawn traffic: how often it rolls back, and how soon."""
-    from gtm_dagster.commands.metric_options import metric_flows, say_metric_simulation
     from gtm_dagster.rollout.guard.metric_simulation import simulate_metrics
     from gtm_dagster.rollout.guard.operating_curve import operating_curve
     from gtm_dagster.rollout.guard.simulation import Scenario

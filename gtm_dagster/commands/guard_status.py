@@ -23,7 +23,7 @@ from gtm_dagster.commands.guard_metrics import (
 )
 from gtm_dagster.commands.guard_sight import request_fields, request_line, sight_fields, sight_lines
 from gtm_dagster.commands.guard_watching import unwatched
-from gtm_dagster.commands.output import Json, invocation, note, say, say_json, utc_time
+from gtm_dagster.commands.output import Json, invocation, note, say, say_json, say_prose, utc_time
 from gtm_dagster.commands.table_output import Form, ReportFormat, flat, form_of, say_table
 
 if TYPE_CHECKING:
@@ -97,11 +97,11 @@ def status(context: typer.Context, format: ReportFormat = None, json: Json = Fal
         say_table(("guard", "state", "drop", "log e", "control", "treated", "lag"), [_cells(s) for s in standings])
         for standing in standings:
             for line in _lines(standing):
-                say(line)
+                say_prose(line)
             if standing.rule and (metrics := metric_rows(standing.verdict, standing.rule)):
                 say_table(METRIC_COLUMNS, metrics)
             for line in segment_lines(standing.segments):
-                say(f"  {line}")
+                say_prose(f"  {line}")
     for problem in (*problems, *lost):
         note(f"PROBLEM {problem}")
     return 0 if ok else 1

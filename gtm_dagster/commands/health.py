@@ -30,6 +30,7 @@ def examine(here: Invocation) -> list[Finding]:
     ]
     found.append(Finding("python", sys.version_info >= (3, 11), sys.version.split()[0]))
     found.append(_plan(here))
+    found += _deployment()
     if not settings.state_dir.exists():
         found.append(Finding("state directory", True, "not there yet; gtm collect or gtm import makes it"))
         return found
@@ -40,6 +41,7 @@ def examine(here: Invocation) -> list[Finding]:
     found += _guards(here)
     found += [_keys(settings.keys_dir), _log(here), _landing(here), _lock(here), _tables(here)]
     found += _messages(here)
+    found += _stage(here)
     found += checks_over_everything(here)
     return found
 
@@ -65,6 +67,26 @@ def _plan(here: Invocation) -> Finding:
         return Finding("tracking plan", True, f"version {here.plan.version}, {len(here.plan.events)} events")
     except PlanError as error:
         return Finding("tracking plan", False, str(error))
+
+
+def _deployment() -> list[Finding]:
+    """The deployment's own files, and whether the templates have changed since they were written."""
+    from gtm_dagster.orchestration.deployment_template import RECORD, TemplateError, changes
+    from gtm_dagster.settings.deployment_folder import named_deployment
+
+    folder = named_deployment()
+    if folder is None or not (folder / RECORD).exists():
+        return []
+    try:
+        found = changes(folder)
+    except TemplateError as error:
+        return [Finding("deployment", False, str(error))]
+    state = (
+        f"the templates of this version differ in {len(found)} files: gtm init --diff"
+        if found
+        else "as its templates are"
+    )
+    return [Finding("deployment", True, f"{folder}: {state}")]
 
 
 def _guards(here: Invocation) -> list[Finding]:
@@ -180,6 +202,23 @@ def _verdict(name: str, result: VerifyResult, equal: str, way_out: str) -> Findi
         return Finding(name, True, f"{len(result.differences)} tables {equal}")
     differing = ", ".join(f"{table} ({n} rows)" for table, n in result.differences.items() if n)
     return Finding(name, False, f"differs in {differing}; first: {result.first}; {way_out}")
+
+
+def _stage(here: Invocation) -> list[Finding]:
+    """The stage whose preset is set, beside those the data would support."""
+    import duckdb
+
+    from gtm_dagster.reports.stage_support import measured, stage_line
+    from gtm_dagster.warehouse.serving import QueryError, reader
+
+    if not here.settings.serving_path.exists():
+        return []
+    try:
+        with reader(here.settings) as con:
+            amount = measured(con)
+    except (QueryError, duckdb.Error):
+        return []  # what is wrong with the serving copy is a finding of its own
+    return [Finding("stage", True, stage_line(here.settings.stage, amount))]
 
 
 def _messages(here: Invocation) -> list[Finding]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gtm_dagster.commands.command import Command
-from gtm_dagster.commands.output import Invocation, Json, Problem, invocation, progress_bar, say, say_json
+from gtm_dagster.commands.output import Invocation, Json, Problem, invocation, progress_bar, say, say_json, say_prose
 
 if TYPE_CHECKING:
     from gtm_dagster.importing import ImportResult
@@ -143,7 +143,9 @@ def _document(file: Path, result: ImportResult, dry_run: bool) -> dict[str, Any]
 
 def _say_result(file: Path, result: ImportResult, dry_run: bool, examples: bool) -> None:
     counted = ", ".join(f"{getattr(result, name):,} {name}" for name in _COUNTS)
-    say(f"{file}: {counted} ({'dry run' if dry_run else result.name})")
+    say_prose(f"{file}: {counted}" + (" (dry run)" if dry_run else ""))
+    if not dry_run and not result.known_before:
+        say(f"  landed as {result.name}")
     if result.known_before:
         say(f"  was imported before as {result.name}: nothing changes")
     if result.nothing_accepted:
@@ -153,15 +155,15 @@ def _say_result(file: Path, result: ImportResult, dry_run: bool, examples: bool)
         say(f"  {rows} without consent suppressed: nothing of them is kept (privacy.consent;")
         say("  --consented says that whoever collected the rows asked for consent)")
     for reason in result.reasons[:_SHOWN_REASONS]:
-        say(f"  {_reason(reason)}")
+        say_prose(f"  {_reason(reason)}")
     if len(result.reasons) > _SHOWN_REASONS:
         say(f"  and {len(result.reasons) - _SHOWN_REASONS:,} more reasons; --json lists all")
     if result.ignored:
-        say(f"  columns that no event uses: {', '.join(result.ignored)}")
+        say_prose(f"  columns that no event uses: {', '.join(result.ignored)}")
     for hint in result.hints:
-        say(f"  hint: {hint}")
+        say_prose(f"  hint: {hint}")
     if result.known.other:
-        say(f"  {_known(result)}")
+        say_prose(f"  {_known(result)}")
     if dry_run:
         import json as codec
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -137,6 +139,22 @@ def invocation(context: typer.Context) -> Invocation:
 def say(text: str) -> None:
     """A line on stdout, or several."""
     typer.echo(on_lines(text))
+
+
+def say_prose(text: str) -> None:
+    """A sentence on stdout, broken at blanks where a terminal has too little room, so that no name or id is split.
+
+    Not for a line to paste: a line end in it would run the half of it.
+    """
+    if not sys.stdout.isatty():
+        say(text)
+        return
+    indent = " " * (len(text) - len(text.lstrip()) + 2)
+    width = shutil.get_terminal_size().columns
+    lines = textwrap.wrap(
+        on_one_line(text), width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+    say("\n".join(lines))
 
 
 def note(text: str) -> None:

@@ -36,13 +36,15 @@ def query(
     if not text.strip():
         raise Problem('the query is empty; try gtm query "SELECT * FROM marts.funnel"', 2)
     settings = invocation(context).settings
-    with progress_bar("asking"):
+    with progress_bar("querying"):
         columns, rows = ask(settings, text, work=work)
     if not rows and any(table in text.lower() for table in ("attribution_credits", "channel_attribution")):
         absent = ask(settings, NOT_COMPUTED, work=work)[1]
         note("no rows" + (": these models are not computed, see marts.attribution_status" if absent else ""))
         for model, hours, reason in absent:
             note(f"  {model} {hours:g} h: {reason}")
+    if not rows and text.lower().split()[:2] == ["show", "tables"]:
+        note("tables lie in schemas: gtm tables lists them, or SHOW ALL TABLES")
     if form is Form.JSON:
         overflown = sum(1 for row in rows for cell in row if isinstance(cell, float) and isinf(cell))
         if overflown:

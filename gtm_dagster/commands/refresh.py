@@ -10,7 +10,9 @@ from typing import Annotated
 import typer
 
 from gtm_dagster.commands.command import Command
-from gtm_dagster.commands.output import Json, Problem, invocation, note, progress_bar, say, say_json
+from gtm_dagster.commands.output import Json, Problem, invocation, note, progress_bar, say, say_json, say_prose
+
+_COUNTS = ("raw", "clean", "duplicates", "quarantined", "suppressed")
 
 
 @contextmanager
@@ -37,20 +39,21 @@ def refresh(
 
     with quiet_interrupt(), progress_bar("refreshing") as tell:
         result = run_refresh(settings, build_defs, full=full, progress=tell)
+    totals = {name: sum(getattr(row, name) for row in result.books) for name in (*_COUNTS, "bots")}
     if json:
         checks = [asdict(check) for check in result.checks]
         say_json(
-            {"run_id": result.run_id, "ok": result.ok, "books": [asdict(row) for row in result.books], "checks": checks,
+            {"run_id": result.run_id, "ok": result.ok, "totals": totals, "books": [asdict(row) for row in result.books], "checks": checks,
              "rebuilt": list(result.rebuilt), "error": result.error}
         )  # fmt: skip
         return 0 if result.ok else 1
     for line in result.rebuilt:
         say(f"rebuilt: {line}")
-    columns = ("raw", "clean", "duplicates", "quarantined", "suppressed")
-    totals = {name: sum(getattr(row, name) for row in result.books) for name in columns}
-    bots = sum(row.bots for row in result.books)
-    say(
-        "books: " + ", ".join(f"{totals[name]:,} {name}" for name in columns) + f" over {len(result.books)} ingest days"
+    if result.error and not result.checks:
+        raise Problem(result.error)  # nothing was done: books and checks are those of a run before
+    bots = totals["bots"]
+    say_prose(
+        "books: " + ", ".join(f"{totals[name]:,} {name}" for name in _COUNTS) + f" over {len(result.books)} ingest days"
         + (f"; {bots:,} of the clean ones are of bots" if bots else "")
     )  # fmt: skip
     passed = sum(1 for check in result.checks if check.passed)

@@ -10,6 +10,7 @@ import typer
 
 from gtm_dagster.commands.command import Command
 from gtm_dagster.commands.output import Json, Problem, invocation, note, progress_bar, say, say_json
+from gtm_dagster.commands.table_output import Form, ReportFormat, flat, form_of, say_table
 
 if TYPE_CHECKING:
     from gtm_dagster.reports.credit_report import CreditReport
@@ -29,19 +30,21 @@ def attribution(
         bool, typer.Option("--compare", help="Beside the period before, and under each definition of a session.")
     ] = False,
     html: Annotated[Path | None, typer.Option(help="Write one HTML file that needs nothing else.")] = None,
+    format: ReportFormat = None,
     json: Json = False,
 ) -> None:
     """Credit by every computed model side by side, with intervals, what nobody earned, and findings in words.
 
     One conversion type and currency at a time: unlike things are not added.
     """
-    from gtm_dagster.reports.credit_json import as_json
+    from gtm_dagster.reports.credit_json import as_json, result_rows
     from gtm_dagster.reports.credit_report import ReportError, credit_report
     from gtm_dagster.reports.credit_text import as_text
     from gtm_dagster.reports.findings import findings
     from gtm_dagster.warehouse.figures.period import PeriodError, period_of, today_in
     from gtm_dagster.warehouse.serving import reader
 
+    form = form_of(format, json, piped=Form.TABLE)
     settings = invocation(context).settings
     try:
         period = period_of(since, until, today_in(settings.report_timezone))
@@ -61,8 +64,10 @@ def attribution(
         from gtm_dagster.reports.credit_html import as_html
 
         _write(html, as_html(report))
-    if json:
+    if form is Form.JSON:
         say_json(as_json(report))
+    elif form is not Form.TABLE:
+        say_table(*flat(result_rows(report)), form)
     elif html is None:
         say(as_text(report).rstrip("\n"))
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gtm_dagster.commands.command import Command
-from gtm_dagster.commands.output import Json, Problem, invocation, note, say, say_json
+from gtm_dagster.commands.output import Json, Problem, invocation, note, say, say_json, say_prose
 from gtm_dagster.commands.table_output import Form, Format, form_of, say_table
 
 if TYPE_CHECKING:
@@ -56,14 +56,16 @@ def _say_one(table: Table, form: Form) -> None:
     if form is Form.JSON:
         say_json(_document(table))
         return
-    text = say if form is Form.TABLE else note
+    text = say_prose if form is Form.TABLE else note
     text(f"{table.name}: {table.meaning}")
     columns = [(column.name, column.type, column.meaning) for column in table.columns]
     say_table(["column", "type", "meaning"], columns, form)
     for check in table.checks:
         text(f"checked: {check.name}: {check.description}")
     query = f'"SELECT * FROM {table.name} LIMIT 20"'  # noqa: S608 - a line to paste
-    text(f"gtm query {query}" if table.served else f"It is in the working file alone: gtm query --work {query}")
+    (say if form is Form.TABLE else note)(
+        f"gtm query {query}" if table.served else f"It is in the working file alone: gtm query --work {query}"
+    )
 
 
 def _document(table: Table) -> dict[str, Any]:

@@ -97,9 +97,13 @@ def choices_in(snapshot: Snapshot, settings: Settings) -> Choices:
         kinds.sort(key=lambda kind: usual.index(kind[0]) if kind[0] in usual else len(usual))
         order = [(each.label, float(each.lookback_hours)) for each in settings.attribution.windows]
         rules = {(each.label, float(each.lookback_hours)): each.model for each in settings.attribution.windows}
-        results = [Result(*row, rules.get(tuple(row[:2]), "")) for row in _rows(snapshot, _RESULTS)]
+        results = [
+            Result(row[0], row[1], row[2], row[3], rules.get((row[0], row[1]), "")) for row in _rows(snapshot, _RESULTS)
+        ]
         results.sort(key=lambda r: order.index((r.model, r.window_hours)) if (r.model, r.window_hours) in order else 99)
-        snapshot.memory[_KEY] = Choices(*days[0], tuple(kinds), tuple(results), tuple(_rows(snapshot, _NAMES)))
+        snapshot.memory[_KEY] = Choices(
+            days[0][0], days[0][1], tuple(kinds), tuple(results), tuple(_rows(snapshot, _NAMES))
+        )
     found = snapshot.memory[_KEY]
     assert isinstance(found, Choices)  # noqa: S101 - nothing else is stored under this key
     return found

@@ -73,7 +73,7 @@ class PageAccess:
         forwarded = forwarding_header(scope)
         if self.is_open and forwarded is None:
             return None
-        if self.is_open:
+        if forwarded is not None:
             return Refusal(
                 401,
                 f"a request passed on by a proxy ({forwarded.decode('latin-1')}) needs a token (dashboard.token_env) or a trusted proxy",

@@ -24,6 +24,11 @@ def moment(value: datetime | None) -> str:
     return f"{utc:%Y-%m-%d %H:%M} UTC"
 
 
+def from_us(us: int | None) -> datetime | None:
+    """A moment given in microseconds UTC; None for none."""
+    return datetime.fromtimestamp(us / 1e6, UTC) if us else None
+
+
 def age(value: datetime | None, now: datetime) -> str:
     """How long ago, in the largest unit that leaves a number above one; one moment ahead is now."""
     if value is None:

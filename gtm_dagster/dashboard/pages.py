@@ -81,7 +81,7 @@ class Pages:
         )  # fmt: skip
         self._templates.globals.update(
             age=page_text.age, plain_number=plain_number, change=page_text.change, is_number=page_text.is_number, screens=screens(),
-            style=static_file("dashboard.css")[1],
+            style=static_file("dashboard.css")[1], from_us=page_text.from_us,
         )  # fmt: skip
 
     def page(self, screen: Screen, given: Given, path: Mapping[str, str] | None = None) -> str:

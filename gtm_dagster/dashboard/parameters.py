@@ -107,16 +107,18 @@ def selected(
             values[name] = value
     period = _period(values, choices, zone)
     before = period.before if _one_of(values, "compare", COMPARE) in (None, "before") else None
-    kind = _kind(values, choices)
-    model, window = _result(values, choices)
+    conversion_type, currency = _kind(values, choices)
+    model, window_hours = _result(values, choices)
     names = {part: _one_of(values, part, choices.named(part)) for part in NAMES}
     extra = {
         name: (_one_of(values, name, allowed) or allowed[0]) if allowed else values.get(name, "")
         for name, allowed in own.items()
     }
     return Selection(
-        period, before, *kind, model, window, *(names[part] for part in NAMES), extra, values, choices.first_day,
-        choices.last_day, choices.last_touch,
+        period=period, before=before, conversion_type=conversion_type, currency=currency, model=model,
+        window_hours=window_hours, channel=names["channel"], source=names["source"], medium=names["medium"],
+        campaign=names["campaign"], more=extra, given=values, first_day=choices.first_day, newest_day=choices.last_day,
+        last_touch=choices.last_touch,
     )  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from gtm_dagster.settings import Settings
 
 HEADER_MILLISECONDS = 10_000
 _BACKLOG = 256
+_LOOK_SECONDS = 0.02
 
 
 class DashboardError(Exception):
@@ -61,6 +62,8 @@ async def _run(pages: Pages, access: PageAccess, address: str, port: int) -> Non
         loop.add_signal_handler(number, stop.set)
     serving = asyncio.create_task(server.serve())
     stopping = asyncio.create_task(stop.wait())
+    while not serving.done() and not stopping.done() and not await _accepts(address, port):
+        await asyncio.sleep(_LOOK_SECONDS)
     shown = f"[{address}]" if ":" in address else address
     who = "programs and browsers of this machine" if access.is_open else "whoever has the token, or comes by the proxy"
     sys.stderr.write(f"dashboard: http://{shown}:{port} for {who}\n")
@@ -72,6 +75,17 @@ async def _run(pages: Pages, access: PageAccess, address: str, port: int) -> Non
         raise DashboardError(f"the HTTP server at {shown}:{port} stopped by itself; start the dashboard again")
     server.stop()
     await serving
+
+
+async def _accepts(address: str, port: int) -> bool:
+    """Whether the server takes connections already: who reads its address may ask at once."""
+    unspecified = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where it is reached from here
+    try:
+        _, writer = await asyncio.open_connection(unspecified.get(address, address), port)
+    except OSError:
+        return False
+    writer.close()
+    return True
 
 
 def _resolve(host: str, port: int) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import requests
+
+from gtm_dagster.admission.trace_context import traceparent
 
 if TYPE_CHECKING:
     from gtm_dagster.opsstore import NotificationRow
@@ -32,12 +35,18 @@ def post_json(note: NotificationRow, declared: Notify, environ: Mapping[str, str
     """POST `body` to the sink's address (in gtm.toml, or in the variable it names); redirects are not followed.
 
     The headers are those of Standard Webhooks: the message's id, and the time of this attempt (seconds since 1970, UTC).
+    `traceparent` belongs to the trace of the event that caused the message, where its payload has a `trace_id`; else all
+    messages of an episode are one trace.
     """
     url = declared.url or environ.get(declared.url_env or "")
     if not url:
         variable = declared.url_env
         return f"no address: set {variable}" if variable else "no address: give url or url_env under [[notify]]"
-    headers = {"webhook-id": message_id(note), "webhook-timestamp": str(int(time.time()))}
+    headers = {
+        "webhook-id": message_id(note),
+        "webhook-timestamp": str(int(time.time())),
+        "traceparent": traceparent(json.loads(note.payload).get("trace_id"), note.id, note.episode or note.id),
+    }
     try:
         with requests.post(
             url, json=body, headers=headers, timeout=TIMEOUT_SECONDS, allow_redirects=False, stream=True

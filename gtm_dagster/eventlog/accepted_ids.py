@@ -21,7 +21,7 @@ from gtm_dagster.eventlog.frames import FORMAT_1_COLUMNS
 _COLUMNS = [name for name, _ in LANDING_COLUMNS]
 _SENT = slice(_COLUMNS.index("user_id"), _COLUMNS.index("consent") + 1)
 """The columns with what the sender says of an event, but for its name and time."""
-_LATER = [name for name in _COLUMNS if name not in (*FORMAT_1_COLUMNS, "rules", "key_role", "bot_reason")]
+_LATER = [name for name in _COLUMNS if name not in (*FORMAT_1_COLUMNS, "rules", "key_role", "bot_reason", "trace_id")]
 """Columns that came after 0.1.0 and hold what was sent."""
 _sent_hashed = attrgetter(
     *(name for name in FORMAT_1_COLUMNS if name not in ("received_us", "plan_version", "raw", "sealed", "row_no"))

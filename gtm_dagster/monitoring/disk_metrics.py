@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 from prometheus_client.core import GaugeMetricFamily
@@ -30,7 +31,7 @@ class DiskMetrics(Collector):
                 continue
         yield free
         for name, (meaning, path) in self._files.items():
-            yield from gauge(name, meaning, lambda path=path: path.stat().st_size)
+            yield from gauge(name, meaning, partial(_size, path))
 
 
 def gauge(name: str, meaning: str, value: Callable[[], float | None]) -> Iterator[GaugeMetricFamily]:
@@ -41,3 +42,7 @@ def gauge(name: str, meaning: str, value: Callable[[], float | None]) -> Iterato
         found = None
     if found is not None:
         yield GaugeMetricFamily(name, meaning, value=found)
+
+
+def _size(path: Path) -> float:
+    return path.stat().st_size

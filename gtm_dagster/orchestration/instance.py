@@ -16,6 +16,7 @@ from sqlalchemy.exc import OperationalError
 from gtm_dagster.orchestration.event_history import storage_overrides
 from gtm_dagster.orchestration.history_secrets import remove_secrets
 from gtm_dagster.settings import Settings
+from gtm_dagster.settings.deployment_folder import deployment_folder
 from gtm_dagster.storage.atomic_write import write_whole
 from gtm_dagster.storage.disk_space import full_disk
 from gtm_dagster.storage.file_lock import KernelLock
@@ -47,7 +48,7 @@ def dagster_home(settings: Settings) -> Path:
     """`<state_dir>/dagster_home` with the deployment's dagster.yaml in it; a rename replaces the file, because other processes read it."""
     home = settings.state_dir / "dagster_home"
     private_dir(home)
-    source, target = Path(__file__).parents[2] / "dagster.yaml", home / "dagster.yaml"
+    source, target = deployment_folder() / "dagster.yaml", home / "dagster.yaml"
     if source.exists() and not (target.exists() and target.read_bytes() == source.read_bytes()):
         write_whole(target, source.read_bytes(), durable=False)
     return home

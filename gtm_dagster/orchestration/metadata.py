@@ -48,13 +48,13 @@ def code_references(*modules: str, declared: Table | None = None) -> dict[str, d
     names = {name for module in modules for name in statements_of(module)}
     if declared is not None:
         names |= {declared.table} & set(statements.all_names())
-    files = [(path, f"{path.parent.name}/{path.name}") for path in map(statements.path_of, sorted(names))]
+    files = [(path, path.name) for path in map(statements.path_of, sorted(names))]
     files += [(path, path.name) for module in modules if (path := Path(str(import_module(module).__file__)))]
     if not files:
         return {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.BetaWarning)  # of Dagster's class of what its UI has shown since 1.7
-        references = [
+        references: list[dg.LocalFileCodeReference | dg.UrlCodeReference] = [
             dg.LocalFileCodeReference(file_path=str(path), line_number=1, label=label) for path, label in files
         ]
         return {"dagster/code_references": dg.CodeReferencesMetadataValue(code_references=references)}

@@ -16,6 +16,7 @@ from gtm_dagster.rollout.control import ramping
 from gtm_dagster.rollout.control.arming import Refused, find_guard
 from gtm_dagster.rollout.control.guard_context import GuardContext, StepResult
 from gtm_dagster.rollout.control.messages import moment
+from gtm_dagster.rollout.control.ramp_evidence import evidence_of, readiness_text, step_text
 from gtm_dagster.rollout.control.ramp_standing import percent, ramp_standing
 from gtm_dagster.rollout.providers import FlagState
 from gtm_dagster.settings import Guard, Settings
@@ -51,8 +52,8 @@ def _ramped(settings: Settings, name: str) -> Iterator[GuardContext]:
 def ramp_job(settings: Settings) -> dg.JobDefinition:
     """The job; each op may be run again."""
 
-    @dg.op(name="begin", out=_STEP_OUT)
-    def begin(context: dg.OpExecutionContext, config: Step) -> Iterator[dg.Output]:
+    @dg.op(name="begin_step", out=_STEP_OUT)
+    def begin_step(context: dg.OpExecutionContext, config: Step) -> Iterator[dg.Output]:
         """Looks whether the next step may be taken, and writes its intent by compare-and-swap; ends the run when not."""
         with _ramped(settings, config.guard) as ramped:
             _tag(context, ramped)
@@ -60,20 +61,20 @@ def ramp_job(settings: Settings) -> dg.JobDefinition:
             _tag(context, ramped, step.episode)
             yield from _outputs(context, ramped, step)
 
-    @dg.op(name="write", out=_STEP_OUT)
-    def write(context: dg.OpExecutionContext, begun: dict[str, Any]) -> Iterator[dg.Output]:
+    @dg.op(name="write_share", out=_STEP_OUT)
+    def write_share(context: dg.OpExecutionContext, begun: dict[str, Any]) -> Iterator[dg.Output]:
         """Writes the share at the provider, unless an earlier run has; leaves what somebody else changed."""
         with _ramped(settings, begun["guard"]) as ramped:
             yield from _outputs(context, ramped, ramping.write(ramped, begun["step"]))
 
-    @dg.op(name="read_back", out=_STEP_OUT)
-    def read_back(context: dg.OpExecutionContext, begun: dict[str, Any]) -> Iterator[dg.Output]:
+    @dg.op(name="read_share_back", out=_STEP_OUT)
+    def read_share_back(context: dg.OpExecutionContext, begun: dict[str, Any]) -> Iterator[dg.Output]:
         """Reads the share back and records the step as taken."""
         with _ramped(settings, begun["guard"]) as ramped:
             yield from _outputs(context, ramped, ramping.finish(ramped, begun["step"], context.run_id))
 
-    @dg.op(name="record", out=dg.Out(dg.Nothing))
-    def record(context: dg.OpExecutionContext, begun: dict[str, Any]) -> None:
+    @dg.op(name="record_step", out=dg.Out(dg.Nothing))
+    def record_step(context: dg.OpExecutionContext, begun: dict[str, Any]) -> None:
         """Sends the messages, then materialises `ops/ramp_steps` with the evidence of readiness."""
         with _ramped(settings, begun["guard"]) as ramped:
             step = ramped.store.ramp_step(begun["step"])
@@ -91,7 +92,7 @@ def ramp_job(settings: Settings) -> dg.JobDefinition:
         config=_form(settings),
     )
     def ramp_flag() -> None:
-        record(read_back(write(begin())))
+        record_step(read_share_back(write_share(begin_step())))
 
     return ramp_flag
 
@@ -119,7 +120,7 @@ def ramp_request(
     request = dg.RunRequest(
         run_key=f"{id}-{attempt}",
         job_name=RAMP,
-        run_config={"ops": {"begin": {"config": {"guard": guard.key, "step": id}}}},
+        run_config={"ops": {"begin_step": {"config": {"guard": guard.key, "step": id}}}},
         tags={**_TAGS, "gtm/guard": guard.key, "gtm/flag": guard.flag, "gtm/episode": id},
     )
     return f"{line}; asking for {percent(standing.next_share)}, attempt {attempt}", request
@@ -128,7 +129,7 @@ def ramp_request(
 def _form(settings: Settings) -> dict[str, Any]:
     """What the Launchpad shows before anything is typed: the first guard with a ramp."""
     name = next((guard.flag for guard in settings.guards if guard.ramp), "FLAG")
-    return {"ops": {"begin": {"config": {"guard": name, "actor": "", "reason": ""}}}}
+    return {"ops": {"begin_step": {"config": {"guard": name, "actor": "", "reason": ""}}}}
 
 
 def _tag(context: dg.OpExecutionContext, ramped: GuardContext, step: str = "") -> None:
@@ -144,16 +145,18 @@ def _outputs(context: dg.OpExecutionContext, ramped: GuardContext, step: StepRes
 
 
 def _metadata(step: RampStepRow) -> dict[str, Any]:
-    """A step as the UI shows it: the share first, because the UI plots it over time."""
+    """A step as the UI shows it: two sentences first, then the shares as numbers."""
     return {
+        "taken": step_text(step),
+        "ready": readiness_text(step),
         "share": step.to_share,
         "from_share": step.from_share or 0.0,
         "guard": step.guard,
         "epoch": step.epoch,
         "step": step.number,
-        "approved_by": step.approved_by or "nobody: auto = true",
+        "approved_by": step.approved_by or "",
         "approval_reason": step.approval_reason or "",
         "taken_at": moment(step.taken_us) or "",
-        "ready": dg.MetadataValue.json(ramping.evidence_of(step)),
+        "evidence": dg.MetadataValue.json(evidence_of(step)),
         "id": step.id,
     }

@@ -49,6 +49,20 @@ def as_json(report: CreditReport) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def result_rows(report: CreditReport) -> list[dict[str, Any]]:
+    """The figures as a table: a row of the report and a result, which say of what period, type and currency they are."""
+    of = {
+        "since": report.period.since, "until": report.period.until,
+        "conversion_type": report.kind.conversion_type, "currency": report.kind.currency,
+    }  # fmt: skip
+    rows = [_row(report, row) for row in report.rows]
+    return [
+        {**of, **{name: row[name] for name in row if name != "results"}, **each}
+        for row in rows
+        for each in row["results"]
+    ]
+
+
 def _kind(kind: Kind) -> dict[str, Any]:
     return {
         "conversion_type": kind.conversion_type,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 from zoneinfo import available_timezones
@@ -17,6 +18,7 @@ from gtm_dagster.settings.model import Guard, Settings
 from gtm_dagster.settings.nearest import did_you_mean
 from gtm_dagster.settings.ramp import ramp_problems
 from gtm_dagster.settings.source import NOT_GIVEN, Origin, SettingsError, read_environment, read_toml, to_struct
+from gtm_dagster.settings.stage_presets import PRESETS, preset_keys
 from gtm_dagster.settings.window_checks import check_windows
 
 _LOCAL = frozenset({"localtime", "posixrules", "Factory"})
@@ -47,6 +49,7 @@ def read_settings(config: Path | None = None, environ: Mapping[str, str] | None 
     _absolute_paths(environment.values, Path.cwd(), Origin(variables=environment.variables))
     _merge(values, environment.values)
     origin.override(environment)
+    values = _over_preset(values, origin)
     steps = values.get("funnel", {}).get("steps") if isinstance(values.get("funnel"), dict) else None
     if isinstance(steps, list):
         values["funnel"]["steps"] = [{"stage": s, "events": [s]} if isinstance(s, str) else s for s in steps]
@@ -68,6 +71,18 @@ def read_settings(config: Path | None = None, environ: Mapping[str, str] | None 
         settings = msgspec.structs.replace(settings, state_dir=base / settings.state_dir)
     check_state_dir(settings.state_dir, origin)
     return settings, origin
+
+
+def _over_preset(values: dict[str, Any], origin: Origin) -> dict[str, Any]:
+    """The values above those of their stage; the origin notes which are the stage's."""
+    stage = values.get("stage")
+    preset = PRESETS.get(stage) if isinstance(stage, str) else None  # type: ignore[call-overload]
+    if preset is None:
+        return values
+    below = deepcopy(preset.values)
+    origin.stage_keys = frozenset(key for key in preset_keys(below) if not origin.given(key))
+    _merge(below, values)
+    return below
 
 
 def _refuse_segment(values: dict[str, Any], origin: Origin) -> None:

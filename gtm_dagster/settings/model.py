@@ -11,8 +11,15 @@ from gtm_dagster.settings.analysis import Attribution, Conversion, Funnel, Refun
 from gtm_dagster.settings.choices import ProviderKind, SinkKind
 from gtm_dagster.settings.guard_metrics import GuardMetric, GuardPage, Stake
 from gtm_dagster.settings.ramp import Ramp
+from gtm_dagster.settings.stage_presets import Stage
 from gtm_dagster.settings.values import Count, Name, NotNegative, Positive, PropertyName, Share
 
+WebOrigin = Annotated[
+    str,
+    Meta(
+        pattern=r"^(\*|https?://[^/\s]+)$", description="an origin such as https://shop.example, without a path, or *"
+    ),
+]
 ConsentMode = Literal["required", "opt_out", "off"]
 Host = Annotated[
     str,
@@ -26,11 +33,13 @@ class Collector(Struct, frozen=True, forbid_unknown_fields=True):
     """Address and limits of the HTTP edge; sizes in bytes after decompression, deadlines in seconds.
 
     `hosts`: names beside localhost by which programs of this machine call a collector on loopback without a key.
+    `cors_origins`: origins whose pages may send and read the answer, such as https://shop.example; * is every one.
     """
 
     host: Name = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 8377
     hosts: tuple[Name, ...] = ()
+    cors_origins: tuple[WebOrigin, ...] = ()
     max_body_bytes: Count = 5_000_000
     max_event_bytes: Count = 64_000
     max_batch_events: Count = 5_000
@@ -187,10 +196,12 @@ class Privacy(Struct, frozen=True, forbid_unknown_fields=True):
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """The whole configuration of a deployment. Paths are absolute.
 
+    `stage`: the preset below what the deployment sets itself; None is none.
     `own_hosts`: the deployment's own sites; a referrer of one, or of what lies below it, brings nobody.
     `account_property`: the property that names the account an event's person belongs to; None: there are no accounts.
     """
 
+    stage: Stage | None = None
     state_dir: Path = Path(".gtm")
     plan_file: Path | None = None
     report_timezone: Name = "UTC"

@@ -19,7 +19,7 @@ from gtm_dagster.settings.secret_text import shown
 PREFIX = "GTM_"
 _BEYOND_SENSE = 1_000_000  # such an upper limit is worth a word only to who goes beyond it
 _AT_A_GLANCE = 4  # so many names need no hint
-NOT_SETTINGS = frozenset({"GTM_CONFIG", "GTM_TRACEBACK"})
+NOT_SETTINGS = frozenset({"GTM_CONFIG", "GTM_DEPLOYMENT", "GTM_TRACEBACK"})
 NOT_GIVEN = frozenset({"guard_errors"})
 """Fields of the settings that nobody sets: `load_settings` fills them."""
 
@@ -44,6 +44,8 @@ class Origin:
     variables: dict[str, str] = field(default_factory=dict)
     guard_places: tuple[int, ...] = ()
     """The place of each good guard among all that were given."""
+    stage_keys: frozenset[str] = frozenset()
+    """Keys whose value is that of the stage's preset."""
 
     def override(self, environment: EnvironmentValues) -> None:
         """Take over what the variables set: the file's lines of these keys, and of all within them, count no more."""

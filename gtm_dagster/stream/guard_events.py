@@ -10,7 +10,7 @@ import msgspec
 from gtm_dagster.gate.exposures import ARMS, EXPOSED, RefusedExposure, randomised_exposure, refused_exposure
 from gtm_dagster.opsstore.guard_records import FROM, STEP_US
 from gtm_dagster.rollout.guard.believed import believes
-from gtm_dagster.rollout.guard.blindness import CONVERSIONS, EXPOSURES, REFUSED, record_name
+from gtm_dagster.rollout.guard.blindness import CONVERSIONS, EXPOSURES, REFUSED, metric_records, record_name
 from gtm_dagster.rollout.guard.by_arm import BOTS, COUNTED, arm_record
 from gtm_dagster.rollout.guard.metric_rule import MetricRule, metric_rules
 from gtm_dagster.rollout.guard.metric_values import event_value
@@ -76,21 +76,9 @@ def events_by_guard(rows: Rows, guards: Sequence[Guard]) -> dict[str, GuardEvent
         for metric in metric_rules(guard)[1:]:
             by_metric.setdefault(metric.event, []).append((guard, events, metric))
     for row in rows:
-        (
-            name,
-            event_us,
-            received_us,
-            user,
-            anonymous,
-            properties,
-            write_key,
-            key_role,
-            verdict,
-            reasons,
-            raw,
-            bot,
-            *place,
-        ) = row
+        (name, event_us, received_us, user, anonymous, properties, write_key, key_role, verdict, reasons, raw, bot) = (
+            row[:12]
+        )
         step = received_us // STEP_US
         if bot is not None:
             exposure = randomised_exposure(properties) if name == EXPOSED else None
@@ -117,6 +105,11 @@ def events_by_guard(rows: Rows, guards: Sequence[Guard]) -> dict[str, GuardEvent
                     events.uncounted.append((step, REFUSED, user, anonymous))
                 else:
                     events.left_out.append(received_us)
+            for guard, events, metric in by_metric.get(name, ()):
+                if believes(guard.write_keys, write_key, key_role):
+                    events.records[step, record_name(verdict, metric_records(metric.name), reasons)] += 1
+                elif name != guard.conversion:
+                    events.left_out.append(received_us)
             continue
         if name == EXPOSED:
             exposures[step, EXPOSURES] += 1
@@ -132,9 +125,8 @@ def events_by_guard(rows: Rows, guards: Sequence[Guard]) -> dict[str, GuardEvent
                     if believes(guard.write_keys, write_key, key_role):
                         events.exposures.append((unit, at_us, exposure.variant, epoch))
                         events.records[step, arm_record(COUNTED, EXPOSURES, exposure.variant)] += 1
-                        shown = (unit, at_us, exposure.variant)
-                        segment = segment_of(*place)
-                        events.segments[shown] = min(events.segments.get(shown, segment), segment)
+                        exposed, segment = (unit, at_us, exposure.variant), segment_of(*row[12:])
+                        events.segments[exposed] = min(events.segments.get(exposed, segment), segment)
                         events.records[step, FROM + write_key] += 1
                     else:
                         events.left_out.append(at_us)
@@ -152,11 +144,14 @@ def events_by_guard(rows: Rows, guards: Sequence[Guard]) -> dict[str, GuardEvent
                 events.left_out.append(at_us)
         for guard, events, metric in by_metric.get(name, ()):
             if not believes(guard.write_keys, write_key, key_role):
-                if name != guard.conversion:
+                if name != guard.conversion:  # else it is left out already
                     events.left_out.append(at_us)
-            elif (value := event_value(metric, properties)) is not None:
+                continue
+            events.records[step, metric_records(metric.name)] += 1
+            events.records[step, FROM + write_key] += 1
+            value = event_value(metric, properties)
+            if value is not None:
                 events.metrics.extend((metric.name, unit, at_us, value) for unit in (user, anonymous) if unit)
-                events.records[step, FROM + write_key] += 1
     for events in found.values():
         events.records.update(exposures)
     return found

@@ -87,7 +87,8 @@ class GuardReducer:
         else:
             if progress is not None:
                 _log.warning(
-                    "%s: counted by another conversion window; counting again what the log still holds", guard.key
+                    "%s: counted by another conversion window or other metrics; counting again what the log still holds",
+                    guard.key,
                 )
             self._store.forget_counts(con, guard.key)
         self._store.set_guard_progress(con, guard.key, fresh)

@@ -50,11 +50,7 @@ def deployment_of(settings: Settings, plan: Plan, origin: Origin | None = None) 
         look,
         _is_default(settings.attribution.stages, _USUAL.attribution.stages, origin, "attribution.stages"),
     )
-    activity = tuple(
-        name
-        for index, given in enumerate(settings.retention.activity)
-        if (name := look.event(f"retention.activity[{index}]", given))
-    )
+    activity = _activity(settings, look, _is_default(settings.retention, None, origin, "retention.activity"))
     if look.problems:
         raise SettingsError(*look.problems)
     guards, errors = _guards(settings, plan, look)
@@ -63,7 +59,7 @@ def deployment_of(settings: Settings, plan: Plan, origin: Origin | None = None) 
         conversions=conversions,
         funnel=replace(settings.funnel, steps=steps),
         attribution=replace(settings.attribution, stages=stages),
-        retention=replace(settings.retention, activity=tuple(dict.fromkeys(activity))),
+        retention=replace(settings.retention, activity=activity),
         guards=guards,
         guard_errors=(*settings.guard_errors, *errors),
     )
@@ -130,7 +126,20 @@ def _near(name: str, known: tuple[str, ...], aliases: Mapping[str, str] = Mappin
 
 
 def _is_default(given: object, usual: object, origin: Origin | None, key: str) -> bool:
+    """Whether nobody wrote it: it is the default, or of the stage's preset."""
+    if origin is not None and key in origin.stage_keys:
+        return True
     return given == usual and (origin is None or not origin.given(key))
+
+
+def _activity(settings: Settings, look: _Look, default: bool) -> tuple[str, ...]:
+    found: list[str] = []
+    for index, given in enumerate(settings.retention.activity):
+        if default and look.plan.resolve(given) is None:
+            look.left_out("retention.activity", given)
+        elif name := look.event(f"retention.activity[{index}]", given):
+            found.append(name)
+    return tuple(dict.fromkeys(found))
 
 
 def _conversions(settings: Settings, look: _Look, default: bool) -> tuple[Conversion, ...]:

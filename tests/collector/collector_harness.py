@@ -93,7 +93,9 @@ async def call(
         sent.append(message)
 
     raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-    await app({"type": "http", "method": method, "path": path, "headers": raw}, receive, send)
+    path, _, query = path.partition("?")
+    scope = {"type": "http", "method": method, "path": path, "query_string": query.encode(), "headers": raw}
+    await app(scope, receive, send)
     start, end = sent
     told = {name.decode(): value.decode() for name, value in start["headers"]}
     return Response(start["status"], told, end["body"])

@@ -11,7 +11,9 @@ import pytest
 
 from gtm_dagster.cli import run
 from gtm_dagster.commands.table_output import records
+from gtm_dagster.orchestration.refresh_run import RefreshResult
 from gtm_dagster.reports.plain_values import plain
+from gtm_dagster.warehouse.staging.books import BookRow
 
 
 class Answer(NamedTuple):
@@ -141,6 +143,13 @@ def test_help_and_version_are_exit_code_0(gtm: Gtm) -> None:
         assert f"\n  {command} " in answer.out, command
 
 
+def test_a_refresh_that_did_nothing_shows_no_books_of_the_run_before(gtm: Gtm, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = BookRow(date(2026, 1, 1), 5, 5, 5, 0, 0, 0)
+    result = RefreshResult("r", False, [before], error="plan.yaml line 3: no")
+    monkeypatch.setattr("gtm_dagster.orchestration.refresh_run.run_refresh", lambda *_, **__: result)
+    assert gtm("refresh") == (1, "", "gtm: plan.yaml line 3: no\n")
+
+
 def test_attribute_reads_paths_by_the_names_everybody_has(gtm: Gtm, tmp_path: Path) -> None:
     (tmp_path / "paths.csv").write_text("path,total_conversions,total_null\na > b,2,5\nb,1,0\n")
     answer = gtm("attribute", "paths.csv", "--model", "linear", "--json")
@@ -164,6 +173,9 @@ def test_attribute_takes_filters_and_options(gtm: Gtm, tmp_path: Path) -> None:
                  "--skip-bad-rows", "--json", *options)  # fmt: skip
     assert [(row["channel"], row["conversions"]) for row in answer.document] == [("a", 4.0), ("b", 1.0)]
     assert "1 rows skipped" in answer.err
+    assert "no path has" not in answer.err
+    unknown = gtm("attribute", "paths.csv", "--model", "linear", "--without", "Dirct", "--skip-bad-rows").err
+    assert "no path has the channel 'Dirct'; did you mean Direct?" in unknown
 
 
 def test_a_pseudonym_is_stable_and_not_the_value(gtm: Gtm) -> None:
@@ -212,7 +224,7 @@ def test_simulate_import_refresh_query(gtm: Gtm, monkeypatch: pytest.MonkeyPatch
     result = refreshed.document
     assert result["ok"] and result["run_id"] and result["checks"]
     assert {"asset", "check", "passed", "severity", "description"} == set(result["checks"][0])
-    assert sum(day["raw"] for day in result["books"]) == 2000
+    assert sum(day["raw"] for day in result["books"]) == 2000 == result["totals"]["raw"]
 
     rows = gtm("query", "SELECT min(session_start) AS first_start, count(*) AS n FROM core.sessions", "--json").document
     assert rows[0]["n"] > 100

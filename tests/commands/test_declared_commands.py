@@ -27,6 +27,7 @@ SHARED = {
     "extras",
     "finding",
     "guard_drop",
+    "guard_metrics",
     "guard_sight",
     "guard_options",
     "guard_watching",

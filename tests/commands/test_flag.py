@@ -95,7 +95,8 @@ REFUSED = [
     ("a flag with rules of its own", ("split", "ruled", "0.5"), 1, "would be lost; change it in the file"),
     ("a flag without the old flow", ("split", "one-way", "0.5"), 1, "no variant has the value false; add one"),
     ("a provider nobody declared", ("create", "x", "--provider", "unlaesh"), 1, "there are: ff, flagd"),
-    ("a provider with its own console", ("split", "x", "0.5", "--provider", "ff"), 1, "not at unleash, which has an audit log"),
+    ("a provider whose flags are made there", ("create", "x", "--provider", "ff"), 1, "not at unleash; make it there"),
+    ("a provider that does not answer", ("split", "x", "0.5", "--provider", "ff"), 1, "cannot reach http://127.0.0.1:9"),
     ("a name of blanks", ("create", " "), 1, "a flag has a name"),
     ("no share", ("split", "there"), 2, "SHARE"),
 ]  # fmt: skip

@@ -11,9 +11,11 @@ from warehouse_cases import START, event, land, refresh, settings_for
 
 from gtm_dagster.cli import run
 from gtm_dagster.commands import output
-from gtm_dagster.commands.output import Problem, note, progress_bar, say, say_error, say_json
+from gtm_dagster.commands.output import Problem, note, progress_bar, say, say_error, say_json, say_prose
 from gtm_dagster.commands.table_output import Form, say_table
 from gtm_dagster.commands.terminal_text import in_json, on_lines, on_one_line
+from gtm_dagster.settings import load_settings
+from gtm_dagster.warehouse.serving import query
 
 STEERING = {
     "title of the window": ("\x1b]0;pwned\x07", r"\x1b]0;pwned\x07"),
@@ -49,6 +51,20 @@ def test_ordinary_text_stays(text):
     assert on_one_line(text) == on_lines(text) == text
 
 
+@pytest.mark.parametrize(
+    ("terminal", "lines"),
+    [
+        pytest.param(True, ["  landed as", "    import-cb1cd8a74839f08b"], id="a terminal"),
+        pytest.param(False, ["  landed as import-cb1cd8a74839f08b"], id="a pipe"),
+    ],
+)
+def test_no_id_is_split_at_the_end_of_a_line(terminal, lines, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "30")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
+    say_prose("  landed as import-cb1cd8a74839f08b")
+    assert capsys.readouterr().out.splitlines() == lines
+
+
 def test_lines_and_tabs_stay_in_a_text_of_several_lines():
     assert (on_lines("a\tb\nc"), on_one_line("a\tb\nc")) == ("a\tb\nc", r"a\tb\nc")
 
@@ -81,6 +97,7 @@ def _bar() -> None:
 
 WAYS = {
     "a line": lambda: say(TEXT),
+    "a sentence": lambda: say_prose(TEXT),
     "a note": lambda: note(TEXT),
     "an error": lambda: say_error(TEXT),
     "JSON": lambda: say_json({TEXT: [TEXT]}),
@@ -149,6 +166,34 @@ def odd_events(tmp_path_factory) -> Path:
     land(settings, rows, "import-1")
     refresh(settings)
     return settings.state_dir
+
+
+@pytest.mark.parametrize(
+    ("arguments", "ids"),
+    [
+        (["query", "SELECT * FROM core.sessions"], "SELECT session_key FROM core.sessions"),
+        (["query", "SELECT * FROM core.sources"], "SELECT channel FROM core.sources"),
+        (["quarantine", "list"], "SELECT strftime(received_at, '%Y-%m-%d %H:%M:%S') FROM staging.quarantine"),
+        (["imports", "list"], "SELECT 'import-1'"),
+        (["tables"], "SELECT 'marts.data_driven_attribution'"),
+        (["tables", "core.sessions"], "SELECT 'session_start'"),
+        (["keys", "list"], "SELECT 'gates_consent'"),
+        (["sql"], "SELECT 'credits_by_channel'"),
+    ],
+    ids=str,
+)
+def test_at_80_columns_nothing_is_cut(odd_events, arguments, ids, capsys, monkeypatch):
+    for name, value in {"GTM_STATE_DIR": str(odd_events), "COLUMNS": "80"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(odd_events)
+    wanted = [str(row[0]) for row in query(load_settings(None, {"GTM_STATE_DIR": str(odd_events)}), ids)[1]]
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert run(arguments) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert all(any(each in line for line in lines) for each in wanted)
+    as_records = any(line.startswith("─[") for line in lines)
+    assert as_records or max(map(len, lines)) <= 80
+    assert "…" not in "".join(lines)
 
 
 def test_a_problem_is_escaped(capsys, monkeypatch):

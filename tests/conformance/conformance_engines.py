@@ -69,7 +69,7 @@ def _run(command: list[str], environ: dict[str, str]) -> str:
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("GTM_", "PYTHON", "SPARK_"))}
     done = subprocess.run(
         command, cwd=ROOT, env={**kept, **environ}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, text=True, timeout=600,
+        stderr=subprocess.STDOUT, text=True, timeout=1800,
     )  # fmt: skip
     assert done.returncode == 0, "\n".join(done.stdout.splitlines()[-40:])
     return done.stdout

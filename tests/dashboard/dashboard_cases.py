@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,7 @@ def days(count: int, last: date = LAST) -> list[date]:
 
 def small(count: int = 60, names: Mapping[str, tuple[Any, Any, Any]] = CHANNELS) -> dict[str, list[dict[str, Any]]]:
     """Rows of 60 days: 10 visitors, 2 sign-ups, and one payment of 30 EUR a day credited to the channels in turn."""
-    cells: dict[str, list[dict[str, Any]]] = {name: [] for name in ("marts.daily", "marts.channel_attribution", "marts.campaign_performance", "marts.funnel", "marts.retention")}  # fmt: skip
+    cells: dict[str, list[dict[str, Any]]] = {name: [] for name in ("marts.daily", "marts.channel_attribution", "marts.campaign_performance", "marts.funnel", "marts.retention", "marts.attribution_credits", "core.conversions")}  # fmt: skip
     for number, day in enumerate(days(count)):
         paid = {"conversion_type": "payment_completed", "currency": "EUR"}
         cells["marts.daily"] += [
@@ -72,8 +72,19 @@ def small(count: int = 60, names: Mapping[str, tuple[Any, Any, Any]] = CHANNELS)
             {"day": day, "conversion_type": "signup_completed", "conversions": 2, "unattributed": 0, "unattributed_share": 0.0},
         ]  # fmt: skip
         channel = list(names)[number % len(names)] if number % 10 else "(unattributed)"
+        noon = datetime(day.year, day.month, day.day, 12, tzinfo=UTC)
+        at_us = int(noon.timestamp() * 1e6)
+        cells["core.conversions"].append(
+            {"conversion_id": f"web:{number}", "person_id": f"person-{number}", "person_no": number, "day": day, **paid,
+             "conversion_time": noon.replace(tzinfo=None), "conversion_us": at_us, "value": 30.0}
+        )  # fmt: skip
         source, medium, campaign = names.get(channel, (None, None, None))
         for model, window in (("last_touch", 24.0), ("linear", 168.0)):
+            cells["marts.attribution_credits"].append(
+                {"conversion_id": f"web:{number}", "model": model, "window_hours": window, "channel": channel, "source": source,
+                 "medium": medium, "campaign": campaign, "credit": 1.0, "value": 30.0, "net_value": 30.0, "person_no": number,
+                 "person_id": f"person-{number}", "conversion_us": at_us}
+            )  # fmt: skip
             spend = {"spend": 5.0, "spend_currency": "EUR", "cpa": 5.0, "roas": 6.0} if channel == "Paid Search" else {}
             earned = {"conversions": 1.0, "value": 30.0, "refunded": 0.0, "net_value": 30.0, **spend}
             result = {"day": day, **paid, "model": model, "window_hours": window, "channel": channel, **earned}

@@ -15,12 +15,14 @@ from gtm_dagster.orchestration.dead_runs import fail_dead_runs, process_of
 from gtm_dagster.orchestration.instance import instance_of
 from gtm_dagster.orchestration.refresh_run import run_refresh
 from gtm_dagster.warehouse.build import all_checks
+from gtm_dagster.warehouse.last_refresh import last_refresh
 from gtm_dagster.warehouse.schema import built
 from gtm_dagster.warehouse.writer_lock import LockHeldError, WarehouseLock
 
 ROOT = Path(__file__).parents[2]
 TABLES = {table.name.replace(".", "/") for table in built()} | {
     "ingestion/landing_events", "staging/events", "staging/quarantine", "serving/warehouse_copy", "ops/rollbacks",
+    "ops/ramp_steps",
 }  # fmt: skip
 PAGES = {"ops/guards", "ops/ramp_steps"}
 """What is looked at in the web UI and is no table."""
@@ -82,6 +84,9 @@ def test_refresh_is_a_run_with_books_and_checks(tmp_path):
     assert ("staging",) in told and told[-1][0] == told[-1][1] == len(result.steps), "the bar ends full"
     assert sum(row.clean for row in result.books) == 60
     assert {check.check for check in result.checks} >= {check.name for _, check in all_checks()}
+    left = last_refresh(settings)
+    assert left is not None and left.seconds > 0 and left.failed_checks == []
+    assert set(left.books_difference.values()) <= {0}
     with instance_of(settings) as instance:
         run = instance.get_run_by_id(result.run_id)
         assert run.status == dg.DagsterRunStatus.SUCCESS
@@ -98,6 +103,7 @@ def test_a_broken_contract_is_a_failed_check_without_a_materialisation(tmp_path)
     assert not result.ok
     contract = next(check for check in result.checks if check.check == "contract")
     assert not contract.passed
+    assert last_refresh(settings) is None, "it has published nothing"
     assert "its manifest says 5 rows" in contract.description
     with instance_of(settings) as instance:
         assert instance.get_latest_materialization_event(dg.AssetKey(["staging", "events"])) is None

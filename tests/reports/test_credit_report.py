@@ -12,6 +12,7 @@ import pytest
 from report_traffic import FIRST, LAST, WINDOWS, deployment
 
 from gtm_dagster.cli import run
+from gtm_dagster.reports.credit_json import result_rows
 from gtm_dagster.reports.credit_report import CreditReport, ReportError, credit_report
 from gtm_dagster.reports.credit_text import COLUMNS, as_text
 from gtm_dagster.reports.findings import findings
@@ -168,6 +169,15 @@ def test_json_is_one_document_with_every_result(gtm) -> None:  # type: ignore[no
     assert sum(row["results"][0]["conversions"] for row in document["rows"]) == pytest.approx(16)
     assert {"spend", "too_few", "channel"} <= document["rows"][0].keys()
     assert document["rows"][0]["spend"] is None and document["rows"][0]["results"][0]["cpa"] is None, "spend is in EUR"
+
+
+def test_csv_has_a_line_a_row_and_result_that_adds_up(euros: CreditReport) -> None:
+    rows = result_rows(euros)
+    assert len(rows) == len(euros.rows) * len(euros.results)
+    linear = [row["conversions"] for row in rows if row["model"] == "linear"]
+    assert sum(linear) == pytest.approx(euros.kind.conversions)
+    assert {(row["conversion_type"], row["currency"]) for row in rows} == {("payment_completed", "EUR")}
+    assert len({tuple(row) for row in rows}) == 1, "one set of columns"
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from gtm_dagster.reports.drawing import png, small_svg
-from gtm_dagster.warehouse.figures.figure import Bar, Bars, Cell, Grid, GridRow, with_others
+from gtm_dagster.warehouse.figures.figure import Bar, Bars, Cell, Grid, GridRow, longest, with_others
 
 TITLE = "conversions credited by channel: payment_completed, EUR · linear, 168 h · 2026-10-30 to 2026-11-28"
 MANY = tuple(Bar(f"a rather long label & {i}", 1234567.0 * (30 - i), 1e6, 3e6) for i in range(30))
@@ -66,3 +66,13 @@ def test_what_nobody_earned_is_shown_on_its_own_and_others_of_others_are_counted
     shown = with_others(bars, 5)
     assert [bar.label for bar in shown] == ["0", "1", "2", "17 others", "(none)"]
     assert sum(bar.value for bar in shown) == sum(bar.value for bar in bars)
+
+
+def test_others_never_hide_the_rest_their_bar_is_cut_and_says_so() -> None:
+    figure = Bars(
+        TITLE, (Bar("a", 4.0, 3.0, 5.0), Bar("b", 2.0), Bar("250 others", 275.0, stands_for=250)), additive=True
+    )
+    assert longest(figure.bars) == 5.0
+    assert re.findall(r"h(\d+)", drawn(small_svg.inline(figure)).replace("height", "")) == ["120", "60", "150"]
+    assert "275 (bar is cut)" in drawn(small_svg.inline(figure))
+    assert longest(()) == 1 and longest((Bar("9 others", 7.0, stands_for=9),)) == 7.0

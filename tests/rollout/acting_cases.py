@@ -48,6 +48,9 @@ def plant(store: OpsStore, guard: Guard, counts: Counts, start_us: int, epoch: i
         cells[epoch, slot + base, arm, age] += n
     with store.transaction() as con:
         store.add_cells(con, guard.key, cells)
+        for name, rows in counts.to_json().get("metrics", {}).items():
+            planted = {(epoch, name, slot + base, arm, age): n for slot, arm, age, n in rows}
+            store.add_metric_cells(con, guard.key, planted)
     heard(store, start_us + counts.watermark_us)
     return start_us + counts.watermark_us
 

@@ -12,7 +12,7 @@ from gtm_dagster.rollout.guard.rule import Rule
 from gtm_dagster.settings import Guard, GuardMetric, GuardPage
 
 METRICS = (
-    GuardMetric("errors", "error", "checkout_failed"),
+    GuardMetric("errors", "error", "subscription_cancelled"),
     GuardMetric("revenue", "value", "payment_completed", value="amount", cap=200.0),
 )
 GUARD = Guard("checkout-v2", "payment_completed", conversion_window_minutes=10.0, metrics=METRICS, page=GuardPage())

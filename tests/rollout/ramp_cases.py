@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from threading import Event
 from typing import Any
 
 import msgspec
@@ -12,11 +13,13 @@ from acting_cases import GUARD, heard
 from traffic_cases import PER_MINUTE
 
 from gtm_dagster.opsstore import OpsStore
-from gtm_dagster.rollout.control import ramping
+from gtm_dagster.rollout.control import acting, ramping
 from gtm_dagster.rollout.control.arming import rearm
+from gtm_dagster.rollout.control.evaluation import evaluate
 from gtm_dagster.rollout.control.guard_context import GuardContext, StepResult
 from gtm_dagster.rollout.control.ramp_standing import RampStanding, served_share
 from gtm_dagster.rollout.guard.counts import EXPOSURES, SLOT_US
+from gtm_dagster.rollout.guard.decide import episode_id
 from gtm_dagster.settings import Guard, Ramp, Settings
 
 STEPS = (0.01, 0.05, 0.25, 0.5, 1.0)
@@ -25,18 +28,30 @@ RAMPED: Guard = msgspec.structs.replace(GUARD, ramp=RAMP)
 
 
 class RampWorld:
-    """`context` acts on the flag; `clock` is the time of all code (microseconds UTC), moved by `go` only."""
+    """`context` acts on the flag; `clock` is the time of all code (microseconds UTC), moved by `go` only.
+
+    `real`: whoever waits for the provider waits.
+    """
 
     def __init__(
-        self, monkeypatch: pytest.MonkeyPatch, settings: Settings, store: OpsStore, writer: Any, guard: Guard = RAMPED
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        settings: Settings,
+        store: OpsStore,
+        writer: Any,
+        guard: Guard = RAMPED,
+        *,
+        real: bool = False,
     ) -> None:
         self.clock = (time.time_ns() // 1000 // SLOT_US) * SLOT_US
-        self.seed = 0
+        self.seed, self.real = 0, real
         monkeypatch.setattr(time, "time_ns", lambda: self.clock * 1000)
         self.store = store
         self.context = GuardContext(store, settings, guard, writer, sleep=self.sleep)
 
     def sleep(self, seconds: float) -> None:
+        if self.real:
+            Event().wait(seconds)
         self.clock += round(seconds * 1e6)
 
     def arm(self) -> None:
@@ -57,6 +72,17 @@ class RampWorld:
             self.store.add_cells(con, self.context.guard.key, cells)
         self.clock += minutes * 60_000_000
         heard(self.store, self.clock)
+
+    def lose(self, minutes: int = 30, factor: float = 0.5) -> StepResult:
+        """A planted loss, and the whole rollback run on what is counted then."""
+        self.go(minutes, factor)
+        key, episode = self.context.guard.key, episode_id(self.context.guard.key, self.context.row.epoch)
+        seen = evaluate(self.store, self.context.settings, self.context.guard, self.context.row, self.clock)
+        assert seen.decision.act, seen.decision.reason
+        result = acting.claim(self.context, episode, 1, self.clock, "run")
+        assert result.proceed, (key, result)
+        assert acting.turn_off(self.context, episode).proceed
+        return acting.verify(self.context, episode, "run")
 
     @property
     def share(self) -> float:

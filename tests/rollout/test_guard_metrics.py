@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from math import exp
 from pathlib import Path
@@ -14,13 +15,16 @@ from metric_cases import GUARD, RULE, drawn
 
 from gtm_dagster.rollout.control.chart import curves
 from gtm_dagster.rollout.control.evidence import FORMAT, Evidence, from_json, to_json
+from gtm_dagster.rollout.control.metric_sight import hidden_metrics
 from gtm_dagster.rollout.control.replay import compare
 from gtm_dagster.rollout.guard.counts import Counts
 from gtm_dagster.rollout.guard.decide import ARMED, BLIND, BREACH, Signals, decide
 from gtm_dagster.rollout.guard.judge import judge, leading, metric_names, metric_trace, page_verdict
 from gtm_dagster.rollout.guard.mean_evidence import _factors
 from gtm_dagster.rollout.guard.metric_rule import MetricRule, declared, metric_rules
+from gtm_dagster.rollout.guard.metric_simulation import MetricFlow, simulate_metrics
 from gtm_dagster.rollout.guard.rule import Rule
+from gtm_dagster.rollout.guard.simulation import Scenario
 from gtm_dagster.rollout.guard.verdict import detect
 from gtm_dagster.settings import Guard, GuardMetric
 
@@ -83,14 +87,34 @@ def test_a_rise_is_judged_as_the_loss_of_the_other_arm():
 def test_what_blinds_the_conversion_blinds_no_other_metric():
     counts = drawn(1, error=4.0, conversion=0.0)
     verdicts = judge(counts, RULE).metrics
+    hidden = ("conversion", "revenue")
     for blind, verdict, state, act in (
-        ("no ids match", leading(verdicts, without=("conversion",)), BREACH, True),
+        ("no ids match", leading(verdicts, without=hidden), BREACH, True),
         ("no ids match", verdicts[0], BLIND, False),
+        ("no ids match", verdicts[2], BLIND, False),
         ("", verdicts[0], BREACH, True),
     ):
-        decision = decide(ARMED, verdict, Signals(counts.watermark_us, blind=blind), RULE)
+        decision = decide(ARMED, verdict, Signals(counts.watermark_us, blind=blind, blind_metrics=hidden), RULE)
         assert (decision.state, decision.act) == (state, act)
         assert blind in decision.reason
+
+
+REFUSED = {"metric errors": 10, "refused metric errors/unknown_event": 30, "exposures": 900}
+HIDDEN = [
+    ({}, "", [], [], "all is seen"),
+    ({}, "no ids match", ["conversion", "revenue"], [], "what hides the conversion hides what is of its event"),
+    ({"metric revenue": 15, "refused metric revenue/bad_type": 10}, "", ["revenue"], ["revenue: 40% of the payment_completed of the last hour never counted (10 payment_completed refused (bad_type 10))"], "a fall may be one of the tracking"),
+    (REFUSED, "", [], ["errors: 30 subscription_cancelled refused (unknown_event 30)"], "refused errors make no rise, and are said"),
+    ({"metric errors": 500}, "", [], ["errors: 500 subscription_cancelled seen, none of an exposed visitor in time"], "errors of others"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("records", "blind", "names", "notes", "reason"), HIDDEN, ids=[row[-1] for row in HIDDEN])
+def test_what_hides_a_metric_hides_no_other(records, blind, names, notes, reason):
+    counts = replace(drawn(1), metrics={})
+    hidden, said = hidden_metrics(RULE, counts, {"": records, "of the last hour": records}, blind)
+    assert list(hidden) == names, reason
+    assert len(said) == len(notes) and all(line.startswith(start) for line, start in zip(said, notes, strict=True))
 
 
 def test_the_page_line_proves_what_is_too_small_to_roll_back():
@@ -105,9 +129,12 @@ def test_the_page_line_proves_what_is_too_small_to_roll_back():
 def test_evidence_of_several_metrics_gives_its_decision_again():
     counts = drawn(1, revenue=0.5)
     verdict = judge(counts, RULE)
-    text = to_json(Evidence(GUARD, RULE, counts, verdict, "e", 1, counts.watermark_us, None, reason=verdict.reason))
+    by = (("country", "DE", "control", 40, 9), ("country", "DE", "treatment", 41, 8))
+    text = to_json(
+        Evidence(GUARD, RULE, counts, verdict, "e", 1, counts.watermark_us, None, reason=verdict.reason, segments=by)
+    )
     again = from_json(text)
-    assert (again.rule, again.verdict, again.guard) == (RULE, verdict, GUARD)
+    assert (again.rule, again.verdict, again.guard, again.segments) == (RULE, verdict, GUARD, by)
     assert compare(again).same
     assert to_json(again) == text
     broken = json.loads(text)
@@ -169,3 +196,46 @@ def test_a_metric_alone_acts_when_it_would_have_in_the_guard():
     at = times["errors"]
     assert judge(replace(counts, watermark_us=at), RULE).fires
     assert not judge(replace(counts, watermark_us=at - 15_000_000), RULE).fires
+
+
+def test_no_metric_of_an_unchanged_flow_acts_more_often_than_the_budget_allows():
+    """A generous budget, so that few runs would show an excess; the simulation below measures it."""
+    guard = msgspec.structs.replace(GUARD, margin=0.0, start_risk=0.2, budget_hours=100.0)
+    flows = {"errors": MetricFlow(0.02), "revenue": MetricFlow(0.06, spread=1.5)}
+    found = simulate_metrics(Scenario(20, hours=6), Rule.of(guard), flows, 6, 3)
+    assert found.rollbacks.share <= 0.5
+    assert set(found.metrics) == {"conversion", "errors", "revenue"}
+
+
+@pytest.mark.simulation
+def test_the_budget_holds_for_all_metrics_together():
+    guard = msgspec.structs.replace(GUARD, margin=0.0, start_risk=0.2, budget_hours=100.0)
+    flows = {"errors": MetricFlow(0.02), "revenue": MetricFlow(0.06, spread=1.5)}
+    found = simulate_metrics(Scenario(20, hours=12), Rule.of(guard), flows, 60, 4)
+    assert found.rollbacks.share - 3 * found.rollbacks.share_error <= 0.32
+    for name, stake in (("conversion", 1 / 3), ("errors", 1 / 3), ("revenue", 1 / 3)):
+        each = found.metrics[name]
+        assert each.share - 3 * each.share_error <= 0.32 * stake, name
+
+
+SIMULATED = [
+    ("metric: 'slow' is not a further metric of this guard; known: errors, revenue", {"slow": MetricFlow(0.1)}),
+    ("metric: errors=1 is not allowed; give its figure as a share of units above 0 and below 1", {"errors": MetricFlow(1.0)}),
+    ("metric: revenue=0.2 is not allowed; give its figure as a share of the cap, below 0.9 of the base rate,", {"revenue": MetricFlow(0.2)}),
+    ("metric: a change of 60 of errors is not allowed; give 0 to 49", {"errors": MetricFlow(0.02, 60.0)}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("message", "flows"), SIMULATED, ids=["name", "share", "mean", "harm"])
+def test_a_flow_that_cannot_be_drawn_is_refused(message, flows):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        simulate_metrics(Scenario(20, hours=1), RULE, flows, 1, 1)
+
+
+@pytest.mark.parametrize("name", ["errors", "revenue"])
+def test_harm_from_the_second_hour_on_is_seen_after_it_and_by_its_metric(name):
+    flows = {"errors": MetricFlow(0.02), "revenue": MetricFlow(0.06)}
+    flows[name] = replace(flows[name], harm=4.0 if name == "errors" else 0.8)
+    found = simulate_metrics(Scenario(100, hours=3, drop_at_hours=1), RULE, flows, 4, 2)
+    assert found.metrics[name].share == 1.0 and found.rollbacks.before_share == 0.0
+    assert [other for other, each in found.metrics.items() if each.share] == [name]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from acting_cases import GUARD, settings_for, through
+from acting_cases import GUARD, settings_for
 from ramp_cases import RAMP, RAMPED, STEPS, RampWorld
 
 from gtm_dagster.gate import kill_list
@@ -13,6 +13,7 @@ from gtm_dagster.rollout.control.acting import claim
 from gtm_dagster.rollout.control.arming import Refused, rearm
 from gtm_dagster.rollout.control.evaluation import evaluate
 from gtm_dagster.rollout.control.evidence import from_json
+from gtm_dagster.rollout.control.messages import moment
 from gtm_dagster.rollout.guard.decide import episode_id
 from gtm_dagster.rollout.providers.flagd import Flagd, set_split
 
@@ -32,11 +33,6 @@ def ramped(tmp_path, monkeypatch, store, **ramp) -> RampWorld:
 @pytest.fixture
 def world(tmp_path, monkeypatch, store) -> RampWorld:
     return ramped(tmp_path, monkeypatch, store)
-
-
-def rolled_back(world: RampWorld) -> str:
-    """The whole rollback run on what is counted now; its outcome."""
-    return through(world.context, world.clock).outcome
 
 
 def test_a_healthy_ramp_reaches_everybody_step_by_step(world):
@@ -70,6 +66,16 @@ def test_the_first_step_needs_no_visitors_and_each_later_one_what_a_loss_takes_t
     assert world.standing.ready_us == pytest.approx(world.clock + (needed - 20) * 60e6, rel=1e-6, abs=2e7)
     world.go(round(needed) - 20 + 2)
     assert world.kinds == ["approval"]
+
+
+def test_a_suspicion_begins_the_time_anew(world, monkeypatch):
+    world.take()
+    world.go(90)
+    assert world.kinds == ["approval"]
+    until = world.clock - 60_000_000
+    monkeypatch.setattr("gtm_dagster.rollout.control.ramp_standing.suspected_until", lambda *_: until)
+    assert world.kinds == ["power", "approval"]
+    assert f"at 1 % yet since the guard was suspicious last ({moment(until)})" in world.standing.waits[0].text
 
 
 def test_a_step_at_which_no_loss_can_be_seen_says_so_and_has_no_end(tmp_path, monkeypatch, store):
@@ -211,10 +217,7 @@ def test_another_guard_of_the_flag_has_to_be_armed_and_well_too(tmp_path, monkey
 
 def test_a_planted_loss_at_25_percent_is_rolled_back_and_the_ramp_ends(world):
     world.climb(to=0.25, minutes=90)
-    world.go(30, factor=0.5)
-    evaluation = evaluate(world.store, world.context.settings, world.context.guard, world.context.row, world.clock)
-    assert evaluation.decision.act, evaluation.decision.reason
-    assert rolled_back(world) == "rolled_back"
+    assert world.lose().outcome == "rolled_back"
     assert world.share == 0.0 and world.context.row.state == "ROLLED_BACK"
     record = world.store.rollback(episode_id(RAMPED.key, 1))
     assert record.verified and record.estimate == pytest.approx(0.5, abs=0.15)

@@ -41,6 +41,7 @@ def test_every_setting_of_the_commented_file_is_the_default(tmp_path: Path) -> N
     text = (ROOT / "gtm.toml").read_text().partition("# [[guards]]")[0]  # behind it: examples of lists that are empty
     shown = re.sub(r"^# (?=\w+ = |  \{|\]$)", "", text, flags=re.M)
     for example in (
+        'stage = "seed"',  # there is no stage by default
         'plan_file = "plan.yaml"',
         'memory_limit = "4GB"',
         "threads = 2",

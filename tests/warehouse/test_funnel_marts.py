@@ -208,7 +208,7 @@ def test_pictures_say_what_they_show(tmp_path: Path) -> None:
         [bars] = rates_and_times(con, ctx)
         assert (
             bars.title
-            == "persons by stage, % of the stage before, time that half of them took; first sessions 2026-01-01 to 2026-01-01 (UTC)"
+            == "Persons by stage: % of the stage before, time that half of them took · first sessions 2026-01-01 to 2026-01-01 (UTC)"
         )
         assert [(bar.value, bar.note) for bar in bars.bars] == [(2, ""), (1, "(50%, 8.0 days)"), (0, "(0%)")]
         [grid] = retained_persons(con, ctx)

@@ -12,9 +12,9 @@ A_DAY = [
 ]
 TODAY = [("2026-11-29", None, None, 7, 1, None, None), ("2026-11-29", "payment_completed", "USD", None, None, 2, 2)]
 NUMBERS = {
-    "last_full_day_visitors": 400, "last_full_day_sign_ups": 24, "last_full_day_sign_up_rate": 0.06,
-    "last_full_day_signup_completed": 24, "last_full_day_payment_completed_EUR": 6,
-    "last_full_day_payment_completed_USD": 0, "last_full_day_unattributed_share": 0.1,
+    "full_day_visitors": 400, "full_day_sign_ups": 24, "full_day_sign_up_rate": 0.06,
+    "full_day_signup_completed": 24, "full_day_payment_completed_EUR": 6,
+    "full_day_payment_completed_USD": 0, "full_day_unattributed_share": 0.1,
 }  # fmt: skip
 
 

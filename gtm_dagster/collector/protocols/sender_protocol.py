@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import msgspec
 
 from gtm_dagster.collector.response import Response
+from gtm_dagster.taxonomy import Plan
 
 
 class IngestRequest(msgspec.Struct, frozen=True):
     """A request whose key and size were accepted: its path without a trailing slash, its unpacked body, the most events it
     may hold, and from which size on an event is quarantined without a look inside.
+
+    `headers`: those a protocol may need, by lower-case name. `received_us`: when it came, microseconds UTC. `plan`: for the
+    names its events have in it.
     """
 
     path: str
     body: bytes
     max_events: int
     max_event_bytes: int
+    headers: Mapping[str, str]
+    received_us: int
+    plan: Plan
 
 
 class EventResult(msgspec.Struct, frozen=True, omit_defaults=True):

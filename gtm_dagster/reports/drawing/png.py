@@ -7,7 +7,7 @@ import io
 import textwrap
 from collections.abc import Sequence
 
-from gtm_dagster.warehouse.figures.figure import Bar, Bars, Figure, Grid, with_others
+from gtm_dagster.warehouse.figures.figure import CUT, Bar, Bars, Figure, Grid, longest, with_others
 
 PNG_BYTES = 40_000
 _MOST_PARTS, _MOST_BARS = 15, 45
@@ -46,7 +46,7 @@ def _png(figure: Figure, dpi: int) -> bytes:
     return image.getvalue()
 
 
-def title_lines(title: str, width: int = 110) -> list[str]:
+def title_lines(title: str, width: int = 92) -> list[str]:
     """What the picture shows on the first line, of what on those below it."""
     subject, colon, rest = title.partition(": ")
     return [subject, *textwrap.wrap(rest, width)] if colon else textwrap.wrap(title, width)
@@ -58,22 +58,28 @@ def _shown(figure: Bars) -> Sequence[Bar]:
 
 def _bars(axes, figure: Bars) -> None:  # type: ignore[no-untyped-def]
     shown = _shown(figure)
-    places = range(len(shown))
-    axes.barh(places, [bar.value for bar in shown], color=[_BAR if bar.stands_for == 1 else _OTHERS for bar in shown])
+    places, top = range(len(shown)), longest(shown)
+    axes.barh(
+        places,
+        [min(bar.value, top) for bar in shown],
+        color=[_BAR if bar.stands_for == 1 else _OTHERS for bar in shown],
+    )
     for place, bar in zip(places, shown, strict=True):
-        end = max(bar.value, bar.high or 0)
+        end = min(max(bar.value, bar.high or 0), top)
         if bar.low is not None and bar.high is not None:
             axes.plot([bar.low, bar.high], [place, place], color=_INTERVAL, linewidth=1.4, marker="|", markersize=6)
         axes.annotate(
-            f" {bar.value:,.{0 if bar.value >= 100 or bar.value == int(bar.value) else 1}f} {bar.note}".rstrip(),
+            f" {bar.value:,.{0 if bar.value >= 100 or bar.value == int(bar.value) else 1}f} {bar.note}".rstrip()
+            + (CUT if bar.value > top else ""),
             (end, place), va="center", fontsize=8, xytext=(3, 0), textcoords="offset points",
         )  # fmt: skip
     axes.set_yticks(
         list(places), [bar.label if len(bar.label) <= 60 else bar.label[:59] + "…" for bar in shown], fontsize=8
     )
-    axes.invert_yaxis()
-    axes.margins(x=0.16)
+    axes.set_ylim(max(len(shown), 1) - 0.4, -0.6)
+    axes.set_xlim(0, top * (1.34 if any(bar.note or bar.value > top for bar in shown) else 1.16))
     axes.tick_params(axis="x", labelsize=8)
+    axes.xaxis.set_major_formatter("{x:,.10g}")
     axes.spines[["top", "right"]].set_visible(False)
     left_out = len(figure.bars) - len(shown)
     if left_out > 0 and not figure.additive:

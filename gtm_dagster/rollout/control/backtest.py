@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from gtm_dagster.gate.exposures import ARMS
+from gtm_dagster.rollout.control.metric_sight import hidden_metrics
 from gtm_dagster.rollout.control.past_counts import PastCounts, Progress
 from gtm_dagster.rollout.guard.blindness import lost_conversions, refused_text, silent_control, unmatched
 from gtm_dagster.rollout.guard.by_arm import bots_text, lopsided, refused_by_arm
@@ -79,7 +80,8 @@ def backtest(past: PastCounts, rule: Rule, progress: Progress | None = None, eve
         PastMetric(name, decided, _peak(history), rule.of_metric(name).log_budget)
         for name, (history, decided) in judged.items()
     ]
-    able = [each for each in metrics if not blind or each.name not in ("", CONVERSION)]
+    hidden, notes = hidden_metrics(rule, counts, {"": past.records, "of this past": past.records}, blind)
+    able = [each for each in metrics if each.name not in hidden and not (blind and not each.name)]
     first = min(able or metrics, key=lambda each: (each.decided_us is None, each.decided_us or 0))
     history, decided, peak = judged[first.name][0], first.decided_us if able else None, first.peak_log_e
     blind = blind if decided is None else ""
@@ -103,7 +105,7 @@ def backtest(past: PastCounts, rule: Rule, progress: Progress | None = None, eve
         reason=blind or _reason(history, rule, first, exposed.tolist()),
         trace=history,
         blind=blind,
-        refused=", ".join(filter(None, (refused_text(event, past.seen), refused_by_arm(event, past.by_arm)))),
+        refused="; ".join(filter(None, (refused_text(event, past.seen), refused_by_arm(event, past.by_arm), *notes))),
         bots=bots_text(event, past.by_arm),
         metric=first.name,
         metrics=tuple(metrics) if rule.metrics else (),
@@ -121,7 +123,7 @@ def _reason(trace: Trace, rule: Rule, first: PastMetric, exposed: list[int]) -> 
     if first.decided_us is not None and metric is not None and metric.name != CONVERSION:
         change = "rise" if metric.bad == UP else "drop"
         return (
-            f"a {change} of {metric.threshold:.0%} or more of {metric.name} ({metric.event}) was proven and held for "
+            f"a {change} of {metric.threshold:.0%} or more of {metric.name} ({metric.subject}) was proven and held for "
             f"{rule.hold_minutes:g} minutes; {evidence}"
         )
     if first.decided_us is not None:

@@ -24,7 +24,7 @@ INK = {"control": "#888888", "treatment": "#cc3311", "evidence": "#0077bb"}
 
 @dataclass(frozen=True)
 class Curves:
-    """Conversion (share of 1, NaN without units) of both arms by time of exposure, and log evidence over time.
+    """Conversion, or the metric `figure` (share of 1, NaN without units), of both arms by exposure, and log evidence over time.
 
     Times are microseconds UTC. Conversion of the newest cohorts is still growing.
     """
@@ -35,6 +35,7 @@ class Curves:
     evidence_us: Floats
     log_e: Floats
     log_budget: float
+    figure: str = CONVERSION
 
 
 def curves(counts: Counts, rule: Rule, log_budget: float, points: int = 40, metric: str = "") -> Curves:
@@ -63,6 +64,7 @@ def curves(counts: Counts, rule: Rule, log_budget: float, points: int = 40, metr
         evidence_us=np.asarray(history.times_us, dtype=float)[indexes],
         log_e=np.asarray(history.log_e, dtype=float)[indexes],
         log_budget=log_budget,
+        figure=metric or CONVERSION,
     )
 
 
@@ -82,7 +84,7 @@ def _thin(drawn: Curves, points: int) -> Curves:
 
     return Curves(
         some(drawn.rate_us), some(drawn.control), some(drawn.treatment), some(drawn.evidence_us), some(drawn.log_e),
-        drawn.log_budget,
+        drawn.log_budget, drawn.figure,
     )  # fmt: skip
 
 
@@ -100,7 +102,7 @@ def _svg(drawn: Curves) -> str:
     minutes = (drawn.rate_us[-1] - drawn.rate_us[0]) / 60e6 if len(drawn.rate_us) else 0.0
     return (
         "<svg xmlns='http://www.w3.org/2000/svg' width='330' height='76' font-size='9' fill='#888'>"
-        f"<text y='8'>0 to {top:.1%}</text><text x='160' y='8'>0 to {peak:.1f}, bar {drawn.log_budget:.1f}</text>"
+        f"<text y='8'>{drawn.figure}, 0 to {top:.1%}</text><text x='160' y='8'>evidence, 0 to {peak:.1f}, bar {drawn.log_budget:.1f}</text>"
         f"<text y='74'>{minutes:,.0f} minutes</text><g fill='none'>{''.join(lines)}</g></svg>"
     )
 
@@ -124,7 +126,7 @@ def png(title: str, drawn: Curves) -> bytes:
         minutes = (drawn.rate_us - drawn.rate_us[0]) / 60e6 if len(drawn.rate_us) else drawn.rate_us
         above.plot(minutes, drawn.control * 100, color=INK["control"], label="control")
         above.plot(minutes, drawn.treatment * 100, color=INK["treatment"], label="treatment")
-        above.set_ylabel("conversion, %")
+        above.set_ylabel(f"{drawn.figure}, %")
         above.legend(frameon=False)
         start = drawn.rate_us[0] if len(drawn.rate_us) else 0.0
         below.plot((drawn.evidence_us - start) / 60e6, drawn.log_e, color=INK["evidence"])

@@ -98,6 +98,7 @@ def _evidence(context: GuardContext, start: EpisodeStart, before: FlagState | No
         Evidence(
             context.guard, start.rule, start.counts, start.verdict, start.episode, start.epoch, start.decided_us,
             before, start.actor, start.reason, context.store.left_out(context.guard.key, start.epoch),
+            segments=tuple(context.store.segments(context.guard.key, start.epoch)),
         )
     )  # fmt: skip
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from gtm_dagster.gate.exposures import ARMS
 from gtm_dagster.rollout.control.armed_rule import rule_of
+from gtm_dagster.rollout.control.metric_sight import hidden_metrics, live_spans
 from gtm_dagster.rollout.control.sight import notes_about, sight_of
 from gtm_dagster.rollout.guard.cells import HORIZON_SLOTS
 from gtm_dagster.rollout.guard.counts import SLOT_US, Counts, Folded, plan_slots
@@ -19,7 +20,6 @@ from gtm_dagster.rollout.guard.judge import judge, leading, page_verdict
 from gtm_dagster.rollout.guard.metric_values import metric_outcomes
 from gtm_dagster.rollout.guard.rule import Rule
 from gtm_dagster.rollout.guard.verdict import Verdict
-from gtm_dagster.settings import CONVERSION
 
 if TYPE_CHECKING:
     from gtm_dagster.opsstore import GuardRow, OpsStore
@@ -79,12 +79,16 @@ def evaluate(
     counts = counts_of(store, guard.key, row.epoch, signals.watermark_us or 0, rule)
     verdict = judge(counts, rule)
     sight = sight_of(store, guard, row, counts, rule.threshold, verdict.of_conversion.supported_since_us)
-    if sight.blind and verdict.metrics:
-        verdict = leading(verdict.metrics, without=(CONVERSION,))
-    signals = replace(signals, blind=sight.blind, notes=signals.notes + sight.notes)
     page = page_verdict(counts, rule)
-    if page is not None and page.metrics and sight.blind:
-        page = leading(page.metrics, without=(CONVERSION,))
+    hidden: dict[str, str] = {}
+    notes = signals.notes + sight.notes
+    if verdict.metrics:
+        spans = live_spans(store, row, counts.watermark_us, verdict)
+        hidden, further = hidden_metrics(rule, counts, spans, sight.blind)
+        verdict = leading(verdict.metrics, without=hidden)
+        page = page and leading(page.metrics, without=hidden)
+        notes += further
+    signals = replace(signals, blind=sight.blind, notes=notes, blind_metrics=tuple(hidden))
     return Evaluation(row, rule, counts, verdict, signals, decide(ARMED, verdict, signals, rule), page)
 
 

@@ -29,7 +29,7 @@ FORMAT = 5
 Format 2 has `counts.folded`, `guard.write_keys` and `left_out`, each only where there is something to say.
 Format 3 names the `detector` that decided; documents before it rest on detector 1.
 Format 4 has what belongs to several metrics (`counts.metrics`, `rule.metrics`, `verdict.metrics` and others), each only in
-a guard that declares some.
+a guard that declares some, and `segments` where units were counted by them.
 Format 5 has the cells of `counts` in columns, a third of the size of the list a cell (`counts.rows`) of those before.
 """
 DETECTOR = 2
@@ -37,7 +37,7 @@ DETECTOR = 2
 _KEYS = frozenset(
     {
         "format", "product_version", "guard", "rule", "counts", "verdict", "provider_before", "episode", "epoch",
-        "decided_us", "actor", "reason", "left_out", "detector",
+        "decided_us", "actor", "reason", "left_out", "detector", "segments",
     }
 )  # fmt: skip
 
@@ -53,6 +53,7 @@ class Evidence:
     """Guard, rule (planned shares included), counts and verdict of one episode, and the flag before the action.
 
     `left_out`: exposures and conversions of client keys that the guard does not name, so they are not in the counts.
+    `segments`: (kind, segment, arm, exposed, converted), which decide nothing.
     """
 
     guard: Guard
@@ -67,6 +68,7 @@ class Evidence:
     reason: str = ""
     left_out: int = 0
     detector: int = DETECTOR
+    segments: tuple[tuple[str, str, str, int, int], ...] = ()
 
     @property
     def by_evidence(self) -> bool:
@@ -99,6 +101,7 @@ def to_json(evidence: Evidence) -> str:
         "reason": evidence.reason,
         "detector": evidence.detector,
     } | ({"left_out": evidence.left_out} if evidence.left_out else {})
+    document |= {"segments": [list(each) for each in evidence.segments]} if evidence.segments else {}
     return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
@@ -132,6 +135,10 @@ def from_json(text: str) -> Evidence:
             reason=document["reason"],
             left_out=document.get("left_out", 0),
             detector=document.get("detector", 1),
+            segments=tuple(
+                (str(kind), str(segment), str(arm), int(exposed), int(converted))
+                for kind, segment, arm, exposed, converted in document.get("segments", ())
+            ),
         )
     except EvidenceError:
         raise

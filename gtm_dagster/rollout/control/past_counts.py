@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from gtm_dagster.gate.exposures import ARMS, EXPOSED, randomised_exposure
 from gtm_dagster.rollout.control.past_by_arm import past_by_arm
 from gtm_dagster.rollout.control.past_metrics import past_outcomes
 from gtm_dagster.rollout.guard.believed import believes
-from gtm_dagster.rollout.guard.blindness import CONVERSIONS, EXPOSURES, MATCHED, Seen, record_name
+from gtm_dagster.rollout.guard.blindness import CONVERSIONS, EXPOSURES, MATCHED, Seen, metric_records, record_name
 from gtm_dagster.rollout.guard.by_arm import ByArm
 from gtm_dagster.rollout.guard.counts import Counts, count_units
 from gtm_dagster.rollout.guard.rule import Rule
@@ -43,7 +43,8 @@ class PastCounts:
 
     `conversions`: conversion events between the bounds, whoever they belong to; `linked`: those of exposed units.
     `left_out`: exposures and conversions of client keys that the guard does not name. `seen`: conversions and exposures
-    of any flag by what became of them. `by_arm`: those of the guard by arm, refused ones and those of bots too.
+    of any flag by what became of them; `records`: the numbers by name, those of further metrics among them. `by_arm`: those
+    of the guard by arm, refused ones and those of bots too.
     """
 
     counts: Counts
@@ -54,6 +55,7 @@ class PastCounts:
     left_out: int = 0
     seen: Seen = field(default_factory=Seen)
     by_arm: ByArm = field(default_factory=ByArm)
+    records: Mapping[str, int] = field(default_factory=dict)
 
 
 def read_past_counts(
@@ -77,9 +79,12 @@ def read_past_counts(
     import pyarrow.compute as pc
 
     further = {metric.event for metric in rule.metrics} if rule else set()
+    counted_as: dict[str, list[str]] = {EXPOSED: [EXPOSURES], conversion: [CONVERSIONS]}
+    for metric in rule.metrics[1:] if rule else ():
+        counted_as.setdefault(metric.event, []).append(metric_records(metric.name))
     parts, uncounted = [], []
     for table in _tables(settings, progress):
-        uncounted.append(_uncounted(table, conversion, since_us, until_us, write_keys))
+        uncounted.append(_uncounted(table, counted_as, since_us, until_us, write_keys))
         names = pc.is_in(
             table.column("event_name"), value_set=pa.array(sorted({EXPOSED, conversion, IDENTIFIED, *further}))
         )
@@ -99,7 +104,8 @@ def read_past_counts(
     converted = events.filter(pc.and_(believed, pc.equal(names, conversion)))
     others = events.filter(pc.invert(believed))
     left_out = sum(1 for _ in _exposures(others.filter(pc.equal(others.column("event_name"), EXPOSED)), flag))
-    left_out += pc.sum(pc.equal(others.column("event_name"), conversion)).as_py() or 0
+    counted = pa.array(sorted({conversion, *further}))
+    left_out += pc.sum(pc.is_in(others.column("event_name"), value_set=counted)).as_py() or 0
     exposures = list(_exposures(exposed, flag))
     if not exposures:
         raise BacktestError(_nothing(flag, conversion, since_us, until_us, left_out))
@@ -123,31 +129,39 @@ def read_past_counts(
     counts = count_units(exposures, conversions, round(window_minutes * 60_000_000), last_us)
     counts = replace(counts, metrics=outcomes)
     matched, shown = pc.sum(linked).as_py() or 0, pc.sum(pc.equal(names, EXPOSED)).as_py() or 0
+    seen_of_all = {
+        metric_records(m.name): pc.sum(pc.equal(names, m.event)).as_py() or 0
+        for m in (rule.metrics[1:] if rule else ())
+    }
     rest = pa.concat_tables(uncounted)
-    seen = Seen.of({**_refused(rest), CONVERSIONS: converted.num_rows, MATCHED: matched, EXPOSURES: shown})
-    by_arm = past_by_arm(flag, exposures, converted, rest, visitors)
-    return PastCounts(counts, first_us, last_us, converted.num_rows, matched, left_out, seen, by_arm)
+    lost = _refused(rest, counted_as)
+    seen = Seen.of({**lost, CONVERSIONS: converted.num_rows, MATCHED: matched, EXPOSURES: shown})
+    own = rest.filter(pc.is_in(rest.column("event_name"), value_set=pa.array([EXPOSED, conversion])))
+    by_arm = past_by_arm(flag, exposures, converted, own, visitors)
+    records = {**lost, **seen_of_all, EXPOSURES: shown}
+    return PastCounts(counts, first_us, last_us, converted.num_rows, matched, left_out, seen, by_arm, records)
 
 
-def _refused(uncounted: pa.Table) -> Counter[str]:
-    """Refused and suppressed records by name; not those of bots."""
+def _refused(uncounted: pa.Table, counted_as: Mapping[str, Collection[str]]) -> Counter[str]:
+    """Refused and suppressed records by name, each under all that it is counted as; not those of bots."""
     columns = (uncounted.column(name).to_pylist() for name in ("event_name", "verdict", _REASONS, _BOT))
     return Counter(
-        record_name(verdict, EXPOSURES if name == EXPOSED else CONVERSIONS, reasons)
+        record_name(verdict, what, reasons)
         for name, verdict, reasons, bot in zip(*columns, strict=True)
+        for what in counted_as[name]
         if bot is None
     )
 
 
 def _uncounted(
-    table: pa.Table, conversion: str, since_us: int | None, until_us: int | None, write_keys: Collection[str]
+    table: pa.Table, names: Collection[str], since_us: int | None, until_us: int | None, write_keys: Collection[str]
 ) -> pa.Table:
-    """Refused, suppressed and bots' records of the two events between the bounds (of receipt: they may have no other time)."""
+    """Refused, suppressed and bots' records of events between the bounds (of receipt: they may have no other time)."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     wanted = pc.and_(
-        pc.is_in(table.column("event_name"), value_set=pa.array([EXPOSED, conversion])),
+        pc.is_in(table.column("event_name"), value_set=pa.array(sorted(names))),
         pc.or_(pc.not_equal(table.column("verdict"), "accepted"), pc.is_valid(table.column(_BOT))),
     )
     for bound, beyond in ((since_us, pc.greater_equal), (until_us, pc.less)):

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from gtm_dagster.gate import kill_list
 from gtm_dagster.opsstore.ramp_steps import INTENDED, TAKEN, step_id
 from gtm_dagster.rollout.control.evaluation import Evaluation, evaluate
+from gtm_dagster.rollout.control.messages import moment
 from gtm_dagster.rollout.guard.decide import ARMED
 from gtm_dagster.rollout.guard.planner import duration
-from gtm_dagster.rollout.guard.ramp_power import StepPower, step_power
+from gtm_dagster.rollout.guard.ramp_power import StepPower, step_power, suspected_until
 
 if TYPE_CHECKING:
     from gtm_dagster.opsstore import GuardRow, OpsStore, RampStepRow
@@ -148,8 +149,9 @@ def ramp_standing(
     waits = [*_ended(guard, guard_row), *_unhealthy(store, settings, guard, seen, now_us)]
     waits += _drift(guard, flag, share, current, begun)
     power = None
-    if next_share is not None and current is not None and seen is not None:
-        power, more = _evidence(ramp, guard, current, seen)
+    at = _level(store, guard_row, current, share if begun is None else None)
+    if next_share is not None and at is not None and seen is not None:
+        power, more = _evidence(ramp, at, seen)
         waits += more
     standing = RampStanding(
         guard, ramp, guard_row, seen.decision.state if seen and not _ended(guard, guard_row) else _stored(guard_row),
@@ -170,6 +172,21 @@ def _before_first(share: float | None, begun: float | None) -> float:
     if begun is not None and same(share, begun):
         return 0.0
     return share or 0.0
+
+
+def _level(
+    store: OpsStore, row: GuardRow | None, current: RampStepRow | None, share: float | None
+) -> tuple[float, int] | None:
+    """The share that has to show something before it is raised, and since when it is served; None: nobody is treated yet.
+
+    Before the first step of an epoch that is what the flag serves, from the arming or its last change on.
+    """
+    if current is not None:
+        return current.to_share, current.taken_us or 0
+    if row is None or not share:
+        return None
+    flag = store.flag_state(row.guard)
+    return share, max(row.epoch_since_us or 0, flag.changed_us if flag is not None else 0)
 
 
 def _ended(guard: Guard, row: GuardRow | None) -> list[Wait]:
@@ -229,15 +246,17 @@ def _drift(
     ]
 
 
-def _evidence(ramp: Ramp, guard: Guard, current: RampStepRow, seen: Evaluation) -> tuple[StepPower | None, list[Wait]]:
-    """What the current step could have shown, and how much longer it has to last."""
-    index, since_us, waits = index_of(ramp, current.to_share), current.taken_us or 0, []
-    loss, here = ramp.loss_at(index, seen.rule.threshold), percent(current.to_share)
+def _evidence(ramp: Ramp, at: tuple[float, int], seen: Evaluation) -> tuple[StepPower | None, list[Wait]]:
+    """What a share could have shown since a time (microseconds UTC), and how much longer it has to last."""
+    (share, since_us), waits = at, []
+    index, here = index_of(ramp, share), percent(share)
+    loss = ramp.loss_at(index, seen.rule.threshold)
     least, lasted = 60 * ramp.hours_at(index), (seen.counts.watermark_us - since_us) / 60e6
     if lasted < least:
         left = least - max(lasted, 0.0)
         waits.append(Wait(TIME, f"{here} lasts at least {duration(least)}; another {duration(left)}", left))
-    power = step_power(seen.counts, seen.rule, current.to_share, since_us, loss)
+    suspected_us = suspected_until(seen.counts, seen.rule, since_us)
+    power = step_power(seen.counts, seen.rule, share, suspected_us or since_us, loss, at_start=suspected_us is None)
     if power is None:
         text = f"nothing to compare at {here} yet: no visitors of both arms, or no conversion of the control"
         return None, [*waits, Wait(POWER, text)]
@@ -251,8 +270,9 @@ def _evidence(ramp: Ramp, guard: Guard, current: RampStepRow, seen: Evaluation) 
             "leave the step out, or name a larger loss for it under [guards.ramp]"
         )
         return power, [*waits, Wait(POWER, text)]
+    suspicion = "" if suspected_us is None else f" since the guard was suspicious last ({moment(suspected_us)})"
     text = (
-        f"a loss of {loss:.0%} would not have been seen at {here} yet: with {traffic} that takes "
+        f"a loss of {loss:.0%} would not have been seen at {here} yet{suspicion}: with {traffic} that takes "
         f"{duration(power.needed_minutes)}, another {duration(power.left_minutes)}"
     )
     return power, [*waits, Wait(POWER, text, power.left_minutes)]

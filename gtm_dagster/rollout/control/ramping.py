@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from gtm_dagster.opsstore.ramp_steps import INTENDED, TAKEN
 from gtm_dagster.rollout.control.arming import Refused
 from gtm_dagster.rollout.control.guard_context import GuardContext, StepResult
-from gtm_dagster.rollout.control.messages import Message, enqueue, moment
+from gtm_dagster.rollout.control.messages import Message, enqueue
+from gtm_dagster.rollout.control.ramp_evidence import evidence_of, readiness, readiness_text, step_text
 from gtm_dagster.rollout.control.ramp_standing import (
     APPROVAL,
     DRIFT,
@@ -36,8 +37,6 @@ RAMP_ACTOR = "ramp"
 """Who takes a step that no person approved, because `auto` is declared."""
 READ_BACK_SECONDS = 10.0
 LOOK_SECONDS = 0.25
-SAMPLED_UNITS = 100
-"""Invented units, the same before and after a step: whoever has the new flow has to keep it."""
 _FINISH_TRIES = 5
 
 
@@ -128,8 +127,7 @@ def write(context: GuardContext, id: str) -> StepResult:
             return StepResult(False, "withdrawn", why, id)
         if not isinstance(context.writer, ShareWriter):
             raise _failed(context, step, f"{context.guard.provider}: its shares cannot be set from here")
-        by = f"approved by {step.approved_by}: {step.approval_reason}" if step.approved_by else "auto"
-        comment = f"gtm ramp {id}: {percent(step.from_share or 0.0)} to {percent(step.to_share)}, {by}"
+        comment = f"gtm ramp {id}: {step_text(step)}"
         try:
             context.writer.set_share(
                 context.guard.flag, context.guard.environment, step.to_share, comment=comment, expected=flag
@@ -168,30 +166,6 @@ def finish(context: GuardContext, id: str, run_id: str = "") -> StepResult:
                 _announce(context, step)
                 return StepResult(True, "taken", f"{context.guard.provider} serves {percent(step.to_share)}", id)
         raise _failed(context, step, f"{context.guard.key} moved again and again meanwhile")
-
-
-def readiness(standing: RampStanding) -> dict[str, Any]:
-    """Why a step could be taken, in figures: kept with it. Shares of 1, minutes, times RFC 3339."""
-    power = standing.power
-    found: dict[str, Any] = {
-        "state": standing.state,
-        "watermark_at": moment(standing.watermark_us),
-        "share": standing.share,
-    }
-    if power is not None:
-        found |= {
-            "loss": power.loss, "elapsed_minutes": round(power.elapsed_minutes, 1),
-            "needed_minutes": None if power.needed_minutes is None else round(power.needed_minutes, 1),
-            "visitors_per_minute": power.traffic.visitors_per_minute, "treated_share": power.traffic.treated_share,
-            "base_rate": power.traffic.base_rate, "delay_minutes": power.traffic.delay_minutes,
-        }  # fmt: skip
-    return found
-
-
-def evidence_of(step: RampStepRow) -> dict[str, Any]:
-    """The figures of `readiness` that were kept with a step."""
-    found: dict[str, Any] = json.loads(step.evidence or "{}")
-    return found
 
 
 def _approved(context: GuardContext, standing: RampStanding, actor: str, reason: str) -> bool:
@@ -264,10 +238,9 @@ def _detail(step: RampStepRow, run_id: str) -> dict[str, Any]:
 
 
 def _announce(context: GuardContext, step: RampStepRow) -> None:
-    by = f"approved by {step.approved_by}: {step.approval_reason}" if step.approved_by else "declared as auto"
     text = (
-        f"{context.guard.flag} in {context.guard.environment} went from {percent(step.from_share or 0.0)} to "
-        f"{percent(step.to_share)}, {by}. Read back at {context.guard.provider}."
+        f"{context.guard.flag} in {context.guard.environment} went {step_text(step)}. Read back at "
+        f"{context.guard.provider}; {readiness_text(step)}."
     )
     figures = {
         "flag": context.guard.flag,
@@ -275,10 +248,8 @@ def _announce(context: GuardContext, step: RampStepRow) -> None:
         "to": step.to_share,
         "approved_by": step.approved_by,
     }
-    enqueue(
-        context.store, context.settings, step.id, "ramp_step", Message("ramp_step", context.guard.key, text, figures),
-        context.now_us(),
-    )  # fmt: skip
+    message = Message("ramp_step", context.guard.key, text, figures)
+    enqueue(context.store, context.settings, step.id, "ramp_step", message, context.now_us())
 
 
 def _shown(flag: FlagState) -> str:

@@ -29,8 +29,13 @@ LEAST_REFUSED = 10
 _REASON_LETTERS = 80
 
 
+def metric_records(name: str) -> str:
+    """What events of a further metric are counted as."""
+    return f"metric {name}"
+
+
 def record_name(verdict: str, what: str, reasons: str | None) -> str:
-    """What a record is counted as that is not accepted; `what`: CONVERSIONS or EXPOSURES."""
+    """What a record is counted as that is not accepted; `what`: CONVERSIONS, EXPOSURES or `metric_records`."""
     kind = REFUSED if verdict == "quarantined" else SUPPRESSED
     return f"{kind} {what}/{(reasons or 'unknown')[:_REASON_LETTERS]}"
 
@@ -51,19 +56,19 @@ class Seen:
     suppressed_exposures: int = 0
 
     @classmethod
-    def of(cls, records: Mapping[str, int]) -> Seen:
-        """From numbers by name, as the stream worker stores them."""
+    def of(cls, records: Mapping[str, int], what: str = CONVERSIONS) -> Seen:
+        """From numbers by name, as the stream worker stores them; `what`: the events that stand for conversions."""
 
         def reasons(kind: str, what: str) -> dict[str, int]:
             prefix = f"{kind} {what}/"
             return {name.removeprefix(prefix): n for name, n in sorted(records.items()) if name.startswith(prefix)}
 
         return cls(
-            records.get(CONVERSIONS, 0),
+            records.get(what, 0),
             records.get(MATCHED, 0),
             records.get(EXPOSURES, 0),
-            reasons(REFUSED, CONVERSIONS),
-            reasons(SUPPRESSED, CONVERSIONS),
+            reasons(REFUSED, what),
+            reasons(SUPPRESSED, what),
             sum(reasons(REFUSED, EXPOSURES).values()),
             sum(reasons(SUPPRESSED, EXPOSURES).values()),
         )

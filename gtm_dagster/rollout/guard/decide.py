@@ -25,6 +25,7 @@ class Signals:
     `watermark_us`: all producers have sent everything up to it. `missing`: producers without a heartbeat for two
     minutes. `flag_enabled`: as the stream worker last read it at the provider. `blind`: why nothing can be concluded from
     the counts (see `blindness`), empty when something can. `notes`: what whoever reads the reason has to know beside it.
+    `blind_metrics`: metrics that nothing can be concluded from; of several, the others go on.
     """
 
     watermark_us: int | None
@@ -32,6 +33,7 @@ class Signals:
     flag_enabled: bool | None = None
     blind: str = ""
     notes: tuple[str, ...] = ()
+    blind_metrics: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,8 +70,7 @@ def _decided(stored: str, verdict: Verdict | None, signals: Signals, rule: Rule)
         return Decision(BLIND, False, f"{blind}; timers stand still, the evidence is kept", at)
     if signals.flag_enabled is False:
         return Decision(ARMED, False, "the flag is off at its provider; nothing to guard", at)
-    # What hides the conversion hides no other metric.
-    if signals.blind and (verdict is None or verdict.metric in ("", CONVERSION) or verdict.above_since_us is None):
+    if signals.blind and _hidden(verdict, signals):
         return Decision(BLIND, False, signals.blind, at)
     if verdict is None or verdict.blocks == 0 or verdict.supported_since_us is None:
         return Decision(WARMUP, False, verdict.reason if verdict else "no counts yet", at)
@@ -88,6 +89,13 @@ def _decided(stored: str, verdict: Verdict | None, signals: Signals, rule: Rule)
     if verdict.log_e >= rule.of_metric(verdict.metric).log_suspicion:
         return Decision(SUSPECT, False, verdict.reason, at)
     return Decision(ARMED, False, verdict.reason, at)
+
+
+def _hidden(verdict: Verdict | None, signals: Signals) -> bool:
+    """Whether a blind guard has nothing to go by: what hides one metric hides no other."""
+    if verdict is None or not verdict.metric or verdict.metric in (CONVERSION, *signals.blind_metrics):
+        return True
+    return verdict.above_since_us is None
 
 
 _LATCHED = {

@@ -113,6 +113,8 @@ def traced(counts: Counts, rule: Rule, until_slot: int | None = None) -> tuple[T
         proven = lost & _proven_in_run(sums.log_e >= rule.log_budget, lost)
         recovered = _recovered(path.bets, sums, sums.start, proven, RECOVERED)
         recovered |= _recovered(path.early_bets, sums, sums.early_start, proven, RECOVERED_EARLY)
+        if rule.pages:  # a page is sent once and takes nothing back
+            recovered[:] = False
         over = np.flatnonzero(recovered)
         end = sums.moment[int(over[0])] + 1 if len(over) else size
         mine = sums.moment < end

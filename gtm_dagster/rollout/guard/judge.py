@@ -113,7 +113,7 @@ def _reason(verdict: Verdict, metric: MetricRule, rule: Rule) -> str:
     if verdict.supported_since_us is None:
         return nothing_yet(verdict)
     if metric.bad != UP:
-        return f"{metric.name}: {reason(verdict, replace(rule, threshold=metric.threshold), metric.event)}"
+        return f"{metric.name}: {reason(verdict, replace(rule, threshold=metric.threshold), metric.subject)}"
     evidence = f"log e {verdict.log_e:.1f} of {verdict.log_budget:.1f}"
     figures = change_text(metric, verdict)
     if verdict.above_since_us is None:
@@ -124,7 +124,7 @@ def _reason(verdict: Verdict, metric: MetricRule, rule: Rule) -> str:
 
 def change_text(metric: MetricRule, verdict: Verdict) -> str:
     """How the treated arm's figure differs from the control's, in words."""
-    what = f"{metric.event} over {metric.limit:g}" if metric.limit is not None else metric.event
+    what = metric.subject
     seen = (
         f"{what} of treated {verdict.range_treated_converted:,} of {verdict.range_treated:,}, "
         f"of control {verdict.range_control_converted:,} of {verdict.range_control:,}"

@@ -99,9 +99,9 @@ def _cells(
     ends = np.maximum.accumulate(np.append(known_slot, blocks.rest_end + window)[order])
     by_end = np.argsort(np.tile(known_slot[:size], groups), kind="stable")
 
-    def tiled(values: Floats) -> Floats:
-        found: Floats = np.tile(values, groups)[by_end]
-        return found
+    def tiled(values: Floats | Ints) -> Floats:
+        every: Floats = np.tile(values, groups)[by_end].astype(np.float64)
+        return every
 
     end_slot = np.tile(known_slot[:size], groups)[by_end]
     known = np.tile(ends, (groups, 1))

@@ -48,6 +48,12 @@ class MetricRule:
         harmless = self.threshold * self.margin
         return harmless / (1.0 + harmless) / self.drop
 
+    @property
+    def subject(self) -> str:
+        """What is compared, in words."""
+        what = self.event if self.value is None else f"{self.value} of {self.event}"
+        return what if self.limit is None else f"{what} over {self.limit:g}"
+
     def change(self, drop: float | None) -> float | None:
         """A loss as the change that is shown: itself, or where up is bad the rise of the treated arm, at most MOST_RISE."""
         if drop is None or self.bad == DOWN:

@@ -32,8 +32,7 @@ class Rule:
     `start_risk`: the probability of a false rollback that the start of an epoch, and of each ramp step, may cost.
     `shares`: (from microseconds UTC, planned treated share) steps in order, empty when the plan is not known.
     `metrics`: the guard's conversion and what it declares beside it; empty when it declares nothing. `page`: the line that only notifies. `figure`: what the
-    rule of one metric judges, a share of units or a mean. `bets`: the treated arm's figures that are bet on, as shares of
-    what is still no loss.
+    rule of one metric judges, a share of units or a mean. `pages`: it is the line that only notifies.
     """
 
     window_minutes: float = 60.0
@@ -47,12 +46,15 @@ class Rule:
     metrics: tuple[MetricRule, ...] = ()
     page: PageRule | None = None
     figure: str = SHARE
-    bets: tuple[float, ...] = BETS
+    pages: bool = False
 
     @classmethod
     def of(cls, guard: Guard, sharing: int = 1, shares: Sequence[tuple[int, float]] = ()) -> Rule:
         """The rule of a declared guard; `sharing` guards of one flag share its budget."""
-        page = guard.page
+        page = None
+        if guard.page is not None:
+            hours, risk = guard.page.budget_hours * max(sharing, 1), guard.page.start_risk / max(sharing, 1)
+            page = PageRule(guard.page.margin, hours, risk)
         planned = tuple(shares) or (((0, guard.treated_share),) if guard.treated_share is not None else ())
         return cls(
             guard.conversion_window_minutes,
@@ -64,9 +66,7 @@ class Rule:
             guard.hold_minutes if guard.slower_minutes is None else guard.slower_minutes,
             guard.start_risk / max(sharing, 1),
             metric_rules(guard),
-            None
-            if page is None
-            else PageRule(page.margin, page.budget_hours * max(sharing, 1), page.start_risk / max(sharing, 1)),
+            page,
         )
 
     def metric(self, name: str) -> MetricRule | None:
@@ -102,16 +102,21 @@ class Rule:
         )
         return replace(
             self, page=None, metrics=metrics, threshold=self.threshold * margin, margin=float(margin > 0),
-            budget_hours=self.page.budget_hours, start_risk=self.page.start_risk, bets=FINE_BETS,
+            budget_hours=self.page.budget_hours, start_risk=self.page.start_risk, pages=True,
         )  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
         """The rule as a JSON document; `metrics` stand in it when there are some."""
         document = asdict(self)
-        for name in ("metrics", "page", "figure", "bets"):
+        for name in ("metrics", "page", "figure", "pages"):
             if getattr(self, name) == getattr(Rule, name):
                 del document[name]
         return document
+
+    @property
+    def bets(self) -> tuple[float, ...]:
+        """The treated arm's figures that are bet on, as shares of what is still no loss."""
+        return FINE_BETS if self.pages else BETS
 
     @property
     def margin_drop(self) -> float:

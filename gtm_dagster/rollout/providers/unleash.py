@@ -132,7 +132,7 @@ class Unleash:
             )
             problems += self._permission(what, environment) + self._approval(what, environment)
             if self._backend is not None:
-                served = _environment_of(_client_features(self._backend, what))
+                served = (_client_features(self._backend, what).get("query") or {}).get("environment")
                 if served != environment:
                     problems.append(
                         f"{self._admin.name}, {what}: the backend token is of environment {served!r}; make one for "
@@ -259,11 +259,6 @@ def _what(flag: str, environment: str) -> str:
 def _client_features(backend: Api, what: str) -> dict[str, Any]:
     """All a client of the token's environment gets, as Unleash answers it now."""
     return backend.ask("GET", "/api/client/features", dict[str, Any], what=what)
-
-
-def _environment_of(features: dict[str, Any]) -> str | None:
-    query = features.get("query")
-    return query.get("environment") if isinstance(query, dict) else None
 
 
 def _state(feature: _Feature, here: _Environment) -> FlagState:

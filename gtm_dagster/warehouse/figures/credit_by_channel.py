@@ -48,9 +48,9 @@ def credit_figure(credit: Credit, result: int, period: Period) -> Bars:
         )
         for i in order
     ]  # fmt: skip
-    title = (
-        f"Conversions credited by channel: {credit.kind} · {credit.results[result]} · {period} · lines: 95 % intervals"
-    )
+    drawn = credit.results[result]
+    rule = "" if drawn.rule == drawn.model else f" by {drawn.rule}"
+    title = f"Conversions credited by channel: {credit.kind} · {drawn}{rule} · {period} · lines: 95 % intervals"
     return Bars(title, tuple(bars), picture_name("credit", credit.kind), additive=True)
 
 

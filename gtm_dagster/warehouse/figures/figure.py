@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from gtm_dagster.warehouse.build_context import BuildContext
 
 
+CUT = " (bar is cut)"
+"""Behind the number of a bar that is longer than its picture."""
+
+
 @dataclass(frozen=True)
 class Bar:
     """A bar: its label, its length, and the 95 % interval of it where one is known.
@@ -87,6 +91,12 @@ class BarChart:
     def __call__(self, con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> Sequence[Figure]:
         bars = tuple(Bar(str(label), float(value or 0)) for label, value in con.execute(self.sql).fetchall())
         return (Bars(self.title, bars, self.name, self.additive),)
+
+
+def longest(bars: Sequence[Bar]) -> float:
+    """What a picture is as wide as, above 0: its longest bar or interval. A bar of others may be cut, so that it hides no other."""
+    ends = [max(bar.value, bar.high or 0) for bar in bars if bar.stands_for == 1] or [bar.value for bar in bars]
+    return max(ends, default=0) or 1
 
 
 def with_others(bars: Sequence[Bar], most: int) -> tuple[Bar, ...]:

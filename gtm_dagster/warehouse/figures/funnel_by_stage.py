@@ -30,7 +30,9 @@ def rates_and_times(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> Sequen
         WHERE cohort_day IS NULL AND channel = '(all)' ORDER BY stage_no"""
     ).fetchall()
     bars = tuple(Bar(stage, persons, note=_note(rate, hours)) for stage, persons, rate, hours in stages)
-    title = f"persons by stage, % of the stage before, time that half of them took; {_period(con, ctx, 'marts.funnel')}"
+    title = (
+        f"Persons by stage: % of the stage before, time that half of them took · {_period(con, ctx, 'marts.funnel')}"
+    )
     return (Bars(title, bars),)
 
 
@@ -49,7 +51,7 @@ def _by_stage(con: duckdb.DuckDBPyConnection, ctx: BuildContext, table: str, who
         Bar(stage, count, note=_note(count / before if before else None, None))
         for (stage, count), before in zip(stages, befores, strict=False)
     )
-    return (Bars(f"{who} by stage, % of the stage before; {_period(con, ctx, table)}", bars),)
+    return (Bars(f"{who.capitalize()} by stage: % of the stage before · {_period(con, ctx, table)}", bars),)
 
 
 def _note(rate: float | None, hours: float | None) -> str:

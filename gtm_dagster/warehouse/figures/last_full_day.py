@@ -34,13 +34,13 @@ def last_full_day(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> Mapping[
         return {}
     visitors, sign_ups = seen[0]
     numbers: dict[str, int | float] = {
-        "last_full_day_visitors": int(visitors),
-        "last_full_day_sign_ups": int(sign_ups),
-        "last_full_day_sign_up_rate": round(sign_ups / visitors, 4),
+        "full_day_visitors": int(visitors),
+        "full_day_sign_ups": int(sign_ups),
+        "full_day_sign_up_rate": round(sign_ups / visitors, 4),
     }
     kinds = con.execute(_KINDS, [MOST_KINDS]).fetchall()
     for conversion_type, currency, conversions, _ in kinds:
-        numbers["_".join(filter(None, ("last_full_day", conversion_type, currency)))] = int(conversions)
+        numbers["_".join(filter(None, ("full_day", conversion_type, currency)))] = int(conversions)
     if total := sum(row[2] for row in kinds):
-        numbers["last_full_day_unattributed_share"] = round(sum(row[3] for row in kinds) / total, 4)
+        numbers["full_day_unattributed_share"] = round(sum(row[3] for row in kinds) / total, 4)
     return numbers

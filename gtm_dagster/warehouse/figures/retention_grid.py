@@ -45,8 +45,8 @@ def _grid(con: duckdb.DuckDBPyConnection, ctx: BuildContext, table: str, who: st
     columns = range(max(max(row) for row in cells.values()) + 1)
     unit = ctx.settings.retention.unit
     title = (
-        f"{who} active again, % of those first active in a {unit}, by {unit}s after it; {unit}s of {min(cells)} to "
-        f"{max(cells)} ({ctx.settings.report_timezone}); … or ~: not over, still grows"
+        f"{who.capitalize()} active again: % of those first active in a {unit}, by {unit}s after it · {unit}s of "
+        f"{min(cells)} to {max(cells)} ({ctx.settings.report_timezone}) · … or ~: not over, still grows"
     )
     grid_rows = tuple(
         GridRow(str(cohort), tuple(row.get(n, Cell(None)) for n in range(max(row) + 1)), f"({sizes[cohort]:,})")

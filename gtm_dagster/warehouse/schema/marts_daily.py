@@ -61,7 +61,7 @@ TABLE = Table(
     ),
     charts=(
         BarChart(
-            "visitors by day",
+            "Visitors by day: the newest 30 days (report time zone)",
             "SELECT strftime(day, '%m-%d'), visitors FROM marts.daily WHERE conversion_type IS NULL ORDER BY day DESC LIMIT 30",
         ),
     ),

@@ -8,11 +8,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Event
 
+import msgspec
 import pytest
 import requests
+from acting_cases import settings_for
+from ramp_cases import RAMPED, RampWorld
 from unleash_server import ADMIN, CLIENT, FRONTEND, UnleashServer, start_unleash
 from UnleashClient import UnleashClient
 
+from gtm_dagster.opsstore import OpsStore
+from gtm_dagster.rollout.control.evidence import from_json
+from gtm_dagster.rollout.guard.decide import episode_id
 from gtm_dagster.rollout.providers import Conflict, FlagWriter, ProviderError, writer_for
 from gtm_dagster.settings import FlagProvider
 
@@ -20,6 +26,7 @@ pytestmark = pytest.mark.real
 
 ENVIRONMENT = "development"
 UNITS = [f"user-{n}" for n in range(400)]
+MANY = [f"user-{n}" for n in range(2000)]
 
 
 @pytest.fixture(scope="module")
@@ -195,3 +202,43 @@ def test_a_stopped_server_is_reported_quickly_and_works_again_after(
     assert caught.value.retry and took < 2
     unleash.turn_off(flag, ENVIRONMENT, comment="", expected=None)
     assert not unleash.read_back(flag, ENVIRONMENT).enabled
+
+
+def test_a_ramp_through_unleash_keeps_units_and_is_rolled_back_at_25_percent(
+    server: UnleashServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tell: Callable[[str], None]
+) -> None:
+    name = "ramped"
+    server.admin("POST", "/projects/default/features", {"name": name, "type": "release"})
+    parameters = {"rollout": "40", "stickiness": "userId", "groupId": name}
+    here = f"/projects/default/features/{name}/environments/{ENVIRONMENT}"
+    server.admin("POST", f"{here}/strategies", {"name": "flexibleRollout", "parameters": parameters})
+    guard = msgspec.structs.replace(RAMPED, flag=name, environment=ENVIRONMENT, provider="unleash")
+    unleash, settings = writer(server, backend=CLIENT), settings_for(tmp_path, guard)
+    with OpsStore.of(settings) as store:
+        world = RampWorld(monkeypatch, settings, store, unleash, guard, real=True)
+        world.arm()
+        world.go(2)
+        treated: set[str] = set()
+        for share in (0.01, 0.05, 0.25):
+            began = time.monotonic()
+            assert world.take().outcome == "taken" and world.share == share
+            took = time.monotonic() - began
+            wait_for(lambda share=share: served(unleash, name, share), 5, "a fresh client is served the share")
+            now = {unit for unit, on in zip(MANY, unleash.evaluate(name, ENVIRONMENT, MANY), strict=True) if on}
+            tell(f"Unleash: a step to {share:.0%} in {took * 1000:.0f} ms, {len(now)} of {len(MANY)} units treated")
+            assert treated <= now, "whoever had the new flow keeps it"
+            treated = now
+            world.go(90)
+        assert world.lose().outcome == "rolled_back"
+        assert world.share == 0 and not any(unleash.evaluate(name, ENVIRONMENT, MANY))
+        record = store.rollback(episode_id(guard.key, 1))
+        assert record is not None and record.verified and record.estimate == pytest.approx(0.5, abs=0.15)
+        assert from_json(record.bundle or "").guard.conversion == guard.conversion
+        assert world.kinds[0] == "ended" and world.context.row.state == "ROLLED_BACK"
+    kinds = ("feature-strategy-update", "feature-environment-enabled", "feature-environment-disabled")
+    assert [len(server.events(name, kind)) for kind in kinds] == [3, 1, 1], "one event a step, one on, one off"
+
+
+def served(unleash: FlagWriter, flag: str, share: float) -> bool:
+    """Whether a client that starts now is served about the share."""
+    return 0.6 < sum(unleash.evaluate(flag, ENVIRONMENT, MANY)) / (share * len(MANY)) < 1.5

@@ -9,12 +9,13 @@ from acting_cases import GUARD, settings_for
 from guard_deployment import Deployment, failure, ran
 from ramp_cases import RAMP, RAMPED, RampWorld
 
+from gtm_dagster.definitions import build_defs
 from gtm_dagster.orchestration.ramp_jobs import RAMP_STEPS
 from gtm_dagster.rollout.control import ramping
 from gtm_dagster.rollout.providers.flagd import Flagd
 from gtm_dagster.settings import Notify
 
-PARTS = ["begin", "write", "read_back", "record"]
+PARTS = ["begin_step", "write_share", "read_share_back", "record_step"]
 STEPS = (0.05, 0.25, 1.0)
 
 
@@ -29,7 +30,7 @@ class Ramped(Deployment):
 
     def launched(self, actor: str, reason: str) -> dg.ExecuteInProcessResult:
         config = {"guard": GUARD.flag, "actor": actor, "reason": reason}
-        return self.execute("ramp_flag", {"ops": {"begin": {"config": config}}})
+        return self.execute("ramp_flag", {"ops": {"begin_step": {"config": config}}})
 
     def shares(self) -> list[float]:
         found = self.instance.fetch_materializations(RAMP_STEPS, limit=10).records
@@ -45,6 +46,10 @@ def ramped(tmp_path, monkeypatch, instance, store, **ramp) -> tuple[RampWorld, R
     world.arm()
     world.go(2)
     return world, Ramped(settings, instance)
+
+
+def test_the_definitions_load_whole(tmp_path):
+    dg.Definitions.validate_loadable(build_defs(settings=settings_for(tmp_path, RAMPED)))
 
 
 def test_two_approvals_and_time_take_a_healthy_flag_to_everybody(tmp_path, monkeypatch, instance, store):
@@ -65,15 +70,21 @@ def test_two_approvals_and_time_take_a_healthy_flag_to_everybody(tmp_path, monke
     assert "the ramp is complete" in deployment.ramp_tick()[1]
     last = instance.fetch_materializations(RAMP_STEPS, limit=1).records[0].asset_materialization.metadata
     assert (last["approved_by"].value, last["from_share"].value) == ("ben", 0.25)
-    assert last["ready"].value["needed_minutes"] <= last["ready"].value["elapsed_minutes"]
+    assert last["evidence"].value["needed_minutes"] <= last["evidence"].value["elapsed_minutes"]
+    assert last["taken"].value == "from 25 % to 100 %, approved by ben: a week without complaints"
+    assert last["ready"].value.startswith("a loss of 30% would have been seen after ")
     messages = [note.payload for note in store.notifications()]
-    assert len(messages) == 3 and "went from 25 % to 100 %, approved by ben: a week without complaints" in messages[-1]
+    assert (
+        len(messages) == 3
+        and "went from 25 % to 100 %, approved by ben: a week without complaints. Read back at flagd; a loss"
+        in messages[-1]
+    )
 
 
 def test_a_person_launches_the_next_step_in_the_ui_and_is_told_what_is_missing(tmp_path, monkeypatch, instance, store):
     world, deployment = ramped(tmp_path, monkeypatch, instance, store)
     form = deployment.defs.resolve_job_def("ramp_flag").run_config
-    assert form == {"ops": {"begin": {"config": {"guard": GUARD.flag, "actor": "", "reason": ""}}}}
+    assert form == {"ops": {"begin_step": {"config": {"guard": GUARD.flag, "actor": "", "reason": ""}}}}
     empty = deployment.execute("ramp_flag", form)
     assert not empty.success and "actor: say who asks" in failure(empty) and world.share == 0
     first = deployment.launched("ana", "rollout begins")

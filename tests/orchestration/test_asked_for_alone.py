@@ -1,4 +1,4 @@
-"""A check that is run alone looks at everything, says so, and builds nothing."""
+"""What a person asks for alone: one check, which looks at everything and builds nothing; one table of two."""
 
 import random
 
@@ -55,3 +55,15 @@ def test_a_check_alone_looks_at_everything_and_builds_nothing(settings, check, b
             result = _alone(settings, instance, check)
             assert not result.passed
             assert result.metadata["over"].value == "everything"
+
+
+def test_one_of_two_tables_that_are_staged_together_records_both(settings):
+    land(settings, random_events(random.Random(6), 10), "import-2")
+    definitions = build_defs(settings=settings)
+    job = definitions.resolve_implicit_global_asset_job_def().get_subset(asset_selection={EVENTS})
+    with instance_of(settings) as instance:
+        done = job.execute_in_process(instance=instance, raise_on_error=False)
+    assert done.success
+    written = {event.asset_key for event in done.get_asset_materialization_events()}
+    assert written == {EVENTS, dg.AssetKey(["staging", "quarantine"])}
+    assert {result.asset_key for result in done.get_asset_check_evaluations()} <= {EVENTS}

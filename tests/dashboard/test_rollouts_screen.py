@@ -1,0 +1,82 @@
+"""The pages of guards: live from the ops store, the same verdict as the sensor's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from acting_cases import GUARD, armed, broken, settings_for, through
+from dashboard_cases import dashboard
+
+from gtm_dagster.dashboard.guard_view import arm
+from gtm_dagster.opsstore import OpsStore
+from gtm_dagster.settings import Guard
+
+PAGE = "/rollouts/checkout-v2%3Apayment_completed%3Aproduction"
+
+
+def test_a_broken_flow_shows_both_arms_the_loss_and_the_evidence_before_anything_is_done(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path)
+    with OpsStore.of(settings) as store:
+        armed(settings, store, broken())
+    with dashboard(settings) as client:
+        overview, page = client.get("/rollouts").text, client.get(PAGE).text
+    for text in (overview, page):
+        assert "BREACH" in text and "95 %" in text
+    assert '<svg xmlns="http://www.w3.org/2000/svg" class="chart evidence"' in page
+    assert "When will we know?" in page and "dead flow" in page and "minutes</td>" in page
+    assert "release 12" in page  # the history says why it was armed
+
+
+def test_after_a_rollback_the_page_says_so_and_how_to_replay_it(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path)
+    with OpsStore.of(settings) as store:
+        context, watermark_us = armed(settings, store, broken())
+        through(context, watermark_us)
+        episode = store.rollbacks(evidence=False)[0].episode
+    with dashboard(settings) as client:
+        overview, page = client.get("/rollouts").text, client.get(PAGE).text
+    assert "ROLLED_BACK" in page and "rolled back, verified" in overview
+    assert f"gtm guard replay {episode}" in page
+
+
+def test_a_guard_that_was_never_armed_has_no_figures(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path, GUARD, Guard("other", "signup_completed"))
+    with OpsStore.of(settings) as store:
+        armed(settings, store, broken(factor=1.0))
+    with dashboard(settings) as client:
+        page = client.get("/rollouts/other%3Asignup_completed%3Aproduction").text
+    assert "NEVER ARMED" in page and "gtm guard rearm other" in page
+    assert "Evidence over time" not in page and '<div class="value">0' not in page
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "words"),
+    [
+        ("/rollouts/nope", 404, "there are: checkout-v2:payment_completed:production"),
+        (PAGE, 503, "There is no ops store yet."),
+        ("/rollouts", 200, "There is no ops store yet."),
+    ],
+    ids=["no such guard", "a guard without an ops store", "all guards without an ops store"],
+)
+def test_what_is_missing_is_named(tmp_path: Path, path: str, status: int, words: str) -> None:
+    with dashboard(settings_for(tmp_path)) as client:
+        answer = client.get(path)
+    assert (answer.status_code, words in answer.text) == (status, True), answer.text
+
+
+def test_without_a_declared_guard_the_page_says_how_to_declare_one(tmp_path: Path) -> None:
+    settings = msgspec.structs.replace(settings_for(tmp_path), guards=())
+    with OpsStore.of(settings), dashboard(settings) as client:
+        assert "No guard is declared" in client.get("/rollouts").text
+
+
+# Newcombe, "Two-sided confidence intervals for the single proportion" (1998), table I, method 3.
+@pytest.mark.parametrize(
+    ("exposed", "converted", "low", "high"),
+    [(263, 81, 0.2553, 0.3662), (148, 15, 0.0624, 0.1605), (20, 0, 0.0, 0.1611), (29, 1, 0.0061, 0.1718)],
+)
+def test_the_interval_of_a_rate_is_wilsons(exposed: int, converted: int, low: float, high: float) -> None:
+    found = arm("control", exposed, converted)
+    assert (round(found.low or 0, 4), round(found.high or 0, 4)) == (low, high)
