@@ -20,7 +20,7 @@ from gtm_dagster.commands.guard_options import (
     declared_for,
     rule_from,
 )
-from gtm_dagster.commands.output import Invocation, Json, Problem, invocation, say, say_json
+from gtm_dagster.commands.output import Invocation, Json, Problem, invocation, progress_bar, say, say_json
 from gtm_dagster.commands.table_output import say_table
 
 if TYPE_CHECKING:
@@ -80,16 +80,17 @@ def plan(
         checked("--promise-minutes", promise_minutes, 0 < promise_minutes < math.inf, "minutes above 0")
         promise = (promise_drop, promise_minutes)
     rule = rule_from(declared, threshold, hold, budget_hours, margin=margin, slower=slower, start_risk=start_risk)
-    figures = plan_of(Traffic(pace, share, rate, late), rule.of_metric(CONVERSION), promise=promise)
+    with progress_bar("planning") as tell:
+        figures = plan_of(Traffic(pace, share, rate, late), rule.of_metric(CONVERSION), promise=promise, progress=tell)
     if json:
         by_metric = {metric.name: metric.stake for metric in rule.metrics}
         say_json({**asdict(figures), **({"stakes": by_metric} if by_metric else {})})
         return 1 if figures.refused else 0
     _say_plan(figures)
     if rule.metrics:
-        stakes = ", ".join(f"{metric.name} {metric.stake:.0%}" for metric in rule.metrics)
+        shares = ", ".join(f"{metric.name} {metric.stake:.0%}" for metric in rule.metrics)
         say(
-            f"this is of the conversion by its share of the budget ({stakes}); gtm guard simulate --flag {flag} "
+            f"this is of the conversion by its share of the budget ({shares}); gtm guard simulate --flag {flag} "
             "--metric NAME=BASE:HARM says when harm of another metric is seen"
         )
     if figures.refused:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from gtm_dagster.rollout.guard.blindness import Seen
     from gtm_dagster.rollout.guard.by_arm import ByArm
 
+_CLOCKS = 5
+
 
 def sight_fields(
     seen: Seen | None, by_arm: ByArm | None, early: Mapping[str, int], waiting: Waiting | None
@@ -51,8 +53,10 @@ def _arms(pair: tuple[int, int]) -> dict[str, int]:
     return dict(zip(("control", "treatment"), pair, strict=True))
 
 
-def sight_lines(conversion: str, by_arm: ByArm | None, early: Mapping[str, int]) -> list[str]:
-    """Bots that were left out, and visitors who converted only before their exposure."""
+def sight_lines(
+    conversion: str, by_arm: ByArm | None, early: Mapping[str, int], waiting: Waiting | None = None
+) -> list[str]:
+    """Bots that were left out, visitors who converted only before their exposure, and how far each producer's clock is off."""
     from gtm_dagster.rollout.guard.by_arm import bots_text
 
     lines = []
@@ -61,7 +65,26 @@ def sight_lines(conversion: str, by_arm: ByArm | None, early: Mapping[str, int])
     if early:
         numbers = ", ".join(f"{arm} {n:,}" for arm, n in sorted(early.items()))
         lines.append(f"converted only before their exposure: {numbers}; many in one arm are a clock that is behind")
+    if waiting is not None and (clocks := clocks_text(waiting)):
+        lines.append(clocks)
     return lines
+
+
+def clocks_text(waiting: Waiting) -> str:
+    """How far the clock of each producer was off at its last heartbeat that said so, the farthest first; empty when none did."""
+    rows = [row for row in (*waiting.awaited, *waiting.late, *waiting.vanished) if row.skew_us is not None]
+    rows.sort(key=lambda row: (-abs(row.skew_us or 0), row.name))
+    parts = [f"{row.name} {_skew(row.skew_us or 0)}" for row in rows[:_CLOCKS]]
+    more = [f"{len(rows) - _CLOCKS} more"] if len(rows) > _CLOCKS else []
+    return f"clocks: {', '.join(parts + more)}" if parts else ""
+
+
+def _skew(skew_us: int) -> str:
+    seconds = abs(skew_us) / 1e6
+    if seconds < 1:
+        return "right to a second"
+    length = f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+    return f"{length} {'behind' if skew_us > 0 else 'ahead'}"
 
 
 def request_fields(request: RequestRow | None) -> dict[str, Any] | None:

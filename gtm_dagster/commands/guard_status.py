@@ -274,7 +274,10 @@ def _lines(standing: Standing) -> list[str]:
             f"  gtm.toml has another rule since epoch {standing.epoch} was armed: {', '.join(map(str, standing.differences))}; "
             f"re-arm to take it: gtm guard rearm {standing.guard.flag} --reason ..."
         )
-    lines += [f"  {line}" for line in sight_lines(standing.guard.conversion, standing.by_arm, standing.early)]
+    lines += [
+        f"  {line}"
+        for line in sight_lines(standing.guard.conversion, standing.by_arm, standing.early, standing.waiting)
+    ]
     if standing.problem:
         lines.append(f"  PROBLEM {standing.problem}")
     if not standing.history_ok:

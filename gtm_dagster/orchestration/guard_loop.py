@@ -15,6 +15,7 @@ import dagster as dg
 from gtm_dagster.opsstore import GuardRow, OpsStore
 from gtm_dagster.orchestration.dead_runs import fail_dead_runs
 from gtm_dagster.orchestration.guard_jobs import PAGE, ROLLBACK, URGENT
+from gtm_dagster.orchestration.guard_page import GuardNow
 from gtm_dagster.orchestration.harm_page import harm_request
 from gtm_dagster.rollout.control.armed_rule import rule_of
 from gtm_dagster.rollout.control.evaluation import evaluate
@@ -58,11 +59,12 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Look:
-    """The result of one look at one guard: a line for people, the runs to ask for, the cursor after it."""
+    """The result of one look at one guard: a line for people, the runs to ask for, the cursor after it, and what was seen."""
 
     line: str
     requests: tuple[dg.RunRequest, ...]
     occurrences: Occurrences
+    now: GuardNow
 
 
 def next_attempt(runs: Sequence[Attempt], now: float) -> int | str:
@@ -171,7 +173,8 @@ def look(
     harm = None
     if evaluation is not None:
         after, harm = harm_request(after, guard.key, evaluation.row, evaluation)
-    return Look(line, tuple(request for request in (rollback, page, harm) if request), after)
+    requests = tuple(request for request in (rollback, page, harm) if request)
+    return Look(line, requests, after, GuardNow(guard, decision, evaluation))
 
 
 def _decision(store: OpsStore, settings: Settings, guard: Guard, row: GuardRow | None) -> Decision:

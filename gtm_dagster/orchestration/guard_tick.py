@@ -27,6 +27,8 @@ def guard_once(settings: Settings, build_defs: Callable[..., dg.Definitions]) ->
                 tick = sensor.evaluate_tick(context)
         finally:
             logging.disable(logging.NOTSET)
+        for page in tick.asset_events:
+            instance.report_runless_asset_event(page)
         done = []
         for request in tick.run_requests or ():
             job = definitions.resolve_job_def(request.job_name or ROLLBACK)

@@ -5,6 +5,7 @@ from typing import Any
 import dagster as dg
 
 from gtm_dagster.opsstore import RollbackRow
+from gtm_dagster.orchestration.guard_page import linked
 from gtm_dagster.rollout.control import evidence
 from gtm_dagster.rollout.control.chart import curves, inline, picture
 from gtm_dagster.rollout.control.messages import loss_text, moment
@@ -39,6 +40,7 @@ def rollback_metadata(context: dg.OpExecutionContext, row: RollbackRow) -> dict[
     }
     if row.last_exposure_us is not None:
         shown["last_new_exposure_at"] = moment(row.last_exposure_us)
+    shown |= linked()
     shown |= {"flag": row.flag, "guard": row.guard, "episode": row.episode}
     if row.bundle:
         shown["replay"] = f"gtm guard replay {row.episode}"

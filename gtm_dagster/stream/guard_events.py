@@ -32,7 +32,7 @@ class GuardEvents(msgspec.Struct, frozen=True):
     """`exposures` are (unit, event_us, arm, epoch), `conversions` (unit, event_us); in any order, with repetitions.
 
     The epoch is given for a drill's alone: drills follow each other within minutes, and their times overlap. `left_out`:
-    times of such events whose write key the guard does not believe. `ids`: (step of receipt, user id, anonymous id) of
+    times of such events whose write key the guard does not believe, of refused ones their receipt. `ids`: (step of receipt, user id, anonymous id) of
     each conversion. `links`: (anonymous id, user id, event_us) of events IDENTIFIED. `uncounted`: (step, kind, user id,
     anonymous id) of conversions that were refused or came from bots. `records`: numbers by step of receipt and name, see
     `rollout.guard.blindness` and `rollout.guard.by_arm`.
@@ -97,13 +97,19 @@ def events_by_guard(rows: Rows, guards: Sequence[Guard]) -> dict[str, GuardEvent
                     events.records[step, record_name(verdict, EXPOSURES, reasons)] += 1
                     if refused is not None and refused.flag is not None and refused.variant in ARMS:
                         events.records[step, arm_record(REFUSED, EXPOSURES, refused.variant)] += 1
+                else:
+                    events.left_out.append(received_us)
             for guard, events in by_event.get(name, ()):
                 if believes(guard.write_keys, write_key, key_role):
                     events.records[step, record_name(verdict, CONVERSIONS, reasons)] += 1
                     events.uncounted.append((step, REFUSED, user, anonymous))
+                else:
+                    events.left_out.append(received_us)
             for guard, events, metric in by_metric.get(name, ()):
                 if believes(guard.write_keys, write_key, key_role):
                     events.records[step, record_name(verdict, metric_records(metric.name), reasons)] += 1
+                elif name != guard.conversion:
+                    events.left_out.append(received_us)
             continue
         if name == EXPOSED:
             exposures[step, EXPOSURES] += 1

@@ -154,3 +154,15 @@ def test_gd_10_forget_by_command(status, tmp_path, capsys):
     assert run(["guard", "forget", "web-1", "--actor", "ann", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["guards"] == [KEY]
     assert status()[1]["guards"][0]["missing_producers"] == ["web-2"]
+
+
+def test_the_clock_of_each_producer_is_said(status, tmp_path):
+    flag(tmp_path, 0.5)
+    arm()
+    now_us = time.time_ns() // 1000
+    skews = {"shop": 3_600_000_000, "app": -45_000_000, "jobs": 300_000, "collector": None}
+    with OpsStore(f"sqlite:///{tmp_path / 'ops.db'}") as store, store.transaction() as con:
+        store.set_producers(con, [ProducerRow(name, now_us, now_us, "", skew) for name, skew in skews.items()])
+    _, document, shown = status()
+    assert "clocks: shop 60 min behind, app 45 s ahead, jobs right to a second" in shown
+    assert document["guards"][0]["clock_skew_seconds"] == {"shop": 3600.0, "app": -45.0, "jobs": 0.3}

@@ -6,7 +6,7 @@ import json
 import sqlite3
 import tarfile
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from acting_cases import (
     settings_for,
     through,
 )
+from hypothesis import given
+from hypothesis import strategies as st
 from traffic_cases import steady
 
 from gtm_dagster.rollout.control.chart import PNG_BYTES, curves, inline, png
@@ -31,6 +33,8 @@ from gtm_dagster.rollout.control.evidence import (
     to_json,
 )
 from gtm_dagster.rollout.control.replay import compare
+from gtm_dagster.rollout.guard.counts import Counts, outcomes_of
+from gtm_dagster.rollout.guard.packed_outcomes import unpacked
 from gtm_dagster.rollout.guard.rule import Rule
 
 WRITTEN = Path(__file__).parents[1] / "formats" / "unversioned"
@@ -73,6 +77,8 @@ def test_nothing_of_an_older_document_is_lost_in_reading(documents: dict[str, st
     assert after["detector"] == 1, "what decided then"
     for versioned in ("format", "product_version"):
         del before[versioned], after[versioned]
+    cells = before["counts"].pop("rows")
+    assert [list(row) for row in Counts.from_json(after["counts"]).rows()] == cells, "in columns since format 5"
     for name, part in before.items():
         found = after[name]
         assert found == part if not isinstance(part, dict) else {key: found[key] for key in part} == part, name
@@ -159,3 +165,37 @@ def test_the_pictures_fit_where_they_are_shown(counts):
     assert len(inline("checkout-v2: conversion and evidence", drawn)) < 1000
     assert "data:image/svg+xml" in inline("checkout-v2: conversion and evidence", drawn)
     assert len(png("checkout-v2", drawn)) <= PNG_BYTES
+
+
+_CELLS = st.lists(
+    st.tuples(
+        st.integers(0, 10**6), st.sampled_from(["control", "treatment"]), st.integers(-1, 240), st.integers(1, 9)
+    ),
+    max_size=40,
+)
+
+
+@given(cells=_CELLS, slower=_CELLS)
+def test_counts_in_columns_are_the_counts_of_the_cells(cells: list[Any], slower: list[Any]) -> None:
+    counts = replace(Counts.from_rows(cells, 0), metrics={"slow": outcomes_of(slower)} if slower else {})
+    again = Counts.from_json(json.loads(json.dumps(counts.to_json())))
+    assert again.rows() == counts.rows() and again.slot0 == counts.slot0
+    assert (again.exposed == counts.exposed).all() and again.to_json() == counts.to_json()
+    in_order = Counts.from_rows(sorted(cells), 0)
+    assert (again.conv_slot.tolist(), again.conv_age.tolist()) == (
+        in_order.conv_slot.tolist(),
+        in_order.conv_age.tolist(),
+    )
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"left": {}}, "outcomes are of control and treatment"),
+        ({"control": {"slot": [1], "age": [1]}}, "each with slot, age, n"),
+        ({"control": {"slot": [1], "age": [1], "n": [1, 2]}}, "its columns have 1, 1 and 2 cells"),
+    ],
+)
+def test_columns_that_fit_nothing_are_refused(columns: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        unpacked(columns)

@@ -138,7 +138,7 @@ def test_evidence_of_several_metrics_gives_its_decision_again():
     assert compare(again).same
     assert to_json(again) == text
     broken = json.loads(text)
-    broken["counts"]["metrics"]["revenue"] = []
+    broken["counts"]["metrics"]["revenue"] = {}
     assert not compare(from_json(json.dumps(broken))).same
     drawing = curves(again.counts, again.rule, verdict.log_budget, metric=verdict.metric)
     assert drawing.log_e.max() >= verdict.log_budget
@@ -147,13 +147,15 @@ def test_evidence_of_several_metrics_gives_its_decision_again():
     )
 
 
-def test_evidence_of_the_format_before_is_replayed_and_written_again_as_it_was():
+def test_evidence_of_an_earlier_format_is_replayed_and_written_again_with_its_cells_in_columns():
     text = FORMAT_3.read_text()
     recorded = from_json(text)
     assert compare(recorded).same and recorded.verdict.fires
     before, after = json.loads(text), json.loads(to_json(recorded))
     assert (before.pop("format"), after.pop("format")) == (3, FORMAT)
+    counts, again = before.pop("counts"), after.pop("counts")
     assert {**before, "product_version": ""} == {**after, "product_version": ""}
+    assert Counts.from_json(again).to_json() == Counts.from_json(counts).to_json() == again
 
 
 def test_counts_with_metrics_come_back_from_json():

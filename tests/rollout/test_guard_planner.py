@@ -250,3 +250,9 @@ def test_a_split_without_an_arm_has_no_delay() -> None:
 )
 def test_a_least_drop_is_rounded_up(drop: float, text: str, why: str) -> None:
     assert percent_up(drop) == text, why
+
+
+def test_the_plan_says_how_far_it_is() -> None:
+    progress: list[tuple[int, int]] = []
+    plan(Traffic(100, 0.5, 0.2), RULE, progress=lambda *each: progress.append(each))
+    assert [done for done, _ in progress] == list(range(1, progress[0][1] + 1)), "the bar ends full"

@@ -11,7 +11,7 @@ from stream_cases import DAY, HOUR, KEY, MINUTE, NOON, WINDOW, C, Deployment, T,
 from gtm_dagster.opsstore import metric_tables
 from gtm_dagster.rollout.control.evaluation import counts_of
 from gtm_dagster.rollout.control.past_counts import read_past_counts
-from gtm_dagster.rollout.guard.counts import SLOT_US
+from gtm_dagster.rollout.guard.counts import EXPOSURES, SLOT_US
 from gtm_dagster.rollout.guard.mean_evidence import LEVELS
 from gtm_dagster.rollout.guard.rule import Rule
 from gtm_dagster.settings import Guard, GuardMetric, Settings
@@ -84,7 +84,9 @@ def all_cases():
 
 
 def outcomes(deployment, watermark_us=NOON + DAY):
-    return counts_of(deployment.store, KEY, 1, watermark_us, RULE).to_json()["metrics"]
+    counts = counts_of(deployment.store, KEY, 1, watermark_us, RULE)
+    shown = {name: counts.of_metric(name).rows() for name in counts.metrics}
+    return {name: [list(row) for row in rows if row[2] != EXPOSURES] for name, rows in shown.items()}
 
 
 @pytest.fixture(scope="module")

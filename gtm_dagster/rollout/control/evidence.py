@@ -23,13 +23,14 @@ from gtm_dagster.rollout.guard.verdict import Verdict
 from gtm_dagster.rollout.providers import FlagState
 from gtm_dagster.settings import Guard
 
-FORMAT = 4
+FORMAT = 5
 """The format that `to_json` writes, and the newest that `from_json` reads.
 
 Format 2 has `counts.folded`, `guard.write_keys` and `left_out`, each only where there is something to say.
 Format 3 names the `detector` that decided; documents before it rest on detector 1.
 Format 4 has what belongs to several metrics (`counts.metrics`, `rule.metrics`, `verdict.metrics` and others), each only in
 a guard that declares some, and `segments` where units were counted by them.
+Format 5 has the cells of `counts` in columns, a third of the size of the list a cell (`counts.rows`) of those before.
 """
 DETECTOR = 2
 """The detector that decides today."""

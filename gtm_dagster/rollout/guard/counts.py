@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gtm_dagster.gate.exposures import ARMS
+from gtm_dagster.rollout.guard.packed_outcomes import packed, unpacked
 
 SLOT_US = 15_000_000
 """Length of a cohort slot in microseconds (15 s)."""
@@ -139,23 +140,43 @@ class Counts:
         return sorted(shown + _outcome_rows(Outcomes(self.conv_slot, self.conv_age, self.conv_arm, self.conv_n)))
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON document that `from_json` reads; `folded` stands in it when something is folded."""
-        document = {"slot_us": SLOT_US, "watermark_us": self.watermark_us, "rows": [list(row) for row in self.rows()]}
+        """A JSON document that `from_json` reads; `folded` stands in it when something is folded.
+
+        `exposed` has the units of each slot from `first_slot` on, by arm; for `converted` see `packed_outcomes`.
+        """
+        document: dict[str, Any] = {
+            "slot_us": SLOT_US,
+            "watermark_us": self.watermark_us,
+            "first_slot": self.slot0,
+            "exposed": dict(zip(ARMS, self.exposed.tolist(), strict=True)),
+            "converted": packed(self.conv_slot, self.conv_age, self.conv_arm, self.conv_n),
+        }
         document |= {"folded": [list(each) for each in self.folded]} if self.folded else {}
-        metrics = {name: [list(row) for row in sorted(_outcome_rows(each))] for name, each in self.metrics.items()}
+        metrics = {name: packed(*each) for name, each in self.metrics.items()}
         return document | ({"metrics": metrics} if metrics else {})
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> Counts:
-        """The counts of a document. ValueError for an unknown field, and when its slots are of another length."""
-        for name in sorted(document.keys() - {"slot_us", "watermark_us", "rows", "folded", "metrics"}):
+        """The counts of a document, also of one with a list a cell (`rows`), as evidence had before format 5.
+
+        ValueError for an unknown field, and when its slots are of another length.
+        """
+        cells = {"rows"} if "rows" in document else {"first_slot", "exposed", "converted"}
+        for name in sorted(document.keys() - {"slot_us", "watermark_us", "folded", "metrics"} - cells):
             raise ValueError(f"counts.{name}: there is no such field")
         if document["slot_us"] != SLOT_US:
             raise ValueError(f"slot_us: {document['slot_us']} is not {SLOT_US}; the counts are of another version")
         folded = [Folded(*(int(n) for n in each)) for each in document.get("folded", ())]
-        counts = cls.from_rows((tuple(row) for row in document["rows"]), int(document["watermark_us"]), folded)
-        metrics = {str(name): outcomes_of(rows) for name, rows in document.get("metrics", {}).items()}
-        return replace(counts, metrics=metrics)
+        watermark_us = int(document["watermark_us"])
+        if "rows" in document:
+            counts = cls.from_rows((tuple(row) for row in document["rows"]), watermark_us, folded)
+            metrics = {str(name): outcomes_of(rows) for name, rows in document.get("metrics", {}).items()}
+            return replace(counts, metrics=metrics)
+        exposed = np.array([document["exposed"][arm] for arm in ARMS], np.int64)
+        slot, age, arm, n = unpacked(document["converted"])
+        metrics = {str(name): Outcomes(*unpacked(each)) for name, each in document.get("metrics", {}).items()}
+        first = int(document["first_slot"])
+        return cls(first, exposed, slot, age, arm, n, watermark_us, tuple(folded), metrics)
 
 
 _NONE = np.zeros(0, np.int64)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import count
+from typing import TypeVar
 
 from gtm_dagster.rollout.guard.bounds import (
     LATENCY_MINUTES,
@@ -19,6 +22,7 @@ HORIZONS = (5.0, 60.0, 1440.0)
 DROPS = (0.15, 0.20, 0.30, 0.50, 0.90)
 HOLD_BACKS = (0.05, 0.10, 0.20, 0.50)
 _LOWEST, _HIGHEST = 0.1, 0.9
+_Figure = TypeVar("_Figure")
 
 
 @dataclass(frozen=True)
@@ -81,11 +85,22 @@ def plan(
     rule: Rule,
     *,
     promise: tuple[float, float] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> GuardPlan:
-    """What this guard proves within 5 minutes, an hour and a day, and how long each drop runs; `promise`: (drop, minutes)."""
+    """What this guard proves within 5 minutes, an hour and a day, and how long each drop runs; `promise`: (drop, minutes).
+
+    `progress` is called with the figures that are there and their number.
+    """
     planner = _Planner(traffic, rule)
     alone = not 0.0 < traffic.treated_share < 1.0
-    promised = None if promise is None else planner.promise(*promise)
+    steps = count(1)
+
+    def ready(figure: _Figure) -> _Figure:
+        if progress is not None:
+            progress(next(steps), len(HORIZONS) + len(DROPS) + 2)
+        return figure
+
+    promised = ready(None if promise is None else planner.promise(*promise))
     refused = None
     if alone:
         arm = "control" if traffic.treated_share >= 1 else "treated"
@@ -98,10 +113,10 @@ def plan(
         hold_minutes=rule.hold_minutes,
         budget_hours=rule.budget_hours,
         start_risk=rule.start_risk,
-        horizons=tuple(planner.horizon(minutes) for minutes in HORIZONS),
-        expectations=tuple(planner.expectation(drop) for drop in DROPS),
+        horizons=tuple(ready(planner.horizon(minutes)) for minutes in HORIZONS),
+        expectations=tuple(ready(planner.expectation(drop)) for drop in DROPS),
         promise=promised,
-        advice=tuple(planner.advice()),
+        advice=ready(tuple(planner.advice())),
         refused=refused,
     )
 
