@@ -137,6 +137,13 @@ def test_evidence_of_several_metrics_gives_its_decision_again():
     assert (again.rule, again.verdict, again.guard, again.segments) == (RULE, verdict, GUARD, by)
     assert compare(again).same
     assert to_json(again) == text
+    before = json.loads(text) | {"format": 4}
+    outcomes = {name: [row for row in counts.of_metric(name).rows() if row[2] >= 0] for name in counts.metrics}
+    before["counts"] = {name: before["counts"][name] for name in ("slot_us", "watermark_us")} | {
+        "rows": counts.rows(),
+        "metrics": outcomes,
+    }
+    assert to_json(from_json(json.dumps(before))) == text, "format 4 had a list a cell"
     broken = json.loads(text)
     broken["counts"]["metrics"]["revenue"] = {}
     assert not compare(from_json(json.dumps(broken))).same
