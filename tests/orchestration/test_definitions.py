@@ -22,7 +22,6 @@ from gtm_dagster.warehouse.writer_lock import LockHeldError, WarehouseLock
 ROOT = Path(__file__).parents[2]
 TABLES = {table.name.replace(".", "/") for table in built()} | {
     "ingestion/landing_events", "staging/events", "staging/quarantine", "serving/warehouse_copy", "ops/rollbacks",
-    "ops/ramp_steps",
 }  # fmt: skip
 PAGES = {"ops/guards", "ops/ramp_steps"}
 """What is looked at in the web UI and is no table."""
