@@ -103,7 +103,7 @@ class Quarantine(Struct, frozen=True, forbid_unknown_fields=True):
 class History(Struct, frozen=True, forbid_unknown_fields=True):
     """`days` that the web UI keeps the run of a refresh; runs that acted on a flag or on people's data stay."""
 
-    days: Count = 14
+    days: Count = 3
 
 
 class Guard(Struct, frozen=True, forbid_unknown_fields=True):
