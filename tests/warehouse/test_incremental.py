@@ -24,7 +24,7 @@ from gtm_dagster.warehouse.verify import compare, verify
 
 
 @pytest.mark.parametrize("definition", slow_but(1, "ua", "ga4", "tracker"))
-@pytest.mark.parametrize("seed", slow_but(1, 1, 0))
+@pytest.mark.parametrize("seed", slow_but(1, 0, 1))
 def test_random_batches_equal_a_rebuild(tmp_path, definition, seed):
     rng = random.Random(seed * 7 + len(definition))
     settings = settings_for(tmp_path, GTM_SESSIONS__DEFINITION=definition)
