@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import requests
-from gtm_dagster.stream.guard_metrics import OUTCOMES, STATES, GuardMetrics
 from prometheus_client import CollectorRegistry
 from stream_cases import GUARD, KEY, MINUTE, NOON, Deployment, traffic
 
@@ -17,6 +16,7 @@ from gtm_dagster.monitoring.metrics_page import metrics_page
 from gtm_dagster.opsstore import OpsStoreError
 from gtm_dagster.settings import Settings
 from gtm_dagster.stream.deployment_metrics import DeploymentMetrics
+from gtm_dagster.stream.guard_gauges import OUTCOMES, STATES, GuardMetrics
 from gtm_dagster.stream.watchdog import SENSOR
 from gtm_dagster.stream.worker_metrics import DeliveryMetrics, WorkerMetrics
 
