@@ -18,8 +18,9 @@ from gtm_dagster.dashboard.snapshots import Rows
     ("value", "cell"),
     [
         ("=HYPERLINK(1)", "'=HYPERLINK(1)"),
-        ("+1", "'+1"),
-        ("-1", "'-1"),
+        ("+1", "+1"),  # a number is no formula
+        ("-1", "-1"),
+        ("-1+2", "'-1+2"),
         ("@x", "'@x"),
         ("\t=1", "'\t=1"),
         ("\r=1", "'\r=1"),
@@ -29,7 +30,7 @@ from gtm_dagster.dashboard.snapshots import Rows
         ('say "hi", twice\r\n', 'say "hi", twice\r\n'),
         (-1.5, "-1.5"),
         (-2, "-2"),
-        (Decimal("1.10"), "1.10"),
+        (Decimal("1.10"), "1.1"),
         (True, "true"),
         (None, ""),
         (float("inf"), ""),
