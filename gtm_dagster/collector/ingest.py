@@ -110,7 +110,9 @@ class Ingest:
                     place.leave()
                     raise
         async with self._large.turn():
-            events, origin = found or await self._large.work(partial(reading, unpacking))
+            if found is None:
+                found = await self._large.work(partial(reading, unpacking))
+            events, origin = found
             place = self._commits.place(len(events), unpacking.size)
             try:
                 return await self._large.work(partial(self._verdicts, events, origin)), place

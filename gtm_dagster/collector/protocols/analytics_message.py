@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gtm_dagster.collector.protocols.clock_skew import corrected_time
-from gtm_dagster.collector.protocols.plain_values import as_object, flat, id_text, zone
+from gtm_dagster.collector.protocols.message_values import as_object, flat, id_text, zone
 from gtm_dagster.taxonomy import Plan
 
 KINDS = ("track", "page", "screen", "identify", "group", "alias")

@@ -14,7 +14,7 @@ import msgspec
 from gtm_dagster.collector.event_list import split
 from gtm_dagster.collector.protocols.analytics_message import known_name
 from gtm_dagster.collector.protocols.batch_body import read_message, text_of
-from gtm_dagster.collector.protocols.plain_values import flat, id_text
+from gtm_dagster.collector.protocols.message_values import flat, id_text
 from gtm_dagster.collector.protocols.sender_protocol import IngestRequest, SenderProtocol
 from gtm_dagster.collector.protocols.sender_verdicts import verdicts
 from gtm_dagster.collector.response import Refused

@@ -10,7 +10,7 @@ from typing import Any
 
 from gtm_dagster.collector.protocols.analytics_message import known_name
 from gtm_dagster.collector.protocols.clock_skew import corrected_time, time_text
-from gtm_dagster.collector.protocols.plain_values import as_object, flat, id_text, zone
+from gtm_dagster.collector.protocols.message_values import as_object, flat, id_text, zone
 from gtm_dagster.taxonomy import Plan
 from gtm_dagster.taxonomy.envelope import UTM_FIELDS
 from gtm_dagster.taxonomy.touch import CLICK_ID_NAMES
