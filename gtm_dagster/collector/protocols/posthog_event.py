@@ -20,11 +20,13 @@ _VIEWED = "page_viewed"
 _VIEWS = ("$pageview", "$screen")
 _ALIASES = ("$create_alias", "$merge_dangerously")
 _PERSONS = frozenset({"$identify", "$set", "$groupidentify", *_ALIASES})
-_LEFT_BEHIND = CLICK_ID_NAMES | {*UTM_FIELDS, "distinct_id", "token", "alias", "gad_source", "mc_cid", "igshid"}
+_LEFT_BEHIND = CLICK_ID_NAMES | {*UTM_FIELDS, "distinct_id", "token", "gad_source", "mc_cid", "igshid"}
 """Properties that the clients add to every event; ids of clicks are in the address of the page."""
 _NOBODY = "$posthog_cookieless"
 """The id that all visitors share who are counted without cookies."""
 _NO_REFERRER = "$direct"
+_PREVIOUS_FIRST = (None, "posthog-python")
+"""Clients whose alias begins with the previous id; see `_aliased`."""
 _MOBILE = ("posthog-ios", "posthog-android", "posthog-react-native", "posthog-flutter")
 
 
@@ -68,7 +70,7 @@ def _traits(name: str, message: Mapping[str, Any], properties: Mapping[str, Any]
     if name == "$groupidentify":
         return {"account_id": id_text(properties.get("$group_key"))}
     if name in _ALIASES:
-        return {"alias_of": id_text(_distinct_id(message, properties))}
+        return {"alias_of": _aliased(message, properties)[1]}
     declared = plan.events[_IDENTIFIED].properties if _IDENTIFIED in plan.events else {}
     found: dict[str, Any] = {}
     for field in ("$set_once", "$set"):
@@ -82,20 +84,33 @@ def _distinct_id(message: Mapping[str, Any], properties: Mapping[str, Any]) -> A
 
 def _person(name: Any, message: Mapping[str, Any], properties: Mapping[str, Any]) -> dict[str, Any]:
     """`user_id` and `anonymous_id`, by what the client says of the one id that PostHog has."""
-    distinct_id = id_text(_distinct_id(message, properties))
     if name in _ALIASES:
-        return {"user_id": id_text(properties.get("alias")), "anonymous_id": distinct_id}
+        user_id, other_id = _aliased(message, properties)
+        return {"user_id": user_id, "anonymous_id": other_id}
+    distinct_id = id_text(_distinct_id(message, properties))
     if distinct_id == _NOBODY:
         return {}
     if name == "$groupidentify" and distinct_id == f"${properties.get('$group_type')}_{properties.get('$group_key')}":
         return {}  # the clients of servers make this one up for a group without a person
     profile = as_object(message.get("options")).get("process_person_profile", properties.get("$process_person_profile"))
     if name == "$identify" or properties.get("$user_id") or properties.get("$is_identified") is True:
-        return {"user_id": distinct_id, "anonymous_id": id_text(properties.get("$anon_distinct_id"))}
+        visitor = id_text(properties.get("$anon_distinct_id"))
+        return {"user_id": distinct_id} | ({"anonymous_id": visitor} if visitor is not None else {})
     is_anonymous = profile is False or properties.get("$is_identified") is False
     if is_anonymous or distinct_id == id_text(properties.get("$device_id")):
         return {"anonymous_id": distinct_id}
     return {"user_id": distinct_id}
+
+
+def _aliased(message: Mapping[str, Any], properties: Mapping[str, Any]) -> tuple[Any, Any]:
+    """The id of the user of an alias and the other one, which may be a visitor's or a user's.
+
+    The client for Python has the previous id as `distinct_id`, and says its own name in version 0 alone; with the others
+    `distinct_id` is the user's unless it is a visitor's.
+    """
+    distinct_id, alias = id_text(_distinct_id(message, properties)), id_text(properties.get("alias"))
+    is_previous = properties.get("$lib") in _PREVIOUS_FIRST or "anonymous_id" in _person(None, message, properties)
+    return (alias, distinct_id) if is_previous else (distinct_id, alias)
 
 
 def _timestamp(message: Mapping[str, Any], properties: Mapping[str, Any], sent_at: str | None, received_us: int) -> Any:
