@@ -36,11 +36,13 @@ class Access:
         self._keys = keys
         self._hosts = LOCAL_HOSTS | {host.lower() for host in hosts}
 
-    def sender(self, scope: Scope) -> WriteKey:
+    def sender(self, scope: Scope, in_body: str | None = None) -> WriteKey:
         """The sender's write key. Raises Refused 401 without a key that is good here, 403 for a page of another site and
         for a key that sends nothing.
+
+        `in_body`: the key that the body names, for a request that names none elsewhere.
         """
-        key = self._key(scope)
+        key = self._key(scope, in_body)
         if key.role == ALERTING:
             raise Refused(
                 403,
@@ -48,6 +50,10 @@ class Access:
                 f"{key.name!r} is an alerting key, which asks for rollbacks and sends nothing; send a write key",
             )
         return key
+
+    def names_key(self, scope: Scope) -> bool:
+        """Whether the headers or the address of a request name a key, a good one or not."""
+        return bool(_secret(scope) or _secret_in_address(scope))
 
     def alerting(self, scope: Scope) -> WriteKey:
         """The key of a system that may ask for rollbacks. Raises Refused 401 without a key that is good here, 403 for a
@@ -81,15 +87,16 @@ class Access:
         else:
             self.sender(scope)
 
-    def _key(self, scope: Scope) -> WriteKey:
+    def _key(self, scope: Scope, in_body: str | None = None) -> WriteKey:
         given = _secret(scope)
-        secret = given or _secret_in_address(scope)
+        in_address = None if given else _secret_in_address(scope)
+        secret = given or in_address or in_body
         if not secret:
             raise Refused(401, "no_key", "send a key as X-Write-Key, as a Bearer token or as the Basic user")
         key = self._keys.find(secret)
         if key is None:
             raise Refused(401, "bad_key", "this key is not valid here; `gtm keys list` shows those that are")
-        if not given and key.role != "client" and key.name != DEV_KEY:
+        if in_address and key.role != "client" and key.name != DEV_KEY:
             raise Refused(
                 403,
                 "key_in_address",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -22,8 +22,9 @@ from gtm_dagster.collector.response import RETRY_SECONDS, Refused, Response
 from gtm_dagster.eventlog import AppendResult
 from gtm_dagster.settings import Collector as Limits
 
-PROTOCOL_HEADERS = ("anonymousid", "sentat")
-"""What clients say beside the body."""
+PROTOCOL_HEADERS = frozenset({b"anonymousid", b"content-type", b"posthog-request-timestamp", b"sentat"})
+"""What clients say beside the body; so do all headers that begin with ATTRIBUTE."""
+ATTRIBUTE = b"ce-"
 _CONFLICT = {
     "path": "event_id",
     "code": "conflict",
@@ -46,8 +47,13 @@ def _program(scope: Scope, key: WriteKey) -> str | None:
 
 
 def _given(scope: Scope) -> dict[str, str]:
-    """The headers of a request that a protocol may ask for."""
-    return {name: value.decode("latin-1") for name in PROTOCOL_HEADERS if (value := header(scope, name.encode()))}
+    """The headers of a request that a protocol may ask for; of several of one name the first."""
+    found: dict[str, str] = {}
+    for name, value in scope["headers"]:
+        name = name.lower()
+        if name in PROTOCOL_HEADERS or name.startswith(ATTRIBUTE):
+            found.setdefault(name.decode("latin-1"), value.decode("latin-1"))
+    return found
 
 
 class Ingest:
@@ -65,7 +71,8 @@ class Ingest:
     async def __call__(self, protocol: SenderProtocol, path: str, scope: Scope, receive: Receive) -> Response:
         """The response to one request of `protocol`. Raises Refused, also 503 when it cannot be made durable now."""
         started = time.perf_counter()
-        key = self._access.sender(scope)
+        in_body = protocol.key_of is not None and not self._access.names_key(scope)
+        key = None if in_body else self._access.sender(scope)
         if self.draining:
             raise Refused(503, "stopping", "the collector is stopping; send it again", RETRY_SECONDS)
         check_encoding(headers(scope, b"content-encoding"))
@@ -74,9 +81,8 @@ class Ingest:
             packed = await read_body(
                 receive, header(scope, b"content-length"), limits.max_body_bytes, limits.body_timeout_seconds, room
             )
-            reading = partial(self._events, protocol, path, _given(scope), time.time_ns() // 1000)
-            origin = _Origin(key, _program(scope, key), trace_id_of(header(scope, b"traceparent")))
-            judged, place = await self._judged(reading, packed, origin)
+            reading = partial(self._read, protocol, path, scope, key, time.time_ns() // 1000)
+            judged, place = await self._judged(reading, packed)
         self.metrics.request_bytes.observe(len(packed))
         del packed
         handed_over = time.perf_counter()
@@ -87,14 +93,15 @@ class Ingest:
         return protocol.response(self._result(judged, appended))
 
     async def _judged(
-        self, reading: Callable[[Unpacking], list[bytes]], packed: bytes, origin: _Origin
+        self, reading: Callable[[Unpacking], tuple[list[bytes], _Origin]], packed: bytes
     ) -> tuple[list[Judged], Place]:
         """The verdicts on the events of a body and their place at the log; a large body is worked on by a worker."""
         unpacking = Unpacking(packed, self._limits.max_body_bytes)
         unpacking.start(LARGE_BYTES + 1)
-        events: list[bytes] | None = None
+        found: tuple[list[bytes], _Origin] | None = None
         if unpacking.is_done and unpacking.size <= LARGE_BYTES:
-            events = reading(unpacking)
+            found = reading(unpacking)
+            events, origin = found
             if len(events) <= LARGE_EVENTS:
                 place = self._commits.place(len(events), unpacking.size)
                 try:
@@ -103,8 +110,9 @@ class Ingest:
                     place.leave()
                     raise
         async with self._large.turn():
-            if events is None:
-                events = await self._large.work(partial(reading, unpacking))
+            if found is None:
+                found = await self._large.work(partial(reading, unpacking))
+            events, origin = found
             place = self._commits.place(len(events), unpacking.size)
             try:
                 return await self._large.work(partial(self._verdicts, events, origin)), place
@@ -112,21 +120,30 @@ class Ingest:
                 place.leave()
                 raise
 
-    def _events(
-        self, protocol: SenderProtocol, path: str, given: Mapping[str, str], received_us: int, unpacking: Unpacking
-    ) -> list[bytes]:
+    def _read(
+        self,
+        protocol: SenderProtocol,
+        path: str,
+        scope: Scope,
+        key: WriteKey | None,
+        received_us: int,
+        unpacking: Unpacking,
+    ) -> tuple[list[bytes], _Origin]:
+        """The events of a request and where they come from; `key`: None where the body names it."""
         limits = self._limits
-        return protocol.events(
-            IngestRequest(
-                path,
-                unpacking.text(),
-                limits.max_batch_events,
-                limits.max_event_bytes,
-                given,
-                received_us,
-                self._judge.plan,
-            )
+        request = IngestRequest(
+            path,
+            unpacking.text(),
+            limits.max_batch_events,
+            limits.max_event_bytes,
+            _given(scope),
+            received_us,
+            self._judge.plan,
         )
+        if key is None:
+            key = self._access.sender(scope, protocol.key_of(request) if protocol.key_of else None)
+        origin = _Origin(key, _program(scope, key), trace_id_of(header(scope, b"traceparent")))
+        return protocol.events(request), origin
 
     def _verdicts(self, events: list[bytes], origin: _Origin) -> list[Judged]:
         key = origin.key

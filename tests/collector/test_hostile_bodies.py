@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import json
 import os
@@ -30,6 +31,22 @@ SHAPES = {
     "one event of empty objects": (b'[{"a":[' + b"{}," * (BYTES // 3) + b"{}]}]", 200),
     "one event of nested lists, no JSON": (b"[[" + b"[[[[[]]]]]," * (BYTES // 11) + b"NaN]]", 200),
 }
+KEYED = b'{"api_key":"dev","batch":['
+IN_BODY = {
+    "no key, empty objects": (b'{"batch":[' + b"{}," * (BYTES // 3) + b"{}]}", 401),
+    "no key, a list with NaN": (b'[{"a":NaN},' + b'{"a":1},' * (BYTES // 8) + b"{}]", 401),
+    "no key, an object with NaN": (b'{"a":NaN,"batch":[' + b"{}," * (BYTES // 3) + b"{}]}", 400),
+    "no key, escaped quotes, unclosed": (b'{"api_key":"' + b'\\"' * (BYTES // 2), 400),
+    "a key that is a list": (b'{"api_key":[' + b"{}," * (BYTES // 3) + b"{}]}", 401),
+    "a time that is a list": (b'{"api_key":"dev","sent_at":[' + b"{}," * (BYTES // 3) + b'{}],"batch":[{}]}', 200),
+    "too many events": (KEYED + b"{}," * (BYTES // 3) + b"{}]}", 413),
+    "one event of empty objects": (KEYED + b'{"a":[' + b"{}," * (BYTES // 3) + b"{}]}]}", 200),
+    "deep brackets": (KEYED + b"[" * 1_000_000 + b"]" * 1_000_000 + b"]}", 400),
+    "a form of escapes": (b"data=" + b"%2B" * (BYTES // 3), 400),
+    "a form of fields": (b"a&" * (BYTES // 2) + b"data=e30", 400),
+    "a form of objects": (b"data=" + base64.b64encode(b'{"batch":[' + b"{}," * (BYTES // 5) + b"{}]}"), 401),
+}
+"""Bodies of the protocol whose key stands in the body: they cost before anyone is known to have sent them."""
 
 
 @pytest.fixture(scope="module")
@@ -73,10 +90,15 @@ class Ordinary(threading.Thread):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads CPU and memory of a process from /proc")
-@pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
-@pytest.mark.parametrize("shape", SHAPES)
-def test_a_body_that_costs_keeps_nobody_waiting(server: Server, shape: str, packed: bool) -> None:
-    body, expected = SHAPES[shape]
+@pytest.mark.parametrize(
+    ("path", "shape", "packed"),
+    [("/ingest", shape, packed) for shape in SHAPES for packed in (False, True)]
+    + [("/e/", shape, bool(n % 2)) for n, shape in enumerate(IN_BODY)],
+    ids=lambda value: {True: "gzip", False: "plain"}.get(value, str(value)),
+)
+def test_a_body_that_costs_keeps_nobody_waiting(server: Server, path: str, shape: str, packed: bool) -> None:
+    body, expected = (SHAPES if path == "/ingest" else IN_BODY)[shape]
+    headers = {"X-Write-Key": "dev"} if path == "/ingest" else {}
     sent = gzip.compress(body, 1) if packed else body
     pid = server.process.pid
     memory, used = megabytes(pid), cpu_seconds(pid)
@@ -86,7 +108,7 @@ def test_a_body_that_costs_keeps_nobody_waiting(server: Server, shape: str, pack
     peak = memory
     for _ in range(3):
         began = time.monotonic()
-        answer = requests.post(f"{server.url}/ingest", data=sent, headers={"X-Write-Key": "dev"}, timeout=120)
+        answer = requests.post(f"{server.url}{path}", data=sent, headers=headers, timeout=120)
         took.append(time.monotonic() - began)
         peak = max(peak, megabytes(pid))
         assert answer.status_code == expected, answer.text[:300]

@@ -4,10 +4,17 @@ Here belongs the way from a request's bytes to events and from verdicts to an an
 admission and the log, which are the same for every sender.
 """
 
-from gtm_dagster.collector.protocols import jitsu, native, segment
+from gtm_dagster.collector.protocols import cloud_events, jitsu, native, posthog_capture, segment
 from gtm_dagster.collector.protocols.sender_protocol import EventResult, IngestRequest, IngestResult, SenderProtocol
 
-PROTOCOLS: tuple[SenderProtocol, ...] = (native.PROTOCOL, segment.PROTOCOL, jitsu.PROTOCOL)
+PROTOCOLS: tuple[SenderProtocol, ...] = (
+    native.PROTOCOL,
+    segment.PROTOCOL,
+    jitsu.PROTOCOL,
+    posthog_capture.PROTOCOL,
+    posthog_capture.PROTOCOL_V1,
+    cloud_events.PROTOCOL,
+)
 """Every protocol the collector speaks; each one names its own paths."""
 
 __all__ = ["PROTOCOLS", "EventResult", "IngestRequest", "IngestResult", "SenderProtocol"]

@@ -4,41 +4,30 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 from typing import Any
 
 import msgspec
 
 from gtm_dagster.collector.event_list import split
 from gtm_dagster.collector.protocols.analytics_message import Sent, event_of
+from gtm_dagster.collector.protocols.batch_body import read_batch, read_message, text_of
 from gtm_dagster.collector.protocols.sender_protocol import IngestRequest, IngestResult
+from gtm_dagster.collector.protocols.sender_verdicts import counts, refused
 from gtm_dagster.collector.response import Refused, Response
-from gtm_dagster.taxonomy.decoding import too_deep
 
-_BOM = b"\xef\xbb\xbf"
 _encode = msgspec.json.encode
-
-
-class _Envelope(msgspec.Struct):
-    """A batch: its messages unread, and when it was sent."""
-
-    batch: msgspec.Raw = msgspec.Raw()
-    sentAt: Any = None
-
-
-_decode = msgspec.json.Decoder(_Envelope).decode
 
 
 def batch_events(request: IngestRequest) -> list[bytes]:
     """The JSON text of each event of a batch. Raises Refused 400 for what is no batch, and 413 for too many events."""
-    text = request.body.removeprefix(_BOM).strip()
-    envelope = _read(text)
-    if envelope is None:
+    body = read_batch(text_of(request.body), request.max_events)
+    if body is None:
         raise Refused(400, "unparseable", 'the body is no JSON object with a list "batch"')
-    batch = bytes(envelope.batch).strip()
-    if not batch.startswith(b"["):
+    if body.messages is None:
         raise Refused(400, "no_batch", 'the body has no list "batch"; single messages go to /v1/track, /v1/page, ...')
-    return _worded(split(batch, request.max_events, request.max_event_bytes), None, envelope.sentAt, request)
+    return _worded(
+        split(body.messages, request.max_events, request.max_event_bytes), None, body.text("sentAt"), request
+    )
 
 
 def message_events(kind: str, request: IngestRequest) -> list[bytes]:
@@ -51,39 +40,8 @@ def success(result: IngestResult) -> Response:
 
     The counts say what became of the events, and the reasons of those that were refused stand beside their ids.
     """
-    counts = {"accepted": 0, "duplicate": 0, "quarantined": 0, "suppressed": 0}
-    for each in result.results:
-        counts[each.status] += 1
-    refused = [each for each in result.results if each.status == "quarantined"]
-    document = {
-        "success": True,
-        "accepted": counts["accepted"],
-        "duplicates": counts["duplicate"],
-        "quarantined": counts["quarantined"],
-        "suppressed": counts["suppressed"],
-        "refused": refused,
-    }
+    document = {"success": True, **counts(result), "refused": refused(result)}
     return Response(200, msgspec.json.encode(document))
-
-
-def _read(text: bytes) -> _Envelope | None:
-    """The batch of a body; one odd character in one message costs no other. None: it is none."""
-    if text[:1] != b"{":
-        return None
-    try:
-        return _decode(text)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
-        pass
-    if too_deep(text):
-        return None
-    try:
-        found = json.loads(text.decode(errors="replace"), strict=False)
-    except (ValueError, RecursionError):
-        return None
-    batch = found.get("batch") if isinstance(found, dict) else None
-    if not isinstance(batch, list):
-        return None
-    return _Envelope(msgspec.Raw(json.dumps(batch).encode()), found.get("sentAt"))
 
 
 def _worded(messages: list[bytes], kind: str | None, sent_at: Any, request: IngestRequest) -> list[bytes]:
@@ -92,16 +50,8 @@ def _worded(messages: list[bytes], kind: str | None, sent_at: Any, request: Inge
 
 
 def _one(raw: bytes, kind: str | None, sent: Sent, request: IngestRequest) -> bytes:
-    """One message as an event. What is too large, too deep or no object goes on as it is, and is refused with its reason."""
-    if len(raw) > request.max_event_bytes or too_deep(raw):
-        return raw
-    try:
-        message = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, UnicodeError, ValueError, RecursionError):
-        return raw
-    if not isinstance(message, dict):
-        return raw
-    return _encode(event_of(message, kind, sent, request.plan))
+    message = read_message(raw, request.max_event_bytes)
+    return raw if message is None else _encode(event_of(message, kind, sent, request.plan))
 
 
 def _anonymous_id(request: IngestRequest) -> str | None:

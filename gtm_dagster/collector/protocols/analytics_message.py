@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
+from gtm_dagster.collector.protocols.clock_skew import corrected_time
+from gtm_dagster.collector.protocols.message_values import as_object, flat, id_text, zone
 from gtm_dagster.taxonomy import Plan
-from gtm_dagster.taxonomy.times import read_time
 
-SKEW_US = 60_000_000
-"""A sender whose clock is off by less is believed: the way of a request takes time too, and would move every event."""
 KINDS = ("track", "page", "screen", "identify", "group", "alias")
 _IDENTIFIED = "user_identified"
 _VIEWED = "page_viewed"
@@ -54,7 +52,7 @@ def event_of(message: Mapping[str, Any], kind: str | None, sent: Sent, plan: Pla
     """
     call = message.get("type") or kind
     name, properties = _said(call, message, plan)
-    context = _object(message.get("context"))
+    context = as_object(message.get("context"))
     event: dict[str, Any] = {"event_name": name, "properties": properties}
     if (event_id := message.get("messageId")) is not None:
         event["event_id"] = event_id
@@ -65,9 +63,9 @@ def event_of(message: Mapping[str, Any], kind: str | None, sent: Sent, plan: Pla
         ("session_id", context.get("sessionId")),
     ):
         if value is not None:
-            event[field] = _text(value)
+            event[field] = id_text(value)
     if call == "alias":
-        event["anonymous_id"] = _text(message.get("previousId"))
+        event["anonymous_id"] = id_text(message.get("previousId"))
     event["context"] = _context(message, context, call)
     return event
 
@@ -75,19 +73,19 @@ def event_of(message: Mapping[str, Any], kind: str | None, sent: Sent, plan: Pla
 def _said(call: Any, message: Mapping[str, Any], plan: Plan) -> tuple[Any, dict[str, Any]]:
     """The event's name and properties."""
     if call == "track":
-        return known_name(message.get("event"), plan), _flat(message.get("properties"))
+        return known_name(message.get("event"), plan), flat(message.get("properties"))
     if call in ("page", "screen"):
         return _VIEWED, _page(message)
     if call in ("identify", "group", "alias"):
         declared = plan.events[_IDENTIFIED].properties if _IDENTIFIED in plan.events else {}
         traits = message.get("traits") if call != "group" else {}
-        found = {name: value for name, value in _flat(traits).items() if name in declared}
+        found = {name: value for name, value in flat(traits).items() if name in declared}
         if call == "group":
-            found["account_id"] = _text(message.get("groupId"))
+            found["account_id"] = id_text(message.get("groupId"))
         if call == "alias":
-            found["alias_of"] = _text(message.get("previousId"))
+            found["alias_of"] = id_text(message.get("previousId"))
         return _IDENTIFIED, found
-    return call, _flat(message.get("properties"))
+    return call, flat(message.get("properties"))
 
 
 def known_name(name: Any, plan: Plan) -> Any:
@@ -99,46 +97,30 @@ def known_name(name: Any, plan: Plan) -> Any:
 
 
 def _page(message: Mapping[str, Any]) -> dict[str, Any]:
-    given = _flat(message.get("properties"))
+    given = flat(message.get("properties"))
     found = {name: given[name] for name in ("path", "title") if isinstance(given.get(name), str)}
     if "title" not in found and isinstance(message.get("name"), str):
         found["title"] = message["name"]
     return found
 
 
-def _flat(properties: Any) -> dict[str, Any]:
-    """The properties with a plain value: a list or an object has no place in an event."""
-    return {name: value for name, value in _object(properties).items() if not isinstance(value, list | dict)}
-
-
 def _timestamp(message: Mapping[str, Any], sent: Sent) -> Any:
-    """When it happened, moved by how far the sender's clock is off where that is known and more than SKEW_US."""
+    """When it happened, put right where the sender's clock is off."""
     at = message.get("timestamp") or message.get("originalTimestamp")
-    if not isinstance(at, str):
-        return at
-    sent_at = message.get("sentAt") or sent.sent_at
-    moment = read_time(at)
-    left = read_time(sent_at) if isinstance(sent_at, str) else "unknown"
-    if isinstance(moment, str) or isinstance(left, str) or abs(sent.received_us - left) <= SKEW_US:
-        return at
-    corrected = min(moment + sent.received_us - left, sent.received_us)
-    try:
-        return datetime.fromtimestamp(corrected / 1e6, UTC).isoformat()
-    except (OverflowError, ValueError, OSError):
-        return at
+    return corrected_time(at, message.get("sentAt") or sent.sent_at, sent.received_us) if isinstance(at, str) else at
 
 
 def _context(message: Mapping[str, Any], context: Mapping[str, Any], call: Any) -> dict[str, Any]:
-    campaign, page = _object(context.get("campaign")), _object(context.get("page"))
-    properties = _object(message.get("properties"))
+    campaign, page = as_object(context.get("campaign")), as_object(context.get("page"))
+    properties = as_object(message.get("properties"))
     found = {ours: campaign.get(theirs) for theirs, ours in _CAMPAIGN.items()}
     found["page_url"] = page.get("url") or (properties.get("url") if call == "page" else None)
     referrer = page.get("referrer") or (properties.get("referrer") if call == "page" else None)
     found["referrer"] = None if referrer in _NOT_A_PAGE else referrer
     found["locale"] = context.get("locale")
-    found["timezone"] = _zone(context.get("timezone"))
+    found["timezone"] = zone(context.get("timezone"))
     found["user_agent"] = context.get("userAgent")
-    found["country"] = _object(context.get("location")).get("country")
+    found["country"] = as_object(context.get("location")).get("country")
     found["device_type"] = _DEVICES.get(str(message.get("channel") or context.get("channel") or ""))
     if call == "screen":
         found["device_type"] = found["device_type"] or "mobile"
@@ -147,15 +129,10 @@ def _context(message: Mapping[str, Any], context: Mapping[str, Any], call: Any) 
     return kept | ({"consent": consent} if consent else {})
 
 
-def _zone(zone: Any) -> Any:
-    """An IANA name; RudderStack's browser client says GMT+0000, which is none."""
-    return zone if isinstance(zone, str) and ("/" in zone or zone == "UTC") else None
-
-
 def _consent(context: Mapping[str, Any]) -> dict[str, bool]:
     """Purposes that a consent platform said yes or no to. Where several categories are of one purpose, a no counts."""
-    said = list(_object(_object(context.get("consent")).get("categoryPreferences")).items())
-    management = _object(context.get("consentManagement"))
+    said = list(as_object(as_object(context.get("consent")).get("categoryPreferences")).items())
+    management = as_object(context.get("consentManagement"))
     for name, allowed in (("allowedConsentIds", True), ("deniedConsentIds", False)):
         ids = management.get(name)
         said += [(each, allowed) for each in ids] if isinstance(ids, list) else []
@@ -165,12 +142,3 @@ def _consent(context: Mapping[str, Any]) -> dict[str, bool]:
         if purpose is not None and isinstance(allowed, bool):
             found[purpose] = found.get(purpose, True) and allowed
     return found
-
-
-def _object(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _text(value: Any) -> Any:
-    """An id as text: clients send numbers too."""
-    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value

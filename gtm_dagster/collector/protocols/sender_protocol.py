@@ -54,10 +54,12 @@ class SenderProtocol:
     """One way of sending events: the `paths` of its POST requests, and what a request and a response look like.
 
     `events` returns the JSON text of each event of a request and raises Refused for a request that holds none;
-    `response` words the result.
+    `response` words the result. Where a protocol's clients put their key into the body, `key_of` returns it, None when
+    there is none; it is asked of requests without a key in header or address, before anything else is looked at.
     """
 
     name: str
     paths: tuple[str, ...]
     events: Callable[[IngestRequest], list[bytes]]
     response: Callable[[IngestResult], Response]
+    key_of: Callable[[IngestRequest], str | None] | None = None

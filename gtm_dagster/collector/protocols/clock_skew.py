@@ -1,0 +1,32 @@
+"""When an event happened, where the sender's clock is off."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from gtm_dagster.taxonomy.times import read_time
+
+SKEW_US = 60_000_000
+"""A sender whose clock is off by less is believed: the way of a request takes time too, and would move every event."""
+
+
+def corrected_time(at: str, sent_at: Any, received_us: int) -> str:
+    """`at`, moved by how far the sender's clock is off where that is known and more than SKEW_US; never behind the receipt.
+
+    `at`: RFC 3339, by the clock by which the sender says it sent at `sent_at`; `received_us`: microseconds UTC. What is no
+    time is returned as it is.
+    """
+    moment = read_time(at)
+    left = read_time(sent_at) if isinstance(sent_at, str) else "unknown"
+    if isinstance(moment, str) or isinstance(left, str) or abs(received_us - left) <= SKEW_US:
+        return at
+    return time_text(min(moment + received_us - left, received_us)) or at
+
+
+def time_text(moment_us: int) -> str | None:
+    """Microseconds since the epoch, UTC, as RFC 3339; None beyond the years of a calendar."""
+    try:
+        return datetime.fromtimestamp(moment_us / 1e6, UTC).isoformat()
+    except (OverflowError, ValueError, OSError):
+        return None
