@@ -52,7 +52,7 @@ def test_arm_turn_off_by_hand_replay_and_arm_again(gtm: Any, tmp_path: Path) -> 
     [
         (("rearm", "checkout-v2"), 2, "--reason"),
         (("rearm", "checkout-v2", "--reason", " "), None, "reason"),
-        (("rearm", "nothing", "--reason", "r"), None, "checkout-v2:payment_completed:production"),
+        (("rearm", "nothing", "--reason", "r"), None, "there is no such guard; known: checkout-v2"),
         (("rearm", "checkout-v2", "--reason", "r"), 1, "flags.json"),
         (("rollback", "checkout-v2"), 2, "--reason"),
         (("give-up", "checkout-v2"), 2, "--reason"),

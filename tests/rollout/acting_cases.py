@@ -10,12 +10,14 @@ from typing import Any
 import msgspec
 from traffic_cases import drawn, steady
 
+from gtm_dagster.gate.exposures import ARMS
 from gtm_dagster.opsstore import OpsStore, ProducerRow
 from gtm_dagster.rollout.control.acting import claim, turn_off, verify
 from gtm_dagster.rollout.control.arming import rearm
 from gtm_dagster.rollout.control.guard_context import GuardContext, StepResult
 from gtm_dagster.rollout.guard.counts import SLOT_US, Counts
 from gtm_dagster.rollout.guard.decide import episode_id
+from gtm_dagster.rollout.guard.packed_outcomes import unpacked
 from gtm_dagster.rollout.providers import FlagState, ProviderError
 from gtm_dagster.rollout.providers.flagd import Flagd, set_split
 from gtm_dagster.settings import Guard, Notify, Settings
@@ -48,8 +50,9 @@ def plant(store: OpsStore, guard: Guard, counts: Counts, start_us: int, epoch: i
         cells[epoch, slot + base, arm, age] += n
     with store.transaction() as con:
         store.add_cells(con, guard.key, cells)
-        for name, rows in counts.to_json().get("metrics", {}).items():
-            planted = {(epoch, name, slot + base, arm, age): n for slot, arm, age, n in rows}
+        for name, columns in counts.to_json().get("metrics", {}).items():
+            rows = zip(*(column.tolist() for column in unpacked(columns)), strict=True)
+            planted = {(epoch, name, slot + base, ARMS[arm], age): n for slot, age, arm, n in rows}
             store.add_metric_cells(con, guard.key, planted)
     heard(store, start_us + counts.watermark_us)
     return start_us + counts.watermark_us

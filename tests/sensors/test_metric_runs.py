@@ -29,7 +29,7 @@ def test_an_error_metric_turns_the_flag_off_and_every_record_names_it(tmp_path, 
     assert [each.metric for each in recorded.verdict.metrics] == ["conversion", "errors", "revenue"]
     (materialization,) = deployment.materializations()
     assert materialization.metadata["metric"].value == "errors"
-    assert "errors: " in materialization.metadata["loss"].value and "chart" in materialization.metadata
+    assert "Errors: " in materialization.metadata["what_happened"].value and "chart" in materialization.metadata
     (message,) = store.notifications(EPISODE)
     payload = json.loads(message.payload)
     assert payload["figures"]["metric"] == "errors"
