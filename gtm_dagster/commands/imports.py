@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from msgspec import to_builtins
 
 from gtm_dagster.commands.command import Command, Group
 from gtm_dagster.commands.output import Json, Problem, invocation, note, say, say_json, utc_time
@@ -72,7 +73,7 @@ def withdraw(
     from gtm_dagster.warehouse.writer_lock import WarehouseLock
 
     settings = invocation(context).settings
-    who, why = _actor(actor), reason.strip()
+    who, why = actor_of(actor), reason.strip()
     if not why:
         raise Problem("--reason: say why; it is kept beside the files of the import", 2)
     with WarehouseLock(settings.state_dir).hold("gtm imports withdraw", settings.refresh.lock_timeout_seconds):
@@ -92,7 +93,7 @@ def withdraw(
     )
 
 
-def _actor(actor: str | None) -> str:
+def actor_of(actor: str | None) -> str:
     """Who asks: as given, else the login name. Raises Problem (2) when there is none."""
     try:
         who = getpass.getuser() if actor is None else actor.strip()
@@ -117,6 +118,7 @@ def _row(manifest: Manifest, state: str, landed_us: int) -> dict[str, Any]:
         "rows": sum(manifest.rows.values()),
         **verdicts,
         "state": state,
+        "replay": to_builtins(notes.replay) if notes and notes.replay else None,
     }
 
 
