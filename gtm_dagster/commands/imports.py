@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from msgspec import to_builtins
 
 from gtm_dagster.commands.command import Command, Group
 from gtm_dagster.commands.output import Json, Problem, invocation, note, say, say_json, utc_time
@@ -105,6 +104,8 @@ def actor_of(actor: str | None) -> str:
 
 
 def _row(manifest: Manifest, state: str, landed_us: int) -> dict[str, Any]:
+    from msgspec import to_builtins
+
     notes = manifest.notes
     verdicts: dict[str, int | None] = dict.fromkeys(("accepted", "quarantined", "suppressed"))
     if manifest.verdicts:

@@ -48,7 +48,7 @@ def list_(
 
     form = form_of(format, json)
     here = invocation(context)
-    with quarantine_now(here.settings) as con:
+    with quarantine_now(here.settings, accepted=True) as con:
         found = groups(con, _now_us(), reason)
         shown = [_document(here, con, group) for group in found[:limit]]
         if reason and not found:
@@ -81,7 +81,7 @@ def show(
 
     here = invocation(context)
     document: dict[str, Any] | None = None
-    with quarantine_now(here.settings, originals=True) as con:
+    with quarantine_now(here.settings, originals=True, accepted=True) as con:
         group = group_of(con, group_or_event, _now_us())
         if group is not None:
             document = _document(here, con, group)
@@ -97,7 +97,7 @@ def show(
     if document is not None:
         _say_group(document)
         sent = ", ".join(document["write_keys"])
-        say(on_one_line(f"  from {sent}, first {document['first_at']}, newest {document['newest_at']}"))
+        say(on_one_line(f"  sent by {sent}, from {document['first_at']:%F %T} to {document['newest_at']:%F %T} UTC"))
         say(f"  originals that can be replayed: {document['originals']:,} of {document['rows']:,}")
         say("")
     for row in found:
@@ -200,12 +200,14 @@ def _document(here: Invocation, con: duckdb.DuckDBPyConnection, group: Quarantin
     from gtm_dagster.warehouse.quarantine_groups import masked_values
     from gtm_dagster.warehouse.quarantine_suggestions import replay_command, suggestions
 
-    found = suggestions(here.plan, group, lambda path: masked_values(con, group, path))
+    is_open = group.accepted_since < group.rows
+    found = suggestions(here.plan, group, lambda path: masked_values(con, group, path)) if is_open else []
     return {
         "group": group.id,
         "event_name": group.event_name,
         "reasons": [{"code": code, "path": path} for code, path in group.reasons],
         "rows": group.rows,
+        "accepted_since": group.accepted_since,
         "last_7_days": group.last_7_days,
         "week_before": group.week_before,
         "first_at": utc_time(group.first_us),
@@ -214,7 +216,7 @@ def _document(here: Invocation, con: duckdb.DuckDBPyConnection, group: Quarantin
         "write_keys": list(group.write_keys),
         "plan_versions": list(group.plan_versions),
         "suggestions": [{"kind": each.kind, "text": each.text, "option": each.option} for each in found],
-        "replay": replay_command(group, found),
+        "replay": replay_command(group, found) if is_open else None,
     }
 
 
@@ -235,9 +237,10 @@ def _reason(reason: dict[str, str]) -> str:
 
 def _say_group(document: dict[str, Any]) -> None:
     """A group as some lines. Ids and command lines are never broken."""
-    say(
-        on_one_line(f"{document['group']}  {document['event_name'] or '(no readable name)'}: {document['rows']:,} rows")
-    )
+    rows = "1 row" if document["rows"] == 1 else f"{document['rows']:,} rows"
+    if document["accepted_since"]:
+        rows += f", {document['accepted_since']:,} accepted since from another copy"
+    say(on_one_line(f"{document['group']}  {document['event_name'] or '(no readable name)'}: {rows}"))
     for reason in document["reasons"]:
         say(on_one_line(f"  {_reason(reason)}"))
     say(f"  last 7 days {document['last_7_days']:,}, the 7 before {document['week_before']:,}")
@@ -245,7 +248,8 @@ def _say_group(document: dict[str, Any]) -> None:
         say(on_one_line(f"  example {document['example_id']}"))
     for each in document["suggestions"]:
         say_prose(f"  {each['text']}")
-    say(on_one_line(f"  {document['replay']}"))
+    if document["replay"]:
+        say(on_one_line(f"  {document['replay']}"))
 
 
 def _rows(con: duckdb.DuckDBPyConnection, selection: Selection, limit: int | None = None) -> list[dict[str, Any]]:

@@ -31,13 +31,15 @@ def group_id(event_name: str | None, shape: str) -> str:
 
 @dataclass(frozen=True)
 class QuarantineGroup:
-    """One group. `shape` as in SHAPE; `last_7_days` and `week_before`: rows received in the 7 days up to now, and in the
+    """One group. `shape` as in SHAPE; `accepted_since`: rows whose id is accepted from another copy by now (0 where nobody
+    looked); `last_7_days` and `week_before`: rows received in the 7 days up to now, and in the
     7 before those; `example_id`: id of the newest row that has a readable one; times in microseconds UTC.
     """
 
     event_name: str | None
     shape: str
     rows: int
+    accepted_since: int
     last_7_days: int
     week_before: int
     first_us: int
@@ -79,10 +81,11 @@ class Selection:
 
 
 def groups(con: duckdb.DuckDBPyConnection, now_us: int, reason: str | None = None) -> list[QuarantineGroup]:
-    """Every group of `quarantine_now`, the largest first; with `reason` those that have this code."""
+    """Every group of `quarantine_now`, that with most rows still to accept first; with `reason` those that have this code."""
     rows = con.execute(
         composed(
             """SELECT event_name, $shape AS shape, count(*) AS n_rows,
+          count(*) FILTER ((write_key, event_id) IN (SELECT (write_key, event_id) FROM accepted_since)) AS n_accepted,
           count(*) FILTER (received_us > $1 - $2 AND received_us <= $1),
           count(*) FILTER (received_us > $1 - 2 * $2 AND received_us <= $1 - $2),
           min(received_us), max(received_us), arg_max(event_id, received_us),
@@ -90,13 +93,13 @@ def groups(con: duckdb.DuckDBPyConnection, now_us: int, reason: str | None = Non
         FROM quarantine
         WHERE $3 IS NULL OR list_contains(string_split(reason_codes, ','), $3)
         GROUP BY 1, 2
-        ORDER BY n_rows DESC, 1, 2""",
+        ORDER BY n_rows - n_accepted DESC, n_rows DESC, 1, 2""",
             shape=SHAPE,
         ),
         [now_us, WEEK_US, reason],
     ).fetchall()
     return [
-        QuarantineGroup(*row[:8], *(tuple(each for each in texts or () if each) for texts in row[8:])) for row in rows
+        QuarantineGroup(*row[:9], *(tuple(each for each in texts or () if each) for texts in row[9:])) for row in rows
     ]
 
 

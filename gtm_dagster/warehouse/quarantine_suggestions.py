@@ -31,15 +31,26 @@ class Suggestion:
 def suggestions(
     plan: Plan, group: QuarantineGroup, values: Callable[[str], list[Any] | None] = lambda _: None
 ) -> list[Suggestion]:
-    """One suggestion for each reason of the group, by the present plan.
+    """What helps against each reason of the group, by the present plan; one suggestion for all that only their sender can
+    correct.
 
     `values`: the distinct values of the group at a field, as `masked_values` has them.
     """
     name = plan.resolve(group.event_name or "")
     spec = plan.events[name] if name else None
     fields = {path for _, path in group.reasons}
-    found = [_of_reason(plan, spec, group, code, path, fields, values) for code, path in group.reasons]
-    return list(dict.fromkeys(each for each in found if each is not None))
+    found, at_sender = [], []
+    for code, path in group.reasons:
+        if code == "missing_property" and spec and _renamed(spec, path.removeprefix(_PROPERTIES), fields):
+            continue  # the suggestion for the other name brings it
+        each = _of_reason(plan, spec, group, code, path, values)
+        if each is not None:
+            found.append(each)
+        else:
+            at_sender.append(f"{code} at {path}" if path else code)
+    if at_sender:
+        found.append(Suggestion("sender", f"to correct where the events are sent: {', '.join(at_sender)}"))
+    return list(dict.fromkeys(found))
 
 
 def replay_command(group: QuarantineGroup, found: list[Suggestion]) -> str:
@@ -49,7 +60,7 @@ def replay_command(group: QuarantineGroup, found: list[Suggestion]) -> str:
 
 
 def _of_reason(
-    plan: Plan, spec: EventSpec | None, group: QuarantineGroup, code: str, path: str, fields: set[str],
+    plan: Plan, spec: EventSpec | None, group: QuarantineGroup, code: str, path: str,
     values: Callable[[str], list[Any] | None],
 ) -> Suggestion | None:  # fmt: skip
     if code == "unknown_event":
@@ -68,10 +79,7 @@ def _of_reason(
             if _all_become(values(path), kind):
                 text = f"every value of {property_name} reads as {kind}: cast it"
                 return Suggestion("cast", text, f"--cast {shlex.quote(f'{property_name}={kind}')}")
-        if code == "missing_property" and _renamed(spec, property_name, fields):
-            return None  # the suggestion for the other name brings it
-    where = f" at {path}" if path else ""
-    return Suggestion("sender", f"{code}{where}: correct it where the events are sent")
+    return None
 
 
 def _event(plan: Plan, name: str | None) -> Suggestion:
