@@ -19,9 +19,8 @@ from gtm_dagster.commands.output import (
     progress_bar,
     say,
     say_json,
-    say_prose,
-    utc_time,
 )
+from gtm_dagster.commands.quarantine_text import flat_document, group_document, say_group, say_result
 from gtm_dagster.commands.table_output import Form, Format, flat, form_of, records, say_table
 from gtm_dagster.commands.terminal_text import on_one_line
 
@@ -29,8 +28,7 @@ if TYPE_CHECKING:
     import duckdb
 
     from gtm_dagster.privacy.sealing import Sealer
-    from gtm_dagster.warehouse.quarantine_groups import QuarantineGroup, Selection
-    from gtm_dagster.warehouse.quarantine_replay import ReplayResult
+    from gtm_dagster.warehouse.quarantine_groups import Selection
 
 _EXAMPLES = 5
 
@@ -50,18 +48,18 @@ def list_(
     here = invocation(context)
     with quarantine_now(here.settings, accepted=True) as con:
         found = groups(con, _now_us(), reason)
-        shown = [_document(here, con, group) for group in found[:limit]]
+        shown = [group_document(here, con, group) for group in found[:limit]]
         if reason and not found:
             _note_reasons(con, reason)
     if form is Form.JSON:
         say_json(shown)
     elif form is not Form.TABLE:
-        say_table(*flat([_flat_document(each) for each in shown]), form)
+        say_table(*flat([flat_document(each) for each in shown]), form)
     elif not found:
         say("nothing was rejected" if not reason else "no rows")
     else:
         for each in shown:
-            _say_group(each)
+            say_group(each)
     if len(found) > limit:
         rest = sum(group.rows for group in found[limit:])
         note(f"{len(found) - limit:,} more groups with {rest:,} rows: --limit {len(found)}")
@@ -84,7 +82,7 @@ def show(
     with quarantine_now(here.settings, originals=True, accepted=True) as con:
         group = group_of(con, group_or_event, _now_us())
         if group is not None:
-            document = _document(here, con, group)
+            document = group_document(here, con, group)
             found = _rows(con, Selection(group=group.id), _EXAMPLES)
             document |= {"originals": _originals(con, Selection(group=group.id)), "newest": found}
         else:
@@ -95,7 +93,7 @@ def show(
         say_json(document or found)
         return
     if document is not None:
-        _say_group(document)
+        say_group(document)
         sent = ", ".join(document["write_keys"])
         say(on_one_line(f"  sent by {sent}, from {document['first_at']:%F %T} to {document['newest_at']:%F %T} UTC"))
         say(f"  originals that can be replayed: {document['originals']:,} of {document['rows']:,}")
@@ -174,7 +172,7 @@ def replay(
         recorded = {"selection": str(selection), "corrections": corrected.texts(), "by": by, "dry_run": dry_run}
         say_json({**asdict(result), "reasons": dict(result.reasons), **recorded})
         return
-    _say_result(here, result, dry_run)
+    say_result(here, result, dry_run)
 
 
 def _sealer(here: Invocation) -> Sealer:
@@ -193,63 +191,6 @@ def _sealer(here: Invocation) -> Sealer:
 
 def _now_us() -> int:
     return time.time_ns() // 1000
-
-
-def _document(here: Invocation, con: duckdb.DuckDBPyConnection, group: QuarantineGroup) -> dict[str, Any]:
-    """A group as it is shown and as JSON."""
-    from gtm_dagster.warehouse.quarantine_groups import masked_values
-    from gtm_dagster.warehouse.quarantine_suggestions import replay_command, suggestions
-
-    is_open = group.accepted_since < group.rows
-    found = suggestions(here.plan, group, lambda path: masked_values(con, group, path)) if is_open else []
-    return {
-        "group": group.id,
-        "event_name": group.event_name,
-        "reasons": [{"code": code, "path": path} for code, path in group.reasons],
-        "rows": group.rows,
-        "accepted_since": group.accepted_since,
-        "last_7_days": group.last_7_days,
-        "week_before": group.week_before,
-        "first_at": utc_time(group.first_us),
-        "newest_at": utc_time(group.newest_us),
-        "example_id": group.example_id,
-        "write_keys": list(group.write_keys),
-        "plan_versions": list(group.plan_versions),
-        "suggestions": [{"kind": each.kind, "text": each.text, "option": each.option} for each in found],
-        "replay": replay_command(group, found) if is_open else None,
-    }
-
-
-def _flat_document(document: dict[str, Any]) -> dict[str, Any]:
-    """The same as one row of a table."""
-    lists = {
-        "reasons": ", ".join(_reason(each) for each in document["reasons"]),
-        "write_keys": ", ".join(document["write_keys"]),
-        "plan_versions": ", ".join(document["plan_versions"]),
-        "suggestions": "; ".join(each["text"] for each in document["suggestions"]),
-    }
-    return document | lists
-
-
-def _reason(reason: dict[str, str]) -> str:
-    return f"{reason['code']} at {reason['path']}" if reason["path"] else reason["code"]
-
-
-def _say_group(document: dict[str, Any]) -> None:
-    """A group as some lines. Ids and command lines are never broken."""
-    rows = "1 row" if document["rows"] == 1 else f"{document['rows']:,} rows"
-    if document["accepted_since"]:
-        rows += f", {document['accepted_since']:,} accepted since from another copy"
-    say(on_one_line(f"{document['group']}  {document['event_name'] or '(no readable name)'}: {rows}"))
-    for reason in document["reasons"]:
-        say(on_one_line(f"  {_reason(reason)}"))
-    say(f"  last 7 days {document['last_7_days']:,}, the 7 before {document['week_before']:,}")
-    if document["example_id"]:
-        say(on_one_line(f"  example {document['example_id']}"))
-    for each in document["suggestions"]:
-        say_prose(f"  {each['text']}")
-    if document["replay"]:
-        say(on_one_line(f"  {document['replay']}"))
 
 
 def _rows(con: duckdb.DuckDBPyConnection, selection: Selection, limit: int | None = None) -> list[dict[str, Any]]:
@@ -314,31 +255,6 @@ def _explain_nothing(here: Invocation, selection: Selection) -> None:
             _note_reasons(con, selection.reason)
         else:
             note(f"no rejected row: {selection}")
-
-
-def _say_result(here: Invocation, result: ReplayResult, dry_run: bool) -> None:
-    say(f"{result.rows:,} rejected rows")
-    days = here.settings.quarantine.days
-    words = (
-        ("accepted", "by the present plan"),
-        ("known", "their id is accepted from another copy already"),
-        ("suppressed", "accepted, but without consent: nothing of them lands"),
-        ("refused", "still"),
-        ("ended", f"originals are kept for {days} days (quarantine.days); send the events again"),
-        ("unsealed", "no original was kept, as it was too large or quarantine.days was 0"),
-        ("unopened", "sealed under another key, or damaged; with the key of then they can be replayed"),
-    )
-    for name, meaning in words:
-        if n := getattr(result, name):
-            say_prose(f"  {n:,} {name}: {meaning}")
-    for code, rows in result.reasons:
-        say(f"    {code}: {rows:,}")
-    if not result.name:
-        say("nothing lands")
-    elif dry_run:
-        say(f"nothing was written; without --dry-run they land as {result.name}")
-    else:
-        say(f"{result.accepted:,} events landed as {result.name}; next: gtm refresh")
 
 
 COMMANDS = (

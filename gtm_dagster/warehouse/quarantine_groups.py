@@ -58,10 +58,6 @@ class QuarantineGroup:
         parts = (each.partition(" ") for each in self.shape.split(", "))
         return tuple((code, path) for code, _, path in parts)
 
-    @property
-    def reasons_text(self) -> str:
-        return ", ".join(f"{code} at {path}" if path else code for code, path in self.reasons)
-
 
 @dataclass(frozen=True)
 class Selection:
