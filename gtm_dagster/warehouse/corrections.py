@@ -43,18 +43,28 @@ class Corrections:
     def apply(self, document: dict[str, Any]) -> dict[str, Any]:
         """The corrected event. What a correction does not fit stays as it is: the plan judges it."""
         event = {key: dict(value) if isinstance(value, dict) else value for key, value in document.items()}
+        added = [part for part in _PARTS[:2] if event.get(part) is None]
+        event |= {part: {} for part in added}
         name = event.get("event_name")
         if isinstance(name, str):
             event["event_name"] = dict(self.aliases).get(name, name)
         for old, new in self.renames:
-            (source, key), (target, other) = _find(event, old), _find(event, new, make=True)
-            if source is not None and target is not None and source.get(key) is not None and target.get(other) is None:
-                target[other] = source.pop(key)
+            (source, key), (target, other) = _find(event, old), _find(event, new)
+            value = None if source is None else source.get(key)
+            if (
+                source is not None
+                and value is not None
+                and value is not target
+                and target is not None
+                and target.get(other) is None
+            ):
+                target[other] = value
+                del source[key]
         for place, kind in self.casts:
             source, key = _find(event, place)
             if source is not None and key in source:
                 source[key] = cast_value(source[key], kind)
-        return event
+        return {field: value for field, value in event.items() if value or field not in added}
 
 
 def cast_value(value: Any, kind: str) -> Any:
@@ -103,14 +113,12 @@ def _pair(option: str, text: str, form: str) -> tuple[str, str]:
     return old.strip(), new.strip()
 
 
-def _find(event: dict[str, Any], place: str, *, make: bool = False) -> tuple[dict[str, Any] | None, str]:
+def _find(event: dict[str, Any], place: str) -> tuple[dict[str, Any] | None, str]:
     """The mapping that has a place, and the key in it; None where it is no mapping."""
     part, dot, key = place.partition(".")
     if not dot or part not in _PARTS:
         part, key = "properties", place
     if part == "event":
         return event, key
-    if make and event.get(part) is None:
-        event[part] = {}
     found = event.get(part)
     return (found if isinstance(found, dict) else None), key

@@ -106,9 +106,7 @@ def land(settings: Settings, rows: list[dict], name: str) -> None:
     Landing(settings.landing_dir).write(landing_table(rows), name)
 
 
-def refresh(
-    settings: Settings, *, full: bool = False, allow_rebuild: bool = True, plan: Plan = PLAN
-) -> StageResult:
+def refresh(settings: Settings, *, full: bool = False, allow_rebuild: bool = True, plan: Plan = PLAN) -> StageResult:
     """The build as the assets run it, every check included."""
     ctx = BuildContext(settings, plan, full)
     with opened(settings.warehouse_path, settings) as con:
