@@ -62,7 +62,7 @@ def list_(
             say_group(each)
     if len(found) > limit:
         rest = sum(group.rows for group in found[limit:])
-        note(f"{len(found) - limit:,} more groups with {rest:,} rows: --limit {len(found)}")
+        note(f"groups not shown: {len(found) - limit:,}, rows in them: {rest:,}; all of them: --limit {len(found)}")
 
 
 def show(
