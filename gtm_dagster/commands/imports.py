@@ -72,7 +72,7 @@ def withdraw(
     from gtm_dagster.warehouse.writer_lock import WarehouseLock
 
     settings = invocation(context).settings
-    who, why = _actor(actor), reason.strip()
+    who, why = actor_of(actor), reason.strip()
     if not why:
         raise Problem("--reason: say why; it is kept beside the files of the import", 2)
     with WarehouseLock(settings.state_dir).hold("gtm imports withdraw", settings.refresh.lock_timeout_seconds):
@@ -92,7 +92,7 @@ def withdraw(
     )
 
 
-def _actor(actor: str | None) -> str:
+def actor_of(actor: str | None) -> str:
     """Who asks: as given, else the login name. Raises Problem (2) when there is none."""
     try:
         who = getpass.getuser() if actor is None else actor.strip()
@@ -104,6 +104,8 @@ def _actor(actor: str | None) -> str:
 
 
 def _row(manifest: Manifest, state: str, landed_us: int) -> dict[str, Any]:
+    from msgspec import to_builtins
+
     notes = manifest.notes
     verdicts: dict[str, int | None] = dict.fromkeys(("accepted", "quarantined", "suppressed"))
     if manifest.verdicts:
@@ -117,6 +119,7 @@ def _row(manifest: Manifest, state: str, landed_us: int) -> dict[str, Any]:
         "rows": sum(manifest.rows.values()),
         **verdicts,
         "state": state,
+        "replay": to_builtins(notes.replay) if notes and notes.replay else None,
     }
 
 

@@ -3,26 +3,223 @@
 from __future__ import annotations
 
 import json as codec
-from typing import Annotated, Any
+import time
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gtm_dagster.commands.command import Command, Group
-from gtm_dagster.commands.output import Json, Problem, invocation, note, progress_bar, say, say_json
-from gtm_dagster.commands.table_output import Form, Format, form_of, records, say_table
+from gtm_dagster.commands.imports import actor_of
+from gtm_dagster.commands.output import (
+    Invocation,
+    Json,
+    Problem,
+    invocation,
+    note,
+    progress_bar,
+    say,
+    say_json,
+)
+from gtm_dagster.commands.quarantine_text import flat_document, group_document, say_group, say_result
+from gtm_dagster.commands.table_output import Form, Format, flat, form_of, records, say_table
 from gtm_dagster.commands.terminal_text import on_one_line
 
-_SUMMARY = """
-WITH reasons AS (
-  SELECT unnest(string_split(reason_codes, ',')) AS reason, event_name,
-    CASE WHEN json_valid(errors) THEN from_json(errors, '[{"path": "VARCHAR", "code": "VARCHAR"}]') END AS errors
-  FROM quarantine)
-SELECT reason, count(*) AS n_rows,
-  list_slice(list_sort(list(DISTINCT event_name)), 1, 3) AS events,
-  list_slice(list_sort(list_distinct(flatten(list([x.path FOR x IN errors IF x.code = reason])))), 1, 3) AS fields
-FROM reasons
-GROUP BY 1
-ORDER BY 2 DESC, 1"""
+if TYPE_CHECKING:
+    import duckdb
+
+    from gtm_dagster.privacy.sealing import Sealer
+    from gtm_dagster.warehouse.quarantine_groups import Selection
+
+_EXAMPLES = 5
+
+
+def list_(
+    context: typer.Context,
+    limit: Annotated[int, typer.Option(min=1, help="Groups to show, the largest first.")] = 20,
+    reason: Annotated[str | None, typer.Option(help="Only groups with this reason code.")] = None,
+    format: Format = None,
+    json: Json = False,
+) -> None:
+    """Rejected rows grouped by event, reasons and fields: how many, since when, and what would help."""
+    from gtm_dagster.warehouse.quarantine_groups import groups
+    from gtm_dagster.warehouse.quarantined import quarantine_now
+
+    form = form_of(format, json)
+    here = invocation(context)
+    with quarantine_now(here.settings, accepted=True) as con:
+        found = groups(con, _now_us(), reason)
+        shown = [group_document(here, con, group) for group in found[:limit]]
+        if reason and not found:
+            _note_reasons(con, reason)
+    if form is Form.JSON:
+        say_json(shown)
+    elif form is not Form.TABLE:
+        say_table(*flat([flat_document(each) for each in shown]), form)
+    elif not found:
+        say("nothing was rejected" if not reason else "no rows")
+    else:
+        for each in shown:
+            say_group(each)
+    if len(found) > limit:
+        rest = sum(group.rows for group in found[limit:])
+        note(f"groups not shown: {len(found) - limit:,}, rows in them: {rest:,}; all of them: --limit {len(found)}")
+
+
+def show(
+    context: typer.Context,
+    group_or_event: Annotated[
+        str, typer.Argument(metavar="GROUP|EVENT_ID", help="Group as the list names it, or id of an event.")
+    ],
+    json: Json = False,
+) -> None:
+    """A group with its newest rows, or every rejected version of one event (its id as it was sent or is stored)."""
+    from gtm_dagster.privacy.event_ids import stored_event_id
+    from gtm_dagster.warehouse.quarantine_groups import Selection, group_of
+    from gtm_dagster.warehouse.quarantined import quarantine_now
+
+    here = invocation(context)
+    document: dict[str, Any] | None = None
+    with quarantine_now(here.settings, originals=True, accepted=True) as con:
+        group = group_of(con, group_or_event, _now_us())
+        if group is not None:
+            document = group_document(here, con, group)
+            found = _rows(con, Selection(group=group.id), _EXAMPLES)
+            document |= {"originals": _originals(con, Selection(group=group.id)), "newest": found}
+        else:
+            found = _rows(con, Selection(event_id=stored_event_id(group_or_event, here.pseudonymize)))
+    if not found:
+        raise Problem(f"{group_or_event}: no group and no rejected event of this id; see gtm quarantine list")
+    if json:
+        say_json(document or found)
+        return
+    if document is not None:
+        say_group(document)
+        sent = ", ".join(document["write_keys"])
+        say(on_one_line(f"  sent by {sent}, from {document['first_at']:%F %T} to {document['newest_at']:%F %T} UTC"))
+        say(f"  originals that can be replayed: {document['originals']:,} of {document['rows']:,}")
+        say("")
+    for row in found:
+        heading = f"{row['event_id']} {row['event_name']} received {row['received_at']} by write key {row['write_key']}"
+        say(on_one_line(heading))
+        for error in row["errors"] if isinstance(row["errors"], list) else []:
+            say(on_one_line(f"  {error.get('path')}: {error.get('message')} [{error.get('code')}]"))
+        say(f"  {codec.dumps(row['raw'], ensure_ascii=False)}")
+
+
+def replay(
+    context: typer.Context,
+    group: Annotated[str | None, typer.Argument(metavar="[GROUP]", help="Only the rows of this group.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Only rows with this reason code.")] = None,
+    event: Annotated[str | None, typer.Option(help="Only rejected events of this name.")] = None,
+    event_id: Annotated[str | None, typer.Option(help="Only rejected events of this id.")] = None,
+    alias: Annotated[
+        list[str] | None, typer.Option(metavar="OLD=EVENT", help="Judge events of the name OLD as EVENT; repeatable.")
+    ] = None,
+    rename: Annotated[
+        list[str] | None,
+        typer.Option(metavar="OLD=NEW", help="A property's name; context.X and event.X are other fields; repeatable."),
+    ] = None,
+    cast: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FIELD=TYPE", help="To number, integer, string or boolean where it reads as one; repeatable."),
+    ] = None,
+    consented: Annotated[
+        bool,
+        typer.Option("--consented", help="Whoever sent the events asked for consent: only a refusal is suppressed."),
+    ] = False,
+    actor: Annotated[str | None, typer.Option(help="Who asks; default: the login name.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would land; nothing is written.")] = False,
+    json: Json = False,
+) -> None:  # fmt: skip
+    """Judge rejected events again by the present plan; what is accepted now lands, what is refused stays."""
+    from dataclasses import asdict
+
+    from gtm_dagster.admission.single_event import Judge
+    from gtm_dagster.privacy.consent import consent_policy
+    from gtm_dagster.privacy.event_ids import stored_event_id
+    from gtm_dagster.warehouse.corrections import CorrectionError, corrections
+    from gtm_dagster.warehouse.quarantine_groups import Selection
+    from gtm_dagster.warehouse.quarantine_replay import replay_quarantine
+
+    here = invocation(context)
+    by = actor_of(actor)
+    try:
+        corrected = corrections(here.plan, alias or (), rename or (), cast or ())
+    except CorrectionError as error:
+        raise Problem(str(error), 2) from None
+    sealer = _sealer(here)
+    stored_id = None if event_id is None else stored_event_id(event_id, here.pseudonymize)
+    selection = Selection(group, reason, event, stored_id)
+    judge = Judge(
+        here.plan, here.pseudonymize, sealer, here.settings.collector.max_event_bytes,
+        consent_policy(here.settings.privacy.consent), undeclared_text=here.settings.privacy.undeclared_text,
+    )  # fmt: skip
+    with progress_bar("replaying the quarantine") as tell:
+        result = replay_quarantine(
+            here.settings,
+            judge,
+            sealer,
+            selection=selection,
+            corrections=corrected,
+            by=by,
+            gates_consent=consented,
+            dry_run=dry_run,
+            progress=tell,
+        )
+    if not result.rows:
+        _explain_nothing(here, selection)
+    if json:
+        recorded = {"selection": str(selection), "corrections": corrected.texts(), "by": by, "dry_run": dry_run}
+        say_json({**asdict(result), "reasons": dict(result.reasons), **recorded})
+        return
+    say_result(here, result, dry_run)
+
+
+def _sealer(here: Invocation) -> Sealer:
+    """What opens originals. A deployment without its key does not get another one here: that would open none."""
+    from gtm_dagster.privacy.pseudonyms import KEY_FILE
+    from gtm_dagster.privacy.sealing import Sealer
+
+    path = here.settings.keys_dir / KEY_FILE
+    if not here.settings.privacy.pseudonym_key and not path.exists():
+        raise Problem(
+            f"{path}: the key of this deployment is not there, and originals are sealed under it; restore the file from a "
+            "backup, or set privacy.pseudonym_key where the key is a setting"
+        )
+    return Sealer(here.key)
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000
+
+
+def _rows(con: duckdb.DuckDBPyConnection, selection: Selection, limit: int | None = None) -> list[dict[str, Any]]:
+    """The selected rows, the newest first, with errors and masked event decoded."""
+    from gtm_dagster.warehouse.literals import composed
+    from gtm_dagster.warehouse.quarantine_groups import condition
+
+    where, values = condition(con, selection)
+    cursor = con.execute(
+        composed(
+            "SELECT * FROM quarantine WHERE $where ORDER BY received_us DESC, event_id, row_no $most",
+            where=where,
+            most="" if limit is None else f"LIMIT {limit}",
+        ),
+        values,
+    )
+    columns = [column[0] for column in cursor.description]
+    return [_decoded(row) for row in records(columns, cursor.fetchall())]
+
+
+def _originals(con: duckdb.DuckDBPyConnection, selection: Selection) -> int:
+    """How many of the selected rows have their original still."""
+    from gtm_dagster.warehouse.literals import composed
+    from gtm_dagster.warehouse.quarantine_groups import condition
+
+    where, values = condition(con, selection)
+    query = composed("SELECT count(*) FROM (SELECT * FROM quarantine WHERE $where) SEMI JOIN originals USING (file_key, row_no)", where=where)  # fmt: skip
+    [(n,)] = con.execute(query, values).fetchall()
+    return int(n)
 
 
 def _decoded(row: dict[str, Any]) -> dict[str, Any]:
@@ -35,151 +232,29 @@ def _decoded(row: dict[str, Any]) -> dict[str, Any]:
     return row
 
 
-def list_(
-    context: typer.Context,
-    limit: Annotated[int, typer.Option(min=1, help="Newest rows to show.")] = 50,
-    reason: Annotated[str | None, typer.Option(help="Only rows with this reason code.")] = None,
-    format: Format = None,
-    json: Json = False,
-) -> None:
-    """Rejected rows by reason, and the newest of them; personal values are masked."""
-    from gtm_dagster.warehouse.quarantined import quarantine_now
-
-    form = form_of(format, json)
-    with quarantine_now(invocation(context).settings) as con:
-        summary = con.execute(_SUMMARY).fetchall()
-        cursor = con.execute(
-            """SELECT event_id, event_name, reason_codes, received_at, errors, raw FROM quarantine
-            WHERE $1 IS NULL OR list_contains(string_split(reason_codes, ','), $1)
-            ORDER BY received_us DESC, event_id, row_no LIMIT $2""",
-            [reason, limit],
-        )
-        columns, rows = [column[0] for column in cursor.description], cursor.fetchall()
-    if reason and not rows:
-        _note_reasons(reason, summary)
-    if form is Form.JSON:
-        say_json([_decoded(row) for row in records(columns, rows)])
-        return
-    if form is not Form.TABLE:
-        for code, n, events, fields in [] if reason else _named(summary):
-            where = (f" at {fields}" if fields else "") + (f" of {events}" if events else "")
-            note(f"{code}{where}: {n:,} rows")
-        say_table(columns, rows, form)
-        return
-    if not reason:
-        if not summary:
-            say("nothing was rejected")
-            return
-        say_table(["reason", "rows", "events", "fields"], _named(summary))
-        say("")
-    if rows:
-        say_table(columns[:4], [row[:4] for row in rows])
-
-
-def _note_reasons(reason: str, summary: list[tuple[Any, ...]]) -> None:
+def _note_reasons(con: duckdb.DuckDBPyConnection, reason: str) -> None:
     """That no row has the reason, and which there are."""
     from gtm_dagster.settings.nearest import did_you_mean
 
-    note(f"no rejected row has the reason {reason}{did_you_mean(reason, (code for code, *_ in summary))}")
-    note("there are: " + (", ".join(f"{code} ({n:,})" for code, n, *_ in summary) or "none, nothing was rejected"))
+    counted = con.execute(
+        "SELECT unnest(string_split(reason_codes, ',')) AS reason, count(*) AS n FROM quarantine GROUP BY 1 ORDER BY 2 DESC, 1"
+    ).fetchall()
+    note(f"no rejected row has the reason {reason}{did_you_mean(reason, (code for code, _ in counted))}")
+    note("there are: " + (", ".join(f"{code} ({n:,})" for code, n in counted) or "none, nothing was rejected"))
 
 
-def _named(summary: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """Reason, rows, and the names of some events and fields as a text."""
-    return [
-        (code, n, *(", ".join(text for text in texts or [] if text) for texts in (events, fields)))
-        for code, n, events, fields in summary
-    ]
-
-
-def show(
-    context: typer.Context, event_id: Annotated[str, typer.Argument(help="Id of the event.")], json: Json = False
-) -> None:
-    """Every rejected version of one event, by the id as it was sent or as it is stored."""
-    from gtm_dagster.privacy.event_ids import stored_event_id
+def _explain_nothing(here: Invocation, selection: Selection) -> None:
+    """Why a selection has no row, on stderr; a group that is not there is a Problem."""
+    from gtm_dagster.warehouse.quarantine_groups import group_of
     from gtm_dagster.warehouse.quarantined import quarantine_now
 
-    here = invocation(context)
     with quarantine_now(here.settings) as con:
-        cursor = con.execute(
-            "SELECT * FROM quarantine WHERE event_id = $1 ORDER BY received_us DESC",
-            [stored_event_id(event_id, here.pseudonymize)],
-        )
-        columns, rows = [column[0] for column in cursor.description], cursor.fetchall()
-    if not rows:
-        raise Problem(f"{event_id}: no rejected event of this id; see gtm quarantine list")
-    found = [_decoded(row) for row in records(columns, rows)]
-    if json:
-        say_json(found)
-        return
-    for row in found:
-        heading = f"{row['event_id']} {row['event_name']} received {row['received_at']} by write key {row['write_key']}"
-        say(on_one_line(heading))
-        for error in row["errors"] if isinstance(row["errors"], list) else []:
-            say(on_one_line(f"  {error.get('path')}: {error.get('message')} [{error.get('code')}]"))
-        say(f"  {codec.dumps(row['raw'], ensure_ascii=False)}")
-
-
-def replay(
-    context: typer.Context,
-    reason: Annotated[str | None, typer.Option(help="Only rows with this reason code.")] = None,
-    event_id: Annotated[str | None, typer.Option(help="Only rejected events of this id.")] = None,
-    consented: Annotated[
-        bool,
-        typer.Option("--consented", help="Whoever sent the events asked for consent: only a refusal is suppressed."),
-    ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would land; nothing is written.")] = False,
-    json: Json = False,
-) -> None:
-    """Judge rejected events again by the present plan; what is accepted now lands, what is refused stays."""
-    from dataclasses import asdict
-
-    from gtm_dagster.admission.single_event import Judge
-    from gtm_dagster.privacy.consent import consent_policy
-    from gtm_dagster.privacy.event_ids import stored_event_id
-    from gtm_dagster.privacy.sealing import Sealer
-    from gtm_dagster.warehouse.quarantine_replay import replay_quarantine
-    from gtm_dagster.warehouse.quarantined import quarantine_now
-
-    here = invocation(context)
-    sealer = Sealer(here.key)
-    policy = consent_policy(here.settings.privacy.consent)
-    judge = Judge(
-        here.plan, here.pseudonymize, sealer, here.settings.collector.max_event_bytes, policy,
-        undeclared_text=here.settings.privacy.undeclared_text,
-    )  # fmt: skip
-    with progress_bar("replaying the quarantine") as tell:
-        result = replay_quarantine(
-            here.settings,
-            judge,
-            sealer,
-            reason=reason,
-            event_id=None if event_id is None else stored_event_id(event_id, here.pseudonymize),
-            gates_consent=consented,
-            dry_run=dry_run,
-            progress=tell,
-        )
-    if reason and not result.rows:
-        with quarantine_now(here.settings) as con:
-            _note_reasons(reason, con.execute(_SUMMARY).fetchall())
-    if json:
-        say_json({**asdict(result), "reasons": dict(result.reasons), "dry_run": dry_run})
-        return
-    counts = ("accepted", "known", "suppressed", "refused", "ended", "unopened")
-    say(f"{result.rows:,} rejected rows: " + ", ".join(f"{getattr(result, name):,} {name}" for name in counts))
-    for code, rows in result.reasons:
-        say(f"  still {code}: {rows:,}")
-    if result.ended:
-        days = here.settings.quarantine.days
-        say(f"  ended: their originals are not kept any more (quarantine.days = {days}); send the events again")
-    if result.unopened:
-        say("  unopened: without an original, or sealed under another key")
-    if not result.name:
-        say("nothing lands")
-    elif dry_run:
-        say(f"nothing was written; without --dry-run {result.accepted:,} events land as {result.name}")
-    else:
-        say(f"{result.accepted:,} events landed as {result.name}; next: gtm refresh")
+        if selection.group is not None and group_of(con, selection.group, 0) is None:
+            raise Problem(f"{selection.group}: no group of this id; see gtm quarantine list")
+        if selection.reason is not None:
+            _note_reasons(con, selection.reason)
+        else:
+            note(f"no rejected row: {selection}")
 
 
 COMMANDS = (

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from gtm_dagster.settings.nearest import did_you_mean
+from gtm_dagster.settings.nearest import did_you_mean, nearest
 from gtm_dagster.taxonomy.absent import present_id
 from gtm_dagster.taxonomy.envelope import (
     CAMPAIGN_FIELDS,
@@ -89,6 +89,21 @@ def _unknown_field(field: str) -> str:
         return f"not a field of an event; it is context.{_OTHER_CONTEXT_NAMES.get(field.lower(), field)}"
     hint = _hint(field, _FIELDS, _OTHER_NAMES)
     return f"not a field of an event{hint or '; put data under properties'}"
+
+
+def meant_field(path: str) -> str | None:
+    """Where the value of an unknown field (`utm_source`, `context.url`) belongs: `context.NAME` or `event.NAME`, None when
+    no field is near.
+    """
+    part, _, name = path.rpartition(".")
+    if shown_name(name) != name or part not in ("", "context"):
+        return None
+    lower = name.lower()
+    if part == "" and (name in _CONTEXT_FIELDS or lower in _OTHER_CONTEXT_NAMES):
+        return f"context.{_OTHER_CONTEXT_NAMES.get(lower, name)}"
+    fields, others = (_CONTEXT_FIELDS, _OTHER_CONTEXT_NAMES) if part else (_FIELDS - set(STAMPED), _OTHER_NAMES)
+    close = (others[lower],) if lower in others else nearest(name, sorted(fields), most=1)
+    return f"{part or 'event'}.{close[0]}" if close else None
 
 
 def _hint(name: str, known: set[str], others: dict[str, str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -16,7 +16,7 @@ from gtm_dagster.warehouse.landing.landing_columns import SEALED
 from gtm_dagster.warehouse.landing.manifests import BATCH_NAME
 from gtm_dagster.warehouse.landing.sealed_originals import sealed_files
 from gtm_dagster.warehouse.landing.writers import reading, rows_path
-from gtm_dagster.warehouse.literals import composed, literal
+from gtm_dagster.warehouse.literals import composed, literal, literals
 from gtm_dagster.warehouse.serving import WORK_WAIT_SECONDS, QueryError
 from gtm_dagster.warehouse.staging.staged_files import beside, names_of
 from gtm_dagster.warehouse.writer_lock import LockHeldError, WarehouseLock
@@ -30,9 +30,13 @@ _COLUMNS = (
 
 
 @contextmanager
-def quarantine_now(settings: Settings, *, originals: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+def quarantine_now(
+    settings: Settings, *, originals: bool = False, accepted: bool = False
+) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection whose table `quarantine` has the rejected rows of every landed batch: the columns of
     staging.quarantine. With `originals` a table of that name too: file_key, row_no and sealed, as far as they are kept.
+    The table `accepted_since` has the write_key and event_id of rows whose id is accepted from another copy; without
+    `accepted` nobody looks, and it is empty.
 
     While a run writes the working file, rows that staging itself refused are not there. Raises QueryError when nothing
     has landed.
@@ -47,8 +51,12 @@ def quarantine_now(settings: Settings, *, originals: bool = False) -> Iterator[d
     try:
         staged = _copy_staged(con, settings, names)
         with landing.reading(but=names_of(staged), parts=True) as files:
-            for file in beside(staged, files):
+            landed = list(beside(staged, files))
+            for file in landed:
                 _add_landed(con, file)
+            con.execute("CREATE TABLE accepted_since (write_key VARCHAR, event_id VARCHAR)")
+            if accepted:
+                _add_accepted(con, settings, landed)
         if originals:
             _add_originals(con, landing)
         close_off(con)
@@ -74,20 +82,16 @@ def _copy_staged(con: duckdb.DuckDBPyConnection, settings: Settings, names: list
         return set()
     con.register("landed_names", pa.table({"name": names}))
     try:
-        with WarehouseLock(settings.state_dir).hold("gtm quarantine", WORK_WAIT_SECONDS):
-            con.execute(f"ATTACH {literal(settings.warehouse_path)} AS work (READ_ONLY)")
-            try:
-                con.execute(
-                    composed(
-                        """INSERT INTO quarantine SELECT $columns, file_key, received_at FROM work.staging.quarantine
+        with _attached_work(con, settings):
+            con.execute(
+                composed(
+                    """INSERT INTO quarantine SELECT $columns, file_key, received_at FROM work.staging.quarantine
                     WHERE starts_with(split_part(file_key, '/', 2), 'log-')
                       OR split_part(file_key, '/', 2) IN (SELECT name FROM landed_names)""",
-                        columns=_COLUMNS,
-                    )
+                    columns=_COLUMNS,
                 )
-                rows = con.execute("SELECT file_key FROM work.meta.landing_files").fetchall()
-            finally:
-                con.execute("DETACH work")
+            )
+            rows = con.execute("SELECT file_key FROM work.meta.landing_files").fetchall()
     except (LockHeldError, duckdb.Error):  # a run writes it, or another version wrote it: the files are there
         con.execute(empty)
         return set()
@@ -109,6 +113,40 @@ def _add_landed(con: duckdb.DuckDBPyConnection, file: LandingFile) -> None:
         ),
         [file.key_of(""), sorted(file.left_out)],
     )
+
+
+def _add_accepted(con: duckdb.DuckDBPyConnection, settings: Settings, landed: list[LandingFile]) -> None:
+    """The ids of rows of `quarantine` that are accepted in the files not staged yet, or in the staged events."""
+    con.execute(
+        "CREATE TABLE refused_ids AS SELECT DISTINCT write_key, event_id FROM quarantine WHERE event_id IS NOT NULL"
+    )
+    found = "SELECT DISTINCT write_key, event_id FROM $source SEMI JOIN refused_ids USING (write_key, event_id)"
+    for file in landed:
+        left_out = ""
+        if file.parts and file.left_out:
+            left_out = composed(" AND NOT list_contains([$names], $column)", names=literals(sorted(file.left_out)), column=BATCH_NAME)  # fmt: skip
+        source = composed(
+            """(SELECT write_key, event_id FROM read_parquet($path, hive_partitioning = false)
+            WHERE verdict = 'accepted'$left_out)""",
+            path=literal(file.path),
+            left_out=left_out,
+        )
+        con.execute("INSERT INTO accepted_since " + composed(found, source=source))
+    if settings.warehouse_path.exists():
+        with suppress(LockHeldError, duckdb.Error), _attached_work(con, settings):
+            con.execute("INSERT INTO accepted_since " + composed(found, source="work.staging.events"))
+    con.execute("CREATE OR REPLACE TABLE accepted_since AS SELECT DISTINCT * FROM accepted_since")
+
+
+@contextmanager
+def _attached_work(con: duckdb.DuckDBPyConnection, settings: Settings) -> Iterator[None]:
+    """The working file as `work`, to read. Raises LockHeldError while a run writes it, duckdb.Error when it is no such file."""
+    with WarehouseLock(settings.state_dir).hold("gtm quarantine", WORK_WAIT_SECONDS):
+        con.execute(f"ATTACH {literal(settings.warehouse_path)} AS work (READ_ONLY)")
+        try:
+            yield
+        finally:
+            con.execute("DETACH work")
 
 
 def _add_originals(con: duckdb.DuckDBPyConnection, landing: Landing) -> None:

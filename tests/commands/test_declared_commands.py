@@ -34,6 +34,7 @@ SHARED = {
     "health",
     "health_checks",
     "output",
+    "quarantine_text",
     "stream_metrics",
     "table_output",
     "terminal_text",

@@ -173,7 +173,7 @@ def odd_events(tmp_path_factory) -> Path:
     [
         (["query", "SELECT * FROM core.sessions"], "SELECT session_key FROM core.sessions"),
         (["query", "SELECT * FROM core.sources"], "SELECT channel FROM core.sources"),
-        (["quarantine", "list"], "SELECT strftime(received_at, '%Y-%m-%d %H:%M:%S') FROM staging.quarantine"),
+        (["quarantine", "list"], "SELECT reason_codes FROM staging.quarantine"),
         (["imports", "list"], "SELECT 'import-1'"),
         (["tables"], "SELECT 'marts.data_driven_attribution'"),
         (["tables", "core.sessions"], "SELECT 'session_start'"),

@@ -7,9 +7,13 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from asgi_client import AsgiClient
 from dashboard_cases import LAST, dashboard, publish, settings_in, small
+
+from gtm_dagster.warehouse.engine import in_memory
+from gtm_dagster.warehouse.quarantine_groups import groups as quarantine_groups
 
 _UTC = datetime(2026, 11, 20, 12, tzinfo=UTC)
 MOMENT = _UTC.replace(tzinfo=None)
@@ -186,6 +190,31 @@ def test_a_refused_event_stands_with_its_reasons_and_masked(tmp_path: Path) -> N
         ("unknown_event", 2),
     ]
     assert "nearest: page_viewed" in text and "&lt;string:7&gt;" in text and "gtm quarantine show e1" in text
+
+
+def test_refused_events_stand_in_the_groups_of_the_command_line(tmp_path: Path) -> None:
+    days = {"a": 0, "b": 0, "c": 6, "d": 7, "e": 13, "f": 14}  # days before the last one
+    rows = [
+        {
+            "write_key": "web", "event_id": event_id, "event_name": "signup_completed", "reason_codes": "type",
+            "errors": json.dumps([{"path": "properties.x" if event_id != "b" else "properties.y", "code": "type", "message": "m"}]),
+            "raw": "{}", "received_at": MOMENT - timedelta(days=n), "received_us": _US - n * 86_400_000_000, "origin": "log",
+            "file_key": "f", "row_no": n,
+        }
+        for event_id, n in days.items()
+    ]  # fmt: skip
+    with _with(tmp_path, {"staging.quarantine": rows}) as client:
+        groups = _chart(client, "quarantined_examples")
+        text = client.get("/tracking").text
+    assert [(each["event_id"], each["alike"], each["last_7_days"], each["week_before"]) for each in groups] == [
+        ("a", 5, 2, 2), ("b", 1, 1, 0),
+    ]  # fmt: skip
+    with in_memory() as con:
+        con.register("rows", pa.Table.from_pylist(rows))
+        con.execute("CREATE TABLE quarantine AS SELECT *, '1' AS plan_version FROM rows")
+        con.execute("CREATE TABLE accepted_since (write_key VARCHAR, event_id VARCHAR)")
+        for group in quarantine_groups(con, _US):
+            assert f"gtm quarantine replay {group.id} --dry-run" in text
 
 
 def test_own_events_stand_on_the_page_at_once(tmp_path: Path) -> None:

@@ -158,7 +158,7 @@ def replay(settings: Any) -> int:
     events_ = {name: msgspec.structs.replace(spec, additional=True) for name, spec in PLAN.events.items()}
     wider = msgspec.structs.replace(PLAN, events={**events_, "nope": EventSpec(additional=True, name="nope")})
     judge = Judge(wider, Pseudonymizer(KEY), Sealer(KEY), 64_000, CONSENT)
-    return replay_quarantine(settings, judge, Sealer(KEY)).accepted
+    return replay_quarantine(settings, judge, Sealer(KEY), by="ann").accepted
 
 
 def check(planted: Planted, folders: list[Path]) -> None:

@@ -18,6 +18,7 @@ from gtm_dagster.privacy.sealing import Sealer
 from gtm_dagster.settings import Settings
 from gtm_dagster.taxonomy import Plan, load_plan
 from gtm_dagster.warehouse.landing import Landing
+from gtm_dagster.warehouse.quarantine_groups import Selection
 from gtm_dagster.warehouse.quarantine_replay import ReplayResult, replay_quarantine
 from gtm_dagster.warehouse.quarantined import quarantine_now
 from gtm_dagster.warehouse.serving import QueryError
@@ -40,7 +41,7 @@ def refused(event_id: str | None, **sent: object) -> dict:
 
 def replay(settings: Settings, plan: Plan = PLAN, **options: object) -> ReplayResult:
     judge = Judge(plan, Pseudonymizer(b"k" * 32), SEALER, 65_536, OFF)
-    return replay_quarantine(settings, judge, SEALER, **options)  # type: ignore[arg-type]
+    return replay_quarantine(settings, judge, SEALER, by="ann", **options)  # type: ignore[arg-type]
 
 
 def ids(settings: Settings) -> list[str]:
@@ -91,14 +92,14 @@ def test_a_replay_lands_what_is_accepted_now_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "rows"),
-    [({"event_id": "a"}, 1), ({"reason": "unknown_event"}, 2), ({"reason": "type"}, 0)],
+    ("selection", "rows"),
+    [(Selection(event_id="a"), 1), (Selection(reason="unknown_event"), 2), (Selection(reason="type"), 0)],
     ids=["one id", "one reason", "a reason that no row has"],
 )
-def test_a_replay_of_some_rows(tmp_path: Path, options: dict, rows: int) -> None:
+def test_a_replay_of_some_rows(tmp_path: Path, selection: Selection, rows: int) -> None:
     settings = settings_for(tmp_path)
     land(settings, [refused("a"), refused("b")], "import-a")
-    assert replay(settings, **options).rows == rows
+    assert replay(settings, selection=selection).rows == rows
 
 
 def test_a_row_of_a_mapping_is_replayed_with_the_time_it_was_read_as(tmp_path: Path) -> None:

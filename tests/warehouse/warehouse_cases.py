@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from gtm_dagster.settings import Settings, load_settings
-from gtm_dagster.taxonomy import load_plan
+from gtm_dagster.taxonomy import Plan, load_plan
 from gtm_dagster.warehouse.build import all_checks, build_all
 from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.engine import opened
@@ -106,9 +106,9 @@ def land(settings: Settings, rows: list[dict], name: str) -> None:
     Landing(settings.landing_dir).write(landing_table(rows), name)
 
 
-def refresh(settings: Settings, *, full: bool = False, allow_rebuild: bool = True) -> StageResult:
+def refresh(settings: Settings, *, full: bool = False, allow_rebuild: bool = True, plan: Plan = PLAN) -> StageResult:
     """The build as the assets run it, every check included."""
-    ctx = BuildContext(settings, PLAN, full)
+    ctx = BuildContext(settings, plan, full)
     with opened(settings.warehouse_path, settings) as con:
         check_settings(con, ctx, allow_rebuild)
         staged = build_all(con, ctx)

@@ -13,6 +13,7 @@ from gtm_dagster.dashboard.parameters import Selection
 from gtm_dagster.dashboard.screen import Screen
 from gtm_dagster.dashboard.snapshots import Rows
 from gtm_dagster.dashboard.view import Panel, View
+from gtm_dagster.warehouse.quarantine_groups import group_id
 
 SILENT_SECONDS = 120
 """A producer unheard of for longer is shown as silent."""
@@ -29,7 +30,7 @@ def _books(found: Rows, selection: Selection) -> str:
 
 BOOKS = Chart("books_by_day", "The books by day", _books, {"quarantined_share": "share"})
 REASONS = Chart("quarantine_reasons", "Why events were refused")
-EXAMPLES = Chart("quarantined_examples", "One refused event of each kind")
+EXAMPLES = Chart("quarantined_examples", "Refused events, by event and reasons")
 
 
 def context(view: View) -> dict[str, Any]:
@@ -48,7 +49,8 @@ def context(view: View) -> dict[str, Any]:
         "reasons": panels[REASONS.name],
         "examples": examples,
         "refused": [
-            {**row, "reasons": reasons(row["errors"])} for row in (examples.rows.records() if examples.rows else [])
+            {**row, "reasons": reasons(row["errors"]), "group": group_id(row["event_name"], row["shape"])}
+            for row in (examples.rows.records() if examples.rows else [])
         ],
         "silent_seconds": SILENT_SECONDS,
     }  # fmt: skip

@@ -25,6 +25,7 @@ from gtm_dagster.warehouse.landing.listing import covered, last_ranges, look, re
 from gtm_dagster.warehouse.landing.manifests import (
     ImportNotes,
     Manifest,
+    ReplayNotes,
     encoded,
     log_range,
     manifest_of,
@@ -120,17 +121,17 @@ class Landing:
 
     def write(
         self, rows: pa.Table | Iterable[pa.Table], name: str, *,
-        file: str | None = None, mapping: str | None = None, write_key: str = "",
+        file: str | None = None, mapping: str | None = None, write_key: str = "", replay: ReplayNotes | None = None,
     ) -> list[Path]:  # fmt: skip
         """Land `rows` (the LANDING columns; tables one after another) as batch `name`; returns its paths.
 
         A landed name is left as it is. Nothing lands when a table cannot be had. `file` (name of the imported file),
-        `mapping` (name of its mapping) and `write_key` are for `gtm imports list`.
+        `mapping` (name of its mapping), `write_key` and `replay` are for `gtm imports list`.
         """
         if self._landed(name):
             return [self._path(day, name) for day in self._days(name)]
         tables = [rows] if isinstance(rows, pa.Table) else rows
-        notes = None if file is None else ImportNotes(file, mapping, write_key, time.time_ns() // 1000)
+        notes = None if file is None else ImportNotes(file, mapping, write_key, time.time_ns() // 1000, replay)
         finish_withdrawals(self.folder)
         with writing(self.folder, name) as journal, Drafts() as drafts:
             files = DayFiles(

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from gtm_dagster.storage.atomic_write import Drafts
 from gtm_dagster.warehouse.landing.files import Landing
-from gtm_dagster.warehouse.landing.manifests import FILE_METADATA, ImportNotes, Manifest, encoded
+from gtm_dagster.warehouse.landing.manifests import FILE_METADATA, ImportNotes, Manifest, ReplayNotes, encoded
 from gtm_dagster.warehouse.landing.withdrawals import finish_withdrawals
 from gtm_dagster.warehouse.landing.writers import writing
 
@@ -25,7 +25,7 @@ class SpendLanding(Landing):
 
     def write(
         self, rows: pa.Table | Iterable[pa.Table], name: str, *,
-        file: str | None = None, mapping: str | None = None, write_key: str = "",
+        file: str | None = None, mapping: str | None = None, write_key: str = "", replay: ReplayNotes | None = None,
     ) -> list[Path]:  # fmt: skip
         """Land `rows` as the batch `name`; returns its path. A landed name is left as it is. Raises OSError."""
         table = rows if isinstance(rows, pa.Table) else pa.concat_tables(rows)
@@ -34,7 +34,7 @@ class SpendLanding(Landing):
         now = time.time_ns() // 1000
         day = datetime.fromtimestamp(now / 1e6, UTC).date().isoformat()
         path, manifest = self._path(day, name), self._manifest(name)
-        notes = ImportNotes(file or "", mapping, write_key, now)
+        notes = ImportNotes(file or "", mapping, write_key, now, replay)
         finish_withdrawals(self.folder)
         with writing(self.folder, name) as journal, Drafts() as drafts:
             part = drafts.of(journal.add(path))

@@ -41,15 +41,25 @@ class LogRange(msgspec.Struct, frozen=True):
     received_us: int | None = None
 
 
-class ImportNotes(msgspec.Struct, frozen=True):
+class ReplayNotes(msgspec.Struct, frozen=True):
+    """Who asked for a replay of the quarantine, of which rows (`Selection`), with which corrections, by which plan version."""
+
+    by: str
+    selection: str
+    corrections: list[str]
+    plan_version: str
+
+
+class ImportNotes(msgspec.Struct, frozen=True, omit_defaults=True):
     """Where the rows of an import come from: names of the file and of the mapping (None: native), write key, when it
-    landed (microseconds UTC).
+    landed (microseconds UTC); `replay`: of a replay of the quarantine, in batches of earlier versions never.
     """
 
     file: str
     mapping: str | None
     write_key: str
     landed_us: int
+    replay: ReplayNotes | None = None
 
 
 class Withdrawal(msgspec.Struct, frozen=True):
