@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from gtm_dagster.admission.admission import Admission, Seals, Sender
+from gtm_dagster.admission.privacy_control import refuse_by_gpc
 from gtm_dagster.admission.record import Record
 from gtm_dagster.admission.short_way import ShortWay
 from gtm_dagster.privacy.consent import REQUIRED, ConsentPolicy
@@ -73,13 +74,17 @@ class Judge:
         role: str = "server",
         bot_reason: str | None = None,
         trace_id: str | None = None,
+        gpc: bool = False,
     ) -> list[Judged]:
         """Verdicts in the order of `events`. `received_us`: microseconds UTC, the time of events that have none too.
 
         `gates_consent`: the sender asks for consent before it sends; `role`: that of its key, server or client;
         `bot_reason`: the program that sends, for events that name no user agent; `trace_id`: that of the request.
+        `gpc`: the person's browser sent `Sec-GPC: 1`, which refuses marketing and personalization.
         """
         sender = Sender(write_key, gates_consent, role, bot_reason, trace_id)
+        if gpc:
+            events = [refuse_by_gpc(raw) if len(raw) <= self._max_event_bytes else raw for raw in events]
         return [self._one(raw, sender, received_us) for raw in events]
 
     def _one(self, raw: bytes, sender: Sender, received_us: int) -> Judged:
