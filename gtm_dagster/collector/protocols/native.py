@@ -9,9 +9,9 @@ from __future__ import annotations
 import msgspec
 
 from gtm_dagster.collector.event_list import split
+from gtm_dagster.collector.protocols.clock_skew import corrected_time, is_skewed
 from gtm_dagster.collector.protocols.cloud_events import events as cloud_events
 from gtm_dagster.collector.protocols.cloud_events import says_cloud_event
-from gtm_dagster.collector.protocols.clock_skew import corrected_time, is_skewed
 from gtm_dagster.collector.protocols.sender_protocol import IngestRequest, SenderProtocol
 from gtm_dagster.collector.protocols.sender_verdicts import verdicts
 
