@@ -145,9 +145,7 @@ def test_privacy_control_changes_nothing_else(value: object) -> None:
     assert changed == value
 
 
-@pytest.mark.parametrize(
-    "raw", [b"", b"{", b"[" * 5000, b'{"a":' * 5000, b'{"\xff":1}', b"\x00", b'{"context":1} x']
-)
+@pytest.mark.parametrize("raw", [b"", b"{", b"[" * 5000, b'{"a":' * 5000, b'{"\xff":1}', b"\x00", b'{"context":1} x'])
 def test_what_cannot_be_read_stays(raw: bytes) -> None:
     assert refuse_by_gpc(raw) == raw
 

@@ -4,31 +4,38 @@ from __future__ import annotations
 
 import http.server
 import json
-import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from collector_server import Server
+from warehouse_cases import refresh, rows_of
 
 from gtm_dagster.collector import KeyStore
 from gtm_dagster.eventlog.sqlite import SqliteEventLog
+from gtm_dagster.settings import Settings, load_settings
 from gtm_dagster.tracking import GtmTracker
+from gtm_dagster.warehouse.build_context import BuildContext
+from gtm_dagster.warehouse.landing.from_log import land_log
 
 pytestmark = pytest.mark.real
 
-ROOT = Path(__file__).parents[2]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
-             "--no-first-run", "--host-resolver-rules=MAP *.example 127.0.0.1"]  # fmt: skip
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--no-first-run",
+    "--host-resolver-rules=MAP *.example 127.0.0.1",
+    # what calls itself HeadlessChrome is a program and gets no credit; a page's setting does not reach its beacons
+    "--user-agent=Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/150.0.0.0 Safari/537.36",
+]
 AD = "/?utm_source=google&utm_medium=cpc&utm_campaign=spring&gclid=EAIaIQobChMI"
 PAGE = """<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,"><title>{title}</title>
 <script nonce="n">
@@ -89,20 +96,14 @@ class Site:
 class World(NamedTuple):
     site: Site
     collector: Server
-    state: Path
+    log: SqliteEventLog
     browser: Any
-    environment: dict[str, str]
+    settings: Settings
+    backend_key: str
 
     def events(self) -> list[Any]:
         """What the log has of the page's key."""
-        log = SqliteEventLog(self.state / "events.db", read_only=True)
-        try:
-            return [record for record in log.read_records(0)[0] if record.write_key == "page"]
-        finally:
-            log.close()
-
-    def names(self) -> list[str]:
-        return [record.event_name for record in self.events()]
+        return [record for record in self.log.read_records(0)[0] if record.write_key == "page"]
 
     def wait(self, condition: Callable[[list[Any]], bool]) -> list[Any]:
         """The events, once they are so."""
@@ -110,7 +111,9 @@ class World(NamedTuple):
         for _ in range(600):
             if condition(events := self.events()):
                 return events
-            poll.wait(0.05)
+            for context in self.browser.contexts:  # the driver works on routes and requests only while it is asked
+                context.pages[0].evaluate("0")
+            poll.wait(0.03)
         raise AssertionError([(each.event_name, each.page_url, each.consent) for each in self.events()])
 
 
@@ -152,13 +155,16 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():
             patch.setenv(name, value)
-        keys = KeyStore(state / "keys")
+        settings = load_settings(None, {"GTM_STATE_DIR": str(state), **environment})
+        keys = KeyStore(settings.keys_dir)
         site.key = keys.add("page", role="client")
         collector = Server(state)
     site.collector = collector.url
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield World(site, collector, state, browser, environment | {"BACKEND_KEY": keys.add("backend")})
+        log = SqliteEventLog(state / "events.db")
+        yield World(site, collector, log, browser, settings, keys.add("backend"))
+        log.close()
         browser.close()
     assert collector.stop(signal.SIGTERM) == 0
     site.stop()
@@ -179,8 +185,11 @@ def test_a_shops_visitors_from_consent_to_credit(world: World) -> None:
     refuser.page.evaluate("gtm('consent', {analytics: false})")
     refuser.page.click("#pricing")
     refuser.page.wait_for_function(LOADED)
-    refuser.page.evaluate("gtm('consent', {analytics: false}); gtm('identify', 'u-0'); history.pushState({}, '', '/more')")
+    refuser.page.evaluate(
+        "gtm('consent', {analytics: false}); gtm('identify', 'u-0'); history.pushState({}, '', '/more')"
+    )
     assert refuser.stored() == []
+    refuser.page.goto("about:blank")
     refuser.context.close()
     assert refuser.sent == [] and refuser.errors == [] and world.events() == []
 
@@ -198,7 +207,9 @@ def test_a_shops_visitors_from_consent_to_credit(world: World) -> None:
     customer.page.evaluate(GRANT)
     first = world.wait(lambda events: len(events) == 3)
     assert sorted(each.event_name for each in first) == ["consent_updated", "page_viewed", "pricing_viewed"]
-    assert all(json.loads(each.consent) == {"analytics": True, "marketing": True, "personalization": True} for each in first)
+    assert all(
+        json.loads(each.consent) == {"analytics": True, "marketing": True, "personalization": True} for each in first
+    )
     assert {each.anonymous_id for each in first} != {None} and len({each.anonymous_id for each in first}) == 1
     (kept,) = customer.page.evaluate("() => Object.entries(localStorage)")
     assert kept[0] == "gtm" and customer.context.cookies() == []
@@ -209,7 +220,9 @@ def test_a_shops_visitors_from_consent_to_credit(world: World) -> None:
         history.replaceState({}, '', location.href);
         history.pushState({}, '', '/plans');
     }""")
-    world.wait(lambda events: [each.page_url for each in events if each.event_name == "page_viewed"][-1].endswith("/plans"))
+    world.wait(
+        lambda events: [each.page_url for each in events if each.event_name == "page_viewed"][-1].endswith("/plans")
+    )
     customer.page.evaluate("history.pushState({}, '', '/plans#top'); history.pushState({}, '', '/plans/pro');")
     world.wait(lambda events: any(str(each.page_url).endswith("/plans/pro") for each in events))
     customer.page.evaluate("history.go(-2)")  # popstate
@@ -223,7 +236,14 @@ def test_a_shops_visitors_from_consent_to_credit(world: World) -> None:
     def busy_once(route: Any) -> None:
         answers.append(503)
         if len(answers) == 1:
-            route.fulfill(status=503, headers={"retry-after": "1", "access-control-allow-origin": "*", "access-control-expose-headers": "retry-after"})
+            route.fulfill(
+                status=503,
+                headers={
+                    "retry-after": "1",
+                    "access-control-allow-origin": "*",
+                    "access-control-expose-headers": "retry-after",
+                },
+            )
         else:
             route.continue_()
 
@@ -231,7 +251,6 @@ def test_a_shops_visitors_from_consent_to_credit(world: World) -> None:
     customer.context.route("**/ingest?*", busy_once)
     customer.page.evaluate("""() => {
         gtm(); gtm('nothing', 1); gtm('toString'); gtm('consent', null); gtm('consent', 'update', {analytics: 'yes'});
-        const loop = {}; loop.loop = loop;
         gtag('consent', 'update'); dataLayer.push(null, 7, {event: 'gtm.js'}, ['consent']);
         gtm('identify', 'u-1', {plan: undefined});
         gtm('track', 'signup_completed', {method: 'email'});
@@ -239,29 +258,40 @@ def test_a_shops_visitors_from_consent_to_credit(world: World) -> None:
     world.wait(lambda events: any(each.event_name == "signup_completed" for each in events))
     assert len(answers) == 2
     customer.context.unroute("**/ingest?*")
-    customer.page.evaluate("gtm('track', 'feature_used', {feature: 'export'})")
-    customer.page.goto("about:blank")  # before the next send: a beacon takes it
+    customer.page.evaluate(
+        "window.fetch = () => new Promise(() => 0); gtm('track', 'feature_used', {feature: 'export'})"
+    )
+    customer.page.goto("about:blank")  # a beacon alone can have brought what now arrives
     last = world.wait(lambda events: any(each.event_name == "feature_used" for each in events))
-    assert [one.resource_type for one in customer.sent][-1] == "ping"
     assert customer.errors == [one for one in customer.errors if "503" in one], "nothing is thrown into the page"
     assert [each.event_name for each in last].count("consent_updated") == 1
     viewed = [urlsplit(each.page_url).path for each in last if each.event_name == "page_viewed"]
-    assert viewed == ["/", "/plans", "/plans/pro", "/plans", "/signup"] or viewed == ["/", "/plans", "/plans/pro", "/", "/signup"]
+    assert viewed == ["/", "/plans", "/plans/pro", "/plans", "/signup"]
     assert {each.verdict for each in last} == {"accepted"} and len({each.event_id for each in last}) == len(last)
     assert {each.anonymous_id for each in last} == {first[0].anonymous_id}, "one visitor on every page"
-    assert all(re.fullmatch(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", each.event_id) for each in last)
+    assert all(
+        re.fullmatch(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", each.event_id)
+        for each in last
+    )
 
     # a privacy control beside a yes to everything, from a newspaper, where the page says that consent was given
     site.inline, site.attributes = "gtm('consent', {analytics: true, marketing: true});", 'data-consent="required"'
     reader = Visitor(world, extra_http_headers={"Sec-GPC": "1"})
-    reader.context.add_init_script("Object.defineProperty(Navigator.prototype, 'globalPrivacyControl', {get: () => true})")
+    reader.context.add_init_script(
+        "Object.defineProperty(Navigator.prototype, 'globalPrivacyControl', {get: () => true})"
+    )
     reader.page.goto(site.url("/", host="news.example"))
     reader.page.evaluate(f"location.href = {json.dumps(site.url('/pricing'))}")
     reader.page.wait_for_function(LOADED)
     reader.page.evaluate("gtm('identify', 'u-2'); gtm('track', 'signup_completed', {method: 'sso'})")
     reader.page.goto("about:blank")
-    told = world.wait(lambda events: len(events) >= len(last) + 4)[len(last):]
-    assert sorted(each.event_name for each in told) == ["consent_updated", "page_viewed", "signup_completed", "user_identified"]
+    told = world.wait(lambda events: len(events) >= len(last) + 4)[len(last) :]
+    assert sorted(each.event_name for each in told) == [
+        "consent_updated",
+        "page_viewed",
+        "signup_completed",
+        "user_identified",
+    ]
     assert all(json.loads(each.consent)["marketing"] is False for each in told)
     assert reader.errors == []
 
@@ -276,25 +306,17 @@ def test_a_shops_visitors_from_consent_to_credit(world: World) -> None:
     customer.context.close()
 
     # the backend takes the payments; the planted truth: the ad brought u-1, the newspaper u-2
-    with GtmTracker(world.collector.url, world.environment["BACKEND_KEY"]) as tracker:
+    with GtmTracker(world.collector.url, world.backend_key) as tracker:
         tracker.track("payment_completed", user_id="u-1", properties={"amount": 49.0, "currency": "EUR"})
         tracker.track("payment_completed", user_id="u-2", properties={"amount": 10.0, "currency": "EUR"})
         assert tracker.flush(20)
-    environment = {**os.environ, **world.environment, "GTM_STATE_DIR": str(world.state), "PYTHONPATH": str(ROOT)}
-
-    def gtm(*words: str) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", "gtm_dagster.cli", *words], env=environment, cwd=world.state, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    gtm("refresh")
-    credited = json.loads(gtm(
-        "query", "--format", "json",
-        "SELECT c.conversion_type, a.model, a.channel, a.source, a.medium, a.campaign, sum(a.credit) credit, sum(a.value) AS value "
-        "FROM marts.attribution_credits a JOIN core.conversions c USING (conversion_id) GROUP BY ALL ORDER BY ALL",
-    ))  # fmt: skip
+    land_log(BuildContext(world.settings, plan=None))
+    refresh(world.settings)
+    credited = rows_of(
+        world.settings,
+        "SELECT a.model, c.conversion_type, a.channel, a.source, a.medium, a.campaign, sum(a.credit), sum(a.value) "
+        "FROM marts.attribution_credits a JOIN core.conversions c USING (conversion_id) GROUP BY ALL",
+    )
     truth = {
         ("payment_completed", "Paid Search", "google", "cpc", "spring"): (1.0, 49.0),
         ("payment_completed", "Referral", "news.example", "referral", None): (1.0, 10.0),
@@ -302,10 +324,7 @@ def test_a_shops_visitors_from_consent_to_credit(world: World) -> None:
         ("signup_completed", "Referral", "news.example", "referral", None): (1.0, None),
     }
     for model in ("first_touch", "last_touch", "linear"):
-        found = {
-            (row["conversion_type"], row["channel"], row["source"], row["medium"], row["campaign"]): (row["credit"], row["value"])
-            for row in credited if row["model"] == model
-        }  # fmt: skip
+        found = {(*key,): (credit, value) for name, *key, credit, value in credited if name == model}
         assert found == truth, model
 
 
@@ -322,7 +341,6 @@ def test_other_ways_to_put_it_on_a_site(world: World) -> None:
     (cookie,) = visitor.context.cookies()
     assert (cookie["name"], cookie["domain"], cookie["sameSite"]) == ("gtm", ".shop.example", "Lax")
     assert visitor.page.evaluate("() => localStorage.length") == 0
-    visitor.go(site.url("/", host="www.shop.example")) if site.is_tagged("www.shop.example") else None
     visitor.page.evaluate("gtm('reset'); gtm('track', 'pricing_viewed', {plan: 'next'})")
     after = world.wait(lambda events: events[-1].event_name == "pricing_viewed" and len(events) > before + 3)[-1]
     assert after.user_id is None and after.anonymous_id != early[0].anonymous_id, "the next person at this device"
@@ -337,8 +355,10 @@ def test_other_ways_to_put_it_on_a_site(world: World) -> None:
     start = len(world.events())
     framework = Visitor(world)
     framework.go(site.url("/pricing"))
-    by_tcf = world.wait(lambda events: len(events) == start + 2)[start:]
-    assert all(json.loads(each.consent) == {"analytics": True, "marketing": False, "personalization": False} for each in by_tcf)
+    by_tcf = world.wait(lambda events: len(events) == start + 2 and framework.sent)[start:]
+    assert all(
+        json.loads(each.consent) == {"analytics": True, "marketing": False, "personalization": False} for each in by_tcf
+    )
     assert framework.errors == []
     query = parse_qs(urlsplit(framework.sent[0].url).query)
     assert set(query) == {"writeKey", "sentAt"} and "cookie" not in framework.sent[0].headers
