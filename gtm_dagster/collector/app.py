@@ -128,7 +128,7 @@ class Collector:
         self.metrics.requests.labels(known, str(response.status)).inc()
         headers = [
             (b"content-type", response.content_type),
-            (b"content-length", str(len(response.body)).encode()),
+            *_length(response),
             *response.headers,
             *self._cors.headers(scope),
         ]
@@ -199,6 +199,11 @@ def create_app(
     alerts = Alerts(access, ask_rollback, limits.body_timeout_seconds)
     cors = Cors(limits.cors_origins)
     return Collector(commits, plan, access, ingest, heartbeats, alerts, cors, BrowserScript(consent))
+
+
+def _length(response: Response) -> list[tuple[bytes, bytes]]:
+    """The header Content-Length; none where a response has no content by its status (RFC 9110, 8.6)."""
+    return [] if response.status in (204, 304) else [(b"content-length", str(len(response.body)).encode())]
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

@@ -56,7 +56,7 @@ def test_it_is_served_to_anybody_and_kept_by_browsers(edge: Edge) -> None:
         ({"Accept-Encoding": "gzip"}, f'W/"x", {packed.headers["etag"]}'),
     ):
         again = edge.ask("GET", "/gtm.js", [b""], {**accepted, "If-None-Match": tag})
-        assert (again.status, again.body) == (304, b"")
+        assert (again.status, again.body) == (304, b"") and "content-length" not in again.headers
     assert edge.ask("GET", "/gtm.js", [b""], {"If-None-Match": '"another"'}).status == 200
     assert "content-encoding" not in edge.ask("GET", "/gtm.js", [b""], {"Accept-Encoding": "gzip;q=0"}).headers
     assert edge.ask("HEAD", "/gtm.js", [b""], {}).body == b""

@@ -276,7 +276,7 @@ def test_a_shops_visitors_from_consent_to_credit(world: World) -> None:
 
     # a privacy control beside a yes to everything, from a newspaper, where the page says that consent was given
     site.inline, site.attributes = "gtm('consent', {analytics: true, marketing: true});", 'data-consent="required"'
-    reader = Visitor(world, extra_http_headers={"Sec-GPC": "1"})
+    reader = Visitor(world)
     reader.context.add_init_script(
         "Object.defineProperty(Navigator.prototype, 'globalPrivacyControl', {get: () => true})"
     )
@@ -329,15 +329,18 @@ def test_a_shops_visitors_from_consent_to_credit(world: World) -> None:
 
 
 def test_other_ways_to_put_it_on_a_site(world: World) -> None:
-    """A cookie for all hosts of a site, a page whose first calls came before the script, a logout, and TCF."""
+    """A cookie for all hosts of a site, first calls before the script, Sec-GPC of the request alone, a logout, and TCF."""
     site = world.site
     before = len(world.events())
     site.inline = "gtm('identify', 'u-3'); gtm('track', 'pricing_viewed', {plan: 'early'});"
     site.attributes = 'data-consent="granted" data-cookie="shop.example"'
-    visitor = Visitor(world)
+    visitor = Visitor(world, extra_http_headers={"Sec-GPC": "1"})
     visitor.go(site.url("/?utm_source=letter#/start"))
     early = world.wait(lambda events: len(events) == before + 3)[before:]
     assert [each.event_name for each in early] == ["page_viewed", "user_identified", "pricing_viewed"]
+    assert {each.consent for each in early} == {'{"analytics":true,"marketing":false,"personalization":false}'}, (
+        "by the door"
+    )
     (cookie,) = visitor.context.cookies()
     assert (cookie["name"], cookie["domain"], cookie["sameSite"]) == ("gtm", ".shop.example", "Lax")
     assert visitor.page.evaluate("() => localStorage.length") == 0
