@@ -183,6 +183,7 @@ def test_a_shops_visitors_from_consent_to_credit(world: World) -> None:
     refuser.page.evaluate("gtm('track', 'pricing_viewed', {plan: 'pro'})")
     refuser.page.evaluate("gtag('consent', 'update', {analytics_storage: 'denied'})")
     refuser.page.evaluate("gtm('consent', {analytics: false})")
+    refuser.page.evaluate(GRANT)  # a platform's yes does not lift the page's no
     refuser.page.click("#pricing")
     refuser.page.wait_for_function(LOADED)
     refuser.page.evaluate(
@@ -223,7 +224,11 @@ def test_a_shops_visitors_from_consent_to_credit(world: World) -> None:
     world.wait(
         lambda events: [each.page_url for each in events if each.event_name == "page_viewed"][-1].endswith("/plans")
     )
-    customer.page.evaluate("history.pushState({}, '', '/plans#top'); history.pushState({}, '', '/plans/pro');")
+    customer.page.evaluate("""async () => {
+        history.pushState({}, '', '/plans#top');
+        await new Promise((done) => setTimeout(done));  // the script looks in a task of its own
+        history.pushState({}, '', '/plans/pro');
+    }""")
     world.wait(lambda events: any(str(each.page_url).endswith("/plans/pro") for each in events))
     customer.page.evaluate("history.go(-2)")  # popstate
     world.wait(lambda events: len([each for each in events if each.event_name == "page_viewed"]) == 4)
@@ -265,8 +270,9 @@ def test_a_shops_visitors_from_consent_to_credit(world: World) -> None:
     last = world.wait(lambda events: any(each.event_name == "feature_used" for each in events))
     assert customer.errors == [one for one in customer.errors if "503" in one], "nothing is thrown into the page"
     assert [each.event_name for each in last].count("consent_updated") == 1
-    viewed = [urlsplit(each.page_url).path for each in last if each.event_name == "page_viewed"]
-    assert viewed == ["/", "/plans", "/plans/pro", "/plans", "/signup"]
+    views = [each for each in last if each.event_name == "page_viewed"]
+    assert [urlsplit(each.page_url).path for each in views] == ["/", "/plans", "/plans/pro", "/plans", "/signup"]
+    assert [urlsplit(each.referrer or "").path for each in views] == ["", "/", "/plans", "/plans/pro", "/plans"]
     assert {each.verdict for each in last} == {"accepted"} and len({each.event_id for each in last}) == len(last)
     assert {each.anonymous_id for each in last} == {first[0].anonymous_id}, "one visitor on every page"
     assert all(
