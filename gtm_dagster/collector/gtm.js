@@ -15,7 +15,7 @@
 
   // What is kept on the device: the visitor's id, and what the visitor agreed to.
   const domain = options.cookie;
-  const read = safely(() =>
+  const load = safely(() =>
     JSON.parse(decodeURIComponent(
       domain === undefined ? localStorage.getItem("gtm") : document.cookie.match(/(?:^|; )gtm=([^;]*)/)[1]
     ))
@@ -28,7 +28,7 @@
     } else if (text) localStorage.setItem("gtm", text);
     else localStorage.removeItem("gtm");
   });
-  let saved = read() || {};
+  let saved = load() || {};
 
   // Version 7 of RFC 9562: 48 bits of milliseconds, the rest random.
   const uuid7 = () => {
@@ -72,7 +72,7 @@
   let mode = options.consent || "DEFAULT_CONSENT";
   const choice = Object.assign({}, saved.consent);
   const own = {};
-  const held = [];
+  const pending = [];
   if (mode === "granted" && choice.analytics === undefined) choice.analytics = true;
   const state = () =>
     choice.analytics === undefined
@@ -100,7 +100,7 @@
       saved = isSent ? { id: saved.id, consent: Object.assign({}, choice) } : {};
       save();
     }
-    if (state() !== "hold") held.splice(0).forEach((one) => isSent && release(one));
+    if (state() !== "hold") pending.splice(0).forEach((one) => isSent && release(one));
   };
   // Google Consent Mode v2. Of a default for regions only a no is taken: the region is not known here.
   const google = {};
@@ -160,7 +160,7 @@
     if (now === "drop") return;
     const one = event(name, properties);
     if (now === "send") release(one);
-    else if (held.length < 100) held.push(one);
+    else if (pending.length < 100) pending.push(one);
   };
   // A view is of another address than the last; of the fragment only what routers write counts.
   const view = safely(() => {

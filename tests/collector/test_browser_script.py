@@ -119,6 +119,19 @@ def test_privacy_control_does_not_ask_for_analytics_or_grant_it(edge: Edge) -> N
         assert answer.json()["results"][0]["status"] == verdict
 
 
+def test_privacy_control_makes_no_event_too_large(tmp_path: Path) -> None:
+    edge = Edge(tmp_path, max_event_bytes=300)
+    key = {"X-Write-Key": edge.keys.add("page", role="client"), "Sec-GPC": "1"}
+    for size in (300, 301):
+        start, end = json.dumps(EVENT | {"event_id": f"e-{size}", "properties": {}})[:-1].rsplit("}", 1)
+        body = f"{start}{' ' * (size - len(start + end) - 2)}}}{end}}}".encode()
+        assert len(body) == size and edge.post(body, headers=key).status == 200
+    fitting, large = edge.records()
+    assert (fitting.verdict, large.reason_codes) == ("accepted", "too_large")
+    assert json.loads(edge.sealer.open(large.sealed))["context"]["consent"]["marketing"] is False
+    edge.log.close()
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
     lambda inner: (

@@ -291,14 +291,14 @@ def test_a_shops_visitors_from_consent_to_credit(world: World) -> None:
     reader.page.wait_for_function(LOADED)
     reader.page.evaluate("gtm('identify', 'u-2'); gtm('track', 'signup_completed', {method: 'sso'})")
     reader.page.goto("about:blank")
-    told = world.wait(lambda events: len(events) >= len(last) + 4)[len(last) :]
-    assert sorted(each.event_name for each in told) == [
+    by_reader = world.wait(lambda events: len(events) >= len(last) + 4)[len(last) :]
+    assert sorted(each.event_name for each in by_reader) == [
         "consent_updated",
         "page_viewed",
         "signup_completed",
         "user_identified",
     ]
-    assert all(json.loads(each.consent)["marketing"] is False for each in told)
+    assert all(json.loads(each.consent)["marketing"] is False for each in by_reader)
     assert reader.errors == []
 
     # withdrawal: said once, then forgotten on the device
@@ -306,7 +306,7 @@ def test_a_shops_visitors_from_consent_to_credit(world: World) -> None:
     reader.page.evaluate("gtm('consent', {analytics: false})")
     assert reader.stored() == []
     withdrawn = world.wait(lambda events: json.loads(events[-1].properties or "{}").get("analytics") is False)[-1]
-    assert withdrawn.anonymous_id == told[0].anonymous_id
+    assert withdrawn.anonymous_id == by_reader[0].anonymous_id
     reader.page.evaluate("gtm('track', 'pricing_viewed')")
     reader.context.close()
     customer.context.close()
