@@ -40,7 +40,8 @@ class Sender(msgspec.Struct, frozen=True):
     """Who sent an event: the name of its key, whether it asks for consent before it sends, and the role of the key.
 
     `role`: "server", or "client" for a key that ships in pages and apps and so is public. `bot_reason`: the program that
-    sent the request, for events that name no user agent of their own (`of_request`). `trace_id`: that of the request.
+    sent the request, for events that name no user agent of their own (`of_request`). `trace_id`: that of the request. `gpc`: it
+    came with `Sec-GPC: 1`.
     """
 
     write_key: str
@@ -48,6 +49,7 @@ class Sender(msgspec.Struct, frozen=True):
     role: str = "server"
     bot_reason: str | None = None
     trace_id: str | None = None
+    gpc: bool = False
 
     @property
     def key_role(self) -> str | None:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from gtm_dagster.admission.admission import Admission, Seals, Sender
+from gtm_dagster.admission.privacy_control import refuse_by_gpc
 from gtm_dagster.admission.record import Record
 from gtm_dagster.admission.short_way import ShortWay
 from gtm_dagster.privacy.consent import REQUIRED, ConsentPolicy
@@ -73,18 +74,22 @@ class Judge:
         role: str = "server",
         bot_reason: str | None = None,
         trace_id: str | None = None,
+        gpc: bool = False,
     ) -> list[Judged]:
         """Verdicts in the order of `events`. `received_us`: microseconds UTC, the time of events that have none too.
 
         `gates_consent`: the sender asks for consent before it sends; `role`: that of its key, server or client;
         `bot_reason`: the program that sends, for events that name no user agent; `trace_id`: that of the request.
+        `gpc`: the person's browser sent `Sec-GPC: 1`, which refuses marketing and personalization.
         """
-        sender = Sender(write_key, gates_consent, role, bot_reason, trace_id)
+        sender = Sender(write_key, gates_consent, role, bot_reason, trace_id, gpc)
         return [self._one(raw, sender, received_us) for raw in events]
 
     def _one(self, raw: bytes, sender: Sender, received_us: int) -> Judged:
         if len(raw) > self._max_event_bytes:
             return self._too_large(raw, sender, received_us)
+        if sender.gpc:
+            raw = refuse_by_gpc(raw)
         if (short := self._short_way(raw, sender, received_us)) is not None:
             event_id, record, errors = short
             return Judged(record, event_id, _shown(errors) if errors else [])
@@ -106,7 +111,7 @@ class Judge:
             self._shown_event(event_name) if isinstance(event_name, str) else None,
         )
         is_kept = len(raw) <= _KEPT_TIMES * self._max_event_bytes
-        original = raw if is_kept else b""
+        original = (refuse_by_gpc(raw) if sender.gpc else raw) if is_kept else b""
         record, errors = self._admission.refuse(verdict, document, original, sender, received_us)
         if record.verdict == "quarantined":
             record = msgspec.structs.replace(

@@ -10,9 +10,9 @@ import base64
 import binascii
 import re
 from collections.abc import Sequence
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
-from gtm_dagster.collector.headers import Scope, header
+from gtm_dagster.collector.headers import Scope, header, query_value
 from gtm_dagster.collector.keys import ALERTING, DEV_KEY, KeyStore, WriteKey
 from gtm_dagster.collector.response import Refused
 
@@ -147,13 +147,7 @@ def forwarding_header(scope: Scope) -> bytes | None:
 
 def _secret_in_address(scope: Scope) -> str | None:
     """A key as `writeKey` in the query: a beacon sends no headers of its own."""
-    query = scope.get("query_string") or b""
-    if b"writeKey=" not in query:
-        return None
-    try:
-        return parse_qs(query.decode("latin-1"), max_num_fields=20)["writeKey"][0]
-    except (ValueError, KeyError):  # more fields, or an empty one
-        return None
+    return query_value(scope, "writeKey")
 
 
 def _secret(scope: Scope) -> str | None:

@@ -14,6 +14,8 @@ from gtm_dagster.admission.single_event import Judge
 from gtm_dagster.collector.access import Access
 from gtm_dagster.collector.alerts import ROUTE, Alerts, AskRollback, flag_of
 from gtm_dagster.collector.body import Disconnected, Receive
+from gtm_dagster.collector.browser_script import ROUTE as SCRIPT
+from gtm_dagster.collector.browser_script import BrowserScript
 from gtm_dagster.collector.commits import Appender, Commits
 from gtm_dagster.collector.cors import Cors
 from gtm_dagster.collector.headers import Scope, check_host
@@ -35,7 +37,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Handler = Callable[[Scope, Receive], Awaitable[Response]]
 
 READY_SECONDS = 5.0
-_PAGES = ("/heartbeat", "/livez", "/readyz", "/metrics", "/plan")
+_PAGES = ("/heartbeat", "/livez", "/readyz", "/metrics", "/plan", SCRIPT)
 PSEUDONYMS = 50_000
 """Pseudonyms remembered, some 20 MB: one costs 4 microseconds to compute, and a person sends several events."""
 _log = logging.getLogger("gtm_dagster.collector")
@@ -53,6 +55,7 @@ class Collector:
         heartbeats: Heartbeats,
         alerts: Alerts,
         cors: Cors,
+        browser_script: BrowserScript,
     ) -> None:
         self.in_flight = 0
         self.metrics = ingest.metrics
@@ -72,6 +75,7 @@ class Collector:
             "/readyz": {"GET": self._get_readyz},
             "/metrics": {"GET": self._get_metrics},
             "/plan": {"GET": self._get_plan},
+            SCRIPT: {"GET": browser_script},
             ROUTE: {"POST": alerts},
         }
 
@@ -124,7 +128,7 @@ class Collector:
         self.metrics.requests.labels(known, str(response.status)).inc()
         headers = [
             (b"content-type", response.content_type),
-            (b"content-length", str(len(response.body)).encode()),
+            *_length(response),
             *response.headers,
             *self._cors.headers(scope),
         ]
@@ -193,7 +197,13 @@ def create_app(
     ingest = Ingest(commits, judge, access, limits, metrics)
     heartbeats = Heartbeats(commits, access, metrics, limits.body_timeout_seconds)
     alerts = Alerts(access, ask_rollback, limits.body_timeout_seconds)
-    return Collector(commits, plan, access, ingest, heartbeats, alerts, Cors(limits.cors_origins))
+    cors = Cors(limits.cors_origins)
+    return Collector(commits, plan, access, ingest, heartbeats, alerts, cors, BrowserScript(consent))
+
+
+def _length(response: Response) -> list[tuple[bytes, bytes]]:
+    """The header Content-Length; none where a response has no content by its status (RFC 9110, 8.6)."""
+    return [] if response.status in (204, 304) else [(b"content-length", str(len(response.body)).encode())]
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

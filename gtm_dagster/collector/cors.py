@@ -33,6 +33,7 @@ class Cors:
         return (
             (b"access-control-allow-origin", origin),
             (b"access-control-allow-credentials", b"true"),
+            (b"access-control-expose-headers", b"retry-after"),
             (b"vary", b"origin"),
         )
 

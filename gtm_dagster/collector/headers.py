@@ -1,10 +1,11 @@
-"""Request headers: one by its name, and those without which a request is none."""
+"""Request headers and the query: one value by its name, and what no request is without."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import MutableMapping
 from typing import Any
+from urllib.parse import parse_qs
 
 from gtm_dagster.collector.response import Refused
 
@@ -20,6 +21,17 @@ def header(scope: Scope, name: bytes) -> bytes | None:
 def headers(scope: Scope, name: bytes) -> list[bytes]:
     """The values of all headers of this lower-case name."""
     return [value for key, value in scope["headers"] if key.lower() == name]
+
+
+def query_value(scope: Scope, name: str) -> str | None:
+    """The first value of this name in the query, None where there is none, it is empty or the query has over 20 fields."""
+    query = scope.get("query_string") or b""
+    if f"{name}=".encode() not in query:
+        return None
+    try:
+        return parse_qs(query.decode("latin-1"), max_num_fields=20)[name][0]
+    except (ValueError, KeyError):
+        return None
 
 
 def check_host(scope: Scope) -> None:

@@ -13,7 +13,7 @@ from gtm_dagster.channels.bots import bot_reason
 from gtm_dagster.collector.access import Access
 from gtm_dagster.collector.body import Receive, Unpacking, check_encoding, read_body
 from gtm_dagster.collector.commits import Commits, Place
-from gtm_dagster.collector.headers import Scope, header, headers
+from gtm_dagster.collector.headers import Scope, header, headers, query_value
 from gtm_dagster.collector.keys import WriteKey
 from gtm_dagster.collector.large_bodies import LARGE_BYTES, LARGE_EVENTS, LargeBodies
 from gtm_dagster.collector.metrics import Metrics
@@ -33,11 +33,14 @@ _CONFLICT = {
 
 
 class _Origin(NamedTuple):
-    """Where a request comes from: its key, the program that sent it, and the trace it belongs to."""
+    """Where a request comes from: its key, the program that sent it, the trace it belongs to, and whether its browser sent
+    `Sec-GPC: 1`.
+    """
 
     key: WriteKey
     program: str | None
     trace_id: str | None
+    gpc: bool
 
 
 def _program(scope: Scope, key: WriteKey) -> str | None:
@@ -49,6 +52,8 @@ def _program(scope: Scope, key: WriteKey) -> str | None:
 def _given(scope: Scope) -> dict[str, str]:
     """The headers of a request that a protocol may ask for; of several of one name the first."""
     found: dict[str, str] = {}
+    if (sent_at := query_value(scope, "sentAt")) is not None:  # a beacon sends no headers of its own
+        found["sentat"] = sent_at
     for name, value in scope["headers"]:
         name = name.lower()
         if name in PROTOCOL_HEADERS or name.startswith(ATTRIBUTE):
@@ -142,7 +147,9 @@ class Ingest:
         )
         if key is None:
             key = self._access.sender(scope, protocol.key_of(request) if protocol.key_of else None)
-        origin = _Origin(key, _program(scope, key), trace_id_of(header(scope, b"traceparent")))
+        # behind a server key the header is of the sender's own server, which passes on what its visitor refused
+        gpc = key.role == "client" and (header(scope, b"sec-gpc") or b"").strip() == b"1"
+        origin = _Origin(key, _program(scope, key), trace_id_of(header(scope, b"traceparent")), gpc)
         return protocol.events(request), origin
 
     def _verdicts(self, events: list[bytes], origin: _Origin) -> list[Judged]:
@@ -155,6 +162,7 @@ class Ingest:
             role=key.role,
             bot_reason=origin.program,
             trace_id=origin.trace_id,
+            gpc=origin.gpc,
         )
 
     def _result(self, judged: list[Judged], appended: AppendResult) -> IngestResult:

@@ -32,12 +32,19 @@ def add(
     """Make a key and print its secret, which is shown this once."""
     from gtm_dagster.collector.keys import KeyStore
 
-    secret = KeyStore(invocation(context).settings.keys_dir).add(name, gates_consent=gates_consent, role=role)
+    settings = invocation(context).settings
+    secret = KeyStore(settings.keys_dir).add(name, gates_consent=gates_consent, role=role)
     if json:
         say_json({"name": name, "secret": secret, "gates_consent": gates_consent, "role": role})
-    else:
-        say(secret)
-        note("keep it: only its hash is stored, and it cannot be shown again")
+        return
+    say(secret)
+    note("keep it: only its hash is stored, and it cannot be shown again")
+    if role == "client":
+        collector = f"http://{settings.collector.host}:{settings.collector.port}"
+        note("for pages (docs/browser.md), with the collector's public address:")
+        note(f'<script async src="{collector}/gtm.js" data-key="{secret}"></script>')
+        if not settings.collector.cors_origins:
+            note("collector.cors_origins names no site yet: its pages could not read the answers")
 
 
 def list_(context: typer.Context, format: Format = None, json: Json = False) -> None:

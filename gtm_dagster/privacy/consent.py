@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 DEFAULT = "default"
+REFUSED_BY_GPC = {"marketing": False, "personalization": False}
+"""What a browser refuses for its person that sends `Sec-GPC: 1` (https://w3c.github.io/gpc/), whatever else was agreed to."""
 BLOCS = ("EU", "EEA")
 _STRICTNESS: dict[str, int] = {"off": 0, "opt_out": 1, "required": 2}
 _EEA = frozenset(

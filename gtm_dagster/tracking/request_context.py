@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from gtm_dagster.privacy.consent import REFUSED_BY_GPC
 from gtm_dagster.taxonomy.envelope import CONTEXT_LIMITS
 
 Headers = Mapping[Any, Any] | Iterable[tuple[Any, Any]]
@@ -45,7 +46,7 @@ def context_from_request(
             context[field] = text
     agreed = dict(consent or {})
     if sent.get("sec-gpc", "").strip() == "1":
-        agreed |= {"marketing": False, "personalization": False}
+        agreed |= REFUSED_BY_GPC
     if agreed:
         context["consent"] = agreed
     return context

@@ -195,6 +195,10 @@ def test_a_key_is_added_listed_and_revoked(gtm: Gtm) -> None:
     assert gtm("keys", "revoke", "web").code == 0
     assert gtm("keys", "list", "--json").document == []
     assert gtm("keys", "revoke", "web").code == 1
+    shown = gtm("keys", "add", "page", "--role", "client")
+    tag = f'<script async src="http://127.0.0.1:8377/gtm.js" data-key="{shown.out.strip()}"></script>'
+    assert tag in shown.err.splitlines() and "cors_origins" in shown.err
+    assert "<script" not in gtm("keys", "add", "backend").err
 
 
 def test_plan_export_and_check(gtm: Gtm) -> None:

@@ -11,6 +11,12 @@ SKEW_US = 60_000_000
 """A sender whose clock is off by less is believed: the way of a request takes time too, and would move every event."""
 
 
+def is_skewed(sent_at: str, received_us: int) -> bool:
+    """Whether the clock by which a request was sent at `sent_at` is off by more than SKEW_US."""
+    left = read_time(sent_at)
+    return not isinstance(left, str) and abs(received_us - left) > SKEW_US
+
+
 def corrected_time(at: str, sent_at: Any, received_us: int) -> str:
     """`at`, moved by how far the sender's clock is off where that is known and more than SKEW_US; never behind the receipt.
 
