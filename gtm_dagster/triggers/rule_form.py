@@ -46,7 +46,7 @@ class AbsentForm(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 class CountForm(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`n` events in a rolling window (now - within, now]."""
 
-    n: Annotated[int, Meta(ge=2, le=500)]
+    n: Annotated[int, Meta(ge=2, le=500, description="a whole number from 2 to 500")]
     within: Duration
 
 
@@ -60,7 +60,7 @@ class CapForm(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """At most `n` actions of `channel`, of all rules, in a rolling window (now - per, now] of one person."""
 
     channel: Channel
-    n: Annotated[int, Meta(ge=1, le=1000)]
+    n: Annotated[int, Meta(ge=1, le=1000, description="a whole number from 1 to 1000")]
     per: Duration
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def parse_rules(text: str, plan: Plan, where: str = "triggers.yaml") -> tuple[Ru
     except YamlError as error:
         raise TriggerError(*(f"{where} line {line}: {words}" for line, words in error.problems)) from error
     found = list(misfits(raw, RulesForm))
-    forms = _forms(raw)
+    forms = _forms(raw, [path for path, _ in found])
     for name, form in forms.items():
         found += [(("rules", name, *path), words) for path, words in problems_of_rule(name, form, plan)]
     if len(forms) > MOST_RULES:
@@ -66,16 +67,26 @@ def _with_on(raw: Any) -> Any:
     return {**raw, "rules": named}
 
 
-def _forms(raw: Any) -> dict[str, RuleForm]:
-    """The rules that have their types right; the others are in `misfits`."""
+def _forms(raw: Any, wrong: Iterable[tuple[str, ...]]) -> dict[str, RuleForm]:
+    """The rules, each without what does not fit its type, so that the rest is looked at all the same."""
     rules = raw.get("rules") if isinstance(raw, dict) else None
     forms: dict[str, RuleForm] = {}
     for name, body in rules.items() if isinstance(rules, dict) else ():
-        try:
-            forms[str(name)] = msgspec.convert(body, RuleForm)
-        except msgspec.ValidationError:
-            continue
+        paths = [path[2:] for path in wrong if path[:2] == ("rules", name) and len(path) > 2]
+        for rest in (body, _without(body, paths), _without(body, [path[:1] for path in paths])):
+            try:
+                forms[str(name)] = msgspec.convert(rest, RuleForm)
+                break
+            except msgspec.ValidationError:
+                continue
     return forms
+
+
+def _without(body: Any, paths: Sequence[tuple[str, ...]]) -> Any:
+    if not isinstance(body, dict):
+        return body
+    kept = {key: value for key, value in body.items() if (key,) not in paths}
+    return {key: _without(value, [path[1:] for path in paths if path[0] == key and path[1:]]) for key, value in kept.items()}
 
 
 def _line(lines: dict[tuple[str, ...], int], path: tuple[str, ...]) -> int:
