@@ -64,6 +64,11 @@ class MemoryRunner:
             self._fire(self._timers[0][0], max(self._timers[0][0], self.clock_us))
         self.clock_us = max(self.clock_us, to_us)
 
+    def finish(self) -> None:
+        """Moves the clock until nothing waits for it any more."""
+        while self._timers:
+            self.advance(self._timers[0][0])
+
     def heartbeat(self, at_us: int) -> None:
         """A sender of cancelling events was heard."""
         self.advance(at_us)
