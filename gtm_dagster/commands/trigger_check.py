@@ -39,7 +39,8 @@ def check(
     if form is Form.JSON:
         say_json({"ok": True, "file": str(path), "problems": [], "rules": rows, "changes": changes})
     else:
-        say_table(*flat(rows), form)
+        drawn = [{"rule": each["rule"], "when": each["when"]} for each in rows] if form is Form.TABLE else rows
+        say_table(*flat(drawn), form)
     if form is Form.TABLE:
         say(f"{path}: {len(rules)} rule{'' if len(rules) == 1 else 's'}, all fit {here.plan_name}")
         if before:

@@ -13,14 +13,16 @@ from gtm_dagster.commands.table_output import Form, Format, form_of, say_table
 from gtm_dagster.commands.trigger_options import RuleName, RulesFile, outcome_row, rule_named, rules_of, rules_path
 
 COLUMNS = ("at", "person", "outcome", "reason", "detail", "until", "trigger_event", "action_id")
-SHOWN = 6
-"""Columns of the drawn table; the ids stand in the other forms."""
+DRAWN = ("at", "person", "outcome", "reason", "until")
+"""Columns of the drawn table; the others stand in the other forms."""
 
 
 def test(
     context: typer.Context,
     rule: RuleName,
-    event: Annotated[Path, typer.Option("--event", help="NDJSON: events as they are sent to /ingest; received_at too.")],
+    event: Annotated[
+        Path, typer.Option("--event", help="NDJSON: events as they are sent to /ingest; received_at too.")
+    ],
     file: RulesFile = None,
     format: Format = None,
     json: Json = False,
@@ -45,7 +47,7 @@ def test(
     if form is Form.JSON:
         say_json({"rule": rule, "events": len(events), "outcomes": rows})
         return 0
-    columns = COLUMNS[:SHOWN] if form is Form.TABLE else COLUMNS
+    columns = DRAWN if form is Form.TABLE else COLUMNS
     if rows or form is not Form.TABLE:
         say_table(columns, [[row[name] for name in columns] for row in rows], form)
     if form is Form.TABLE:

@@ -62,7 +62,7 @@ def _judged(validator: EventValidator, line: str, number: int) -> TriggerEvent |
     verdict = validator.validate(document, make_id=lambda: f"line-{number}")
     if not isinstance(verdict, Accepted):
         return [f"{error.path}: {error.message}" if error.path else error.message for error in verdict.errors]
-    received_us = verdict.event.event_us if received is None else read_time(received)
+    received_us = verdict.event.event_us if received is None else read_time(str(received))
     if not isinstance(received_us, int):
         return [f"received_at: {received!r} is not a time; give RFC 3339 such as 2026-03-01T09:30:00Z"]
     return trigger_event(verdict.event, received_us)

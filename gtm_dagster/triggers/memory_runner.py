@@ -81,7 +81,11 @@ class MemoryRunner:
             self.receive(record)
         self._behind = False
         self.clock_us = max(self.clock_us, wall_us)
-        waiting = {(rule, person) for (rule, person), state in self.states.items() if any(o.held == "behind" for o in state.open)}
+        waiting = {
+            (rule, person)
+            for (rule, person), state in self.states.items()
+            if any(o.held == "behind" for o in state.open)
+        }
         wants: defaultdict[str, list[Want]] = defaultdict(list)
         due = {place for place, us in self._armed.items() if us <= wall_us}
         for rule, person in sorted(waiting | due):

@@ -33,7 +33,9 @@ class RuleChange(Struct, frozen=True):
         return self.effect in ("rebased", "drained", "cancelled", "gone")
 
 
-def rule_changes(before: Iterable[Rule], after: Iterable[Rule], open: Mapping[str, int] | None = None) -> list[RuleChange]:
+def rule_changes(
+    before: Iterable[Rule], after: Iterable[Rule], open: Mapping[str, int] | None = None
+) -> list[RuleChange]:
     """A row a rule of either, by name. `open`: open starts by rule, None without a state to count them in."""
     old, new = ({rule.name: rule for rule in rules} for rules in (before, after))
     return [

@@ -102,7 +102,10 @@ def _conditions(where: dict[str, ConditionForm], spec: EventSpec, place: tuple[s
         if root == "context" and name in CONTEXT_FIELDS:
             yield from _values(condition, PropertySpec(type="string"), here)
         elif root != "properties" or not name:
-            known = [*(f"properties.{each}" for each in spec.properties), *(f"context.{each}" for each in CONTEXT_FIELDS)]
+            known = [
+                *(f"properties.{each}" for each in spec.properties),
+                *(f"context.{each}" for each in CONTEXT_FIELDS),
+            ]
             yield here, f"{path!r} is not a path of {spec.name}; {known_names(path, known)}"
         elif (rule := spec.properties.get(name)) is not None:
             if rule.privacy != "plain":

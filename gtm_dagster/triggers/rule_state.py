@@ -117,7 +117,9 @@ def decoded(data: bytes) -> RuleState:
     """The state of `data`. Raises ValueError for one that a newer version wrote."""
     version = msgspec.msgpack.decode(data)[0]
     if version > FORMAT:
-        raise ValueError(f"a trigger state of format {version} was written by a newer gtm-dagster; install that version")
+        raise ValueError(
+            f"a trigger state of format {version} was written by a newer gtm-dagster; install that version"
+        )
     return msgspec.msgpack.decode(data, type=RuleState)
 
 

@@ -86,7 +86,9 @@ def _without(body: Any, paths: Sequence[tuple[str, ...]]) -> Any:
     if not isinstance(body, dict):
         return body
     kept = {key: value for key, value in body.items() if (key,) not in paths}
-    return {key: _without(value, [path[1:] for path in paths if path[0] == key and path[1:]]) for key, value in kept.items()}
+    return {
+        key: _without(value, [path[1:] for path in paths if path[0] == key and path[1:]]) for key, value in kept.items()
+    }
 
 
 def _line(lines: dict[tuple[str, ...], int], path: tuple[str, ...]) -> int:

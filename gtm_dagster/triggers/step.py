@@ -140,7 +140,9 @@ class _Work:
         if self.rule.kind != "count":
             return
         for last in full_windows(self.state.counted, self.rule.n, self.rule.within_us, from_us):
-            if not self.state.has_decided(last.event_id) and not self._is_cancelled(last.at_us, last.event_id, last.key):
+            if not self.state.has_decided(last.event_id) and not self._is_cancelled(
+                last.at_us, last.event_id, last.key
+            ):
                 self._want(last.event_id, last.at_us, last.at_us, last.key)
 
     def apply_cancels(self) -> None:
@@ -175,10 +177,8 @@ class _Work:
             self._want(event.event_id, event.at_us, event.at_us, key)
 
     def _open(self, event: TriggerEvent, key: str) -> None:
-        rule, due = self.rule, event.at_us + self.rule.within_us
-        covered = any(
-            each.key == key and each.at_us <= event.at_us < each.until_us for each in self.state.decided
-        )
+        due = event.at_us + self.rule.within_us
+        covered = any(each.key == key and each.at_us <= event.at_us < each.until_us for each in self.state.decided)
         if covered:
             self._refuse(event, key, "already_open")
         elif event.received_us >= due:

@@ -97,7 +97,9 @@ def run(rules: tuple[Rule, ...], events: Iterable[TriggerEvent], until: str = "1
 def actions(runner: MemoryRunner) -> list[tuple[str, str, int]]:
     """(person, start, microseconds) of all actions."""
     return [
-        (each.person, each.what.trigger_event_id, each.at_us) for each in runner.outcomes if isinstance(each.what, Action)
+        (each.person, each.what.trigger_event_id, each.at_us)
+        for each in runner.outcomes
+        if isinstance(each.what, Action)
     ]
 
 
