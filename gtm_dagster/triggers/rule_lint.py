@@ -68,7 +68,7 @@ def _events(form: RuleForm, plan: Plan) -> Iterator[Problem]:
         cancelling.insert(0, (("absent", "event"), form.absent.event))
     for path, event in [(("on",), form.on), *cancelling]:
         if plan.resolve(event) is None:
-            near = did_you_mean(event, (*plan.events, *plan.aliases))
+            near = did_you_mean(event, plan.events) or did_you_mean(event, plan.aliases)
             yield path, f"{event!r} is not an event of {plan.where or 'the plan'}{near}"
     started = plan.resolve(form.on)
     for path, event in cancelling:

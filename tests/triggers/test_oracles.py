@@ -45,7 +45,7 @@ def sent(text: str, events: list[TriggerEvent]) -> list[str]:
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_counts_are_those_of_a_window_in_sql(seed: int) -> None:
-    events = stream(seed, ("pricing_viewed",))
+    events = stream(seed, ("pricing_viewed",), persons=12)
     table = pa.Table.from_pylist([{"id": e.event_id, "person": e.user_id, "moment": e.at_us} for e in events])
     con = in_memory()
     con.register("events", table)
