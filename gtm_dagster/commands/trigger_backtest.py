@@ -26,7 +26,8 @@ def backtest(
     format: ReportFormat = None,
     json: Json = False,
 ) -> int:
-    """How many messages a day a rule would have sent, to whom, and why not more. Exit 1: there is nothing to judge by."""
+    """Run a rule over landed events: how much it sends a day. To how many persons, what waits, and why not more is sent.
+    Exit 1: there is nothing to judge by."""
     from gtm_dagster.triggers.past_events import PastError
     from gtm_dagster.triggers.trigger_backtest import backtest_rule
 

@@ -13,7 +13,7 @@ from gtm_dagster.commands.table_output import Form, ReportFormat, flat, form_of,
 from gtm_dagster.commands.trigger_options import rules_of, rules_path
 
 if TYPE_CHECKING:
-    from gtm_dagster.triggers.compiled_rule import Rule
+    from gtm_dagster.triggers.compiled_rule import Condition, Rule
 
 
 def check(
@@ -53,7 +53,7 @@ def _row(rule: Rule) -> dict[str, Any]:
 
 
 def _when(rule: Rule) -> str:
-    asked = f"{rule.on} where {', '.join(each.path for each in rule.where)}" if rule.where else rule.on
+    asked = " and ".join([rule.on, *(_condition(each) for each in rule.where)])
     if rule.kind == "count":
         return f"{rule.n} x {asked} within {_duration(rule.within_us)}"
     if rule.kind == "absent":
@@ -61,10 +61,24 @@ def _when(rule: Rule) -> str:
     return asked
 
 
+def _condition(condition: Condition) -> str:
+    name = condition.path.rpartition(".")[2]
+    parts = []
+    for words, values in (("in", condition.within), ("not in", condition.without)):
+        if values is not None:
+            parts.append(f"{name} {words} ({', '.join(map(str, values))})")
+    for sign, limit in ((">=", condition.least), ("<=", condition.most)):
+        if limit is not None:
+            parts.append(f"{name} {sign} {limit:g}")
+    if condition.present is not None:
+        parts.append(f"{'with' if condition.present else 'without'} {name}")
+    return " and ".join(parts)
+
+
 def _duration(us: int) -> str:
     seconds = us // 1_000_000
     for unit, size in (("d", 86_400), ("h", 3600), ("m", 60)):
-        if seconds % size == 0:
+        if seconds % size == 0 and seconds > size:  # 24h, not 1d
             return f"{seconds // size}{unit}"
     return f"{seconds}s"
 

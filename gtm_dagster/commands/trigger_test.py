@@ -27,7 +27,7 @@ def test(
     format: Format = None,
     json: Json = False,
 ) -> int:
-    """What a rule does with the events of a file, until nothing is open. Exit 1: an event does not fit the plan."""
+    """Try a rule on the events of a file. Time runs until nothing is open. Exit 1: an event does not fit the plan."""
     from gtm_dagster.triggers.event_lines import EventLineError, read_event_lines
     from gtm_dagster.triggers.memory_runner import MemoryRunner
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import heapq
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from itertools import chain
 
 from msgspec import Struct
 
@@ -100,7 +99,11 @@ class MemoryRunner:
         self._set_rules(rules)
         for name, person in list(self.states):
             if name not in self.rules:
-                del self.states[name, person]
+                for each in self.states.pop((name, person)).open:
+                    gone = NonSend(
+                        name, each.trigger_event_id, each.key, "rule_changed", self.clock_us, "the rule is gone"
+                    )
+                    self.outcomes.append(Outcome(self.clock_us, person, gone))
                 self._armed.pop((name, person), None)
             elif self.rules[name] != before[name]:
                 self._step(self.rules[name], person, Edited(before[name]))
@@ -174,7 +177,8 @@ class MemoryRunner:
             if done.ledger.entries:
                 self.ledgers[person] = done.ledger
             holds = done.holds
-            self.outcomes += [Outcome(now_us, person, each) for each in chain(done.actions, done.non_sends)]
+            self.outcomes += [Outcome(now_us, person, action) for action in done.actions]
+            self.outcomes += [Outcome(now_us, person, refused) for refused in done.non_sends]
         for hold in holds:
             self.outcomes.append(Outcome(now_us, person, hold))
             self._step(hold.want.rule, person, hold)

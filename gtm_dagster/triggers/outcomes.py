@@ -34,7 +34,7 @@ REASONS: dict[Reason, str] = {
     "no_key": "the event lacks the property that is the rule's key",
     "no_zone": "the person's time zone is not known and the rule has no default",
     "once": "the rule acts once for a person, and did",
-    "rule_changed": "the rule was changed with on_change: cancel",
+    "rule_changed": "the rule was changed with on_change: cancel, or is gone",
     "stale_start": "the time to wait was over when the start arrived",
     "too_many_open": "the person has too many open starts of the rule",
 }

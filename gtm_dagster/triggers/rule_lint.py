@@ -63,7 +63,7 @@ def _durations(form: RuleForm) -> Iterator[Problem]:
 
 
 def _events(form: RuleForm, plan: Plan) -> Iterator[Problem]:
-    cancelling = [(("cancel_on",), event) for event in form.cancel_on]
+    cancelling: list[Problem] = [(("cancel_on",), event) for event in form.cancel_on]
     if form.absent:
         cancelling.insert(0, (("absent", "event"), form.absent.event))
     for path, event in [(("on",), form.on), *cancelling]:
@@ -80,8 +80,7 @@ def _events(form: RuleForm, plan: Plan) -> Iterator[Problem]:
     if form.absent and absent is not None:
         yield from _conditions(form.absent.where, plan.events[absent], ("absent", "where"))
     if form.key not in (None, "person"):
-        known = [event for event in dict.fromkeys([started, *(plan.resolve(e) for _, e in cancelling)]) if event]
-        for event in known:
+        for event in [each for each in dict.fromkeys((started, absent)) if each]:
             yield from _key(str(form.key), plan.events[event])
 
 

@@ -70,6 +70,8 @@ def backtest_rule(
     runner = MemoryRunner(rules)
     tally = _Tally(next(rule for rule in rules if rule.name == name), since)
     total = past.table.num_rows
+    if progress:
+        progress("deciding")
     for number, event in enumerate(events_of(past)):
         tally.see(event)
         runner.receive(event)

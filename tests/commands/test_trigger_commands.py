@@ -57,7 +57,7 @@ def test_check_of_the_examples_and_of_the_setting(gtm: Gtm) -> None:
     assert code == 0 and out.splitlines()[-1].endswith("5 rules, all fit the packaged plan")
     code, out, _ = gtm("trigger", "check", "--json")
     assert code == 0 and json.loads(out)["rules"] == [
-        {"rule": "nudge", "when": "trial_started, no onboarding_completed within 1d", "do": "email nudge.md.j2", "purpose": "marketing"}
+        {"rule": "nudge", "when": "trial_started, no onboarding_completed within 24h", "do": "email nudge.md.j2", "purpose": "marketing"}
     ]  # fmt: skip
 
 

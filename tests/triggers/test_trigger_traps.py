@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any, get_args
+
 import pytest
 from msgspec.structs import replace
 from trigger_cases import R1, R3, SECOND, actions, event, holds, reasons, rules, run, us
 
 from gtm_dagster.triggers.heartbeat_watch import Watch
 from gtm_dagster.triggers.memory_runner import MemoryRunner
-from gtm_dagster.triggers.outcomes import REASONS, Action, Reason
+from gtm_dagster.triggers.outcomes import REASONS, Reason
 from gtm_dagster.triggers.rule_state import MOST_DECIDED, MOST_OPEN, MOST_TIMES, RuleState, decoded, encoded
 from gtm_dagster.triggers.trigger_event import satisfies
 
@@ -153,7 +155,7 @@ def test_one_person_cannot_make_a_state_grow_without_end() -> None:
         ("context.country: {in: [DE]}", {}, True),
     ],
 )
-def test_conditions(condition: str, properties: dict[str, object], expected: bool) -> None:
+def test_conditions(condition: str, properties: dict[str, Any], expected: bool) -> None:
     (rule,) = rules(f"\n  r: {{on: trial_started, where: {{{condition}}}, purpose: service, do: {{slack: s}}}}\n")
     assert satisfies(rule.where, event("trial_started", "09:00", country="DE", **properties)) is expected
 
@@ -191,5 +193,12 @@ def test_a_state_of_a_newer_version_is_refused() -> None:
 
 
 def test_every_reason_has_its_words() -> None:
-    assert set(REASONS) == set(Reason.__args__)
-    assert Action.__struct_fields__[0] == "action_id"
+    assert set(REASONS) == set(get_args(Reason))
+
+
+def test_a_rule_that_is_gone_says_so_for_each_open_start() -> None:
+    runner = MemoryRunner(rules(R1))
+    runner.receive(STARTED)
+    runner.change_rules(rules(R3))
+    runner.finish()
+    assert reasons(runner) == [("p1", "rule_changed")] and not runner.states
