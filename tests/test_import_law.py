@@ -34,6 +34,7 @@ RANKS = [
     {"reports"},
     {"rollout"},
     {"delivery"},
+    {"triggers"},
     {"stream"},
     {"dashboard"},
     {"simulator"},

@@ -142,7 +142,7 @@ def _ramp_errors(guard: Guard, others: Sequence[Guard], key: str, origin: Origin
 
 
 def _absolute_paths(values: dict[str, Any], base: Path, origin: Origin) -> None:
-    for key in ("state_dir", "plan_file"):
+    for key in ("state_dir", "plan_file", "triggers_file"):
         if isinstance(values.get(key), str):
             if not values[key].strip() or "\0" in values[key]:
                 raise SettingsError(

@@ -197,6 +197,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """The whole configuration of a deployment. Paths are absolute.
 
     `stage`: the preset below what the deployment sets itself; None is none.
+    `triggers_file`: the rules of `gtm trigger`; None: there are none.
     `own_hosts`: the deployment's own sites; a referrer of one, or of what lies below it, brings nobody.
     `account_property`: the property that names the account an event's person belongs to; None: there are no accounts.
     """
@@ -204,6 +205,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     stage: Stage | None = None
     state_dir: Path = Path(".gtm")
     plan_file: Path | None = None
+    triggers_file: Path | None = None
     report_timezone: Name = "UTC"
     dedup_days: Count = 32
     own_hosts: tuple[Host, ...] = ()

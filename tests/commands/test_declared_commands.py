@@ -38,6 +38,7 @@ SHARED = {
     "stream_metrics",
     "table_output",
     "terminal_text",
+    "trigger_options",
 }
 """Modules that several commands, or one large command, are written with."""
 HEAVY = {"dagster", "duckdb", "matplotlib", "msgspec", "numpy", "pandas", "pandera", "pyarrow", "rich", "sqlalchemy"}

@@ -43,6 +43,7 @@ def test_every_setting_of_the_commented_file_is_the_default(tmp_path: Path) -> N
     for example in (
         'stage = "seed"',  # there is no stage by default
         'plan_file = "plan.yaml"',
+        'triggers_file = "triggers.yaml"',
         'memory_limit = "4GB"',
         "threads = 2",
         'pseudonym_key = ""',

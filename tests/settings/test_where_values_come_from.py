@@ -55,6 +55,7 @@ def refused(folder: Path, text: str, **environ: str) -> str:
         ("GTM_PROVIDERS", '[{"name":"u","kind":"optimizely"}]', "providers[0].kind"),
         ("GTM_REPORT_TIMEZONE", "localtime", "report_timezone"),
         ("GTM_PLAN_FILE", " ", "plan_file: ' ' is not a path"),
+        ("GTM_TRIGGERS_FILE", " ", "triggers_file: ' ' is not a path"),
     ],
 )  # fmt: skip
 def test_a_value_of_a_variable_is_blamed_on_the_variable(tmp_path: Path, variable: str, value: str, key: str) -> None:

@@ -1,0 +1,137 @@
+"""What one rule remembers of one person: small, frozen, merged in any order, stored with a version."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+DAY_US = 86_400 * 1_000_000
+LATE_US = DAY_US
+"""How much later than others of its person an event may arrive and still be put in its place."""
+DECIDED_US = 32 * DAY_US
+"""How long a decided start is remembered: as long as the log may bring it again (`dedup_days`)."""
+MOST_TIMES = 1_000
+MOST_DECIDED = 200
+MOST_OPEN = 200
+"""Bounds of one state, whatever is sent: the newest counted and decided stay, and no start opens beyond `MOST_OPEN`."""
+FORMAT = 1
+
+
+class Occurrence(Struct, frozen=True, array_like=True, order=True):
+    """A start that is not decided yet. `held`: "" while it waits for `due_us`, else why it waits until `until_us`."""
+
+    at_us: int
+    trigger_event_id: str
+    due_us: int
+    key: str = ""
+    held: str = ""
+    until_us: int = 0
+
+
+class Counted(Struct, frozen=True, array_like=True, order=True):
+    """An event of a count."""
+
+    at_us: int
+    event_id: str
+    key: str = ""
+
+
+class Cancelled(Struct, frozen=True, array_like=True, order=True):
+    """The last cancelling event of a key; None is every key."""
+
+    at_us: int
+    event_id: str
+    key: str | None = ""
+
+
+class Decided(Struct, frozen=True, array_like=True, order=True):
+    """A start that was decided; starts of its key before `until_us` were part of it (0: none were)."""
+
+    at_us: int
+    event_id: str
+    key: str = ""
+    until_us: int = 0
+
+
+class RuleState(Struct, frozen=True, array_like=True):
+    """The state of (rule, person); all tuples are sorted."""
+
+    version: int = FORMAT
+    open: tuple[Occurrence, ...] = ()
+    counted: tuple[Counted, ...] = ()
+    cancelled: tuple[Cancelled, ...] = ()
+    decided: tuple[Decided, ...] = ()
+
+    def knows(self, event_id: str) -> bool:
+        """Whether a start is open or decided already."""
+        return any(each.trigger_event_id == event_id for each in self.open) or self.has_decided(event_id)
+
+    def has_decided(self, event_id: str) -> bool:
+        return any(each.event_id == event_id for each in self.decided)
+
+
+EMPTY = RuleState()
+
+
+def merged(one: RuleState, other: RuleState) -> RuleState:
+    """The state of two ids that are one person: commutative, associative, idempotent."""
+    decided = _by_id((*one.decided, *other.decided), "event_id")
+    finished = {each.event_id for each in decided}
+    opened = _by_id((*one.open, *other.open), "trigger_event_id", "held")
+    return RuleState(
+        FORMAT,
+        tuple(each for each in opened if each.held or each.trigger_event_id not in finished),
+        _by_id((*one.counted, *other.counted), "event_id"),
+        newest_cancels((*one.cancelled, *other.cancelled)),
+        decided,
+    )
+
+
+def newest_cancels(cancelled: tuple[Cancelled, ...]) -> tuple[Cancelled, ...]:
+    """The last of each key."""
+    newest: dict[str | None, Cancelled] = {}
+    for each in cancelled:
+        newest[each.key] = max(newest.get(each.key, each), each, key=lambda c: (c.at_us, c.event_id))
+    return tuple(sorted(newest.values(), key=_cancel_order))
+
+
+def trimmed(state: RuleState, now_us: int, within_us: int) -> RuleState:
+    """`state` without what can decide nothing any more, and within its bounds."""
+    return RuleState(
+        FORMAT,
+        state.open,
+        tuple(each for each in state.counted if each.at_us > now_us - within_us - LATE_US)[-MOST_TIMES:],
+        tuple(each for each in state.cancelled if each.at_us > now_us - within_us - LATE_US),
+        tuple(each for each in state.decided if each.at_us > now_us - within_us - DECIDED_US)[-MOST_DECIDED:],
+    )
+
+
+def encoded(state: RuleState) -> bytes:
+    """msgpack, whose first value is the version of the format."""
+    return msgspec.msgpack.encode(state)
+
+
+def decoded(data: bytes) -> RuleState:
+    """The state of `data`. Raises ValueError for one that a newer version wrote."""
+    version = msgspec.msgpack.decode(data)[0]
+    if version > FORMAT:
+        raise ValueError(
+            f"a trigger state of format {version} was written by a newer gtm-dagster; install that version"
+        )
+    return msgspec.msgpack.decode(data, type=RuleState)
+
+
+def _cancel_order(cancel: Cancelled) -> tuple[int, str, bool, str]:
+    return cancel.at_us, cancel.event_id, cancel.key is None, cancel.key or ""
+
+
+def _by_id(rows: tuple[Any, ...], name: str, rank: str | None = None) -> tuple[Any, ...]:
+    """One row an id, the greatest (by `rank` first), in order."""
+    kept: dict[str, Any] = {}
+    for row in rows:
+        other = kept.setdefault(getattr(row, name), row)
+        if ((getattr(row, rank), row) if rank else row) > ((getattr(other, rank), other) if rank else other):
+            kept[getattr(row, name)] = row
+    return tuple(sorted(kept.values()))
