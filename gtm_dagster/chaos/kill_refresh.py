@@ -42,7 +42,8 @@ def kill_refreshes(
     while rounds.more() and supply.left >= ROUND_ROWS:
         supply.land(ROUND_ROWS * 2 // 3)
         supply.log(ROUND_ROWS // 3)
-        moment, lived = _kill(deployment, rng, lead, total)
+        early = rounds.done > 0 and rng.random() < EARLY_SHARE  # the first round hits the run
+        moment, lived = _kill(deployment, rng, lead, total, early=early)
         if moment is None:
             ended_first += 1
             total = max(lead + 0.5, lived if total > lived else total * 0.9)
@@ -71,9 +72,10 @@ def kill_refreshes(
     }  # fmt: skip
 
 
-def _kill(deployment: ThrowAway, rng: random.Random, lead: float, total: float) -> tuple[str | None, float]:
+def _kill(
+    deployment: ThrowAway, rng: random.Random, lead: float, total: float, *, early: bool
+) -> tuple[str | None, float]:
     """Start a refresh and kill it: before or in its run (None when it ended first), and the seconds it lived."""
-    early = rng.random() < EARLY_SHARE
     with deployment.start("refresh", "--json") as child:
         if early:
             child.wait(rng.uniform(0.0, lead))

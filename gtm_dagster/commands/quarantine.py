@@ -53,10 +53,10 @@ def list_(
             _note_reasons(con, reason)
     if form is Form.JSON:
         say_json(shown)
+    elif not found:
+        note("nothing was rejected" if not reason else "no rows")
     elif form is not Form.TABLE:
         say_table(*flat([flat_document(each) for each in shown]), form)
-    elif not found:
-        say("nothing was rejected" if not reason else "no rows")
     else:
         for each in shown:
             say_group(each)
@@ -245,7 +245,7 @@ def _note_reasons(con: duckdb.DuckDBPyConnection, reason: str) -> None:
 
 def _explain_nothing(here: Invocation, selection: Selection) -> None:
     """Why a selection has no row, on stderr; a group that is not there is a Problem."""
-    from gtm_dagster.warehouse.quarantine_groups import group_of
+    from gtm_dagster.warehouse.quarantine_groups import Selection, group_of
     from gtm_dagster.warehouse.quarantined import quarantine_now
 
     with quarantine_now(here.settings) as con:
@@ -254,7 +254,7 @@ def _explain_nothing(here: Invocation, selection: Selection) -> None:
         if selection.reason is not None:
             _note_reasons(con, selection.reason)
         else:
-            note(f"no rejected row: {selection}")
+            note(f"no rejected row: {selection}" if selection != Selection() else "nothing was rejected")
 
 
 COMMANDS = (
