@@ -85,7 +85,8 @@ def print_report(
         Panel(
             f"{len(result.checks) - failed} of {len(result.checks)} checks passed, "  # noqa: S608 - lines to paste
             f"{sum(comparison.ok for comparison in comparisons)} of {len(comparisons)} planted figures found again.\n\n"
-            "[bold]gtm dev --demo[/bold]   the Dagster UI with every asset, check and picture of this demo, and a collector\n"
+            "[bold]gtm dash --demo[/bold]   the dashboard: channels, journeys, funnel, retention, rollouts, tracking\n"
+            "[bold]gtm dev --demo[/bold]   the same, the Dagster UI with every asset, check and picture of this demo, and a collector\n"
             '[bold]gtm query --demo "SELECT * FROM marts.channel_attribution LIMIT 20"[/bold]   any table of the serving copy\n'
             '[bold]gtm query --demo "SELECT reason_codes, count(*) FROM staging.quarantine GROUP BY 1"[/bold]   what was refused, and why\n'
             "[bold]gtm doctor --demo --verify[/bold]   compare this warehouse with a rebuild from the landing files\n\n"
