@@ -51,7 +51,7 @@ def event_of(message: Mapping[str, Any], kind: str | None, sent: Sent, plan: Pla
     Unknown kinds become an event of that name, which the plan refuses with its reason.
     """
     call = message.get("type") or kind
-    name, properties = _said(call, message, plan)
+    name, properties = _name_and_properties(call, message, plan)
     context = as_object(message.get("context"))
     event: dict[str, Any] = {"event_name": name, "properties": properties}
     if (event_id := message.get("messageId")) is not None:
@@ -70,7 +70,7 @@ def event_of(message: Mapping[str, Any], kind: str | None, sent: Sent, plan: Pla
     return event
 
 
-def _said(call: Any, message: Mapping[str, Any], plan: Plan) -> tuple[Any, dict[str, Any]]:
+def _name_and_properties(call: Any, message: Mapping[str, Any], plan: Plan) -> tuple[Any, dict[str, Any]]:
     """The event's name and properties."""
     if call == "track":
         return known_name(message.get("event"), plan), flat(message.get("properties"))
@@ -131,13 +131,13 @@ def _context(message: Mapping[str, Any], context: Mapping[str, Any], call: Any) 
 
 def _consent(context: Mapping[str, Any]) -> dict[str, bool]:
     """Purposes that a consent platform said yes or no to. Where several categories are of one purpose, a no counts."""
-    said = list(as_object(as_object(context.get("consent")).get("categoryPreferences")).items())
+    preferences = list(as_object(as_object(context.get("consent")).get("categoryPreferences")).items())
     management = as_object(context.get("consentManagement"))
     for name, allowed in (("allowedConsentIds", True), ("deniedConsentIds", False)):
         ids = management.get(name)
-        said += [(each, allowed) for each in ids] if isinstance(ids, list) else []
+        preferences += [(each, allowed) for each in ids] if isinstance(ids, list) else []
     found: dict[str, bool] = {}
-    for category, allowed in said:
+    for category, allowed in preferences:
         purpose = _PURPOSES.get(category.strip().lower()) if isinstance(category, str) else None
         if purpose is not None and isinstance(allowed, bool):
             found[purpose] = found.get(purpose, True) and allowed

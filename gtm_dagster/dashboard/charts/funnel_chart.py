@@ -43,5 +43,5 @@ def funnel(title: str, stages: Sequence[Stage], who: str = "persons") -> str:
         else:
             parts.append(label(_LEFT + 8, y + 20, "–", "number"))
         before = stage.persons
-    said = ". ".join(f"{stage.name}: {amount(stage.persons)} {who}" for stage in stages)
-    return picture("funnel", title, f"{said}.", WIDTH, _TOP + len(stages) * (_BAR + _GAP) - _GAP + 8, parts)
+    words = ". ".join(f"{stage.name}: {amount(stage.persons)} {who}" for stage in stages)
+    return picture("funnel", title, f"{words}.", WIDTH, _TOP + len(stages) * (_BAR + _GAP) - _GAP + 8, parts)

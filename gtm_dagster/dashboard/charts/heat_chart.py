@@ -57,8 +57,8 @@ def cells(title: str, columns: Sequence[str], rows: Sequence[HeatRow], full: flo
                 continue
             depth = min(round(STEPS * cell.share / deepest), STEPS)
             place = f'x="{x + 1:.1f}" y="{y + 1}" width="{wide - 2:.1f}" height="{_LINE - 2}" rx="3"'
-            said = f"{row.name}, {columns[number]}: {share(cell.share)}{', so far' if cell.is_open else ''}"
-            parts.append(f'<g class="h{depth}"><title>{clean(said)}</title><rect class="cell" {place}/>')
+            cell_words = f"{row.name}, {columns[number]}: {share(cell.share)}{', so far' if cell.is_open else ''}"
+            parts.append(f'<g class="h{depth}"><title>{clean(cell_words)}</title><rect class="cell" {place}/>')
             if cell.is_open:
                 parts.append(f'<rect fill="url(#hatch)" {place}/>')
             parts.append(label(x + wide / 2, y + 18, share(cell.share), "inside", "middle") + "</g>")

@@ -112,12 +112,12 @@ def _spread(ends: list[tuple[float, str, str]], low: float, high: float) -> list
 def _words(title: str, days: Sequence[date], series: Sequence[Line], unit: str) -> str:
     if not days:
         return f"{title}: no days"
-    said = [f"{days[0]} to {days[-1]}."]
+    sentences = [f"{days[0]} to {days[-1]}."]
     for line in series:
         known = [value for value in line.values if value is not None]
         if known:
             lowest, highest = min(known), max(known)
-            said.append(f"{line.name}: {lowest:,.6g} to {highest:,.6g}{f' {unit}' if unit else ''} a day.")
+            sentences.append(f"{line.name}: {lowest:,.6g} to {highest:,.6g}{f' {unit}' if unit else ''} a day.")
         else:
-            said.append(f"{line.name}: nothing is known.")
-    return " ".join(said) + " The table below has every number."
+            sentences.append(f"{line.name}: nothing is known.")
+    return " ".join(sentences) + " The table below has every number."

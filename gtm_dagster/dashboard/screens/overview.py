@@ -93,8 +93,8 @@ def _tile(
     now, before = (_figure(panel, each, mean) for each in (column, f"{column}_before"))
     was = None
     if view.selection.before is not None:
-        said = change(now, before) if view.selection.is_comparable else ""
-        was = (said, f"from {write(before)}") if said else ("", _why_not(view, before))
+        by = change(now, before) if view.selection.is_comparable else ""
+        was = (by, f"from {write(before)}") if by else ("", _why_not(view, before))
     return Tile(name, write(now), unit, was=was)
 
 
