@@ -7,6 +7,7 @@ from typing import Any
 
 import dagster as dg
 
+from gtm_dagster.orchestration.dashboard_pages import with_pages
 from gtm_dagster.orchestration.guard_jobs import guard_jobs
 from gtm_dagster.orchestration.history_jobs import history_pruning_job
 from gtm_dagster.orchestration.jobs import rebuild_job, refresh_job
@@ -67,13 +68,16 @@ def _house(settings: Settings, origin: Origin | None, resources: dict[str, Any])
     pruning, notify = history_pruning_job(settings), notify_job(settings)
     pipeline = [refresh_job, rebuild_job]
     return dg.Definitions(
-        assets=[
-            *ingestion.ASSETS,
-            staging.staging,
-            *core.ASSETS,
-            *with_freshness([*marts.ASSETS, serving.warehouse_copy], freshness_of(settings)),
-            *rollout.ASSETS,
-        ],
+        assets=with_pages(
+            [
+                *ingestion.ASSETS,
+                staging.staging,
+                *core.ASSETS,
+                *with_freshness([*marts.ASSETS, serving.warehouse_copy], freshness_of(settings)),
+                *rollout.ASSETS,
+            ],
+            settings,
+        ),
         jobs=[*pipeline, pruning, notify, *guards.all, ramp],
         sensors=[
             event_log_sensor(settings),

@@ -120,6 +120,11 @@ class Pages:
             period = view.selection.period
             return Download(text, FORMATS[kind], f"{name}-{period.since}-{period.until}.{kind}")
 
+    def answer(self, statement: str) -> Download:
+        """The rows of a person's statement as CSV. Raises UnavailableError for one that does not only read."""
+        with self._snapshots.current() as snapshot:
+            return Download(as_csv(snapshot.asked(statement, self._settings.dashboard.query_rows)), FORMATS["csv"], "query.csv")
+
     @contextmanager
     def _view(self, screen: Screen, given: Given, path: Mapping[str, str] | None = None) -> Iterator[View]:
         """A view over the file that is published now, or over none and why."""

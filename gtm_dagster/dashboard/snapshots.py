@@ -32,6 +32,8 @@ KEPT = 400
 """Results kept of one file: its tables do not change."""
 KEPT_ROWS = 5_000
 """Rows above which a result is not kept."""
+LONGEST = 12_000
+"""Characters of a statement that a person writes."""
 REFRESH = "gtm refresh"
 
 Identity = tuple[int, int, int]
@@ -97,7 +99,11 @@ class Snapshot:
         return found
 
     def asked(self, statement: str, most: int) -> Rows:
-        """At most `most` rows of a statement that a person wrote. Raises UnavailableError for one that does not only read."""
+        """At most `most` rows of a statement that a person wrote. Raises UnavailableError for one that is too long, or does
+        not only read."""
+        if len(statement) > LONGEST:
+            words = f"The statement has {len(statement):,} characters; {LONGEST:,} fit here."
+            raise UnavailableError(Notice(words, "gtm query -"))
         return self._run(statement, most, checked=True)
 
     @contextmanager

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import logging
 import re
+import time
 from collections.abc import Mapping
 from urllib.parse import parse_qsl
 
@@ -23,7 +24,9 @@ from gtm_dagster.dashboard.page_access import COOKIE, COOKIE_SECONDS, PageAccess
 from gtm_dagster.dashboard.page_text import moment
 from gtm_dagster.dashboard.pages import Pages, chart_style, static_file
 from gtm_dagster.dashboard.parameters import BadParameterError
+from gtm_dagster.dashboard.request_metrics import RequestMetrics
 from gtm_dagster.dashboard.screen import Screen, screens
+from gtm_dagster.monitoring.process_registry import CONTENT_TYPE, metrics_text
 
 _LOG = logging.getLogger(__name__)
 _LONGEST_URL = 16_000
@@ -45,6 +48,18 @@ _STATIC = {"dashboard.css": "text/css; charset=utf-8", "favicon.svg": "image/svg
 
 def create_app(pages: Pages, access: PageAccess) -> Starlette:
     """The app over the pages of a deployment, open to whom `access` lets in."""
+    metrics = RequestMetrics()
+
+    async def metrics_page(request: Request) -> Response:
+        return Response(metrics_text(metrics.registry), headers={"content-type": CONTENT_TYPE})
+
+    async def query(request: Request) -> Response:
+        try:
+            found = await run_in_threadpool(pages.answer, request.query_params.get("q", ""))
+        except UnavailableError as error:
+            return PlainTextResponse(notice_text(error.notice), 400)
+        headers = {"content-disposition": f'attachment; filename="{found.file_name}"'}
+        return Response(found.text, media_type=found.media_type, headers=headers)
 
     async def livez(request: Request) -> Response:
         return PlainTextResponse("ok\n")
@@ -121,12 +136,14 @@ def create_app(pages: Pages, access: PageAccess) -> Starlette:
             Route("/favicon.ico", favicon),
             Route("/static/{name}", static),
             Route("/login", login, methods=["GET", "POST"]),
-            Route("/chart/{name}.{kind}", chart),
-            Route("/chart/{name}/{kind}", chart),
+            Route("/metrics", metrics_page),
+            Route("/query.csv", query, name="query"),
+            Route("/chart/{name}.{kind}", chart, name="chart"),
+            Route("/chart/{name}/{kind}", chart, name="chart"),
             *(screen_route(screen) for screen in screens()),
         ],
         middleware=[
-            Middleware(_Guarded, pages=pages, access=access),
+            Middleware(_Guarded, pages=pages, access=access, metrics=metrics),
             Middleware(GZipMiddleware, minimum_size=1000, compresslevel=6),
         ],
         exception_handlers={
@@ -147,10 +164,11 @@ def notice_text(notice: Notice) -> str:
 class _Guarded:
     """Lets in whom the rules of access let in, and puts the headers on every answer."""
 
-    def __init__(self, app: ASGIApp, pages: Pages, access: PageAccess) -> None:
+    def __init__(self, app: ASGIApp, pages: Pages, access: PageAccess, metrics: RequestMetrics) -> None:
         self._app = app
         self._pages = pages
         self._access = access
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -158,11 +176,14 @@ class _Guarded:
             return
 
         has_begun = False
+        began = time.perf_counter()
 
         async def sent(message: dict) -> None:  # type: ignore[type-arg]
             nonlocal has_begun
             if message["type"] == "http.response.start":
                 has_begun = True
+                page = getattr(scope.get("route"), "name", None)
+                self._metrics.answered(page, message["status"], time.perf_counter() - began)
                 names = {name.lower() for name, _ in message["headers"]}
                 defaults = {**_HEADERS, "content-security-policy": _POLICY, "cache-control": "private, no-cache"}
                 message["headers"] = [

@@ -41,6 +41,21 @@ def test_after_a_rollback_the_page_says_so_and_how_to_replay_it(tmp_path: Path) 
     assert f"gtm guard replay {episode}" in page
 
 
+def test_of_many_rollbacks_the_newest_stand_first(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path)
+    with OpsStore.of(settings) as store:
+        for number in range(40):
+            store.insert_rollback(
+                episode=f"episode-{number}", guard=GUARD.key, flag=GUARD.flag, environment=GUARD.environment,
+                provider="flagd", intent_us=1_000_000 * (number + 1), decided_us=1_000_000 * number, outcome="rolled_back",
+                epoch=1,
+            )  # fmt: skip
+    with dashboard(settings) as client:
+        page = client.get("/rollouts").text
+    assert page.index("episode-39") < page.index("episode-38")
+    assert "episode-0<" not in page
+
+
 def test_a_guard_that_was_never_armed_has_no_figures(tmp_path: Path) -> None:
     settings = settings_for(tmp_path, GUARD, Guard("other", "signup_completed"))
     with OpsStore.of(settings) as store:

@@ -71,3 +71,34 @@ def test_a_fault_says_nothing_of_the_machine(tmp_path, monkeypatch: pytest.Monke
     assert answer.status_code == 500
     assert "secret" not in answer.text
     assert "default-src 'none'" in answer.headers["content-security-policy"]
+
+
+def test_a_statements_rows_are_taken_away_as_csv(client: AsgiClient) -> None:
+    answer = client.get("/query.csv?q=SELECT%201%20AS%20one,%20'=cmd()'%20AS%20text")
+    assert answer.status_code == 200 and "attachment" in answer.headers["content-disposition"]
+    assert answer.text.splitlines() == ["one,text", "1,'=cmd()"]
+
+
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ("DROP%20TABLE%20x", "SELECT"),
+        ("SELECT%20nope", "nope"),
+        ("SELECT%20" + "1," * 6_000 + "1", "12,000"),
+    ],
+)
+def test_a_statement_that_gives_no_csv_says_why(client: AsgiClient, statement: str, said: str) -> None:
+    answer = client.get(f"/query.csv?q={statement}")
+    assert answer.status_code == 400
+    assert said in answer.text
+
+
+def test_metrics_count_answers_by_page(client: AsgiClient) -> None:
+    def count(page: str, status: str) -> float:
+        line = f'gtm_dashboard_answer_seconds_count{{page="{page}",status="{status}"}} '
+        return next(float(row.removeprefix(line)) for row in client.get("/metrics").text.splitlines() if row.startswith(line))
+
+    before = {each: count(*each) for each in [("funnel", "2xx"), ("funnel", "4xx"), ("chart", "2xx"), ("other", "4xx")]}
+    for path in ("/funnel", "/funnel?from=x", "/chart/conversions_by_day.csv", "/nope-" + "x" * 30):
+        client.get(path)
+    assert {each: count(*each) - n for each, n in before.items()} == dict.fromkeys(before, 1.0)

@@ -14,8 +14,6 @@ from gtm_dagster.warehouse.schema import Table, tables
 
 SAMPLE = 20
 _SCHEMAS = ("marts", "core", "ops", "staging")
-LONGEST = 12_000
-"""Characters of a statement."""
 _THERE = """SELECT schema_name || '.' || table_name, estimated_size FROM duckdb_tables()
 WHERE database_name = 'serving' ORDER BY 1"""
 _COLUMNS = """SELECT schema_name || '.' || table_name, column_name, data_type FROM duckdb_columns()
@@ -91,9 +89,6 @@ def _answer(view: View, statement: str) -> dict[str, Any]:
     """The result of a person's statement, or why there is none."""
     if not statement:
         return {"q": "", "answer": None, "answer_notice": None}
-    if len(statement) > LONGEST:
-        notice = Notice(f"The statement has {len(statement):,} characters; {LONGEST:,} fit here.", "gtm query -")
-        return {"q": statement[:LONGEST], "answer": None, "answer_notice": notice}
     try:
         assert view.snapshot is not None  # noqa: S101 - the page is not made without one
         answer = view.snapshot.asked(statement, view.settings.dashboard.query_rows)

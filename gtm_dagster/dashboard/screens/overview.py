@@ -36,7 +36,7 @@ def by_day(column: str, title: str, across: int = NARROW) -> Draw:
     def draw(found: Rows, selection: Selection) -> str:
         days: list[date] = found.column("day")
         series = [Line("this period", tuple(found.column(column)), "now", selection.is_open)]
-        if selection.before is not None:
+        if selection.is_comparable:  # else the line would begin where the data do, and look like a rise
             series.append(Line("before", tuple(found.column(f"{column}_before")), "before"))
         return lines(title, days, series, across=across)
 

@@ -15,14 +15,14 @@ MOST_ROLLBACKS = 30
 
 
 def context(view: View) -> dict[str, Any]:
-    """Guards and rollbacks from the ops store; a notice where it does not answer."""
+    """Guards, and the newest rollbacks first, from the ops store; a notice where it does not answer."""
     guards = list(view.settings.watched)
     try:
         with view.live.reading() as store:
             known = {row.guard for row in store.guards() if row.epoch}
             shown = [guard for guard in guards if guard in view.settings.guards or guard.key in known]
             views = guard_views(store, view.settings, shown)
-            rollbacks = store.rollbacks(evidence=False)[:MOST_ROLLBACKS]
+            rollbacks = store.rollbacks(evidence=False)[::-1][:MOST_ROLLBACKS]
         notice = None
     except UnavailableError as error:
         views, rollbacks, notice = [], [], error.notice
