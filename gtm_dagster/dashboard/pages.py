@@ -123,7 +123,9 @@ class Pages:
     def answer(self, statement: str) -> Download:
         """The rows of a person's statement as CSV. Raises UnavailableError for one that does not only read."""
         with self._snapshots.current() as snapshot:
-            return Download(as_csv(snapshot.asked(statement, self._settings.dashboard.query_rows)), FORMATS["csv"], "query.csv")
+            return Download(
+                as_csv(snapshot.asked(statement, self._settings.dashboard.query_rows)), FORMATS["csv"], "query.csv"
+            )
 
     @contextmanager
     def _view(self, screen: Screen, given: Given, path: Mapping[str, str] | None = None) -> Iterator[View]:

@@ -42,7 +42,10 @@ ELSEWHERE = {
     "event": "names an event of another deployment",
 }
 """Commands that a page shows and other tests run, with the place."""
-OWN_TESTS = {"import.md": "tests/importing/test_import_examples.py", "tracking.md": "tests/tracking/test_tracking_guide.py"}
+OWN_TESTS = {
+    "import.md": "tests/importing/test_import_examples.py",
+    "tracking.md": "tests/tracking/test_tracking_guide.py",
+}
 GUARD = '\n[[guards]]\nflag = "checkout-v2"\nconversion = "payment_completed"\n'
 
 
@@ -150,8 +153,15 @@ def test_a_page_runs_from_its_first_call_to_its_last(page: str, gtm: Path, deplo
     (folder / "events.ndjson").write_text(json.dumps(event) + "\n")
     conversion = _shell(gtm, folder, 'gtm query "SELECT min(conversion_id) AS id FROM core.conversions"').stdout.split()
     for call in runnable()[page]:
-        if call.startswith("gtm plan init") and "--out" not in call:  # it replaces nothing, and the page begins without a plan
+        if (
+            call.startswith("gtm plan init") and "--out" not in call
+        ):  # it replaces nothing, and the page begins without a plan
             (folder / "plan.yaml").unlink(missing_ok=True)
         done = _shell(gtm, folder, call.replace("web:1042", conversion[-1]))
-        found_something = call in ("gtm guard status", "gtm plan check")  # exit 1: a guard without visitors, a plan that refuses
-        assert done.returncode in ((0, 1) if found_something else (0,)), f"{page}: {call}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+        found_something = call in (
+            "gtm guard status",
+            "gtm plan check",
+        )  # exit 1: a guard without visitors, a plan that refuses
+        assert done.returncode in ((0, 1) if found_something else (0,)), (
+            f"{page}: {call}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+        )

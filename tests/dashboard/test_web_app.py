@@ -96,7 +96,9 @@ def test_a_statement_that_gives_no_csv_says_why(client: AsgiClient, statement: s
 def test_metrics_count_answers_by_page(client: AsgiClient) -> None:
     def count(page: str, status: str) -> float:
         line = f'gtm_dashboard_answer_seconds_count{{page="{page}",status="{status}"}} '
-        return next(float(row.removeprefix(line)) for row in client.get("/metrics").text.splitlines() if row.startswith(line))
+        return next(
+            float(row.removeprefix(line)) for row in client.get("/metrics").text.splitlines() if row.startswith(line)
+        )
 
     before = {each: count(*each) for each in [("funnel", "2xx"), ("funnel", "4xx"), ("chart", "2xx"), ("other", "4xx")]}
     for path in ("/funnel", "/funnel?from=x", "/chart/conversions_by_day.csv", "/nope-" + "x" * 30):
