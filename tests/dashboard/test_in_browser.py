@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from acting_cases import GUARD, armed, broken, settings_for, through
 from dashboard_cases import HOSTILE, WINDOWS, publish, settings_in, small
 
 from gtm_dagster.dashboard.screen import screens
+from gtm_dagster.opsstore import OpsStore
 
 pytestmark = pytest.mark.real
 
@@ -35,6 +37,7 @@ MORE = [
     "/data?q=DROP+TABLE+x",
     "/?from=7d&compare=none",
     "/nope",
+    f"/rollouts/{GUARD.key.replace(':', '%3A')}",
 ]
 A4 = {"width": 718, "height": 1040}
 """What is left of a sheet within margins of 10 mm."""
@@ -49,6 +52,10 @@ def addresses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, st
     windows = [{"model": each.model, "lookback_hours": each.lookback_hours} for each in WINDOWS]
     for name in ("small", "hostile", "nothing"):
         settings = settings_in(tmp_path_factory.mktemp(name))
+        if name == "small":  # with a guard that has rolled back, whose page is the fullest
+            guarded = settings_for(settings.state_dir)
+            with OpsStore.of(guarded) as store:
+                through(*armed(guarded, store, broken()))
         if name != "nothing":
             publish(settings.serving_path, small(names=HOSTILE) if name == "hostile" else small())
         running[name] = subprocess.Popen(
@@ -56,6 +63,7 @@ def addresses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, st
             env={
                 **os.environ, "PYTHONPATH": str(ROOT), "GTM_STATE_DIR": str(settings.state_dir),
                 "GTM_ATTRIBUTION__WINDOWS": json.dumps(windows),
+                "GTM_GUARDS": json.dumps([{"flag": GUARD.flag, "conversion": GUARD.conversion}]) if name == "small" else "[]",
             },
             cwd=settings.state_dir, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
@@ -98,7 +106,11 @@ def test_every_page_is_whole_and_accessible(addresses: dict[str, str], browser: 
         context.add_init_script(path=AXE)
         page = context.new_page()
         listen(page)
-        for path in [*PAGES, *(MORE if deployment == "small" else [])]:
+        paths = [*PAGES, *(MORE if deployment == "small" else [])]
+        page.goto(address + "/journeys")
+        links = page.locator('a[href^="/conversions/"]')
+        paths += [links.first.get_attribute("href")] if links.count() else []
+        for path in paths:
             page.goto(address + path)
             page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true })")
             where = (path, scheme, width)

@@ -39,10 +39,10 @@ def evidence(title: str, rates: Sequence[Curve], log_e: Curve, bar: float) -> st
     below = _TOP + _HEIGHT + _BETWEEN
     high = max([bar * 1.1, *(value for value in log_e.values if value is not None)])
     clipped = Curve(log_e.name, log_e.at_us, [None if v is None else max(v, 0.0) for v in log_e.values], log_e.kind)
-    parts += _panel(below, [clipped], across, high, "log evidence of a loss", lambda value: f"{value:.1f}")
     y = below + _HEIGHT * (1 - bar / high)
+    needed = (y, f"needed {bar:.1f}", "before")
+    parts += _panel(below, [clipped], across, high, "log evidence of a loss", lambda value: f"{value:.1f}", needed)
     parts.append(f'<path class="line before" d="M{_LEFT} {y:.1f}H{ACROSS - _RIGHT}"/>')
-    parts.append(label(ACROSS - _RIGHT + 8, y + 4, f"needed {bar:.1f}", "end before"))
     for number in range(5):
         at = first + span * number / 4
         anchor = "start" if number == 0 else ("end" if number == 4 else "middle")
@@ -64,13 +64,14 @@ def evidence(title: str, rates: Sequence[Curve], log_e: Curve, bar: float) -> st
     return picture("evidence", title, words, ACROSS, below + _HEIGHT + _BOTTOM, parts)
 
 
-def _panel(y0, curves, across, top, name, write) -> list[str]:  # type: ignore[no-untyped-def]
+def _panel(y0, curves, across, top, name, write, *labels: tuple[float, str, str]) -> list[str]:  # type: ignore[no-untyped-def]
+    """Curves under a name; `labels`: further (y, text, kind) at the right edge, which give way to those of the curves."""
     parts = [label(_LEFT, y0 - 6, name, "tick")]
     for part in (0.0, 0.5, 1.0):
         y = y0 + _HEIGHT * (1 - part)
         parts.append(f'<path class="grid" d="M{_LEFT} {y:.1f}H{ACROSS - _RIGHT}"/>')
         parts.append(label(_LEFT - 8, y + 4, write(top * part), "tick", "end"))
-    ends: list[tuple[float, str, str]] = []
+    ends = list(labels)
     for curve in curves:
         segment: list[str] = []
         last = None
