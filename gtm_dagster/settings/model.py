@@ -168,11 +168,12 @@ class FlagProvider(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Notify(Struct, frozen=True, forbid_unknown_fields=True):
-    """A sink of messages: an address, or the variable that holds it."""
+    """A sink of messages: an address, or the variable that holds it. `secret_env`: the variable of what signs them."""
 
     kind: SinkKind = "webhook"
     url: str | None = None
     url_env: str | None = None
+    secret_env: str | None = None
 
 
 class Privacy(Struct, frozen=True, forbid_unknown_fields=True):
