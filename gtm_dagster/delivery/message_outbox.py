@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Mapping
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Struct
+
+if TYPE_CHECKING:
+    from gtm_dagster.settings import Settings
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS outbox (
@@ -31,25 +35,56 @@ CREATE TABLE IF NOT EXISTS outbox (
     received_us INTEGER NOT NULL,       -- the event's receipt at the collector
     decided_us INTEGER NOT NULL,
     ended_us INTEGER,                   -- when the status became final
-    last_error TEXT
+    last_error TEXT,
+    first_attempt INTEGER NOT NULL DEFAULT 0  -- attempts before it was put in anew by a person
 ) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS outbox_due ON outbox (next_us) WHERE status = 'due';
+CREATE INDEX IF NOT EXISTS outbox_routes ON outbox (channel, target, next_us) WHERE status = 'due';
+CREATE INDEX IF NOT EXISTS outbox_expiry ON outbox (expires_us) WHERE status = 'due';
 CREATE INDEX IF NOT EXISTS outbox_person ON outbox (person);
+CREATE INDEX IF NOT EXISTS outbox_ended ON outbox (ended_us) WHERE ended_us IS NOT NULL;
 CREATE TABLE IF NOT EXISTS attempts (
     action_id TEXT NOT NULL,
     n INTEGER NOT NULL,
     at_us INTEGER NOT NULL,
-    outcome TEXT NOT NULL,              -- delivered, failed, unknown (sent, and no answer came)
+    outcome TEXT NOT NULL,              -- delivered, failed, refused (nothing was sent), unknown (sent, and no answer came)
     answer INTEGER,                     -- the HTTP or SMTP code, NULL without one
     error TEXT,
     ms REAL NOT NULL,
     PRIMARY KEY (action_id, n)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS disabled_destinations (
+    name TEXT PRIMARY KEY,
+    at_us INTEGER NOT NULL,
+    reason TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS collapsing (
+    destination TEXT NOT NULL,
+    collapse_key TEXT NOT NULL,
+    sent_us INTEGER NOT NULL,           -- the last message of this key: later ones wait for the end of its window
+    PRIMARY KEY (destination, collapse_key)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS feed (
+    action_id TEXT PRIMARY KEY,
+    person TEXT NOT NULL,
+    rule TEXT NOT NULL,
+    content TEXT NOT NULL,              -- JSON: title, text, html, link
+    created_us INTEGER NOT NULL,
+    expires_us INTEGER NOT NULL,
+    seen_us INTEGER,
+    read_us INTEGER,
+    dismissed_us INTEGER
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS feed_person ON feed (person, created_us, action_id);
+CREATE INDEX IF NOT EXISTS feed_expiry ON feed (expires_us);
 """
 
 
 class Message(Struct, frozen=True, kw_only=True):
-    """A message that is due now. Times are microseconds UTC."""
+    """A message that is due now. Times are microseconds UTC.
+
+    `payload`: what templates and bodies may name (`message_templates.NAMES`): `event` (name of the start), `event_id`, `key`,
+    `properties` (those of the start that the plan declares as plain).
+    """
 
     action_id: str
     rule: str
@@ -64,10 +99,17 @@ class Message(Struct, frozen=True, kw_only=True):
     collapse_key: str | None = None
 
 
+def trigger_database(settings: Settings) -> Path:
+    """The file of these tables."""
+    return settings.state_dir / "triggers.db"
+
+
 def add_messages(con: sqlite3.Connection, messages: Iterable[Message]) -> None:
     """Add messages in the caller's transaction; one that is there already stays as it is."""
     con.executemany(
-        "INSERT OR IGNORE INTO outbox VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'due', 0, ?, 0, ?, ?, ?, NULL, NULL)",
+        "INSERT OR IGNORE INTO outbox (action_id, rule, person, purpose, channel, target, payload, collapse_key, status,"
+        " attempts, next_us, lease_until_us, expires_us, received_us, decided_us)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'due', 0, ?, 0, ?, ?, ?)",
         [
             (
                 each.action_id, each.rule, each.person, each.purpose, each.channel, each.target,
