@@ -39,8 +39,8 @@ class Pace:
     failures: int = 0
     open_until_us: int = 0
     paused_until_us: int = 0
-    _tokens: float = -1.0
-    _at_us: int = 0
+    _tokens: float = 0.0
+    _at_us: int | None = None
 
     @property
     def _burst(self) -> float:
@@ -48,15 +48,16 @@ class Pace:
 
     def room(self, now_us: int) -> int:
         """How many messages may be sent now: one, to try, when the circuit was open and its pause is over."""
-        if self._tokens < 0:
+        if self._at_us is None:
             self._tokens, self._at_us = self._burst, now_us
         self._tokens = min(self._burst, self._tokens + max(now_us - self._at_us, 0) / SECOND_US * self.rate)
         self._at_us = now_us
         if now_us < max(self.open_until_us, self.paused_until_us):
             return 0
+        tokens = int(self._tokens + 1e-6)  # ten tenths are one
         if self.failures >= OPENING_FAILURES:
-            return 1 if self.in_flight == 0 and self._tokens >= 1 else 0
-        return min(self.most - self.in_flight, int(self._tokens))
+            return 1 if self.in_flight == 0 and tokens else 0
+        return min(self.most - self.in_flight, tokens)
 
     def began(self, messages: int = 1) -> None:
         """So many requests were begun."""
