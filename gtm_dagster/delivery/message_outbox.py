@@ -42,6 +42,7 @@ CREATE INDEX IF NOT EXISTS outbox_routes ON outbox (channel, target, next_us) WH
 CREATE INDEX IF NOT EXISTS outbox_expiry ON outbox (expires_us) WHERE status = 'due';
 CREATE INDEX IF NOT EXISTS outbox_person ON outbox (person);
 CREATE INDEX IF NOT EXISTS outbox_ended ON outbox (ended_us) WHERE ended_us IS NOT NULL;
+CREATE INDEX IF NOT EXISTS outbox_dead ON outbox (channel, target) WHERE status = 'dead';
 CREATE TABLE IF NOT EXISTS attempts (
     action_id TEXT NOT NULL,
     n INTEGER NOT NULL,

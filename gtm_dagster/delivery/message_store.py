@@ -179,11 +179,17 @@ class MessageStore:
             self.con.execute("DELETE FROM collapsing WHERE sent_us < ?", (now_us - KEPT_US,))
         return len(ids) + feed.rowcount
 
-    def backlog(self) -> list[tuple[str, str, str, int, int]]:
-        """(channel, target, status, messages, least next_us) of everything that waits or is dead."""
+    def waiting(self) -> list[tuple[str, str, int, int]]:
+        """(channel, target, messages, least next_us) of what waits."""
         return self.con.execute(
-            "SELECT channel, target, status, count(*), min(next_us) FROM outbox WHERE status IN ('due', 'dead')"
-            " GROUP BY channel, target, status"
+            "SELECT channel, target, count(*), min(next_us) FROM outbox INDEXED BY outbox_routes WHERE status = 'due'"
+            " GROUP BY channel, target"
+        ).fetchall()
+
+    def dead(self) -> list[tuple[str, str, int]]:
+        """(channel, target, messages) of what was given up."""
+        return self.con.execute(
+            "SELECT channel, target, count(*) FROM outbox INDEXED BY outbox_dead WHERE status = 'dead' GROUP BY channel, target"
         ).fetchall()
 
 

@@ -25,7 +25,7 @@ def _no_alert(name: str, words: str) -> None:
     """Nobody is alerted."""
 
 
-def _unobserved(name: str, outcome: str, message: Leased, at_us: int) -> None:
+def unobserved(name: str, outcome: str, message: Leased, at_us: int) -> None:
     """Nothing is counted."""
 
 
@@ -39,7 +39,7 @@ class Wiring:
     allowed: Allowed
     feed_days: int = 30
     alert: Callable[[str, str], None] = _no_alert
-    observe: Observe = _unobserved
+    observe: Observe = unobserved
     clock_us: Callable[[], int] = lambda: time.time_ns() // 1000
     resolver: Resolver = system_resolver
 

@@ -7,7 +7,16 @@ import msgspec
 import pytest
 
 from gtm_dagster.rollout.guard.rule import Rule
-from gtm_dagster.settings import Destination, FlagProvider, Guard, Notify, Settings, SettingsError, Window, load_settings
+from gtm_dagster.settings import (
+    Destination,
+    FlagProvider,
+    Guard,
+    Notify,
+    Settings,
+    SettingsError,
+    Window,
+    load_settings,
+)
 from gtm_dagster.settings.choices import module_names
 
 ROOT = Path(__file__).parents[2]
