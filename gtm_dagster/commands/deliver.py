@@ -38,9 +38,7 @@ def deliver(
         worker = worker_of(settings, store, registry)
         stack.callback(worker.close)
         if once:
-            worker.round()
-            while worker.settle():
-                worker.round()
+            worker.drain()
             return
         with asked_to_stop() as stop:
             note(f"deliver: {len(settings.destinations)} destinations")

@@ -63,6 +63,15 @@ class Taking:
                 found.lanes.append((lane, room))
         return found
 
+    def has_due(self, now_us: int) -> bool:
+        """Whether something is due that a next round deals with: no circuit is open before it, no pause was asked for."""
+        disabled = self._store.disabled()
+        return any(
+            lane.name in disabled or not lane.pace.closed(now_us)
+            for lane in self._lanes.values()
+            if any(self._store.is_due(route, now_us) for route in lane.routes)
+        )
+
     def take(self, due: Due, now_us: int) -> list[Begun]:
         """Lease messages, in the caller's transaction; those that need no request are dealt with."""
         for route in due.in_app:

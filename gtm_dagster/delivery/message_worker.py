@@ -87,6 +87,15 @@ class MessageWorker:
             for lane, messages in begun:
                 self._start(lane, messages, now_us)
 
+    def drain(self) -> None:
+        """Send all that is due now, at the destinations' pace, and wait for it; what is due again later stays."""
+        while True:
+            self.round()
+            if not self.settle():
+                if not self._taking.has_due(self._wiring.clock_us()):
+                    return
+                self._awake.wait(POLL_SECONDS)
+
     def settle(self, seconds: float = 0.1) -> bool:
         """Wait for an attempt to end, and write it down; False when none is under way any more."""
         if self._unmarked:

@@ -52,12 +52,16 @@ class Pace:
             self._tokens, self._at_us = self._burst, now_us
         self._tokens = min(self._burst, self._tokens + max(now_us - self._at_us, 0) / SECOND_US * self.rate)
         self._at_us = now_us
-        if now_us < max(self.open_until_us, self.paused_until_us):
+        if self.closed(now_us):
             return 0
         tokens = int(self._tokens + 1e-6)  # ten tenths are one
         if self.failures >= OPENING_FAILURES:
             return 1 if self.in_flight == 0 and tokens else 0
         return min(self.most - self.in_flight, tokens)
+
+    def closed(self, now_us: int) -> bool:
+        """Whether nothing is sent now for another reason than the rate: the circuit is open, or a pause was asked for."""
+        return now_us < max(self.open_until_us, self.paused_until_us)
 
     def began(self, messages: int = 1) -> None:
         """So many requests were begun."""
