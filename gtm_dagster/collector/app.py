@@ -35,6 +35,7 @@ from gtm_dagster.tracking.tracker import uuid7
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Handler = Callable[[Scope, Receive], Awaitable[Response]]
+FEED = "/feed/{person}"
 
 READY_SECONDS = 5.0
 _PAGES = ("/heartbeat", "/livez", "/readyz", "/metrics", "/plan", SCRIPT)
@@ -56,6 +57,7 @@ class Collector:
         alerts: Alerts,
         cors: Cors,
         browser_script: BrowserScript,
+        feed: Handler | None = None,
     ) -> None:
         self.in_flight = 0
         self.metrics = ingest.metrics
@@ -77,6 +79,7 @@ class Collector:
             "/plan": {"GET": self._get_plan},
             SCRIPT: {"GET": browser_script},
             ROUTE: {"POST": alerts},
+            **({FEED: {"GET": feed, "POST": feed}} if feed else {}),
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -105,6 +108,8 @@ class Collector:
         path = scope["path"].rstrip("/") or "/"
         if flag_of(path) is not None:
             path = ROUTE
+        elif path.startswith("/feed/"):
+            path = FEED
         try:
             check_host(scope)
             response = self._cors.preflight(scope) or await self._route(path, scope, receive)
@@ -181,11 +186,12 @@ def create_app(
     consent: ConsentPolicy = REQUIRED,
     undeclared_text: UndeclaredText = "token",
     ask_rollback: AskRollback | None = None,
+    feed: Handler | None = None,
 ) -> Collector:
     """The collector as an ASGI app. The caller opens and closes `log`; `limits` is the settings' section collector.
 
     With `keys.allow_dev` it listens on loopback: then the key `dev` and pages without a key are open to this machine.
-    `ask_rollback` takes what alerting systems ask for.
+    `ask_rollback` takes what alerting systems ask for, `feed` answers below /feed/.
     """
     remembered = lru_cache(PSEUDONYMS)(pseudonymize)
     judge = Judge(
@@ -198,7 +204,7 @@ def create_app(
     heartbeats = Heartbeats(commits, access, metrics, limits.body_timeout_seconds)
     alerts = Alerts(access, ask_rollback, limits.body_timeout_seconds)
     cors = Cors(limits.cors_origins)
-    return Collector(commits, plan, access, ingest, heartbeats, alerts, cors, BrowserScript(consent))
+    return Collector(commits, plan, access, ingest, heartbeats, alerts, cors, BrowserScript(consent), feed)
 
 
 def _length(response: Response) -> list[tuple[bytes, bytes]]:

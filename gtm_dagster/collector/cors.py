@@ -14,7 +14,9 @@ from gtm_dagster.collector.response import Refused, Response
 _AGE = b"600"
 """Seconds for which a browser keeps the permission."""
 _METHODS = b"GET, POST"
-_HEADERS = b"anonymousid, authorization, content-encoding, content-type, sentat, sp-anonymous, x-write-key"
+_HEADERS = (
+    b"anonymousid, authorization, content-encoding, content-type, if-none-match, sentat, sp-anonymous, x-write-key"
+)
 """Headers that the known clients send, and the collector's own."""
 
 
@@ -33,7 +35,7 @@ class Cors:
         return (
             (b"access-control-allow-origin", origin),
             (b"access-control-allow-credentials", b"true"),
-            (b"access-control-expose-headers", b"retry-after"),
+            (b"access-control-expose-headers", b"etag, retry-after"),
             (b"vary", b"origin"),
         )
 

@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 from granian.constants import HTTPModes, Interfaces
@@ -17,7 +17,7 @@ from granian.server.embed import Server
 
 from gtm_dagster.collector.address import announced
 from gtm_dagster.collector.alerts import AskRollback
-from gtm_dagster.collector.app import Collector, create_app
+from gtm_dagster.collector.app import Collector, Handler, create_app
 from gtm_dagster.collector.keys import DEV_KEY, KeyStore, WriteKey, write_keys
 from gtm_dagster.collector.log_metrics import LogMetrics
 from gtm_dagster.eventlog import open_log
@@ -40,11 +40,18 @@ class ServeError(Exception):
     """The collector cannot start, or its server stopped by itself; the message says why and what to do."""
 
 
-def serve(settings: Settings, host: str, port: int, ask_rollback: AskRollback | None = None) -> None:
+def serve(
+    settings: Settings,
+    host: str,
+    port: int,
+    ask_rollback: AskRollback | None = None,
+    feed: Callable[[Callable[[str], str]], Handler] | None = None,
+) -> None:
     """Take events at `host`:`port` until SIGTERM or SIGINT; then finish the requests in flight and return.
 
     `port` 0 takes a free one; the address is written to stderr. Raises ServeError, also when another address than
-    loopback is asked for and there is no write key but `dev`. `ask_rollback` takes what alerting systems ask for.
+    loopback is asked for and there is no write key but `dev`. `ask_rollback` takes what alerting systems ask for; `feed`
+    makes what answers below /feed/, given how an id becomes a pseudonym.
     """
     address = _resolve(host, port)
     loopback = ipaddress.ip_address(address).is_loopback
@@ -69,6 +76,7 @@ def serve(settings: Settings, host: str, port: int, ask_rollback: AskRollback | 
             consent=consent_policy(settings.privacy.consent),
             undeclared_text=settings.privacy.undeclared_text,
             ask_rollback=ask_rollback,
+            feed=feed(Pseudonymizer(key)) if feed else None,
         )
         app.metrics.registry.register(LogMetrics(log, settings.log_path))
         sys.setswitchinterval(SWITCH_SECONDS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +14,7 @@ from gtm_dagster.commands.output import invocation
 
 if TYPE_CHECKING:
     from gtm_dagster.collector.alerts import AskRollback, RollbackAnswer
+    from gtm_dagster.collector.app import Handler
     from gtm_dagster.settings import Settings
 
 
@@ -28,7 +31,7 @@ def collect(
     settings = here.settings
     record_plan(settings.state_dir, here.plan, "gtm collect")
     port = settings.collector.port if port is None else port
-    serve(settings, host or settings.collector.host, port, _ask_rollback(settings))
+    serve(settings, host or settings.collector.host, port, _ask_rollback(settings), _feed(settings))
 
 
 def _ask_rollback(settings: Settings) -> AskRollback | None:
@@ -44,6 +47,18 @@ def _ask_rollback(settings: Settings) -> AskRollback | None:
         return request_rollback(settings, flag, caller, reason)
 
     return ask
+
+
+def _feed(settings: Settings) -> Callable[[Callable[[str], str]], Handler] | None:
+    """What serves the feeds of persons; None where there are no rules that could fill one."""
+    if settings.triggers_file is None:
+        return None
+    from gtm_dagster.delivery.feed_key import feed_key
+    from gtm_dagster.delivery.feed_pages import FeedPages
+    from gtm_dagster.delivery.message_outbox import trigger_database
+
+    key = feed_key(settings, os.environ)
+    return lambda pseudonymize: FeedPages(trigger_database(settings), key, pseudonymize)
 
 
 COMMANDS = (Command("collect", collect, order=30),)

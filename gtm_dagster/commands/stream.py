@@ -18,6 +18,8 @@ from gtm_dagster.commands.output import Json, Problem, invocation, note, say, sa
 from gtm_dagster.commands.stream_metrics import Counting, stream_metrics
 
 if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
     from gtm_dagster.opsstore import OpsStore
     from gtm_dagster.rollout.providers import FlagState, FlagWriter
     from gtm_dagster.settings import Guard, Settings
@@ -54,14 +56,14 @@ def stream(
             worker.once()
         else:
             note(f"stream: {_guards(settings)}, from offset {worker.offset} of {settings.log_path}")
-            with _asked_to_stop() as stop, stream_metrics(worker, log, store, settings) as (measuring, count):
+            with asked_to_stop() as stop, stream_metrics(worker, log, store, settings) as (measuring, count, registry):
                 works = {
                     "flags": (WATCH_SECONDS, watcher.look),
                     "outbox": (OUTBOX_SECONDS, _deliver(store, settings, count)),
                     "watch": (LOOK_SECONDS, _watchdog(worker, store, settings)),
                     **measuring,
                 }
-                with SideTasks(works):
+                with SideTasks(works), _messages(settings, store, registry):
                     try:
                         worker.run(stop)
                     except OpsStoreReplacedError as error:
@@ -70,7 +72,8 @@ def stream(
 
 
 @contextmanager
-def _asked_to_stop() -> Iterator[threading.Event]:
+def asked_to_stop() -> Iterator[threading.Event]:
+    """An event that SIGTERM and SIGINT set."""
     stop = threading.Event()
     before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
@@ -78,6 +81,19 @@ def _asked_to_stop() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def _messages(settings: Settings, store: OpsStore, registry: CollectorRegistry | None) -> Iterator[Callable[[], None]]:
+    """The messages of triggers, sent beside the counting where there is a file of rules; yields what wakes the sender."""
+    if settings.triggers_file is None:
+        yield lambda: None
+        return
+    from gtm_dagster.commands.message_delivery import worker_of
+    from gtm_dagster.triggers.trigger_delivery import delivering
+
+    with delivering(worker_of(settings, store, registry)) as wake:
+        yield wake
 
 
 def _deliver(store: OpsStore, settings: Settings, count: Counting) -> Callable[[], object]:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from gtm_dagster.commands.output import note
 
 if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
     from gtm_dagster.delivery.outbox import Delivery
     from gtm_dagster.eventlog import EventLog
     from gtm_dagster.opsstore import OpsStore
@@ -24,15 +26,15 @@ Counting = Callable[[list["Delivery"]], None]
 @contextmanager
 def stream_metrics(
     worker: Worker, log: EventLog, store: OpsStore, settings: Settings
-) -> Iterator[tuple[dict[str, tuple[float, Callable[[], object]]], Counting]]:
-    """Serve the metrics until the end of the `with`; yields the side tasks they need and what counts deliveries.
+) -> Iterator[tuple[dict[str, tuple[float, Callable[[], object]]], Counting, CollectorRegistry | None]]:
+    """Serve the metrics until the end of the `with`; yields the side tasks they need, what counts deliveries, the registry.
 
     Nothing of it where the port is 0, or the collector's dependencies are not installed. An address that is taken is a
     note: the guards are counted all the same.
     """
     where = settings.stream
     if not where.metrics_port:
-        yield {}, _nothing
+        yield {}, _nothing, None
         return
     try:
         from gtm_dagster.monitoring import process_registry
@@ -43,7 +45,7 @@ def stream_metrics(
         from gtm_dagster.stream.worker_metrics import DeliveryMetrics, WorkerMetrics
     except ImportError as error:
         note(f"no metrics: {error.name} is not installed; pip install 'gtm-dagster[collector]'")
-        yield {}, _nothing
+        yield {}, _nothing, None
         return
     registry = process_registry("stream")
     guards = GuardMetrics(store, settings)
@@ -63,13 +65,14 @@ def stream_metrics(
             f"no metrics: {where.metrics_host}:{where.metrics_port} cannot be listened on ({error.strerror}); another "
             "stream worker may have it: give this one another stream.metrics_port, or 0"
         )
-        yield {}, _nothing
+        yield {}, _nothing, None
         return
     try:
         note(f"stream: metrics at {address}")
         yield (
             {"guard metrics": (GUARDS_SECONDS, lambda: guards.look(time.time_ns() // 1000))},
             lambda attempts: deliveries.count(attempts, store.put_in_us),
+            registry,
         )
     finally:
         page.__exit__(None, None, None)

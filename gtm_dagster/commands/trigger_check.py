@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gtm_dagster.commands.command import Command
-from gtm_dagster.commands.output import Json, Problem, invocation, say, say_json
+from gtm_dagster.commands.output import Invocation, Json, Problem, invocation, say, say_json
 from gtm_dagster.commands.table_output import Form, ReportFormat, flat, form_of, say_table
 from gtm_dagster.commands.trigger_options import rules_of, rules_path
 
@@ -29,6 +29,7 @@ def check(
     path = rules_path(here, file)
     try:
         rules = rules_of(here, path)
+        unready = _check_targets(here, path, rules)
     except Problem as problem:
         if form is not Form.JSON or problem.code != 1:
             raise
@@ -45,7 +46,22 @@ def check(
         say(f"{path}: {len(rules)} rule{'' if len(rules) == 1 else 's'}, all fit {here.plan_name}")
         if before:
             _say_changes(changes)
+        if unready:
+            say(f"{unready} of them cannot be sent yet: gtm.toml declares no [[destinations]]")
     return 0
+
+
+def _check_targets(here: Invocation, path: Path, rules: tuple[Rule, ...]) -> int:
+    """How many rules have no destination, where none is declared at all. Raises Problem (1) for what stands behind `do`."""
+    from gtm_dagster.triggers.target_lint import destination_problems_of, template_problems, templates_beside
+
+    found = template_problems(rules, here.plan, templates_beside(path))
+    homeless = destination_problems_of(rules, here.settings.destinations)
+    if here.settings.destinations:
+        found += homeless
+    if found:
+        raise Problem(f"{path}: {found[0]}", 1, [f"{path}: {each}" for each in found[1:]])
+    return len(homeless)
 
 
 def _row(rule: Rule) -> dict[str, Any]:

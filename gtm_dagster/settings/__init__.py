@@ -14,6 +14,7 @@ from gtm_dagster.settings.analysis import (
     Sessions,
     Window,
 )
+from gtm_dagster.settings.destinations import Destination, Feed
 from gtm_dagster.settings.guard_metrics import CONVERSION, UP_THRESHOLD, GuardMetric, GuardPage, stakes
 from gtm_dagster.settings.loading import load_settings, read_settings
 from gtm_dagster.settings.model import (
@@ -48,6 +49,8 @@ __all__ = [
     "Collector",
     "Conversion",
     "Dashboard",
+    "Destination",
+    "Feed",
     "FlagProvider",
     "Funnel",
     "FunnelStep",

@@ -86,6 +86,6 @@ def _plain(value: Any, key: str) -> Any:
     if isinstance(value, msgspec.Struct):
         given = [(field, getattr(value, field.name)) for field in msgspec.structs.fields(value)]
         return {field.name: _plain(part, key) for field, part in given if part not in _defaults(field)}
-    if isinstance(value, str) and key.startswith(("notify", "providers")):
+    if isinstance(value, str) and key.startswith(("destinations", "notify", "providers")):
         return shown(value, key).strip("'")
     return value

@@ -12,6 +12,7 @@ from zoneinfo import available_timezones
 
 import msgspec
 
+from gtm_dagster.settings.destinations import destination_problems
 from gtm_dagster.settings.folders import check_state_dir
 from gtm_dagster.settings.guard_metrics import problems
 from gtm_dagster.settings.model import Guard, Settings
@@ -59,6 +60,7 @@ def read_settings(config: Path | None = None, environ: Mapping[str, str] | None 
     _refuse_segment(values, origin)
     settings: Settings = to_struct(values, Settings, origin)
     _check_distinct("providers", [provider.name for provider in settings.providers], origin)
+    _check_destinations(settings, origin)
     settings = _with_guards(settings, guards, origin)
     _check_zone(settings, origin)
     _check_regions(settings, origin)
@@ -71,6 +73,17 @@ def read_settings(config: Path | None = None, environ: Mapping[str, str] | None 
         settings = msgspec.structs.replace(settings, state_dir=base / settings.state_dir)
     check_state_dir(settings.state_dir, origin)
     return settings, origin
+
+
+def _check_destinations(settings: Settings, origin: Origin) -> None:
+    _check_distinct("destinations", [destination.name for destination in settings.destinations], origin)
+    found = [
+        f"destinations[{index}].{name}: {words}{origin.place(f'destinations[{index}].{name}') or origin.place(f'destinations[{index}]')}"
+        for index, destination in enumerate(settings.destinations)
+        for name, words in destination_problems(destination)
+    ]
+    if found:
+        raise SettingsError(*found)
 
 
 def _over_preset(values: dict[str, Any], origin: Origin) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from msgspec import Meta, Struct
 
 from gtm_dagster.settings.analysis import Attribution, Conversion, Funnel, Refunds, Retention, Sessions
 from gtm_dagster.settings.choices import ProviderKind, SinkKind
+from gtm_dagster.settings.destinations import Destination, Feed
 from gtm_dagster.settings.guard_metrics import GuardMetric, GuardPage, Stake
 from gtm_dagster.settings.ramp import Ramp
 from gtm_dagster.settings.stage_presets import Stage
@@ -168,11 +169,12 @@ class FlagProvider(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Notify(Struct, frozen=True, forbid_unknown_fields=True):
-    """A sink of messages: an address, or the variable that holds it."""
+    """A sink of messages: an address, or the variable that holds it. `secret_env`: the variable of what signs them."""
 
     kind: SinkKind = "webhook"
     url: str | None = None
     url_env: str | None = None
+    secret_env: str | None = None
 
 
 class Privacy(Struct, frozen=True, forbid_unknown_fields=True):
@@ -229,6 +231,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     guards: tuple[Guard, ...] = ()
     providers: tuple[FlagProvider, ...] = ()
     notify: tuple[Notify, ...] = ()
+    destinations: tuple[Destination, ...] = ()
+    feed: Feed = Feed()
     ops_url: str | None = None
     guard_errors: tuple[str, ...] = ()
 

@@ -11,7 +11,7 @@ _SHORTEST = 4
 """A secret of fewer characters would blot out words that hold it by chance."""
 _SHOWN_CHARACTERS = 100
 _SECRETS = frozenset({"privacy", "privacy.pseudonym_key"})
-_ADDRESSES = ("notify", "ops_url", "providers")
+_ADDRESSES = ("destinations", "notify", "ops_url", "providers")
 
 
 def shown(value: Any, key: str = "") -> str:

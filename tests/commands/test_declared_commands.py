@@ -33,6 +33,7 @@ SHARED = {
     "guard_watching",
     "health",
     "health_checks",
+    "message_delivery",
     "output",
     "quarantine_text",
     "stream_metrics",

@@ -33,6 +33,8 @@ def gtm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     monkeypatch.delenv("GTM_CONFIG", raising=False)
     (tmp_path / "triggers.yaml").write_text(RULES)
     (tmp_path / "gtm.toml").write_text('triggers_file = "triggers.yaml"\n')
+    (tmp_path / "templates").mkdir()
+    (tmp_path / "templates" / "nudge.md.j2").write_text("Subject: Go on\n\nYour trial waits.\n")
 
     def call(*arguments: str) -> tuple[int, str, str]:
         capsys.readouterr()
@@ -54,7 +56,9 @@ BEGIN = datetime(2026, 11, 2, 9, tzinfo=UTC)
 
 def test_check_of_the_examples_and_of_the_setting(gtm: Gtm) -> None:
     code, out, _ = gtm("trigger", "check", str(EXAMPLES))
-    assert code == 0 and out.splitlines()[-1].endswith("5 rules, all fit the packaged plan")
+    *_, fitting, unready = out.splitlines()
+    assert code == 0 and fitting.endswith("5 rules, all fit the packaged plan")
+    assert unready == "4 of them cannot be sent yet: gtm.toml declares no [[destinations]]"
     code, out, _ = gtm("trigger", "check", "--json")
     assert code == 0 and json.loads(out)["rules"] == [
         {"rule": "nudge", "when": "trial_started, no onboarding_completed within 24h", "do": "email nudge.md.j2", "purpose": "marketing"}

@@ -7,7 +7,16 @@ import msgspec
 import pytest
 
 from gtm_dagster.rollout.guard.rule import Rule
-from gtm_dagster.settings import FlagProvider, Guard, Notify, Settings, SettingsError, Window, load_settings
+from gtm_dagster.settings import (
+    Destination,
+    FlagProvider,
+    Guard,
+    Notify,
+    Settings,
+    SettingsError,
+    Window,
+    load_settings,
+)
 from gtm_dagster.settings.choices import module_names
 
 ROOT = Path(__file__).parents[2]
@@ -51,6 +60,7 @@ def test_every_setting_of_the_commented_file_is_the_default(tmp_path: Path) -> N
         'token_env = "DASHBOARD_TOKEN"',
         'proxy_header = "X-Forwarded-User"',
         'proxy_addresses = ["10.0.0.5"]',
+        'key_env = "FEED_KEY"',
     ):
         assert example in shown
         shown = re.sub(rf"^{re.escape(example)}.*$", "", shown, flags=re.M)
@@ -67,9 +77,9 @@ def test_the_commented_file_names_every_setting() -> None:
             default = getattr(kind(), field.name)
             nested = isinstance(default, msgspec.Struct)
             found |= names(type(default), f"{prefix}{field.name}.") if nested else {f"{prefix}{field.name}"}
-        return found - {"guard_errors", "guards", "providers", "notify"}
+        return found - {"guard_errors", *listed}
 
-    listed = {"guards": Guard, "providers": FlagProvider, "notify": Notify}
+    listed = {"guards": Guard, "providers": FlagProvider, "notify": Notify, "destinations": Destination}
     members = {f"{table}.{field.name}" for table, kind in listed.items() for field in msgspec.structs.fields(kind)}
 
     shown, table = set(), ""
@@ -106,6 +116,16 @@ def test_the_commented_file_names_every_setting() -> None:
         ("[[providers]]\nname = 'main'\nkind = 'optimizely'",
          "providers[0].kind: 'optimizely' is not one of flagd, flagsmith, goff, growthbook, launchdarkly, posthog, unleash (gtm.toml line 3)"),
         ("[[notify]]\nkind = 'pager'", "notify[0].kind: 'pager' is not one of slack, webhook (gtm.toml line 2)"),
+        ("[[destinations]]\nname = 'crm'", "destinations[0].url: is missing; give url, or url_env, the variable that holds it (gtm.toml line 1)"),
+        ("[[destinations]]\nname = 'crm'\nurl = 'https://x.example'\nallow = ['10/8', '10.0.0.1/8']",
+         "destinations[0].allow[0]: '10/8' is not a network; give one such as 10.0.0.0/8 or fd00::/8 (gtm.toml line 4)"),
+        ("[[destinations]]\nname = 'mail'\nkind = 'email'\nurl_env = 'SMTP'\nsender = 'acme'\ncontact_url = 'https://x.example'\nsecret_env = 'S'",
+         "destinations[0].sender: is missing or no address; give one such as Acme <hello@acme.example> (gtm.toml line 5)"),
+        ("[[destinations]]\nname = 'mail'\nkind = 'email'\nurl_env = 'SMTP'\nsender = 'a@b.example'", "destinations[0].contact_url: is missing"),
+        ("[[destinations]]\nname = 'crm'\nurl = 'https://x.example'\nsender = 'a@b.example'", "destinations[0].sender: is of e-mail alone; crm is a webhook"),
+        ("[[destinations]]\nname = 'crm'\nurl = 'https://x.example'\n[[destinations]]\nname = 'crm'\nurl = 'https://y.example'",
+         "destinations[1]: 'crm' is already entry 0; name it once (gtm.toml line 4)"),
+        ("[[destinations]]\nname = 'CRM'\nurl = 'https://x.example'", "destinations[0].name: 'CRM' is not a name of at most 64 small letters"),
         ("[[conversions]]\nvalue = 'amount'", "conversions[0].event: is missing (gtm.toml line 1)"),
         ("[funnel]\nsteps = []", "funnel.steps: the list is empty; it needs at least one entry (gtm.toml line 2)"),
         ("[funnel]\nsteps = [{stage = 'a', events = []}]", "funnel.steps[0].events: the list is empty"),

@@ -1,0 +1,34 @@
+"""What `gtm stream` and `gtm deliver` share: the worker of trigger messages, whose alerts go out through `[[notify]]`."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
+    from gtm_dagster.delivery.message_worker import MessageWorker
+    from gtm_dagster.opsstore import OpsStore
+    from gtm_dagster.settings import Settings
+
+
+def worker_of(settings: Settings, store: OpsStore, registry: CollectorRegistry | None) -> MessageWorker:
+    """The deployment's worker of trigger messages; its counts are registered in `registry`, if there is one."""
+    from gtm_dagster.delivery.message_outbox import trigger_database
+    from gtm_dagster.delivery.worker_wiring import unobserved
+    from gtm_dagster.rollout.control.messages import Message, enqueue
+    from gtm_dagster.triggers.trigger_delivery import message_worker
+
+    def alert(name: str, words: str) -> None:
+        now_us = time.time_ns() // 1000
+        enqueue(store, settings, f"destination:{name}", f"disabled:{now_us}", Message("destination_disabled", name, words, {}), now_us)  # fmt: skip
+
+    observe = unobserved
+    if registry is not None:
+        from gtm_dagster.delivery.delivery_metrics import MessageBacklog, MessageCounters
+
+        observe = MessageCounters(registry).observe
+        registry.register(MessageBacklog(trigger_database(settings), settings.destinations))
+    return message_worker(settings, os.environ, alert, observe)

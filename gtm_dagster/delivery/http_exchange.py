@@ -1,0 +1,254 @@
+"""One request over HTTP/1.1 to an address that was checked: no redirect is followed, time and size of the answer end.
+
+The connection goes to the address that was checked, TLS and Host have the name. A deadline counts from the first look-up
+to the last byte of the answer; requests and urllib3 have one a read, which a slow drip outlives.
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import io
+import os
+import socket
+import ssl
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from functools import lru_cache
+from typing import Literal, cast
+from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import certifi
+
+from gtm_dagster.delivery.allowed_addresses import Network
+from gtm_dagster.delivery.target_address import (
+    AddressRefused,
+    Resolver,
+    Target,
+    checked_addresses,
+    parsed,
+    system_resolver,
+)
+
+ANSWER_BYTES = 65_536
+"""No more of an answer is taken in; its status counts all the same."""
+LONGEST_WAIT_SECONDS = 86_400.0
+THROTTLING = frozenset({429, 502, 503, 504})
+Outcome = Literal["delivered", "failed", "refused", "unknown"]
+
+
+@dataclass(frozen=True)
+class Route:
+    """How a destination is reached. `allow`: networks beyond the public internet; None checks no address.
+
+    `proxies`: whether HTTP_PROXY, HTTPS_PROXY and NO_PROXY count; only where no address is checked.
+    """
+
+    allow: tuple[Network, ...] | None = ()
+    seconds: float = 15.0
+    proxies: bool = False
+    resolver: Resolver = system_resolver
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of a request: delivered (2xx), failed, refused before a packet, or unknown (sent, and no answer came).
+
+    `status`: the HTTP code. `wait_seconds`: how long the receiver asks to be left alone. `error` never has the address's
+    path, query or user info.
+    """
+
+    outcome: Outcome
+    status: int | None = None
+    error: str | None = None
+    body: bytes = b""
+    wait_seconds: float | None = None
+    seconds: float = 0.0
+
+    @property
+    def throttled(self) -> bool:
+        """Whether the receiver has too much to do, so that others of its messages wait, too."""
+        return self.status in THROTTLING
+
+
+def exchange(url: str, method: str, body: bytes, headers: Mapping[str, str], route: Route) -> Answer:
+    """Send one request and take its answer in. Never raises for what a receiver, a name or the network does."""
+    began = time.monotonic()
+    until = began + route.seconds
+    sent = False
+    try:
+        target = parsed(url, strict=route.allow is not None)
+        with _connected(url, target, route, until) as (sock, path, extra):
+            sock.settimeout(_left(until))
+            sock.sendall(_request(method, path, target, {**headers, **extra, **_user_info(url)}, body))
+            sent = True
+            return _answered(sock, until, began, method)
+    except AddressRefused as error:
+        return Answer("refused", error=str(error), seconds=time.monotonic() - began)
+    except (OSError, http.client.HTTPException) as error:
+        if sent:
+            words = f"no answer after the request was sent ({_kind(error)})"
+            return Answer("unknown", error=words, seconds=time.monotonic() - began)
+        return Answer("failed", error=f"not reached ({_kind(error)})", seconds=time.monotonic() - began)
+
+
+class _Connection:
+    """A connected socket, the path to ask for, and headers for a proxy; closed with the block."""
+
+    def __init__(self, sock: socket.socket, path: str, extra: dict[str, str]) -> None:
+        self._parts = sock, path, extra
+
+    def __enter__(self) -> tuple[socket.socket, str, dict[str, str]]:
+        return self._parts
+
+    def __exit__(self, *_: object) -> None:
+        self._parts[0].close()
+
+
+def _connected(url: str, target: Target, route: Route, until: float) -> _Connection:
+    proxy = _proxy_of(target) if route.proxies and route.allow is None else None
+    place = parsed(proxy, strict=False) if proxy else target
+    sock = _reached(checked_addresses(place, route.allow, until, route.resolver), place.port, until)
+    path, extra = target.path, {}
+    try:
+        if proxy and target.secure:
+            _tunnel(sock, target, _proxy_login(proxy), until)
+        elif proxy:
+            path, extra = f"http://{target.authority}{target.path}", _proxy_login(proxy)
+        if target.secure:
+            sock.settimeout(_left(until))
+            sock = tls_context().wrap_socket(sock, server_hostname=target.host)
+    except BaseException:
+        sock.close()
+        raise
+    return _Connection(sock, path, extra)
+
+
+def _reached(addresses: Sequence[object], port: int, until: float) -> socket.socket:
+    """A connection to the first address that takes one."""
+    fault: OSError = ConnectionRefusedError()
+    for place, address in enumerate(addresses):
+        share = _left(until) / (len(addresses) - place)
+        try:
+            sock = socket.create_connection((str(address), port), timeout=share)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return sock
+        except OSError as error:
+            fault = error
+    raise fault
+
+
+def _request(method: str, path: str, target: Target, headers: Mapping[str, str], body: bytes) -> bytes:
+    fields = {"Host": target.authority, "User-Agent": "gtm-dagster", "Accept": "*/*", "Connection": "close", **headers}
+    if body or method == "POST":
+        fields["Content-Length"] = str(len(body))
+    for name, value in fields.items():
+        if any(c in f"{name}{value}" for c in "\r\n\0"):
+            raise AddressRefused(f"the header {name} holds a line break")
+    head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+    return f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode("latin-1") + body
+
+
+class _UntilDeadline(io.RawIOBase):
+    """What a socket brings, until a moment in time: every read has what is left."""
+
+    def __init__(self, sock: socket.socket, until: float) -> None:
+        self._sock, self._until = sock, until
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: object) -> int:
+        self._sock.settimeout(_left(self._until))
+        return self._sock.recv_into(buffer)  # type: ignore[arg-type]
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        """As http.client asks a socket for its file."""
+        return io.BufferedReader(self)
+
+
+def _answered(sock: socket.socket, until: float, began: float, method: str) -> Answer:
+    response = http.client.HTTPResponse(cast(socket.socket, _UntilDeadline(sock, until)), method=method)
+    response.begin()
+    body = b""
+    try:
+        body = response.read(ANSWER_BYTES)
+    except (OSError, http.client.HTTPException):
+        pass  # the status has arrived
+    status, seconds = response.status, time.monotonic() - began
+    wait = retry_after(response.headers.get("Retry-After"), time.time()) if status not in range(200, 300) else None
+    if status in range(200, 300):
+        return Answer("delivered", status, None, body, None, seconds)
+    return Answer("failed", status, f"answered {status}", body, wait, seconds)
+
+
+def retry_after(text: str | None, now: float) -> float | None:
+    """The seconds of a Retry-After: a number, or a date (RFC 9110, 10.2.3); at most a day. None without a good one."""
+    if not text:
+        return None
+    text = text.strip()
+    if text.isascii() and text.isdigit():
+        return min(float(text[:9]), LONGEST_WAIT_SECONDS)
+    try:
+        return min(max(parsedate_to_datetime(text).timestamp() - now, 0.0), LONGEST_WAIT_SECONDS)
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def _left(until: float) -> float:
+    left = until - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left
+
+
+def _kind(error: Exception) -> str:
+    """A word for what went wrong; texts of errors may quote what a receiver sent."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not accepted: {error.verify_message}"
+    if isinstance(error, ConnectionError):
+        return "ConnectionError"
+    return type(error).__name__
+
+
+@lru_cache(1)
+def tls_context() -> ssl.SSLContext:
+    """The system's certificates, those of certifi, and those REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE names; TLS 1.2 and newer."""
+    context = ssl.create_default_context()
+    context.load_verify_locations(certifi.where())
+    for variable in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        if bundle := os.environ.get(variable):
+            context.load_verify_locations(bundle)
+    return context
+
+
+def _user_info(url: str) -> dict[str, str]:
+    """Basic credentials of an address of the operator's own; a checked one has none."""
+    before, at, _ = urlsplit(url).netloc.rpartition("@")
+    return {"Authorization": f"Basic {base64.b64encode(unquote(before).encode()).decode()}"} if at else {}
+
+
+def _proxy_of(target: Target) -> str | None:
+    if proxy_bypass(target.host):
+        return None
+    found = getproxies()
+    return found.get("https" if target.secure else "http") or found.get("all")
+
+
+def _proxy_login(proxy: str) -> dict[str, str]:
+    login = _user_info(proxy)
+    return {"Proxy-Authorization": login["Authorization"]} if login else {}
+
+
+def _tunnel(sock: socket.socket, target: Target, login: Mapping[str, str], until: float) -> None:
+    place = f"{target.host}:{target.port}" if ":" not in target.host else f"[{target.host}]:{target.port}"
+    head = "".join(f"{name}: {value}\r\n" for name, value in login.items())
+    sock.settimeout(_left(until))
+    sock.sendall(f"CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n{head}\r\n".encode("latin-1"))
+    response = http.client.HTTPResponse(cast(socket.socket, _UntilDeadline(sock, until)), method="CONNECT")
+    response.begin()
+    if response.status != 200:
+        raise ConnectionError

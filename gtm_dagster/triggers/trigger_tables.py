@@ -1,0 +1,48 @@
+"""The tables of `triggers.db`, the trigger state of a deployment: one file, one writer at a time, many readers."""
+
+from __future__ import annotations
+
+from gtm_dagster.delivery.message_outbox import SCHEMA as OUTBOX
+
+STATE = """
+CREATE TABLE IF NOT EXISTS persons (id INTEGER PRIMARY KEY, person TEXT NOT NULL UNIQUE, profile BLOB, ledger BLOB);
+CREATE TABLE IF NOT EXISTS links (anonymous TEXT PRIMARY KEY, user TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS states (
+    person INTEGER NOT NULL,            -- persons.id
+    rule TEXT NOT NULL,
+    state BLOB NOT NULL,                -- rule_state.encoded
+    PRIMARY KEY (person, rule)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS timers (
+    due_us INTEGER NOT NULL,
+    rule TEXT NOT NULL,
+    person INTEGER NOT NULL,
+    PRIMARY KEY (due_us, rule, person)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS occurrences (
+    rule TEXT NOT NULL,
+    trigger_event_id TEXT NOT NULL,
+    person TEXT NOT NULL,
+    key TEXT NOT NULL,
+    outcome TEXT NOT NULL,              -- open, held, sent, not_sent
+    reason TEXT,                        -- of outcomes.REASONS; for held: quiet, behind or blind
+    detail TEXT,
+    action_id TEXT,                     -- of sent
+    started_us INTEGER NOT NULL,        -- the start's own time
+    due_us INTEGER,
+    received_us INTEGER,                -- the receipt of the record that was being read, NULL for a timer
+    decided_us INTEGER NOT NULL,        -- by the log's clock
+    wall_us INTEGER NOT NULL,           -- by the clock of the machine
+    PRIMARY KEY (rule, trigger_event_id)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS occurrences_person ON occurrences (person);
+CREATE INDEX IF NOT EXISTS occurrences_decided ON occurrences (decided_us);
+CREATE TABLE IF NOT EXISTS rules (name TEXT PRIMARY KEY, rule BLOB NOT NULL, status TEXT NOT NULL, faults INTEGER NOT NULL)
+    WITHOUT ROWID;                      -- status: active, paused, degraded
+CREATE TABLE IF NOT EXISTS faults (rule TEXT NOT NULL, person TEXT NOT NULL, event_id TEXT NOT NULL, at_us INTEGER NOT NULL,
+    error TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS position (id INTEGER PRIMARY KEY CHECK (id = 1), log_id TEXT NOT NULL, seq INTEGER NOT NULL,
+    received_us INTEGER, clock_us INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS watches (write_key TEXT PRIMARY KEY, watch BLOB NOT NULL) WITHOUT ROWID;
+"""
+SCHEMA = STATE + OUTBOX
