@@ -7,7 +7,7 @@ late, twice and in any order of their own times. What is kept where is the store
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from gtm_dagster.triggers.admit import admit, merged_ledger, trimmed_ledger
 from gtm_dagster.triggers.compiled_rule import Rule
@@ -61,18 +61,27 @@ class RuleEngine:
         self.fire(to_us)
         self.clock_us = max(self.clock_us, to_us)
 
-    def fire(self, to_us: int) -> None:
-        """Fires what is due up to `to_us`; the clock moves to the last timer that fired."""
+    def fire(self, to_us: int, has_time: Callable[[], bool] = lambda: True) -> bool:
+        """Fires what is due up to `to_us`; the clock moves to the last timer that fired. False: `has_time` ended it before."""
         while (due_us := self._store.next_wake()) is not None and due_us <= to_us:
+            if not has_time():
+                return False
             self.clock_us = max(due_us, self.clock_us)
             self._wake(self._store.take_due(due_us), at_end=False)
+        return True
 
-    def caught_up(self, wall_us: int) -> None:
-        """The log is read to its end as it was at `wall_us`: what waited for that goes on, and what is due by now."""
+    def caught_up(self, wall_us: int, has_time: Callable[[], bool] = lambda: True) -> bool:
+        """The log is read to its end as it was at `wall_us`: what waited for that goes on, and what is due by now.
+
+        False: `has_time` ended it before all had its turn.
+        """
         self.behind = False
         self.clock_us = max(self.clock_us, wall_us)
         while places := self._store.take_waiting(wall_us):
             self._wake(places, at_end=True)
+            if not has_time():
+                return False
+        return True
 
     def change_rules(self, rules: Sequence[Rule]) -> None:
         """Other rules from now on: an edited one decides what its edit does to open starts; one that is gone drops its own."""
@@ -165,9 +174,7 @@ class RuleEngine:
 
     def _without_state(self, rule: Rule, state: RuleState) -> Stepped:
         """After a fault nothing is claimed about the person: a cancelling event may have been what raised."""
-        gone = tuple(
-            NonSend(rule.name, each.trigger_event_id, each.key, "fault", self.clock_us) for each in state.open
-        )
+        gone = tuple(NonSend(rule.name, each.trigger_event_id, each.key, "fault", self.clock_us) for each in state.open)
         return Stepped(EMPTY, (), (), gone)
 
     def _admit(self, person: str, wants: Sequence[Want]) -> None:
@@ -212,5 +219,3 @@ class RuleEngine:
         self._journal.decided(self.clock_us, person, what, want.at_us)
         if isinstance(what, Hold):
             self._step(want.rule, person, what)
-
-

@@ -49,7 +49,7 @@ class StateStore(Protocol):
         ...
 
     def take_due(self, due_us: int) -> Sequence[Place]:
-        """The places whose timer is due at exactly `due_us`; their timers are gone."""
+        """Places whose timer is due at exactly `due_us`, all of a person at once; their timers are gone."""
         ...
 
     def take_waiting(self, wall_us: int) -> Sequence[Place]:
