@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from gtm_dagster.eventlog import Heartbeat
+from gtm_dagster.triggers.compiled_rule import Rule
+from gtm_dagster.triggers.heartbeat_watch import Watch, Watches
 
+COLLECTOR = ""
+"""The write key of the collector's own heartbeat, which every rule waits for once it was heard."""
 GONE_US = 3600 * 1_000_000
 """A producer whose key was heard this much later than it is gone, and not waited for any more."""
 
@@ -28,3 +32,13 @@ def heard_keys(beats: Iterable[Heartbeat]) -> dict[str, int]:
             if beat.received_us > newest - GONE_US
         )
     return heard
+
+
+def watch_of(rule: Rule, watches: Mapping[str, Watch], senders: Mapping[str, Collection[str]]) -> Watch | Watches:
+    """Whom `rule` waits for: the collector, and the write keys that were seen to send its cancelling events; all keys that
+    were ever heard, while none was seen to. `watches`: by write key; `senders`: write keys by event.
+    """
+    keys = {key for event in rule.cancelling for key in senders.get(event, ())}
+    chosen = {COLLECTOR, *keys} if keys else set(watches)
+    found = tuple(watches[key] for key in sorted(chosen & watches.keys()))
+    return found[0] if len(found) == 1 else Watches(found)

@@ -22,7 +22,7 @@ from gtm_dagster.triggers.message_payload import plain_properties
 from gtm_dagster.triggers.occurrence_journal import OccurrenceJournal
 from gtm_dagster.triggers.rule_engine import RuleEngine
 from gtm_dagster.triggers.rules_watch import RulesWatch
-from gtm_dagster.triggers.sqlite_store import SqliteStore
+from gtm_dagster.triggers.sqlite_store import CACHED_PERSONS, CACHED_STATES, SqliteStore
 from gtm_dagster.triggers.state_store import Outcome
 from gtm_dagster.triggers.step import NEVER_US
 from gtm_dagster.triggers.trigger_db import open_trigger_db
@@ -58,14 +58,14 @@ class LiveRunner:
     def __init__(
         self, log: EventLog, log_path: Path, path: Path, watch: RulesWatch, *, warm_us: int = 0,
         clock: Callable[[], int] = machine_clock, seen: Callable[[Outcome], None] | None = None,
-        look_seconds: float = LOOK_SECONDS,
+        look_seconds: float = LOOK_SECONDS, persons_cached: int = CACHED_PERSONS, states_cached: int = CACHED_STATES,
     ) -> None:  # fmt: skip
         self.figures = LiveFigures()
         self.rounds, self._look_seconds = 0, look_seconds
         self.path, self._log, self._watch, self._clock, self._warm_us = path, log, watch, clock, warm_us
         self._tail = TailReader(log_path)
         self._con = open_trigger_db(path)
-        self._store = SqliteStore(self._con)
+        self._store = SqliteStore(self._con, persons_cached, states_cached)
         self._journal = OccurrenceJournal(plain_properties(watch.plan), clock, seen)
         self._committed_at = self._pruned_at = time.monotonic()
         self.load()

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from gtm_dagster.triggers.compiled_rule import Rule
+from gtm_dagster.triggers.heard_keys import COLLECTOR
 from gtm_dagster.triggers.heartbeat_watch import Watch
-from gtm_dagster.triggers.rule_engine import COLLECTOR, RuleEngine
+from gtm_dagster.triggers.rule_engine import RuleEngine
 from gtm_dagster.triggers.rule_state import RuleState
 from gtm_dagster.triggers.state_store import MemoryStore, Outcome, OutcomeList
 from gtm_dagster.triggers.trigger_event import TriggerEvent

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from gtm_dagster.triggers.admit import admit, merged_ledger, trimmed_ledger
 from gtm_dagster.triggers.compiled_rule import Rule
+from gtm_dagster.triggers.heard_keys import watch_of
 from gtm_dagster.triggers.heartbeat_watch import ALWAYS_HEARD, Watch, Watches
 from gtm_dagster.triggers.outcomes import Action, Hold, NonSend, Want
 from gtm_dagster.triggers.person_profile import NOBODY, merged_profile, profile_after
@@ -20,8 +21,6 @@ from gtm_dagster.triggers.step import NEVER_US, Edited, Input, Linked, Stepped, 
 from gtm_dagster.triggers.trigger_event import TriggerEvent
 
 _TRIM_ABOVE = 100
-COLLECTOR = ""
-"""The write key of the collector's own heartbeat, which every rule waits for once it was heard."""
 
 
 class RuleEngine:
@@ -102,11 +101,8 @@ class RuleEngine:
                 self._journal.decided(self.clock_us, person, gone, each.at_us)
 
     def watch_of(self, rule: Rule) -> Watch | Watches:
-        """Whom `rule` waits for: the collector, and who sends its cancelling events; all, while nobody was seen to."""
-        keys = {key for event in rule.cancelling for key in self.senders.get(event, ())}
-        chosen = {COLLECTOR, *keys} if keys else set(self.watches)
-        found = tuple(self.watches[key] for key in sorted(chosen & self.watches.keys()))
-        return found[0] if len(found) == 1 else Watches(found)
+        """Whom `rule` waits for."""
+        return watch_of(rule, self.watches, self.senders)
 
     def _set_rules(self, rules: Sequence[Rule]) -> None:
         self.rules = {rule.name: rule for rule in sorted(rules, key=lambda rule: rule.name)}

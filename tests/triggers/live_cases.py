@@ -62,10 +62,12 @@ class LiveCase:
         self.runner.drain()
 
     def _new(self) -> LiveRunner:
-        return LiveRunner(
+        runner = LiveRunner(
             self.log, self.folder / "events.db", self.folder / "triggers.db", self.watched, clock=lambda: self.now_us,
             seen=self.outcomes.append, look_seconds=0, **self.options,
         )  # fmt: skip
+        runner._con.execute("PRAGMA synchronous = OFF")  # no test cuts the power
+        return runner
 
     def restart(self) -> None:
         self.runner.close()
