@@ -13,8 +13,8 @@ from gtm_dagster.triggers.compiled_rule import Kind, Rule
 _NAMESPACE = UUID("8f0c7a1e-5a2d-5c36-9a54-2f1d3c1f7b60")
 Reason = Literal[
     "already_open", "behind", "blind", "bot", "cancelled", "capped", "cooldown", "died_while_behind", "died_while_held",
-    "duplicate", "expired", "held_too_long", "holdout", "no_consent", "no_key", "no_zone", "once", "rule_changed",
-    "stale_start", "too_many_open",
+    "duplicate", "expired", "fault", "held_too_long", "holdout", "no_consent", "no_key", "no_zone", "once", "paused",
+    "rule_changed", "server_event", "stale_start", "too_many_open",
 ]  # fmt: skip
 REASONS: dict[Reason, str] = {
     "already_open": "an earlier start of the same person and key covers it",
@@ -28,13 +28,16 @@ REASONS: dict[Reason, str] = {
     "died_while_held": "a cancelling event came while the message waited",
     "duplicate": "the same start was decided before",
     "expired": "it was too late to be worth sending",
+    "fault": "the rule raised an error for the person, so nothing is claimed about them",
     "held_too_long": "it would have waited longer than max_hold",
     "holdout": "the person is in the group that gets nothing, for comparison",
     "no_consent": "the person did not consent to the purpose",
     "no_key": "the event lacks the property that is the rule's key",
     "no_zone": "the person's time zone is not known and the rule has no default",
     "once": "the rule acts once for a person, and did",
+    "paused": "the rule was paused when its condition became true",
     "rule_changed": "the rule was changed with on_change: cancel, or is gone",
+    "server_event": "a server sent the event, and the marketing rule does not say servers: true",
     "stale_start": "the time to wait was over when the start arrived",
     "too_many_open": "the person has too many open starts of the rule",
 }
