@@ -59,7 +59,7 @@ def _staged(
     except ContractBreak as error:
         why = "the contract of the batch is broken; nothing was written"
         failed = [checks.contract_result(EVENTS, str(error)), *checks.not_run((EVENTS, QUARANTINE), reason=why)]
-        return checks.asked_for(context, failed)
+        return [*checks.asked_for(context, failed)]
     seconds = time.perf_counter() - began
     record_plan(ctx.settings.state_dir, ctx.plan, "gtm refresh")
     if staged.read:

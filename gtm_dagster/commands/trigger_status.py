@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import typer
 
 from gtm_dagster.commands.command import Command
@@ -23,6 +22,8 @@ MOST_REASONS = 4
 def status(context: typer.Context, json: Json = False) -> int:
     """Each rule, what waits, what was sent today (UTC) and why the rest was not, the outbox, how far the worker is.
     Exit 1: a rule is stopped, the file of rules is broken, or messages were given up."""
+    import msgspec
+
     from gtm_dagster.triggers.trigger_db import trigger_db_path
     from gtm_dagster.triggers.trigger_status import trigger_status
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 
+from gtm_dagster.attribution.share_intervals import share_interval
 from gtm_dagster.dashboard.charts.evidence_chart import Curve, evidence
 from gtm_dagster.opsstore import GuardRow, HistoryRow, OpsStore, RampStepRow, RollbackRow
 from gtm_dagster.rollout.control.chart import curves
@@ -25,7 +26,6 @@ from gtm_dagster.settings import Guard, Settings
 DROPS = (0.2, 0.3, 0.5, 1.0)
 """Losses of which the page says when they would be proven, besides the threshold."""
 MOST_MOVES = 30
-_Z = 1.96
 
 
 @dataclass(frozen=True)
@@ -139,9 +139,7 @@ def arm(name: str, exposed: int, converted: int) -> Arm:
     rate = converted / exposed
     if converted > exposed:  # a capped value is no share
         return Arm(name, exposed, converted, rate, None, None)
-    middle = (rate + _Z * _Z / (2 * exposed)) / (1 + _Z * _Z / exposed)
-    half = _Z * math.sqrt(rate * (1 - rate) / exposed + _Z * _Z / (4 * exposed * exposed)) / (1 + _Z * _Z / exposed)
-    return Arm(name, exposed, converted, rate, max(middle - half, 0.0), min(middle + half, 1.0))
+    return Arm(name, exposed, converted, rate, *share_interval(exposed, converted))
 
 
 def _known(values: Sequence[float]) -> list[float | None]:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
 
 import dagster as dg
 
 from gtm_dagster.dashboard.links import dashboard_url, page_of
 from gtm_dagster.settings import Settings
 
-_Asset = TypeVar("_Asset", dg.AssetSpec, dg.AssetsDefinition)
 _PAGES = {
     "ingestion/event_log": "/tracking",
     "ingestion/imports": "/tracking",
@@ -23,7 +21,9 @@ _PAGES = {
 """Assets that are no table, and their pages."""
 
 
-def with_pages(assets: Sequence[_Asset], settings: Settings) -> list[_Asset]:
+def with_pages(
+    assets: Sequence[dg.AssetSpec | dg.AssetsDefinition], settings: Settings
+) -> list[dg.AssetSpec | dg.AssetsDefinition]:
     """The assets, each with the address of its page as `dashboard` in its metadata."""
 
     def linked(spec: dg.AssetSpec) -> dg.AssetSpec:

@@ -78,6 +78,8 @@ class Rule(Struct, frozen=True):
     priority: int = 50
     holdout_of_10000: int = 0
     expires_us: int = 86_400 * SECOND_US
+    goal: str | None = None
+    goal_within_us: int = 7 * 86_400 * SECOND_US
     on_change: Literal["rebase", "drain", "cancel"] = "rebase"
     bots: bool = False
     servers: bool = False
@@ -136,10 +138,16 @@ def compiled(name: str, form: RuleForm, canonical: dict[str, str]) -> Rule:
         priority=form.priority,
         holdout_of_10000=round(form.holdout * 10_000),
         expires_us=microseconds(form.expires),
+        goal=canonical.get(goal, goal) if (goal := _goal(form)) else None,
+        goal_within_us=microseconds(form.goal.within) if form.goal else 7 * 86_400 * SECOND_US,
         on_change=form.on_change,
         bots=form.bots,
         servers=form.servers,
     )
+
+
+def _goal(form: RuleForm) -> str | None:
+    return form.goal.event if form.goal else form.absent.event if form.absent else None
 
 
 def conditions(where: dict[str, ConditionForm]) -> tuple[Condition, ...]:

@@ -64,6 +64,13 @@ class CapForm(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     per: Duration
 
 
+class GoalForm(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a message is meant to bring about: `event`, `within` a time from the decision."""
+
+    event: Name
+    within: Duration = "7d"
+
+
 class QuietForm(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Local hours in which nothing is sent; a window over midnight belongs to the day it starts on.
 
@@ -93,7 +100,8 @@ class RuleForm(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     `key`: a property; each of its values is an occurrence of its own. `reentry`: always (the default), never, or a cooldown
     (the default of a count: its window). `holdout`: the share of persons, of 1, who get nothing, for comparison.
-    `expires`: after which a late action is worth nothing. `on_change`: what an edit does to what is open. `bots`: whether
+    `expires`: after which a late action is worth nothing. `goal`: the event by which its effect is counted (the default of an
+    absence: its event within 7 days). `on_change`: what an edit does to what is open. `bots`: whether
     programs start it too. `servers`: whether events of a backend (device_type api) start a marketing rule.
     """
 
@@ -111,6 +119,7 @@ class RuleForm(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     priority: Annotated[int, Meta(ge=0, le=100, description="a whole number from 0 to 100")] = 50
     holdout: Annotated[float, Meta(ge=0, lt=1, description="a share from 0 to below 1")] = 0.0
     expires: Duration = "24h"
+    goal: GoalForm | None = None
     on_change: Literal["rebase", "drain", "cancel"] = "rebase"
     bots: bool = False
     servers: bool = False

@@ -55,6 +55,8 @@ def _durations(form: RuleForm) -> Iterator[Problem]:
         given.append((("cap", "per"), form.cap.per))
     if form.quiet:
         given.append((("quiet", "max_hold"), form.quiet.max_hold))
+    if form.goal:
+        given.append((("goal", "within"), form.goal.within))
     for path, text in given:
         if microseconds(text) > LONGEST_US:
             yield path, f"{text} is longer than 400d"
@@ -66,7 +68,8 @@ def _events(form: RuleForm, plan: Plan) -> Iterator[Problem]:
     cancelling: list[Problem] = [(("cancel_on",), event) for event in form.cancel_on]
     if form.absent:
         cancelling.insert(0, (("absent", "event"), form.absent.event))
-    for path, event in [(("on",), form.on), *cancelling]:
+    goals = [(("goal", "event"), form.goal.event)] if form.goal else []
+    for path, event in [(("on",), form.on), *cancelling, *goals]:
         if plan.resolve(event) is None:
             near = did_you_mean(event, plan.events) or did_you_mean(event, plan.aliases)
             yield path, f"{event!r} is not an event of {plan.where or 'the plan'}{near}"

@@ -28,6 +28,7 @@ from gtm_dagster.warehouse.affected import (
 from gtm_dagster.warehouse.engine import transaction
 from gtm_dagster.warehouse.fingerprints import FORMAT
 from gtm_dagster.warehouse.literals import composed, literal
+from gtm_dagster.warehouse.marts.trigger_decisions import STATE as TRIGGER_DECISIONS
 from gtm_dagster.warehouse.results import count
 from gtm_dagster.warehouse.rollback_ledger import rollbacks, write_rollbacks
 from gtm_dagster.warehouse.schema import Table, tables
@@ -134,14 +135,16 @@ def served(con: duckdb.DuckDBPyConnection) -> dict[str, str]:
 
 
 def _sources(con: duckdb.DuckDBPyConnection, turned_off: list[list[object]]) -> list[object] | None:
-    """What readers get beside the affected ranges: tables, stagings and withdrawals so far, a digest of the rollbacks.
+    """What readers get beside the affected ranges: tables, stagings and withdrawals so far, a digest of rollbacks and of
+    triggers' decisions.
 
     None when somebody made a table beside the declared ones: nothing tells when it changes.
     """
     names = sorted(served(con))
     if set(names) - {table.name for table in tables()}:
         return None
-    digest = hashlib.sha256(repr((names, turned_off)).encode()).hexdigest()[:16]
+    decided = json.loads(get_state(con, TRIGGER_DECISIONS) or "{}").get("version", 0)
+    digest = hashlib.sha256(repr((names, turned_off, decided)).encode()).hexdigest()[:16]
     return [int(get_state(con, "stagings") or 0), count(con, "meta.withdrawals"), digest]
 
 
