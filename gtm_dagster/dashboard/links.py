@@ -12,6 +12,8 @@ _SCREEN_OF = {
     "marts.attribution_status": "channels",
     "marts.funnel": "funnel",
     "marts.retention": "retention",
+    "marts.trigger_decisions": "triggers",
+    "marts.trigger_effects": "triggers",
     "ops.rollbacks": "rollouts",
     "staging.quarantine": "tracking",
     "staging.books": "tracking",

@@ -1,0 +1,66 @@
+"""The page of rules: live where they run, published decisions beside it, and an answer for one person."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from pathlib import Path
+
+from dashboard_cases import LAST, dashboard, publish, settings_in, small
+
+from gtm_dagster.triggers.compiled_rule import Rule
+from gtm_dagster.triggers.runner_rows import store_rules
+from gtm_dagster.triggers.trigger_db import open_trigger_db, trigger_db_path
+
+RULE = Rule("nudge", "trial_started", "event", "email", "nudge.md.j2", "marketing")
+NOON = datetime(LAST.year, LAST.month, LAST.day, 12)  # noqa: DTZ001 - as the tables have it
+DECISION = {"rule": "nudge", "channel": "email", "decided_wall_at": NOON, "decided_at": NOON, "started_at": NOON}
+CELLS = {
+    **small(3),
+    "marts.trigger_decisions": [
+        {**DECISION, "person": "ana", "trigger_event_id": "1", "outcome": "sent", "delivery": "delivered", "decision_seconds": 0.04},
+        {**DECISION, "person": "bo", "trigger_event_id": "2", "outcome": "not_sent", "reason": "no_consent"},
+    ],
+    "marts.trigger_effects": [
+        {"rule": "nudge", "goal": "paid", "goal_hours": 24.0, "arm": "message", "persons": 10, "converted": 5, "effect": 0.25},
+    ],
+}  # fmt: skip
+
+
+def test_a_person_who_got_nothing_is_told_apart_from_one_who_did(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    publish(settings.serving_path, CELLS)
+    with dashboard(settings) as client:
+        page = client.get("/triggers").text
+        bo, nobody = client.get("/triggers?person=bo").text, client.get("/triggers?person=cy").text
+        csv = client.get("/chart/messages_by_day.csv").text.splitlines()
+    assert csv[1] == f"{LAST},1,1,0,1"
+    assert "the person did not consent to the purpose" in page and "No rule has run yet." in page
+    assert "no_consent" in bo.partition("One person")[2]
+    assert "No start of cy is published" in nobody
+
+
+def test_rules_stand_as_they_run_and_a_stopped_one_says_what_to_do(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    publish(settings.serving_path, small(3))
+    with open_trigger_db(trigger_db_path(settings.state_dir)) as con:
+        store_rules(con, [RULE])
+        con.execute("UPDATE rules SET status = 'degraded', faults = 5")
+        con.execute(
+            "INSERT INTO occurrences (rule, trigger_event_id, person, key, outcome, started_us, decided_us, wall_us) "
+            "VALUES ('nudge', 'e', 'p', '', 'open', ?, ?, ?)",
+            [time.time_ns() // 1000] * 3,
+        )
+    with dashboard(settings) as client:
+        page = client.get("/triggers").text
+    assert "degraded" in page and "gtm trigger resume nudge" in page
+    assert "Outbox: empty" in page
+
+
+def test_a_state_of_a_newer_version_is_named(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    with open_trigger_db(trigger_db_path(settings.state_dir)) as con:
+        con.execute("INSERT INTO migrations VALUES ('9999_tomorrow', '')")
+    with dashboard(settings) as client:
+        page = client.get("/triggers").text
+    assert "The state of the rules cannot be read." in page and "newer" in page
