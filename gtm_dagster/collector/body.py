@@ -15,6 +15,7 @@ _GZIP_MAGIC = b"\x1f\x8b"
 _GZIP_WINDOW = 31
 _ENCODINGS = (b"", b"identity", b"gzip", b"x-gzip")
 _LONGEST_NUMBER = 18
+_START = 65_536
 
 
 def _any(size: int) -> None:
@@ -56,6 +57,16 @@ async def read_body(
         ) from None
 
 
+async def start_of(packed: bytes, receive: Receive, timeout_seconds: float) -> bytes:
+    """The first bytes of the text of a body that is too long: out of `packed`, or of what arrives next. Raises Refused."""
+    if not packed:
+        async with asyncio.timeout(timeout_seconds):
+            packed = (await receive()).get("body", b"")
+    unpacking = Unpacking(packed, _START)
+    unpacking.start(_START)
+    return unpacking.started()
+
+
 class Unpacking:
     """A body on its way out of gzip, which is known by its first bytes, whatever its headers say.
 
@@ -79,6 +90,10 @@ class Unpacking:
         if self._stream is not None:
             self._take(self._stream, self._body, min(count, self._max_bytes + 1))
             self.is_done = self._stream.eof
+
+    def started(self) -> bytes:
+        """What is unpacked by now."""
+        return self._body if self._stream is None else b"".join(self._parts)
 
     def text(self) -> bytes:
         """The whole text. Raises Refused 413 beyond `max_bytes`, and 400 for a stream that is damaged, cut off or

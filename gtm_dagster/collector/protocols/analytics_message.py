@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gtm_dagster.collector.protocols.clock_skew import corrected_time
+from gtm_dagster.collector.protocols.consent_categories import purposes_of
 from gtm_dagster.collector.protocols.message_values import as_object, flat, id_text, zone
 from gtm_dagster.taxonomy import Plan
 
@@ -19,13 +20,6 @@ _IDENTIFIED = "user_identified"
 _VIEWED = "page_viewed"
 _CAMPAIGN = {"name": "campaign", "source": "source", "medium": "medium", "term": "term", "content": "content"}
 _DEVICES = {"server": "api", "mobile": "mobile", "web": "web"}
-_PURPOSES = {
-    "analytics": "analytics", "performance": "analytics", "statistics": "analytics", "c0002": "analytics",
-    "advertising": "marketing", "marketing": "marketing", "targeting": "marketing", "c0004": "marketing",
-    "functional": "personalization", "preferences": "personalization", "personalization": "personalization",
-    "c0003": "personalization",
-}  # fmt: skip
-"""Categories of consent by the names that consent platforms give them, OneTrust's among them."""
 _NOT_A_PAGE = frozenset({"$direct", ""})
 """What RudderStack's browser client says of a visit without a referrer."""
 _WORDS = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+")
@@ -136,9 +130,4 @@ def _consent(context: Mapping[str, Any]) -> dict[str, bool]:
     for name, allowed in (("allowedConsentIds", True), ("deniedConsentIds", False)):
         ids = management.get(name)
         preferences += [(each, allowed) for each in ids] if isinstance(ids, list) else []
-    found: dict[str, bool] = {}
-    for category, allowed in preferences:
-        purpose = _PURPOSES.get(category.strip().lower()) if isinstance(category, str) else None
-        if purpose is not None and isinstance(allowed, bool):
-            found[purpose] = found.get(purpose, True) and allowed
-    return found
+    return purposes_of(preferences)
