@@ -93,5 +93,5 @@ CASES = [
     Case("forms of events and of persons", [post("/track", urlencode({"data": json.dumps([{"event": "Trial Started", "properties": {"token": "MPTOK", "distinct_id": "u1", "time": NOW.timestamp(), "$insert_id": "m-2"}}])}).encode()),
          post("/engage", urlencode({"data": json.dumps([{"$token": "MPTOK", "$distinct_id": "u1", "$time": NOW.timestamp(), "$set": {"plan": "pro"}}])}).encode())], 2),
     Case("a beacon of the page's own", [post("/ingest?writeKey=WK_test", {"event_name": "page_viewed", "event_id": "n-1", "anonymous_id": "a1", "timestamp": AT, "context": {"page_url": PAGE}}, TEXT | ORIGIN)], 1),
-    Case("a beacon in a form of nobody's", [post("/ingest?writeKey=WK_test", {"batch": [{"event": "trial_started"}], "sentAt": AT}, TEXT | ORIGIN)], 0, ("missing_field", "unknown_field")),
+    Case("a beacon in a form of nobody's", [post("/ingest?writeKey=WK_test", {"batch": [{"event": "trial_started"}], "sentAt": AT}, TEXT | ORIGIN)], 0, ("missing_field", "missing_identity", "unknown_field")),
 ]  # fmt: skip
