@@ -20,7 +20,8 @@ _VIEWED = "page_viewed"
 _VIEWS = ("$pageview", "$screen")
 _ALIASES = ("$create_alias", "$merge_dangerously")
 _PERSONS = frozenset({"$identify", "$set", "$groupidentify", *_ALIASES})
-_LEFT_BEHIND = CLICK_ID_NAMES | {*UTM_FIELDS, "distinct_id", "token", "gad_source", "mc_cid", "igshid", "mp_lib"}
+_LEFT_BEHIND = CLICK_ID_NAMES | {*UTM_FIELDS, "distinct_id", "token", "gad_source", "mc_cid", "igshid", "irclid", "oppref", "bfcid",
+                                "mp_lib"}  # fmt: skip
 """Properties that the clients add to every event; ids of clicks are in the address of the page."""
 _NOBODY = "$posthog_cookieless"
 """The id that all visitors share who are counted without cookies."""

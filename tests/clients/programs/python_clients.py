@@ -5,9 +5,10 @@ Run by the environment that scripts/install-clients makes. A client makes the sa
 
 import datetime
 import sys
-import threading
+import time
 import urllib.parse
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 NOW = datetime.datetime.now(datetime.UTC)
@@ -29,19 +30,19 @@ def calls(client: Any) -> None:
 def segment(url: str) -> None:
     from segment.analytics.client import Client
 
-    calls(Client("WK_test", host=url, flush_interval=0.2))
+    calls(Client("WK_test", host=url, upload_interval=0.2))
 
 
 def segment_gzip(url: str) -> None:
     from segment.analytics.client import Client
 
-    calls(Client("WK_test", host=url, gzip=True, flush_interval=0.2))
+    calls(Client("WK_test", host=url, gzip=True, upload_interval=0.2))
 
 
 def rudder(url: str) -> None:
     from rudderstack.analytics.client import Client
 
-    calls(Client("WK_test", host=url, gzip=True, flush_interval=0.2))
+    calls(Client("WK_test", host=url, gzip=True, upload_interval=0.2))
 
 
 def posthog(url: str, **options: Any) -> None:
@@ -74,6 +75,7 @@ def snowplow(url: str, method: str = "post") -> None:
     schema = "iglu:com.acme/trial_started/jsonschema/1-0-0"
     tracker.track(sp.SelfDescribing(sp.SelfDescribingJson(schema, TRIAL)))
     tracker.flush()
+    time.sleep(2.5)  # it sends again by a timer
 
 
 def snowplow_get(url: str) -> None:
@@ -103,6 +105,7 @@ def amplitude(url: str) -> None:
     from amplitude import Amplitude, BaseEvent
 
     client = Amplitude("AMPKEY")
+    client.configuration.flush_interval_millis = 200
     client.configuration.server_url = f"{url}/2/httpapi"
     client.track(BaseEvent("Trial Started", user_id="u1", event_properties=TRIAL))
     client.track(BaseEvent("Song Played", user_id="u1"))
@@ -119,8 +122,5 @@ CLIENTS: dict[str, Callable[[str], None]] = {
 }  # fmt: skip
 
 if __name__ == "__main__":
-    threads = [threading.Thread(target=CLIENTS[sys.argv[1]], args=(url,)) for url in sys.argv[2:]]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor() as threads:
+        list(threads.map(CLIENTS[sys.argv[1]], sys.argv[2:]))
