@@ -155,7 +155,7 @@ CONTEXTS = [
     ({"mkt_source": "google", "mkt_medium": "cpc", "mkt_campaign": "spring", "mkt_term": "t", "mkt_content": "c"},
      {"source": "google", "medium": "cpc", "campaign": "spring", "term": "t", "content": "c"}),
     ({"lang": "de-DE", "tz": "Europe/Berlin", "p": "web", "ip": "203.0.113.7", "res": "800x600"}, {"locale": "de-DE", "timezone": "Europe/Berlin", "device_type": "web"}),
-    ({"p": "srv"}, {"device_type": "api"}),
+    ({"p": "srv", "gpp": "DBABBg~BAQAAABA.QA", "gpp_sid": "8"}, {"device_type": "api", "consent": {"marketing": False}}),
     ({"p": "mob"}, {"device_type": "mobile"}),
     ({"p": "pc", "tz": "GMT+1"}, {}),
     ({"url": {"no": "text"}, "lang": ""}, {}),

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from gtm_dagster.collector.protocols.clock_skew import corrected_time
-from gtm_dagster.collector.protocols.consent_categories import purposes_of
+from gtm_dagster.collector.protocols.consent_categories import purposes_of, purposes_of_strings
 from gtm_dagster.collector.protocols.message_values import as_object, flat, id_text, zone
+from gtm_dagster.privacy.consent_strings import strictest
 from gtm_dagster.taxonomy import Plan
 
 KINDS = ("track", "page", "screen", "identify", "group", "alias")
@@ -124,10 +125,11 @@ def _context(message: Mapping[str, Any], context: Mapping[str, Any], call: Any) 
 
 
 def _consent(context: Mapping[str, Any]) -> dict[str, bool]:
-    """Purposes that a consent platform said yes or no to. Where several categories are of one purpose, a no counts."""
-    preferences = list(as_object(as_object(context.get("consent")).get("categoryPreferences")).items())
+    """Purposes that a consent platform said yes or no to, by categories and by strings; what one refuses is refused."""
+    consent = as_object(context.get("consent"))
+    preferences = list(as_object(consent.get("categoryPreferences")).items())
     management = as_object(context.get("consentManagement"))
     for name, allowed in (("allowedConsentIds", True), ("deniedConsentIds", False)):
         ids = management.get(name)
         preferences += [(each, allowed) for each in ids] if isinstance(ids, list) else []
-    return purposes_of(preferences)
+    return strictest(purposes_of(preferences), purposes_of_strings({**context, **consent}))

@@ -10,9 +10,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from gtm_dagster.collector.protocols.clock_skew import corrected_time, time_text
+from gtm_dagster.collector.protocols.consent_categories import purposes_of_strings
 from gtm_dagster.collector.protocols.message_values import as_object, zone
 from gtm_dagster.collector.protocols.self_describing import SelfDescribing, contexts_in
 from gtm_dagster.collector.protocols.snowplow_names import plan_event
+from gtm_dagster.privacy.consent_strings import strictest
 from gtm_dagster.taxonomy import Plan
 from gtm_dagster.taxonomy.envelope import CAMPAIGN_FIELDS
 
@@ -32,8 +34,8 @@ def event_of(payload: Mapping[str, Any], *, anonymous: bool, received_us: int, p
     event: dict[str, Any] = {"event_name": found.name, "properties": found.properties}
     event |= {field: value for field, value in given.items() if value is not None}
     event["context"] = _context(payload, is_screen=found.is_screen)
-    if found.consent:
-        event["context"]["consent"] = found.consent
+    if consent := strictest(found.consent or {}, purposes_of_strings(payload)):
+        event["context"]["consent"] = consent
     return event
 
 
