@@ -47,7 +47,7 @@ def check(collector: Running, requests: list[Request]) -> tuple[dict[str, int], 
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_a_kind_of_request(collector: Running, case: Case) -> None:
+def test_scenario_1_a_kind_of_request(collector: Running, case: Case) -> None:
     refused = len(collector.quarantined())
     first, again = check(collector, case.requests)
     events = sum(request.events for request in case.requests)
@@ -58,7 +58,7 @@ def test_a_kind_of_request(collector: Running, case: Case) -> None:
 
 
 @pytest.mark.parametrize("path", FILES or [None], ids=lambda path: path.stem if path else "none")
-def test_a_recording(collector: Running, path: Path | None) -> None:
+def test_scenario_1_a_recording(collector: Running, path: Path | None) -> None:
     if FOLDER is None:
         pytest.skip("CAPTURED_REQUESTS names no folder of recordings")
     assert path is not None, f"{FOLDER} has no recordings"

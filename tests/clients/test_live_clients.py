@@ -23,7 +23,9 @@ def collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 
 @pytest.mark.parametrize("client", STORED)
-def test_every_event_is_stored_or_refused_with_a_reason_and_none_is_sent_again(collector: Running, client: str) -> None:
+def test_scenario_1_every_event_is_stored_or_refused_with_a_reason_and_none_is_sent_again(
+    collector: Running, client: str
+) -> None:
     seen, before = len(collector.records()), counted(collector.url, collector.server)
     send(client, collector.url)
     after = counted(collector.url, collector.server)

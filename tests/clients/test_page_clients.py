@@ -97,7 +97,7 @@ def until(page: Any, condition: Callable[[], bool]) -> None:
 
 
 @pytest.mark.parametrize(("client", "function", "expected", "is_user"), CLIENTS, ids=lambda value: str(value)[:16])
-def test_a_client_in_a_page(
+def test_scenario_1_a_client_in_a_page(
     world: World, tmp_path: Path, client: str, function: str, expected: dict[str, int], is_user: bool
 ) -> None:
     collector = world.collector

@@ -50,7 +50,7 @@ def collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 
 @pytest.mark.parametrize("client", POSTS)
-def test_which_answers_make_a_client_send_again(collector: Running, client: str) -> None:
+def test_scenario_2_which_answers_make_a_client_send_again(collector: Running, client: str) -> None:
     before = counted(collector.url, collector.server)
     with faulty_proxies(collector.url, FAULTS) as proxies:
         send(client, *(proxy.url for proxy in proxies.values()))
