@@ -52,16 +52,17 @@ async def read_body(
                 if not message.get("more_body", False):
                     return b"".join(parts)
     except TimeoutError:
-        raise Refused(
-            408, "body_timeout", f"the body did not arrive within {timeout_seconds:g} s; send it again"
-        ) from None
+        raise _timed_out(timeout_seconds) from None
 
 
 async def start_of(packed: bytes, receive: Receive, timeout_seconds: float) -> bytes:
     """The first bytes of the text of a body that is too long: out of `packed`, or of what arrives next. Raises Refused."""
     if not packed:
-        async with asyncio.timeout(timeout_seconds):
-            packed = (await receive()).get("body", b"")
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                packed = (await receive()).get("body", b"")
+        except TimeoutError:
+            raise _timed_out(timeout_seconds) from None
     unpacking = Unpacking(packed, _START)
     unpacking.start(_START)
     return unpacking.started()
@@ -136,6 +137,10 @@ def _number(digits: bytes) -> float:
         return 0
     digits = digits.lstrip(b"0")
     return int(digits or b"0") if len(digits) <= _LONGEST_NUMBER else float("inf")
+
+
+def _timed_out(seconds: float) -> Refused:
+    return Refused(408, "body_timeout", f"the body did not arrive within {seconds:g} s; send it again")
 
 
 def _too_long(max_bytes: int) -> Refused:
