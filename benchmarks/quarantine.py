@@ -1,4 +1,4 @@
-"""What `gtm quarantine list` costs beside a large quarantine and many staged events.
+"""What `gtm quarantine list` and the dashboard's groups cost beside a large quarantine and many staged events.
 
 `python -m benchmarks.quarantine --refused 1000000 --staged 10000000`: rows of 30 days, refused in 200 groups of reasons, a
 tenth of them accepted since; `--old` adds staged events of the time before, which cost nothing where they are long ago.
@@ -13,6 +13,7 @@ import duckdb
 import pyarrow as pa
 
 from benchmarks.measuring import Meter, machine, table
+from gtm_dagster.dashboard.screens.tracking import EXAMPLES, VALUES
 from gtm_dagster.settings import Settings, load_settings
 from gtm_dagster.warehouse.landing import ARROW_SCHEMA, Landing
 from gtm_dagster.warehouse.quarantine_groups import groups, masked_values
@@ -69,6 +70,11 @@ def main() -> None:
                 masked_values(con, group, group.reasons[0][1])
         opened.__exit__(None, None, None)
         assert sum(group.accepted_since for group in found) == given.refused // 10
+        with duckdb.connect(str(settings.warehouse_path), read_only=True) as con:
+            con.execute("SET threads = 2")
+            for chart in (EXAMPLES, VALUES):
+                statement = chart.text.replace("$from", "DATE '2026-01-01'").replace("$to", "DATE '2026-01-30'")
+                meter.work(f"the dashboard's {chart.name}", lambda: con.execute(statement).fetchall(), given.refused)  # noqa: B023 - called at once
     print(machine(("duckdb",)) + "\n")
     print(table(meter.costs))
 
