@@ -89,7 +89,9 @@ class Judge:
         """The verdict on a request that is too large to be looked into, as one event without a name or an original."""
         verdict = Rejected((FieldError("", "too_large", message),), None, None)
         record, errors = self._admission.refuse(verdict, None, b"", Sender(write_key, role=role), received_us)
-        return Judged(msgspec.structs.replace(record, sealed=None), None, _shown(errors))
+        return Judged(
+            msgspec.structs.replace(record, raw='{"unreadable":"<not read>"}', sealed=None), None, _shown(errors)
+        )
 
     def _one(self, raw: bytes, sender: Sender, received_us: int) -> Judged:
         if len(raw) > self._max_event_bytes:

@@ -16,6 +16,7 @@ _GZIP_WINDOW = 31
 _ENCODINGS = (b"", b"identity", b"gzip", b"x-gzip")
 _LONGEST_NUMBER = 18
 _START = 65_536
+_MOST_DROPPED = 100_000_000
 
 
 def _any(size: int) -> None:
@@ -56,14 +57,24 @@ async def read_body(
 
 
 async def start_of(packed: bytes, receive: Receive, timeout_seconds: float) -> bytes:
-    """The first bytes of the text of a body that is too long: out of `packed`, or of what arrives next. Raises Refused."""
-    if not packed:
-        try:
-            async with asyncio.timeout(timeout_seconds):
-                packed = (await receive()).get("body", b"")
-        except TimeoutError:
-            raise _timed_out(timeout_seconds) from None
-    unpacking = Unpacking(packed, _START)
+    """The first bytes of the text of a body that is too long: out of `packed`, or of what arrives next.
+
+    The rest of what arrives is dropped, so that a client that sends all before it looks for an answer finds one. Raises
+    Refused 408 after `timeout_seconds`.
+    """
+    start, size = packed, 0
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            while not packed and size < _MOST_DROPPED:
+                message = await receive()
+                part = message.get("body", b"")
+                size += len(part)
+                start += part[: max(_START - len(start), 0)]
+                if not message.get("more_body", False):
+                    break
+    except TimeoutError:
+        raise _timed_out(timeout_seconds) from None
+    unpacking = Unpacking(start, _START)
     unpacking.start(_START)
     return unpacking.started()
 

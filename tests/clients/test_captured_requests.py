@@ -7,6 +7,7 @@ no part of this repository. The cases of client_cases.py are of the same kinds.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,6 +56,19 @@ def test_scenario_1_a_kind_of_request(collector: Running, case: Case) -> None:
     assert again.get("duplicate", 0) == case.accepted, "the id and what it says are the same again"
     codes = {code for record in collector.quarantined()[refused:] for code in str(record.reason_codes).split(",")}
     assert codes == set(case.reasons)
+
+
+def test_a_trackers_batch_beyond_the_limit_is_answered_as_a_trackers_and_quarantined(collector: Running) -> None:
+    payloads = [{"e": "pv", "eid": f"big-{n}", "aid": "app", "pad": "x" * 1_000} for n in range(6_000)]
+    body = json.dumps({"schema": "iglu:x/payload_data/jsonschema/1-0-4", "data": payloads}).encode()
+    refused = len(collector.quarantined())
+    for _ in range(2):
+        request = Request("POST", "/com.snowplowanalytics.snowplow/tp2", {"Content-Type": "application/json"}, body)
+        assert send(collector.url, request, collector.client)[::2] == (200, b"ok")
+    found = collector.quarantined()[refused:]
+    assert [(record.reason_codes, record.write_key, record.sealed) for record in found] == [
+        ("too_large", "web", None)
+    ] * 2
 
 
 @pytest.mark.parametrize("path", FILES or [None], ids=lambda path: path.stem if path else "none")
