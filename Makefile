@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 TOOLS  := $(VENV)/.tools-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo dev test test-real install-unleash install-engines install-goff install-prometheus install-webhooks lock check audit format docs bench clean
+.PHONY: help setup setup-dev demo dev test test-real install-unleash install-engines install-goff install-prometheus install-clients install-webhooks lock check audit format docs bench clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -53,7 +53,7 @@ PYTEST  := env -u PYTHONDONTWRITEBYTECODE $(PY) -m pytest -q
 test: setup-dev ## every behaviour that needs Python alone, in about seven minutes on two cores; WORKERS=4
 	$(PYTEST) -n $(WORKERS) --dist worksteal -m "not real and not simulation and not slow"
 
-test-real: setup-dev install-unleash install-engines install-prometheus install-webhooks ## all other tests, in about a quarter of an hour on two cores: slow ones, full property tests, simulations, real components (installs Chromium, PostgreSQL, Unleash, Spark, DuckDB 1.5, Prometheus); REAL_WORKERS=3
+test-real: setup-dev install-unleash install-engines install-prometheus install-clients install-webhooks ## all other people's clients); tests, Prometheus,in about a quarter of an hour on two cores: slow ones, full property tests, simulations, real components (installs Chromium, PostgreSQL, Unleash, Spark, DuckDB 1.5, Prometheus); REAL_WORKERS=3
 	scripts/install-chromium
 	scripts/install-axe
 	$(PYTEST) -n $(REAL_WORKERS) --dist loadscope --hypothesis-profile=full -m "real or simulation or slow or hypothesis"
@@ -69,6 +69,9 @@ install-prometheus: ## Prometheus and promtool for the tests of the alert rules
 
 install-webhooks: ## Standard Webhooks' library for JavaScript, which checks the signatures
 	scripts/install-webhooks
+
+install-clients: setup ## the clients of Segment, RudderStack, PostHog, Snowplow and others, for the tests that send with each
+	scripts/install-clients
 
 install-goff: ## opt-in: build the GO Feature Flag relay proxy (six minutes, needs Go)
 	scripts/install-goff

@@ -85,6 +85,14 @@ class Judge:
         sender = Sender(write_key, gates_consent, role, bot_reason, trace_id, gpc)
         return [self._one(raw, sender, received_us) for raw in events]
 
+    def refused_whole(self, message: str, *, write_key: str, received_us: int, role: str = "server") -> Judged:
+        """The verdict on a request that is too large to be looked into, as one event without a name or an original."""
+        verdict = Rejected((FieldError("", "too_large", message),), None, None)
+        record, errors = self._admission.refuse(verdict, None, b"", Sender(write_key, role=role), received_us)
+        return Judged(
+            msgspec.structs.replace(record, raw='{"unreadable":"<not read>"}', sealed=None), None, _shown(errors)
+        )
+
     def _one(self, raw: bytes, sender: Sender, received_us: int) -> Judged:
         if len(raw) > self._max_event_bytes:
             return self._too_large(raw, sender, received_us)

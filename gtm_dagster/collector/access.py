@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
 from gtm_dagster.collector.headers import Scope, header, query_value
@@ -30,10 +30,14 @@ _FORWARDED_PREFIX = b"x-forwarded-"
 
 
 class Access:
-    """The keys of one collector. `hosts`: names, besides those of loopback, by which requests for it may call it."""
+    """The keys of one collector. `hosts`: names, besides those of loopback, by which requests for it may call it.
 
-    def __init__(self, keys: KeyStore, hosts: Sequence[str] = ()) -> None:
+    `client_ids`: what clients send instead of a key, each with the name of the client key that it stands for.
+    """
+
+    def __init__(self, keys: KeyStore, hosts: Sequence[str] = (), client_ids: Mapping[str, str] | None = None) -> None:
         self._keys = keys
+        self._client_ids = client_ids or {}
         self._hosts = LOCAL_HOSTS | {host.lower() for host in hosts}
 
     def sender(self, scope: Scope, in_body: str | None = None) -> WriteKey:
@@ -90,10 +94,12 @@ class Access:
     def _key(self, scope: Scope, in_body: str | None = None) -> WriteKey:
         given = _secret(scope)
         in_address = None if given else _secret_in_address(scope)
+        if in_body and scope["method"] == "GET":
+            in_address = in_address or in_body  # its body is its query
         secret = given or in_address or in_body
         if not secret:
             raise Refused(401, "no_key", "send a key as X-Write-Key, as a Bearer token or as the Basic user")
-        key = self._keys.find(secret)
+        key = self._keys.find(secret) or self._client(secret)
         if key is None:
             raise Refused(401, "bad_key", "this key is not valid here; `gtm keys list` shows those that are")
         if in_address and key.role != "client" and key.name != DEV_KEY:
@@ -104,6 +110,20 @@ class Access:
             )
         if key.name == DEV_KEY:
             self._own_machine(scope, "the key `dev` opens nothing")
+        return key
+
+    def _client(self, client_id: str) -> WriteKey | None:
+        """The key that an id stands for. Raises Refused 403 where that is no client key: whoever reads a page has the id."""
+        name = self._client_ids.get(client_id)
+        if name is None:
+            return None
+        key = self._keys.find(DEV_KEY) if name == DEV_KEY else self._keys.named(name)
+        if key is not None and key.role != "client" and key.name != DEV_KEY:
+            raise Refused(
+                403,
+                "not_a_client_key",
+                f"collector.client_ids names {name!r}, a {key.role} key; what clients show to everybody needs a client key",
+            )
         return key
 
     def _own_machine(self, scope: Scope, refusal: str) -> None:

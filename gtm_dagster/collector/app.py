@@ -69,7 +69,9 @@ class Collector:
         self._ingest = ingest
         self._heartbeats = heartbeats
         self._routes: dict[str, dict[str, Handler]] = {
-            path: {"POST": partial(ingest, protocol, path)} for protocol in PROTOCOLS for path in protocol.paths
+            path: {"GET" if protocol.in_query else "POST": partial(ingest, protocol, path)}
+            for protocol in PROTOCOLS
+            for path in protocol.paths
         }
         self._routes |= {
             "/heartbeat": {"POST": heartbeats},
@@ -198,7 +200,7 @@ def create_app(
         plan, remembered, sealer, limits.max_event_bytes, consent, uuid7, undeclared_text, pseudonymize_id=pseudonymize
     )
     commits = Commits(log, limits.max_waiting_events)
-    access = Access(keys, limits.hosts)
+    access = Access(keys, limits.hosts, limits.client_ids)
     metrics = Metrics(lambda: commits.waiting, [path for protocol in PROTOCOLS for path in protocol.paths], _PAGES)
     ingest = Ingest(commits, judge, access, limits, metrics)
     heartbeats = Heartbeats(commits, access, metrics, limits.body_timeout_seconds)

@@ -15,6 +15,8 @@ _GZIP_MAGIC = b"\x1f\x8b"
 _GZIP_WINDOW = 31
 _ENCODINGS = (b"", b"identity", b"gzip", b"x-gzip")
 _LONGEST_NUMBER = 18
+_START = 65_536
+_MOST_DROPPED = 100_000_000
 
 
 def _any(size: int) -> None:
@@ -51,9 +53,30 @@ async def read_body(
                 if not message.get("more_body", False):
                     return b"".join(parts)
     except TimeoutError:
-        raise Refused(
-            408, "body_timeout", f"the body did not arrive within {timeout_seconds:g} s; send it again"
-        ) from None
+        raise _timed_out(timeout_seconds) from None
+
+
+async def start_of(packed: bytes, receive: Receive, timeout_seconds: float) -> bytes:
+    """The first bytes of the text of a body that is too long: out of `packed`, or of what arrives next.
+
+    The rest of what arrives is dropped, so that a client that sends all before it looks for an answer finds one. Raises
+    Refused 408 after `timeout_seconds`.
+    """
+    start, size = packed, 0
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            while not packed and size < _MOST_DROPPED:
+                message = await receive()
+                part = message.get("body", b"")
+                size += len(part)
+                start += part[: max(_START - len(start), 0)]
+                if not message.get("more_body", False):
+                    break
+    except TimeoutError:
+        raise _timed_out(timeout_seconds) from None
+    unpacking = Unpacking(start, _START)
+    unpacking.start(_START)
+    return unpacking.started()
 
 
 class Unpacking:
@@ -79,6 +102,10 @@ class Unpacking:
         if self._stream is not None:
             self._take(self._stream, self._body, min(count, self._max_bytes + 1))
             self.is_done = self._stream.eof
+
+    def started(self) -> bytes:
+        """What is unpacked by now."""
+        return self._body if self._stream is None else b"".join(self._parts)
 
     def text(self) -> bytes:
         """The whole text. Raises Refused 413 beyond `max_bytes`, and 400 for a stream that is damaged, cut off or
@@ -121,6 +148,10 @@ def _number(digits: bytes) -> float:
         return 0
     digits = digits.lstrip(b"0")
     return int(digits or b"0") if len(digits) <= _LONGEST_NUMBER else float("inf")
+
+
+def _timed_out(seconds: float) -> Refused:
+    return Refused(408, "body_timeout", f"the body did not arrive within {seconds:g} s; send it again")
 
 
 def _too_long(max_bytes: int) -> Refused:

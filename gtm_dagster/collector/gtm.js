@@ -128,6 +128,15 @@
     }, true);
   });
 
+  // IAB GPP: its part for Europe is TCF; of those for the US an opt-out (of sale, sharing, targeted advertising) refuses
+  const fromGpp = safely(({ pingData }, isGood) => {
+    if (!isGood || pingData.signalStatus !== "ready") return;
+    const sections = pingData.parsedSections;
+    const [europe] = [].concat(sections.tcfeuv2 || []);
+    if (europe) fromTcf({ purpose: { consents: [0, ...europe.PurposeConsents] } }, true);
+    if (/OptOut":1|Sale":"Y/.test(JSON.stringify(sections))) decide("update", { marketing: false }, true);
+  });
+
   // Events
   let user, page;
   let referrer = document.referrer;
@@ -195,8 +204,9 @@
       entries.forEach(fromGoogle);
       return push.apply(layer, entries);
     };
-    window.__tcfapi("addEventListener", 2, fromTcf);
   })();
+  safely(() => window.__tcfapi("addEventListener", 2, fromTcf))();
+  safely(() => window.__gpp("addEventListener", fromGpp))();
 
   // The page writes its title after the address.
   const later = () => setTimeout(view);

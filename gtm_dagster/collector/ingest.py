@@ -11,7 +11,7 @@ from gtm_dagster.admission.single_event import Judge, Judged
 from gtm_dagster.admission.trace_context import trace_id_of
 from gtm_dagster.channels.bots import bot_reason
 from gtm_dagster.collector.access import Access
-from gtm_dagster.collector.body import Receive, Unpacking, check_encoding, read_body
+from gtm_dagster.collector.body import Receive, Unpacking, check_encoding, read_body, start_of
 from gtm_dagster.collector.commits import Commits, Place
 from gtm_dagster.collector.headers import Scope, header, headers, query_value
 from gtm_dagster.collector.keys import WriteKey
@@ -22,7 +22,9 @@ from gtm_dagster.collector.response import RETRY_SECONDS, Refused, Response
 from gtm_dagster.eventlog import AppendResult
 from gtm_dagster.settings import Collector as Limits
 
-PROTOCOL_HEADERS = frozenset({b"anonymousid", b"content-type", b"posthog-request-timestamp", b"sentat"})
+PROTOCOL_HEADERS = frozenset(
+    {b"anonymousid", b"content-type", b"posthog-request-timestamp", b"sentat", b"sp-anonymous"}
+)
 """What clients say beside the body; so do all headers that begin with ATTRIBUTE."""
 ATTRIBUTE = b"ce-"
 _CONFLICT = {
@@ -82,12 +84,28 @@ class Ingest:
             raise Refused(503, "stopping", "the collector is stopping; send it again", RETRY_SECONDS)
         check_encoding(headers(scope, b"content-encoding"))
         limits = self._limits
-        with self._large.arriving() as room:
-            packed = await read_body(
-                receive, header(scope, b"content-length"), limits.max_body_bytes, limits.body_timeout_seconds, room
+        if scope["method"] == "HEAD":
+            raise Refused(
+                405, "method_not_allowed", f"{path} stores what it is sent, and a HEAD asks for nothing to happen"
             )
+        packed: bytes = scope["query_string"] if protocol.in_query else b""
+        with self._large.arriving() as room:
             reading = partial(self._read, protocol, path, scope, key, time.time_ns() // 1000)
-            judged, place = await self._judged(reading, packed)
+            try:
+                if not protocol.in_query:
+                    packed = await read_body(
+                        receive,
+                        header(scope, b"content-length"),
+                        limits.max_body_bytes,
+                        limits.body_timeout_seconds,
+                        room,
+                    )
+                judged, place = await self._judged(reading, packed)
+            except Refused as refused:
+                if refused.status != 413 or not protocol.keeps_too_large:
+                    raise
+                start = await start_of(packed, receive, limits.body_timeout_seconds)
+                judged, place = self._refused_whole(protocol, path, scope, key, start, refused)
         self.metrics.request_bytes.observe(len(packed))
         del packed
         handed_over = time.perf_counter()
@@ -135,22 +153,39 @@ class Ingest:
         unpacking: Unpacking,
     ) -> tuple[list[bytes], _Origin]:
         """The events of a request and where they come from; `key`: None where the body names it."""
-        limits = self._limits
-        request = IngestRequest(
-            path,
-            unpacking.text(),
-            limits.max_batch_events,
-            limits.max_event_bytes,
-            _given(scope),
-            received_us,
-            self._judge.plan,
-        )
+        request = self._request(protocol, path, scope, unpacking.text(), received_us)
         if key is None:
             key = self._access.sender(scope, protocol.key_of(request) if protocol.key_of else None)
         # behind a server key the header is of the sender's own server, which passes on what its visitor refused
         gpc = key.role == "client" and (header(scope, b"sec-gpc") or b"").strip() == b"1"
         origin = _Origin(key, _program(scope, key), trace_id_of(header(scope, b"traceparent")), gpc)
         return protocol.events(request), origin
+
+    def _request(
+        self, protocol: SenderProtocol, path: str, scope: Scope, text: bytes, received_us: int
+    ) -> IngestRequest:
+        limits = self._limits
+        return IngestRequest(
+            path,
+            text,
+            limits.max_batch_events,
+            limits.max_event_bytes,
+            _given(scope),
+            received_us,
+            self._judge.plan,
+            protocol.in_query,
+        )
+
+    def _refused_whole(
+        self, protocol: SenderProtocol, path: str, scope: Scope, key: WriteKey | None, start: bytes, refused: Refused
+    ) -> tuple[list[Judged], Place]:
+        """The verdict on a request as one event that is too large, and its place; the key may stand in the `start`."""
+        received_us = time.time_ns() // 1000
+        if key is None:
+            request = self._request(protocol, path, scope, start, received_us)
+            key = self._access.sender(scope, protocol.key_of(request) if protocol.key_of else None)
+        judged = self._judge.refused_whole(refused.message, write_key=key.name, received_us=received_us, role=key.role)
+        return [judged], self._commits.place(1, 0)
 
     def _verdicts(self, events: list[bytes], origin: _Origin) -> list[Judged]:
         key = origin.key

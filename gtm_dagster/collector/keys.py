@@ -118,15 +118,16 @@ class KeyStore:
 
     def role_of(self, name: str) -> str:
         """The role of the key of this name. One that is not there, such as `dev`, is server."""
-        return self._named(name).role
+        return (self.named(name) or _DEV).role
 
     def gates_consent(self, name: str) -> bool:
         """Whether the sender of this key asks for consent before it sends."""
-        return self._named(name).gates_consent
+        return (self.named(name) or _DEV).gates_consent
 
-    def _named(self, name: str) -> WriteKey:
+    def named(self, name: str) -> WriteKey | None:
+        """The key of this name; None when there is none, and for `dev`, which has no entry."""
         self._refresh()
-        return next((key for key in self._by_hash.values() if key.name == name), _DEV)
+        return next((key for key in self._by_hash.values() if key.name == name), None)
 
     def _refresh(self) -> None:
         try:

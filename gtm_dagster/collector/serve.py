@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 from granian.constants import HTTPModes, Interfaces
@@ -62,6 +62,8 @@ def serve(
             f"{host} can be reached from other machines and there is no write key but `dev`; "
             "add one with `gtm keys add NAME`, or listen on 127.0.0.1"
         )
+    for line in _idle_ids(settings.collector.client_ids, listed):
+        sys.stderr.write(f"collector: {line}\n")
     port = _free(address, port)
     key = load_or_create_key(settings.keys_dir, settings.privacy.pseudonym_key)
     plan = load_plan(settings.plan_file)
@@ -118,6 +120,16 @@ async def _run(app: Collector, address: str, port: int, open_to: str) -> None:
         await asyncio.sleep(0.01)
     server.stop()
     await serving
+
+
+def _idle_ids(client_ids: Mapping[str, str], listed: Sequence[WriteKey]) -> list[str]:
+    """The ids that open nothing now, and why."""
+    clients = {key.name for key in listed if key.role == "client"} | {DEV_KEY}
+    return [
+        f"collector.client_ids: {client_id!r} opens nothing, for {name!r} is no client key; gtm keys add {name} --role client"
+        for client_id, name in client_ids.items()
+        if name not in clients
+    ]
 
 
 def _open_to(listed: Sequence[WriteKey]) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 
@@ -22,7 +22,7 @@ Draw = Callable[[Rows, Selection], str]
 class Chart:
     """A chart of the file sql/`name`.sql. `draw` makes its SVG; None: it is a table alone.
 
-    `draw_small`: the same for a screen 400 pixels wide, where `draw` is wide. `formats`: how a column is shown in the table under the chart: amount, money, share; others as they are.
+    `parts`: expressions that stand for names in the file, because other statements have them too. `draw_small`: the same for a screen 400 pixels wide, where `draw` is wide. `formats`: how a column is shown in the table under the chart: amount, money, share; others as they are.
     """
 
     name: str
@@ -30,6 +30,7 @@ class Chart:
     draw: Draw | None = None
     formats: Mapping[str, str] | None = None
     draw_small: Draw | None = None
+    parts: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def how(self) -> str:
@@ -39,7 +40,10 @@ class Chart:
     @property
     def text(self) -> str:
         """Its SQL as it stands in the file, with names for values."""
-        return _file(self.name)[1]
+        text = _file(self.name)[1]
+        for name, expression in self.parts.items():
+            text = text.replace(f"${name}", expression)
+        return text
 
     def statement(self, selection: Selection) -> str:
         """Its SQL with the values of a page."""

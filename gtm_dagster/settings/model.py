@@ -35,12 +35,15 @@ class Collector(Struct, frozen=True, forbid_unknown_fields=True):
 
     `hosts`: names beside localhost by which programs of this machine call a collector on loopback without a key.
     `cors_origins`: origins whose pages may send and read the answer, such as https://shop.example; * is every one.
+    `client_ids`: what clients send instead of a key, such as the app id of Snowplow's trackers or a project's key at another
+    product; each stands for the client key of that name.
     """
 
     host: Name = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 8377
     hosts: tuple[Name, ...] = ()
     cors_origins: tuple[WebOrigin, ...] = ()
+    client_ids: dict[str, Name] = {}
     max_body_bytes: Count = 5_000_000
     max_event_bytes: Count = 64_000
     max_batch_events: Count = 5_000

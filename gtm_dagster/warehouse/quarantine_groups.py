@@ -18,9 +18,11 @@ SHAPE = """coalesce(nullif(array_to_string(list_sort(list_distinct([
   ])), ', '), ''), reason_codes)"""
 """SQL over the columns of staging.quarantine: every reason of a row with its field, sorted: `type properties.amount`.
 
-Without readable errors the reason codes alone. The dashboard's statement has the same expression.
+Without readable errors the reason codes alone.
 """
 WEEK_US = round(timedelta(days=7) / timedelta(microseconds=1))
+LOOKED_BACK_US = 90 * WEEK_US // 7
+"""Rows received longer before the newest one are not looked up among the accepted: originals end long before."""
 _MOST_VALUES = 1_000
 
 
@@ -31,8 +33,8 @@ def group_id(event_name: str | None, shape: str) -> str:
 
 @dataclass(frozen=True)
 class QuarantineGroup:
-    """One group. `shape` as in SHAPE; `accepted_since`: rows whose id is accepted from another copy by now (0 where nobody
-    looked); `last_7_days` and `week_before`: rows received in the 7 days up to now, and in the
+    """One group. `shape`: its reasons, as SHAPE has them; `accepted_since`: rows of the last 90 days of the quarantine whose id is accepted from
+    another copy by now (0 where nobody looked); `last_7_days` and `week_before`: rows received in the 7 days up to now, and in the
     7 before those; `example_id`: id of the newest row that has a readable one; times in microseconds UTC.
     """
 
@@ -76,12 +78,32 @@ class Selection:
         return ", ".join(f"{name} {value}" for name, value in given if value) or "every row"
 
 
-def groups(con: duckdb.DuckDBPyConnection, now_us: int, reason: str | None = None) -> list[QuarantineGroup]:
-    """Every group of `quarantine_now`, that with most rows still to accept first; with `reason` those that have this code."""
-    rows = con.execute(
+def add_shapes(con: duckdb.DuckDBPyConnection) -> None:
+    """Give `quarantine` its column `shape`. Errors are read once for all rows that have the same."""
+    con.execute(
         composed(
-            """SELECT event_name, $shape AS shape, count(*) AS n_rows,
-          count(*) FILTER ((write_key, event_id) IN (SELECT (write_key, event_id) FROM accepted_since)) AS n_accepted,
+            """CREATE TEMP TABLE shapes AS SELECT errors, reason_codes, $shape AS shape
+        FROM (SELECT DISTINCT errors, reason_codes FROM quarantine)""",
+            shape=SHAPE,
+        )
+    )
+    con.execute("ALTER TABLE quarantine ADD COLUMN shape VARCHAR")
+    con.execute(
+        """UPDATE quarantine SET shape = shapes.shape FROM shapes
+        WHERE quarantine.errors IS NOT DISTINCT FROM shapes.errors
+          AND quarantine.reason_codes IS NOT DISTINCT FROM shapes.reason_codes"""
+    )
+    con.execute("DROP TABLE shapes")
+
+
+def groups(con: duckdb.DuckDBPyConnection, now_us: int, reason: str | None = None) -> list[QuarantineGroup]:
+    """Every group of `quarantine_now`, that with most rows of its last 90 days still to accept first; with `reason` those that have this code."""
+    rows = con.execute(
+        """SELECT event_name, shape, count(*) AS n_rows,
+          count(*) FILTER (
+            received_us > (SELECT max(received_us) FROM quarantine) - $4
+            AND (write_key, event_id) IN (SELECT (write_key, event_id) FROM accepted_since)
+          ) AS n_accepted,
           count(*) FILTER (received_us > $1 - $2 AND received_us <= $1),
           count(*) FILTER (received_us > $1 - 2 * $2 AND received_us <= $1 - $2),
           min(received_us), max(received_us), arg_max(event_id, received_us),
@@ -89,10 +111,9 @@ def groups(con: duckdb.DuckDBPyConnection, now_us: int, reason: str | None = Non
         FROM quarantine
         WHERE $3 IS NULL OR list_contains(string_split(reason_codes, ','), $3)
         GROUP BY 1, 2
-        ORDER BY n_rows - n_accepted DESC, n_rows DESC, 1, 2""",
-            shape=SHAPE,
-        ),
-        [now_us, WEEK_US, reason],
+        ORDER BY count(*) FILTER (received_us > (SELECT max(received_us) FROM quarantine) - $4) - n_accepted DESC,
+          n_rows DESC, 1, 2""",
+        [now_us, WEEK_US, reason, LOOKED_BACK_US],
     ).fetchall()
     return [
         QuarantineGroup(*row[:9], *(tuple(each for each in texts or () if each) for texts in row[9:])) for row in rows
@@ -120,7 +141,7 @@ def condition(con: duckdb.DuckDBPyConnection, selection: Selection) -> tuple[str
         group = group_of(con, selection.group, 0)
         if group is None:
             return "false", []
-        add(f"event_name IS NOT DISTINCT FROM ? AND {SHAPE} = ?", group.event_name, group.shape)
+        add("event_name IS NOT DISTINCT FROM ? AND shape = ?", group.event_name, group.shape)
     if selection.reason is not None:
         add("list_contains(string_split(reason_codes, ','), ?)", selection.reason)
     if selection.event_name is not None:
@@ -136,11 +157,8 @@ def masked_values(con: duckdb.DuckDBPyConnection, group: QuarantineGroup, path: 
     """
     pointer = "/" + "/".join(part.replace("~", "~0").replace("/", "~1") for part in path.split(".", 1))
     rows = con.execute(
-        composed(
-            """SELECT DISTINCT json_extract(raw, $3)::VARCHAR FROM quarantine
-        WHERE event_name IS NOT DISTINCT FROM $1 AND $shape = $2 AND json_valid(raw) LIMIT $4""",
-            shape=SHAPE,
-        ),
+        """SELECT DISTINCT json_extract(raw, $3)::VARCHAR FROM quarantine
+        WHERE event_name IS NOT DISTINCT FROM $1 AND shape = $2 AND json_valid(raw) LIMIT $4""",
         [group.event_name, group.shape, pointer, _MOST_VALUES + 1],
     ).fetchall()
     if not rows or len(rows) > _MOST_VALUES or any(text is None for (text,) in rows):

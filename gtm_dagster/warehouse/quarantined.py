@@ -17,6 +17,7 @@ from gtm_dagster.warehouse.landing.manifests import BATCH_NAME
 from gtm_dagster.warehouse.landing.sealed_originals import sealed_files
 from gtm_dagster.warehouse.landing.writers import reading, rows_path
 from gtm_dagster.warehouse.literals import composed, literal, literals
+from gtm_dagster.warehouse.quarantine_groups import LOOKED_BACK_US, add_shapes
 from gtm_dagster.warehouse.serving import WORK_WAIT_SECONDS, QueryError
 from gtm_dagster.warehouse.staging.staged_files import beside, names_of
 from gtm_dagster.warehouse.writer_lock import LockHeldError, WarehouseLock
@@ -34,8 +35,9 @@ def quarantine_now(
     settings: Settings, *, originals: bool = False, accepted: bool = False
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection whose table `quarantine` has the rejected rows of every landed batch: the columns of
-    staging.quarantine. With `originals` a table of that name too: file_key, row_no and sealed, as far as they are kept.
-    The table `accepted_since` has the write_key and event_id of rows whose id is accepted from another copy; without
+    staging.quarantine and `shape`. With `originals` a table of that name too: file_key, row_no and sealed, as far as they are kept.
+    The table `accepted_since` has the write_key and event_id of rows of its last 90 days whose id is accepted from another
+    copy, received in the 180 days before the newest one or the 90 after it; without
     `accepted` nobody looks, and it is empty.
 
     While a run writes the working file, rows that staging itself refused are not there. Raises QueryError when nothing
@@ -54,6 +56,7 @@ def quarantine_now(
             landed = list(beside(staged, files))
             for file in landed:
                 _add_landed(con, file)
+            add_shapes(con)
             con.execute("CREATE TABLE accepted_since (write_key VARCHAR, event_id VARCHAR)")
             if accepted:
                 _add_accepted(con, settings, landed)
@@ -116,9 +119,20 @@ def _add_landed(con: duckdb.DuckDBPyConnection, file: LandingFile) -> None:
 
 
 def _add_accepted(con: duckdb.DuckDBPyConnection, settings: Settings, landed: list[LandingFile]) -> None:
-    """The ids of rows of `quarantine` that are accepted in the files not staged yet, or in the staged events."""
+    """The ids of rows of `quarantine` that are accepted in the files not staged yet, or in the staged events.
+
+    Those of its last days alone, in the events received around these: what is older costs nothing.
+    """
     con.execute(
-        "CREATE TABLE refused_ids AS SELECT DISTINCT write_key, event_id FROM quarantine WHERE event_id IS NOT NULL"
+        """CREATE TABLE refused_ids AS SELECT DISTINCT write_key, event_id FROM quarantine
+        WHERE event_id IS NOT NULL AND received_us > (SELECT max(received_us) FROM quarantine) - $1""",
+        [LOOKED_BACK_US],
+    )
+    (newest,) = con.execute("SELECT coalesce(max(received_us), 0) FROM quarantine").fetchone() or (0,)
+    around = composed(
+        "(SELECT write_key, event_id FROM work.staging.events WHERE received_us BETWEEN $first AND $last)",
+        first=newest - 2 * LOOKED_BACK_US,
+        last=newest + LOOKED_BACK_US,
     )
     found = "SELECT DISTINCT write_key, event_id FROM $source SEMI JOIN refused_ids USING (write_key, event_id)"
     for file in landed:
@@ -134,7 +148,7 @@ def _add_accepted(con: duckdb.DuckDBPyConnection, settings: Settings, landed: li
         con.execute("INSERT INTO accepted_since " + composed(found, source=source))
     if settings.warehouse_path.exists():
         with suppress(LockHeldError, duckdb.Error), _attached_work(con, settings):
-            con.execute("INSERT INTO accepted_since " + composed(found, source="work.staging.events"))
+            con.execute("INSERT INTO accepted_since " + composed(found, source=around))
     con.execute("CREATE OR REPLACE TABLE accepted_since AS SELECT DISTINCT * FROM accepted_since")
 
 

@@ -10,6 +10,7 @@ import pytest
 from collector_harness import Edge
 
 from gtm_dagster.collector import KeyStore, KeyStoreError
+from gtm_dagster.collector.serve import _idle_ids
 
 EVENT = {"event_id": "e1", "event_name": "page_viewed", "anonymous_id": "visitor"}
 DEV = {"X-Write-Key": "dev"}
@@ -159,3 +160,15 @@ def test_a_producer_is_a_program_and_no_person(edge: Edge, name: str, taken: boo
         else:
             assert (answer.status, answer.json()["code"]) == (400, "bad_producer")
             assert all(name not in stored.producer for stored in edge.log.heartbeats()) or not name
+
+
+@pytest.mark.parametrize(
+    ("named", "idle"),
+    [("web", False), ("dev", False), ("backend", True), ("nobody", True)],
+    ids=["a client key", "the laptop's", "a server key", "no key"],
+)
+def test_an_id_that_opens_nothing_is_named_at_the_start(edge: Edge, named: str, idle: bool) -> None:
+    edge.keys.add("web", role="client")
+    edge.keys.add("backend")
+    lines = _idle_ids({"shop-web": named}, edge.keys.list())
+    assert bool(lines) is idle and all(f"gtm keys add {named} --role client" in line for line in lines)

@@ -30,7 +30,7 @@ def _event(message: dict[str, Any], sent_at: str | None = None) -> dict[str, Any
 
 EVENTS = [
     ({"event": "Trial Started", "properties": {"plan": "pro", "$lib": "web", "token": "phc", "distinct_id": "u", "tags": ["a"]}}, "Trial Started", {"plan": "pro"}),
-    ({"event": "paymentCompleted", "properties": {"utm_source": "x", "gclid": "y"}}, "payment_completed", {}),
+    ({"event": "paymentCompleted", "properties": {"utm_source": "x", "gclid": "y", "irclid": None, "oppref": None}}, "payment_completed", {}),
     ({"event": "$pageview", "properties": {"$pathname": "/p", "title": "P", "plan": "pro"}}, "page_viewed", {"path": "/p", "title": "P"}),
     ({"event": "$screen", "properties": {"$screen_name": "Home"}}, "page_viewed", {"title": "Home"}),
     ({"event": "$identify", "$set": {"email": "ann@example.com", "age": 4}, "$set_once": {"plan": "free", "$initial_referrer": "x"}},

@@ -64,6 +64,11 @@ CONTEXTS = [
     ({"consent": {"categoryPreferences": {"C0002": True, "Performance": False}}}, {"consent": {"analytics": False}}),
     ({"consent": {"categoryPreferences": {"Analytics": "yes"}}}, {}),
     ({"consentManagement": {"allowedConsentIds": ["Analytics"], "deniedConsentIds": ["Marketing"]}}, {"consent": {"analytics": True, "marketing": False}}),
+    ({"gpp": "DBABBg~BAQAAABA.QA"}, {"consent": {"marketing": False}}),
+    ({"consent": {"gpp": "DBABBg~BAQAAABA.QA", "categoryPreferences": {"Analytics": True, "Advertising": True}}}, {"consent": {"analytics": True, "marketing": False}}),
+    ({"gpp": "DBABBg~BAQAAABA.QA", "gpp_sid": "7,2"}, {}),
+    ({"gpp": "DBABBg~BAQAAABA.QA", "gpp_sid": [8]}, {"consent": {"marketing": False}}),
+    ({"gdpr_consent": "CQuci4AQuci4AAfAAAENAAFgAMMAAAAAAAAAAAAAAAAA"}, {"consent": {"analytics": True, "marketing": True, "personalization": False}}),
     ({"campaign": "no object", "page": 7}, {}),
 ]  # fmt: skip
 

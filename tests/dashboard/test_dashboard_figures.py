@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -13,6 +14,7 @@ from asgi_client import AsgiClient
 from dashboard_cases import LAST, dashboard, publish, settings_in, small
 
 from gtm_dagster.warehouse.engine import in_memory
+from gtm_dagster.warehouse.quarantine_groups import add_shapes, group_id
 from gtm_dagster.warehouse.quarantine_groups import groups as quarantine_groups
 
 _UTC = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -212,9 +214,42 @@ def test_refused_events_stand_in_the_groups_of_the_command_line(tmp_path: Path) 
     with in_memory() as con:
         con.register("rows", pa.Table.from_pylist(rows))
         con.execute("CREATE TABLE quarantine AS SELECT *, '1' AS plan_version FROM rows")
+        add_shapes(con)
         con.execute("CREATE TABLE accepted_since (write_key VARCHAR, event_id VARCHAR)")
         for group in quarantine_groups(con, _US):
-            assert f"gtm quarantine replay {group.id} --dry-run" in text
+            assert f"gtm quarantine replay {group.id} --cast" not in text and f"replay {group.id} " in text
+
+
+REFUSED = [
+    ("a name near to one of the plan", "page_veiwed", "unknown_event", "event_name", {}, "alias", "--alias page_veiwed=page_viewed"),
+    ("values that all read as numbers", "payment_completed", "type", "properties.amount", {"amount": ["5", "7.5"]}, "cast", "--cast amount=number"),
+    ("a value that reads as none", "payment_completed", "type", "properties.amount", {"amount": ["5", "many"]}, "sender", ""),
+    ("a property near to a declared one", "payment_completed", "unknown_property", "properties.curency", {}, "rename", "--rename curency=currency"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "path", "values", "kind", "option"),
+    [each[1:] for each in REFUSED],
+    ids=[each[0] for each in REFUSED],
+)
+def test_a_group_says_what_would_help_and_the_line_that_replays_it(
+    tmp_path: Path, name: str, code: str, path: str, values: dict[str, list[str]], kind: str, option: str
+) -> None:
+    property_name, found = next(iter(values.items()), ("x", ["1"]))
+    rows = [
+        {
+            "write_key": "web", "event_id": f"e{n}", "event_name": name, "reason_codes": code,
+            "errors": json.dumps([{"path": path, "code": code, "message": "m"}]), "raw": json.dumps({"properties": {property_name: value}}),
+            "received_at": MOMENT, "received_us": _US, "origin": "log", "file_key": "f", "row_no": n,
+        }
+        for n, value in enumerate(found)
+    ]  # fmt: skip
+    group = group_id(name, f"{code} {path}")
+    with _with(tmp_path, {"staging.quarantine": rows}) as client:
+        text = html.unescape(client.get("/tracking").text)
+    assert f"<b>{kind}</b>" in text
+    assert " ".join(f"gtm quarantine replay {group} {option} --dry-run".split()) in text
 
 
 def test_own_events_stand_on_the_page_at_once(tmp_path: Path) -> None:

@@ -219,6 +219,24 @@ def test_wrong_events_an_alias_and_a_replay_give_tables_and_books(tmp_path: Path
         assert group_of(con, "00000000", NOW) is None
 
 
+def test_rows_long_before_the_newest_are_not_looked_up_and_come_last(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path)
+    land(
+        settings,
+        [
+            row("late", ("type", "properties.x"), received_us=NOW),
+            *(row(f"old{n}", ("type", "properties.y"), received_us=NOW - 91 * DAY) for n in range(3)),
+            *(event(each, START, user_id="u", received_us=NOW) for each in ("late", "old0")),
+        ],
+        "import-a",
+    )
+    refresh(settings)
+    with quarantine_now(settings, accepted=True) as con:
+        assert [(each.rows, each.accepted_since) for each in groups(con, NOW)] == [(3, 0), (1, 1)]
+        con.execute("DELETE FROM accepted_since")
+        assert [each.rows for each in groups(con, NOW)] == [1, 3], "what a replay could still land comes first"
+
+
 @pytest.mark.slow
 def test_a_replay_killed_at_any_step_lands_once(tmp_path: Path) -> None:
     source = tmp_path / "source"

@@ -4,7 +4,16 @@ Here belongs the way from a request's bytes to events and from verdicts to an an
 admission and the log, which are the same for every sender.
 """
 
-from gtm_dagster.collector.protocols import cloud_events, jitsu, native, posthog_capture, segment
+from gtm_dagster.collector.protocols import (
+    amplitude,
+    cloud_events,
+    jitsu,
+    mixpanel,
+    native,
+    posthog_capture,
+    segment,
+    snowplow,
+)
 from gtm_dagster.collector.protocols.sender_protocol import EventResult, IngestRequest, IngestResult, SenderProtocol
 
 PROTOCOLS: tuple[SenderProtocol, ...] = (
@@ -14,6 +23,10 @@ PROTOCOLS: tuple[SenderProtocol, ...] = (
     posthog_capture.PROTOCOL,
     posthog_capture.PROTOCOL_V1,
     cloud_events.PROTOCOL,
+    mixpanel.PROTOCOL,
+    amplitude.PROTOCOL,
+    snowplow.PROTOCOL,
+    snowplow.PROTOCOL_PIXEL,
 )
 """Every protocol the collector speaks; each one names its own paths."""
 

@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from gtm_dagster.collector.protocols.clock_skew import corrected_time
+from gtm_dagster.collector.protocols.consent_categories import purposes_of, purposes_of_strings
 from gtm_dagster.collector.protocols.message_values import as_object, flat, id_text, zone
+from gtm_dagster.privacy.consent_strings import strictest
 from gtm_dagster.taxonomy import Plan
 
 KINDS = ("track", "page", "screen", "identify", "group", "alias")
@@ -19,13 +21,6 @@ _IDENTIFIED = "user_identified"
 _VIEWED = "page_viewed"
 _CAMPAIGN = {"name": "campaign", "source": "source", "medium": "medium", "term": "term", "content": "content"}
 _DEVICES = {"server": "api", "mobile": "mobile", "web": "web"}
-_PURPOSES = {
-    "analytics": "analytics", "performance": "analytics", "statistics": "analytics", "c0002": "analytics",
-    "advertising": "marketing", "marketing": "marketing", "targeting": "marketing", "c0004": "marketing",
-    "functional": "personalization", "preferences": "personalization", "personalization": "personalization",
-    "c0003": "personalization",
-}  # fmt: skip
-"""Categories of consent by the names that consent platforms give them, OneTrust's among them."""
 _NOT_A_PAGE = frozenset({"$direct", ""})
 """What RudderStack's browser client says of a visit without a referrer."""
 _WORDS = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+")
@@ -130,15 +125,11 @@ def _context(message: Mapping[str, Any], context: Mapping[str, Any], call: Any) 
 
 
 def _consent(context: Mapping[str, Any]) -> dict[str, bool]:
-    """Purposes that a consent platform said yes or no to. Where several categories are of one purpose, a no counts."""
-    preferences = list(as_object(as_object(context.get("consent")).get("categoryPreferences")).items())
+    """Purposes that a consent platform said yes or no to, by categories and by strings; what one refuses is refused."""
+    consent = as_object(context.get("consent"))
+    preferences = list(as_object(consent.get("categoryPreferences")).items())
     management = as_object(context.get("consentManagement"))
     for name, allowed in (("allowedConsentIds", True), ("deniedConsentIds", False)):
         ids = management.get(name)
         preferences += [(each, allowed) for each in ids] if isinstance(ids, list) else []
-    found: dict[str, bool] = {}
-    for category, allowed in preferences:
-        purpose = _PURPOSES.get(category.strip().lower()) if isinstance(category, str) else None
-        if purpose is not None and isinstance(allowed, bool):
-            found[purpose] = found.get(purpose, True) and allowed
-    return found
+    return strictest(purposes_of(preferences), purposes_of_strings({**context, **consent}))

@@ -46,6 +46,7 @@ class BatchBody(msgspec.Struct):
 _LONGEST_TEXT = 1_000
 _decode_text = msgspec.json.Decoder(str).decode
 _decode = msgspec.json.Decoder(BatchBody).decode
+_decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 def text_of(body: bytes) -> bytes:
@@ -61,15 +62,34 @@ def read_batch(text: bytes, max_events: int) -> BatchBody | None:
         return _decode(text)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         pass
+    found = _leniently(text, max_events)
+    if found is None:
+        return None
+    return BatchBody(*(msgspec.Raw(json.dumps(found.get(field)).encode()) for field in BatchBody.__struct_fields__))
+
+
+def _leniently(text: bytes, max_events: int) -> dict[str, Any] | None:
+    """The object as a lenient parser takes it; None for what is none, or costs too much to find out."""
     if text.count(b",") > max_events * _COMMAS_PER_EVENT or too_deep(text):
         return None
     try:
         found = json.loads(text.decode(errors="replace"), strict=False)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(found, dict):
+    return found if isinstance(found, dict) else None
+
+
+def list_in(text: bytes, field: str, max_events: int) -> bytes | None:
+    """The JSON text of the list in the one field `field` of an object; None where there is none, or no object."""
+    if text[:1] != b"{":
         return None
-    return BatchBody(*(msgspec.Raw(json.dumps(found.get(field)).encode()) for field in BatchBody.__struct_fields__))
+    try:
+        found = bytes(_decode_fields(text).get(field, msgspec.Raw()))
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        document = _leniently(text, max_events)
+        found = b"" if document is None else json.dumps(document.get(field)).encode()
+    found = found.strip()
+    return found if found.startswith(b"[") else None
 
 
 def read_message(raw: bytes, max_event_bytes: int) -> dict[str, Any] | None:

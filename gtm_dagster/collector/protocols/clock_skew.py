@@ -36,3 +36,13 @@ def time_text(moment_us: int) -> str | None:
         return datetime.fromtimestamp(moment_us / 1e6, UTC).isoformat()
     except (OverflowError, ValueError, OSError):
         return None
+
+
+def epoch_text(moment: Any) -> Any:
+    """Seconds since the epoch or, above what seconds can be, milliseconds, as RFC 3339; what is neither as it is."""
+    if not isinstance(moment, int | float) or isinstance(moment, bool) or not abs(moment) < _LAST_MS:
+        return moment
+    return time_text(round(moment * (1e6 if abs(moment) < _FIRST_MS else 1e3))) or moment
+
+
+_FIRST_MS, _LAST_MS = 1e11, 1e15

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from urllib.parse import unquote_to_bytes
 
 import msgspec
 
@@ -16,6 +17,7 @@ _COMMAS_PER_EVENT = 30
 """A list with more commas than this for each event it may hold is not searched for a key."""
 _ESCAPED = ((b"%2B", b"+"), (b"%2b", b"+"), (b"%2F", b"/"), (b"%2f", b"/"), (b"%3D", b"="), (b"%3d", b"="))
 """The characters of base64 that a form escapes."""
+_JSON_STARTS = (b"%5B", b"%5b", b"%7B", b"%7b", b"[", b"{")
 
 
 class _Keyed(msgspec.Struct):
@@ -33,7 +35,7 @@ _decode_message = msgspec.json.Decoder(_Message).decode
 
 
 def unwrapped(body: bytes) -> bytes:
-    """The JSON text of a body, which may be in the field `data` of a form, in base64: no longer than the body is.
+    """The JSON text of a body, which may be in the field `data` of a form, as it is or in base64: no longer than the body.
 
     Raises Refused 400 for a form without such a field.
     """
@@ -43,6 +45,8 @@ def unwrapped(body: bytes) -> bytes:
     found = next((part[5:] for part in text.split(b"&", 20) if part.startswith(b"data=")), None)
     if found is None:
         raise Refused(400, "unparseable", "the body is neither JSON nor a form with a field data")
+    if found.startswith(_JSON_STARTS):
+        return text_of(unquote_to_bytes(found.replace(b"+", b" ")))
     for escaped, plain in _ESCAPED:
         found = found.replace(escaped, plain)
     try:

@@ -45,7 +45,7 @@ def _worded(text: bytes, sent_at: str | None, request: IngestRequest) -> list[by
     return events
 
 
-def _response(result: IngestResult) -> Response:
+def response(result: IngestResult) -> Response:
     """200 whatever the verdicts: these clients send accepted events again after 202 and 204, and drop a batch after 400."""
     return Response(200, _encode({"status": 1, **counts(result), "refused": refused(result)}))
 
@@ -73,5 +73,5 @@ def _result(each: EventResult) -> dict[str, str]:
     return found
 
 
-PROTOCOL = SenderProtocol("posthog", _PATHS, _events, _response, key_of)
+PROTOCOL = SenderProtocol("posthog", _PATHS, _events, response, key_of)
 PROTOCOL_V1 = SenderProtocol("posthog_v1", ("/i/v1/analytics/events",), _events_of_v1, _response_of_v1)

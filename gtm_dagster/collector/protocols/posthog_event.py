@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gtm_dagster.collector.protocols.analytics_message import known_name
-from gtm_dagster.collector.protocols.clock_skew import corrected_time, time_text
+from gtm_dagster.collector.protocols.clock_skew import corrected_time, epoch_text, time_text
 from gtm_dagster.collector.protocols.message_values import as_object, flat, id_text, zone
 from gtm_dagster.taxonomy import Plan
 from gtm_dagster.taxonomy.envelope import UTM_FIELDS
@@ -20,10 +20,13 @@ _VIEWED = "page_viewed"
 _VIEWS = ("$pageview", "$screen")
 _ALIASES = ("$create_alias", "$merge_dangerously")
 _PERSONS = frozenset({"$identify", "$set", "$groupidentify", *_ALIASES})
-_LEFT_BEHIND = CLICK_ID_NAMES | {*UTM_FIELDS, "distinct_id", "token", "gad_source", "mc_cid", "igshid"}
+_LEFT_BEHIND = CLICK_ID_NAMES | {*UTM_FIELDS, "distinct_id", "token", "gad_source", "mc_cid", "igshid", "irclid", "oppref", "bfcid",
+                                "mp_lib"}  # fmt: skip
 """Properties that the clients add to every event; ids of clicks are in the address of the page."""
 _NOBODY = "$posthog_cookieless"
 """The id that all visitors share who are counted without cookies."""
+_DEVICE = "$device:"
+"""How a visitor's id begins in Mixpanel's clients."""
 _NO_REFERRER = "$direct"
 _PREVIOUS_FIRST = (None, "posthog-python")
 """Clients whose alias begins with the previous id; see `_aliased`."""
@@ -61,7 +64,7 @@ def _name_and_properties(
     return known_name(name, plan), {
         field: value
         for field, value in flat(properties).items()
-        if not field.startswith("$") and field not in _LEFT_BEHIND
+        if not field.startswith("$") and field not in _LEFT_BEHIND and (field != "time" or "timestamp" in message)
     }
 
 
@@ -96,6 +99,8 @@ def _person(name: Any, message: Mapping[str, Any], properties: Mapping[str, Any]
     if name == "$identify" or properties.get("$user_id") or properties.get("$is_identified") is True:
         visitor = id_text(properties.get("$anon_distinct_id"))
         return {"user_id": distinct_id} | ({"anonymous_id": visitor} if visitor is not None else {})
+    if isinstance(distinct_id, str) and distinct_id.startswith(_DEVICE):
+        return {"anonymous_id": distinct_id.removeprefix(_DEVICE)}
     is_anonymous = profile is False or properties.get("$is_identified") is False
     if is_anonymous or distinct_id == id_text(properties.get("$device_id")):
         return {"anonymous_id": distinct_id}
@@ -116,6 +121,10 @@ def _aliased(message: Mapping[str, Any], properties: Mapping[str, Any]) -> tuple
 def _timestamp(message: Mapping[str, Any], properties: Mapping[str, Any], sent_at: str | None, received_us: int) -> Any:
     """When it happened: as said, or so many milliseconds before it was sent."""
     at = message.get("timestamp")
+    seconds = properties.get("time")
+    if at is None and isinstance(seconds, int | float) and not isinstance(seconds, bool):
+        # Mixpanel's clients say it among the properties
+        return epoch_text(seconds)
     offset = message.get("offset")
     if at is None and isinstance(offset, int) and not isinstance(offset, bool):
         return time_text(received_us - offset * 1000)

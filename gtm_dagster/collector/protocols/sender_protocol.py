@@ -16,7 +16,7 @@ class IngestRequest(msgspec.Struct, frozen=True):
     may hold, and from which size on an event is quarantined without a look inside.
 
     `headers`: those a protocol may need, by lower-case name. `received_us`: when it came, microseconds UTC. `plan`: for the
-    names its events have in it.
+    names its events have in it. `is_query`: the body is the query of a GET.
     """
 
     path: str
@@ -26,6 +26,7 @@ class IngestRequest(msgspec.Struct, frozen=True):
     headers: Mapping[str, str]
     received_us: int
     plan: Plan
+    is_query: bool = False
 
 
 class EventResult(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -53,6 +54,9 @@ class IngestResult(msgspec.Struct, frozen=True):
 class SenderProtocol:
     """One way of sending events: the `paths` of its POST requests, and what a request and a response look like.
 
+    `in_query`: its requests are GETs, whose query is the body. `keeps_too_large`: a request beyond the limits on size and
+    count is answered as any other and quarantined as one event, because its clients would send it again for ever.
+
     `events` returns the JSON text of each event of a request and raises Refused for a request that holds none;
     `response` words the result. Where a protocol's clients put their key into the body, `key_of` returns it, None when
     there is none; it is asked of requests without a key in header or address, before anything else is looked at.
@@ -63,3 +67,5 @@ class SenderProtocol:
     events: Callable[[IngestRequest], list[bytes]]
     response: Callable[[IngestResult], Response]
     key_of: Callable[[IngestRequest], str | None] | None = None
+    in_query: bool = False
+    keeps_too_large: bool = False

@@ -10,10 +10,11 @@ from gtm_dagster.dashboard.charts.line_chart import WIDE, Line, lines
 from gtm_dagster.dashboard.live_log import live_log, reasons
 from gtm_dagster.dashboard.notices import UnavailableError
 from gtm_dagster.dashboard.parameters import Selection
+from gtm_dagster.dashboard.refused_groups import help_for, plan_today, refused_documents
 from gtm_dagster.dashboard.screen import Screen
 from gtm_dagster.dashboard.snapshots import Rows
 from gtm_dagster.dashboard.view import Panel, View
-from gtm_dagster.warehouse.quarantine_groups import group_id
+from gtm_dagster.warehouse.quarantine_groups import SHAPE
 
 SILENT_SECONDS = 120
 """A producer unheard of for longer is shown as silent."""
@@ -30,7 +31,8 @@ def _books(found: Rows, selection: Selection) -> str:
 
 BOOKS = Chart("books_by_day", "The books by day", _books, {"quarantined_share": "share"})
 REASONS = Chart("quarantine_reasons", "Why events were refused")
-EXAMPLES = Chart("quarantined_examples", "Refused events, by event and reasons")
+EXAMPLES = Chart("quarantined_examples", "Refused events, by event and reasons", parts={"shape": SHAPE})
+VALUES = Chart("quarantined_values", "Values of a wrong type", parts={"shape": SHAPE})
 
 
 def context(view: View) -> dict[str, Any]:
@@ -40,7 +42,9 @@ def context(view: View) -> dict[str, Any]:
         log, log_notice = live_log(view.settings), None
     except UnavailableError as error:
         log, log_notice = None, error.notice
-    examples = panels[EXAMPLES.name]
+    examples, values = panels[EXAMPLES.name], panels[VALUES.name]
+    documents = refused_documents(values.rows) if values.rows else {}
+    plan = plan_today(view.settings)
     return {
         "log": log,
         "log_notice": log_notice,
@@ -49,7 +53,7 @@ def context(view: View) -> dict[str, Any]:
         "reasons": panels[REASONS.name],
         "examples": examples,
         "refused": [
-            {**row, "reasons": reasons(row["errors"]), "group": group_id(row["event_name"], row["shape"])}
+            {**row, "reasons": reasons(row["errors"]), **help_for(row, documents, plan)}
             for row in (examples.rows.records() if examples.rows else [])
         ],
         "silent_seconds": SILENT_SECONDS,
@@ -76,7 +80,7 @@ SCREEN = Screen(
     title="Tracking",
     context=context,
     order=70,
-    charts=(BOOKS, REASONS, EXAMPLES),
+    charts=(BOOKS, REASONS, EXAMPLES, VALUES),
     controls=("from", "to", "compare"),
     needs_tables=False,
 )
