@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from hashlib import sha1
 from typing import Literal
-from uuid import UUID, uuid5
+from uuid import UUID
 
 import msgspec
 from msgspec import Struct
@@ -45,8 +46,15 @@ REASONS: dict[Reason, str] = {
 
 
 def action_id(rule: str, kind: Kind, trigger_event_id: str, step: int = 0) -> str:
-    """The identity of an action: the same for whoever decides it, whenever, under any version of the rule."""
-    return str(uuid5(_NAMESPACE, msgspec.json.encode([rule, kind, trigger_event_id, step]).decode()))
+    """The identity of an action: the same for whoever decides it, whenever, under any version of the rule.
+
+    `uuid5` of RFC 9562, written out: a message more costs a fifth of what the standard library's object does.
+    """
+    digest = bytearray(sha1(_NAMESPACE.bytes + msgspec.json.encode([rule, kind, trigger_event_id, step])).digest()[:16])  # noqa: S324
+    digest[6] = digest[6] & 0x0F | 0x50
+    digest[8] = digest[8] & 0x3F | 0x80
+    text = digest.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 class Want(Struct, frozen=True):
