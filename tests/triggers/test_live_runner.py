@@ -17,8 +17,9 @@ from trigger_cases import R1, R2, R3, SECOND, actions, event, reasons, rules, us
 from gtm_dagster.eventlog import Heartbeat, LogChangedError
 from gtm_dagster.storage.migrations import NewerFormatError
 from gtm_dagster.triggers import rule_engine
+from gtm_dagster.triggers.commit_lag import CommitLag
 from gtm_dagster.triggers.heard_keys import heard_keys
-from gtm_dagster.triggers.live_runner import FAULTS_UNTIL_DEGRADED, TAIL_US
+from gtm_dagster.triggers.live_runner import FAULTS_UNTIL_DEGRADED
 from gtm_dagster.triggers.message_payload import MOST_BYTES
 from gtm_dagster.triggers.rules_watch import RulesWatch
 from gtm_dagster.triggers.runner_rows import rule_statuses, set_status
@@ -305,7 +306,7 @@ def test_a_timer_waits_for_the_time_a_commit_may_take(live: Callable[..., LiveCa
     case = live(R3)
     case.receive(event("checkout_started", "10:00", cart_id="c"))
     due_us = us("10:32")
-    case.now_us = due_us + TAIL_US - 1
+    case.now_us = due_us + case.runner.lag.us - 1
     case.work()
     late = replace(event("payment_completed", "10:31", amount=1, currency="EUR"), received_us=due_us - 1)
     case.log.append([record(late)])
@@ -336,3 +337,11 @@ def test_old_decisions_end_and_open_ones_stay(live: Callable[..., LiveCase]) -> 
     case.receive(views(1)[0])
     assert end_old_rows(case.runner._con, us("12-20 00:00"), 100) == 1
     assert [row["outcome"] for row in case.rows()] == ["open"]
+
+
+def test_a_slow_disk_makes_timers_later_and_not_wrong() -> None:
+    lag = CommitLag()
+    assert lag.us == 50_000
+    for seen, expected in ((10_000, 50_000), (400_000, 800_000), (20_000, 800_000), (9_000_000, 5_000_000)):
+        lag.see(seen)
+        assert lag.us == expected
