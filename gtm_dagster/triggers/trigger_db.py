@@ -42,6 +42,7 @@ def open_trigger_db(path: Path) -> sqlite3.Connection:
         con.execute("PRAGMA journal_mode = WAL")
         con.execute("PRAGMA synchronous = FULL")
         con.execute("PRAGMA journal_size_limit = 67108864")
+        con.execute("PRAGMA cache_size = -16000")  # kB: states of persons who are not in memory
         _prepare(con, path)
     except sqlite3.Error as error:
         con.close()

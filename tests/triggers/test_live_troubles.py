@@ -7,16 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from live_cases import LiveCase, record, views
+from live_cases import FixedRules, LiveCase, record, views
 from msgspec.structs import replace
-from trigger_cases import R1, R2, R3, SECOND, actions, event, reasons, us
+from trigger_cases import R1, R2, R3, SECOND, actions, event, reasons, rules, us
 
+from gtm_dagster.chaos.processes import until
 from gtm_dagster.eventlog import Heartbeat, LogChangedError
+from gtm_dagster.eventlog.sqlite import SqliteEventLog
 from gtm_dagster.triggers import rule_engine
 from gtm_dagster.triggers.commit_lag import CommitLag
 from gtm_dagster.triggers.heard_keys import heard_keys
-from gtm_dagster.triggers.live_runner import FAULTS_UNTIL_DEGRADED
+from gtm_dagster.triggers.live_runner import FAULTS_UNTIL_DEGRADED, LiveRunner, machine_clock
 from gtm_dagster.triggers.runner_rows import rule_statuses, set_status
+from gtm_dagster.triggers.runner_thread import RunnerThread
+from gtm_dagster.triggers.trigger_db import TriggerDbError
 from gtm_dagster.triggers.trigger_metrics import TriggerMetrics
 
 EVERY = "\n  every: {on: pricing_viewed, purpose: service, do: {webhook: w}}\n"
@@ -189,3 +193,23 @@ def test_metrics_say_what_was_decided_and_how_the_rules_stand(live: Callable[...
     }  # fmt: skip
     assert {key: found[key] for key in expected} == expected
     assert ("gtm_trigger_blind", "every") not in found, "it waits for nobody"
+
+
+def test_a_thread_outlives_a_failure_and_follows_the_log(tmp_path: Path) -> None:
+    attempts: list[int] = []
+    with SqliteEventLog(tmp_path / "events.db") as log:
+
+        def make() -> LiveRunner:
+            attempts.append(1)
+            if len(attempts) == 1:
+                raise TriggerDbError("the disk is full")
+            return LiveRunner(log, log.path, tmp_path / "triggers.db", FixedRules(rules(EVERY)))  # type: ignore[arg-type]
+
+        with RunnerThread(make) as thread:
+            assert until(lambda: thread.figures.error == "the disk is full", 30)
+            assert until(lambda: bool(thread.figures.statuses), 60), "it was tried again"
+            now = machine_clock()
+            log.append([record(replace(views(1)[0], at_us=now, received_us=now))])
+            assert until(lambda: sum(thread.figures.actions.values()) == 1, 60)
+            assert thread.figures.error is None
+        assert log.committed("triggers") == 1
