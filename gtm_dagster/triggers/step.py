@@ -138,7 +138,10 @@ class _Work:
     def hold(self, hold: Hold) -> None:
         want = hold.want
         waiting = Occurrence(want.at_us, want.trigger_event_id, want.due_us, want.key, hold.reason, hold.until_us)
-        others = (each for each in self.state.open if each.trigger_event_id != want.trigger_event_id)
+        others = tuple(each for each in self.state.open if each.trigger_event_id != want.trigger_event_id)
+        if len(others) >= MOST_OPEN:
+            self._say(want.trigger_event_id, want.key, "too_many_open")
+            return
         self.state = replace(self.state, open=tuple(sorted((*others, waiting))))
         self.apply_cancels()
 
