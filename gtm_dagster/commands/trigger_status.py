@@ -38,6 +38,8 @@ def status(context: typer.Context, json: Json = False) -> int:
     with trigger_state(path):
         found = trigger_status(path, settings.log_path, time.time_ns() // 1000)
     if json:
+        import msgspec
+
         say_json({"ran": True, **msgspec.to_builtins(found)})
     else:
         _say(found)

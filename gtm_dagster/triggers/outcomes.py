@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from hashlib import sha1
 from typing import Literal
-from uuid import UUID, uuid5
+from uuid import UUID
 
 import msgspec
 from msgspec import Struct
@@ -14,7 +15,7 @@ _NAMESPACE = UUID("8f0c7a1e-5a2d-5c36-9a54-2f1d3c1f7b60")
 Reason = Literal[
     "already_open", "behind", "blind", "bot", "cancelled", "capped", "cooldown", "died_while_behind", "died_while_held",
     "duplicate", "expired", "fault", "held_too_long", "holdout", "no_consent", "no_key", "no_zone", "once", "paused",
-    "rule_changed", "server_event", "stale_start", "too_many_open",
+    "rule_changed", "server_event", "stale_start", "too_many_open", "warm_up",
 ]  # fmt: skip
 REASONS: dict[Reason, str] = {
     "already_open": "an earlier start of the same person and key covers it",
@@ -40,13 +41,21 @@ REASONS: dict[Reason, str] = {
     "server_event": "a server sent the event, and the marketing rule does not say servers: true",
     "stale_start": "the time to wait was over when the start arrived",
     "too_many_open": "the person has too many open starts of the rule",
+    "warm_up": "it became true before the worker's first start, which read the past to fill its state",
 }
 """What each reason means, for people."""
 
 
 def action_id(rule: str, kind: Kind, trigger_event_id: str, step: int = 0) -> str:
-    """The identity of an action: the same for whoever decides it, whenever, under any version of the rule."""
-    return str(uuid5(_NAMESPACE, msgspec.json.encode([rule, kind, trigger_event_id, step]).decode()))
+    """The identity of an action: the same for whoever decides it, whenever, under any version of the rule.
+
+    `uuid5` of RFC 9562, written out: a message more costs a fifth of what the standard library's object does.
+    """
+    digest = bytearray(sha1(_NAMESPACE.bytes + msgspec.json.encode([rule, kind, trigger_event_id, step])).digest()[:16])  # noqa: S324
+    digest[6] = digest[6] & 0x0F | 0x50
+    digest[8] = digest[8] & 0x3F | 0x80
+    text = digest.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 class Want(Struct, frozen=True):

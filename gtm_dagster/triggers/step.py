@@ -85,6 +85,13 @@ def step(rule: Rule, state: RuleState, input: Input, now: int) -> Stepped:
     return Stepped(state, tuple(work.wants), timers, tuple(work.non_sends))
 
 
+def concerns(rule: Rule, event: TriggerEvent) -> bool:
+    """Whether `step` looks at `event` at all: it starts the rule, is counted, or ends what is open."""
+    if event.name == rule.on and satisfies(rule.where, event):
+        return True
+    return event.name in rule.cancel_on or (event.name == rule.absent_event and satisfies(rule.absent_where, event))
+
+
 class _Work:
     """One call of `step`: the state as it changes, and what comes out."""
 
@@ -131,7 +138,10 @@ class _Work:
     def hold(self, hold: Hold) -> None:
         want = hold.want
         waiting = Occurrence(want.at_us, want.trigger_event_id, want.due_us, want.key, hold.reason, hold.until_us)
-        others = (each for each in self.state.open if each.trigger_event_id != want.trigger_event_id)
+        others = tuple(each for each in self.state.open if each.trigger_event_id != want.trigger_event_id)
+        if len(others) >= MOST_OPEN:
+            self._say(want.trigger_event_id, want.key, "too_many_open")
+            return
         self.state = replace(self.state, open=tuple(sorted((*others, waiting))))
         self.apply_cancels()
 

@@ -42,6 +42,7 @@ def open_trigger_db(path: Path) -> sqlite3.Connection:
         con.execute("PRAGMA journal_mode = WAL")
         con.execute("PRAGMA synchronous = FULL")
         con.execute("PRAGMA journal_size_limit = 67108864")
+        con.execute("PRAGMA cache_size = -16000")  # kB: states of persons who are not in memory
         _prepare(con, path)
     except sqlite3.Error as error:
         con.close()
@@ -64,7 +65,8 @@ def reading_trigger_db(path: Path) -> Iterator[sqlite3.Connection]:
         raise failure(path, error) from error
     try:
         con.execute("PRAGMA query_only = ON")
-        pending(_applied(con), MIGRATIONS, path)
+        if pending(_applied(con), MIGRATIONS, path):
+            raise TriggerDbError(f"{path}: its tables are not made yet; gtm stream makes them when it starts")
         con.row_factory = sqlite3.Row
         con.execute("BEGIN")
         yield con

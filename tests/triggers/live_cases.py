@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from trigger_cases import plan
+from msgspec.structs import replace
+from trigger_cases import SECOND, event, plan, us
 
 from gtm_dagster.admission.record import Record
 from gtm_dagster.eventlog.sqlite import SqliteEventLog
 from gtm_dagster.triggers.compiled_rule import Rule
 from gtm_dagster.triggers.heartbeat_watch import Watch
-from gtm_dagster.triggers.live_runner import TAIL_US, LiveRunner
+from gtm_dagster.triggers.live_runner import LiveRunner
 from gtm_dagster.triggers.rule_state import RuleState
 from gtm_dagster.triggers.sqlite_store import all_states
 from gtm_dagster.triggers.state_store import Outcome
@@ -82,15 +83,15 @@ class LiveCase:
     def receive(self, event: TriggerEvent) -> None:
         self.advance(event.received_us - 1)
         self.log.append([record(event)])
-        self.now_us = max(self.now_us, event.received_us)
+        self.now_us = event.received_us
         self.work()
 
     def advance(self, to_us: int) -> None:
         """The clock of a worker that is awake: it stops at each timer."""
         while (due_us := self.runner._store.next_wake()) is not None and due_us <= to_us:
-            self.now_us = max(self.now_us, due_us + TAIL_US)
+            self.now_us = max(self.now_us, due_us + self.runner.lag.us)
             self.work()
-        self.now_us = max(self.now_us, to_us + TAIL_US)
+        self.now_us = max(self.now_us, to_us + self.runner.lag.us)
 
     def finish(self) -> None:
         while (due_us := self.runner._store.next_wake()) is not None:
@@ -136,3 +137,15 @@ class LiveCase:
     def close(self) -> None:
         self.runner.close()
         self.log.close()
+
+
+def views(n: int, first: str = "10:00", person: str = "p1") -> list[TriggerEvent]:
+    begin = us(first)
+    return [
+        replace(
+            event("pricing_viewed", first, person, event_id=f"{person} {first} {number}"),
+            at_us=begin + number * SECOND,
+            received_us=begin + number * SECOND,
+        )
+        for number in range(n)
+    ]

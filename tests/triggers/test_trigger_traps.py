@@ -202,3 +202,13 @@ def test_a_rule_that_is_gone_says_so_for_each_open_start() -> None:
     runner.change_rules(rules(R3))
     runner.finish()
     assert reasons(runner) == [("p1", "rule_changed")] and not runner.states
+
+
+def test_one_person_cannot_make_what_waits_grow_without_end() -> None:
+    text = """
+  r: {on: pricing_viewed, purpose: service, quiet: {from: "09:00", to: "18:00", zone: UTC}, do: {slack: s}}
+"""
+    views = [event("pricing_viewed", "10:00", event_id=f"e{number}") for number in range(MOST_OPEN + 5)]
+    runner = run(rules(text), views, "12-01 11:00")
+    assert len(runner.states["r", "p1"].open) == MOST_OPEN
+    assert reasons(runner) == [("p1", "too_many_open")] * 5
