@@ -29,6 +29,6 @@ def worker_of(settings: Settings, store: OpsStore, registry: CollectorRegistry |
     if registry is not None:
         from gtm_dagster.delivery.delivery_metrics import MessageBacklog, MessageCounters
 
-        observe = MessageCounters(registry).observe
+        observe = MessageCounters(registry, settings.destinations).observe
         registry.register(MessageBacklog(trigger_database(settings), settings.destinations))
     return message_worker(settings, os.environ, alert, observe)

@@ -60,6 +60,10 @@ class MessageStore:
             self.con.execute("ROLLBACK")
             raise
 
+    def data_version(self) -> int:
+        """A number that changes when another connection commits."""
+        return int(self.con.execute("PRAGMA data_version").fetchone()[0])
+
     def routes(self) -> list[Route]:
         """Every channel and target that messages wait for: a seek each, however many messages wait."""
         found: list[Route] = []

@@ -220,8 +220,8 @@ def test_the_body_says_what_happened_and_to_whom(path: Path) -> None:
     assert headers["content-type"] == "application/json"
     assert json.loads(body) == {
         "type": "trigger.nudge", "timestamp": "2026-12-01T00:00:00Z",
-        "data": {"rule": "nudge", "person": "p1", "purpose": "service", "event": "trial_started", "event_id": "e-a1", "key": "",
-                 "properties": {"plan": "pro"}},
+        "data": {"rule": "nudge", "person": "p1", "purpose": "service", "key": None, "due_at": "2026-12-01T00:00:00Z",
+                 "event": {"id": "e-a1", "name": "trial_started", "properties": {"plan": "pro"}}},
     }  # fmt: skip
 
 
