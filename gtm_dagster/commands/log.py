@@ -119,12 +119,12 @@ def _opened(settings: Settings) -> Iterator[EventLog]:
 
 
 def _consumers(settings: Settings, opened: EventLog) -> list[_Consumer]:
-    """The landing zone and every position of the stream worker."""
+    """The landing zone, every position of the stream worker, and that of the triggers."""
     from gtm_dagster.warehouse.landing import Landing
     from gtm_dagster.warehouse.landing.from_log import landed_positions
 
     positions: Sequence[Position | None] = landed_positions(Landing(settings.landing_dir), opened) or [None]
-    return [("landing zone", position, True) for position in positions] + _counted(settings)
+    return [("landing zone", position, True) for position in positions] + _counted(settings) + _triggers(settings)
 
 
 def _counted(settings: Settings) -> list[_Consumer]:
@@ -136,10 +136,24 @@ def _counted(settings: Settings) -> list[_Consumer]:
         return [(name, position, False) for name, position in sorted(store.positions().items())]
 
 
+def _triggers(settings: Settings) -> list[_Consumer]:
+    from gtm_dagster.triggers.runner_rows import stored_position
+    from gtm_dagster.triggers.trigger_db import reading_trigger_db, trigger_db_path
+
+    path = trigger_db_path(settings.state_dir)
+    if not path.exists():
+        return []
+    with reading_trigger_db(path) as con:
+        found = stored_position(con)
+    return [("triggers", found[0], False)] if found else []
+
+
 def _readers_remember(settings: Settings) -> bool:
     from gtm_dagster.warehouse.landing.from_log import missing_log
 
-    return missing_log(settings) is not None or any(position and position.seq for _, position, _ in _counted(settings))
+    return missing_log(settings) is not None or any(
+        position and position.seq for _, position, _ in (*_counted(settings), *_triggers(settings))
+    )
 
 
 def _actor(actor: str | None) -> str:

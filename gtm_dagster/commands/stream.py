@@ -16,6 +16,7 @@ import typer
 from gtm_dagster.commands.command import Command
 from gtm_dagster.commands.output import Json, Problem, invocation, note, say, say_json
 from gtm_dagster.commands.stream_metrics import Counting, stream_metrics
+from gtm_dagster.commands.stream_triggers import live_rules, rules_once, warm_us
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -33,15 +34,21 @@ PRUNE_US = 3_600_000_000
 def stream(
     context: typer.Context,
     once: Annotated[bool, typer.Option("--once", help="Count what the log holds now, then end.")] = False,
+    warm: Annotated[
+        str | None,
+        typer.Option(help="At the first start with rules: fill their state with this past (7d), send nothing."),
+    ] = None,
     as_json: Json = False,
 ) -> int:
-    """Count exposures and conversions of the guarded flags from the event log until Ctrl-C. Exit 1: a guard is behind."""
+    """Count exposures and conversions of the guarded flags from the event log until Ctrl-C, and run behavioural rules.
+    Exit 1: a guard is behind."""
     from gtm_dagster.eventlog import open_log
     from gtm_dagster.opsstore import OpsStore, OpsStoreReplacedError
     from gtm_dagster.stream import GuardReducer, SideTasks, StreamLock, Watcher, Worker
     from gtm_dagster.stream.watchdog import LOOK_SECONDS
 
-    settings = invocation(context).settings
+    here, past_us = invocation(context), warm_us(warm)
+    settings = here.settings
     for error in settings.guard_errors:
         note(f"left out: {error}")
     with (
@@ -54,9 +61,14 @@ def stream(
         if once:
             watcher.look()
             worker.once()
+            rules_once(here, log, past_us)
         else:
             note(f"stream: {_guards(settings)}, from offset {worker.offset} of {settings.log_path}")
-            with asked_to_stop() as stop, stream_metrics(worker, log, store, settings) as (measuring, count, registry):
+            with (
+                asked_to_stop() as stop,
+                live_rules(here, log, past_us) as rules,
+                stream_metrics(worker, log, store, settings, rules) as (measuring, count, registry),
+            ):
                 works = {
                     "flags": (WATCH_SECONDS, watcher.look),
                     "outbox": (OUTBOX_SECONDS, _deliver(store, settings, count)),

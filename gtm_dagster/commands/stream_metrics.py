@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gtm_dagster.opsstore import OpsStore
     from gtm_dagster.settings import Settings
     from gtm_dagster.stream import Worker
+    from gtm_dagster.triggers.runner_thread import RunnerThread
 
 GUARDS_SECONDS = 30.0
 """Between two looks at the guards for their metrics."""
@@ -25,7 +26,7 @@ Counting = Callable[[list["Delivery"]], None]
 
 @contextmanager
 def stream_metrics(
-    worker: Worker, log: EventLog, store: OpsStore, settings: Settings
+    worker: Worker, log: EventLog, store: OpsStore, settings: Settings, rules: RunnerThread | None = None
 ) -> Iterator[tuple[dict[str, tuple[float, Callable[[], object]]], Counting, CollectorRegistry | None]]:
     """Serve the metrics until the end of the `with`; yields the side tasks they need, what counts deliveries, the registry.
 
@@ -43,6 +44,7 @@ def stream_metrics(
         from gtm_dagster.stream.deployment_metrics import DeploymentMetrics
         from gtm_dagster.stream.guard_gauges import GuardMetrics
         from gtm_dagster.stream.worker_metrics import DeliveryMetrics, WorkerMetrics
+        from gtm_dagster.triggers.trigger_metrics import TriggerMetrics
     except ImportError as error:
         note(f"no metrics: {error.name} is not installed; pip install 'gtm-dagster[collector]'")
         yield {}, _nothing, None
@@ -57,6 +59,8 @@ def stream_metrics(
         DiskMetrics({"state_dir": settings.state_dir}),
     ):
         registry.register(collector)
+    if rules is not None:
+        registry.register(TriggerMetrics(rules.figures))
     page = metrics_page(registry, where.metrics_host, where.metrics_port)
     try:
         address = page.__enter__()

@@ -10,7 +10,7 @@ import typer
 from gtm_dagster.commands.command import Command
 from gtm_dagster.commands.output import Invocation, Json, Problem, invocation, say, say_json
 from gtm_dagster.commands.table_output import Form, ReportFormat, flat, form_of, say_table
-from gtm_dagster.commands.trigger_options import rules_of, rules_path
+from gtm_dagster.commands.trigger_options import rules_of, rules_path, trigger_state
 
 if TYPE_CHECKING:
     from gtm_dagster.triggers.compiled_rule import Condition, Rule
@@ -35,7 +35,7 @@ def check(
             raise
         say_json({"ok": False, "file": str(path), "problems": list(problem.problems), "rules": [], "changes": []})
         return 1
-    changes = _changes(rules_of(here, before), rules) if before else []
+    changes = _changes(here, before, rules)
     rows = [_row(rule) for rule in rules]
     if form is Form.JSON:
         say_json({"ok": True, "file": str(path), "problems": [], "rules": rows, "changes": changes})
@@ -44,7 +44,7 @@ def check(
         say_table(*flat(drawn), form)
     if form is Form.TABLE:
         say(f"{path}: {len(rules)} rule{'' if len(rules) == 1 else 's'}, all fit {here.plan_name}")
-        if before:
+        if changes:
             _say_changes(changes)
         if unready:
             say(f"{unready} of them cannot be sent yet: gtm.toml declares no [[destinations]]")
@@ -99,22 +99,40 @@ def _duration(us: int) -> str:
     return f"{seconds}s"
 
 
-def _changes(before: tuple[Rule, ...], after: tuple[Rule, ...]) -> list[dict[str, Any]]:
+def _changes(here: Invocation, before: Path | None, after: tuple[Rule, ...]) -> list[dict[str, Any]]:
+    """What the rules do to what is open: against file `before`, else against those that run now; empty without either."""
     from gtm_dagster.triggers.rule_changes import EFFECTS, rule_changes
+    from gtm_dagster.triggers.runner_rows import stored_rules
+    from gtm_dagster.triggers.trigger_db import reading_trigger_db, trigger_db_path
+    from gtm_dagster.triggers.trigger_status import open_starts
 
+    path = trigger_db_path(here.settings.state_dir)
+    running: tuple[Rule, ...] | None = None
+    opened: dict[str, int] | None = None
+    if path.exists():
+        with trigger_state(path):
+            opened = open_starts(path)
+            with reading_trigger_db(path) as con:
+                running = stored_rules(con)
+    earlier = rules_of(here, before) if before else running
+    if earlier is None:
+        return []
     return [
         {"rule": each.rule, "effect": each.effect, "open": each.open, "means": EFFECTS[each.effect],
          "changes_condition": each.changes_condition}
-        for each in rule_changes(before, after)
+        for each in rule_changes(earlier, after, opened)
     ]  # fmt: skip
 
 
 def _say_changes(changes: list[dict[str, Any]]) -> None:
     changed = sum(each["changes_condition"] for each in changes)
-    say(f"{changed} condition{'' if changed == 1 else 's'} changed")
+    kept = sum(each["open"] or 0 for each in changes if not each["changes_condition"])
+    pending = "" if any(each["open"] is None for each in changes) else f", {kept} pending kept"
+    say(f"{changed} condition{'' if changed == 1 else 's'} changed{pending}")
     for each in changes:
         if each["effect"] != "unchanged":
-            say(f"  {each['rule']}: {each['means']}")
+            concerns = f" ({each['open']} open)" if each["open"] else ""
+            say(f"  {each['rule']}: {each['means']}{concerns}")
 
 
 COMMANDS = (Command("trigger check", check, order=10),)

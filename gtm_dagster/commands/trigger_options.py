@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -39,6 +41,18 @@ def rules_of(here: Invocation, path: Path) -> tuple[Rule, ...]:
         return load_rules(path, here.plan)
     except TriggerError as error:
         raise Problem(error.problems[0], 1, error.problems[1:]) from None
+
+
+@contextmanager
+def trigger_state(path: Path) -> Iterator[None]:
+    """What `triggers.db` at `path` refuses becomes a Problem (1)."""
+    from gtm_dagster.storage.migrations import NewerFormatError
+    from gtm_dagster.triggers.trigger_db import TriggerDbError
+
+    try:
+        yield
+    except (TriggerDbError, NewerFormatError) as error:
+        raise Problem(str(error), 1) from None
 
 
 def rule_named(rules: tuple[Rule, ...], name: str) -> Rule:

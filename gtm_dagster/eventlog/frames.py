@@ -11,7 +11,7 @@ import sys
 import zlib
 from array import array
 from functools import cache, partial
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -174,6 +174,55 @@ def to_arrow(frames: list[tuple[int, int, bytes]]) -> pa.Table:
         parts = [frame.get(name, absent) for frame in opened]
         columns.append(pa.chunked_array(_arrays(parts, sizes, types[kind]), types[kind]))
     return pa.Table.from_arrays(columns, schema=schema)
+
+
+def to_rows(frames: list[tuple[int, int, bytes]], names: Sequence[str]) -> list[tuple[Any, ...]]:
+    """The columns `names` of frames of any format, a tuple a record: for a few records at a time, without pyarrow.
+
+    Raises NewerFormatError as `to_arrow`.
+    """
+    kinds = dict(LANDING_COLUMNS)
+    rows: list[tuple[Any, ...]] = []
+    for first, last, payload in frames:
+        columns = _opened(first, payload)
+        if not columns.keys() <= kinds.keys():
+            raise _unknown([(first, last, payload)], [columns])
+        lists: list[Iterable[Any]] = []
+        for name in names:
+            if name == "row_no":
+                lists.append(range(first, last + 1))
+            else:
+                column = columns.get(name) or _Column(same=DEFAULTS.get(name))
+                lists.append(_listed(column, kinds[name], last - first + 1))
+        rows += zip(*lists, strict=True)
+    return rows
+
+
+def _listed(column: _Column, kind: str, n: int) -> list[Any]:
+    """The `n` values of a column."""
+    if column.data is None:
+        return [column.same] * n
+    values: list[Any]
+    if kind == "int64":
+        values = _numbers("q", column.data).tolist()
+    else:
+        ends = _numbers("i", column.offsets or b"")
+        data: Any = column.data.decode() if kind == "str" and column.data.isascii() else column.data
+        values = [data[start:end] for start, end in pairwise(ends)]
+        if kind == "str" and isinstance(data, bytes):
+            values = [value.decode() for value in values]
+    if column.valid is not None:
+        bits = int.from_bytes(column.valid, "little")
+        values = [value if bits >> place & 1 else None for place, value in enumerate(values)]
+    return values
+
+
+def _numbers(code: str, data: bytes) -> array[int]:
+    numbers = array(code)
+    numbers.frombytes(data)
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return numbers
 
 
 def _unknown(frames: list[tuple[int, int, bytes]], opened: list[dict[str, _Column]]) -> NewerFormatError:

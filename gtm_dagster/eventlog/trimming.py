@@ -16,7 +16,7 @@ from gtm_dagster.eventlog import accepted_ids
 from gtm_dagster.eventlog.sealed_tables import empty_the_wal, end_with_frames, frames_end
 from gtm_dagster.eventlog.slices import Slices, in_slices
 
-MAY_LAG = ("stream",)
+MAY_LAG = ("stream", "triggers")
 """Consumers that keep their own offset: they hold the log for IDLE_DAYS longer, not for ever."""
 IDLE_DAYS = 3
 EDGE_COUNT_DAYS = 400

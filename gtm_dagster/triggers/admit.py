@@ -103,8 +103,10 @@ def _refusal(ledger: Ledger, want: Want, now: int, consent: Profile) -> NonSend 
     def refused(reason: Reason, detail: str = "", next_us: int | None = None) -> NonSend:
         return NonSend(rule.name, want.trigger_event_id, want.key, reason, now, detail, next_us)
 
-    if any(each.action_id == want.action_id for each in ledger.entries):
-        return refused("duplicate")
+    if ledger.entries:
+        action_id = want.action_id
+        if any(each.action_id == action_id for each in ledger.entries):
+            return refused("duplicate")
     if now >= want.due_us + rule.expires_us:
         return refused("expired", f"{(now - want.due_us) // 1_000_000} s after it was due")
     if not consent.consents_to(rule.purpose):

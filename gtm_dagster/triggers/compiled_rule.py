@@ -80,6 +80,7 @@ class Rule(Struct, frozen=True):
     expires_us: int = 86_400 * SECOND_US
     on_change: Literal["rebase", "drain", "cancel"] = "rebase"
     bots: bool = False
+    servers: bool = False
 
     @property
     def cancelling(self) -> tuple[str, ...]:
@@ -137,6 +138,7 @@ def compiled(name: str, form: RuleForm, canonical: dict[str, str]) -> Rule:
         expires_us=microseconds(form.expires),
         on_change=form.on_change,
         bots=form.bots,
+        servers=form.servers,
     )
 
 

@@ -38,4 +38,19 @@ class Watch(Struct, frozen=True):
         return None
 
 
+class Watches(Struct, frozen=True):
+    """Several senders, each with its watch: nothing is claimed before all of them could have reported it."""
+
+    all: tuple[Watch, ...] = ()
+
+    def is_blind(self, now_us: int) -> bool:
+        """Whether one of them has not been heard for `BLIND_AFTER_US`."""
+        return any(watch.is_blind(now_us) for watch in self.all)
+
+    def wait_until(self, start_us: int, due_us: int, grace_us: int, now_us: int) -> int | None:
+        """As `Watch.wait_until`, for the one that takes longest."""
+        waits = [watch.wait_until(start_us, due_us, grace_us, now_us) for watch in self.all]
+        return max((wait for wait in waits if wait is not None), default=None)
+
+
 ALWAYS_HEARD = Watch()

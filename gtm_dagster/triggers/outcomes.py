@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from hashlib import sha1
 from typing import Literal
-from uuid import UUID, uuid5
+from uuid import UUID
 
 import msgspec
 from msgspec import Struct
@@ -13,8 +14,8 @@ from gtm_dagster.triggers.compiled_rule import Kind, Rule
 _NAMESPACE = UUID("8f0c7a1e-5a2d-5c36-9a54-2f1d3c1f7b60")
 Reason = Literal[
     "already_open", "behind", "blind", "bot", "cancelled", "capped", "cooldown", "died_while_behind", "died_while_held",
-    "duplicate", "expired", "held_too_long", "holdout", "no_consent", "no_key", "no_zone", "once", "rule_changed",
-    "stale_start", "too_many_open",
+    "duplicate", "expired", "fault", "held_too_long", "holdout", "no_consent", "no_key", "no_zone", "once", "paused",
+    "rule_changed", "server_event", "stale_start", "too_many_open",
 ]  # fmt: skip
 REASONS: dict[Reason, str] = {
     "already_open": "an earlier start of the same person and key covers it",
@@ -28,13 +29,16 @@ REASONS: dict[Reason, str] = {
     "died_while_held": "a cancelling event came while the message waited",
     "duplicate": "the same start was decided before",
     "expired": "it was too late to be worth sending",
+    "fault": "the rule raised an error for the person, so nothing is claimed about them",
     "held_too_long": "it would have waited longer than max_hold",
     "holdout": "the person is in the group that gets nothing, for comparison",
     "no_consent": "the person did not consent to the purpose",
     "no_key": "the event lacks the property that is the rule's key",
     "no_zone": "the person's time zone is not known and the rule has no default",
     "once": "the rule acts once for a person, and did",
+    "paused": "the rule was paused when its condition became true",
     "rule_changed": "the rule was changed with on_change: cancel, or is gone",
+    "server_event": "a server sent the event, and the marketing rule does not say servers: true",
     "stale_start": "the time to wait was over when the start arrived",
     "too_many_open": "the person has too many open starts of the rule",
 }
@@ -42,8 +46,15 @@ REASONS: dict[Reason, str] = {
 
 
 def action_id(rule: str, kind: Kind, trigger_event_id: str, step: int = 0) -> str:
-    """The identity of an action: the same for whoever decides it, whenever, under any version of the rule."""
-    return str(uuid5(_NAMESPACE, msgspec.json.encode([rule, kind, trigger_event_id, step]).decode()))
+    """The identity of an action: the same for whoever decides it, whenever, under any version of the rule.
+
+    `uuid5` of RFC 9562, written out: a message more costs a fifth of what the standard library's object does.
+    """
+    digest = bytearray(sha1(_NAMESPACE.bytes + msgspec.json.encode([rule, kind, trigger_event_id, step])).digest()[:16])  # noqa: S324
+    digest[6] = digest[6] & 0x0F | 0x50
+    digest[8] = digest[8] & 0x3F | 0x80
+    text = digest.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 class Want(Struct, frozen=True):

@@ -94,7 +94,7 @@ class RuleForm(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     `key`: a property; each of its values is an occurrence of its own. `reentry`: always (the default), never, or a cooldown
     (the default of a count: its window). `holdout`: the share of persons, of 1, who get nothing, for comparison.
     `expires`: after which a late action is worth nothing. `on_change`: what an edit does to what is open. `bots`: whether
-    programs start it too.
+    programs start it too. `servers`: whether events of a backend (device_type api) start a marketing rule.
     """
 
     on: Name
@@ -113,6 +113,7 @@ class RuleForm(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     expires: Duration = "24h"
     on_change: Literal["rebase", "drain", "cancel"] = "rebase"
     bots: bool = False
+    servers: bool = False
 
 
 class RulesForm(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from gtm_dagster.triggers.compiled_rule import Rule
 from gtm_dagster.triggers.counting import full_windows
-from gtm_dagster.triggers.heartbeat_watch import ALWAYS_HEARD, Watch
+from gtm_dagster.triggers.heartbeat_watch import ALWAYS_HEARD, Watch, Watches
 from gtm_dagster.triggers.outcomes import Hold, NonSend, Reason, Want
 from gtm_dagster.triggers.rule_state import (
     MOST_OPEN,
@@ -35,7 +35,7 @@ NEVER_US = 2**62
 class Wake(Struct, frozen=True):
     """A timer. `watch`: who was heard; `at_end`: the log is read to its end, so that what waited for it goes on."""
 
-    watch: Watch = ALWAYS_HEARD
+    watch: Watch | Watches = ALWAYS_HEARD
     at_end: bool = False
 
 
@@ -164,6 +164,8 @@ class _Work:
             return
         if event.bot and not rule.bots:
             self._refuse(event, key or "", "bot")
+        elif rule.purpose == "marketing" and event.context.get("device_type") == "api" and not rule.servers:
+            self._refuse(event, key or "", "server_event")
         elif key is None:
             self._refuse(event, "", "no_key", f"{event.name} without {rule.key}")
         elif rule.kind == "count":
@@ -190,9 +192,9 @@ class _Work:
             self.state = replace(self.state, open=tuple(sorted((*self.state.open, opened))))
             self.apply_cancels()
 
-    def _due(self, occurrence: Occurrence, watch: Watch) -> None:
+    def _due(self, occurrence: Occurrence, watch: Watch | Watches) -> None:
         rule, start = self.rule, occurrence
-        if rule.kind == "absent" and start.held in ("", "blind"):
+        if rule.kind == "absent" and start.held != "quiet":
             wait = watch.wait_until(start.at_us, start.due_us, rule.grace_us, self.now)
             expires = start.due_us + rule.expires_us
             if wait is not None and (not rule.hold_while_blind or self.now >= expires):

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from gtm_dagster.delivery.message_outbox import trigger_database
-from gtm_dagster.delivery.message_store import open_database
 from gtm_dagster.delivery.message_worker import MessageWorker
 from gtm_dagster.delivery.worker_wiring import Observe, Wiring
-from gtm_dagster.storage.private_dir import private_dir
 from gtm_dagster.triggers.consent_at_delivery import refused_meanwhile
 from gtm_dagster.triggers.target_lint import templates_beside
-from gtm_dagster.triggers.trigger_tables import SCHEMA
+from gtm_dagster.triggers.trigger_db import open_trigger_db
 
 if TYPE_CHECKING:
     from gtm_dagster.settings import Settings
@@ -23,13 +21,11 @@ if TYPE_CHECKING:
 def message_worker(
     settings: Settings, environ: Mapping[str, str], alert: Callable[[str, str], None], observe: Observe
 ) -> MessageWorker:
-    """The worker of a deployment that names a file of rules. Raises sqlite3.Error, and ValueError without the file."""
+    """The worker of a deployment that names a file of rules. Raises TriggerDbError, and ValueError without the file."""
     if settings.triggers_file is None:
         raise ValueError("triggers_file is not set: there is nothing to deliver")
     path = trigger_database(settings)
-    private_dir(path.parent)
-    with closing(open_database(path)) as con:
-        con.executescript(SCHEMA)
+    open_trigger_db(path).close()
     wiring = Wiring(
         destinations=settings.destinations, environ=environ, templates=templates_beside(settings.triggers_file),
         allowed=refused_meanwhile, feed_days=settings.feed.days, alert=alert, observe=observe,

@@ -13,7 +13,8 @@ from gtm_dagster.triggers.compiled_rule import Condition
 class TriggerEvent(Struct, frozen=True, kw_only=True):
     """An accepted event. `at_us` is when it happened, `received_us` when the collector took it (microseconds UTC).
 
-    `context`: the fields a `where` may name. `consent`: what it says of each purpose. `bot`: a program sent it.
+    `context`: the fields a `where` may name. `consent`: what it says of each purpose. `bot`: a program sent it. `write_key`:
+    the key it came with. `trace_id`: 32 hex characters of its request's trace.
     """
 
     event_id: str
@@ -27,6 +28,8 @@ class TriggerEvent(Struct, frozen=True, kw_only=True):
     timezone: str | None = None
     consent: Mapping[str, bool] = {}
     bot: bool = False
+    write_key: str | None = None
+    trace_id: str | None = None
 
     def value(self, path: str) -> Any:
         """The value at `properties.NAME` or `context.NAME`; None where there is none."""

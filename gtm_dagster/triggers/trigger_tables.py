@@ -1,4 +1,4 @@
-"""The tables of `triggers.db`, the trigger state of a deployment: one file, one writer at a time, many readers."""
+"""The tables of `triggers.db`, the trigger state of a deployment: one file, one runner at a time, many readers."""
 
 from __future__ import annotations
 
@@ -11,14 +11,12 @@ CREATE TABLE IF NOT EXISTS states (
     person INTEGER NOT NULL,            -- persons.id
     rule TEXT NOT NULL,
     state BLOB NOT NULL,                -- rule_state.encoded
+    wake_us INTEGER,                    -- when its timer is due, microseconds UTC, NULL without one
+    at_end INTEGER NOT NULL DEFAULT 0,  -- 1: it waits for the end of the log
     PRIMARY KEY (person, rule)
 ) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS timers (
-    due_us INTEGER NOT NULL,
-    rule TEXT NOT NULL,
-    person INTEGER NOT NULL,
-    PRIMARY KEY (due_us, rule, person)
-) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS states_wake ON states (wake_us) WHERE wake_us IS NOT NULL;
+CREATE INDEX IF NOT EXISTS states_at_end ON states (at_end) WHERE at_end = 1;
 CREATE TABLE IF NOT EXISTS occurrences (
     rule TEXT NOT NULL,
     trigger_event_id TEXT NOT NULL,
@@ -33,10 +31,13 @@ CREATE TABLE IF NOT EXISTS occurrences (
     received_us INTEGER,                -- the receipt of the record that was being read, NULL for a timer
     decided_us INTEGER NOT NULL,        -- by the log's clock
     wall_us INTEGER NOT NULL,           -- by the clock of the machine
+    next_us INTEGER,                    -- when it is asked again (held), or when the rule could act again (not_sent)
+    start TEXT,                         -- JSON of what a message may say of the event; NULL when not known or not needed
     PRIMARY KEY (rule, trigger_event_id)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS occurrences_person ON occurrences (person);
 CREATE INDEX IF NOT EXISTS occurrences_decided ON occurrences (decided_us);
+CREATE INDEX IF NOT EXISTS occurrences_pending ON occurrences (rule, outcome) WHERE outcome IN ('open', 'held');
 CREATE TABLE IF NOT EXISTS rules (name TEXT PRIMARY KEY, rule BLOB NOT NULL, status TEXT NOT NULL, faults INTEGER NOT NULL)
     WITHOUT ROWID;                      -- status: active, paused, degraded
 CREATE TABLE IF NOT EXISTS faults (rule TEXT NOT NULL, person TEXT NOT NULL, event_id TEXT NOT NULL, at_us INTEGER NOT NULL,
@@ -44,5 +45,7 @@ CREATE TABLE IF NOT EXISTS faults (rule TEXT NOT NULL, person TEXT NOT NULL, eve
 CREATE TABLE IF NOT EXISTS position (id INTEGER PRIMARY KEY CHECK (id = 1), log_id TEXT NOT NULL, seq INTEGER NOT NULL,
     received_us INTEGER, clock_us INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS watches (write_key TEXT PRIMARY KEY, watch BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS senders (event TEXT NOT NULL, write_key TEXT NOT NULL, PRIMARY KEY (event, write_key)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS runner (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 SCHEMA = STATE + OUTBOX

@@ -38,6 +38,7 @@ SHARED = {
     "quarantine_text",
     "stream_metrics",
     "table_output",
+    "stream_triggers",
     "terminal_text",
     "trigger_options",
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -85,9 +85,14 @@ def event(
     )
 
 
-def run(rules: tuple[Rule, ...], events: Iterable[TriggerEvent], until: str = "12-20 00:00") -> MemoryRunner:
+def run(
+    rules: tuple[Rule, ...],
+    events: Iterable[TriggerEvent],
+    until: str = "12-20 00:00",
+    make: Callable[[tuple[Rule, ...]], Any] = MemoryRunner,
+) -> Any:
     """A runner that has taken `events` in the order of receipt and then the time up to `until`."""
-    runner = MemoryRunner(rules)
+    runner = make(rules)
     for each in sorted(events, key=lambda e: e.received_us):
         runner.receive(each)
     runner.advance(us(until))
