@@ -67,7 +67,7 @@ class MessageWorker:
                 version = self._store.data_version()
                 self.round()
                 pause = POLL_SECONDS
-            except sqlite3.Error as error:
+            except Exception as error:  # noqa: BLE001 - the thread outlives a fault
                 _log.error("messages of triggers: %s: %s; again in %g s", type(error).__name__, error, FAULT_SECONDS)
                 pause = FAULT_SECONDS
             self._wait(pause, version)
@@ -156,7 +156,7 @@ class MessageWorker:
             return
         self._swept_us = now_us
         with self._store.transaction():
-            self._store.expire(now_us)
+            self._taking.expire(now_us)
         if now_us - self._pruned_us >= PRUNE_US:
             self._pruned_us = now_us
             self._store.prune(now_us)
