@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 from gtm_dagster.admission.record import Record
 from gtm_dagster.eventlog.sqlite import SqliteEventLog
@@ -67,8 +68,8 @@ def records(n: int, seed: int, received_us: int) -> list[Record]:
 class Committed(LiveRunner):
     """Notes when each action was committed: (kind, start or due, commit), microseconds."""
 
-    noted: list[tuple[str, str, int, int]] = []
-    pending: list[Action] = []
+    noted: ClassVar[list[tuple[str, str, int, int]]] = []
+    pending: ClassVar[list[Action]] = []
 
     def _transaction(self, *values: object, **options: object) -> bool:
         self.pending.clear()

@@ -33,6 +33,7 @@ EXPERIMENTS = {
     "collector": "kill -9 of the collector under load: every answered event is stored once",
     "refresh": "kill -9 of `gtm refresh` at random moments: the next one needs no hand, tables equal a rebuild",
     "dagster": "kill -9 of runs of `dagster dev`, and of all of it: nothing stays in the queue, the next run succeeds",
+    "triggers": "kill -9 of `gtm stream` under load: every message of a rule once, none lost, none false",
     "publisher": "kill -9 of the publisher while two readers query the serving copy: no reader error",
     "concurrency": "two refreshes, imports and queries at once: each succeeds or names the holder of the lock",
     "edge": "a collector under attack: it lives, answers 4xx, keeps no other sender waiting, and what it took is stored once",
@@ -84,9 +85,11 @@ def _experiment(name: str, options: ChaosOptions, rounds: Rounds) -> Callable[..
     from gtm_dagster.chaos.kill_dagster import kill_dagster_runs
     from gtm_dagster.chaos.kill_publisher import kill_publishers
     from gtm_dagster.chaos.kill_refresh import kill_refreshes
+    from gtm_dagster.chaos.kill_triggers import kill_triggers
 
     experiment = {
         "collector": kill_collectors, "refresh": kill_refreshes, "dagster": kill_dagster_runs, "publisher": kill_publishers, "edge": attack_edges,
+        "triggers": kill_triggers,
     }[name]  # fmt: skip
     return lambda deployment, findings, report: experiment(deployment, rounds, options.seed, findings, report)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import typer
 
 from gtm_dagster.commands.command import Command
@@ -37,7 +36,9 @@ def status(context: typer.Context, json: Json = False) -> int:
     with trigger_state(path):
         found = trigger_status(path, settings.log_path, time.time_ns() // 1000)
     if json:
-        say_json({"ran": True, **msgspec.to_builtins(found)})
+        from msgspec import to_builtins
+
+        say_json({"ran": True, **to_builtins(found)})
     else:
         _say(found)
     return 0 if found.is_well else 1

@@ -14,6 +14,7 @@ from pathlib import Path
 from gtm_dagster.eventlog import EventLog, Position
 from gtm_dagster.eventlog.tail_reader import Tail, TailReader
 from gtm_dagster.triggers import runner_rows as rows
+from gtm_dagster.triggers.commit_lag import CommitLag
 from gtm_dagster.triggers.heard_keys import heard_keys
 from gtm_dagster.triggers.heartbeat_watch import BLIND_AFTER_US, Watch
 from gtm_dagster.triggers.live_figures import LiveFigures
@@ -31,8 +32,6 @@ CONSUMER = "triggers"
 BATCH_RECORDS = 500
 BATCH_SECONDS = 0.25
 """A transaction takes this many records, and ends after this time wherever it is."""
-TAIL_US = 50_000
-"""How long a commit of the collector may take: up to this before now the log is taken as read to its end."""
 BEHIND_US = 10_000_000
 LOOK_SECONDS, COMMIT_SECONDS, PRUNE_SECONDS = 1.0, 60.0, 600.0
 SPREAD_US = 100_000
@@ -60,7 +59,7 @@ class LiveRunner:
         clock: Callable[[], int] = machine_clock, seen: Callable[[Outcome], None] | None = None,
         look_seconds: float = LOOK_SECONDS, persons_cached: int = CACHED_PERSONS, states_cached: int = CACHED_STATES,
     ) -> None:  # fmt: skip
-        self.figures = LiveFigures()
+        self.figures, self.lag = LiveFigures(), CommitLag()
         self.rounds, self._look_seconds = 0, look_seconds
         self.path, self._log, self._watch, self._clock, self._warm_us = path, log, watch, clock, warm_us
         self._tail = TailReader(log_path)
@@ -85,6 +84,7 @@ class LiveRunner:
         self._engine.clock_us = -NEVER_US if found is None else found[1]
         said = rows.notes(self._con)
         self._engine.warming = said.get("warming") == "1"
+        self._was_at_end = False
         self._releasing = self._engine.behind = said.get("behind") == "1"
         self._applied: object = None
         self._names: set[str] = set()
@@ -121,8 +121,11 @@ class LiveRunner:
             return True
         at_end = not tail.rows or tail.rows[-1][0] >= tail.end
         next_us = self._store.next_wake()
-        due = next_us is not None and next_us <= wall_us - TAIL_US
+        due = next_us is not None and next_us <= wall_us - self.lag.us
         oldest_us = min(tail.rows[0][1] if tail.rows else wall_us, wall_us if next_us is None else next_us)
+        if tail.rows and oldest_us >= wall_us - BEHIND_US and self._was_at_end:
+            self.lag.see(wall_us - tail.rows[0][1])
+        self._was_at_end = at_end
         waits = at_end and (self._engine.behind or self._releasing or self._heard_by(wall_us))
         self.figures.lag(0 if at_end else wall_us - tail.rows[0][1], tail.end - at.seq)
         self.rounds += 1
@@ -177,7 +180,7 @@ class LiveRunner:
             self._end_warming()
         news: dict[str, Watch] = {}
         for key, heard_us in sorted(self._heard_by(wall_us).items(), key=lambda item: item[1]):
-            if not engine.behind and not engine.fire(min(heard_us, wall_us - TAIL_US), has_time):
+            if not engine.behind and not engine.fire(min(heard_us, wall_us - self.lag.us), has_time):
                 break
             before = engine.watches.get(key, Watch())
             # While nobody looked, silence says nothing: what the key sent up to this beat stands before the log's end.
@@ -189,11 +192,11 @@ class LiveRunner:
         if engine.behind or self._releasing:
             self._releasing = not engine.caught_up(wall_us, has_time)
             return not self._releasing
-        return engine.fire(wall_us - TAIL_US, has_time)
+        return engine.fire(wall_us - self.lag.us, has_time)
 
     def _heard_by(self, wall_us: int) -> dict[str, int]:
         """Heartbeats that no watch has yet and that the log's end is behind of."""
-        limit = wall_us if self._engine.behind else wall_us - TAIL_US
+        limit = wall_us if self._engine.behind else wall_us - self.lag.us
         return {key: us for key, us in self._heard.items() if us <= limit}
 
     def _look(self, wall_us: int) -> None:
@@ -220,7 +223,8 @@ class LiveRunner:
         if time.monotonic() - self._committed_at >= COMMIT_SECONDS:
             self.commit_offset()
         if time.monotonic() - self._pruned_at >= PRUNE_SECONDS:
-            self._prune(wall_us)
+            self._pruned_at = time.monotonic()
+            rows.end_old_rows(self._con, wall_us - OCCURRENCES_KEPT_US, _PRUNED_AT_ONCE)
         self.figures.state(self._con, self._engine, self._watch.error, wall_us)
         self._looked_at = time.monotonic()
 
@@ -286,14 +290,10 @@ class LiveRunner:
     def is_due(self) -> bool:
         """Whether a timer is."""
         next_us = self._store.next_wake()
-        return next_us is not None and next_us <= self._clock() - TAIL_US
+        return next_us is not None and next_us <= self._clock() - self.lag.us
 
     def commit_offset(self) -> None:
         """Say in the log that nobody here needs what stands before the position any more."""
         self._committed_at = time.monotonic()
         if self._at is not None:
             self._log.commit(CONSUMER, self._at.seq)
-
-    def _prune(self, wall_us: int) -> None:
-        self._pruned_at = time.monotonic()
-        rows.end_old_rows(self._con, wall_us - OCCURRENCES_KEPT_US, _PRUNED_AT_ONCE)

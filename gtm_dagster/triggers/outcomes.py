@@ -15,7 +15,7 @@ _NAMESPACE = UUID("8f0c7a1e-5a2d-5c36-9a54-2f1d3c1f7b60")
 Reason = Literal[
     "already_open", "behind", "blind", "bot", "cancelled", "capped", "cooldown", "died_while_behind", "died_while_held",
     "duplicate", "expired", "fault", "held_too_long", "holdout", "no_consent", "no_key", "no_zone", "once", "paused",
-    "rule_changed", "server_event", "stale_start", "too_many_open",
+    "rule_changed", "server_event", "stale_start", "too_many_open", "warm_up",
 ]  # fmt: skip
 REASONS: dict[Reason, str] = {
     "already_open": "an earlier start of the same person and key covers it",
@@ -41,6 +41,7 @@ REASONS: dict[Reason, str] = {
     "server_event": "a server sent the event, and the marketing rule does not say servers: true",
     "stale_start": "the time to wait was over when the start arrived",
     "too_many_open": "the person has too many open starts of the rule",
+    "warm_up": "it became true before the worker's first start, which read the past to fill its state",
 }
 """What each reason means, for people."""
 

@@ -13,11 +13,11 @@ from gtm_dagster.triggers.admit import admit, merged_ledger, trimmed_ledger
 from gtm_dagster.triggers.compiled_rule import Rule
 from gtm_dagster.triggers.heard_keys import watch_of
 from gtm_dagster.triggers.heartbeat_watch import ALWAYS_HEARD, Watch, Watches
-from gtm_dagster.triggers.outcomes import Action, Hold, NonSend, Want
+from gtm_dagster.triggers.outcomes import Action, Hold, NonSend, Reason, Want
 from gtm_dagster.triggers.person_profile import NOBODY, merged_profile, profile_after
 from gtm_dagster.triggers.rule_state import EMPTY, RuleState
 from gtm_dagster.triggers.state_store import Journal, StateStore
-from gtm_dagster.triggers.step import NEVER_US, Edited, Input, Linked, Stepped, Wake, step
+from gtm_dagster.triggers.step import NEVER_US, Edited, Input, Linked, Stepped, Wake, concerns, step
 from gtm_dagster.triggers.trigger_event import TriggerEvent
 
 _TRIM_ABOVE = 100
@@ -51,7 +51,8 @@ class RuleEngine:
             self._store.set_profile(person, profile)
         if event.name in self._cancelling and event.write_key is not None:
             self.senders[event.name].add(event.write_key)
-        wants = [want for rule in self._by_event.get(event.name, ()) for want in self._step(rule, person, event)]
+        concerned = [rule for rule in self._by_event.get(event.name, ()) if concerns(rule, event)]
+        wants = [want for rule in concerned for want in self._step(rule, person, event)]
         self._admit(person, wants)
         self._journal.reading(None)
 
@@ -93,11 +94,11 @@ class RuleEngine:
                 for person in list(self._store.waiting_of(name)):
                     self._step(self.rules[name], person, Edited(old))
 
-    def drop(self, name: str, reason: str, detail: str) -> None:
+    def drop(self, name: str, reason: Reason, detail: str) -> None:
         """Forget every state of a rule; its open starts lead to nothing."""
         for person, state in list(self._store.drop_rule(name)):
             for each in state.open:
-                gone = NonSend(name, each.trigger_event_id, each.key, reason, self.clock_us, detail)  # type: ignore[arg-type]
+                gone = NonSend(name, each.trigger_event_id, each.key, reason, self.clock_us, detail)
                 self._journal.decided(self.clock_us, person, gone, each.at_us)
 
     def watch_of(self, rule: Rule) -> Watch | Watches:
@@ -157,7 +158,7 @@ class RuleEngine:
             done = self._without_state(rule, state)
         self._keep(rule, person, state, done)
         started = {each.event_id: each.at_us for each in done.state.decided} if done.non_sends else {}
-        for refused in done.non_sends if not self.warming else ():
+        for refused in done.non_sends:
             at_us = started.get(refused.trigger_event_id, self.clock_us)
             self._journal.decided(self.clock_us, person, refused, at_us)
         return done.wants
@@ -174,16 +175,18 @@ class RuleEngine:
         return Stepped(EMPTY, (), (), gone)
 
     def _admit(self, person: str, wants: Sequence[Want]) -> None:
-        if not wants or self.warming:
+        if self.warming:
+            self._refuse(person, wants, "warm_up")
             return
         if self.behind:
             for want in wants:
                 self._decide(person, Hold(want, "behind", NEVER_US), want)
             return
-        for want in [want for want in wants if want.rule.name in self.paused]:
-            paused = NonSend(want.rule.name, want.trigger_event_id, want.key, "paused", self.clock_us)
-            self._decide(person, paused, want)
-        wants = [want for want in wants if want.rule.name not in self.paused]
+        if self.paused:
+            self._refuse(person, [want for want in wants if want.rule.name in self.paused], "paused")
+            wants = [want for want in wants if want.rule.name not in self.paused]
+        if not wants:
+            return
         try:
             self._admit_together(person, wants)
         except Exception as error:
@@ -191,10 +194,14 @@ class RuleEngine:
                 for want in wants:
                     self._admit(person, [want])
                 return
-            if not wants or not self._journal.fault(wants[0].rule.name, person, error):
+            if not self._journal.fault(wants[0].rule.name, person, error):
                 raise
-            fault = NonSend(wants[0].rule.name, wants[0].trigger_event_id, wants[0].key, "fault", self.clock_us)
-            self._decide(person, fault, wants[0])
+            self._refuse(person, wants, "fault")
+
+    def _refuse(self, person: str, wants: Iterable[Want], reason: Reason) -> None:
+        for want in wants:
+            refused = NonSend(want.rule.name, want.trigger_event_id, want.key, reason, self.clock_us)
+            self._decide(person, refused, want)
 
     def _admit_together(self, person: str, wants: Sequence[Want]) -> None:
         now, ledger = self.clock_us, self._store.ledger(person)

@@ -99,13 +99,20 @@ def newest_cancels(cancelled: tuple[Cancelled, ...]) -> tuple[Cancelled, ...]:
 
 def trimmed(state: RuleState, now_us: int, within_us: int) -> RuleState:
     """`state` without what can decide nothing any more, and within its bounds."""
-    return RuleState(
-        FORMAT,
-        state.open,
-        tuple(each for each in state.counted if each.at_us > now_us - within_us - LATE_US)[-MOST_TIMES:],
-        tuple(each for each in state.cancelled if each.at_us > now_us - within_us - LATE_US),
-        tuple(each for each in state.decided if each.at_us > now_us - within_us - DECIDED_US)[-MOST_DECIDED:],
-    )
+    late_us, decided_us = now_us - within_us - LATE_US, now_us - within_us - DECIDED_US
+    counted = _newer(state.counted, late_us, MOST_TIMES)
+    cancelled = _newer(state.cancelled, late_us, len(state.cancelled))
+    decided = _newer(state.decided, decided_us, MOST_DECIDED)
+    if counted is state.counted and cancelled is state.cancelled and decided is state.decided:
+        return state
+    return RuleState(FORMAT, state.open, counted, cancelled, decided)
+
+
+def _newer(rows: tuple[Any, ...], after_us: int, most: int) -> tuple[Any, ...]:
+    """The last `most` of the sorted `rows` that are later than `after_us`."""
+    if not rows or (rows[0].at_us > after_us and len(rows) <= most):
+        return rows
+    return tuple(each for each in rows if each.at_us > after_us)[-most:]
 
 
 def encoded(state: RuleState) -> bytes:

@@ -64,7 +64,7 @@ class SqliteStore:
     def set_state(self, rule: str, person: str, state: RuleState, wake_us: int | None) -> None:
         entry = self._person(person)
         before = self._state(rule, entry)
-        if before[0] == state and before[1] == wake_us:
+        if before[1] == wake_us and (before[0] is state or before[0] == state):
             return
         entry.states[rule] = (state, wake_us)
         self._dirty_states.add((rule, person))

@@ -85,6 +85,13 @@ def step(rule: Rule, state: RuleState, input: Input, now: int) -> Stepped:
     return Stepped(state, tuple(work.wants), timers, tuple(work.non_sends))
 
 
+def concerns(rule: Rule, event: TriggerEvent) -> bool:
+    """Whether `step` looks at `event` at all: it starts the rule, is counted, or ends what is open."""
+    if event.name == rule.on and satisfies(rule.where, event):
+        return True
+    return event.name in rule.cancel_on or (event.name == rule.absent_event and satisfies(rule.absent_where, event))
+
+
 class _Work:
     """One call of `step`: the state as it changes, and what comes out."""
 

@@ -64,7 +64,8 @@ def reading_trigger_db(path: Path) -> Iterator[sqlite3.Connection]:
         raise failure(path, error) from error
     try:
         con.execute("PRAGMA query_only = ON")
-        pending(_applied(con), MIGRATIONS, path)
+        if pending(_applied(con), MIGRATIONS, path):
+            raise TriggerDbError(f"{path}: its tables are not made yet; gtm stream makes them when it starts")
         con.row_factory = sqlite3.Row
         con.execute("BEGIN")
         yield con

@@ -49,6 +49,7 @@ def test_the_collector_keeps_what_it_answered():
         ("concurrency", 0, "refresh_ok"),
         ("disk-full", 1, "append_503"),
         ("edge", 1, "good_neighbours_accepted"),
+        ("triggers", 3, "messages"),
     ],
 )
 def test_an_experiment_finds_nothing(name: str, rounds: int, counts: str):

@@ -13,7 +13,7 @@ from gtm_dagster.admission.record import Record
 from gtm_dagster.eventlog.sqlite import SqliteEventLog
 from gtm_dagster.triggers.compiled_rule import Rule
 from gtm_dagster.triggers.heartbeat_watch import Watch
-from gtm_dagster.triggers.live_runner import TAIL_US, LiveRunner
+from gtm_dagster.triggers.live_runner import LiveRunner
 from gtm_dagster.triggers.rule_state import RuleState
 from gtm_dagster.triggers.sqlite_store import all_states
 from gtm_dagster.triggers.state_store import Outcome
@@ -82,15 +82,15 @@ class LiveCase:
     def receive(self, event: TriggerEvent) -> None:
         self.advance(event.received_us - 1)
         self.log.append([record(event)])
-        self.now_us = max(self.now_us, event.received_us)
+        self.now_us = event.received_us
         self.work()
 
     def advance(self, to_us: int) -> None:
         """The clock of a worker that is awake: it stops at each timer."""
         while (due_us := self.runner._store.next_wake()) is not None and due_us <= to_us:
-            self.now_us = max(self.now_us, due_us + TAIL_US)
+            self.now_us = max(self.now_us, due_us + self.runner.lag.us)
             self.work()
-        self.now_us = max(self.now_us, to_us + TAIL_US)
+        self.now_us = max(self.now_us, to_us + self.runner.lag.us)
 
     def finish(self) -> None:
         while (due_us := self.runner._store.next_wake()) is not None:

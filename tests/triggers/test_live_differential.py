@@ -71,6 +71,7 @@ def last_words(outcomes: list[Outcome]) -> dict[tuple[str, str], tuple[Any, ...]
     """(person at that time, outcome, reason, action id, when) by rule and start; the first final word counts."""
     found: dict[tuple[str, str], tuple[Any, ...]] = {}
     for each in outcomes:
+        row: tuple[Any, ...]
         what = each.what
         if isinstance(what, Hold):
             place, row = (what.want.rule.name, what.want.trigger_event_id), ("held", what.reason, None, each.at_us)

@@ -99,7 +99,7 @@ def run(
     return runner
 
 
-def actions(runner: MemoryRunner) -> list[tuple[str, str, int]]:
+def actions(runner: Any) -> list[tuple[str, str, int]]:
     """(person, start, microseconds) of all actions."""
     return [
         (each.person, each.what.trigger_event_id, each.at_us)
@@ -108,12 +108,12 @@ def actions(runner: MemoryRunner) -> list[tuple[str, str, int]]:
     ]
 
 
-def reasons(runner: MemoryRunner) -> list[tuple[str, str]]:
+def reasons(runner: Any) -> list[tuple[str, str]]:
     """(person, reason) of all non-sends."""
     return [(each.person, each.what.reason) for each in runner.outcomes if isinstance(each.what, NonSend)]
 
 
-def holds(runner: MemoryRunner) -> list[tuple[str, str, int, int]]:
+def holds(runner: Any) -> list[tuple[str, str, int, int]]:
     """(person, reason, when, until) of all holds."""
     return [
         (each.person, each.what.reason, each.at_us, each.what.until_us)
