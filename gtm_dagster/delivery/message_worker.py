@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import queue
-import sqlite3
 import threading
 import time
 from collections.abc import Sequence
@@ -142,10 +141,11 @@ class MessageWorker:
             with self._store.transaction():
                 for each in ended:
                     self._endings.ended(each.lane, each.messages, each.attempt, now_us)
-        except sqlite3.Error:
+        except Exception:
             for each in ended:
                 self._ended.put(each)
             raise
+        self._endings.send_alerts()
         for each in ended:
             self._unmarked -= 1
             _note_pace(each, now_us)

@@ -66,6 +66,17 @@ def test_scenario_25_410_disables_the_destination_with_an_alert(path: Path) -> N
         assert len(receiver.requests) == 1, "another process does not ask again either"
 
 
+def test_an_alert_that_cannot_be_sent_costs_no_message(path: Path) -> None:
+    def failing(name: str, words: str) -> None:
+        raise RuntimeError("the ops store is gone")
+
+    with Receiver(answering(410)) as receiver:
+        put(path, message("a1"))
+        with bench(path, [webhook("crm", receiver.url)], alert=failing) as work:
+            work.round()
+    assert statuses(path) == {"a1": ("dead", 1, "answered 410")}
+
+
 def test_scenario_25_429_waits_at_least_as_long_as_it_asks_and_so_do_the_others(path: Path) -> None:
     with Receiver(in_turn(answering(429, Retry_After="7"), answering(200))) as receiver:
         put(path, message("a1"))
