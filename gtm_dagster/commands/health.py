@@ -41,6 +41,7 @@ def examine(here: Invocation) -> list[Finding]:
     found += _guards(here)
     found += [_keys(settings.keys_dir), _log(here), _landing(here), _lock(here), _tables(here)]
     found += _messages(here)
+    found += _triggers(here)
     found += _stage(here)
     found += checks_over_everything(here)
     return found
@@ -238,3 +239,40 @@ def _messages(here: Invocation) -> list[Finding]:
         return [Finding("ops store", False, str(error))]
     fresh = lately(lost, time_ns() // 1000)
     return [Finding("messages", not fresh, line) for line in given_up_lines(lost)]
+
+
+def _triggers(here: Invocation) -> list[Finding]:
+    """Rules that run: what stops them, and what they wait for."""
+    from time import time_ns
+
+    from gtm_dagster.storage.migrations import NewerFormatError
+    from gtm_dagster.triggers.trigger_db import TriggerDbError, trigger_db_path
+    from gtm_dagster.triggers.trigger_status import trigger_status
+
+    path = trigger_db_path(here.settings.state_dir)
+    if not path.exists():
+        return []
+    try:
+        status = trigger_status(path, here.settings.log_path, time_ns() // 1000)
+    except (TriggerDbError, NewerFormatError) as error:
+        return [Finding("triggers", False, str(error))]
+    lag = "" if status.lag_events is None else f", {status.lag_events:,} records behind the log's end"
+    found = [
+        Finding(
+            "triggers",
+            status.is_well,
+            f"{len(status.rules)} rules, {sum(r.open for r in status.rules):,} starts open{lag}",
+        )
+    ]
+    if status.rules_error:
+        found.append(Finding("triggers", False, f"older rules run: {status.rules_error}"))
+    for rule in status.rules:
+        if rule.status == "degraded":
+            found.append(
+                Finding("triggers", False, f"{rule.rule} raised errors and is stopped; gtm trigger resume {rule.rule}")
+            )
+        elif rule.blind:
+            found.append(
+                Finding("triggers", True, f"{rule.rule} waits: nobody is heard who would report its cancelling event")
+            )
+    return found

@@ -114,6 +114,8 @@ def test_pause_resume_and_a_stopped_rule(gtm: Gtm) -> None:
     set_status(con, "sales", "degraded")
     con.close()
     assert gtm("trigger", "status")[0] == 1
+    out = gtm("doctor")[1]
+    assert "2 rules, 0 starts open" in out and "sales raised errors and is stopped" in out
 
 
 def test_check_counts_what_an_edit_concerns(gtm: Gtm) -> None:

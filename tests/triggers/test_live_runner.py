@@ -25,6 +25,7 @@ from gtm_dagster.triggers.rules_watch import RulesWatch
 from gtm_dagster.triggers.runner_rows import rule_statuses, set_status
 from gtm_dagster.triggers.trigger_db import open_trigger_db, reading_trigger_db
 from gtm_dagster.triggers.trigger_event import TriggerEvent
+from gtm_dagster.triggers.trigger_metrics import TriggerMetrics
 
 EVERY = "\n  every: {on: pricing_viewed, purpose: service, do: {webhook: w}}\n"
 MINUTE = 60 * SECOND
@@ -345,3 +346,29 @@ def test_a_slow_disk_makes_timers_later_and_not_wrong() -> None:
     for seen, expected in ((10_000, 50_000), (400_000, 800_000), (20_000, 800_000), (9_000_000, 5_000_000)):
         lag.see(seen)
         assert lag.us == expected
+
+
+def test_metrics_say_what_was_decided_and_how_the_rules_stand(live: Callable[..., LiveCase]) -> None:
+    case = live(EVERY, R1, R3)
+    case.heartbeat(us("09:00"))
+    case.receive(event("trial_started", "09:00:30"))
+    case.receive(views(1, "09:00:40")[0])
+    set_status(case.runner._con, "checkout", "paused")
+    case.runner.figures.error = "disk full"
+    case.advance(us("09:05"))
+    case.runner.figures._count_at = 0.0
+    case.work()
+    found = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in TriggerMetrics(case.runner.figures).collect()
+        for sample in family.samples
+    }
+    expected = {
+        ("gtm_trigger_events_total",): 2, ("gtm_trigger_actions_total", "every", "webhook"): 1,
+        ("gtm_trigger_open", "onboarding_nudge"): 1, ("gtm_trigger_held", "every"): 0,
+        ("gtm_trigger_paused", "checkout"): 1, ("gtm_trigger_degraded", "checkout"): 0,
+        ("gtm_trigger_blind", "onboarding_nudge"): 1, ("gtm_trigger_decision_seconds_count",): 1,
+        ("gtm_trigger_failing",): 1, ("gtm_trigger_rules_broken",): 0, ("gtm_trigger_lag_events",): 0,
+    }  # fmt: skip
+    assert {key: found[key] for key in expected} == expected
+    assert ("gtm_trigger_blind", "every") not in found, "it waits for nobody"
