@@ -99,6 +99,7 @@ bench: setup-dev ## what each step costs here, beside the limit and other means;
 	$(PY) -m benchmarks.collector
 	$(PY) -m benchmarks.loader
 	$(PY) -m benchmarks.guard
+	$(PY) -m benchmarks.triggers
 	$(PY) -m benchmarks.gate
 
 clean: ## remove caches; the state directory stays

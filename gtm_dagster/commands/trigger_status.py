@@ -36,9 +36,9 @@ def status(context: typer.Context, json: Json = False) -> int:
     with trigger_state(path):
         found = trigger_status(path, settings.log_path, time.time_ns() // 1000)
     if json:
-        from msgspec import to_builtins
+        import msgspec
 
-        say_json({"ran": True, **to_builtins(found)})
+        say_json({"ran": True, **msgspec.to_builtins(found)})
     else:
         _say(found)
     return 0 if found.is_well else 1

@@ -52,15 +52,15 @@ class TriggerMetrics(Collector):
             "gtm_trigger_failing", "1: the log or the state cannot be used.", value=now.error is not None
         )
         for name, words, values in (
-            ("open", "Starts that wait for their time.", now.open),
-            ("held", "Messages that wait.", now.held),
-            ("blind", "1: nobody is heard who would report the cancelling event.", now.blind),
-            ("degraded", "1: the rule raised too often and is stopped.", {k: v == "degraded" for k, v in now.statuses.items()}),
-            ("paused", "1: a person paused the rule.", {k: v == "paused" for k, v in now.statuses.items()}),
+            ("gtm_trigger_open", "Starts that wait for their time.", now.open),
+            ("gtm_trigger_held", "Messages that wait.", now.held),
+            ("gtm_trigger_blind", "1: nobody is heard who would report the cancelling event.", now.blind),
+            ("gtm_trigger_degraded", "1: the rule raised too often and is stopped.", {k: v == "degraded" for k, v in now.statuses.items()}),
+            ("gtm_trigger_paused", "1: a person paused the rule.", {k: v == "paused" for k, v in now.statuses.items()}),
         ):  # fmt: skip
-            family = GaugeMetricFamily(f"gtm_trigger_{name}", words, labels=("rule",))
+            family = GaugeMetricFamily(name, words, labels=("rule",))
             for rule in sorted(now.statuses):
-                if name != "blind" or rule in values:
+                if name != "gtm_trigger_blind" or rule in values:
                     family.add_metric((rule,), float(values.get(rule, 0)))
             yield family
         buckets, total = [], 0

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from trigger_cases import plan
+from msgspec.structs import replace
+from trigger_cases import SECOND, event, plan, us
 
 from gtm_dagster.admission.record import Record
 from gtm_dagster.eventlog.sqlite import SqliteEventLog
@@ -136,3 +137,15 @@ class LiveCase:
     def close(self) -> None:
         self.runner.close()
         self.log.close()
+
+
+def views(n: int, first: str = "10:00", person: str = "p1") -> list[TriggerEvent]:
+    begin = us(first)
+    return [
+        replace(
+            event("pricing_viewed", first, person, event_id=f"{person} {first} {number}"),
+            at_us=begin + number * SECOND,
+            received_us=begin + number * SECOND,
+        )
+        for number in range(n)
+    ]
