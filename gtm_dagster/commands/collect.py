@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gtm_dagster.commands.command import Command
-from gtm_dagster.commands.output import invocation
+from gtm_dagster.commands.output import Problem, invocation
 
 if TYPE_CHECKING:
     from gtm_dagster.collector.alerts import AskRollback, RollbackAnswer
@@ -53,11 +53,14 @@ def _feed(settings: Settings) -> Callable[[Callable[[str], str]], Handler] | Non
     """What serves the feeds of persons; None where there are no rules that could fill one."""
     if settings.triggers_file is None:
         return None
-    from gtm_dagster.delivery.feed_key import feed_key
+    from gtm_dagster.delivery.feed_key import FeedKeyError, feed_key
     from gtm_dagster.delivery.feed_pages import FeedPages
     from gtm_dagster.delivery.message_outbox import trigger_database
 
-    key = feed_key(settings, os.environ)
+    try:
+        key = feed_key(settings, os.environ)
+    except FeedKeyError as error:
+        raise Problem(str(error), 2) from None
     return lambda pseudonymize: FeedPages(trigger_database(settings), key, pseudonymize)
 
 

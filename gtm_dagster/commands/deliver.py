@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from gtm_dagster.commands.command import Command
-from gtm_dagster.commands.message_delivery import worker_of
+from gtm_dagster.commands.message_delivery import worker_maker
 from gtm_dagster.commands.output import Problem, invocation, note
 from gtm_dagster.commands.stream import asked_to_stop
 
@@ -22,6 +22,7 @@ def deliver(
 ) -> None:
     """Send the messages of triggers until Ctrl-C. `gtm stream` does so itself; several at once send each message once."""
     from gtm_dagster.opsstore import OpsStore
+    from gtm_dagster.triggers.trigger_db import TriggerDbError
 
     settings = invocation(context).settings
     if settings.triggers_file is None:
@@ -35,7 +36,10 @@ def deliver(
             registry = process_registry("deliver")
             address = stack.enter_context(metrics_page(registry, settings.stream.metrics_host, metrics_port))
             note(f"deliver: metrics at {address}")
-        worker = worker_of(settings, store, registry)
+        try:
+            worker = worker_maker(settings, store, registry)()
+        except TriggerDbError as error:
+            raise Problem(str(error)) from None
         stack.callback(worker.close)
         if once:
             worker.drain()

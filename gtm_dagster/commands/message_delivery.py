@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,8 +15,10 @@ if TYPE_CHECKING:
     from gtm_dagster.settings import Settings
 
 
-def worker_of(settings: Settings, store: OpsStore, registry: CollectorRegistry | None) -> MessageWorker:
-    """The deployment's worker of trigger messages; its counts are registered in `registry`, if there is one."""
+def worker_maker(
+    settings: Settings, store: OpsStore, registry: CollectorRegistry | None
+) -> Callable[[], MessageWorker]:
+    """What makes the deployment's worker of trigger messages; its counts are registered in `registry`, if there is one."""
     from gtm_dagster.delivery.message_outbox import trigger_database
     from gtm_dagster.delivery.worker_wiring import unobserved
     from gtm_dagster.rollout.control.messages import Message, enqueue
@@ -29,6 +32,6 @@ def worker_of(settings: Settings, store: OpsStore, registry: CollectorRegistry |
     if registry is not None:
         from gtm_dagster.delivery.delivery_metrics import MessageBacklog, MessageCounters
 
-        observe = MessageCounters(registry).observe
+        observe = MessageCounters(registry, settings.destinations).observe
         registry.register(MessageBacklog(trigger_database(settings), settings.destinations))
-    return message_worker(settings, os.environ, alert, observe)
+    return lambda: message_worker(settings, os.environ, alert, observe)

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from gtm_dagster.rollout.providers import FlagState, FlagWriter
     from gtm_dagster.settings import Guard, Settings
     from gtm_dagster.stream import Worker
+    from gtm_dagster.triggers.trigger_delivery import MessageThread
 
 WATCH_SECONDS = 10.0
 OUTBOX_SECONDS = 5.0
@@ -75,9 +76,9 @@ def stream(
                     "watch": (LOOK_SECONDS, _watchdog(worker, store, settings)),
                     **measuring,
                 }
-                with SideTasks(works), _messages(settings, store, registry) as wake:
-                    if rules is not None:
-                        rules.on_messages = wake
+                with SideTasks(works), _messages(settings, store, registry) as messages:
+                    if rules is not None and messages is not None:
+                        rules.on_messages = messages.wake
                     try:
                         worker.run(stop)
                     except OpsStoreReplacedError as error:
@@ -97,17 +98,16 @@ def asked_to_stop() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-@contextmanager
-def _messages(settings: Settings, store: OpsStore, registry: CollectorRegistry | None) -> Iterator[Callable[[], None]]:
-    """The messages of triggers, sent beside the counting where there is a file of rules; yields what wakes the sender."""
+def _messages(
+    settings: Settings, store: OpsStore, registry: CollectorRegistry | None
+) -> AbstractContextManager[MessageThread | None]:
+    """The messages of triggers, sent beside the counting where there is a file of rules."""
     if settings.triggers_file is None:
-        yield lambda: None
-        return
-    from gtm_dagster.commands.message_delivery import worker_of
-    from gtm_dagster.triggers.trigger_delivery import delivering
+        return nullcontext()
+    from gtm_dagster.commands.message_delivery import worker_maker
+    from gtm_dagster.triggers.trigger_delivery import MessageThread
 
-    with delivering(worker_of(settings, store, registry)) as wake:
-        yield wake
+    return MessageThread(worker_maker(settings, store, registry))
 
 
 def _deliver(store: OpsStore, settings: Settings, count: Counting) -> Callable[[], object]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gtm_dagster.commands.command import Command
-from gtm_dagster.commands.output import Invocation, Problem, invocation, utc_time
+from gtm_dagster.commands.output import Invocation, Json, Problem, invocation, utc_time
 from gtm_dagster.commands.table_output import Format, form_of, say_table
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def deadletters(
     destination: OfDestination = None,
     since: Since = None,
     format: Format = None,
-    json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout and nothing else.")] = False,
+    json: Json = False,
 ) -> int:
     """Messages that were given up, or expired after they were tried. Exit 1: there are some."""
     here = invocation(context)

@@ -1,7 +1,8 @@
-"""Sending messages: the outbox of the ops store is emptied into the sinks that `[[notify]]` declares.
+"""Sending messages: notifications of guards to the sinks of `[[notify]]`, messages of triggers to `[[destinations]]` and feeds.
 
-Belongs here: when a message is sent and tried again, and what each kind of sink is sent. Does not belong here: what a
-message says (its author writes that, e.g. `rollout.control.messages`), and how it is stored (opsstore).
+Belongs here: when a message is sent and tried again, what each kind of receiver is sent and how it is signed, which
+addresses are reached. Does not belong here: what is decided (`rollout.control`, `triggers`), and how the ops store keeps
+notifications (`opsstore`).
 """
 
 from gtm_dagster.delivery.outbox import (

@@ -30,9 +30,12 @@ class Leased:
     collapse_key: str
 
     def named(self) -> dict[str, Any]:
-        """What a template may name."""
-        known = {"rule": self.rule, "person": self.person, "event": "", "event_id": "", "key": "", "properties": {}}
-        return {**known, **self.payload}
+        """What a template may name (`message_templates.NAMES`)."""
+        event = self.payload.get("event") or {}
+        return {
+            "rule": self.rule, "person": self.person, "key": self.payload.get("key"), "due_at": self.payload.get("due_at"),
+            "event": event, "properties": event.get("properties") or {},
+        }  # fmt: skip
 
 
 @dataclass(frozen=True)

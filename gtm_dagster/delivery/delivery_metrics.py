@@ -14,17 +14,17 @@ from prometheus_client.registry import Collector
 
 from gtm_dagster.delivery.attempt import Leased
 from gtm_dagster.delivery.message_store import MessageStore
-from gtm_dagster.delivery.receivers import IN_APP, NoReceiver, destination_of
+from gtm_dagster.delivery.receivers import IN_APP, name_of
 from gtm_dagster.settings.destinations import Destination
 
 SECONDS = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0, 3600.0, 86_400.0)
-NOWHERE = "(none)"
+OUTCOMES = ("delivered", "failed", "refused", "unknown", "suppressed", "expired", "dead")
 
 
 class MessageCounters:
     """Counts what a worker observes."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry, destinations: Sequence[Destination] = ()) -> None:
         self._attempts = Counter(
             "gtm_delivery_attempts", "Attempts and last words of trigger messages.", ("destination", "outcome"),
             registry=registry,
@@ -33,6 +33,10 @@ class MessageCounters:
             "gtm_delivery_seconds", "Seconds from the receipt of the event to the destination that took the message.",
             ("destination",), registry=registry, buckets=SECONDS,
         )  # fmt: skip
+        for name in (*(each.name for each in destinations), IN_APP):
+            self._seconds.labels(name)
+            for outcome in OUTCOMES:
+                self._attempts.labels(name, outcome)
 
     def observe(self, name: str, outcome: str, message: Leased, at_us: int) -> None:
         """As `worker_wiring.Observe`."""
@@ -42,7 +46,7 @@ class MessageCounters:
 
 
 class MessageBacklog(Collector):
-    """What waits, how long the oldest due message does, what is dead, which destinations are disabled; read when asked."""
+    """What waits, since when the oldest message is due, what is dead, which destinations are disabled; read when asked."""
 
     def __init__(self, path: Path, destinations: Sequence[Destination]) -> None:
         self._path, self._destinations = path, destinations
@@ -59,27 +63,19 @@ class MessageBacklog(Collector):
         waits = dict.fromkeys(names, 0)
         oldest: dict[str, int] = {}
         for channel, target, number, next_us in waiting:
-            name = self._name(channel, target)
+            name = name_of(self._destinations, channel, target)
             waits[name] = waits.get(name, 0) + number
             oldest[name] = min(oldest.get(name, next_us), next_us)
         lost = dict.fromkeys(names, 0)
         for channel, target, number in dead:
-            lost[self._name(channel, target)] = lost.get(self._name(channel, target), 0) + number
-        now = time.time()
-        late = {name: max(now - oldest[name] / 1e6, 0.0) if name in oldest else 0.0 for name in waits}
+            name = name_of(self._destinations, channel, target)
+            lost[name] = lost.get(name, 0) + number
+        late = {name: us / 1e6 for name, us in oldest.items() if us <= time.time_ns() // 1000}
         yield _gauge("gtm_delivery_waiting", "Messages that wait for their destination.", waits)
-        yield _gauge("gtm_delivery_oldest_due_seconds", "How long the oldest message has been due.", late)
+        yield _gauge("gtm_delivery_oldest_due_timestamp_seconds", "Since when the oldest message is due.", late)
         yield _gauge("gtm_delivery_dead", "Messages given up in the last 90 days.", lost)
         off = {name: float(name in disabled) for name in names if name != IN_APP}
         yield _gauge("gtm_delivery_disabled", "1 for a destination that wants no more messages.", off)
-
-    def _name(self, channel: str, target: str) -> str:
-        if channel == IN_APP:
-            return IN_APP
-        try:
-            return destination_of(self._destinations, channel, target)[0].name
-        except NoReceiver:
-            return NOWHERE
 
 
 def _gauge(name: str, words: str, values: dict[str, float] | dict[str, int]) -> GaugeMetricFamily:

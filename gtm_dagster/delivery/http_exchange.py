@@ -35,6 +35,8 @@ from gtm_dagster.delivery.target_address import (
 
 ANSWER_BYTES = 65_536
 """No more of an answer is taken in; its status counts all the same."""
+DRAIN_SECONDS = 1.0
+"""So long the body of an answer may drip in whose status is all that counts."""
 LONGEST_WAIT_SECONDS = 86_400.0
 THROTTLING = frozenset({429, 502, 503, 504})
 Outcome = Literal["delivered", "failed", "refused", "unknown"]
@@ -156,13 +158,13 @@ class _UntilDeadline(io.RawIOBase):
     """What a socket brings, until a moment in time: every read has what is left."""
 
     def __init__(self, sock: socket.socket, until: float) -> None:
-        self._sock, self._until = sock, until
+        self._sock, self.until = sock, until
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: object) -> int:
-        self._sock.settimeout(_left(self._until))
+        self._sock.settimeout(_left(self.until))
         return self._sock.recv_into(buffer)  # type: ignore[arg-type]
 
     def makefile(self, mode: str) -> io.BufferedReader:
@@ -171,8 +173,11 @@ class _UntilDeadline(io.RawIOBase):
 
 
 def _answered(sock: socket.socket, until: float, began: float, method: str) -> Answer:
-    response = http.client.HTTPResponse(cast(socket.socket, _UntilDeadline(sock, until)), method=method)
+    source = _UntilDeadline(sock, until)
+    response = http.client.HTTPResponse(cast(socket.socket, source), method=method)
     response.begin()
+    if method != "GET":
+        source.until = min(until, time.monotonic() + DRAIN_SECONDS)
     body = b""
     try:
         body = response.read(ANSWER_BYTES)

@@ -19,6 +19,7 @@ class Endings:
 
     def __init__(self, store: MessageStore, wiring: Wiring) -> None:
         self._store, self._wiring = store, wiring
+        self._alerts: list[tuple[str, str]] = []
 
     def ended(self, lane: Lane, messages: Sequence[Leased], attempt: Attempt, now_us: int) -> None:
         """An attempt of one destination ended; what was one message has one fate."""
@@ -28,7 +29,7 @@ class Endings:
                 f"when it is back: gtm trigger replay --destination {lane.name}"
             )
             _log.error("%s", words)
-            self._wiring.alert(lane.name, words)
+            self._alerts.append((lane.name, words))
         for message in messages:
             self._store.record(message, attempt, now_us)
             if attempt.suppressed:
@@ -39,6 +40,15 @@ class Endings:
                 self._give_up(lane.name, message, attempt, now_us)
             else:
                 self.failed(lane.name, message, attempt, now_us, messages[0].action_id)
+
+    def send_alerts(self) -> None:
+        """What people have to know of the transaction that was committed; one that cannot be sent stays in the log."""
+        alerts, self._alerts = self._alerts, []
+        for name, words in alerts:
+            try:
+                self._wiring.alert(name, words)
+            except Exception as error:  # noqa: BLE001 - messages go on
+                _log.error("nobody is alerted of %s: %s", name, error)
 
     def failed(self, name: str, message: Leased, attempt: Attempt, now_us: int, together: str | None = None) -> None:
         """Due again later, or given up when no attempt is left. `together`: the id whose jitter counts."""

@@ -83,8 +83,8 @@ CREATE INDEX IF NOT EXISTS feed_expiry ON feed (expires_us);
 class Message(Struct, frozen=True, kw_only=True):
     """A message that is due now. Times are microseconds UTC.
 
-    `payload`: what templates and bodies may name (`message_templates.NAMES`): `event` (name of the start), `event_id`, `key`,
-    `properties` (those of the start that the plan declares as plain).
+    `payload`: what bodies say and templates may name: `key`, `due_at`, and the start as `event` {id, name, at, properties},
+    with the properties that the plan declares as plain; `traceparent`, where the event was part of a trace.
     """
 
     action_id: str

@@ -21,6 +21,10 @@ BUSY_SECONDS = 30.0
 KEPT_US = 90 * 86_400_000_000
 """90 days: as long as an ended message is listed and a copy of it is not sent again."""
 _FREE = "status = 'due' AND next_us <= :now AND lease_until_us <= :now"
+_EXPIRED = (
+    "action_id IN (SELECT action_id FROM outbox INDEXED BY outbox_expiry WHERE status = 'due' AND expires_us <= :now"
+    " AND lease_until_us <= :now LIMIT :most)"
+)
 _COLUMNS = (
     "action_id, rule, person, purpose, channel, target, payload, attempts, attempts - first_attempt, expires_us, received_us,"
     " decided_us, COALESCE(collapse_key, rule)"
@@ -59,6 +63,10 @@ class MessageStore:
         except BaseException:
             self.con.execute("ROLLBACK")
             raise
+
+    def data_version(self) -> int:
+        """A number that changes when another connection commits."""
+        return int(self.con.execute("PRAGMA data_version").fetchone()[0])
 
     def routes(self) -> list[Route]:
         """Every channel and target that messages wait for: a seek each, however many messages wait."""
@@ -130,15 +138,13 @@ class MessageStore:
             (message.action_id, message.attempt, at_us, attempt.outcome, attempt.code, attempt.error, attempt.seconds * 1e3),
         )  # fmt: skip
 
-    def expire(self, now_us: int, most: int = 1_000) -> list[str]:
-        """End at most so many messages that it is too late for and that nobody sends; returns their rules."""
-        rows = self.con.execute(
-            "UPDATE outbox SET status = 'expired', ended_us = :now, lease_until_us = 0 WHERE action_id IN (SELECT action_id"
-            " FROM outbox INDEXED BY outbox_expiry WHERE status = 'due' AND expires_us <= :now AND lease_until_us <= :now"
-            " LIMIT :most) RETURNING rule",
-            {"now": now_us, "most": most},
-        ).fetchall()
-        return [row[0] for row in rows]
+    def expire(self, now_us: int, most: int = 1_000) -> list[Leased]:
+        """End at most so many messages that it is too late for and that nobody sends."""
+        statement = (
+            f"UPDATE outbox SET status = 'expired', ended_us = :now, lease_until_us = 0 WHERE {_EXPIRED}"  # noqa: S608
+            f" RETURNING {_COLUMNS}"
+        )
+        return [_leased(row) for row in self.con.execute(statement, {"now": now_us, "most": most}).fetchall()]
 
     def disabled(self) -> dict[str, str]:
         """Destinations that want no more messages, with the reason."""

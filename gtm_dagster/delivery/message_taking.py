@@ -10,11 +10,13 @@ from gtm_dagster.delivery.feed_items import add_item
 from gtm_dagster.delivery.message_endings import Endings
 from gtm_dagster.delivery.message_store import MessageStore, Route
 from gtm_dagster.delivery.message_templates import MessageTemplateError
-from gtm_dagster.delivery.receivers import IN_APP, NoReceiver, destination_of
+from gtm_dagster.delivery.receivers import IN_APP, NoReceiver, destination_of, name_of
 from gtm_dagster.delivery.worker_wiring import Lane, Wiring
 
 MOST_AT_ONCE = 500
-"""Of in-app messages, of alerts that become one message, of messages that lead nowhere."""
+"""Of alerts that become one message, of messages that lead nowhere."""
+MOST_RENDERED = 50
+"""Of in-app messages, which are rendered while the transaction is open: some 30 milliseconds."""
 Begun = tuple[Lane, Sequence[Leased]]
 
 
@@ -62,6 +64,12 @@ class Taking:
             elif (room := lane.pace.room(now_us)) > 0:
                 found.lanes.append((lane, room))
         return found
+
+    def expire(self, now_us: int) -> None:
+        """End what it is too late for, also where its destination has no room for it."""
+        for message in self._store.expire(now_us):
+            name = name_of(self._wiring.destinations, message.channel, message.target)
+            self._wiring.observe(name, "expired", message, now_us)
 
     def has_due(self, now_us: int) -> bool:
         """Whether something is due that a next round deals with: no circuit is open before it, no pause was asked for."""
@@ -128,7 +136,7 @@ class Taking:
 
     def _show(self, route: Route, now_us: int) -> None:
         """In-app messages: rendered, and put into the feed in this transaction."""
-        for message, _ in self._store.due([route], now_us, MOST_AT_ONCE):
+        for message, _ in self._store.due([route], now_us, MOST_RENDERED):
             if not self._may_go(IN_APP, message, now_us):
                 continue
             try:

@@ -18,8 +18,8 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-NAMES = ("rule", "person", "event", "event_id", "key", "properties")
-"""What a template may name."""
+NAMES = ("rule", "person", "key", "due_at", "event", "properties")
+"""What a template may name; `event` has id, name and at."""
 HEADERS = {"email": ("Subject",), "in_app": ("Title",), "slack": ()}
 """The headers a template of a channel needs."""
 _OPTIONAL = {"in_app": ("Link",)}

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import queue
-import sqlite3
 import threading
 import time
 from collections.abc import Sequence
@@ -23,7 +22,9 @@ from gtm_dagster.delivery.message_taking import Taking
 from gtm_dagster.delivery.worker_wiring import Lane, Wiring, lanes_of
 
 POLL_SECONDS = 0.05
-"""How often the table is looked at where nobody wakes the worker: a look costs some 50 microseconds."""
+"""Between two rounds when nothing comes: a message that is due again is this late."""
+LOOK_SECONDS = 0.01
+"""Between two looks at whether another process or thread wrote to the file, which cost some 10 microseconds each."""
 FAULT_SECONDS = 1.0
 SWEEP_US = 10_000_000
 PRUNE_US = 3_600_000_000
@@ -59,18 +60,27 @@ class MessageWorker:
 
     def run(self, stop: threading.Event) -> None:
         """Send until `stop` is set; then wait a moment for what is under way. A database that fails is tried again."""
+        version = 0
         while not stop.is_set():
             try:
+                version = self._store.data_version()
                 self.round()
                 pause = POLL_SECONDS
-            except sqlite3.Error as error:
+            except Exception as error:  # noqa: BLE001 - the thread outlives a fault
                 _log.error("messages of triggers: %s: %s; again in %g s", type(error).__name__, error, FAULT_SECONDS)
                 pause = FAULT_SECONDS
-            self._awake.wait(pause)
-            self._awake.clear()
+            self._wait(pause, version)
         until = time.monotonic() + STOP_SECONDS
         while time.monotonic() < until and self.settle():
             pass
+
+    def _wait(self, seconds: float, version: int) -> None:
+        """Until somebody wakes this worker, or wrote to the file since `version`, at most so long."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            if self._awake.wait(min(left, LOOK_SECONDS)) or self._store.data_version() != version:
+                break
+        self._awake.clear()
 
     def close(self) -> None:
         """Give the database back; what is under way is sent again when its lease ends."""
@@ -131,10 +141,11 @@ class MessageWorker:
             with self._store.transaction():
                 for each in ended:
                     self._endings.ended(each.lane, each.messages, each.attempt, now_us)
-        except sqlite3.Error:
+        except Exception:
             for each in ended:
                 self._ended.put(each)
             raise
+        self._endings.send_alerts()
         for each in ended:
             self._unmarked -= 1
             _note_pace(each, now_us)
@@ -145,7 +156,7 @@ class MessageWorker:
             return
         self._swept_us = now_us
         with self._store.transaction():
-            self._store.expire(now_us)
+            self._taking.expire(now_us)
         if now_us - self._pruned_us >= PRUNE_US:
             self._pruned_us = now_us
             self._store.prune(now_us)

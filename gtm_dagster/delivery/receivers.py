@@ -18,6 +18,7 @@ from gtm_dagster.settings.destinations import Destination
 from gtm_dagster.settings.nearest import known_names
 
 IN_APP = "in_app"
+NOWHERE = "(none)"
 
 
 class Sender(Protocol):
@@ -54,6 +55,16 @@ def destination_of(destinations: Sequence[Destination], channel: str, target: st
         known = known_names(name, [each.name for each in of_kind])
         raise NoReceiver(f"{name!r} is not a destination of kind {channel}; {known}; declare it under [[destinations]]")
     return found, template
+
+
+def name_of(destinations: Sequence[Destination], channel: str, target: str) -> str:
+    """The name of a message's destination, in_app for the feed, NOWHERE for one that is not declared."""
+    if channel == IN_APP:
+        return IN_APP
+    try:
+        return destination_of(destinations, channel, target)[0].name
+    except NoReceiver:
+        return NOWHERE
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,10 @@ class WebhookSender:
         """POST one message: its id is that of every attempt, its time that of this one."""
         (message,) = messages
         body = webhook_body(message)
+        trace = message.payload.get("traceparent")
         headers = {
             "Content-Type": "application/json",
+            **({"traceparent": trace} if isinstance(trace, str) else {}),
             **signed_headers(self.keys, message.action_id, at_us // 1_000_000, body),
         }
         return by_http(exchange(self.url, "POST", body, headers, self.route))

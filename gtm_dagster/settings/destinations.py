@@ -88,5 +88,7 @@ def destination_problems(destination: Destination) -> Iterator[tuple[str, str]]:
             yield "contact_url", "is missing; give the address where your product says a person's e-mail address"
         if not destination.secret_env:
             yield "secret_env", "is missing; name the variable of the secret that signs requests to contact_url"
+    elif destination.kind == "slack" and destination.secret_env:
+        yield "secret_env", "is of webhook and email; Slack checks no signature"
     elif destination.sender or destination.contact_url:
         yield "sender" if destination.sender else "contact_url", f"is of e-mail alone; {destination.name} is a {destination.kind}"  # fmt: skip

@@ -128,6 +128,7 @@ class OccurrenceJournal:
         """Write the batch. `spread_us`: between two messages of a channel, for a batch that decides what had piled up."""
         con.executemany(_MOVE_OCCURRENCES, self._links)
         con.executemany(_MOVE_MESSAGES, self._links)
+        con.executemany(_MOVE_ITEMS, self._links)
         starts = {place: self._start_of(con, place) for action in self._actions if (place := _place(action))}
         con.executemany(_PUT, [(*place, *_values(row)) for place, row in self._rows.items()])
         messages = [self._message(action, starts[_place(action)]) for action in self._actions]
@@ -220,4 +221,5 @@ WHERE outcome IN ('open', 'held')
 """
 _MOVE_OCCURRENCES = "UPDATE occurrences SET person = ? WHERE person = ?"
 _MOVE_MESSAGES = "UPDATE outbox SET person = ? WHERE person = ? AND status = 'due'"
+_MOVE_ITEMS = "UPDATE feed SET person = ? WHERE person = ?"
 _LATER = "UPDATE outbox SET next_us = next_us + ? WHERE action_id = ?"

@@ -58,11 +58,6 @@ def destination_problems_of(rules: Iterable[Rule], destinations: Sequence[Destin
 
 def _values(rule: Rule, properties: Mapping[str, PropertySpec]) -> dict[str, Any]:
     values = {name: spec.allowed[0] if spec.allowed else _SAMPLES[spec.type] for name, spec in properties.items()}
-    return {
-        "rule": rule.name,
-        "person": "0" * 32,
-        "event": rule.on,
-        "event_id": "0" * 32,
-        "key": "",
-        "properties": values,
-    }
+    event = {"id": "0" * 32, "name": rule.on, "at": "2026-12-01T09:00:00Z", "properties": values}
+    known = {"rule": rule.name, "person": "0" * 32, "key": "k", "due_at": event["at"]}
+    return {**known, "event": event, "properties": values}

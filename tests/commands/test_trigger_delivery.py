@@ -203,3 +203,12 @@ def test_a_secret_and_a_token_can_be_used_as_they_are_printed(gtm: Gtm, tmp_path
         assert code == 1 and "the variable FEED_KEY has 5 letters; a key has at least 32" in " ".join(err.split())
     finally:
         del os.environ["FEED_KEY"]
+
+
+def test_a_collector_without_the_feed_key_it_names_does_not_start(
+    gtm: Gtm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings(tmp_path, "http://127.0.0.1:9/x", '[feed]\nkey_env = "FEED_KEY"\n')
+    monkeypatch.delenv("FEED_KEY", raising=False)
+    code, _, err = gtm("collect", "--port", "0")
+    assert code == 2 and "feed.key_env: the variable FEED_KEY has 0 letters" in " ".join(err.split())

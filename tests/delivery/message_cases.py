@@ -25,7 +25,10 @@ def message(action_id: str, **given: Any) -> Message:
     """A message to the webhook `crm`, decided at START, worth sending for 30 days."""
     values = {
         "rule": "nudge", "person": "p1", "purpose": "service", "channel": "webhook", "target": "crm",
-        "payload": {"event": "trial_started", "event_id": f"e-{action_id}", "key": "", "properties": {"plan": "pro"}},
+        "payload": {
+            "key": None, "due_at": "2026-12-01T00:00:00Z",
+            "event": {"id": f"e-{action_id}", "name": "trial_started", "properties": {"plan": "pro"}},
+        },
         "expires_us": START + 30 * 24 * HOUR, "received_us": START, "decided_us": START,
     }  # fmt: skip
     return Message(action_id=action_id, **{**values, **given})

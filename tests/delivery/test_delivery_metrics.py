@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import pytest
 from hostile_servers import Receiver, answering, in_turn
 from message_cases import SECOND, bench, message, put, webhook
 from prometheus_client import CollectorRegistry
@@ -35,9 +36,10 @@ def test_what_became_of_messages_and_what_waits(tmp_path: Path) -> None:
             found['gtm_delivery_waiting{destination="bad"}'] == 2
             and found['gtm_delivery_waiting{destination="(none)"}'] == 1
         )
-        assert 100 <= found['gtm_delivery_oldest_due_seconds{destination="crm"}'] < 200
-        assert found['gtm_delivery_oldest_due_seconds{destination="in_app"}'] == 0
-        counters = MessageCounters(registry)
+        assert found['gtm_delivery_oldest_due_timestamp_seconds{destination="crm"}'] == pytest.approx(now / 1e6 - 100)
+        assert 'gtm_delivery_oldest_due_timestamp_seconds{destination="in_app"}' not in found
+        counters = MessageCounters(registry, destinations)
+        assert samples(registry)['gtm_delivery_attempts_total{destination="crm",outcome="dead"}'] == 0
         with bench(path, destinations, observe=counters.observe) as work:
             work.now_us = now
             work.round()

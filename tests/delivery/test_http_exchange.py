@@ -125,6 +125,21 @@ def test_one_that_drips_or_hangs_is_left_at_the_deadline(act) -> None:
         stop.set()
 
 
+def test_a_body_that_drips_delays_nobody_once_its_status_is_there() -> None:
+    stop = threading.Event()
+
+    def drip(handler) -> None:
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+        while not stop.wait(0.02):
+            handler.wfile.write(b"x")
+
+    with Receiver(drip) as receiver:
+        began = time.monotonic()
+        assert post(receiver.url, Route(allow=LOOPBACK, seconds=20)).outcome == "delivered"
+        assert time.monotonic() - began < 10
+        stop.set()
+
+
 def test_a_body_of_a_gigabyte_is_not_taken_in() -> None:
     with Receiver(flooding(1_000_000_000)) as receiver:
         answer = post(receiver.url, Route(allow=LOOPBACK, seconds=10))

@@ -12,7 +12,7 @@ from gtm_dagster.triggers.rules_file import load_rules
 from gtm_dagster.triggers.target_lint import template_problems, templates_beside
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "triggers" / "triggers.yaml"
-VALUES = {"rule": "nudge", "person": "p1", "event": "e", "event_id": "i", "key": "", "properties": {"plan": "pro"}}
+VALUES = {"rule": "nudge", "person": "p1", "event": {"name": "e"}, "key": None, "properties": {"plan": "pro"}}
 HOSTILE = '<script>alert(1)</script> [x](javascript:alert(1)) **b** `c` & "q" _u_ <https://evil.example|here>\n\n# Head'
 
 
@@ -99,12 +99,12 @@ rules:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("{{ properties.amount | default('?') }} {{ rule }} {{ person }} {{ event }} {{ key }}", None),
+        ("{{ properties.amount | default('?') }} {{ rule }} {{ person }} {{ event.name }} {{ key }} {{ due_at }}", None),
         ("{% if properties.plan is defined %}{{ properties.plan }}{% endif %}", None),
         ("{{ properties.plan }}", "has no attribute 'plan'; not every checkout_started has it: write `is defined` or `| default(...)`"),
         ("{{ properties.amout | default(1) }}", "line 1: properties.amout is not a property of the event that starts the rule; known: plan"),
         ("{{ properties.account_id | default(1) }}", "properties.account_id is not a property"),
-        ("{{ user }}", "'user' is not known here; a template may name rule, person, event, event_id, key, properties"),
+        ("{{ user }}", "'user' is not known here; a template may name rule, person, key, due_at, event, properties"),
         (None, "there is no such file"),
         ("\n\n{% for %}", "line 3: TemplateSyntaxError"),
     ],
