@@ -73,7 +73,7 @@ def test_a_suspicion_begins_the_time_anew(world, monkeypatch):
     world.go(90)
     assert world.kinds == ["approval"]
     until = world.clock - 60_000_000
-    monkeypatch.setattr("gtm_dagster.rollout.control.ramp_standing.suspected_until", lambda *_: until)
+    monkeypatch.setattr("gtm_dagster.rollout.control.ramp_readiness.suspected_until", lambda *_: until)
     assert world.kinds == ["power", "approval"]
     assert f"at 1 % yet since the guard was suspicious last ({moment(until)})" in world.standing.waits[0].text
 
