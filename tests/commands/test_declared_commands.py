@@ -31,6 +31,7 @@ SHARED = {
     "guard_metrics",
     "guard_sight",
     "guard_options",
+    "guard_plan_metrics",
     "guard_standing",
     "guard_watching",
     "health",
