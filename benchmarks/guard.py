@@ -1,6 +1,6 @@
 """The guard on drawn traffic: false rollbacks, detection, power beside the rules of others, its curve, and CPU a look.
 
-`python -m benchmarks.guard` prints the tables of docs/benchmarks.md and docs/guard.md; `--runs 20` in a minute or two,
+`python -m benchmarks.guard` prints the tables of docs/benchmarks.md and docs/guard.md; `--runs 20` in some minutes,
 `--long` with more epochs of a year. Every share and median stands with its standard error.
 """
 
@@ -12,7 +12,8 @@ import time
 import numpy as np
 
 from benchmarks.guard_metrics import detection, false_rollbacks
-from benchmarks.guard_nulls import long_epochs, nulls, speeds
+from benchmarks.guard_nulls import long_epochs, mix_shift, nulls, speeds
+from benchmarks.guard_oracle import late_bounds
 from benchmarks.guard_power import power
 from gtm_dagster.rollout.guard.detector import trace
 from gtm_dagster.rollout.guard.operating_curve import operating_curve
@@ -76,11 +77,14 @@ def main() -> None:
     """Print the tables."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--runs", type=int, default=100)
+    options.add_argument("--mix-runs", type=int, default=1000, help="days with a shifting mix of visitors")
     options.add_argument("--long", action="store_true", help="as many epochs of a year as of 30 days")
     given = options.parse_args()
     power(given.runs)
+    late_bounds(2 * given.runs)
     nulls(given.runs)
     speeds(given.runs)
+    mix_shift(given.mix_runs)
     long_epochs(given.runs, given.runs if given.long else max(given.runs // 10, 1))
     broken(given.runs)
     curve(given.runs)

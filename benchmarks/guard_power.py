@@ -25,6 +25,8 @@ DAY, LATE = 24.0, 12.0
 DEFAULT = Rule()
 NO_MARGIN = Rule(margin=0.0, start_risk=0.04, budget_hours=2400.0)
 """False rollbacks of 5 % in a rollout's first day: 4 % at its start, one in 2,400 hours (1 % a day) after it."""
+SPREAD = Rule(margin=0.0, start_risk=0.01, budget_hours=600.0)
+"""The same 5 % in the first day, spent later: 1 % at its start, one in 600 hours (4 % a day) after it."""
 CELLS = tuple(
     (base, drop)
     for base, drops in ((0.1, (0.0, 0.15, 0.2, 0.3, 0.5, 1.0)), (0.5, (0.0, 0.15, 0.2, 0.3, 0.5, 1.0)), (0.02, (0.0, 0.3, 0.5, 1.0)))
@@ -38,7 +40,8 @@ def _ours(rule: Rule) -> Callable[[Counts, Totals], int | None]:
 
 RULES: dict[str, Callable[[Counts, Totals], int | None]] = {
     "ours, default": _ours(DEFAULT),
-    "ours, margin 0, 5 % a day": _ours(NO_MARGIN),
+    "ours, margin 0, 4 % + 1 % a day": _ours(NO_MARGIN),
+    "ours, margin 0, 1 % + 4 % a day": _ours(SPREAD),
     "GrowthBook 5 %": lambda _, total: growthbook_us(total),
     "+150 conversions": lambda _, total: growthbook_us(total, GROWTHBOOK_LEAST),
     "mSPRT 5 %": lambda _, total: msprt_us(total),

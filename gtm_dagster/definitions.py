@@ -82,7 +82,7 @@ def _house(settings: Settings, origin: Origin | None, resources: dict[str, Any])
         sensors=[
             event_log_sensor(settings),
             conversion_guard(settings, guards),
-            guard_ramp(settings, ramp),
+            guard_ramp(settings, ramp, guards.page),
             failed_runs(settings, [*pipeline, pruning], notify),
             finished_runs(settings, pipeline, notify),
         ],

@@ -1,4 +1,7 @@
-"""Asks for a `ramp_flag` run when the next step of a declared ramp can be taken. Writes nothing."""
+"""Asks for a `ramp_flag` run when the next step of a declared ramp can be taken, for a message when it waits for approval alone.
+
+Writes nothing.
+"""
 
 import time
 
@@ -10,16 +13,16 @@ from gtm_dagster.rollout.control.evaluation import store_exists
 from gtm_dagster.settings import Settings
 
 
-def guard_ramp(settings: Settings, job: dg.JobDefinition) -> dg.SensorDefinition:
+def guard_ramp(settings: Settings, job: dg.JobDefinition, page: dg.JobDefinition) -> dg.SensorDefinition:
     """The sensor over the guards that declare a ramp."""
 
     @dg.sensor(
         name="guard_ramp",
-        jobs=[job],
+        jobs=[job, page],
         minimum_interval_seconds=10,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Asks for the next step of a flag's ramp, once a loss would have been seen at this one, the guard sees "
-        "none, and a person approved it (`gtm guard ramp`), or `auto` is declared.",
+        "none, and a person approved it (`gtm guard ramp`), or `auto` is declared; of a step that waits for approval alone people are notified once.",
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         ramped = [guard for guard in settings.guards if guard.ramp is not None]

@@ -21,7 +21,7 @@ MINUTES = 1.0
 class ChaosOptions:
     """Rounds of each experiment, and the seed of the random moments.
 
-    `minutes`: how long `concurrency` lasts (MINUTES when None), and after how long no other experiment begins another round.
+    `minutes`: how long `concurrency` lasts and `attacker` attacks a healthy flow (MINUTES when None), and after how long no other experiment begins another round.
     """
 
     rounds: int = ROUNDS
@@ -37,6 +37,7 @@ EXPERIMENTS = {
     "publisher": "kill -9 of the publisher while two readers query the serving copy: no reader error",
     "concurrency": "two refreshes, imports and queries at once: each succeeds or names the holder of the lock",
     "edge": "a collector under attack: it lives, answers 4xx, keeps no other sender waiting, and what it took is stored once",
+    "attacker": "who has a client key forces, blocks and blinds no rollback of `gtm dev`; a real loss is found meanwhile",
     "disk-full": "a full disk during append, import, landing, refresh and publish: clear errors, nothing lost",
 }
 """Each experiment by its name on the command line, and the promise it tests."""
@@ -68,9 +69,18 @@ def _one(name: str, settings: Settings, options: ChaosOptions, report: Report) -
     findings = Findings(report)
     rounds = Rounds(options.rounds, options.minutes)
     experiment = _experiment(name, options, rounds)
-    with throw_away(settings.warehouse.memory_limit, settings.warehouse.threads) as deployment:
+    with throw_away(settings.warehouse.memory_limit, settings.warehouse.threads, more=_more(name)) as deployment:
         figures = experiment(deployment, findings, report)
     return Outcome(name, rounds.done, time.monotonic() - began, figures, findings.lines())
+
+
+def _more(name: str) -> str:
+    """What an experiment's deployment declares beside the defaults."""
+    if name != "attacker":
+        return ""
+    from gtm_dagster.chaos.attack_guard import SETTINGS
+
+    return SETTINGS
 
 
 def _experiment(name: str, options: ChaosOptions, rounds: Rounds) -> Callable[..., dict[str, int | float]]:
@@ -78,6 +88,12 @@ def _experiment(name: str, options: ChaosOptions, rounds: Rounds) -> Callable[..
         from gtm_dagster.chaos.crowd import crowd_deployment
 
         return lambda deployment, findings, report: crowd_deployment(
+            deployment, options.minutes or MINUTES, options.seed, findings, report
+        )
+    if name == "attacker":
+        from gtm_dagster.chaos.attack_guard import attack_guard
+
+        return lambda deployment, findings, report: attack_guard(
             deployment, options.minutes or MINUTES, options.seed, findings, report
         )
     from gtm_dagster.chaos.attack_edge import attack_edges

@@ -60,10 +60,12 @@ class CommandResult:
 class ThrowAway:
     """`settings` and `environment` of the throw-away deployment; `start` and `run` are `gtm` in it."""
 
-    def __init__(self, folder: Path, memory_limit: str | None, threads: int | None, state: Path | None = None) -> None:
+    def __init__(
+        self, folder: Path, memory_limit: str | None, threads: int | None, state: Path | None = None, more: str = ""
+    ) -> None:
         self.folder = folder
         config = folder / "gtm.toml"
-        config.write_text(_config(state or folder / "state", memory_limit, threads))
+        config.write_text(_config(state or folder / "state", memory_limit, threads) + more)
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("GTM_", "DAGSTER_"))}
         self.environment = {
             **kept,
@@ -115,13 +117,15 @@ def _config(state: Path, memory_limit: str | None, threads: int | None) -> str:
 
 
 @contextmanager
-def throw_away(memory_limit: str | None, threads: int | None, state: Path | None = None) -> Iterator[ThrowAway]:
+def throw_away(
+    memory_limit: str | None, threads: int | None, state: Path | None = None, more: str = ""
+) -> Iterator[ThrowAway]:
     """A deployment that is removed at the end, its state directory in it unless `state` says where.
 
-    `memory_limit` and `threads` are the deployment's for DuckDB; every other setting is the default.
+    `memory_limit` and `threads` are the deployment's for DuckDB; every other setting is the default but what `more` (TOML) says.
     """
     folder = Path(tempfile.mkdtemp(prefix="gtm-chaos-"))
     try:
-        yield ThrowAway(folder, memory_limit, threads, state)
+        yield ThrowAway(folder, memory_limit, threads, state, more)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

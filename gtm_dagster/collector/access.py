@@ -16,6 +16,8 @@ from gtm_dagster.collector.headers import Scope, header, query_value
 from gtm_dagster.collector.keys import ALERTING, DEV_KEY, KeyStore, WriteKey
 from gtm_dagster.collector.response import Refused
 
+KEY_NAME = "gtm.write_key"
+"""Where a scope has the name of the good key that its request came with."""
 LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^:\[\]\s/@]+)(?::\d{0,5})?\Z")
 _FORWARDED = frozenset({
@@ -102,6 +104,7 @@ class Access:
         key = self._keys.find(secret) or self._client(secret)
         if key is None:
             raise Refused(401, "bad_key", "this key is not valid here; `gtm keys list` shows those that are")
+        scope[KEY_NAME] = key.name
         if in_address and key.role != "client" and key.name != DEV_KEY:
             raise Refused(
                 403,

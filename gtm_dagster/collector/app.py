@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from functools import lru_cache, partial
@@ -11,13 +12,14 @@ import msgspec
 
 from gtm_dagster.admission.admission import Seals
 from gtm_dagster.admission.single_event import Judge
-from gtm_dagster.collector.access import Access
+from gtm_dagster.collector.access import KEY_NAME, Access
 from gtm_dagster.collector.alerts import ROUTE, Alerts, AskRollback, flag_of
 from gtm_dagster.collector.body import Disconnected, Receive
 from gtm_dagster.collector.browser_script import ROUTE as SCRIPT
 from gtm_dagster.collector.browser_script import BrowserScript
 from gtm_dagster.collector.commits import Appender, Commits
 from gtm_dagster.collector.cors import Cors
+from gtm_dagster.collector.door_counts import DoorCounts
 from gtm_dagster.collector.headers import Scope, check_host
 from gtm_dagster.collector.heartbeats import Heartbeats
 from gtm_dagster.collector.ingest import Ingest
@@ -57,6 +59,7 @@ class Collector:
         alerts: Alerts,
         cors: Cors,
         browser_script: BrowserScript,
+        door: DoorCounts,
         feed: Handler | None = None,
     ) -> None:
         self.in_flight = 0
@@ -68,6 +71,7 @@ class Collector:
         self._plan_schema: bytes | None = None
         self._ingest = ingest
         self._heartbeats = heartbeats
+        self._door = door
         self._routes: dict[str, dict[str, Handler]] = {
             path: {"GET" if protocol.in_query else "POST": partial(ingest, protocol, path)}
             for protocol in PROTOCOLS
@@ -83,6 +87,7 @@ class Collector:
             ROUTE: {"POST": alerts},
             **({FEED: {"GET": feed, "POST": feed}} if feed else {}),
         }
+        self._counted = frozenset(path for path, handlers in self._routes.items() if "POST" in handlers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection scope of ASGI."""
@@ -103,8 +108,12 @@ class Collector:
         self._ingest.draining = True
 
     async def keep_beating(self) -> None:
-        """Store the collector's own heartbeats until cancelled."""
-        await self._heartbeats.keep_beating()
+        """Store the collector's own heartbeats, and the counts of what it refused, until cancelled."""
+        await asyncio.gather(self._heartbeats.keep_beating(), self._door.keep_storing())
+
+    async def store_refusals(self) -> None:
+        """Store the counts of what was refused since they were stored last."""
+        await self._door.store()
 
     async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"].rstrip("/") or "/"
@@ -123,6 +132,8 @@ class Collector:
             )
         except Refused as refused:
             response = error_response(refused)
+            if refused.status < 500 and path in self._counted:
+                self._door.note(path, scope.get(KEY_NAME, ""), refused.code)
         except KeyStoreError as error:
             _log.error("%s", error)
             response = error_response(
@@ -206,7 +217,8 @@ def create_app(
     heartbeats = Heartbeats(commits, access, metrics, limits.body_timeout_seconds)
     alerts = Alerts(access, ask_rollback, limits.body_timeout_seconds)
     cors = Cors(limits.cors_origins)
-    return Collector(commits, plan, access, ingest, heartbeats, alerts, cors, BrowserScript(consent), feed)
+    script = BrowserScript(consent)
+    return Collector(commits, plan, access, ingest, heartbeats, alerts, cors, script, DoorCounts(commits), feed)
 
 
 def _length(response: Response) -> list[tuple[bytes, bytes]]:

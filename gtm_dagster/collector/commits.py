@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
 from gtm_dagster.collector.response import RETRY_SECONDS, Refused
-from gtm_dagster.eventlog import AppendResult, EventLogError, Heartbeat, Record
+from gtm_dagster.eventlog import AppendResult, EventLogError, Heartbeat, Record, Refusal
 
 COMMIT_SECONDS = 30.0
 """Longest wait for the log's commit; after it the answer is 503, and a resend is a duplicate if the commit came later."""
@@ -45,6 +45,10 @@ class Appender(Protocol):
         skew_us: int | None = None,
     ) -> Future[bool]:
         """Queue a heartbeat; the future is done when it is durable, False when there are too many producers."""
+        ...
+
+    def submit_refusals(self, rows: tuple[Refusal, ...]) -> Future[int]:
+        """Queue counts of what was refused; the future is done when they are durable."""
         ...
 
     def writer_fault(self) -> str | None:
@@ -139,6 +143,11 @@ class Commits:
                 ),
                 place,
             )
+
+    async def refusals(self, rows: tuple[Refusal, ...]) -> int:
+        """How many refused requests are stored. Raises Refused 503."""
+        with self.place(0, 0) as place:
+            return await self._durable(lambda: self._log.submit_refusals(rows), place)
 
     async def prove(self, seconds: float) -> None:
         """Returns when the log takes a write. Raises Refused 503 when it does not within `seconds`."""

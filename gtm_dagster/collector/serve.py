@@ -118,6 +118,7 @@ async def _run(app: Collector, address: str, port: int, open_to: str) -> None:
     deadline = time.monotonic() + DRAIN_SECONDS
     while app.in_flight and time.monotonic() < deadline:
         await asyncio.sleep(0.01)
+    await app.store_refusals()
     server.stop()
     await serving
 

@@ -27,7 +27,7 @@ def doctor(
         typer.Option(
             "--drill",
             help="Instead: kill -9, crowd and fill a throw-away deployment, and look whether every promise was kept "
-            "(collector, refresh, dagster, publisher, concurrency, disk-full).",
+            "(collector, refresh, dagster, publisher, concurrency, edge, attacker, disk-full).",
         ),
     ] = False,
     rounds: Annotated[
@@ -38,7 +38,7 @@ def doctor(
         typer.Option(
             min=0.1,
             show_default=False,
-            help="With --drill: how long `concurrency` lasts (1 when not given); after it no drill begins a round.",
+            help="With --drill: how long `concurrency` lasts and `attacker` attacks before the loss (1 when not given); after it no drill begins a round.",
         ),
     ] = None,
     json: Json = False,

@@ -20,11 +20,12 @@ from gtm_dagster.commands.guard_options import (
     declared_for,
     rule_from,
 )
+from gtm_dagster.commands.guard_plan_metrics import planned_flows, say_metric_plan
 from gtm_dagster.commands.output import Invocation, Json, Problem, invocation, progress_bar, say, say_json
 from gtm_dagster.commands.table_output import say_table
 
 if TYPE_CHECKING:
-    from gtm_dagster.rollout.guard.guarded_traffic import Traffic
+    from gtm_dagster.rollout.guard.counts import Counts
     from gtm_dagster.rollout.guard.planner import GuardPlan
     from gtm_dagster.settings import Guard
 
@@ -40,6 +41,12 @@ def plan(
     base_rate: Annotated[float | None, typer.Option(help="Share of the control that converts.")] = None,
     delay: Annotated[float | None, typer.Option(help="Mean minutes from exposure to conversion; default 0.")] = None,
     flag: Annotated[str | None, typer.Option(help="Take guard and traffic from what is counted for it.")] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="NAME=BASE of a further metric of --flag: its share of visitors, or mean as a share of the cap."
+        ),
+    ] = None,
     promise_drop: Annotated[float | None, typer.Option(help="A drop somebody wants to promise, share of 1.")] = None,
     promise_minutes: Annotated[float | None, typer.Option(help="Minutes it is to be rolled back in.")] = None,
     threshold: Threshold = None,
@@ -51,7 +58,8 @@ def plan(
     json: Json = False,
 ) -> int:
     """What is detectable in 5 minutes, an hour and a day at this traffic. Exit 1: the promise cannot be kept."""
-    from gtm_dagster.rollout.guard.guarded_traffic import Traffic
+    from gtm_dagster.rollout.guard.guarded_traffic import Traffic, observed_traffic
+    from gtm_dagster.rollout.guard.metric_plan import metric_expectations
     from gtm_dagster.rollout.guard.planner import plan as plan_of
     from gtm_dagster.settings import CONVERSION
 
@@ -61,10 +69,17 @@ def plan(
     declared = declared_for(here, flag) if flag else None
     if flag and declared is None:
         raise Problem(f"--flag: {flag} has no guard; declare it under [[guards]] in gtm.toml", 2)
+    counts = None if declared is None else _counted(here, declared)
     if visitors_per_minute is not None and base_rate is not None:
         traffic = Traffic(visitors_per_minute, 0.5, base_rate)
     elif declared is not None:
-        traffic = _counted(here, declared)
+        seen = None if counts is None else observed_traffic(counts, declared.conversion_window_minutes)
+        if seen is None:
+            raise Problem(
+                f"{declared.key}: nothing is counted yet; give --visitors-per-minute, --split and --base-rate, "
+                f"or arm it (gtm guard rearm {declared.flag} --reason ...) and wait for traffic"
+            )
+        traffic = seen
     else:
         raise Problem("give --visitors-per-minute and --base-rate, or --flag of a guard that has counted some", 2)
     given = (visitors_per_minute, split, base_rate, delay)
@@ -80,43 +95,39 @@ def plan(
         checked("--promise-minutes", promise_minutes, 0 < promise_minutes < math.inf, "minutes above 0")
         promise = (promise_drop, promise_minutes)
     rule = rule_from(declared, threshold, hold, budget_hours, margin=margin, slower=slower, start_risk=start_risk)
+    planned = Traffic(pace, share, rate, late)
+    flows = planned_flows(planned, rule, metric or [], counts)
     with progress_bar("planning") as tell:
-        figures = plan_of(Traffic(pace, share, rate, late), rule.of_metric(CONVERSION), promise=promise, progress=tell)
+        figures = plan_of(planned, rule.of_metric(CONVERSION), promise=promise, progress=tell)
+        further = metric_expectations(flows, rule) if 0 < share < 1 else ()
     if json:
-        by_metric = {metric.name: metric.stake for metric in rule.metrics}
-        say_json({**asdict(figures), **({"stakes": by_metric} if by_metric else {})})
+        by_metric = {each.name: each.stake for each in rule.metrics}
+        more = {"stakes": by_metric, "metrics": [asdict(each) for each in further]} if by_metric else {}
+        say_json({**asdict(figures), **more})
         return 1 if figures.refused else 0
     _say_plan(figures)
     if rule.metrics:
-        shares = ", ".join(f"{metric.name} {metric.stake:.0%}" for metric in rule.metrics)
-        say(
-            f"this is of the conversion by its share of the budget ({shares}); gtm guard simulate --flag {flag} "
-            "--metric NAME=BASE:HARM says when harm of another metric is seen"
-        )
+        shares = ", ".join(f"{each.name} {each.stake:.0%}" for each in rule.metrics)
+        say(f"this is of the conversion by its share of the budget ({shares}); of the further metrics:")
+        say_metric_plan(further, rule)
     if figures.refused:
         raise Problem(figures.refused)
     return 0
 
 
-def _counted(here: Invocation, declared: Guard) -> Traffic:
-    """The traffic of a guard's epoch."""
+def _counted(here: Invocation, declared: Guard) -> Counts | None:
+    """What is counted of a guard's epoch, its further metrics too; None where nothing is."""
     from gtm_dagster.opsstore import OpsStore
+    from gtm_dagster.rollout.control.armed_rule import rule_of
     from gtm_dagster.rollout.control.evaluation import counts_of, store_exists
-    from gtm_dagster.rollout.guard.guarded_traffic import observed_traffic
 
-    traffic = None
-    if store_exists(here.settings):
-        with OpsStore.of(here.settings) as store:
-            row, watermark = store.guard(declared.key), store.watermark_us(declared.flag)
-            if row is not None and watermark is not None:
-                counts = counts_of(store, declared.key, row.epoch, watermark)
-                traffic = observed_traffic(counts, declared.conversion_window_minutes)
-    if traffic is None:
-        raise Problem(
-            f"{declared.key}: nothing is counted yet; give --visitors-per-minute, --split and --base-rate, "
-            f"or arm it (gtm guard rearm {declared.flag} --reason ...) and wait for traffic"
-        )
-    return traffic
+    if not store_exists(here.settings):
+        return None
+    with OpsStore.of(here.settings) as store:
+        row, watermark = store.guard(declared.key), store.watermark_us(declared.flag)
+        if row is None or watermark is None:
+            return None
+        return counts_of(store, declared.key, row.epoch, watermark, rule_of(store, here.settings, declared, row.epoch))
 
 
 def _say_plan(figures: GuardPlan) -> None:

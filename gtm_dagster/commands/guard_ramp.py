@@ -15,6 +15,7 @@ from gtm_dagster.commands.table_output import say_table
 if TYPE_CHECKING:
     from gtm_dagster.opsstore import RampStepRow
     from gtm_dagster.rollout.control.ramp_standing import RampStanding
+    from gtm_dagster.rollout.guard.ramp_power import StepPower
 
 
 def ramp(
@@ -51,7 +52,7 @@ def ramp(
         row = standing.guard_row
         steps = store.ramp_steps(guard.key, row.epoch) if row is not None else []
     if json:
-        say_json(_document(standing, steps))
+        say_json(ramp_document(standing) | {"taken": _taken(steps)})
         return 1 if _held_up(standing) else 0
     if approve and standing.next_share is not None:
         say(f"step {standing.number} to {_percent(standing.next_share)} is approved, by {who}: {why}")
@@ -64,7 +65,7 @@ def ramp(
 
 def _held_up(standing: RampStanding) -> bool:
     """Whether more than time and an approval is missing: a person has to look."""
-    from gtm_dagster.rollout.control.ramp_standing import DRIFT, ENDED, UNHEALTHY
+    from gtm_dagster.rollout.control.ramp_readiness import DRIFT, ENDED, UNHEALTHY
 
     kinds = (DRIFT, ENDED) if standing.next_share is None else (DRIFT, ENDED, UNHEALTHY)
     return any(wait.kind in kinds for wait in standing.waits)
@@ -74,16 +75,35 @@ def _percent(share: float) -> str:
     return f"{100 * share:g} %"
 
 
+def ramp_summary(standing: RampStanding) -> list[str]:
+    """The ramp in a few lines: its step, share, since when, and what the next step waits for."""
+    from gtm_dagster.rollout.control.ramp_readiness import index_of
+
+    steps, at = standing.ramp.steps, "no single share" if standing.share is None else _percent(standing.share)
+    step = (
+        f"step {index_of(standing.ramp, standing.current.to_share) + 1} of {len(steps)}, " if standing.current else ""
+    )
+    since = "" if standing.current is None else f" since {utc_time(standing.current.taken_us):%Y-%m-%dT%H:%M:%SZ}"
+    head = f"ramp: {step}{at}{since}"
+    if standing.next_share is None:
+        return [f"{head}; complete", *[f"  - {wait.text}" for wait in standing.waits]]
+    if standing.ready:
+        return [f"{head}; next {_percent(standing.next_share)}: {'being taken' if standing.intended else 'ready'}"]
+    kinds = ", ".join(dict.fromkeys(wait.kind for wait in standing.waits))
+    return [
+        f"{head}; next {_percent(standing.next_share)} waits for {kinds}",
+        *[f"  - {wait.text}" for wait in standing.waits],
+    ]
+
+
 def _lines(standing: RampStanding) -> list[str]:
     guard, current = standing.guard, standing.current
     at = "no single share" if standing.share is None else _percent(standing.share)
     steps = ", ".join(f"{100 * step:g}" for step in standing.ramp.steps)
     since = "" if current is None else f" since {utc_time(current.taken_us):%Y-%m-%dT%H:%M:%SZ}"
     lines = [f"{guard.flag}: {at} at {guard.provider}{since}, the guard is {standing.state}; steps {steps} %"]
-    if standing.power is not None and standing.next_share is not None:
-        visible = standing.power.visible_loss()
-        by_now = "no loss yet, not even of a dead flow" if visible is None else f"a loss of {visible:.0%} or more"
-        lines.append(f"  would have been seen by now: {by_now}")
+    if standing.next_share is not None:
+        lines += [f"  would have been seen by now: {_visible(power)}" for power in standing.powers]
     if standing.next_share is None:
         return [*lines, "  the ramp is complete", *[f"  {wait.text}" for wait in standing.waits]]
     if standing.ready:
@@ -100,6 +120,18 @@ def _lines(standing: RampStanding) -> list[str]:
     return lines
 
 
+def _visible(power: StepPower) -> str:
+    """The least harm of a metric that would have been seen by now, in words."""
+    from gtm_dagster.rollout.control.ramp_readiness import harm_text
+
+    visible = power.visible()
+    if visible is not None:
+        return f"{harm_text(power, visible)} or more"
+    if power.rises:
+        return f"no rise of {power.metric} yet, not even to a hundred times as much"
+    return f"no loss{'' if power.metric == 'conversion' else f' of {power.metric}'} yet, not even of a dead flow"
+
+
 def _cells(step: RampStepRow) -> tuple[str, ...]:
     at = utc_time(step.taken_us or step.intent_us or step.approved_us)
     by = "-" if step.approved_by is None else f"{step.approved_by}: {step.approval_reason}"
@@ -114,8 +146,9 @@ def _cells(step: RampStepRow) -> tuple[str, ...]:
     )
 
 
-def _document(standing: RampStanding, steps: list[RampStepRow]) -> dict[str, Any]:
-    from gtm_dagster.rollout.control.ramp_evidence import evidence_of, readiness
+def ramp_document(standing: RampStanding) -> dict[str, Any]:
+    """A ramp as it stands, for --json: shares and harms of 1, minutes, times in UTC."""
+    from gtm_dagster.rollout.control.ramp_evidence import readiness
 
     return {
         "guard": standing.guard.key, "state": standing.state, "share": standing.share,
@@ -125,15 +158,21 @@ def _document(standing: RampStanding, steps: list[RampStepRow]) -> dict[str, Any
         "approved_by": standing.approver, "needs_approval": standing.needs_person,
         "waits": [{"kind": wait.kind, "text": wait.text, "minutes": wait.minutes} for wait in standing.waits],
         "evidence": readiness(standing),
-        "visible_loss": standing.power.visible_loss() if standing.power else None,
-        "taken": [
-            {"id": step.id, "number": step.number, "from": step.from_share, "to": step.to_share, "state": step.state,
-             "approved_by": step.approved_by, "approval_reason": step.approval_reason,
-             "approved_at": utc_time(step.approved_us), "taken_at": utc_time(step.taken_us), "note": step.note,
-             "evidence": evidence_of(step)}
-            for step in steps
-        ],
+        "visible_loss": standing.power.visible() if standing.power else None,
+        "visible": {power.metric: power.visible() for power in standing.powers},
     }  # fmt: skip
+
+
+def _taken(steps: list[RampStepRow]) -> list[dict[str, Any]]:
+    from gtm_dagster.rollout.control.ramp_evidence import evidence_of
+
+    return [
+        {"id": step.id, "number": step.number, "from": step.from_share, "to": step.to_share, "state": step.state,
+         "approved_by": step.approved_by, "approval_reason": step.approval_reason,
+         "approved_at": utc_time(step.approved_us), "taken_at": utc_time(step.taken_us), "note": step.note,
+         "evidence": evidence_of(step)}
+        for step in steps
+    ]  # fmt: skip
 
 
 COMMANDS = (Command("guard ramp", ramp, order=52),)

@@ -14,6 +14,7 @@ from gtm_dagster.eventlog.log import (
     Heartbeat,
     LogChangedError,
     Position,
+    Refusal,
 )
 from gtm_dagster.eventlog.opening import open_log
 
@@ -27,5 +28,6 @@ __all__ = [
     "LogChangedError",
     "Position",
     "Record",
+    "Refusal",
     "open_log",
 ]

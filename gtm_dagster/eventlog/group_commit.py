@@ -21,6 +21,7 @@ from gtm_dagster.eventlog.accepted_ids import statuses_of
 from gtm_dagster.eventlog.frames import pack
 from gtm_dagster.eventlog.log import AppendResult
 from gtm_dagster.eventlog.log_file import day_of
+from gtm_dagster.eventlog.refusals import Refusals, store_refusals
 from gtm_dagster.storage.disk_space import full_disk
 
 MAX_PRODUCERS = 1000
@@ -43,10 +44,18 @@ class Beat(msgspec.Struct, frozen=True):
     skew_us: int | None = None
 
 
-def stored(con: sqlite3.Connection, path: Path, items: Sequence[list[Record] | Beat]) -> list[Any]:
-    """The outcome of each item, all stored in the transaction of `con`: AppendResults, and for heartbeats bools."""
+def stored(con: sqlite3.Connection, path: Path, items: Sequence[list[Record] | Beat | Refusals]) -> list[Any]:
+    """The outcome of each item, all stored in the transaction of `con`: AppendResults, of heartbeats bools, of refusals
+    their number.
+    """
     appended = iter(store(con, path, [item for item in items if isinstance(item, list)]))
-    return [next(appended) if isinstance(item, list) else store_beat(con, item) for item in items]
+
+    def outcome(item: list[Record] | Beat | Refusals) -> Any:
+        if isinstance(item, list):
+            return next(appended)
+        return store_beat(con, item) if isinstance(item, Beat) else store_refusals(con, item)
+
+    return [outcome(item) for item in items]
 
 
 def store(con: sqlite3.Connection, path: Path, batches: list[list[Record]]) -> list[AppendResult]:

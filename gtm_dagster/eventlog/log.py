@@ -70,6 +70,20 @@ class Heartbeat(msgspec.Struct, frozen=True):
     skew_us: int | None = None
 
 
+class Refusal(msgspec.Struct, frozen=True):
+    """`n` requests of a UTC day (ISO date) that were refused, the last at `last_us` (microseconds UTC).
+
+    `write_key`: the name of the key they came with, "" without one that is good; `code`: the reason as it was answered.
+    """
+
+    day: str
+    route: str
+    write_key: str
+    code: str
+    n: int
+    last_us: int
+
+
 class Acceptance(msgspec.Struct, frozen=True):
     """What `accept` recorded: the log's id from now on, the ids it continues, and the offset up to which a gap is accepted.
 
@@ -168,6 +182,10 @@ class EventLog(Protocol):
         skew_us: int | None = None,
     ) -> Future[bool]:
         """As `beat`; the future is done when it is durable."""
+        ...
+
+    def submit_refusals(self, rows: tuple[Refusal, ...]) -> Future[int]:
+        """Queue counts of what the edge refused; the future is done when they are durable."""
         ...
 
     def heartbeats(self) -> list[Heartbeat]:

@@ -11,6 +11,7 @@ import sqlite3
 from datetime import UTC, datetime
 from pathlib import Path
 
+from gtm_dagster.eventlog.refusals import TABLE as _REFUSALS
 from gtm_dagster.storage.migrations import NEWER, Migration, migrate, pending
 
 _INITIAL = (
@@ -93,12 +94,17 @@ def _keyed_heartbeats(con: sqlite3.Connection) -> None:
         con.execute(statement)
 
 
+def _refusals(con: sqlite3.Connection) -> None:
+    con.execute(_REFUSALS)
+
+
 MIGRATIONS = (
     Migration("0001_initial", _initial),
     Migration("0002_identity", _identity),
     Migration("0003_ids_by_time", _ids_by_time),
     Migration("0004_sealed_apart", _sealed_apart),
     Migration("0005_keyed_heartbeats", _keyed_heartbeats),
+    Migration("0006_refusals", _refusals),
 )
 
 

@@ -20,6 +20,7 @@ from gtm_dagster.admission.record import Record
 from gtm_dagster.eventlog.group_commit import Beat, stored
 from gtm_dagster.eventlog.log import EventLogError
 from gtm_dagster.eventlog.log_file import FileId, connect, file_id, is_busy
+from gtm_dagster.eventlog.refusals import Refusals
 from gtm_dagster.storage.disk_space import full_disk
 
 CLOSE_SECONDS = 10.0
@@ -33,8 +34,8 @@ _RETRY_SECONDS = 0.001
 _GROUP_RECORDS = 5_000
 _log = logging.getLogger("gtm_dagster.eventlog")
 
-Item = list[Record] | Beat
-"""What the writer takes: records to append, or a heartbeat."""
+Item = list[Record] | Beat | Refusals
+"""What the writer takes: records to append, a heartbeat, or counts of what the edge refused."""
 Entry = tuple[Item, Future[Any]]
 """An item and who waits for its outcome."""
 _OF_THE_FILE = (sqlite3.OperationalError, sqlite3.ProgrammingError, EventLogError)

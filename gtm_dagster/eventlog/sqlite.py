@@ -18,7 +18,7 @@ from gtm_dagster.eventlog import frame_rows, sealed_tables, trimming
 from gtm_dagster.eventlog import log_identity as identity
 from gtm_dagster.eventlog.frames import to_arrow
 from gtm_dagster.eventlog.group_commit import Beat
-from gtm_dagster.eventlog.log import Acceptance, AppendResult, EventLogError, Heartbeat, Position
+from gtm_dagster.eventlog.log import Acceptance, AppendResult, EventLogError, Heartbeat, Position, Refusal
 from gtm_dagster.eventlog.log_file import (
     connect,
     file_id,
@@ -31,6 +31,7 @@ from gtm_dagster.eventlog.log_file import (
 from gtm_dagster.eventlog.log_tables import new_log_id, prepare
 from gtm_dagster.eventlog.log_writer import CLOSE_SECONDS, LogWriter
 from gtm_dagster.eventlog.newest_events import edge_answers, newest_heartbeats
+from gtm_dagster.eventlog.refusals import Refusals
 from gtm_dagster.eventlog.slices import CALL_SECONDS, in_slices
 from gtm_dagster.storage.disk_space import full_disk
 
@@ -103,6 +104,10 @@ class SqliteEventLog:
         """As `beat`; the future is done when it is durable."""
         ts_us = min(ts_us, received_us)
         return self._writer.submit(Beat(producer, instance, ts_us, received_us, closing, write_key, skew_us))
+
+    def submit_refusals(self, rows: tuple[Refusal, ...]) -> Future[int]:
+        """Queue counts of what the edge refused; the future is done when they are durable."""
+        return self._writer.submit(Refusals(rows))
 
     def waiting(self) -> int:
         """Records whose append is queued or being committed; a heartbeat counts as one."""

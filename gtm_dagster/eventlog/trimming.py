@@ -13,6 +13,7 @@ from datetime import date, timedelta
 from pathlib import Path
 
 from gtm_dagster.eventlog import accepted_ids
+from gtm_dagster.eventlog.refusals import REFUSAL_DAYS
 from gtm_dagster.eventlog.sealed_tables import empty_the_wal, end_with_frames, frames_end
 from gtm_dagster.eventlog.slices import Slices, in_slices
 
@@ -39,6 +40,8 @@ def trim(path: Path, before: date, dedup_days: int, seconds: float) -> int:
         slices.run(
             lambda con: (con.execute("DELETE FROM edge_counts WHERE day < ?", (counted_before,)).rowcount, False)
         )
+        refused_before = (before - timedelta(days=REFUSAL_DAYS)).isoformat()
+        slices.run(lambda con: (con.execute("DELETE FROM refusals WHERE day < ?", (refused_before,)).rowcount, False))
         empty_the_wal(slices)
         return deleted
 

@@ -20,6 +20,8 @@ from gtm_dagster.rollout.control.messages import Message, enqueue, moment
 from gtm_dagster.settings import Settings
 
 ROLLBACK, MANUAL, REARM, PAGE = "rollback_flag", "manual_rollback", "rearm_guard", "page_guard"
+RAMP_APPROVAL = "RAMP_APPROVAL"
+"""What people are notified of when a step of a ramp waits for nothing but their approval."""
 ROLLBACKS = dg.AssetKey(["ops", "rollbacks"])
 URGENT = {"dagster/priority": "100", "dagster/max_retries": "0"}
 """Before anything else in the queue; a failed run is asked again by the sensor, which counts the attempts."""
@@ -47,13 +49,14 @@ class Person(dg.Config):
 
 
 class Page(dg.Config):
-    """A guard that cannot see, or whose arms cannot be compared."""
+    """A guard that cannot see, whose arms cannot be compared, or whose ramp waits for a person."""
 
     guard: str = Field(description="The guard's key.")
-    state: str = Field(description="BLIND, SRM_HOLD or HARM.")
+    state: str = Field(description="BLIND, SRM_HOLD, HARM or RAMP_APPROVAL.")
     since_us: int = Field(description="When it was first seen in that state, microseconds UTC.")
     reason: str = Field(description="What is missing, or what harm is proven, with figures.")
     epoch: int = Field(default=0, description="Of a page for HARM: the guard's epoch, which is paged for once.")
+    step: str = Field(default="", description="Of a step that waits for approval: its id; it is notified of once.")
 
 
 @dataclass(frozen=True)
@@ -113,13 +116,18 @@ def guard_jobs(settings: Settings) -> GuardJobs:
 
     @job(
         PAGE,
-        "Send people a message (not a web page): a guard has been blind, or stopped by a broken split, for two minutes, or has proven harm that rolls nothing back. "
-        "Asked for by `conversion_guard`.",
+        "Send people a message (not a web page): a guard has been blind, or stopped by a broken split, for two minutes, or has proven harm that rolls nothing back, "
+        "or a step of its ramp waits for nothing but approval. Asked for by `conversion_guard` and `guard_ramp`.",
     )
     def page_guard() -> None:
         page()
 
     return GuardJobs(rollback_flag, manual_rollback, rearm_guard, page_guard)
+
+
+def page_occurrence(guard: str, state: str, of: str) -> str:
+    """The name of what people are notified of once: `of` is a step, an epoch or a moment."""
+    return f"{guard}:{state}:{of}"
 
 
 def _asked(settings: Settings, op: str) -> dict[str, Any]:
@@ -202,8 +210,14 @@ def _guard_ops(settings: Settings) -> tuple[dg.OpDefinition, dg.OpDefinition]:
         """Sends a message, once an occurrence."""
         with _guarded(settings, config.guard) as guarded:
             _tag(context, guarded)
-            occurrence = f"{config.guard}:{config.state}:{config.epoch or config.since_us}"
-            text = f"the guard {config.guard} is {config.state} since {moment(config.since_us)}: {config.reason}"
+            occurrence = page_occurrence(
+                config.guard, config.state, config.step or str(config.epoch or config.since_us)
+            )
+            text = (
+                config.reason
+                if config.step
+                else f"the guard {config.guard} is {config.state} since {moment(config.since_us)}: {config.reason}"
+            )
             figures = {"flag": guarded.guard.flag, "since": moment(config.since_us)}
             message = Message(config.state.lower(), config.guard, text, figures)
             if config.state != HARM:

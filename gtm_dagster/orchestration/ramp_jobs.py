@@ -12,12 +12,14 @@ from gtm_dagster.delivery import deliver_due
 from gtm_dagster.opsstore import OpsStore, RampStepRow
 from gtm_dagster.orchestration.dead_runs import process_tags
 from gtm_dagster.orchestration.guard_loop import attempts, next_attempt
+from gtm_dagster.orchestration.ramp_approval import approval_request
 from gtm_dagster.rollout.control import ramping
 from gtm_dagster.rollout.control.arming import Refused, find_guard
 from gtm_dagster.rollout.control.guard_context import GuardContext, StepResult
 from gtm_dagster.rollout.control.messages import moment
 from gtm_dagster.rollout.control.ramp_evidence import evidence_of, readiness_text, step_text
-from gtm_dagster.rollout.control.ramp_standing import percent, ramp_standing
+from gtm_dagster.rollout.control.ramp_readiness import percent
+from gtm_dagster.rollout.control.ramp_standing import ramp_standing
 from gtm_dagster.rollout.providers import FlagState
 from gtm_dagster.settings import Guard, Settings
 
@@ -100,7 +102,8 @@ def ramp_job(settings: Settings) -> dg.JobDefinition:
 def ramp_request(
     instance: dg.DagsterInstance, store: OpsStore, settings: Settings, guard: Guard, now_us: int
 ) -> tuple[str, dg.RunRequest | None]:
-    """The ramp's line, and the request of a run when its next step can be taken, or was begun by a run that was killed.
+    """The ramp's line, and the request of a run when its next step can be taken, was begun by a run that was killed, or waits
+    for nothing but approval, of which people are notified once.
 
     The flag is as the stream worker last saw it; the run asks the provider itself.
     """
@@ -112,7 +115,8 @@ def ramp_request(
     if standing.next_share is None or not standing.id:
         return f"{line}, the ramp is complete", None
     if not standing.ready and not standing.intended:
-        return f"{line}, {percent(standing.next_share)} waits: {'; '.join(wait.text for wait in standing.waits)}", None
+        waits = "; ".join(wait.text for wait in standing.waits)
+        return f"{line}, {percent(standing.next_share)} waits: {waits}", approval_request(store, settings, standing)
     id = standing.id
     attempt = next_attempt(attempts(instance, id), now_us / 1e6)
     if isinstance(attempt, str):

@@ -144,7 +144,7 @@ def _ramp_errors(guard: Guard, others: Sequence[Guard], key: str, origin: Origin
         return []
     errors = [
         f"{key}.ramp.{name}: {problem}{origin.place(f'{key}.ramp.{name}')}"
-        for name, problem in ramp_problems(guard.ramp, guard.threshold)
+        for name, problem in ramp_problems(guard.ramp, guard.threshold, guard.metrics)
     ]
     place = (guard.flag, guard.environment)
     if rival := next((other for other in others if other.ramp and (other.flag, other.environment) == place), None):

@@ -239,6 +239,9 @@ def to_struct(value: Any, wanted: Any, origin: Origin, key: str = "") -> Any:
         if not items and get_origin(wanted) is Annotated:
             raise SettingsError(f"{key}: the list is empty; it needs at least one entry{origin.place(key)}")
         return items
+    if len(options) == 1 and get_origin(options[0]) is dict and isinstance(value, dict):
+        member = get_args(options[0])[1]
+        return {name: to_struct(item, member, origin, f"{key}.{name}") for name, item in value.items()}
     try:
         return msgspec.convert(value, wanted, strict=True, dec_hook=lambda kind, text: kind(text))
     except (msgspec.ValidationError, TypeError, OverflowError, RecursionError):

@@ -50,10 +50,11 @@ def test_the_collector_keeps_what_it_answered():
         ("disk-full", 1, "append_503"),
         ("edge", 1, "good_neighbours_accepted"),
         ("triggers", 3, "messages"),
+        ("attacker", 0, "left_out"),
     ],
 )
 def test_an_experiment_finds_nothing(name: str, rounds: int, counts: str):
-    outcome = outcome_of(name, rounds=rounds, minutes=0.3 if name == "concurrency" else None)
+    outcome = outcome_of(name, rounds=rounds, minutes={"concurrency": 0.3, "attacker": 0.5}.get(name))
     if outcome.skipped and namespace_command() is None:
         pytest.skip(outcome.skipped)
     assert outcome.found == ()

@@ -135,3 +135,41 @@ def test_a_rollback_of_a_flag_that_is_not_there_is_refused_and_one_that_fails_is
     assert (code, document["outcome"], document["actor"]) == (0, "given_up", "ann")
     (guard,) = json.loads(gtm("status", "--json")[1])["guards"]
     assert (guard["state"], guard["last_rollback"]["outcome"]) == ("GIVEN_UP", "given_up")
+
+
+METRICS = (
+    '[[guards.metrics]]\nname = "errors"\nkind = "error"\nevent = "churn_flagged"\n'
+    '[[guards.metrics]]\nname = "revenue"\nkind = "value"\nevent = "payment_completed"\nvalue = "amount"\ncap = 200.0\n'
+)
+
+
+def test_a_plan_has_times_for_each_further_metric(gtm: Any, tmp_path: Path) -> None:
+    (tmp_path / "gtm.toml").write_text(GUARDS + METRICS)
+    asked = ("plan", "--flag", "checkout-v2", "--visitors-per-minute", "100", "--base-rate", "0.2")
+    code, out, _ = gtm(*asked, "--metric", "errors=0.02", "--metric", "revenue=0.06", "--json")
+    rows = json.loads(out)["metrics"]
+    assert code == 0 and [(row["metric"], row["harm"]) for row in rows] == [
+        ("errors", 0.5), ("errors", 1.0), ("errors", 3.0), ("errors", 9.0),
+        ("revenue", 0.15), ("revenue", 0.3), ("revenue", 0.5), ("revenue", 1.0),
+    ]  # fmt: skip
+    for metric in ("errors", "revenue"):
+        medians = [row["median_minutes"] for row in rows if row["metric"] == metric]
+        assert medians == sorted(medians, reverse=True), "more harm is seen sooner"
+    assert min(row["median_minutes"] for row in rows if row["metric"] == "revenue") > 60, "a mean waits for the window"
+    shown = gtm(*asked, "--metric", "errors=0.02")[1]
+    assert "rise of 900%" in shown and "nothing is counted of revenue yet; --metric revenue=BASE" in shown
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("errors", "--metric: 'errors' is not NAME=BASE"),
+        ("erors=0.1", "--metric: erors is not a further metric of this guard; did you mean errors?"),
+        ("errors=1.5", "--metric: errors=1.5 is not allowed"),
+    ],
+)
+def test_a_metric_that_cannot_be_planned_is_named(gtm: Any, tmp_path: Path, given: str, words: str) -> None:
+    (tmp_path / "gtm.toml").write_text(GUARDS + METRICS)
+    asked = ("plan", "--flag", "checkout-v2", "--visitors-per-minute", "100", "--base-rate", "0.2", "--metric", given)
+    code, out, error = gtm(*asked)
+    assert code == 2 and not out and words in error

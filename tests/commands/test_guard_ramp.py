@@ -99,3 +99,15 @@ def test_what_holds_it_up_is_exit_code_1(gtm: Any, world: RampWorld) -> None:
 def test_wrong_usage(gtm: Any, world: RampWorld, arguments: tuple[str, ...], words: str) -> None:
     code, _, error = gtm("guard", "ramp", "checkout-v2", *arguments)
     assert code == 2 and words in error
+
+
+def test_guard_status_shows_the_ramp_and_what_it_waits_for(gtm: Any, world: RampWorld) -> None:
+    shown = " ".join(gtm("guard", "status")[1].split())
+    assert "ramp: 0 %; next 1 % waits for approval - a person approves it" in shown
+    world.take()
+    world.go(3)
+    shown = " ".join(gtm("guard", "status")[1].split())
+    assert "ramp: step 1 of 5, 1 % since 20" in shown and "next 5 % waits for time, power, approval" in shown
+    (guard,) = json.loads(gtm("guard", "status", "--json")[1])["guards"]
+    assert [wait["kind"] for wait in guard["ramp"]["waits"]] == ["time", "power", "approval"]
+    assert (guard["ramp"]["share"], guard["ramp"]["next_share"]) == (0.01, 0.05)

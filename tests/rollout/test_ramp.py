@@ -16,11 +16,12 @@ from gtm_dagster.rollout.control.evidence import from_json
 from gtm_dagster.rollout.control.messages import moment
 from gtm_dagster.rollout.guard.decide import episode_id
 from gtm_dagster.rollout.providers.flagd import Flagd, set_split
+from gtm_dagster.settings import GuardMetric
 
 
-def ramped(tmp_path, monkeypatch, store, **ramp) -> RampWorld:
+def ramped(tmp_path, monkeypatch, store, metrics=(), **ramp) -> RampWorld:
     """A guard with a ramp over a flag file; the flag is off and the guard armed."""
-    guard = msgspec.structs.replace(RAMPED, ramp=msgspec.structs.replace(RAMP, **ramp))
+    guard = msgspec.structs.replace(RAMPED, metrics=metrics, ramp=msgspec.structs.replace(RAMP, **ramp))
     settings = settings_for(tmp_path, guard)
     flagd = Flagd(settings.flags_path)
     flagd.create(GUARD.flag, GUARD.environment, 0.0)
@@ -73,7 +74,7 @@ def test_a_suspicion_begins_the_time_anew(world, monkeypatch):
     world.go(90)
     assert world.kinds == ["approval"]
     until = world.clock - 60_000_000
-    monkeypatch.setattr("gtm_dagster.rollout.control.ramp_standing.suspected_until", lambda *_: until)
+    monkeypatch.setattr("gtm_dagster.rollout.control.ramp_readiness.suspected_until", lambda *_: until)
     assert world.kinds == ["power", "approval"]
     assert f"at 1 % yet since the guard was suspicious last ({moment(until)})" in world.standing.waits[0].text
 
@@ -258,3 +259,20 @@ def test_the_same_units_stay_treated_while_a_flagd_file_is_ramped(world):
         now = {unit for unit, on in zip(units, served, strict=True) if on}
         assert treated <= now and len(now) == pytest.approx(share * len(units), abs=45)
         treated = now
+
+
+def test_a_ramp_waits_for_each_further_metric_too(tmp_path, monkeypatch, store):
+    metrics = (
+        GuardMetric("errors", "error", "churn_flagged"),
+        GuardMetric("revenue", "value", "payment_completed", value="amount", cap=200.0),
+    )
+    world = ramped(tmp_path, monkeypatch, store, metrics, auto=True)
+    assert world.take(step=world.standing.id).outcome == "taken"
+    world.go(240)
+    texts = [wait.text for wait in world.standing.waits]
+    assert world.kinds == ["power", "power"] and [power.metric for power in world.standing.powers] == [
+        "conversion",
+        "errors",
+    ]
+    assert texts[0].startswith("a rise of 50% of errors cannot be seen at 1 %") and "metric_loss.errors" in texts[0]
+    assert "nothing to compare at 1 % yet" in texts[1] and "no revenue of the control" in texts[1]

@@ -45,7 +45,7 @@ def test_the_smallest_visible_loss_falls_with_time_and_is_never_below_the_thresh
     for minutes in (1, 20, 60, 600):
         power = step_power(counts(1, 0.25, minutes), Rule(), 0.25, WARM * MINUTE, 0.3)
         assert power is not None
-        visible.append(power.visible_loss() or 2.0)
+        visible.append(power.visible() or 2.0)
     assert visible == sorted(visible, reverse=True) and visible[0] == 2.0 and 0.15 <= visible[-1] < 0.25
 
 

@@ -54,12 +54,11 @@ def test_the_definitions_load_whole(tmp_path):
 
 def test_two_approvals_and_time_take_a_healthy_flag_to_everybody(tmp_path, monkeypatch, instance, store):
     world, deployment = ramped(tmp_path, monkeypatch, instance, store, auto=True, approval=(True, False, True))
-    assert deployment.ramp_tick()[0] == []
-    assert "0 %, 5 % waits: a person approves it" in deployment.ramp_tick()[1]
+    assert [request.job_name for request in deployment.ramp_tick()[0]] == ["page_guard"]
     ramping.approve(world.context, "ana", "rollout begins")
     for share in STEPS:
         if share == 1.0:
-            assert deployment.ramp_tick()[0] == []
+            assert [request.job_name for request in deployment.ramp_tick()[0]] == ["page_guard"]
             ramping.approve(world.context, "ben", "a week without complaints")
         (request,), _ = deployment.ramp_tick()
         assert deployment.run(request).success and world.share == share
@@ -92,6 +91,32 @@ def test_a_person_launches_the_next_step_in_the_ui_and_is_told_what_is_missing(t
     early = deployment.launched("ana", "hurry")
     assert not early.success and "step 2 is not taken" in failure(early) and "5 % lasts at least" in failure(early)
     assert world.share == 0.05 and deployment.shares() == [0.05]
+
+
+def test_people_are_notified_once_of_a_step_that_waits_for_approval_alone(tmp_path, monkeypatch, instance, store):
+    world, deployment = ramped(tmp_path, monkeypatch, instance, store, min_hours=2.0)
+    (request,), _ = deployment.ramp_tick()
+    assert deployment.ramp_tick()[0][0].run_key == request.run_key, "asked for again until it was stored"
+    assert deployment.run(request).success and deployment.run(request) is None
+    (note,) = store.notifications()
+    assert "waits for approval alone: step 1 from 0 % to 5 %" in note.payload
+    assert "gtm guard ramp checkout-v2 --approve --by NAME" in note.payload
+    assert deployment.ramp_tick()[0] == [], "people know"
+    assert deployment.launched("ana", "rollout begins").success
+    world.go(60)
+    assert deployment.ramp_tick()[0] == [], "two hours are not over, so approval is not all that is missing"
+    world.go(70)
+    (request,), _ = deployment.ramp_tick()
+    assert deployment.run(request).success
+    texts = [note.payload for note in store.notifications() if "waits for approval alone" in note.payload]
+    assert len(texts) == 2 and "step 2 from 5 % to 25 %" in texts[-1]
+
+
+def test_without_a_sink_nobody_is_notified_and_no_run_is_asked_for(tmp_path, monkeypatch, instance, store):
+    world, deployment = ramped(tmp_path, monkeypatch, instance, store)
+    quiet = Ramped(msgspec.structs.replace(deployment.settings, notify=()), instance)
+    assert quiet.ramp_tick()[0] == [] and "a person approves it" in quiet.ramp_tick()[1]
+    assert world.kinds == ["approval"]
 
 
 def test_a_run_that_fails_between_intent_and_write_is_followed_by_one_that_goes_on(

@@ -47,7 +47,7 @@ BAD = [
     ("loss = 0.1", "loss: 0.1 is below the guard's threshold of 0.15"),
     ("approval = false", "approval: a step that no person approves needs auto = true"),
     ("auto = 3", "auto: 3 is not true or false (gtm.toml line 5)"),
-    ("step = [1]", "step: there is no such setting; known here: approval, auto, loss, min_hours, steps"),
+    ("step = [1]", "step: there is no such setting; known here: approval, auto, loss, metric_loss, min_hours, steps"),
 ]
 
 
@@ -58,6 +58,38 @@ def test_a_bad_ramp_says_what_is_allowed_and_where_it_stands(tmp_path: Path, tex
     (error,) = settings.guard_errors
     assert error.startswith("guards[0].ramp.") and message in error
     assert [guard.flag for guard in settings.guards] == ["b"]
+
+
+METRICS = (
+    'metrics = [{ name = "errors", kind = "error", event = "churn_flagged" },\n'
+    '  { name = "paid", kind = "value", event = "payment_completed", value = "amount", cap = 200.0, threshold = 0.2 }]\n'
+)
+BAD_METRIC_LOSSES = [
+    (
+        "errrors = 2.0",
+        "metric_loss.errrors: the guard has no further metric of this name; did you mean errors? (known: errors, paid)",
+    ),
+    ("conversion = 0.5", "metric_loss.conversion: the guard has no further metric of this name"),
+    ("errors = 0.4", "metric_loss.errors: 0.4 is below the metric's threshold of 0.5, from which on the guard acts"),
+    ("paid = 0.15", "metric_loss.paid: 0.15 is below the metric's threshold of 0.2"),
+    ("paid = 1.5", "metric_loss.paid: 1.5 is more than all of it"),
+    ("errors = [2.0]", "metric_loss.errors: has 1 entries for 5 steps"),
+    ("errors = 200.0", "metric_loss.errors: 200.0 is not a number of at least 0.02 and of at most 99 or a list"),
+]
+
+
+def test_a_ramp_names_what_has_to_be_visible_of_further_metrics(tmp_path: Path) -> None:
+    text = "[guards.ramp]\nsteps = [0.1, 0.9]\nmetric_loss = { errors = [9.0, 1.0] }\n"
+    ramp = declared(tmp_path, GUARD + METRICS + text).guards[0].ramp
+    assert ramp is not None
+    assert [ramp.metric_loss_at(i, "errors", 0.5) for i in (0, 1)] == [9.0, 1.0]
+    assert ramp.metric_loss_at(0, "paid", 0.2) == 0.2, "not named: its threshold"
+
+
+@pytest.mark.parametrize(("text", "message"), BAD_METRIC_LOSSES, ids=[row[0] for row in BAD_METRIC_LOSSES])
+def test_a_bad_loss_of_a_metric_names_metric_value_and_way_out(tmp_path: Path, text: str, message: str) -> None:
+    (error,) = declared(tmp_path, f"{GUARD}{METRICS}[guards.ramp]\nmetric_loss = {{ {text} }}\n").guard_errors
+    assert f"guards[0].ramp.{message}" in error
 
 
 def test_a_flag_has_one_ramp(tmp_path: Path) -> None:

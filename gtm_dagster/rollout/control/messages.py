@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Message:
     """A message: `event` (rolled_back, would_roll_back, rollback_failed, given_up, superseded, srm_hold,
-    blind; silent, back; run_failed, run_well_again, check_failed), one text, figures."""
+    blind, harm; ramp_step, ramp_approval; silent, back; run_failed, run_well_again, check_failed), one text, figures."""
 
     event: str
     guard: str

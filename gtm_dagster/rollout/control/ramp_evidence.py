@@ -6,7 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from gtm_dagster.rollout.control.messages import moment
-from gtm_dagster.rollout.control.ramp_standing import RampStanding, percent
+from gtm_dagster.rollout.control.ramp_readiness import percent
+from gtm_dagster.rollout.control.ramp_standing import RampStanding
 from gtm_dagster.rollout.guard.planner import duration
 
 if TYPE_CHECKING:
@@ -23,11 +24,22 @@ def readiness(standing: RampStanding) -> dict[str, Any]:
     }
     if power is not None:
         found |= {
-            "loss": power.loss, "elapsed_minutes": round(power.elapsed_minutes, 1),
+            "loss": power.harm, "elapsed_minutes": round(power.elapsed_minutes, 1),
             "needed_minutes": None if power.needed_minutes is None else round(power.needed_minutes, 1),
             "visitors_per_minute": power.traffic.visitors_per_minute, "treated_share": power.traffic.treated_share,
             "base_rate": power.traffic.base_rate, "delay_minutes": power.traffic.delay_minutes,
         }  # fmt: skip
+    further = [each for each in standing.powers if each is not power]
+    if further:
+        found["metrics"] = [
+            {
+                "metric": each.metric, "bad": "up" if each.rises else "down", "loss": each.harm,
+                "elapsed_minutes": round(each.elapsed_minutes, 1),
+                "needed_minutes": None if each.needed_minutes is None else round(each.needed_minutes, 1),
+                "base": each.traffic.base_rate, "spread": each.flow.spread,
+            }
+            for each in further
+        ]  # fmt: skip
     return found
 
 
@@ -48,7 +60,8 @@ def readiness_text(step: RampStepRow) -> str:
     found = evidence_of(step)
     if "loss" not in found:
         return "the first step of its epoch: nothing could have been lost before it"
-    return (
-        f"a loss of {found['loss']:.0%} would have been seen after {duration(found['needed_minutes'])} of the "
-        f"{duration(found['elapsed_minutes'])} at {percent(step.from_share or 0.0)}"
-    )
+    seen = f"a loss of {found['loss']:.0%} would have been seen after {duration(found['needed_minutes'])}"
+    for each in found.get("metrics", ()):
+        word = "rise" if each["bad"] == "up" else "loss"
+        seen += f", a {word} of {each['loss']:.0%} of {each['metric']} after {duration(each['needed_minutes'])}"
+    return f"{seen} of the {duration(found['elapsed_minutes'])} at {percent(step.from_share or 0.0)}"

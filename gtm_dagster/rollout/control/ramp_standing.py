@@ -10,31 +10,25 @@ from typing import TYPE_CHECKING
 from gtm_dagster.gate import kill_list
 from gtm_dagster.opsstore.ramp_steps import INTENDED, TAKEN, step_id
 from gtm_dagster.rollout.control.evaluation import Evaluation, evaluate
-from gtm_dagster.rollout.control.messages import moment
+from gtm_dagster.rollout.control.ramp_readiness import (
+    APPROVAL,
+    DRIFT,
+    ENDED,
+    SAME_SHARE,
+    UNHEALTHY,
+    Wait,
+    index_of,
+    percent,
+    readiness_of,
+)
 from gtm_dagster.rollout.guard.decide import ARMED
-from gtm_dagster.rollout.guard.planner import duration
-from gtm_dagster.rollout.guard.ramp_power import StepPower, step_power, suspected_until
+from gtm_dagster.rollout.guard.ramp_power import StepPower
+from gtm_dagster.settings import CONVERSION
 
 if TYPE_CHECKING:
     from gtm_dagster.opsstore import GuardRow, OpsStore, RampStepRow
     from gtm_dagster.rollout.providers import FlagState
     from gtm_dagster.settings import Guard, Ramp, Settings
-
-SAME_SHARE = 0.00006
-"""Shares of 1 closer than this are the same: providers keep steps of 0.01 %."""
-ENDED, UNHEALTHY, DRIFT, TIME, POWER, APPROVAL = "ended", "unhealthy", "drift", "time", "power", "approval"
-
-
-@dataclass(frozen=True)
-class Wait:
-    """What the next step waits for: one of the kinds above, and why in words, with the way out.
-
-    `minutes`: how much longer at today's traffic, where time alone ends it.
-    """
-
-    kind: str
-    text: str
-    minutes: float | None = None
 
 
 @dataclass(frozen=True)
@@ -42,7 +36,8 @@ class RampStanding:
     """A ramp as it stands. `share`: what the provider serves (0: off, None: it reports no single share).
 
     `current`: the last step taken in the epoch. `next_share`: of the next step, None behind the last one; `number` its
-    number in the epoch, from 1 on. `row`: what is stored of that step. `power`: what the current step could have shown.
+    number in the epoch, from 1 on. `row`: what is stored of that step. `powers`: what the
+    current step could have shown of each metric, the conversion first; empty while nothing can be compared.
     """
 
     guard: Guard
@@ -55,8 +50,18 @@ class RampStanding:
     number: int
     row: RampStepRow | None
     waits: tuple[Wait, ...]
-    power: StepPower | None
+    powers: tuple[StepPower, ...]
     watermark_us: int | None
+
+    @property
+    def power(self) -> StepPower | None:
+        """What the current step could have shown of the conversion."""
+        return next((power for power in self.powers if power.metric == CONVERSION), None)
+
+    @property
+    def waits_for_approval_alone(self) -> bool:
+        """Whether the next step could be taken but for a person's approval."""
+        return bool(self.waits) and all(wait.kind == APPROVAL for wait in self.waits)
 
     @property
     def id(self) -> str:
@@ -117,22 +122,17 @@ def written_by_ramp(rows: Sequence[RampStepRow], flag: FlagState) -> bool:
     return last.fingerprint == flag.fingerprint if last.state == TAKEN else same(served_share(flag), last.to_share)
 
 
-def index_of(ramp: Ramp, share: float) -> int:
-    """The index of the declared step at or below a share; 0 below the first."""
-    return max((i for i, step in enumerate(ramp.steps) if step <= share + SAME_SHARE), default=0)
-
-
-def percent(share: float) -> str:
-    """A share in words."""
-    return f"{100 * share:g} %"
-
-
 def ramp_standing(
-    store: OpsStore, settings: Settings, guard: Guard, flag: FlagState | None, now_us: int
+    store: OpsStore,
+    settings: Settings,
+    guard: Guard,
+    flag: FlagState | None,
+    now_us: int,
+    seen: Evaluation | None = None,
 ) -> RampStanding:
     """The standing of a guard's ramp with its flag as the provider reports it; None: it does not answer.
 
-    ValueError for a guard without a ramp.
+    `seen`: the guard's evaluation where there is one already. ValueError for a guard without a ramp.
     """
     ramp, guard_row = guard.ramp, store.guard(guard.key)
     if ramp is None:
@@ -145,17 +145,18 @@ def ramp_standing(
     begun = row.to_share if row is not None and row.state == INTENDED else None
     base = current.to_share if current is not None else _before_first(share, begun)
     next_share = next((step for step in ramp.steps if step > base + SAME_SHARE), None)
-    seen = evaluate(store, settings, guard, guard_row, now_us) if guard_row is not None else None
+    if seen is None and guard_row is not None:
+        seen = evaluate(store, settings, guard, guard_row, now_us)
     waits = [*_ended(guard, guard_row), *_unhealthy(store, settings, guard, seen, now_us)]
     waits += _drift(guard, flag, share, current, begun)
-    power = None
+    powers: tuple[StepPower, ...] = ()
     at = _level(store, guard_row, current, share if begun is None else None)
     if next_share is not None and at is not None and seen is not None:
-        power, more = _evidence(ramp, at, seen)
+        powers, more = readiness_of(ramp, at, seen)
         waits += more
     standing = RampStanding(
         guard, ramp, guard_row, seen.decision.state if seen and not _ended(guard, guard_row) else _stored(guard_row),
-        share, current, next_share, number, row, tuple(waits), power, seen.signals.watermark_us if seen else None,
+        share, current, next_share, number, row, tuple(waits), powers, seen.signals.watermark_us if seen else None,
     )  # fmt: skip
     if not standing.needs_person or standing.approver is not None:
         return standing
@@ -244,35 +245,3 @@ def _drift(
             f"flag. Set it back, or begin anew from what it serves: gtm guard rearm {guard.flag} --reason ...",
         )
     ]
-
-
-def _evidence(ramp: Ramp, at: tuple[float, int], seen: Evaluation) -> tuple[StepPower | None, list[Wait]]:
-    """What a share could have shown since a time (microseconds UTC), and how much longer it has to last."""
-    (share, since_us), waits = at, []
-    index, here = index_of(ramp, share), percent(share)
-    loss = ramp.loss_at(index, seen.rule.threshold)
-    least, lasted = 60 * ramp.hours_at(index), (seen.counts.watermark_us - since_us) / 60e6
-    if lasted < least:
-        left = least - max(lasted, 0.0)
-        waits.append(Wait(TIME, f"{here} lasts at least {duration(least)}; another {duration(left)}", left))
-    suspected_us = suspected_until(seen.counts, seen.rule, since_us)
-    power = step_power(seen.counts, seen.rule, share, suspected_us or since_us, loss, at_start=suspected_us is None)
-    if power is None:
-        text = f"nothing to compare at {here} yet: no visitors of both arms, or no conversion of the control"
-        return None, [*waits, Wait(POWER, text)]
-    if power.seen:
-        return power, waits
-    pace = power.traffic.visitors_per_minute
-    traffic = f"{pace:,.0f} visitors a minute" if pace >= 10 else f"{pace:.2g} visitors a minute"
-    if power.left_minutes is None:
-        text = (
-            f"a loss of {loss:.0%} cannot be seen at {here} within the five days that evidence reaches back, with {traffic}: "
-            "leave the step out, or name a larger loss for it under [guards.ramp]"
-        )
-        return power, [*waits, Wait(POWER, text)]
-    suspicion = "" if suspected_us is None else f" since the guard was suspicious last ({moment(suspected_us)})"
-    text = (
-        f"a loss of {loss:.0%} would not have been seen at {here} yet{suspicion}: with {traffic} that takes "
-        f"{duration(power.needed_minutes)}, another {duration(power.left_minutes)}"
-    )
-    return power, [*waits, Wait(POWER, text, power.left_minutes)]

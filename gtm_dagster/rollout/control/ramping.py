@@ -15,17 +15,8 @@ from gtm_dagster.rollout.control.arming import Refused
 from gtm_dagster.rollout.control.guard_context import GuardContext, StepResult
 from gtm_dagster.rollout.control.messages import Message, enqueue
 from gtm_dagster.rollout.control.ramp_evidence import evidence_of, readiness, readiness_text, step_text
-from gtm_dagster.rollout.control.ramp_standing import (
-    APPROVAL,
-    DRIFT,
-    ENDED,
-    UNHEALTHY,
-    RampStanding,
-    percent,
-    ramp_standing,
-    same,
-    served_share,
-)
+from gtm_dagster.rollout.control.ramp_readiness import APPROVAL, DRIFT, ENDED, UNHEALTHY, percent
+from gtm_dagster.rollout.control.ramp_standing import RampStanding, ramp_standing, same, served_share
 from gtm_dagster.rollout.guard.decide import ARMED, ROLLED_BACK, UNFINISHED
 from gtm_dagster.rollout.providers import Conflict, FlagState, ProviderError
 from gtm_dagster.rollout.providers.base.split_writer import ShareWriter

@@ -1,4 +1,5 @@
-"""Whether a loss would have been seen at a step of a ramp by now, at the traffic of that step."""
+"""Whether harm would have been seen at a step of a ramp by now, at the traffic of that step: of the conversion and of each
+further metric."""
 
 from __future__ import annotations
 
@@ -6,38 +7,54 @@ from bisect import bisect_left
 from dataclasses import dataclass
 from math import ceil, inf
 
-from gtm_dagster.rollout.guard.bounds import LATENCY_MINUTES, minutes_to_proof
+from gtm_dagster.rollout.guard.bounds import LATENCY_MINUTES
 from gtm_dagster.rollout.guard.counts import SLOT_US, Counts
 from gtm_dagster.rollout.guard.detector import traced
-from gtm_dagster.rollout.guard.guarded_traffic import Traffic, observed_traffic
+from gtm_dagster.rollout.guard.guarded_traffic import Traffic
+from gtm_dagster.rollout.guard.judge import metric_counts
+from gtm_dagster.rollout.guard.metric_power import MetricTraffic, metric_traffic, minutes_to_metric_proof
+from gtm_dagster.rollout.guard.metric_rule import MOST_RISE, UP
 from gtm_dagster.rollout.guard.rule import Rule
+from gtm_dagster.settings import CONVERSION
 
 POWER = 0.8
-"""The share of cases in which the loss would have been proven: the usual power of a test."""
+"""The share of cases in which the harm would have been proven: the usual power of a test."""
 REACH_MINUTES = 5 * 1440.0
 """How far back evidence reaches: what needs longer to prove is not proven."""
 
 
 @dataclass(frozen=True)
 class StepPower:
-    """What a step could have shown so far. `traffic`: visitors since the step began, at the step's planned share; base rate and
-    delay of the whole epoch, to two digits.
+    """What a step could have shown of one metric so far. `flow`: visitors since the step began, at the step's planned share;
+    base rate, spread and delay of the whole epoch, to two digits.
 
-    `loss`: the relative drop that has to be visible. `needed_minutes`: until a loss that begins with the step is proven in
-    80 % of the cases; None: the evidence does not reach so far back at this traffic. `at_start`: the time began with the
-    step, whose start has a stake of its own.
+    `harm`: the relative loss, or rise where up is bad, that has to be visible. `needed_minutes`: until harm that begins with
+    the step is proven in 80 % of the cases; None: the evidence does not reach so far back at this traffic. `at_start`: the
+    time began with the step, whose start has a stake of its own.
     """
 
-    traffic: Traffic
+    flow: MetricTraffic
     rule: Rule
-    loss: float
+    harm: float
     elapsed_minutes: float
     needed_minutes: float | None
     at_start: bool = True
+    metric: str = CONVERSION
+
+    @property
+    def traffic(self) -> Traffic:
+        """The traffic of the step."""
+        return self.flow.traffic
+
+    @property
+    def rises(self) -> bool:
+        """Whether the harm is a rise."""
+        metric = self.rule.metric(self.metric)
+        return metric is not None and metric.bad == UP
 
     @property
     def seen(self) -> bool:
-        """Whether the loss would have been seen by now."""
+        """Whether the harm would have been seen by now."""
         return self.needed_minutes is not None and self.needed_minutes <= self.elapsed_minutes
 
     @property
@@ -45,55 +62,63 @@ class StepPower:
         """How much longer the step has to last at this traffic; None: for ever."""
         return None if self.needed_minutes is None else max(self.needed_minutes - self.elapsed_minutes, 0.0)
 
-    def visible_loss(self) -> float | None:
-        """The smallest loss in whole percents that would have been seen by now, never below the threshold; None: not even
-        a dead flow."""
-        losses = range(ceil(100 * self.rule.threshold - 1e-9), 101)
-        index = bisect_left(losses, True, key=lambda loss: self._seen(loss / 100))
-        return losses[index] / 100 if index < len(losses) else None
+    def visible(self) -> float | None:
+        """The smallest harm in whole percents that would have been seen by now, never below the threshold; None: not even
+        a dead flow, or a hundredfold rise.
+        """
+        metric = self.rule.metric(self.metric)
+        threshold = self.rule.threshold if metric is None else metric.threshold
+        percents = range(ceil(100 * threshold - 1e-9), round(100 * (MOST_RISE if self.rises else 1.0)) + 1)
+        index = bisect_left(percents, True, key=lambda harm: self._seen(harm / 100))
+        return percents[index] / 100 if index < len(percents) else None
 
-    def _seen(self, loss: float) -> bool:
-        return (_needed(self.traffic, self.rule, loss, self.at_start) or inf) <= self.elapsed_minutes
+    def _seen(self, harm: float) -> bool:
+        needed = minutes_to_metric_proof(
+            self.flow, self.rule, self.metric, harm, quantile=POWER, at_start=self.at_start
+        )
+        return (needed or inf) <= self.elapsed_minutes
 
 
 def step_power(
-    counts: Counts, rule: Rule, share: float, since_us: int, loss: float, *, at_start: bool = True
+    counts: Counts,
+    rule: Rule,
+    share: float,
+    since_us: int,
+    harm: float,
+    *,
+    at_start: bool = True,
+    metric: str = CONVERSION,
 ) -> StepPower | None:
-    """The power of a step at a treated `share` since `since_us`, up to the counts' watermark.
+    """The power of a step at a treated `share` since `since_us`, up to the counts' watermark, for one metric of the guard.
 
-    None before visitors of both arms and a conversion of the control are counted since then.
+    None before visitors of both arms are counted since then, and of what may fall some of the control's.
     """
     control, treated = counts.exposed_between(since_us, None)
-    epoch = observed_traffic(counts, rule.window_minutes)
+    seen = metric_traffic(counts, rule, metric)
     begin_us = -(-since_us // SLOT_US) * SLOT_US
     minutes = (counts.watermark_us - begin_us) / 60e6
-    if epoch is None or not control or not treated or minutes <= 0:
+    if seen is None or not control or not treated or minutes <= 0:
         return None
+    epoch = seen.traffic
     # Ages are counted in slots: customers who convert at once have half of one.
     delay = _two_digits(epoch.delay_minutes) if epoch.delay_minutes > LATENCY_MINUTES else 0.0
     traffic = Traffic((control + treated) / minutes, share, _two_digits(epoch.base_rate), delay)
-    needed = _needed(traffic, rule, loss, at_start)
+    flow = MetricTraffic(traffic, _two_digits(seen.spread))
+    needed = minutes_to_metric_proof(flow, rule, metric, harm, quantile=POWER, at_start=at_start)
     within = needed if needed is None or needed <= REACH_MINUTES else None
-    return StepPower(traffic, rule, loss, minutes, within, at_start)
+    return StepPower(flow, rule, harm, minutes, within, at_start, metric)
 
 
-def suspected_until(counts: Counts, rule: Rule, since_us: int) -> int | None:
-    """When there was suspicion last, after `since_us` (microseconds UTC, both); None: never.
+def suspected_until(counts: Counts, rule: Rule, since_us: int, metric: str = CONVERSION) -> int | None:
+    """When there was suspicion of a metric last, after `since_us` (microseconds UTC, both); None: never.
 
-    Evidence of a loss near the threshold comes and goes: a moment without it proves nothing.
+    Evidence of harm near the threshold comes and goes: a moment without it proves nothing.
     """
-    history = traced(counts, rule)[0]
-    found = history.times_us[(history.log_e >= rule.log_suspicion) & (history.times_us > since_us)]
+    declared = rule.metric(metric)
+    own = rule.of_metric(metric)
+    history = traced(counts if declared is None else metric_counts(counts, declared), own)[0]
+    found = history.times_us[(history.log_e >= own.log_suspicion) & (history.times_us > since_us)]
     return int(found[-1]) if len(found) else None
-
-
-def _needed(traffic: Traffic, rule: Rule, loss: float, at_start: bool) -> float | None:
-    """Minutes until the loss has been proven and has lasted the hold."""
-    proven = minutes_to_proof(
-        traffic.base_rate, traffic.visitors_per_minute, traffic.treated_share, loss, rule,
-        delay_minutes=traffic.delay_minutes, quantile=POWER, at_start=at_start,
-    )  # fmt: skip
-    return None if proven is None else max(proven, rule.hold_minutes + 2 * LATENCY_MINUTES)
 
 
 def _two_digits(value: float) -> float:
