@@ -100,6 +100,11 @@ class Pages:
         """Which serving copy is published now; None without one."""
         return self._snapshots.published
 
+    def conversion_types(self) -> list[str]:
+        """The conversion types of the published tables, the default one first. Raises UnavailableError."""
+        with self._snapshots.current() as snapshot:
+            return choices_in(snapshot, self._settings).types
+
     def message(self, title: str, text: str, *, form: bool = False) -> str:
         """A page that says one thing; `form`: with the field for the token."""
         return self._templates.get_template("message.html").render(title=title, text=text, form=form)

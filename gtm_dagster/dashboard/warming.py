@@ -1,9 +1,15 @@
-"""Asks for the default view of each screen as soon as another file is published, so that no reader waits for its first statements."""
+"""Asks for the default view of each screen as soon as another file is published, so that no reader waits for its first statements.
+
+Then for the same screens of other conversion types, the most frequent links of a page, as long as that took a few seconds.
+"""
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
 from types import TracebackType
 
 from gtm_dagster.dashboard.notices import UnavailableError
@@ -14,6 +20,10 @@ from gtm_dagster.dashboard.snapshots import Identity
 _LOG = logging.getLogger(__name__)
 LOOK_SECONDS = 1.0
 """Between two looks at which file is published; a look is one stat()."""
+MORE_TYPES = 3
+"""Conversion types beside the default one whose views are made, too."""
+SECONDS = 5.0
+"""After which no further view of a file is begun."""
 
 
 def warmed_screens() -> list[Screen]:
@@ -27,9 +37,10 @@ class Warming:
     A page that cannot be made is not tried again for the same file: who asks for it is told why.
     """
 
-    def __init__(self, pages: Pages, look_seconds: float = LOOK_SECONDS) -> None:
+    def __init__(self, pages: Pages, look_seconds: float = LOOK_SECONDS, seconds: float = SECONDS) -> None:
         self._pages = pages
         self._look_seconds = look_seconds
+        self._seconds = seconds
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="dashboard-warming", daemon=True)
 
@@ -53,12 +64,22 @@ class Warming:
             self._ending.wait(self._look_seconds)
 
     def _warm(self, published: Identity | None) -> None:
-        for screen in warmed_screens():
-            if self._ending.is_set() or self._pages.published != published:
+        end = time.monotonic() + self._seconds
+        for screen, given in self._views():
+            if self._ending.is_set() or time.monotonic() > end or self._pages.published != published:
                 return
             try:
-                self._pages.page(screen, ())
+                self._pages.page(screen, given)
             except UnavailableError:
                 return
             except Exception:  # noqa: BLE001 - one page that cannot be made is no reason to leave the others
                 _LOG.exception("%s could not be made beforehand", screen.path)
+
+    def _views(self) -> Iterator[tuple[Screen, list[tuple[str, str]]]]:
+        for screen in warmed_screens():
+            yield screen, []
+        with suppress(UnavailableError):
+            for conversion_type in self._pages.conversion_types()[1 : 1 + MORE_TYPES]:
+                for screen in warmed_screens():
+                    if "type" in screen.controls:
+                        yield screen, [("type", conversion_type)]
