@@ -72,9 +72,10 @@ def cpu_of(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def asked(address: str, path: str, serving: Path, pid: int) -> dict[str, Any]:
-    """Milliseconds of the first request after a publish, and of those behind it; bytes with gzip."""
+def asked(address: str, path: str, serving: Path, pid: int, later: float) -> dict[str, Any]:
+    """Milliseconds of the first request `later` seconds after a publish, and of those behind it; bytes with gzip."""
     serving.touch()  # another time of change is another file: nothing kept of the one before is good any more
+    time.sleep(later)
     walls, cpu, first_cpu = [], 0.0, 0.0
     sent = 0
     with requests.Session() as session:
@@ -120,6 +121,7 @@ def main() -> None:
     options.add_argument("--events", type=int, default=10_000_000)
     options.add_argument("--serving", type=Path, default=ROOT / ".gtm-demo" / "serving.duckdb")
     options.add_argument("--browser", action="store_true")
+    options.add_argument("--later", type=float, default=0.0, help="seconds from a publish to the first request; the dashboard prepares its screens meanwhile")  # fmt: skip
     given = options.parse_args()
     if not given.serving.exists():
         raise SystemExit(f"{given.serving} is not there: run `gtm demo` first, or name a serving copy with --serving")
@@ -141,7 +143,7 @@ def main() -> None:
         address = server.stderr.readline().split()[1]
         ready = time.perf_counter() - start
         try:
-            rows = [asked(address, path, serving, server.pid) for path in PAGES]
+            rows = [asked(address, path, serving, server.pid, given.later) for path in PAGES]
             paints = painted(address) if given.browser else {}
             memory = next(
                 line for line in Path(f"/proc/{server.pid}/status").read_text().splitlines() if "VmRSS" in line

@@ -20,7 +20,7 @@ from gtm_dagster.dashboard.live_store import LiveStore
 from gtm_dagster.dashboard.notices import NotFoundError, Notice, UnavailableError
 from gtm_dagster.dashboard.parameters import plain_number, selected
 from gtm_dagster.dashboard.screen import Screen, charts, screens
-from gtm_dagster.dashboard.snapshots import Snapshot, Snapshots
+from gtm_dagster.dashboard.snapshots import Identity, Snapshot, Snapshots
 from gtm_dagster.dashboard.view import View
 
 if TYPE_CHECKING:
@@ -94,6 +94,16 @@ class Pages:
             return self._templates.get_template(template).render(
                 view=view, screen=screen, notice=missing, ages=ages, **context
             )
+
+    @property
+    def published(self) -> Identity | None:
+        """Which serving copy is published now; None without one."""
+        return self._snapshots.published
+
+    def conversion_types(self) -> list[str]:
+        """The conversion types of the published tables, the default one first. Raises UnavailableError."""
+        with self._snapshots.current() as snapshot:
+            return choices_in(snapshot, self._settings).types
 
     def message(self, title: str, text: str, *, form: bool = False) -> str:
         """A page that says one thing; `form`: with the field for the token."""

@@ -173,6 +173,11 @@ class Snapshot:
         self._con.close()
 
 
+def _identity(path: Path) -> Identity:
+    found = path.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
 class Snapshots:
     """The published file at any moment; safe from any thread."""
 
@@ -203,10 +208,17 @@ class Snapshots:
         finally:
             self._slots.release()
 
+    @property
+    def published(self) -> Identity | None:
+        """The file that is published now, which nobody may have opened yet; None without one."""
+        try:
+            return _identity(self._path)
+        except OSError:
+            return None
+
     def _newest(self) -> Snapshot:
         try:
-            found = self._path.stat()
-            identity = (found.st_ino, found.st_size, found.st_mtime_ns)
+            identity = _identity(self._path)
         except OSError as error:
             since = self._current.published if self._current else None
             self._replace(None)
@@ -223,7 +235,7 @@ class Snapshots:
         try:
             snapshot = Snapshot(self._path, identity, self._settings)
         except duckdb.Error as error:
-            since = datetime.fromtimestamp(found.st_mtime, UTC)
+            since = datetime.fromtimestamp(identity[2] / 1e9, UTC)
             reason = str(error).strip().splitlines()[0]
             notice = Notice(f"The serving copy at {self._path} cannot be opened.", REFRESH, since, reason)
             self._problem = (identity, notice)

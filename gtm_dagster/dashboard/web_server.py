@@ -14,6 +14,7 @@ from granian.server.embed import Server
 
 from gtm_dagster.dashboard.page_access import AccessError, PageAccess
 from gtm_dagster.dashboard.pages import Pages
+from gtm_dagster.dashboard.warming import Warming
 from gtm_dagster.dashboard.web_app import create_app
 from gtm_dagster.settings import Settings
 
@@ -39,7 +40,8 @@ def serve_dashboard(settings: Settings, host: str, port: int) -> None:
     port = _free(address, port)
     pages = Pages(settings)
     try:
-        asyncio.run(_run(pages, access, address, port))
+        with Warming(pages):
+            asyncio.run(_run(pages, access, address, port))
     finally:
         pages.close()
 

@@ -1,26 +1,36 @@
 """Dagster's event log of a laptop, its files left open between events.
 
 Dagster's own storage opens and closes a database file for every event: an engine, its compiled statements, two commits
-with fsync and a checkpoint each time. A refresh writes some 130 events. Same files, same tables: whoever opens them with
-Dagster's storage reads what this one wrote.
+with fsync and a checkpoint each time. A refresh writes some 220 events. Same files, same tables: whoever opens them with
+Dagster's storage reads what this one wrote. An event leaves out what it says elsewhere (`without_repetition`).
 """
 
 from __future__ import annotations
 
+import tempfile
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from dagster import AssetKey
+from dagster._core.events import StepOutputData
+from dagster._core.events.log import EventLogEntry
+from dagster._core.storage.event_log.base import AssetRecord
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._serdes import ConfigurableClassData
-from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.pool import QueuePool
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy.pool import NullPool, QueuePool
+
+from gtm_dagster.storage.atomic_write import write_whole
 
 _OPEN_FILES = 4
 """Files left open: the index and the run under way, and what a look at other runs opens beside them."""
+_PAGE_BYTES = 1024
+"""Of a run's file: its two dozen tables and indexes take a page each, most of them empty."""
 
 
 class OpenEventLog(SqliteEventLogStorage):
@@ -32,11 +42,36 @@ class OpenEventLog(SqliteEventLogStorage):
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         self._engines: OrderedDict[str, Engine] = OrderedDict()
+        self._asset_records: dict[AssetKey, AssetRecord] = {}
         super().__init__(base_dir, inst_data)
 
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> OpenEventLog:
         return cls(inst_data=inst_data, **config_value)
+
+    def _initdb(self, engine: Engine, for_index_shard: bool = False) -> None:
+        """Dagster's own, where tables are missing. It loads all its migrations to see that they are there."""
+        if not _has_tables(engine):
+            super()._initdb(engine, for_index_shard)
+
+    def store_event(self, event: EventLogEntry) -> None:
+        """As Dagster's own storage, without what the event says twice."""
+        super().store_event(without_repetition(event))
+        found = event.dagster_event
+        if found is not None and found.asset_key is not None:
+            self._asset_records.pop(found.asset_key, None)
+
+    def get_asset_records(self, asset_keys: Sequence[AssetKey] | None = None) -> Sequence[AssetRecord]:
+        """As Dagster's own storage. A record is remembered until an event of its asset is stored here: every step of a run
+        asks for the records of all it depends on, and whoever runs holds the lock of the warehouse.
+        """
+        if asset_keys is None:
+            return super().get_asset_records()
+        unknown = [key for key in asset_keys if key not in self._asset_records]
+        if unknown:
+            found = super().get_asset_records(unknown)
+            self._asset_records.update({record.asset_entry.asset_key: record for record in found})
+        return [self._asset_records[key] for key in asset_keys if key in self._asset_records]
 
     @contextmanager
     def _connect(self, shard: str) -> Iterator[Connection]:
@@ -55,6 +90,9 @@ class OpenEventLog(SqliteEventLogStorage):
             return self._engines[shard]
         while len(self._engines) >= _OPEN_FILES:
             self._engines.popitem(last=False)[1].dispose()
+        path = Path(self.path_for_shard(shard))
+        if not path.exists():
+            write_whole(path, _empty_file(), durable=False)
         engine = create_engine(
             self.conn_string_for_shard(shard),
             poolclass=QueuePool,
@@ -84,6 +122,39 @@ class OpenEventLog(SqliteEventLogStorage):
         with self._db_lock:
             while self._engines:
                 self._engines.popitem()[1].dispose()
+
+
+def without_repetition(entry: EventLogEntry) -> EventLogEntry:
+    """The entry without tags that repeat its fields, a message that repeats its event's, and in the event of an output the
+    metadata that the event of the materialisation or check behind it carries.
+    """
+    found = entry.dagster_event
+    if found is None:
+        return entry
+    found = found._replace(logging_tags={})
+    if isinstance(found.event_specific_data, StepOutputData):
+        found = found._replace(event_specific_data=found.event_specific_data._replace(metadata={}))
+    repeated = entry.user_message == found.message
+    return entry._replace(dagster_event=found, user_message="" if repeated else entry.user_message)
+
+
+def _has_tables(engine: Engine) -> bool:
+    """Whether Dagster has made its tables in the file; it notes their revision last."""
+    with engine.connect() as con:
+        return inspect(con).has_table("alembic_version") and bool(
+            con.execute(text("SELECT 1 FROM alembic_version")).all()
+        )
+
+
+@cache
+def _empty_file() -> bytes:
+    """A run's file before its first event, as Dagster's own storage makes it; made once a process."""
+    with tempfile.TemporaryDirectory() as folder:
+        engine = create_engine(f"sqlite:///{folder}/empty.db", poolclass=NullPool)
+        event.listen(engine, "connect", lambda connection, _: connection.execute(f"PRAGMA page_size={_PAGE_BYTES}"))
+        SqliteEventLogStorage(folder)._initdb(engine)
+        engine.dispose()
+        return (Path(folder) / "empty.db").read_bytes()
 
 
 def _commit_without_fsync(connection: Any, _: Any) -> None:

@@ -27,6 +27,9 @@ def test_dagsters_own_storage_reads_the_runs_events_and_the_next_refresh_adds_to
         for result in (first, second):
             kinds = {entry.dagster_event_type for entry in plain.all_logs(result.run_id)}
             assert {dg.DagsterEventType.RUN_SUCCESS, dg.DagsterEventType.ASSET_CHECK_EVALUATION} <= kinds
+        outputs = plain.all_logs(second.run_id, of_type=dg.DagsterEventType.STEP_OUTPUT)
+        assert outputs and not any(entry.dagster_event.step_output_data.metadata for entry in outputs)
+        assert all(entry.message.startswith("Yielded output") and not entry.user_message for entry in outputs)
         latest = plain.get_latest_materialization_event(dg.AssetKey(["marts", "daily"]))
         assert latest is not None and latest.run_id == second.run_id
         metadata = latest.asset_materialization.metadata

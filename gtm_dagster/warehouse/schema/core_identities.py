@@ -33,6 +33,7 @@ TABLE = Table(
             "person_id",
             "VARCHAR",
             "The user's pseudonym, else the anonymous one; of users who are one person the smallest of their pseudonyms",
+            random=True,
         ),
         Column("first_seen_at", "TIMESTAMP", "First event of the anonymous id, UTC"),
         Column("anonymous_no", "BIGINT", "Number of the anonymous id, within this file", local=True),

@@ -83,7 +83,7 @@ TABLE = Table(
     meaning="Sessions by the definition of the settings (ga4, ua, tracker); a late event may merge or split them.",
     columns=(
         replace(SESSION_KEY, random=True),
-        PERSON_ID,
+        replace(PERSON_ID, random=True),
         Column("session_start", "TIMESTAMP", "UTC; also the time of the touch"),
         Column("session_end", "TIMESTAMP", "UTC, moment of the last event"),
         Column("n_events", "BIGINT", "Browsing events in the session"),

@@ -53,6 +53,7 @@ UNION ALL
 SELECT
   c.conversion_id, w.model, w.window_hours, NULL AS session_key, NULL AS source_key, 1e0 AS credit
 FROM conversion_moments AS c
-CROSS JOIN windows AS w
-LEFT JOIN totals AS n ON n.conversion_id = c.conversion_id AND n.path_no = w.path_no
+CROSS JOIN half_lives AS p
+LEFT JOIN totals AS n ON n.conversion_id = c.conversion_id AND n.path_no = p.path_no
+JOIN windows AS w ON w.path_no = p.path_no
 WHERE n.conversion_id IS NULL
