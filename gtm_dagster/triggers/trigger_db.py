@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from gtm_dagster.triggers.trigger_tables import SCHEMA
 
 FILE_NAME = "triggers.db"
 _BUSY_SECONDS = 10.0
+_making = threading.Lock()
 
 
 class TriggerDbError(Exception):
@@ -34,7 +36,7 @@ def open_trigger_db(path: Path) -> sqlite3.Connection:
     """
     try:
         private_dir(path.parent)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        _make_file(path)
         con = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     except (sqlite3.Error, OSError) as error:
         raise failure(path, error) from error
@@ -79,6 +81,17 @@ def reading_trigger_db(path: Path) -> Iterator[sqlite3.Connection]:
 def failure(path: Path, error: Exception) -> TriggerDbError:
     """What went wrong with the file, and whether its disk is full."""
     return TriggerDbError(f"{path}: the trigger state cannot be used ({error}){full_disk(path.parent)}")
+
+
+def _make_file(path: Path) -> None:
+    """An empty file (0600), where there is none.
+
+    One that is there must not be opened: to close a descriptor drops all locks that this process has on the file, those of
+    its SQLite connections too, and then whoever closes the file elsewhere deletes the WAL they write to.
+    """
+    with _making:
+        if not path.exists():
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
 
 
 def _initial(con: sqlite3.Connection) -> None:
