@@ -132,9 +132,10 @@ class MessageStore:
         return done.rowcount == 1
 
     def record(self, message: Leased, attempt: Attempt, at_us: int) -> None:
-        """Write an attempt down."""
+        """Write an attempt down, unless the message was erased meanwhile."""
         self.con.execute(
-            "INSERT OR REPLACE INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO attempts SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7"
+            " WHERE EXISTS (SELECT 1 FROM outbox WHERE action_id = ?1)",
             (message.action_id, message.attempt, at_us, attempt.outcome, attempt.code, attempt.error, attempt.seconds * 1e3),
         )  # fmt: skip
 

@@ -15,6 +15,7 @@ from gtm_dagster.eventlog import EventLog, Position
 from gtm_dagster.eventlog.tail_reader import Tail, TailReader
 from gtm_dagster.triggers import runner_rows as rows
 from gtm_dagster.triggers.commit_lag import CommitLag
+from gtm_dagster.triggers.erased_persons import Tombstones
 from gtm_dagster.triggers.heard_keys import heard_keys
 from gtm_dagster.triggers.heartbeat_watch import BLIND_AFTER_US, Watch
 from gtm_dagster.triggers.live_figures import LiveFigures
@@ -75,6 +76,7 @@ class LiveRunner:
             self._con.execute("ROLLBACK")
         self._store.forget()
         self._journal.forget()
+        self._tombstones = Tombstones()
         self._engine = RuleEngine(rows.stored_rules(self._con), self._store, self._journal)
         self._engine.watches = rows.stored_watches(self._con)
         for event, keys in rows.stored_senders(self._con).items():
@@ -141,6 +143,8 @@ class LiveRunner:
         began, engine, journal = time.monotonic(), self._engine, self._journal
         has_time = lambda: time.monotonic() - began < BATCH_SECONDS  # noqa: E731
         self._con.execute("BEGIN IMMEDIATE")
+        if self._tombstones.look(self._con):
+            self._store.forget()
         self._change_rules()
         was_behind = engine.behind or self._releasing
         engine.behind = engine.behind or (is_behind and not self._releasing)
@@ -150,7 +154,7 @@ class LiveRunner:
             if not has_time() or not engine.fire(row[1], has_time):
                 whole = False
                 break
-            if event is not None:
+            if event is not None and not self._tombstones.cover(event):
                 engine.receive(event)
             last, received_us = offset, row[1]
         spread_us = 0
@@ -177,7 +181,8 @@ class LiveRunner:
         """The log is read to where it ended at `wall_us` or later. False: there is more to fire."""
         engine = self._engine
         if engine.warming:
-            self._end_warming()
+            engine.warming = False
+            rows.note(self._con, "warming", None)
         news: dict[str, Watch] = {}
         for key, heard_us in sorted(self._heard_by(wall_us).items(), key=lambda item: item[1]):
             if not engine.behind and not engine.fire(min(heard_us, wall_us - self.lag.us), has_time):
@@ -245,10 +250,6 @@ class LiveRunner:
         seq = self._log.resume(self._at)
         if (log_id, seq) != (self._at.log_id, self._at.seq):
             self._at = Position(log_id, seq)
-
-    def _end_warming(self) -> None:
-        self._engine.warming = False
-        rows.note(self._con, "warming", None)
 
     def _changed(self) -> bool:
         return self._watch.rules is not None and self._watch.rules is not self._applied

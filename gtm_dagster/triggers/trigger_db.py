@@ -13,7 +13,7 @@ from pathlib import Path
 from gtm_dagster.storage.disk_space import full_disk
 from gtm_dagster.storage.migrations import Migration, migrate, pending
 from gtm_dagster.storage.private_dir import private_dir
-from gtm_dagster.triggers.trigger_tables import SCHEMA
+from gtm_dagster.triggers.trigger_tables import ERASED, SCHEMA
 
 FILE_NAME = "triggers.db"
 _BUSY_SECONDS = 10.0
@@ -43,6 +43,7 @@ def open_trigger_db(path: Path) -> sqlite3.Connection:
     try:
         con.execute("PRAGMA journal_mode = WAL")
         con.execute("PRAGMA synchronous = FULL")
+        con.execute("PRAGMA secure_delete = ON")  # what is erased leaves no bytes in the file
         con.execute("PRAGMA journal_size_limit = 67108864")
         con.execute("PRAGMA cache_size = -16000")  # kB: states of persons who are not in memory
         _prepare(con, path)
@@ -94,16 +95,20 @@ def _make_file(path: Path) -> None:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
 
 
-def _initial(con: sqlite3.Connection) -> None:
+def _run(con: sqlite3.Connection, script: str) -> None:
+    """Statement by statement, in the caller's transaction (`executescript` would commit it)."""
     statement = ""
-    for line in SCHEMA.splitlines(keepends=True):
+    for line in script.splitlines(keepends=True):
         statement += line
         if sqlite3.complete_statement(statement):
             con.execute(statement)
             statement = ""
 
 
-MIGRATIONS = (Migration("0001_initial", _initial),)
+MIGRATIONS = (
+    Migration("0001_initial", lambda con: _run(con, SCHEMA)),
+    Migration("0002_erased", lambda con: _run(con, ERASED)),
+)
 
 
 def _prepare(con: sqlite3.Connection, path: Path) -> None:
