@@ -66,10 +66,16 @@ class RuleState(Struct, frozen=True, array_like=True):
 
     def knows(self, event_id: str) -> bool:
         """Whether a start is open or decided already."""
-        return any(each.trigger_event_id == event_id for each in self.open) or self.has_decided(event_id)
+        for each in self.open:
+            if each.trigger_event_id == event_id:
+                return True
+        return self.has_decided(event_id)
 
     def has_decided(self, event_id: str) -> bool:
-        return any(each.event_id == event_id for each in self.decided)
+        for each in self.decided:
+            if each.event_id == event_id:
+                return True
+        return False
 
 
 EMPTY = RuleState()
@@ -93,7 +99,9 @@ def newest_cancels(cancelled: tuple[Cancelled, ...]) -> tuple[Cancelled, ...]:
     """The last of each key."""
     newest: dict[str | None, Cancelled] = {}
     for each in cancelled:
-        newest[each.key] = max(newest.get(each.key, each), each, key=lambda c: (c.at_us, c.event_id))
+        known = newest.get(each.key)
+        if known is None or (known.at_us, known.event_id) < (each.at_us, each.event_id):
+            newest[each.key] = each
     return tuple(sorted(newest.values(), key=_cancel_order))
 
 

@@ -46,7 +46,10 @@ class TriggerEvent(Struct, frozen=True, kw_only=True):
 
 def satisfies(conditions: tuple[Condition, ...], event: TriggerEvent) -> bool:
     """Whether all of `conditions` hold for `event`."""
-    return all(_holds(condition, event.value(condition.path)) for condition in conditions)
+    for condition in conditions:  # a loop: this is asked some hundred times an event
+        if not _holds(condition, event.value(condition.path)):
+            return False
+    return True
 
 
 def _holds(condition: Condition, value: Any) -> bool:
