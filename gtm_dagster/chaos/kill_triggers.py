@@ -89,7 +89,7 @@ def kill_triggers(
                         _follows(child, path, _offset(path) + 1)
                         child.wait(rng.uniform(0.0, 1.0))
                         alive = child.kill()
-                    leased = _count(path, f"SELECT count(*) FROM outbox WHERE lease_until_us > {_now_us()}")
+                    leased = _count(path, "SELECT count(*) FROM outbox WHERE lease_until_us > ?", _now_us())
                     under_way += leased
                     findings.expect(alive, f"round {number}: the worker ended by itself: {child.err.strip()[-300:]}")
                     report(f"round {number} of {rounds.wanted}: killed at offset {_offset(path)}, {leased} under way")

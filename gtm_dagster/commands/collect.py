@@ -55,13 +55,13 @@ def _feed(settings: Settings) -> Callable[[Callable[[str], str]], Handler] | Non
         return None
     from gtm_dagster.delivery.feed_key import FeedKeyError, feed_key
     from gtm_dagster.delivery.feed_pages import FeedPages
-    from gtm_dagster.delivery.message_outbox import trigger_database
+    from gtm_dagster.triggers.trigger_db import trigger_db_path
 
     try:
         key = feed_key(settings, os.environ)
     except FeedKeyError as error:
         raise Problem(str(error), 2) from None
-    return lambda pseudonymize: FeedPages(trigger_database(settings), key, pseudonymize)
+    return lambda pseudonymize: FeedPages(trigger_db_path(settings.state_dir), key, pseudonymize)
 
 
 COMMANDS = (Command("collect", collect, order=30),)

@@ -19,9 +19,9 @@ def worker_maker(
     settings: Settings, store: OpsStore, registry: CollectorRegistry | None
 ) -> Callable[[], MessageWorker]:
     """What makes the deployment's worker of trigger messages; its counts are registered in `registry`, if there is one."""
-    from gtm_dagster.delivery.message_outbox import trigger_database
     from gtm_dagster.delivery.worker_wiring import unobserved
     from gtm_dagster.rollout.control.messages import Message, enqueue
+    from gtm_dagster.triggers.trigger_db import trigger_db_path
     from gtm_dagster.triggers.trigger_delivery import message_worker
 
     def alert(name: str, words: str) -> None:
@@ -33,5 +33,5 @@ def worker_maker(
         from gtm_dagster.delivery.delivery_metrics import MessageBacklog, MessageCounters
 
         observe = MessageCounters(registry, settings.destinations).observe
-        registry.register(MessageBacklog(trigger_database(settings), settings.destinations))
+        registry.register(MessageBacklog(trigger_db_path(settings.state_dir), settings.destinations))
     return lambda: message_worker(settings, os.environ, alert, observe)

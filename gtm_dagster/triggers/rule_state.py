@@ -66,16 +66,11 @@ class RuleState(Struct, frozen=True, array_like=True):
 
     def knows(self, event_id: str) -> bool:
         """Whether a start is open or decided already."""
-        for each in self.open:
-            if each.trigger_event_id == event_id:
-                return True
-        return self.has_decided(event_id)
+        is_open = bool(self.open) and any(each.trigger_event_id == event_id for each in self.open)
+        return is_open or self.has_decided(event_id)
 
     def has_decided(self, event_id: str) -> bool:
-        for each in self.decided:
-            if each.event_id == event_id:
-                return True
-        return False
+        return bool(self.decided) and any(each.event_id == event_id for each in self.decided)
 
 
 EMPTY = RuleState()

@@ -105,7 +105,7 @@ def _run(con: sqlite3.Connection, script: str) -> None:
             statement = ""
 
 
-MIGRATIONS = (
+MIGRATIONS: tuple[Migration, ...] = (
     Migration("0001_initial", lambda con: _run(con, SCHEMA)),
     Migration("0002_erased", lambda con: _run(con, ERASED)),
 )
