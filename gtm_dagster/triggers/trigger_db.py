@@ -13,7 +13,7 @@ from pathlib import Path
 from gtm_dagster.storage.disk_space import full_disk
 from gtm_dagster.storage.migrations import Migration, migrate, pending
 from gtm_dagster.storage.private_dir import private_dir
-from gtm_dagster.triggers.trigger_tables import ERASED, SCHEMA
+from gtm_dagster.triggers.trigger_tables import ERASED, NEWEST, SCHEMA
 
 FILE_NAME = "triggers.db"
 _BUSY_SECONDS = 10.0
@@ -108,6 +108,7 @@ def _run(con: sqlite3.Connection, script: str) -> None:
 MIGRATIONS: tuple[Migration, ...] = (
     Migration("0001_initial", lambda con: _run(con, SCHEMA)),
     Migration("0002_erased", lambda con: _run(con, ERASED)),
+    Migration("0003_newest", lambda con: _run(con, NEWEST)),
 )
 
 

@@ -56,4 +56,7 @@ CREATE TABLE IF NOT EXISTS erased (
 );
 CREATE INDEX IF NOT EXISTS links_user ON links (user);
 """
+NEWEST = """
+CREATE INDEX IF NOT EXISTS occurrences_sent ON occurrences (decided_us) WHERE outcome = 'sent';
+"""
 SCHEMA = STATE + OUTBOX
