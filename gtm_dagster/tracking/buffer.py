@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 import threading
 import time
 from collections import deque
@@ -19,6 +20,10 @@ logger = logging.getLogger("gtm_dagster.tracking")
 
 OnDrop = Callable[[str, tuple[str, ...]], None]
 """Called with the reason and the ids of dropped events."""
+MAX_QUEUE_BYTES = 50_000_000
+"""Bytes of waiting events, as they are sent, past which the oldest are dropped."""
+MAX_REST = 60.0
+"""Longest pause between two tries while the collector is away, in seconds."""
 COMPACT_AFTER = 1000
 """Lines of finished events after which the spool is rewritten although others still wait."""
 _LOG_EVERY = 10.0
@@ -52,9 +57,9 @@ class WaitingEvent(msgspec.Struct, frozen=True, gc=False):
 class Buffer:
     """The queue of one tracker, filled by the product's threads and emptied by the sender's; times in seconds.
 
-    `changed` is its lock, and wakes the sender and whoever waits for a flush. Methods take the lock unless they say
-    that the caller holds it, as whoever reads an attribute does. `settled` counts events that need no more work,
-    `failures` batches that were put back.
+    `changed` is its lock, and wakes the sender and whoever waits for a flush; the thread that has it may take it again,
+    as a signal handler that tracks does. Methods take the lock unless they say that the caller holds it, as whoever
+    reads an attribute does. `settled` counts events that need no more work, `failures` batches that were put back.
     """
 
     def __init__(
@@ -66,6 +71,7 @@ class Buffer:
         self._on_drop = on_drop
         self._closed = False
         self._spool: Spool | None = None
+        self._child_spool: Path | None = None
         self._reset()
         if spool is not None:
             self._spool = Spool(spool)
@@ -73,8 +79,10 @@ class Buffer:
 
     def _reset(self) -> None:
         """Fresh lock, queue and counts: for a new tracker and for a forked child."""
-        self.changed = threading.Condition(threading.Lock())
+        self.changed = threading.Condition(threading.RLock())
         self.settled = self.failures = self.dropped = 0
+        self._failures_in_a_row = 0
+        self._bytes = 0
         self._queue: deque[WaitingEvent] = deque()
         self._under_way: deque[WaitingEvent] = deque()
         self._enqueued = 0
@@ -87,12 +95,23 @@ class Buffer:
         self._suppression_logged = False
 
     def reset_after_fork(self) -> None:
-        """Empties the child's copy; the spool stays with the parent."""
+        """Empties the child's copy; the spool stays with the parent, and the child opens one beside it."""
         if self._spool is not None:
-            self._spool.close()
+            self._child_spool = self._spool.of_child()
+            self._spool.let_go()
             self._spool = None
-            logger.warning("a forked tracker has no spool; create the tracker, with a spool of its own, in the child")
         self._reset()
+
+    def open_child_spool(self) -> None:
+        """Opens the spool of a forked child whose parent has one."""
+        path, self._child_spool = self._child_spool, None
+        if path is None:
+            return
+        try:
+            self._spool = Spool(path)
+            self._load(self._spool)
+        except (OSError, ValueError) as error:
+            logger.warning("this forked process keeps no spool: %s", error)
 
     def put(self, event_id: str, line: bytes, event_us: int) -> None:
         """Queues one encoded event that happened at `event_us`; RuntimeError after the close."""
@@ -101,12 +120,19 @@ class Buffer:
                 raise RuntimeError(f"event {event_id} was not sent: the tracker is closed; create a new one")
             if self._spool is not None:
                 self._spool.append(line)  # before the queue: what is queued is kept
-            self._queue.append(WaitingEvent(event_id, line, time.monotonic(), event_us))
+            queue = self._queue
+            queue.append(WaitingEvent(event_id, line, time.monotonic(), event_us))
             self._enqueued += 1
-            dropped = self._trim()
-            if len(self._queue) == 1 or len(self._queue) >= self._batch_size:
+            self._bytes += len(line)
+            waiting = len(queue)
+            dropped = self._trim() if waiting > self._max_queue or self._bytes > MAX_QUEUE_BYTES else ()
+            if waiting == 1 or waiting == self._batch_size:  # else the sender is awake, or knows when to be
                 self.changed.notify_all()
-        self._report(f"more than {self._max_queue} events waited", dropped, overflow=True)
+        if dropped:
+            self._report(self._full(), dropped, overflow=True)
+
+    def _full(self) -> str:
+        return f"more than {self._max_queue} events waited, or {MAX_QUEUE_BYTES // 1_000_000} MB of them"
 
     def due(self) -> float:
         """When the next batch may leave, on the monotonic clock; the caller holds the lock."""
@@ -149,7 +175,8 @@ class Buffer:
             else:
                 self.dropped += len(batch)
             for _ in batch:
-                self._under_way.popleft()
+                self._bytes -= len(self._under_way.popleft().line)
+            self._failures_in_a_row = 0
             self._finish(len(batch))
         self._warn(len(batch), answer)
         if not done:
@@ -180,11 +207,21 @@ class Buffer:
             self._under_way.clear()
             dropped = self._trim()
             self.failures += 1
+            self._failures_in_a_row += 1
             self._flush_target = 0
-            self._rest_until = time.monotonic() + self._flush_interval
+            rest = min(self._flush_interval * 2.0 ** min(self._failures_in_a_row - 1, 30), MAX_REST)
+            rest = max(rest, self._flush_interval)
+            self._rest_until = time.monotonic() + random.uniform(rest / 2, rest)  # noqa: S311
+            if self._failures_in_a_row == 2:
+                logger.warning("the collector is away: one try every %g to %g s from now on", rest / 2, MAX_REST)
             self.changed.notify_all()
-        self._report(f"more than {self._max_queue} events waited", dropped, overflow=True)
+        self._report(self._full(), dropped, overflow=True)
         return True
+
+    @property
+    def is_collector_away(self) -> bool:
+        """Whether the last batch failed with all its tries: the next one is tried once, after a pause that doubles."""
+        return self._failures_in_a_row > 0
 
     def oldest_us(self) -> int | None:
         """The earliest event time of all that is not delivered, None when nothing waits."""
@@ -227,15 +264,18 @@ class Buffer:
         with self.changed:
             for event_id, line, event_us in spool.load():
                 self._queue.append(WaitingEvent(event_id, line, now, event_us))
+                self._bytes += len(line)
             self._enqueued = len(self._queue)
             dropped = self._trim()
-        self._report(f"more than {self._max_queue} events waited in the spool", dropped)
+        self._report(f"{self._full()} in the spool", dropped)
 
     def _trim(self) -> tuple[str, ...]:
-        """Drops the oldest past `max_queue` and returns their ids; the caller holds the lock."""
+        """Drops the oldest past the limits and returns their ids; the caller holds the lock."""
         dropped = []
-        while len(self._queue) > self._max_queue:
-            dropped.append(self._queue.popleft().event_id)
+        while len(self._queue) > self._max_queue or (self._bytes > MAX_QUEUE_BYTES and len(self._queue) > 1):
+            event = self._queue.popleft()
+            self._bytes -= len(event.line)
+            dropped.append(event.event_id)
         if dropped:
             self.dropped += len(dropped)
             self._finish(len(dropped))

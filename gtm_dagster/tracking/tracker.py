@@ -17,7 +17,8 @@ from gtm_dagster.taxonomy.absent import present_id
 from gtm_dagster.taxonomy.envelope import DEVICE_TYPES, PURPOSES
 from gtm_dagster.tracking.buffer import Buffer, OnDrop, TrackerStats
 from gtm_dagster.tracking.collector_client import Transport, base_url
-from gtm_dagster.tracking.sender import EXIT_TIMEOUT, Sender
+from gtm_dagster.tracking.process_end import EXIT_TIMEOUT
+from gtm_dagster.tracking.sender import Sender
 
 _OF_A_VISIT = (
     "page_url", "referrer", "source", "medium", "campaign", "click_id", "utm_source", "utm_medium", "utm_campaign",
@@ -54,10 +55,12 @@ class GtmTracker:
     personalization: bool) goes into every context; what a call says of a purpose wins. Without
     `consent={"analytics": True}`, here or in the call, a collector that requires consent keeps no event that rests on it.
 
-    Call `close()` at the end, or use it as a context manager. At a normal exit what waits is sent for at most
-    `EXIT_TIMEOUT` seconds. SIGTERM is not hooked, and processes that end by `os._exit` (children of
-    `multiprocessing`) run no exit hooks: both must call `close()`. A forked child starts with an empty queue and its
-    own thread, without spool. ValueError for an endpoint, number, device type or purpose that there is not.
+    Call `close()` at the end, or use it as a context manager. Otherwise what waits is sent for at most `EXIT_TIMEOUT`
+    seconds at a normal exit, at the end of a process of `multiprocessing`, and at SIGTERM: a handler that the
+    application has is called at once, and a process without one ends with the signal when all is sent
+    (`handle_sigterm=False` leaves the signal alone; so does a tracker that is not made in the main thread). A process that
+    ends by `os._exit` has to call `close()` before. A forked child starts with an empty queue and, from its first event
+    on, a thread and a spool of its own. ValueError for an endpoint, number, device type or purpose that there is not.
     """
 
     def __init__(
@@ -75,6 +78,7 @@ class GtmTracker:
         on_drop: OnDrop | None = None,
         device_type: str | None = "api",
         consent: Mapping[str, bool] | None = None,
+        handle_sigterm: bool = True,
     ) -> None:
         for name, value, least in (("batch_size", batch_size, 1), ("retries", retries, 0), ("max_queue", max_queue, 1)):
             if value < least:
@@ -97,6 +101,7 @@ class GtmTracker:
             lambda: Transport(url, write_key),
             retries=retries,
             producer=producer or _own_name(),
+            handle_sigterm=handle_sigterm,
         )
 
     def track(
@@ -133,6 +138,8 @@ class GtmTracker:
         verdict = self._validator.validate(event, live=True)
         if isinstance(verdict, Rejected):
             raise InvalidEvent(event_name, verdict.errors)
+        if not self._sender.is_started:
+            self._sender.start()
         self._buffer.put(event_id, msgspec.json.encode(event), verdict.event.event_us)
         return event_id
 
