@@ -5,7 +5,8 @@ standard library and the light half of `taxonomy`.
 """
 
 from gtm_dagster.tracking.buffer import TrackerStats
+from gtm_dagster.tracking.event_builder import InvalidEvent
 from gtm_dagster.tracking.request_context import context_from_request
-from gtm_dagster.tracking.tracker import GtmTracker, InvalidEvent
+from gtm_dagster.tracking.tracker import GtmTracker
 
 __all__ = ["GtmTracker", "InvalidEvent", "TrackerStats", "context_from_request"]

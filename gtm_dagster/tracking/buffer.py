@@ -33,7 +33,7 @@ class TrackerStats(msgspec.Struct, frozen=True):
     """Counts of events since the tracker was created (in a forked child: since the fork).
 
     `sent` were answered by the collector = accepted + duplicates + quarantined + suppressed; `dropped` were given up;
-    `waiting` are queued or under way.
+    `waiting` are queued or under way. `withheld` were not sent, because their person did not agree to them.
     """
 
     sent: int = 0
@@ -43,6 +43,7 @@ class TrackerStats(msgspec.Struct, frozen=True):
     dropped: int = 0
     waiting: int = 0
     suppressed: int = 0
+    withheld: int = 0
 
 
 class WaitingEvent(msgspec.Struct, frozen=True, gc=False):
@@ -80,7 +81,7 @@ class Buffer:
     def _reset(self) -> None:
         """Fresh lock, queue and counts: for a new tracker and for a forked child."""
         self.changed = threading.Condition(threading.RLock())
-        self.settled = self.failures = self.dropped = 0
+        self.settled = self.failures = self.dropped = self._withheld = 0
         self._failures_in_a_row = 0
         self._bytes = 0
         self._queue: deque[WaitingEvent] = deque()
@@ -112,6 +113,11 @@ class Buffer:
             self._load(self._spool)
         except (OSError, ValueError) as error:
             logger.warning("this forked process keeps no spool: %s", error)
+
+    def withhold(self) -> None:
+        """Counts an event that its person did not agree to."""
+        with self.changed:
+            self._withheld += 1
 
     def put(self, event_id: str, line: bytes, event_us: int) -> None:
         """Queues one encoded event that happened at `event_us`; RuntimeError after the close."""
@@ -257,6 +263,7 @@ class Buffer:
                 dropped=self.dropped,
                 waiting=len(self._queue) + len(self._under_way),
                 suppressed=self._suppressed,
+                withheld=self._withheld,
             )
 
     def _load(self, spool: Spool) -> None:

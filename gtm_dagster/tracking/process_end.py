@@ -11,17 +11,31 @@ import threading
 import time
 from collections.abc import Callable
 from types import FrameType
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from gtm_dagster.tracking.sender import Sender
+from typing import Any, Protocol
 
 EXIT_TIMEOUT = 5.0
 """Seconds all trackers of a process together may take to deliver what waits when it ends."""
 _CLOSE_SECONDS = 0.5
 _FINALIZER_PRIORITY = 100
 
-_live: set[Sender] = set()
+
+class Ending(Protocol):
+    """What a sender does at the end of its process."""
+
+    def flush(self, timeout: float | None) -> bool:
+        """Sends what waits."""
+        ...
+
+    def close(self, timeout: float) -> None:
+        """Sends what waits, and nothing more afterwards."""
+        ...
+
+    def after_fork(self) -> None:
+        """Begins anew in a forked child."""
+        ...
+
+
+_live: set[Ending] = set()
 _previous: Any = None
 """The handler of SIGTERM that was there before ours."""
 _is_ending = False
@@ -30,7 +44,7 @@ _is_closing = False
 """The exit closes the trackers; when it is done, it ends the process with the signal that came meanwhile."""
 
 
-def register(sender: Sender, *, handle_sigterm: bool) -> None:
+def register(sender: Ending, *, handle_sigterm: bool) -> None:
     """Closes `sender` at the end of the process, unless it was closed before.
 
     `handle_sigterm` hooks SIGTERM where that is possible: in the main thread, and unless the process ignores the signal
@@ -42,7 +56,7 @@ def register(sender: Sender, *, handle_sigterm: bool) -> None:
     _hook_multiprocessing(is_forking=False)
 
 
-def unregister(sender: Sender) -> None:
+def unregister(sender: Ending) -> None:
     """`sender` is closed."""
     _live.discard(sender)
 

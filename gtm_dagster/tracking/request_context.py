@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from contextvars import ContextVar
 from typing import Any
 
 from gtm_dagster.privacy.consent import REFUSED_BY_GPC
 from gtm_dagster.taxonomy.envelope import CONTEXT_LIMITS
 
+_current: ContextVar[dict[str, Any] | None] = ContextVar("gtm_request_context", default=None)
+current_context = _current.get
+"""The context of the request that the current thread or task serves; None outside of one."""
 Headers = Mapping[Any, Any] | Iterable[tuple[Any, Any]]
 
 _LANGUAGE = re.compile(r"[A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8})*\Z")

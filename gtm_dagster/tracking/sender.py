@@ -8,12 +8,12 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from math import inf
 
 from gtm_dagster.tracking import process_end
 from gtm_dagster.tracking.buffer import Buffer, WaitingEvent
 from gtm_dagster.tracking.collector_client import Answer, Transport, Verdict
+from gtm_dagster.tracking.event_time import rfc3339
 
 logger = logging.getLogger("gtm_dagster.tracking")
 
@@ -186,9 +186,5 @@ class Sender:
             ts_us = min(ts_us, oldest_us - 1)
         self._last_beat = time.monotonic()
         self._next_beat = self._last_beat + self.beat_interval
-        if not self._transport.beat(self._producer, self._instance, _rfc3339(ts_us), _rfc3339(now_us), closing):
+        if not self._transport.beat(self._producer, self._instance, rfc3339(ts_us), rfc3339(now_us), closing):
             logger.debug("the collector did not take the heartbeat")
-
-
-def _rfc3339(us: int) -> str:
-    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=us)).isoformat().replace("+00:00", "Z")

@@ -11,8 +11,8 @@ import pytest
 
 from gtm_dagster.tracking import GtmTracker, InvalidEvent, TrackerStats
 from gtm_dagster.tracking.collector_client import MAX_RETRY_AFTER, Verdict, base_url, read_answer
+from gtm_dagster.tracking.event_id import uuid7
 from gtm_dagster.tracking.sender import Sender
-from gtm_dagster.tracking.tracker import uuid7
 
 
 def send(tracker: GtmTracker, count: int) -> list[str]:
