@@ -59,11 +59,13 @@ class Transport:
 
     def __init__(self, endpoint: str, write_key: str, timeout: float = 10.0) -> None:
         import requests  # here, not at the top: half of the import time of the package
+        from urllib3.exceptions import HTTPError
 
         self._base = base_url(endpoint)
         self._key = write_key
         self._timeout = timeout
         self._requests = requests
+        self._http_error = HTTPError
         self._session: requests.Session = requests.Session()
         self._session.auth = self._authorize
 
@@ -105,12 +107,20 @@ class Transport:
             stream=True,
         ) as response:
             parts, size = [], 0
-            for part in response.iter_content(65_536):
+            while part := self._part(response):
                 parts.append(part)
                 size += len(part)
                 if size > MAX_ANSWER_BYTES or time.monotonic() > deadline:
                     raise self._requests.Timeout(f"no whole answer within {timeout} s")
             return response.status_code, response.headers, b"".join(parts)
+
+    def _part(self, response: requests.Response) -> bytes:
+        """What has arrived of a body: waiting for more at once would let a server that trickles wait for ever."""
+        try:
+            part: bytes = response.raw.read1(65_536, decode_content=True)
+        except (OSError, self._http_error) as error:
+            raise self._requests.ConnectionError(type(error).__name__) from error
+        return part
 
 
 def base_url(endpoint: str) -> str:
