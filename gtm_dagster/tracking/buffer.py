@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from math import inf
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -46,13 +47,25 @@ class TrackerStats(msgspec.Struct, frozen=True):
     withheld: int = 0
 
 
+class FlushTarget(NamedTuple):
+    """What a flush waits for: `settled` to reach a count; and what was counted when it began."""
+
+    settled: int
+    failures: int
+    dropped: int
+
+
 class WaitingEvent(msgspec.Struct, frozen=True, gc=False):
-    """One encoded event; `queued_at` on the monotonic clock, `event_us` its own time in microseconds UTC."""
+    """One encoded event; `queued_at` on the monotonic clock, `event_us` its own time in microseconds UTC.
+
+    `traceparent`: of the request it was tracked in (W3C Trace Context), None without one.
+    """
 
     event_id: str
     line: bytes
     queued_at: float
     event_us: int
+    traceparent: str | None = None
 
 
 class Buffer:
@@ -61,6 +74,7 @@ class Buffer:
     `changed` is its lock, and wakes the sender and whoever waits for a flush; the thread that has it may take it again,
     as a signal handler that tracks does. Methods take the lock unless they say that the caller holds it, as whoever
     reads an attribute does. `settled` counts events that need no more work, `failures` batches that were put back.
+    `listeners` are called, with the lock, whenever one of them grew; they must not wait.
     """
 
     def __init__(
@@ -70,7 +84,8 @@ class Buffer:
         self._flush_interval = flush_interval
         self._max_queue = max_queue
         self._on_drop = on_drop
-        self._closed = False
+        self._closed = self._is_let_go = False
+        self.listeners: frozenset[Callable[[], None]] = frozenset()
         self._spool: Spool | None = None
         self._child_spool: Path | None = None
         self._reset()
@@ -119,7 +134,7 @@ class Buffer:
         with self.changed:
             self._withheld += 1
 
-    def put(self, event_id: str, line: bytes, event_us: int) -> None:
+    def put(self, event_id: str, line: bytes, event_us: int, traceparent: str | None = None) -> None:
         """Queues one encoded event that happened at `event_us`; RuntimeError after the close."""
         with self.changed:
             if self._closed:
@@ -127,7 +142,7 @@ class Buffer:
             if self._spool is not None:
                 self._spool.append(line)  # before the queue: what is queued is kept
             queue = self._queue
-            queue.append(WaitingEvent(event_id, line, time.monotonic(), event_us))
+            queue.append(WaitingEvent(event_id, line, time.monotonic(), event_us, traceparent))
             self._enqueued += 1
             self._bytes += len(line)
             waiting = len(queue)
@@ -149,14 +164,32 @@ class Buffer:
             return earliest
         return max(earliest, self._queue[0].queued_at + self._flush_interval)
 
-    def flush_now(self) -> int:
-        """Makes all that waits due, unless the collector asked to wait; returns the `settled` to wait for. The caller
-        holds the lock.
-        """
-        self._flush_target = self._enqueued
-        self._rest_until = 0.0
+    def begin_flush(self) -> FlushTarget:
+        """Makes all that waits due, unless the collector asked to wait."""
+        with self.changed:
+            self._flush_target = self._enqueued
+            self._rest_until = 0.0
+            self.changed.notify_all()
+            return FlushTarget(self._flush_target, self.failures, self.dropped)
+
+    def is_over(self, flush: FlushTarget) -> bool:
+        """Whether all that a flush waits for needs no more work, or a batch failed meanwhile."""
+        return self.settled >= flush.settled or self.failures != flush.failures
+
+    def is_delivered(self, flush: FlushTarget) -> bool:
+        """Whether the collector answered for all that a flush waits for."""
+        return self.settled >= flush.settled and self.dropped == flush.dropped
+
+    def listen(self, listener: Callable[[], None], *, to: bool) -> None:
+        """Adds a listener, or takes it away."""
+        with self.changed:
+            self.listeners = self.listeners | {listener} if to else self.listeners - {listener}
+
+    def wake(self) -> None:
+        """Wakes who waits; the caller holds the lock."""
         self.changed.notify_all()
-        return self._flush_target
+        for listener in self.listeners:
+            listener()
 
     def retry_after(self, seconds: float) -> None:
         """Lets no batch leave for so long, which is what the collector asked for."""
@@ -220,9 +253,14 @@ class Buffer:
             self._rest_until = time.monotonic() + random.uniform(rest / 2, rest)  # noqa: S311
             if self._failures_in_a_row == 2:
                 logger.warning("the collector is away: one try every %g to %g s from now on", rest / 2, MAX_REST)
-            self.changed.notify_all()
+            self.wake()
         self._report(self._full(), dropped, overflow=True)
         return True
+
+    @property
+    def has_spool(self) -> bool:
+        """Whether events are written to a disk before they are queued."""
+        return self._spool is not None or self._child_spool is not None
 
     @property
     def is_collector_away(self) -> bool:
@@ -244,8 +282,9 @@ class Buffer:
     def close(self) -> None:
         """Lets go of the spool and says what was not delivered."""
         with self.changed:
-            waiting = len(self._queue) + len(self._under_way)
+            waiting = 0 if self._is_let_go else len(self._queue) + len(self._under_way)
             spool, self._spool = self._spool, None
+            self._is_let_go = True
         if waiting:
             fate = "they stay in the spool" if spool is not None else "they are lost"
             logger.warning("tracker closed with %d events not delivered; %s", waiting, fate)
@@ -295,7 +334,7 @@ class Buffer:
             self._spool.stale += events
             if not self._under_way and (not self._queue or self._spool.stale >= COMPACT_AFTER):
                 self._spool.rewrite([event.line for event in self._queue])
-        self.changed.notify_all()
+        self.wake()
 
     def _report(self, reason: str, dropped: tuple[str, ...], *, overflow: bool = False) -> None:
         if not dropped:

@@ -15,10 +15,10 @@ from gtm_dagster.taxonomy.envelope import DEVICE_TYPES, MAX_FUTURE_US, MIN_US
 from gtm_dagster.taxonomy.plain_event import PlainEvents
 from gtm_dagster.taxonomy.times import read_time
 from gtm_dagster.tracking.consent_gate import Consent, ConsentGate
+from gtm_dagster.tracking.current_request import CurrentRequest, current_request
 from gtm_dagster.tracking.event_id import uuid7
 from gtm_dagster.tracking.event_time import rfc3339
 from gtm_dagster.tracking.identifier_pseudonyms import IdentifierPseudonyms
-from gtm_dagster.tracking.request_context import current_context
 
 _OF_A_VISIT = (
     "page_url", "referrer", "source", "medium", "campaign", "click_id", "utm_source", "utm_medium", "utm_campaign",
@@ -37,11 +37,15 @@ class InvalidEvent(ValueError):
 
 
 class BuiltEvent(NamedTuple):
-    """An event that keeps to the plan; `line` is its JSON, None when its person has not agreed to it."""
+    """An event that keeps to the plan; `line` is its JSON, None when its person has not agreed to it.
+
+    `traceparent`: of the request it happened in, None without one.
+    """
 
     event_id: str
     line: bytes | None
     event_us: int
+    traceparent: str | None
 
 
 class EventBuilder:
@@ -88,7 +92,9 @@ class EventBuilder:
         if session_id is not None:
             event["session_id"] = session_id
         event["properties"] = dict(properties) if properties else {}
-        if whole := self._context(context, user_id, anonymous_id):
+        request = current_request()
+        whole = self._context(context, request, user_id, anonymous_id)
+        if whole:
             event["context"] = whole
         if event_us is None:
             event_us = _past_time(timestamp, now_us)
@@ -99,28 +105,32 @@ class EventBuilder:
                 raise InvalidEvent(event_name, verdict.errors)
             event_us, line = verdict.event.event_us, msgspec.json.encode(event)
         if self._gate.asks and self._gate.withholds(event_name, whole):
-            return BuiltEvent(event_id, None, event_us)
+            return BuiltEvent(event_id, None, event_us, None)
         if self._pseudonyms is not None:
             line = msgspec.json.encode(self._pseudonyms.of(event))
-        return BuiltEvent(event_id, line, event_us)
+        return BuiltEvent(event_id, line, event_us, None if request is None else request.traceparent)
 
     def _context(
-        self, context: Mapping[str, Any] | None, user_id: str | None, anonymous_id: str | None
+        self,
+        context: Mapping[str, Any] | None,
+        current: CurrentRequest | None,
+        user_id: str | None,
+        anonymous_id: str | None,
     ) -> dict[str, Any]:
         """The context of a call over that of the current request, with the tracker's device type and consent."""
-        request = current_context()
         agreed = self._gate.consent_of(user_id, anonymous_id)
-        if not context and request is None and not agreed:
+        if not context and current is None and not agreed:
             return self._alone
-        whole = {**request, **context} if request and context else dict(context or request or {})
+        request = {} if current is None else current.context
+        whole = {**request, **(context or {})}
         if self._device_type is not None and not whole.get("device_type"):
             whole.pop("device_type", None)
             if self._device_type != "api" or not any(whole.get(field) for field in _OF_A_VISIT):
                 whole["device_type"] = self._device_type
         own = whole.get("consent")
-        refused = request.get("consent") if request and context and "consent" in context else None
-        if (agreed or refused) and (own is None or isinstance(own, Mapping)):
-            whole["consent"] = {**agreed, **(refused or {}), **(own or {})}
+        asked = {**agreed, **request.get("consent", {})}
+        if asked and (own is None or isinstance(own, Mapping)):
+            whole["consent"] = {**asked, **(own or {})}
         return whole
 
 

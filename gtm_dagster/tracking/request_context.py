@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from contextvars import ContextVar
 from typing import Any
 
 from gtm_dagster.privacy.consent import REFUSED_BY_GPC
 from gtm_dagster.taxonomy.envelope import CONTEXT_LIMITS
 
-_current: ContextVar[dict[str, Any] | None] = ContextVar("gtm_request_context", default=None)
-current_context = _current.get
-"""The context of the request that the current thread or task serves; None outside of one."""
 Headers = Mapping[Any, Any] | Iterable[tuple[Any, Any]]
 
 _LANGUAGE = re.compile(r"[A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8})*\Z")
@@ -37,7 +33,7 @@ def context_from_request(
     browser that sends `Sec-GPC: 1` marketing and personalization are refused, whatever was agreed to. Neither address
     nor user agent is taken.
     """
-    sent = _lower_case(headers)
+    sent = lower_case(headers)
     context: dict[str, Any] = {"device_type": _device_type(sent)}
     texts = {
         "page_url": url,
@@ -45,7 +41,7 @@ def context_from_request(
         "locale": _locale(sent.get("accept-language", "")),
     }
     for field, value in texts.items():
-        text = _acceptable(value, CONTEXT_LIMITS[field])
+        text = acceptable(value, CONTEXT_LIMITS[field])
         if text:
             context[field] = text
     agreed = dict(consent or {})
@@ -56,7 +52,7 @@ def context_from_request(
     return context
 
 
-def _lower_case(headers: Headers | None) -> dict[str, str]:
+def lower_case(headers: Headers | None) -> dict[str, str]:
     """The headers by lower-case name; `HTTP_SEC_GPC` of a WSGI environ is `sec-gpc`, what is no header is left out."""
     pairs = () if headers is None else headers.items() if hasattr(headers, "items") else headers
     found = {}
@@ -91,7 +87,7 @@ def _locale(accepted: str) -> str | None:
     return best
 
 
-def _acceptable(value: object, limit: int) -> str:
+def acceptable(value: object, limit: int) -> str:
     """A text as the collector takes it: without NUL characters and halves of surrogate pairs, cut at `limit`."""
     if not isinstance(value, str):
         return ""

@@ -71,13 +71,13 @@ class Sender:
         deadline = inf if timeout is None else time.monotonic() + timeout
         buffer = self._buffer
         with buffer.changed:
-            target, failures, dropped = buffer.flush_now(), buffer.failures, buffer.dropped
-            while buffer.settled < target and buffer.failures == failures:
+            flush = buffer.begin_flush()
+            while not buffer.is_over(flush):
                 left = deadline - time.monotonic()
                 if left <= 0 or not self.is_alive:
                     break
                 buffer.changed.wait(min(left, 60.0))
-            return buffer.settled >= target and buffer.dropped == dropped
+            return buffer.is_delivered(flush)
 
     @property
     def is_alive(self) -> bool:
@@ -87,20 +87,27 @@ class Sender:
     def close(self, timeout: float) -> None:
         """Sends what waits for at most `timeout`, then stops the thread; the rest stays in the spool or is lost."""
         deadline = time.monotonic() + timeout
-        if not self._buffer.refuse_new():
-            return
+        if self.begin_close():
+            self.flush(timeout)
+            self.stop()
+            self.join(max(0.0, deadline - time.monotonic()))
+
+    def begin_close(self) -> bool:
+        """Lets no further event in; False when it was closed already."""
         process_end.unregister(self)
-        self.flush(timeout)
-        self.stop()
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join(max(0.0, deadline - time.monotonic()))
-        self._buffer.close()
+        return self._buffer.refuse_new()
 
     def stop(self) -> None:
-        """Lets the thread end after what it is doing; does not wait for it."""
+        """Lets the thread end after what it is doing, and let go of the spool; does not wait for it."""
         with self._buffer.changed:
             self._stopped = True
-            self._buffer.changed.notify_all()
+            self._buffer.wake()
+
+    def join(self, timeout: float) -> None:
+        """Waits for the end of a stopped thread; the spool is free afterwards, also when the time was too short."""
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(timeout)
+        self._buffer.close()
 
     def after_fork(self) -> None:
         """Makes a forked child's copy of this sender one of its own, with nothing waiting and no thread yet."""
@@ -125,6 +132,7 @@ class Sender:
                 self._beat()
         self._beat(closing=True)
         self._transport.close()
+        self._buffer.close()
 
     def _deliver(self, batch: list[WaitingEvent]) -> bool:
         """Sends the batch, split where it is too large; False when the rest of it has to be tried again."""
@@ -145,9 +153,11 @@ class Sender:
 
     def _attempt(self, batch: list[WaitingEvent]) -> Answer:
         lines = [event.line for event in batch]
+        traces = {event.traceparent for event in batch}
+        traceparent = traces.pop() if len(traces) == 1 else None
         retries = 0 if self._buffer.is_collector_away else self._retries
         for attempt in range(retries + 1):
-            answer = self._transport.send(lines)
+            answer = self._transport.send(lines, traceparent)
             if answer.verdict is not Verdict.LATER:
                 return answer
             pause = random.uniform(0, min(_MAX_PAUSE, self.backoff * 2**attempt))  # noqa: S311

@@ -13,7 +13,7 @@ from gtm_dagster.taxonomy import Plan, load_plan
 from gtm_dagster.tracking.buffer import Buffer, OnDrop, TrackerStats
 from gtm_dagster.tracking.collector_client import Transport, base_url
 from gtm_dagster.tracking.consent_gate import Consent
-from gtm_dagster.tracking.event_builder import EventBuilder
+from gtm_dagster.tracking.event_builder import BuiltEvent, EventBuilder
 from gtm_dagster.tracking.process_end import EXIT_TIMEOUT
 from gtm_dagster.tracking.sender import Sender
 
@@ -72,17 +72,17 @@ class GtmTracker:
                 raise ValueError(f"{name}={value!r} is below {least}")
         if not flush_interval > 0:
             raise ValueError(f"flush_interval={flush_interval!r} must be seconds above 0")
-        self._builder = EventBuilder(plan if plan is not None else load_plan(), device_type, consent, pseudonym_key)
+        self.builder = EventBuilder(plan if plan is not None else load_plan(), device_type, consent, pseudonym_key)
         url = base_url(endpoint)  # before the spool is opened and locked
-        self._buffer = Buffer(
+        self.buffer = Buffer(
             batch_size=batch_size,
             flush_interval=flush_interval,
             max_queue=max_queue,
             spool=None if spool is None else Path(spool),
             on_drop=on_drop,
         )
-        self._sender = Sender(
-            self._buffer,
+        self.sender = Sender(
+            self.buffer,
             lambda: Transport(url, write_key),
             retries=retries,
             producer=producer or _own_name(),
@@ -107,15 +107,18 @@ class GtmTracker:
         for nothing (`None`, `undefined`) is absent, so `user_id=user or ""` is fine beside an anonymous id. Raises
         InvalidEvent with every reason when the event breaks the plan, RuntimeError after `close()`.
         """
-        built = self._builder.build(
-            event_name, user_id, anonymous_id, session_id, properties, context, timestamp, event_id
+        return self.queue(
+            self.builder.build(event_name, user_id, anonymous_id, session_id, properties, context, timestamp, event_id)
         )
+
+    def queue(self, built: BuiltEvent) -> str:
+        """Queues an event that is built, unless its person did not agree to it; returns its id."""
         if built.line is None:
-            self._buffer.withhold()
+            self.buffer.withhold()
             return built.event_id
-        if not self._sender.is_started:
-            self._sender.start()
-        self._buffer.put(built.event_id, built.line, built.event_us)
+        if not self.sender.is_started:
+            self.sender.start()
+        self.buffer.put(built.event_id, built.line, built.event_us, built.traceparent)
         return built.event_id
 
     def identify(self, user_id: str, anonymous_id: str) -> str:
@@ -128,18 +131,18 @@ class GtmTracker:
         False when `timeout` seconds passed, when a batch failed after its retries (it stays queued), or when events
         were dropped. Without a timeout it waits for the first of these.
         """
-        return self._sender.flush(timeout)
+        return self.sender.flush(timeout)
 
     def close(self, timeout: float = EXIT_TIMEOUT) -> None:
         """Sends what waits for at most `timeout` seconds and stops the thread; further `track` raises RuntimeError.
 
         What could not be sent stays in the spool when there is one; else it is lost and a warning says how much.
         """
-        self._sender.close(timeout)
+        self.sender.close(timeout)
 
     def stats(self) -> TrackerStats:
         """The counts so far, at one instant."""
-        return self._buffer.stats()
+        return self.buffer.stats()
 
     def __enter__(self) -> Self:
         return self

@@ -95,7 +95,7 @@ def test_the_jitter_of_retries_is_full(recorder, make, monkeypatch: pytest.Monke
         return 0.0
 
     tracker = make()
-    tracker._sender.backoff = 0.5
+    tracker.sender.backoff = 0.5
     monkeypatch.setattr("gtm_dagster.tracking.sender.random.uniform", uniform)
     for _ in range(3):
         recorder.answer(500)

@@ -349,7 +349,7 @@ def test_a_heartbeat_says_up_to_when_all_was_delivered(recorder, make, monkeypat
 def test_a_delivered_batch_is_followed_by_a_heartbeat_when_the_last_is_old(recorder, make, last_beat_ago, beats):
     tracker = make()
     recorder.wait(lambda: len(recorder.beats()) == 1)
-    tracker._sender._last_beat -= last_beat_ago
+    tracker.sender._last_beat -= last_beat_ago
     send(tracker, 1)
     assert tracker.flush(5)
     send(tracker, 1)
@@ -374,7 +374,7 @@ def test_closing_sends_what_waits_and_ends_the_thread(recorder, make):
     with make() as tracker:
         send(tracker, 3)
     assert tracker.stats() == TrackerStats(sent=3, accepted=3)
-    assert not tracker._sender._thread.is_alive()
+    assert not tracker.sender._thread.is_alive()
     tracker.close()
     with pytest.raises(RuntimeError, match="closed"):
         send(tracker, 1)
