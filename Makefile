@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 TOOLS  := $(VENV)/.tools-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo dev test test-real install-unleash install-engines install-goff install-prometheus lock check audit format docs bench clean
+.PHONY: help setup setup-dev demo dev test test-real install-typescript install-sdk-peers install-unleash install-engines install-goff install-prometheus lock check audit format docs bench clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -56,6 +56,7 @@ test: setup-dev ## every behaviour that needs Python alone, in about seven minut
 test-real: setup-dev install-unleash install-engines install-prometheus ## all other tests, in about a quarter of an hour on two cores: slow ones, full property tests, simulations, real components (installs Chromium, PostgreSQL, Unleash, Spark, DuckDB 1.5, Prometheus); REAL_WORKERS=3
 	scripts/install-chromium
 	scripts/install-axe
+	scripts/install-typescript
 	$(PYTEST) -n $(REAL_WORKERS) --dist loadscope --hypothesis-profile=full -m "real or simulation or slow or hypothesis"
 
 install-unleash: ## PostgreSQL and Unleash for the tests of real components
@@ -66,6 +67,12 @@ install-engines: setup ## Spark and the last DuckDB 1.5 for the tests of engine 
 
 install-prometheus: ## Prometheus and promtool for the tests of the alert rules
 	scripts/install-prometheus
+
+install-typescript: ## the TypeScript compiler for the test of what gtm plan export writes
+	scripts/install-typescript
+
+install-sdk-peers: setup ## opt-in: the SDKs that benchmarks.sdk_exit and benchmarks.sdk_track compare ours with
+	scripts/install-sdk-peers
 
 install-goff: ## opt-in: build the GO Feature Flag relay proxy (six minutes, needs Go)
 	scripts/install-goff
@@ -97,6 +104,9 @@ bench: setup-dev ## what each step costs here, beside the limit and other means;
 	$(PY) -m benchmarks.loader
 	$(PY) -m benchmarks.guard
 	$(PY) -m benchmarks.gate
+	scripts/install-sdk-peers
+	$(PY) -m benchmarks.sdk_exit
+	$(PY) -m benchmarks.sdk_track
 
 clean: ## remove caches; the state directory stays
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis dist
