@@ -6,11 +6,11 @@ standard library and the light half of `taxonomy`.
 
 from typing import TYPE_CHECKING, Any
 
-from gtm_dagster.tracking.buffer import TrackerStats
 from gtm_dagster.tracking.current_request import AsgiRequests, WsgiRequests
 from gtm_dagster.tracking.event_builder import InvalidEvent
 from gtm_dagster.tracking.request_context import context_from_request
 from gtm_dagster.tracking.tracker import GtmTracker
+from gtm_dagster.tracking.tracker_stats import TrackerStats
 
 if TYPE_CHECKING:
     from gtm_dagster.tracking.async_tracker import AsyncGtmTracker

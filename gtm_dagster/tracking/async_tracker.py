@@ -10,10 +10,11 @@ from datetime import datetime
 from typing import Any, Self, TypedDict, TypeVar, Unpack
 
 from gtm_dagster.taxonomy import Plan
-from gtm_dagster.tracking.buffer import OnDrop, TrackerStats
 from gtm_dagster.tracking.consent_gate import Consent
+from gtm_dagster.tracking.delivery_log import OnDrop
 from gtm_dagster.tracking.process_end import EXIT_TIMEOUT
 from gtm_dagster.tracking.tracker import GtmTracker
+from gtm_dagster.tracking.tracker_stats import TrackerStats
 
 _T = TypeVar("_T")
 

@@ -15,36 +15,18 @@ from typing import NamedTuple
 import msgspec
 
 from gtm_dagster.tracking.collector_client import Answer, Verdict
+from gtm_dagster.tracking.delivery_log import DeliveryLog, OnDrop
 from gtm_dagster.tracking.spool import Spool
+from gtm_dagster.tracking.tracker_stats import TrackerStats
 
 logger = logging.getLogger("gtm_dagster.tracking")
 
-OnDrop = Callable[[str, tuple[str, ...]], None]
-"""Called with the reason and the ids of dropped events."""
 MAX_QUEUE_BYTES = 50_000_000
 """Bytes of waiting events, as they are sent, past which the oldest are dropped."""
 MAX_REST = 60.0
 """Longest pause between two tries while the collector is away, in seconds."""
 COMPACT_AFTER = 1000
 """Lines of finished events after which the spool is rewritten although others still wait."""
-_LOG_EVERY = 10.0
-
-
-class TrackerStats(msgspec.Struct, frozen=True):
-    """Counts of events since the tracker was created (in a forked child: since the fork).
-
-    `sent` were answered by the collector = accepted + duplicates + quarantined + suppressed; `dropped` were given up;
-    `waiting` are queued or under way. `withheld` were not sent, because their person did not agree to them.
-    """
-
-    sent: int = 0
-    accepted: int = 0
-    duplicates: int = 0
-    quarantined: int = 0
-    dropped: int = 0
-    waiting: int = 0
-    suppressed: int = 0
-    withheld: int = 0
 
 
 class FlushTarget(NamedTuple):
@@ -71,10 +53,9 @@ class WaitingEvent(msgspec.Struct, frozen=True, gc=False):
 class Buffer:
     """The queue of one tracker, filled by the product's threads and emptied by the sender's; times in seconds.
 
-    `changed` is its lock, and wakes the sender and whoever waits for a flush; the thread that has it may take it again,
-    as a signal handler that tracks does. Methods take the lock unless they say that the caller holds it, as whoever
-    reads an attribute does. `settled` counts events that need no more work, `failures` batches that were put back.
-    `listeners` are called, with the lock, whenever one of them grew; they must not wait.
+    `changed` is its lock, and wakes the sender and whoever waits for a flush; a signal handler that tracks may take it
+    again. Methods take the lock unless they say that the caller holds it. `settled` counts events that need no more work,
+    `failures` batches that were put back; `listeners` are called, with the lock, whenever one grew, and must not wait.
     """
 
     def __init__(
@@ -83,7 +64,7 @@ class Buffer:
         self._batch_size = min(batch_size, max_queue)
         self._flush_interval = flush_interval
         self._max_queue = max_queue
-        self._on_drop = on_drop
+        self._log = DeliveryLog(on_drop)
         self._closed = self._is_let_go = False
         self.listeners: frozenset[Callable[[], None]] = frozenset()
         self._spool: Spool | None = None
@@ -106,9 +87,6 @@ class Buffer:
         self._accepted = self._duplicates = self._quarantined = self._suppressed = 0
         self._rest_until = 0.0  # our own pause after a failed batch; a flush ends it
         self._retry_after_until = 0.0  # the collector's Retry-After; nothing ends it early
-        self._unlogged = 0
-        self._log_again = 0.0
-        self._suppression_logged = False
 
     def reset_after_fork(self) -> None:
         """Empties the child's copy; the spool stays with the parent, and the child opens one beside it."""
@@ -116,6 +94,7 @@ class Buffer:
             self._child_spool = self._spool.of_child()
             self._spool.let_go()
             self._spool = None
+        self.listeners = frozenset()
         self._reset()
 
     def open_child_spool(self) -> None:
@@ -150,7 +129,7 @@ class Buffer:
             if waiting == 1 or waiting == self._batch_size:  # else the sender is awake, or knows when to be
                 self.changed.notify_all()
         if dropped:
-            self._report(self._full(), dropped, overflow=True)
+            self._log.dropped(self._full(), dropped, overflow=True)
 
     def _full(self) -> str:
         return f"more than {self._max_queue} events waited, or {MAX_QUEUE_BYTES // 1_000_000} MB of them"
@@ -217,25 +196,9 @@ class Buffer:
                 self._bytes -= len(self._under_way.popleft().line)
             self._failures_in_a_row = 0
             self._finish(len(batch))
-        self._warn(len(batch), answer)
+        self._log.answered(len(batch), answer)
         if not done:
-            self._report(f"the collector refused them: {answer.reason}", tuple(event.event_id for event in batch))
-
-    def _warn(self, events: int, answer: Answer) -> None:
-        """Logs what was not kept and why; suppression once, since a visitor's refusal is nobody's mistake."""
-        for count, what, reason in (
-            (answer.quarantined, "quarantined", answer.quarantined_for),
-            (0 if self._suppression_logged else answer.suppressed, "suppressed", answer.suppressed_for),
-        ):
-            if count:
-                logger.warning(
-                    "the collector %s %d of %d events%s",
-                    what,
-                    count,
-                    events,
-                    f"; the first: {reason}" if reason else "",
-                )
-        self._suppression_logged |= answer.suppressed > 0
+            self._log.dropped(f"the collector refused them: {answer.reason}", tuple(event.event_id for event in batch))
 
     def put_back(self) -> bool:
         """Queues what is still under way before all others; False when nothing is."""
@@ -248,13 +211,13 @@ class Buffer:
             self.failures += 1
             self._failures_in_a_row += 1
             self._flush_target = 0
-            rest = min(self._flush_interval * 2.0 ** min(self._failures_in_a_row - 1, 30), MAX_REST)
-            rest = max(rest, self._flush_interval)
+            doubled = self._flush_interval * 2.0 ** min(self._failures_in_a_row - 1, 30)
+            rest = max(self._flush_interval, min(doubled, MAX_REST))
             self._rest_until = time.monotonic() + random.uniform(rest / 2, rest)  # noqa: S311
             if self._failures_in_a_row == 2:
                 logger.warning("the collector is away: one try every %g to %g s from now on", rest / 2, MAX_REST)
             self.wake()
-        self._report(self._full(), dropped, overflow=True)
+        self._log.dropped(self._full(), dropped, overflow=True)
         return True
 
     @property
@@ -277,7 +240,7 @@ class Buffer:
         """Lets no further event in; False when it did not already."""
         with self.changed:
             before, self._closed = self._closed, True
-        return not before
+            return not before
 
     def close(self) -> None:
         """Lets go of the spool and says what was not delivered."""
@@ -313,7 +276,7 @@ class Buffer:
                 self._bytes += len(line)
             self._enqueued = len(self._queue)
             dropped = self._trim()
-        self._report(f"{self._full()} in the spool", dropped)
+        self._log.dropped(f"{self._full()} in the spool", dropped)
 
     def _trim(self) -> tuple[str, ...]:
         """Drops the oldest past the limits and returns their ids; the caller holds the lock."""
@@ -335,17 +298,3 @@ class Buffer:
             if not self._under_way and (not self._queue or self._spool.stale >= COMPACT_AFTER):
                 self._spool.rewrite([event.line for event in self._queue])
         self.wake()
-
-    def _report(self, reason: str, dropped: tuple[str, ...], *, overflow: bool = False) -> None:
-        if not dropped:
-            return
-        now = time.monotonic()
-        self._unlogged += len(dropped)
-        if not overflow or now >= self._log_again:  # a full queue drops at every event: one line for many
-            logger.warning("dropped %d events: %s", self._unlogged, reason)
-            self._unlogged, self._log_again = 0, now + _LOG_EVERY
-        if self._on_drop is not None:
-            try:
-                self._on_drop(reason, dropped)
-            except Exception:
-                logger.exception("on_drop failed")

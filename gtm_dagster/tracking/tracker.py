@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any, Self
 
 from gtm_dagster.taxonomy import Plan, load_plan
-from gtm_dagster.tracking.buffer import Buffer, OnDrop, TrackerStats
+from gtm_dagster.tracking.buffer import Buffer
 from gtm_dagster.tracking.collector_client import Transport, base_url
 from gtm_dagster.tracking.consent_gate import Consent
+from gtm_dagster.tracking.delivery_log import OnDrop
 from gtm_dagster.tracking.event_builder import BuiltEvent, EventBuilder
 from gtm_dagster.tracking.process_end import EXIT_TIMEOUT
 from gtm_dagster.tracking.sender import Sender
+from gtm_dagster.tracking.tracker_stats import TrackerStats
 
 
 class GtmTracker:
