@@ -68,6 +68,8 @@ def _hook_sigterm() -> None:
     current = signal.getsignal(signal.SIGTERM)
     if current is _on_sigterm or current is None or current is signal.SIG_IGN:
         return
+    if _previous is not None and current is not signal.SIG_DFL:
+        return  # a handler that came after ours may call it: calling that one from here would never end
     try:
         signal.signal(signal.SIGTERM, _on_sigterm)
     except ValueError:  # the main thread of a subinterpreter

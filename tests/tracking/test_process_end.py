@@ -86,6 +86,12 @@ def deployment(tmp_path: Path) -> Iterator[Deployment]:
             id="a handler that came later, and tracks",
         ),
         pytest.param(
+            TRACKER + "before = signal.getsignal(signal.SIGTERM)\ndef end(*args): track(1000, 7); before(*args)\n"
+            "signal.signal(signal.SIGTERM, end)\nother = GtmTracker(url, 'dev')\n"
+            "track(0, 1000); os.kill(os.getpid(), signal.SIGTERM); " + LATER, -signal.SIGTERM, 1007,
+            id="a later handler that calls the one before it, and one more tracker",
+        ),
+        pytest.param(
             TRACKER + "track(0, 900)\nif os.fork() == 0:\n    track(900, 107); os.kill(os.getpid(), signal.SIGTERM); "
             + LATER + "_, status = os.wait(); sys.exit(os.waitstatus_to_exitcode(status) + 20)", 5, 1007,
             id="SIGTERM of a forked child",
