@@ -31,6 +31,10 @@ class ConsentGate:
         self._by_person: ConsentOf | None = None
         if callable(consent):
             self._by_person = consent
+        elif consent is not None and not consent:
+            raise ValueError(
+                "consent={} says neither who agreed nor to what; leave it out, or give a function of (user_id, anonymous_id)"
+            )
         elif consent and all(isinstance(value, Mapping) for value in consent.values()):
             self._by_person = _looked_up(consent)  # type: ignore[arg-type]
         else:

@@ -54,6 +54,7 @@ def register(sender: Ending, *, handle_sigterm: bool) -> None:
     if handle_sigterm:
         _hook_sigterm()
     _hook_multiprocessing(is_forking=False)
+    _hook_celery()
 
 
 def unregister(sender: Ending) -> None:
@@ -136,6 +137,7 @@ def _in_forked_child() -> None:
         sender.after_fork()
     if _live:
         _hook_multiprocessing(is_forking=True)
+        _hook_celery()
 
 
 def _hook_multiprocessing(*, is_forking: bool) -> None:
@@ -150,6 +152,17 @@ def _hook_multiprocessing(*, is_forking: bool) -> None:
         util.register_after_fork(_finalize, _finalize)
     elif sys.modules["multiprocessing.process"].parent_process() is not None:
         _finalize(_finalize)
+
+
+def _hook_celery() -> None:
+    """A worker process of Celery ends by `os._exit`, without any finalizer, but sends a signal before."""
+    signals = sys.modules.get("celery.signals")
+    if signals is not None:
+        signals.worker_process_shutdown.connect(_at_celery_shutdown, weak=False, dispatch_uid=__name__)
+
+
+def _at_celery_shutdown(**_: Any) -> None:
+    _close_all()
 
 
 def _finalize(_: Callable[..., None]) -> None:

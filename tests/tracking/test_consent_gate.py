@@ -63,6 +63,11 @@ def test_what_is_no_consent_is_an_error_and_nothing_is_sent(recorder, make, answ
     assert tracker.stats() == TrackerStats()
 
 
+def test_an_empty_mapping_could_mean_either_and_is_refused(make) -> None:
+    with pytest.raises(ValueError, match="leave it out, or give a function"):
+        make(consent={})
+
+
 def test_a_plan_is_kept_to_whether_the_person_agreed_or_not(make) -> None:
     with pytest.raises(ValueError, match="breaks the tracking plan"):
         make(consent={"bob": {"analytics": False}}).track("page_viewed", user_id="bob", properties={"n": object()})

@@ -116,10 +116,24 @@ sys.exit(os.waitstatus_to_exitcode(status))
 WORK = "import multiprocessing\n" + TRACKER + "context = multiprocessing.get_context('fork')\n"
 
 
+CELERY = """
+import types
+class Signal:
+    receivers = {}
+    def connect(self, receiver, *, weak, dispatch_uid): self.receivers[dispatch_uid] = receiver
+signals = types.ModuleType("celery.signals")
+signals.worker_process_shutdown = Signal()
+sys.modules["celery.signals"] = signals
+"""
+"""What a worker of Celery has: its signals, and an end by os._exit."""
+SHUTDOWN = "[receiver(sender=None, pid=1, exitcode=0) for receiver in Signal.receivers.values()]; os._exit(0)"
+
+
 @pytest.mark.parametrize(
     "script",
     [
         pytest.param(TRACKER + FORK.replace("CHILD", "sys.exit(0)"), id="os.fork, as gunicorn's workers"),
+        pytest.param(CELERY + TRACKER + FORK.replace("CHILD", SHUTDOWN), id="a worker of Celery"),
         pytest.param(
             TRACKER + FORK.replace("CHILD", "os._exit(0 if tracker.flush(10) else 4)"), id="a flush in the child"
         ),
