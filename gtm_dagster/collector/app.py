@@ -33,7 +33,7 @@ from gtm_dagster.privacy.masking import UndeclaredText
 from gtm_dagster.settings import Collector as Limits
 from gtm_dagster.taxonomy import Plan
 from gtm_dagster.taxonomy.json_schema import plan_schema
-from gtm_dagster.tracking.tracker import uuid7
+from gtm_dagster.tracking.event_id import uuid7
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Handler = Callable[[Scope, Receive], Awaitable[Response]]

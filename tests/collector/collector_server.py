@@ -14,17 +14,20 @@ import requests
 
 _RUN = (
     "from gtm_dagster.collector.serve import serve; from gtm_dagster.settings import load_settings; "
-    "serve(load_settings(), '127.0.0.1', 0)"
+    "serve(load_settings(), '127.0.0.1', PORT)"
 )
 
 
 class Server:
     """`url` answers once this is made; `stop` sends a signal and returns the exit code."""
 
-    def __init__(self, state_dir: Path) -> None:
+    def __init__(self, state_dir: Path, port: int = 0) -> None:
         environment = {**os.environ, "GTM_STATE_DIR": str(state_dir)}
         self.process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-c", _RUN], env=environment, stderr=subprocess.PIPE, text=True
+            [sys.executable, "-W", "error", "-c", _RUN.replace("PORT", str(port))],
+            env=environment,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         assert self.process.stderr is not None
         line = self.process.stderr.readline()
