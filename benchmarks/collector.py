@@ -71,7 +71,7 @@ def remember(path: Path, ids: int) -> None:
         key = f"unhex(printf('%012x', {time.time_ns() // 1_000_000 - us} + n * {us} / ?1)) || randomblob(12)"
         con.create_function("unhex", 1, bytes.fromhex)
         con.execute(
-            f"INSERT INTO known_ids {numbers} SELECT CAST({key} AS BLOB), randomblob(8), {day} - 30 + n * 30 / ?1 FROM n",
+            f"INSERT INTO known_ids (id_key, content, day) {numbers} SELECT CAST({key} AS BLOB), randomblob(8), {day} - 30 + n * 30 / ?1 FROM n",
             (ids,),
         )
     else:

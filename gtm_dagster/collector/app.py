@@ -18,6 +18,8 @@ from gtm_dagster.collector.browser_script import ROUTE as SCRIPT
 from gtm_dagster.collector.browser_script import BrowserScript
 from gtm_dagster.collector.commits import Appender, Commits
 from gtm_dagster.collector.cors import Cors
+from gtm_dagster.collector.event_lookup import ROUTE as EVENT
+from gtm_dagster.collector.event_lookup import EventTraces, Trace, id_of
 from gtm_dagster.collector.headers import Scope, check_host
 from gtm_dagster.collector.heartbeats import Heartbeats
 from gtm_dagster.collector.ingest import Ingest
@@ -37,7 +39,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Handler = Callable[[Scope, Receive], Awaitable[Response]]
 
 READY_SECONDS = 5.0
-_PAGES = ("/heartbeat", "/livez", "/readyz", "/metrics", "/plan", SCRIPT)
+_PAGES = ("/heartbeat", "/livez", "/readyz", "/metrics", "/plan", SCRIPT, EVENT)
 PSEUDONYMS = 50_000
 """Pseudonyms remembered, some 20 MB: one costs 4 microseconds to compute, and a person sends several events."""
 _log = logging.getLogger("gtm_dagster.collector")
@@ -56,6 +58,7 @@ class Collector:
         alerts: Alerts,
         cors: Cors,
         browser_script: BrowserScript,
+        event_traces: EventTraces,
     ) -> None:
         self.in_flight = 0
         self.metrics = ingest.metrics
@@ -77,6 +80,7 @@ class Collector:
             "/plan": {"GET": self._get_plan},
             SCRIPT: {"GET": browser_script},
             ROUTE: {"POST": alerts},
+            EVENT: {"GET": event_traces},
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -105,6 +109,8 @@ class Collector:
         path = scope["path"].rstrip("/") or "/"
         if flag_of(path) is not None:
             path = ROUTE
+        elif id_of(path) is not None:
+            path = EVENT
         try:
             check_host(scope)
             response = self._cors.preflight(scope) or await self._route(path, scope, receive)
@@ -181,11 +187,12 @@ def create_app(
     consent: ConsentPolicy = REQUIRED,
     undeclared_text: UndeclaredText = "token",
     ask_rollback: AskRollback | None = None,
+    trace: Trace | None = None,
 ) -> Collector:
     """The collector as an ASGI app. The caller opens and closes `log`; `limits` is the settings' section collector.
 
     With `keys.allow_dev` it listens on loopback: then the key `dev` and pages without a key are open to this machine.
-    `ask_rollback` takes what alerting systems ask for.
+    `ask_rollback` takes what alerting systems ask for, `trace` looks an event up.
     """
     remembered = lru_cache(PSEUDONYMS)(pseudonymize)
     judge = Judge(
@@ -198,7 +205,9 @@ def create_app(
     heartbeats = Heartbeats(commits, access, metrics, limits.body_timeout_seconds)
     alerts = Alerts(access, ask_rollback, limits.body_timeout_seconds)
     cors = Cors(limits.cors_origins)
-    return Collector(commits, plan, access, ingest, heartbeats, alerts, cors, BrowserScript(consent))
+    return Collector(
+        commits, plan, access, ingest, heartbeats, alerts, cors, BrowserScript(consent), EventTraces(access, trace)
+    )
 
 
 def _length(response: Response) -> list[tuple[bytes, bytes]]:

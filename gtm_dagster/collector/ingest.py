@@ -12,6 +12,7 @@ from gtm_dagster.admission.trace_context import trace_id_of
 from gtm_dagster.channels.bots import bot_reason
 from gtm_dagster.collector.access import Access
 from gtm_dagster.collector.body import Receive, Unpacking, check_encoding, read_body
+from gtm_dagster.collector.client_library import sent_with
 from gtm_dagster.collector.commits import Commits, Place
 from gtm_dagster.collector.headers import Scope, header, headers, query_value
 from gtm_dagster.collector.keys import WriteKey
@@ -33,14 +34,15 @@ _CONFLICT = {
 
 
 class _Origin(NamedTuple):
-    """Where a request comes from: its key, the program that sent it, the trace it belongs to, and whether its browser sent
-    `Sec-GPC: 1`.
+    """Where a request comes from: its key, the program that sent it, the trace it belongs to, whether its browser sent
+    `Sec-GPC: 1`, and its protocol and client library.
     """
 
     key: WriteKey
     program: str | None
     trace_id: str | None
     gpc: bool
+    sent_with: str
 
 
 def _program(scope: Scope, key: WriteKey) -> str | None:
@@ -149,7 +151,9 @@ class Ingest:
             key = self._access.sender(scope, protocol.key_of(request) if protocol.key_of else None)
         # behind a server key the header is of the sender's own server, which passes on what its visitor refused
         gpc = key.role == "client" and (header(scope, b"sec-gpc") or b"").strip() == b"1"
-        origin = _Origin(key, _program(scope, key), trace_id_of(header(scope, b"traceparent")), gpc)
+        origin = _Origin(
+            key, _program(scope, key), trace_id_of(header(scope, b"traceparent")), gpc, sent_with(protocol.name, scope)
+        )
         return protocol.events(request), origin
 
     def _verdicts(self, events: list[bytes], origin: _Origin) -> list[Judged]:
@@ -163,14 +167,18 @@ class Ingest:
             bot_reason=origin.program,
             trace_id=origin.trace_id,
             gpc=origin.gpc,
+            sent_with=origin.sent_with,
         )
 
     def _result(self, judged: list[Judged], appended: AppendResult) -> IngestResult:
         self.metrics.answered(appended.statuses, [error["code"] for one in judged for error in one.errors])
+        plan_version = self._judge.plan.version
+        offsets = appended.offsets or [None] * len(judged)
         results = []
-        for one, status in zip(judged, appended.statuses, strict=True):
+        for one, status, offset in zip(judged, appended.statuses, offsets, strict=True):
+            errors = one.errors
             if status == "conflict":
-                results.append(EventResult(one.event_id, "duplicate", [_CONFLICT]))
-            else:
-                results.append(EventResult(one.event_id, status, one.errors, one.note))
-        return IngestResult(results, self._judge.plan.version, str(appended.last_seq))
+                status, errors = "duplicate", [_CONFLICT]
+            at = None if offset is None else str(offset)
+            results.append(EventResult(one.event_id, status, errors, one.note, at, plan_version))
+        return IngestResult(results, plan_version, str(appended.last_seq))

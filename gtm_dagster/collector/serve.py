@@ -8,7 +8,8 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import msgspec
 from granian.constants import HTTPModes, Interfaces
@@ -22,6 +23,7 @@ from gtm_dagster.collector.keys import DEV_KEY, KeyStore, WriteKey, write_keys
 from gtm_dagster.collector.log_metrics import LogMetrics
 from gtm_dagster.eventlog import open_log
 from gtm_dagster.privacy.consent import consent_policy
+from gtm_dagster.privacy.event_ids import stored_event_id
 from gtm_dagster.privacy.pseudonyms import Pseudonymizer, load_or_create_key
 from gtm_dagster.privacy.sealing import sealer_for
 from gtm_dagster.settings import Settings
@@ -34,17 +36,26 @@ SWITCH_SECONDS = 0.001
 long beside a worker that splits a large body).
 """
 _BACKLOG = 1024
+TraceEvent = Callable[[str, str], bytes | None]
+"""(write key, stored event id) -> the trace as JSON, None for an unknown event."""
 
 
 class ServeError(Exception):
     """The collector cannot start, or its server stopped by itself; the message says why and what to do."""
 
 
-def serve(settings: Settings, host: str, port: int, ask_rollback: AskRollback | None = None) -> None:
+def serve(
+    settings: Settings,
+    host: str,
+    port: int,
+    ask_rollback: AskRollback | None = None,
+    trace_event: TraceEvent | None = None,
+) -> None:
     """Take events at `host`:`port` until SIGTERM or SIGINT; then finish the requests in flight and return.
 
     `port` 0 takes a free one; the address is written to stderr. Raises ServeError, also when another address than
-    loopback is asked for and there is no write key but `dev`. `ask_rollback` takes what alerting systems ask for.
+    loopback is asked for and there is no write key but `dev`. `ask_rollback` takes what alerting systems ask for,
+    `trace_event` looks the event of a key and a stored id up.
     """
     address = _resolve(host, port)
     loopback = ipaddress.ip_address(address).is_loopback
@@ -57,23 +68,29 @@ def serve(settings: Settings, host: str, port: int, ask_rollback: AskRollback | 
         )
     port = _free(address, port)
     key = load_or_create_key(settings.keys_dir, settings.privacy.pseudonym_key)
+    pseudonymize = Pseudonymizer(key)
     plan = load_plan(settings.plan_file)
     with open_log(settings) as log:
         app = create_app(
             log=log,
             plan=plan,
-            pseudonymize=Pseudonymizer(key),
+            pseudonymize=pseudonymize,
             sealer=sealer_for(settings.quarantine.days, key),
             keys=keys,
             limits=msgspec.structs.replace(settings.collector, hosts=(*settings.collector.hosts, _in_url(address))),
             consent=consent_policy(settings.privacy.consent),
             undeclared_text=settings.privacy.undeclared_text,
             ask_rollback=ask_rollback,
+            trace=None if trace_event is None else partial(_traced, trace_event, pseudonymize),
         )
         app.metrics.registry.register(LogMetrics(log, settings.log_path))
         sys.setswitchinterval(SWITCH_SECONDS)
         with announced(settings.state_dir, f"http://{_in_url(_reachable(address))}:{port}"):
             asyncio.run(_run(app, address, port, _open_to(listed)))
+
+
+def _traced(trace_event: TraceEvent, pseudonymize: Pseudonymizer, write_key: str, event_id: str) -> bytes | None:
+    return trace_event(write_key, stored_event_id(event_id, pseudonymize))
 
 
 async def _run(app: Collector, address: str, port: int, open_to: str) -> None:

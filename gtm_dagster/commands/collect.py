@@ -12,6 +12,7 @@ from gtm_dagster.commands.output import invocation
 
 if TYPE_CHECKING:
     from gtm_dagster.collector.alerts import AskRollback, RollbackAnswer
+    from gtm_dagster.collector.serve import TraceEvent
     from gtm_dagster.settings import Settings
 
 
@@ -28,7 +29,7 @@ def collect(
     settings = here.settings
     record_plan(settings.state_dir, here.plan, "gtm collect")
     port = settings.collector.port if port is None else port
-    serve(settings, host or settings.collector.host, port, _ask_rollback(settings))
+    serve(settings, host or settings.collector.host, port, _ask_rollback(settings), _trace_event(settings))
 
 
 def _ask_rollback(settings: Settings) -> AskRollback | None:
@@ -44,6 +45,22 @@ def _ask_rollback(settings: Settings) -> AskRollback | None:
         return request_rollback(settings, flag, caller, reason)
 
     return ask
+
+
+def _trace_event(settings: Settings) -> TraceEvent | None:
+    """What looks up what became of an event; None where the dependencies of the warehouse are not installed."""
+    if find_spec("duckdb") is None or find_spec("pyarrow") is None:
+        return None
+
+    def trace(write_key: str, event_id: str) -> bytes | None:
+        import msgspec
+
+        from gtm_dagster.reports.event_trace import trace_event
+
+        found = trace_event(settings, [write_key], event_id)
+        return None if found is None else msgspec.json.encode(found)
+
+    return trace
 
 
 COMMANDS = (Command("collect", collect, order=30),)

@@ -33,12 +33,16 @@ class EventResult(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `event_id` is the id as sent, or the one the door made, None when it was unreadable; each of `errors` has path, code
     and message. `note`: what the sender had better know although the event is kept; left out where there is none.
+    `offset`: where the event lies in the log, that of the first copy for a duplicate; `plan_version`: that it was judged by.
+    Both are opaque, and left out where they are not known.
     """
 
     event_id: str | None
     status: str
     errors: list[dict[str, str]]
     note: str | None = None
+    offset: str | None = None
+    plan_version: str | None = None
 
 
 class IngestResult(msgspec.Struct, frozen=True):
