@@ -26,8 +26,10 @@ from gtm_dagster.collector.ingest import Ingest
 from gtm_dagster.collector.keys import KeyStore, KeyStoreError
 from gtm_dagster.collector.metrics import OTHER, Metrics
 from gtm_dagster.collector.protocols import PROTOCOLS
+from gtm_dagster.collector.rate_limits import RateLimits
 from gtm_dagster.collector.response import RETRY_SECONDS, Refused, Response, error_response
-from gtm_dagster.monitoring import CONTENT_TYPE, metrics_text
+from gtm_dagster.collector.worker_place import Worker
+from gtm_dagster.monitoring import CONTENT_TYPE
 from gtm_dagster.privacy.consent import REQUIRED, ConsentPolicy
 from gtm_dagster.privacy.masking import UndeclaredText
 from gtm_dagster.settings import Collector as Limits
@@ -61,6 +63,7 @@ class Collector:
         event_traces: EventTraces,
     ) -> None:
         self.in_flight = 0
+        self._leaving = False
         self.metrics = ingest.metrics
         self._commits = commits
         self._access = access
@@ -97,9 +100,13 @@ class Collector:
         finally:
             self.in_flight -= 1
 
+    def leave(self) -> None:
+        """Say so at /readyz from now on, and close each connection behind its answer; events are still taken."""
+        self._leaving = True
+
     def drain(self) -> None:
         """Refuse new events with 503 from now on, while those in flight are finished."""
-        self._ingest.draining = True
+        self._leaving = self._ingest.draining = True
 
     async def keep_beating(self) -> None:
         """Store the collector's own heartbeats until cancelled."""
@@ -138,6 +145,8 @@ class Collector:
             *response.headers,
             *self._cors.headers(scope),
         ]
+        if self._leaving and (b"connection", b"close") not in response.headers:
+            headers.append((b"connection", b"close"))
         body = b"" if scope["method"] == "HEAD" else response.body
         await send({"type": "http.response.start", "status": response.status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
@@ -160,14 +169,14 @@ class Collector:
         return Response(200, b'{"status":"ok"}')
 
     async def _get_readyz(self, scope: Scope, receive: Receive) -> Response:
-        if self._ingest.draining:
+        if self._leaving:
             raise Refused(503, "stopping", "the collector is stopping", RETRY_SECONDS)
         await self._commits.prove(READY_SECONDS)
         return Response(200, b'{"status":"ready"}')
 
     async def _get_metrics(self, scope: Scope, receive: Receive) -> Response:
         self._access.reader(scope, by_server=True)
-        return Response(200, metrics_text(self.metrics.registry), CONTENT_TYPE.encode())
+        return Response(200, self.metrics.text(), CONTENT_TYPE.encode())
 
     async def _get_plan(self, scope: Scope, receive: Receive) -> Response:
         self._access.reader(scope, by_server=False)
@@ -188,11 +197,13 @@ def create_app(
     undeclared_text: UndeclaredText = "token",
     ask_rollback: AskRollback | None = None,
     trace: Trace | None = None,
+    worker: Worker | None = None,
 ) -> Collector:
     """The collector as an ASGI app. The caller opens and closes `log`; `limits` is the settings' section collector.
 
     With `keys.allow_dev` it listens on loopback: then the key `dev` and pages without a key are open to this machine.
     `ask_rollback` takes what alerting systems ask for, `trace` looks an event up.
+    `worker`: which of several processes at one port this is.
     """
     remembered = lru_cache(PSEUDONYMS)(pseudonymize)
     judge = Judge(
@@ -200,9 +211,12 @@ def create_app(
     )
     commits = Commits(log, limits.max_waiting_events)
     access = Access(keys, limits.hosts)
-    metrics = Metrics(lambda: commits.waiting, [path for protocol in PROTOCOLS for path in protocol.paths], _PAGES)
-    ingest = Ingest(commits, judge, access, limits, metrics)
-    heartbeats = Heartbeats(commits, access, metrics, limits.body_timeout_seconds)
+    paths = [path for protocol in PROTOCOLS for path in protocol.paths]
+    metrics = Metrics(lambda: commits.waiting, paths, _PAGES, worker)
+    rates = RateLimits(limits.rate_limit, limits.rate_limits, None if worker is None else worker.folder)
+    ingest = Ingest(commits, judge, access, limits, rates, metrics)
+    instance = "" if worker is None else f"worker-{worker.number}"
+    heartbeats = Heartbeats(commits, access, metrics, limits.body_timeout_seconds, instance)
     alerts = Alerts(access, ask_rollback, limits.body_timeout_seconds)
     cors = Cors(limits.cors_origins)
     return Collector(

@@ -48,12 +48,15 @@ class Heartbeat(msgspec.Struct):
 
 
 class Heartbeats:
-    """Stores the producers' heartbeats, and the collector's own."""
+    """Stores the producers' heartbeats, and the collector's own, as `instance` of it."""
 
-    def __init__(self, commits: Commits, access: Access, metrics: Metrics, body_timeout_seconds: float) -> None:
+    def __init__(
+        self, commits: Commits, access: Access, metrics: Metrics, body_timeout_seconds: float, instance: str = ""
+    ) -> None:
         self._commits = commits
         self._access = access
         self._metrics = metrics
+        self._instance = instance
         self._body_timeout_seconds = body_timeout_seconds
 
     async def __call__(self, scope: Scope, receive: Receive) -> Response:
@@ -83,7 +86,7 @@ class Heartbeats:
 
     async def keep_beating(self) -> None:
         """Store the collector's own heartbeat every BEAT_SECONDS: without it a quiet source looks like a dead one."""
-        own = Heartbeat(PRODUCER)
+        own = Heartbeat(PRODUCER, instance=self._instance)
         while True:
             now_us = time.time_ns() // 1000
             try:

@@ -19,6 +19,7 @@ from gtm_dagster.collector.keys import WriteKey
 from gtm_dagster.collector.large_bodies import LARGE_BYTES, LARGE_EVENTS, LargeBodies
 from gtm_dagster.collector.metrics import Metrics
 from gtm_dagster.collector.protocols import EventResult, IngestRequest, IngestResult, SenderProtocol
+from gtm_dagster.collector.rate_limits import RateLimits
 from gtm_dagster.collector.response import RETRY_SECONDS, Refused, Response
 from gtm_dagster.eventlog import AppendResult
 from gtm_dagster.settings import Collector as Limits
@@ -66,20 +67,33 @@ def _given(scope: Scope) -> dict[str, str]:
 class Ingest:
     """Takes events for one collector; `draining` refuses new ones."""
 
-    def __init__(self, commits: Commits, judge: Judge, access: Access, limits: Limits, metrics: Metrics) -> None:
+    def __init__(
+        self, commits: Commits, judge: Judge, access: Access, limits: Limits, rates: RateLimits, metrics: Metrics
+    ) -> None:
         self.draining = False
         self.metrics = metrics
         self._commits = commits
         self._judge = judge
         self._access = access
         self._limits = limits
+        self._rates = rates
         self._large = LargeBodies()
 
     async def __call__(self, protocol: SenderProtocol, path: str, scope: Scope, receive: Receive) -> Response:
         """The response to one request of `protocol`. Raises Refused, also 503 when it cannot be made durable now."""
+        try:
+            return await self._taken(protocol, path, scope, receive)
+        except Refused as refused:
+            if protocol.refusal is not None:
+                refused.more = protocol.refusal(refused)
+            raise
+
+    async def _taken(self, protocol: SenderProtocol, path: str, scope: Scope, receive: Receive) -> Response:
         started = time.perf_counter()
         in_body = protocol.key_of is not None and not self._access.names_key(scope)
         key = None if in_body else self._access.sender(scope)
+        if key is not None:
+            self._within_rate(key.name)
         if self.draining:
             raise Refused(503, "stopping", "the collector is stopping; send it again", RETRY_SECONDS)
         check_encoding(headers(scope, b"content-encoding"))
@@ -154,7 +168,17 @@ class Ingest:
         origin = _Origin(
             key, _program(scope, key), trace_id_of(header(scope, b"traceparent")), gpc, sent_with(protocol.name, scope)
         )
-        return protocol.events(request), origin
+        events = protocol.events(request)
+        self._within_rate(key.name, len(events))
+        return events, origin
+
+    def _within_rate(self, key: str, events: int | None = None) -> None:
+        """Raises Refused 429 when the key may send nothing now, or not so many events."""
+        try:
+            self._rates.check(key) if events is None else self._rates.take(key, events)
+        except Refused:
+            self.metrics.limited(key)
+            raise
 
     def _verdicts(self, events: list[bytes], origin: _Origin) -> list[Judged]:
         key = origin.key

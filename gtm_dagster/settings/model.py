@@ -11,6 +11,7 @@ from gtm_dagster.settings.analysis import Attribution, Conversion, Funnel, Refun
 from gtm_dagster.settings.choices import ProviderKind, SinkKind
 from gtm_dagster.settings.guard_metrics import GuardMetric, GuardPage, Stake
 from gtm_dagster.settings.ramp import Ramp
+from gtm_dagster.settings.rate_limit import RateLimit
 from gtm_dagster.settings.stage_presets import Stage
 from gtm_dagster.settings.values import Count, Name, NotNegative, Positive, PropertyName, Share
 
@@ -34,6 +35,8 @@ class Collector(Struct, frozen=True, forbid_unknown_fields=True):
 
     `hosts`: names beside localhost by which programs of this machine call a collector on loopback without a key.
     `cors_origins`: origins whose pages may send and read the answer, such as https://shop.example; * is every one.
+    `workers`: processes that serve the port. `rate_limit`: of every write key; None: none. `rate_limits`: of keys by name,
+    instead of that. `drain_seconds`: how long a collector that stops still takes events while /readyz is 503 already.
     """
 
     host: Name = "127.0.0.1"
@@ -44,7 +47,12 @@ class Collector(Struct, frozen=True, forbid_unknown_fields=True):
     max_event_bytes: Count = 64_000
     max_batch_events: Count = 5_000
     max_waiting_events: Count = 50_000
-    body_timeout_seconds: Positive = 10.0
+    header_timeout_seconds: Positive = 8.0
+    body_timeout_seconds: Positive = 9.0
+    workers: Annotated[int, Meta(ge=1, le=64)] = 1
+    rate_limit: RateLimit | None = None
+    rate_limits: dict[Name, RateLimit] = {}
+    drain_seconds: Annotated[float, Meta(ge=0, le=300)] = 0.0
 
 
 class Stream(Struct, frozen=True, forbid_unknown_fields=True):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from gtm_dagster.collector.response import Response
+from gtm_dagster.collector.response import Refused, Response
 from gtm_dagster.taxonomy import Plan
 
 
@@ -60,6 +60,7 @@ class SenderProtocol:
     `events` returns the JSON text of each event of a request and raises Refused for a request that holds none;
     `response` words the result. Where a protocol's clients put their key into the body, `key_of` returns it, None when
     there is none; it is asked of requests without a key in header or address, before anything else is looked at.
+    `refusal`: what its clients look for in the body of an error beside `code` and `message`.
     """
 
     name: str
@@ -67,3 +68,4 @@ class SenderProtocol:
     events: Callable[[IngestRequest], list[bytes]]
     response: Callable[[IngestResult], Response]
     key_of: Callable[[IngestRequest], str | None] | None = None
+    refusal: Callable[[Refused], dict[str, object]] | None = None
