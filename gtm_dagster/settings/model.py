@@ -48,7 +48,7 @@ class Collector(Struct, frozen=True, forbid_unknown_fields=True):
     max_batch_events: Count = 5_000
     max_waiting_events: Count = 50_000
     header_timeout_seconds: Positive = 8.0
-    body_timeout_seconds: Positive = 9.0
+    body_timeout_seconds: Positive = 8.0
     workers: Annotated[int, Meta(ge=1, le=64)] = 1
     rate_limit: RateLimit | None = None
     rate_limits: dict[Name, RateLimit] = {}

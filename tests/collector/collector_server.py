@@ -22,6 +22,7 @@ class Server:
     """`url` answers once this is made; `stop` sends a signal and returns the exit code. `environ`: further GTM_ variables."""
 
     def __init__(self, state_dir: Path, **environ: str) -> None:
+        self.state_dir = state_dir
         environment = {**os.environ, "GTM_STATE_DIR": str(state_dir), **environ}
         self.process = subprocess.Popen(
             [sys.executable, "-W", "error", "-c", _RUN], env=environment, stderr=subprocess.PIPE, text=True

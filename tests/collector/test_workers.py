@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 import requests
+from collector_load import Load, batches, stored
 from collector_server import Server
-from test_collector_crash import Load, batches, stored
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads a process's children from /proc")
 TWO = {"GTM_COLLECTOR__WORKERS": "2"}
