@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 TOOLS  := $(VENV)/.tools-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo dev test test-real install-unleash install-engines install-goff install-prometheus lock check audit format docs bench clean
+.PHONY: help setup setup-dev demo dev test test-real install-unleash install-engines install-goff install-prometheus install-edge-tools lock check audit format docs bench clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -53,7 +53,7 @@ PYTEST  := env -u PYTHONDONTWRITEBYTECODE $(PY) -m pytest -q
 test: setup-dev ## every behaviour that needs Python alone, in about seven minutes on two cores; WORKERS=4
 	$(PYTEST) -n $(WORKERS) --dist worksteal -m "not real and not simulation and not slow"
 
-test-real: setup-dev install-unleash install-engines install-prometheus ## all other tests, in about a quarter of an hour on two cores: slow ones, full property tests, simulations, real components (installs Chromium, PostgreSQL, Unleash, Spark, DuckDB 1.5, Prometheus); REAL_WORKERS=3
+test-real: setup-dev install-unleash install-engines install-prometheus install-edge-tools ## all other tests, in about a quarter of an hour on two cores: slow ones, full property tests, simulations, real components (installs Chromium, PostgreSQL, Unleash, Spark, DuckDB 1.5, Prometheus, schemathesis, atheris); REAL_WORKERS=3
 	scripts/install-chromium
 	scripts/install-axe
 	$(PYTEST) -n $(REAL_WORKERS) --dist loadscope --hypothesis-profile=full -m "real or simulation or slow or hypothesis"
@@ -66,6 +66,9 @@ install-engines: setup ## Spark and the last DuckDB 1.5 for the tests of engine 
 
 install-prometheus: ## Prometheus and promtool for the tests of the alert rules
 	scripts/install-prometheus
+
+install-edge-tools: setup ## schemathesis and atheris for the tests of the collector's edge
+	scripts/install-edge-tools
 
 install-goff: ## opt-in: build the GO Feature Flag relay proxy (six minutes, needs Go)
 	scripts/install-goff

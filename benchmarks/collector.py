@@ -31,7 +31,7 @@ from benchmarks.measuring import machine
 
 _ROOT = Path(__file__).parents[1]
 _TICKS = os.sysconf("SC_CLK_TCK")
-_COLLECT = ("-m", "gtm_dagster.cli", "collect", "--host", "127.0.0.1", "--port", "0")
+COLLECT = ("-m", "gtm_dagster.cli", "collect", "--host", "127.0.0.1", "--port", "0")
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def serving(subject: Subject, known: int = 0) -> Iterator[tuple[int, str]]:
             found = re.search(r"http://\S+", line)
             if found is None:
                 raise RuntimeError(f"{subject.title} did not start: {line}{server.stderr.read()}")
-            if known and subject.arguments[: len(_COLLECT)] == _COLLECT:
+            if known and subject.arguments[: len(COLLECT)] == COLLECT:
                 remember(Path(folder) / "events.db", known)
             _await_workers(server.pid, subject)
             yield server.pid, found.group()
@@ -195,12 +195,12 @@ def main() -> None:
     options.add_argument("--protocol", choices=("native", "segment"), default="native")
     options.add_argument("--alone", action="store_true", help="only the collector")
     given = options.parse_args()
-    subjects = [Subject("`gtm collect`", _COLLECT)]
+    subjects = [Subject("`gtm collect`", COLLECT)]
     if given.workers > 1:
-        arguments = (*_COLLECT, "--workers", str(given.workers))
+        arguments = (*COLLECT, "--workers", str(given.workers))
         subjects.append(Subject(f"`gtm collect --workers {given.workers}`", arguments))
     if given.checkout:
-        subjects.append(Subject(f"`gtm collect` of {given.checkout}", _COLLECT, given.checkout))
+        subjects.append(Subject(f"`gtm collect` of {given.checkout}", COLLECT, given.checkout))
     if not given.alone:
         apps = ("-m", "benchmarks.bare_collectors")
         subjects.append(Subject("limit: JSON decoded, nothing kept", (*apps, "decoding")))

@@ -25,11 +25,13 @@ from gtm_dagster.collector.heartbeats import Heartbeats
 from gtm_dagster.collector.ingest import Ingest
 from gtm_dagster.collector.keys import KeyStore, KeyStoreError
 from gtm_dagster.collector.metrics import OTHER, Metrics
+from gtm_dagster.collector.openapi import ROUTE as OPENAPI
+from gtm_dagster.collector.openapi import document
 from gtm_dagster.collector.protocols import PROTOCOLS
 from gtm_dagster.collector.rate_limits import RateLimits
 from gtm_dagster.collector.response import RETRY_SECONDS, Refused, Response, error_response
 from gtm_dagster.collector.worker_place import Worker
-from gtm_dagster.monitoring import CONTENT_TYPE
+from gtm_dagster.monitoring import CONTENT_TYPE, installed_version
 from gtm_dagster.privacy.consent import REQUIRED, ConsentPolicy
 from gtm_dagster.privacy.masking import UndeclaredText
 from gtm_dagster.settings import Collector as Limits
@@ -41,7 +43,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Handler = Callable[[Scope, Receive], Awaitable[Response]]
 
 READY_SECONDS = 5.0
-_PAGES = ("/heartbeat", "/livez", "/readyz", "/metrics", "/plan", SCRIPT, EVENT)
+_PAGES = ("/heartbeat", "/livez", "/readyz", "/metrics", "/plan", SCRIPT, EVENT, OPENAPI)
 PSEUDONYMS = 50_000
 """Pseudonyms remembered, some 20 MB: one costs 4 microseconds to compute, and a person sends several events."""
 _log = logging.getLogger("gtm_dagster.collector")
@@ -84,6 +86,7 @@ class Collector:
             SCRIPT: {"GET": browser_script},
             ROUTE: {"POST": alerts},
             EVENT: {"GET": event_traces},
+            OPENAPI: {"GET": self._get_openapi},
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -177,6 +180,9 @@ class Collector:
     async def _get_metrics(self, scope: Scope, receive: Receive) -> Response:
         self._access.reader(scope, by_server=True)
         return Response(200, self.metrics.text(), CONTENT_TYPE.encode())
+
+    async def _get_openapi(self, scope: Scope, receive: Receive) -> Response:
+        return Response(200, msgspec.json.encode(document(PROTOCOLS, installed_version())))
 
     async def _get_plan(self, scope: Scope, receive: Receive) -> Response:
         self._access.reader(scope, by_server=False)

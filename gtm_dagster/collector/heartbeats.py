@@ -97,7 +97,7 @@ class Heartbeats:
             await asyncio.sleep(BEAT_SECONDS)
 
     async def _store(self, beat: Heartbeat, ts_us: int, received_us: int, write_key: str = "") -> bool:
-        skew_us = None if beat.sent_at is None else received_us - _moment_us("sent_at", beat.sent_at)
+        skew_us = None if beat.sent_at is None else received_us - moment_us("sent_at", beat.sent_at)
         stored = eventlog.Heartbeat(beat.producer, ts_us, received_us, write_key, skew_us)
         return await self._commits.beat(stored, beat.closing, beat.instance)
 
@@ -128,12 +128,12 @@ def _delivered_us(beat: Heartbeat, received_us: int) -> int:
     """Up to when the producer has delivered, not after now. A clock that runs ahead hides no event that still waits."""
     if beat.ts is None:
         return received_us
-    ts_us = _moment_us("ts", beat.ts)
-    behind_us = 0 if beat.sent_at is None else max(0, _moment_us("sent_at", beat.sent_at) - ts_us)
+    ts_us = moment_us("ts", beat.ts)
+    behind_us = 0 if beat.sent_at is None else max(0, moment_us("sent_at", beat.sent_at) - ts_us)
     return min(ts_us, received_us - behind_us)
 
 
-def _moment_us(field: str, value: str | int | float) -> int:
+def moment_us(field: str, value: str | int | float) -> int:
     """Microseconds UTC of a RFC 3339 text or of seconds since 1970."""
     try:
         if isinstance(value, str):
