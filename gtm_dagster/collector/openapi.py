@@ -131,8 +131,8 @@ _PROBLEMS = {
 }
 _WAITING = (429, 503)
 _OF_EVENTS = (400, 401, 403, 405, 408, 413, 415, 429, 503)
-_KEYS = [{"writeKey": []}, {"bearer": []}, {"basic": []}]
-_KEYS_OF_EVENTS = [*_KEYS, {"inAddress": []}]
+_KEYS: list[dict[str, list[str]]] = [{"writeKey": []}, {"bearer": []}, {"basic": []}]
+_KEYS_OF_EVENTS: list[dict[str, list[str]]] = [*_KEYS, {"inAddress": []}]
 
 
 def document(protocols: Iterable[SenderProtocol], version: str) -> Schema:

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gtm_dagster.collector.response import Refused
-from gtm_dagster.settings.rate_limit import RateLimit
+from gtm_dagster.settings.collector_limits import RateLimit
 
 _MOMENT = struct.Struct("d")
 

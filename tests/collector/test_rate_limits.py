@@ -11,7 +11,7 @@ from collector_harness import Edge
 
 from gtm_dagster.collector.rate_limits import RateLimits
 from gtm_dagster.collector.response import Refused
-from gtm_dagster.settings.rate_limit import RateLimit
+from gtm_dagster.settings.collector_limits import RateLimit
 from gtm_dagster.tracking.collector_client import Verdict, read_answer
 
 
