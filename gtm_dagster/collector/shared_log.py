@@ -59,7 +59,9 @@ def serve_log(log: Appender, pipe: Connection) -> threading.Thread:
 
 
 def _serve(log: Appender, pipe: Connection) -> None:
-    sending = threading.Lock()
+    answers: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+    # a thread of its own: the log's writer, which calls `answer`, must not wait for a worker that stands still
+    threading.Thread(target=_send_all, args=(pipe, answers), name="shared-log-out", daemon=True).start()
 
     def answer(number: int, future: Future[Any]) -> None:
         error = None if future.cancelled() else future.exception()
@@ -69,8 +71,7 @@ def _serve(log: Appender, pipe: Connection) -> None:
             result = future.result()
             is_beat = isinstance(result, bool)
             outcome = _Outcome(number, None if is_beat else result, is_beat and result, None)
-        with sending, suppress(OSError):  # a worker that was killed waits for nothing
-            pipe.send_bytes(_encode(outcome))
+        answers.put(_encode(outcome))
 
     def begin(number: int, submit: Callable[[], Future[Any]]) -> None:
         try:
@@ -84,11 +85,21 @@ def _serve(log: Appender, pipe: Connection) -> None:
         try:
             item = _item(pipe.recv_bytes())
         except (EOFError, OSError):
+            answers.put(None)
             return
         if isinstance(item, _Batch):
             begin(item.number, lambda records=item.records: log.submit(records))  # type: ignore[misc]
         else:
             begin(item.number, lambda values=item.values: log.submit_beat(*values))  # type: ignore[misc]
+
+
+def _send_all(pipe: Connection, messages: queue.SimpleQueue[bytes | None]) -> None:
+    """Send messages until None comes, or nobody is left at the other end."""
+    while (message := messages.get()) is not None:
+        try:
+            pipe.send_bytes(message)
+        except OSError:
+            return  # who receives from this pipe sees its end, too
 
 
 class SharedLog:
@@ -101,8 +112,8 @@ class SharedLog:
         self._fault: str | None = None
         self._lock = threading.Lock()
         self._out: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        for name, target in (("log-out", self._send), ("log-in", self._receive)):
-            threading.Thread(target=target, name=name, daemon=True).start()
+        threading.Thread(target=_send_all, args=(pipe, self._out), name="log-out", daemon=True).start()
+        threading.Thread(target=self._receive, name="log-in", daemon=True).start()
 
     def submit(self, records: list[Record]) -> Future[AppendResult]:
         """Queue an append; the future is done when it is durable. Raises EventLogError when its writer is gone."""
@@ -141,13 +152,6 @@ class SharedLog:
             self._waiting[number] = future
         self._out.put(encoded(number))
         return future
-
-    def _send(self) -> None:
-        while (message := self._out.get()) is not None:
-            try:
-                self._pipe.send_bytes(message)
-            except OSError:
-                return  # the other thread sees the end of the pipe, too
 
     def _receive(self) -> None:
         while True:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from multiprocessing import Pipe
 from pathlib import Path
 
+import msgspec
 import pytest
 from eventlog_cases import MARCH_1, quarantined, record
+from msgspec.structs import astuple
 
 from gtm_dagster.collector.shared_log import SharedLog, serve_log
 from gtm_dagster.eventlog import EventLogError
@@ -35,6 +37,22 @@ def test_records_and_heartbeats_go_through_as_they_are(tmp_path: Path) -> None:
     assert [worker.writer_fault() for worker in workers] == [None, None]
     for worker in workers:
         worker.close()
+    log.close()
+
+
+def test_a_worker_that_stands_still_holds_up_no_other(tmp_path: Path) -> None:
+    log = SqliteEventLog(tmp_path / "events.db")
+    still_ours, still = Pipe()
+    serve_log(log, still_ours)
+    for number in range(8):  # answers of some 100 kB that nobody reads
+        batch = [astuple(record(f"{number}-{n}")) for n in range(5_000)]
+        still.send_bytes(msgspec.msgpack.encode(("_Batch", number, batch)))
+    ours, theirs = Pipe()
+    serve_log(log, ours)
+    worker = SharedLog(theirs)
+    assert worker.submit([record("other")]).result(60).accepted == 1
+    worker.close()
+    still.close()
     log.close()
 
 
