@@ -7,7 +7,7 @@ TOOLS  := $(VENV)/.tools-installed
 
 .DEFAULT_GOAL := help
 # What `make test-real` installs below .cache/, each by scripts/install-NAME; OPT_IN costs minutes, or is for benchmarks alone.
-INSTALLED := chromium axe unleash engines prometheus clients webhooks typescript
+INSTALLED := chromium axe unleash engines prometheus clients webhooks typescript edge-tools
 OPT_IN    := goff sdk-peers
 .PHONY: help setup setup-dev demo dev test test-real $(INSTALLED:%=install-%) $(OPT_IN:%=install-%) lock check audit format docs bench clean
 
@@ -67,6 +67,7 @@ install-prometheus: ## Prometheus and promtool for the tests of the alert rules
 install-clients: setup ## the clients of Segment, RudderStack, PostHog, Snowplow and others, for the tests that send with each
 install-webhooks: ## Standard Webhooks' library for JavaScript, which checks the signatures
 install-typescript: ## the TypeScript compiler for the test of what gtm plan export writes
+install-edge-tools: setup ## schemathesis and atheris for the tests of the collector's edge
 install-goff: ## opt-in: build the GO Feature Flag relay proxy (six minutes, needs Go)
 install-sdk-peers: setup ## opt-in: the SDKs that benchmarks.sdk_exit and benchmarks.sdk_track compare ours with
 

@@ -62,7 +62,7 @@ def store(con: sqlite3.Connection, path: Path, batches: list[list[Record]]) -> l
     """Deduplicate, number, pack and count the batches in the transaction of `con`."""
     seq = con.execute("SELECT seq FROM log").fetchone()[0]
     records = batches[0] if len(batches) == 1 else [record for batch in batches for record in batch]
-    statuses = statuses_of(con, records)
+    statuses, offsets = statuses_of(con, records, seq)
     new = [record for record, status in zip(records, statuses, strict=True) if status not in ("duplicate", "conflict")]
     if new:
         last = seq + len(new)
@@ -78,7 +78,7 @@ def store(con: sqlite3.Connection, path: Path, batches: list[list[Record]]) -> l
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         con.execute("INSERT INTO consumers VALUES ('', 0)")
         con.execute("DELETE FROM consumers WHERE name = ''")
-    return _results(seq, batches, statuses)
+    return _results(seq, batches, statuses, offsets)
 
 
 def _count(con: sqlite3.Connection, records: list[Record], statuses: list[str]) -> None:
@@ -89,16 +89,18 @@ def _count(con: sqlite3.Connection, records: list[Record], statuses: list[str]) 
     )
 
 
-def _results(seq: int, batches: list[list[Record]], statuses: list[str]) -> list[AppendResult]:
+def _results(
+    seq: int, batches: list[list[Record]], statuses: list[str], offsets: list[int | None]
+) -> list[AppendResult]:
     """One result a batch; the first record stored has the offset behind `seq`."""
     results = []
     start = 0
     for batch in batches:
-        own = statuses[start : start + len(batch)]
+        own, own_offsets = statuses[start : start + len(batch)], offsets[start : start + len(batch)]
         start += len(batch)
         duplicates = own.count("duplicate") + own.count("conflict")
         first, seq = seq + 1, seq + len(own) - duplicates
-        results.append(AppendResult(first, seq, own.count("accepted"), duplicates, own))
+        results.append(AppendResult(first, seq, own.count("accepted"), duplicates, own, own_offsets))
     return results
 
 

@@ -46,7 +46,8 @@ class Position(msgspec.Struct, frozen=True):
 class AppendResult(msgspec.Struct, frozen=True):
     """The outcome of an append. `statuses` has one of accepted, duplicate, conflict, quarantined, suppressed a record.
 
-    `first_seq` and `last_seq` are the offsets of what was stored; last_seq < first_seq when nothing was.
+    `first_seq` and `last_seq` are the offsets of what was stored; last_seq < first_seq when nothing was. `offsets` has the
+    offset of each record; that of a duplicate or conflict is where the first copy lies, None where that is not known.
     """
 
     first_seq: int
@@ -54,6 +55,7 @@ class AppendResult(msgspec.Struct, frozen=True):
     accepted: int
     duplicates: int
     statuses: list[str]
+    offsets: list[int | None] = []
 
 
 class Heartbeat(msgspec.Struct, frozen=True):

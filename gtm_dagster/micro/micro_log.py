@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from gtm_dagster.admission.record import Record
-from gtm_dagster.eventlog import AppendResult
+from gtm_dagster.eventlog import AppendResult, Refusal
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TEXTS = (
@@ -53,6 +53,12 @@ class MicroLog:
             self._counts = dict.fromkeys(("accepted", "duplicates", "quarantined", "suppressed", "refused"), 0)
             self._seen: dict[tuple[str, str | None], Record] = {}
             self._stored = 0
+
+    def submit_refusals(self, rows: tuple[Refusal, ...]) -> Future[int]:
+        """Nothing to do: `refuse` has what was refused, with its answer."""
+        done: Future[int] = Future()
+        done.set_result(len(rows))
+        return done
 
     def submit(self, records: list[Record]) -> Future[AppendResult]:
         """Stores the records; done at once."""
