@@ -33,7 +33,7 @@ $(TOOLS): $(STAMP) requirements-dev.lock
 # After a change of the dependencies in pyproject.toml; versions that still fit stay. UPGRADE=--upgrade takes the newest.
 LOCK := uv pip compile --quiet --universal --generate-hashes --no-emit-index-url $(UPGRADE)
 lock: setup ## write requirements.lock and requirements-dev.lock anew from pyproject.toml
-	$(PY) -m $(LOCK) pyproject.toml --extra collector --extra pipeline --extra postgres --extra flagd --extra unleash -o requirements.lock
+	$(PY) -m $(LOCK) pyproject.toml --extra collector --extra pipeline --extra postgres --extra kafka --extra flagd --extra unleash -o requirements.lock
 	$(PY) -m $(LOCK) --group dev -c requirements.lock -o requirements-dev.lock
 
 demo: setup ## 30 full days of planted traffic through everything, a report, and a drill of the guard; in .gtm-demo
