@@ -14,6 +14,7 @@ from gtm_dagster.settings.analysis import (
     Sessions,
     Window,
 )
+from gtm_dagster.settings.broker import Kafka
 from gtm_dagster.settings.guard_metrics import CONVERSION, UP_THRESHOLD, GuardMetric, GuardPage, stakes
 from gtm_dagster.settings.loading import load_settings, read_settings
 from gtm_dagster.settings.model import (
@@ -55,6 +56,7 @@ __all__ = [
     "GuardMetric",
     "GuardPage",
     "History",
+    "Kafka",
     "Notify",
     "Origin",
     "Privacy",
