@@ -118,7 +118,7 @@ def _keys(folder: Path) -> Finding:
 
 
 def _log(here: Invocation) -> Finding:
-    from gtm_dagster.eventlog import EventLogError
+    from gtm_dagster.eventlog import EventLogError, log_exists
     from gtm_dagster.storage.migrations import NewerFormatError
     from gtm_dagster.taxonomy.conform import ContractBreak
     from gtm_dagster.warehouse.landing.from_log import waiting_offsets
@@ -127,7 +127,7 @@ def _log(here: Invocation) -> Finding:
         offsets = waiting_offsets(here.settings)
     except (EventLogError, NewerFormatError, ContractBreak) as error:
         return Finding("event log", False, str(error))
-    if not here.settings.log_path.exists():
+    if not log_exists(here.settings):
         return Finding("event log", True, "nothing collected yet; gtm collect starts the collector")
     return Finding(
         "event log", True, f"{offsets.newest:,} records, {offsets.newest - offsets.landed:,} of them not landed yet"

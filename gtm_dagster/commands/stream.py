@@ -34,7 +34,7 @@ def stream(
     as_json: Json = False,
 ) -> int:
     """Count exposures and conversions of the guarded flags from the event log until Ctrl-C. Exit 1: a guard is behind."""
-    from gtm_dagster.eventlog import open_log
+    from gtm_dagster.eventlog import log_place, open_log
     from gtm_dagster.opsstore import OpsStore, OpsStoreReplacedError
     from gtm_dagster.stream import GuardReducer, SideTasks, StreamLock, Watcher, Worker
     from gtm_dagster.stream.watchdog import LOOK_SECONDS
@@ -53,7 +53,7 @@ def stream(
             watcher.look()
             worker.once()
         else:
-            note(f"stream: {_guards(settings)}, from offset {worker.offset} of {settings.log_path}")
+            note(f"stream: {_guards(settings)}, from offset {worker.offset} of {log_place(settings)}")
             with _asked_to_stop() as stop, stream_metrics(worker, log, store, settings) as (measuring, count):
                 works = {
                     "flags": (WATCH_SECONDS, watcher.look),

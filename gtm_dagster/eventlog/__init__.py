@@ -15,7 +15,7 @@ from gtm_dagster.eventlog.log import (
     LogChangedError,
     Position,
 )
-from gtm_dagster.eventlog.opening import open_log
+from gtm_dagster.eventlog.opening import log_exists, log_place, open_log
 
 __all__ = [
     "LANDING_COLUMNS",
@@ -27,5 +27,7 @@ __all__ = [
     "LogChangedError",
     "Position",
     "Record",
+    "log_exists",
+    "log_place",
     "open_log",
 ]

@@ -50,7 +50,9 @@ class Drain(msgspec.Struct, frozen=True):
 def stored(con: sqlite3.Connection, path: Path, items: Sequence[list[Record] | Beat | Drain]) -> list[Any]:
     """The outcome of each item, all stored in the transaction of `con`: AppendResults, and for heartbeats bools."""
     appended = iter(store(con, path, [item for item in items if isinstance(item, list)]))
-    return [next(appended) if isinstance(item, list) else isinstance(item, Beat) and store_beat(con, item) for item in items]
+    return [
+        next(appended) if isinstance(item, list) else isinstance(item, Beat) and store_beat(con, item) for item in items
+    ]
 
 
 def kept(con: sqlite3.Connection, seq: int, new: list[Record]) -> None:

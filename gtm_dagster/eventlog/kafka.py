@@ -16,7 +16,6 @@ from types import TracebackType
 from typing import Self
 
 from gtm_dagster.admission.record import Record
-from gtm_dagster.eventlog.group_commit import Drain
 from gtm_dagster.eventlog.kafka_producer import KafkaProducer
 from gtm_dagster.eventlog.kafka_sequence import TopicSequence
 from gtm_dagster.eventlog.kafka_spool import SPOOL_MIGRATIONS, Spool, spooled

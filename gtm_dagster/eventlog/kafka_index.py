@@ -68,7 +68,9 @@ def make(path: Path) -> None:
     try:
         prepare(con, path, INDEX_MIGRATIONS)
     except sqlite3.Error as error:
-        raise EventLogError(f"{path}: cannot prepare the index of the topic ({error}){full_disk(path.parent)}") from error
+        raise EventLogError(
+            f"{path}: cannot prepare the index of the topic ({error}){full_disk(path.parent)}"
+        ) from error
     finally:
         con.close()
 
@@ -87,9 +89,16 @@ def extend(con: sqlite3.Connection, bounds: Bounds, place: str) -> int:
     for part, (low, high) in sorted(bounds.items()):
         at = ended.get(part, 0)
         if high < at:
-            raise _changed(place, part, f"ends at offset {high}, and records up to {at - 1} of it are in the log", "restored")
+            raise _changed(
+                place, part, f"ends at offset {high}, and records up to {at - 1} of it are in the log", "restored"
+            )
         if low > at:
-            raise _changed(place, part, f"begins at offset {low}, offsets {at} to {low - 1} left it before they were read", "trimmed")
+            raise _changed(
+                place,
+                part,
+                f"begins at offset {low}, offsets {at} to {low - 1} left it before they were read",
+                "trimmed",
+            )
     (seq,) = con.execute("SELECT seq FROM log").fetchone()
     first = seq
     open_parts = {part: ended.get(part, 0) for part, (_, high) in sorted(bounds.items()) if ended.get(part, 0) < high}
@@ -132,10 +141,13 @@ def cut(con: sqlite3.Connection, bounds: Bounds) -> int:
     last = 0
     for part, (low, _) in bounds.items():
         row = con.execute(
-            "SELECT last_seq FROM frames WHERE part = ? AND first_offset < ? ORDER BY first_offset DESC LIMIT 1", (part, low)
+            "SELECT last_seq FROM frames WHERE part = ? AND first_offset < ? ORDER BY first_offset DESC LIMIT 1",
+            (part, low),
         ).fetchone()
         last = max(last, row[0] if row else 0)
-    (gone,) = con.execute("SELECT coalesce(sum(last_seq - first_seq + 1), 0) FROM frames WHERE first_seq <= ?", (last,)).fetchone()
+    (gone,) = con.execute(
+        "SELECT coalesce(sum(last_seq - first_seq + 1), 0) FROM frames WHERE first_seq <= ?", (last,)
+    ).fetchone()
     if gone:
         con.execute("DELETE FROM frames WHERE first_seq <= ?", (last,))
     return int(gone)

@@ -60,8 +60,8 @@ def table_of(messages: Sequence[tuple[int, Message]]) -> pa.Table:
     if not messages:
         return schema.empty_table()
     try:
-        rows = [_decode(message.value()) for _, message in messages]
-    except (msgspec.MsgspecError, TypeError):
+        rows = [_decode(message.value() or b"") for _, message in messages]
+    except msgspec.MsgspecError:
         rows = [_readable(seq, message) for seq, message in messages]
     columns = list(zip(*map(astuple, rows), strict=True))
     columns[schema.get_field_index("row_no")] = tuple(seq for seq, _ in messages)
@@ -80,7 +80,9 @@ def _readable(seq: int, message: Message) -> _Stored:
         except msgspec.MsgspecError:
             version = 0
         if version > FORMAT or (version and "unknown field" in str(error)):
-            raise NewerFormatError(f"event log, offset {seq} ({place} of the topic): {NEWER} or a later one ({error})") from error
+            raise NewerFormatError(
+                f"event log, offset {seq} ({place} of the topic): {NEWER} or a later one ({error})"
+            ) from error
         errors = [{"path": "", "code": "unreadable_message", "message": f"{place}: no record of a collector: {error}"}]
         return _Stored(
             write_key="", event_id=None, event_name=None, event_us=None, received_us=message.timestamp()[1] * 1000,

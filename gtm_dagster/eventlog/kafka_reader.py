@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gtm_dagster.eventlog.kafka_index import Bounds, Range
@@ -40,26 +41,31 @@ class PartitionReader:
 
     def bounds(self) -> Bounds:
         """The oldest offset of each partition and the one behind its newest. Raises EventLogError."""
-        partition, refusal = client_of(self._topic, "TopicPartition"), client_of(self._topic, "KafkaException")
-        found = {}
-        try:
-            for part in self.state().partitions:
-                found[part] = self._connected().get_watermark_offsets(
-                    partition(self._topic.name, part), timeout=REQUEST_SECONDS
-                )
-        except refusal as error:
-            raise EventLogError(f"{self._topic.place}: the broker does not say what it has ({reason(error)})") from error
-        return found
+        partition = client_of(self._topic, "TopicPartition")
+        asked = {part: partition(self._topic.name, part) for part in self.state().partitions}
+        return {part: self._answer(partial(_bounds_of, each)) for part, each in asked.items()}
 
     def offsets_at(self, received_us: int) -> dict[int, int]:
         """By partition the first offset that was appended at this moment or later; not of those without one."""
-        partition, refusal = client_of(self._topic, "TopicPartition"), client_of(self._topic, "KafkaException")
+        partition = client_of(self._topic, "TopicPartition")
         asked = [partition(self._topic.name, part, max(received_us, 0) // 1000) for part in self.state().partitions]
-        try:
-            found = self._connected().offsets_for_times(asked, timeout=REQUEST_SECONDS)
-        except refusal as error:
-            raise EventLogError(f"{self._topic.place}: the broker finds no moment ({reason(error)})") from error
+        found = self._answer(lambda consumer: consumer.offsets_for_times(asked, timeout=REQUEST_SECONDS))
         return {each.partition: each.offset for each in found if each.offset >= 0}
+
+    def _answer(self, ask: Callable[[Any], Any]) -> Any:
+        """What the broker answers; asked again while a partition has just been made, or changes its leader."""
+        refusal, codes = client_of(self._topic, "KafkaException"), client_of(self._topic, "KafkaError")
+        passing = (codes.NOT_LEADER_FOR_PARTITION, codes.LEADER_NOT_AVAILABLE, codes.UNKNOWN_TOPIC_OR_PART)
+        until = time.monotonic() + REQUEST_SECONDS
+        while True:
+            try:
+                return ask(self._connected())
+            except refusal as error:
+                if error.args[0].code() not in passing or time.monotonic() > until:
+                    raise EventLogError(
+                        f"{self._topic.place}: the broker does not say what it has ({reason(error)})"
+                    ) from error
+            time.sleep(0.05)
 
     def fetch(self, ranges: Sequence[Range]) -> list[tuple[int, Message]]:
         """The messages of the ranges in their order, each with its offset in the log.
@@ -126,7 +132,7 @@ class PartitionReader:
         """Raise what a reader cannot wait for."""
         codes = client_of(self._topic, "KafkaError")
         if error.code() in (codes._AUTO_OFFSET_RESET, codes.OFFSET_OUT_OF_RANGE):
-            part = message.partition()
+            part = message.partition() or 0
             raise self._gone(part, starts.get(part, 0))
         if error.fatal() or error.code() in (codes.TOPIC_AUTHORIZATION_FAILED, codes.UNKNOWN_TOPIC_OR_PART):
             raise EventLogError(f"{self._topic.place}: cannot be read ({error.str()})")
@@ -146,3 +152,7 @@ class PartitionReader:
                 queued_max_messages_kbytes=32_768, check_crcs=True, error_cb=lambda _: None,
             )  # fmt: skip
         return self._consumer
+
+
+def _bounds_of(asked: Any, consumer: Any) -> Any:
+    return consumer.get_watermark_offsets(asked, timeout=REQUEST_SECONDS)

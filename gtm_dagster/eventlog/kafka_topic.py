@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+import time
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -72,7 +72,14 @@ def client_settings(topic: Topic, **own: Any) -> dict[str, Any]:
         "bootstrap.servers": topic.servers, "client.id": "gtm-dagster", "logger": _client_log,
         "reconnect.backoff.ms": 50, "reconnect.backoff.max.ms": 1_000, "socket.timeout.ms": 10_000,
     }  # fmt: skip
-    return base | given | {name if name.endswith("_cb") or name.startswith("on_") else name.replace("_", "."): value for name, value in own.items()}
+    return (
+        base
+        | given
+        | {
+            name if name.endswith("_cb") or name.startswith("on_") else name.replace("_", "."): value
+            for name, value in own.items()
+        }
+    )
 
 
 def made(topic: Topic, kind: str, **own: Any) -> Any:
@@ -118,7 +125,9 @@ def ensure(topic: Topic, admin: AdminClient, keep_days: int) -> TopicState:
     found = look_up(topic, admin)
     if found is None:
         _make(topic, admin, keep_days)
-        found = look_up(topic, admin)
+        until = time.monotonic() + REQUEST_SECONDS
+        while (found := look_up(topic, admin)) is None and time.monotonic() < until:
+            time.sleep(0.05)  # the broker answers before it knows the topic itself
         if found is None:
             raise EventLogError(f"{topic.place}: the topic was made and is not there yet; it will be tried again")
     elif keep_days:
@@ -132,7 +141,9 @@ def _make(topic: Topic, admin: AdminClient, keep_days: int) -> None:
     config = {"retention.ms": str(days * 86_400_000), "segment.ms": str(SEGMENT_DAY_MS), "cleanup.policy": "delete"}
     new = client_of(topic, "NewTopic")(topic.name, topic.settings.partitions, -1, config=config)
     try:
-        admin.create_topics([new], request_timeout=REQUEST_SECONDS, operation_timeout=REQUEST_SECONDS)[topic.name].result()
+        admin.create_topics([new], request_timeout=REQUEST_SECONDS, operation_timeout=REQUEST_SECONDS)[
+            topic.name
+        ].result()
     except refusal as error:
         if error.args[0].code() != error_of.TOPIC_ALREADY_EXISTS:
             raise EventLogError(f"{topic.place}: the topic cannot be made ({reason(error)})") from error
@@ -143,7 +154,9 @@ def _check_retention(topic: Topic, admin: AdminClient, keep_days: int) -> None:
     try:
         config = admin.describe_configs([resource], request_timeout=REQUEST_SECONDS)[resource].result()
     except refusal as error:
-        raise EventLogError(f"{topic.place}: the broker does not say how long it keeps records ({reason(error)})") from error
+        raise EventLogError(
+            f"{topic.place}: the broker does not say how long it keeps records ({reason(error)})"
+        ) from error
     kept_ms = int(config["retention.ms"].value)
     if kept_ms < 0 or kept_ms > keep_days * 86_400_000:
         kept = "for ever" if kept_ms < 0 else f"for {kept_ms / 86_400_000:g} days"
@@ -157,5 +170,3 @@ def _resource(topic: Topic) -> Any:
     from confluent_kafka.admin import ConfigResource, ResourceType
 
     return ConfigResource(ResourceType.TOPIC, topic.name)
-
-
