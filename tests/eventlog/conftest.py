@@ -7,7 +7,9 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from kafka_broker import KafkaNode, start_kafka
+from kafka_broker import start_kafka
+
+from benchmarks.kafka_node import KafkaNode
 
 from gtm_dagster.eventlog import EventLog
 
