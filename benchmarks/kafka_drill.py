@@ -9,6 +9,7 @@ person's events in the order in which they were sent. Exit 1 when one is not.
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import random
 import re
@@ -225,7 +226,7 @@ def _examine(drill: Drill, threads: list[Sender], outcome: Outcome) -> None:
         first.setdefault(event_id, place)
     for each in threads:
         places = [first[event_id] for event_id in each.sent if event_id in first]
-        outcome.out_of_order += sum(one > other for one, other in zip(places, places[1:], strict=False))
+        outcome.out_of_order += sum(one > other for one, other in itertools.pairwise(places))
 
 
 def _landed(settings: Settings) -> list[str]:

@@ -10,7 +10,6 @@ import pytest
 from kafka_broker import start_kafka
 
 from benchmarks.kafka_node import KafkaNode
-
 from gtm_dagster.eventlog import EventLog
 
 OpenLog = Callable[..., EventLog]
