@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-START_SECONDS = 60
+START_SECONDS = 120
 INSTALLED = ROOT / ".cache/kafka/installed"
 _quiet = logging.getLogger("benchmarks.kafka_node")
 _quiet.setLevel(logging.CRITICAL)

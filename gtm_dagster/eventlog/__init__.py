@@ -14,6 +14,7 @@ from gtm_dagster.eventlog.log import (
     Heartbeat,
     LogChangedError,
     Position,
+    Spooling,
 )
 from gtm_dagster.eventlog.opening import log_exists, log_place, open_log
 
@@ -27,6 +28,7 @@ __all__ = [
     "LogChangedError",
     "Position",
     "Record",
+    "Spooling",
     "log_exists",
     "log_place",
     "open_log",

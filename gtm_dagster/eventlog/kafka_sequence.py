@@ -36,7 +36,7 @@ class TopicSequence:
 
     def __init__(self, topic: Topic, folder: Path, keep_days: int) -> None:
         self.topic = topic
-        self._folder = folder
+        self.folder = folder
         self._reader = PartitionReader(topic, keep_days)
         self._lock = threading.RLock()
         self._path: Path | None = None
@@ -193,7 +193,7 @@ class TopicSequence:
     def _index_path(self) -> Path:
         with self._lock:
             if self._path is None:
-                path = self._folder / f"index-{self._reader.state().topic_id}.db"
+                path = self.folder / f"index-{self._reader.state().topic_id}.db"
                 kafka_index.make(path)
                 self._path = path
             return self._path
