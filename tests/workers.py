@@ -12,7 +12,7 @@ from xdist.scheduler.loadscope import LoadScopeScheduling
 ONE_FIXTURE = ("conformance", "e2e", "opsstore")
 """Folders with a fixture for the whole run that costs many seconds: Spark and both DuckDBs, `gtm dev`, PostgreSQL."""
 ONE_BROKER = (
-    "eventlog/test_eventlog_contract.py", "eventlog/test_kafka_outages.py", "eventlog/test_kafka_readers.py",
+    "eventlog/test_eventlog_contract.py", "eventlog/test_kafka_drill.py", "eventlog/test_kafka_outages.py", "eventlog/test_kafka_readers.py",
     "eventlog/test_kafka_topics.py",
 )  # fmt: skip
 """Files that share a Kafka."""

@@ -41,8 +41,8 @@ class KafkaEventLog(TopicSequence):
     def __init__(self, topic: Topic, folder: Path, dedup_days: int = 32, keep_days: int = 30) -> None:
         super().__init__(topic, folder, keep_days)
         self._producer = KafkaProducer(topic, keep_days)
-        spool = Spool(self._producer, topic.settings.ack_seconds, topic.settings.spool_events)
-        self._spool = SqliteEventLog(folder / "spool.db", dedup_days, spool, SPOOL_MIGRATIONS)
+        self._filling = Spool(self._producer, topic.settings.ack_seconds, topic.settings.spool_events)
+        self._spool = SqliteEventLog(folder / "spool.db", dedup_days, self._filling, SPOOL_MIGRATIONS)
         self._closing = threading.Event()
         self._starting = threading.Lock()
         self._drainer: threading.Thread | None = None
@@ -157,7 +157,7 @@ class KafkaEventLog(TopicSequence):
         trimmed_at, away = time.monotonic(), False
         while not self._closing.wait(_DRAIN_SECONDS):
             try:
-                while self.spooled() and not self._closing.is_set():
+                while self._filling.filled and self.spooled() and not self._closing.is_set():
                     if not away:
                         away = True
                         _log.warning("%s; events are spooled in %s", self._producer.fault, self._spool.path)

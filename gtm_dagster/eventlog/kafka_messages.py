@@ -7,10 +7,10 @@ is the person within a write key, so that a person's events stay in one partitio
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-from msgspec.structs import astuple
 
 from gtm_dagster.admission.record import LANDING_COLUMNS, Record
 from gtm_dagster.storage.migrations import NEWER, NewerFormatError
@@ -63,10 +63,20 @@ def table_of(messages: Sequence[tuple[int, Message]]) -> pa.Table:
         rows = [_decode(message.value() or b"") for _, message in messages]
     except msgspec.MsgspecError:
         rows = [_readable(seq, message) for seq, message in messages]
-    columns = list(zip(*map(astuple, rows), strict=True))
-    columns[schema.get_field_index("row_no")] = tuple(seq for seq, _ in messages)
-    arrays = [pa.array(values, field.type) for values, field in zip(columns, schema, strict=False)]
+    offsets = [seq for seq, _ in messages]
+    arrays = [
+        _array(offsets if field.name == "row_no" else list(map(attrgetter(field.name), rows)), field.type)
+        for field in schema
+    ]
     return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _array(values: list[Any], kind: pa.DataType) -> pa.Array:
+    """A column; many have one value in all rows, which costs a tenth."""
+    import pyarrow as pa
+
+    first, n = values[0], len(values)
+    return pa.repeat(pa.scalar(first, kind), n) if values.count(first) == n else pa.array(values, kind)
 
 
 def _readable(seq: int, message: Message) -> _Stored:

@@ -82,11 +82,11 @@ class PartitionReader:
         found = self._consumed(starts, ends)
         messages: list[tuple[int, Message]] = []
         for each in ranges:
-            those = found[each.part]
-            for seq, offset in enumerate(range(each.first_offset, each.end), each.first_seq):
-                if offset not in those:
-                    raise self._gone(each.part, offset)
-                messages.append((seq, those[offset]))
+            those, offsets = found[each.part], range(each.first_offset, each.end)
+            try:
+                messages += [(seq, those[offset]) for seq, offset in enumerate(offsets, each.first_seq)]
+            except KeyError as error:
+                raise self._gone(each.part, error.args[0]) from None
         return messages
 
     def close(self) -> None:
@@ -105,19 +105,22 @@ class PartitionReader:
         consumer.assign([partition(self._topic.name, part, start) for part, start in starts.items()])
         try:
             while open_parts and time.monotonic() < until:
-                for message in consumer.consume(min(missing, _CONSUMED_AT_ONCE), timeout=0.5):
+                messages = consumer.consume(max(min(missing, _CONSUMED_AT_ONCE), 1), timeout=0.5)
+                newest: dict[int, int] = {}
+                for message in messages:
                     if (error := message.error()) is not None:
                         self._look_at(error, message, starts)
                         continue
                     part, offset = message.partition(), message.offset()
+                    found[part][offset] = message
+                    newest[part] = offset
+                if newest:
                     until = time.monotonic() + SILENT_SECONDS
-                    if offset < ends[part]:
-                        found[part][offset] = message
-                        missing = max(missing - 1, 1)
-                    if offset >= ends[part] - 1 and part in open_parts:
-                        open_parts.remove(part)
-                        if open_parts:
-                            consumer.incremental_unassign([partition(self._topic.name, part)])
+                missing -= len(messages)
+                done = [part for part in open_parts if newest.get(part, -1) >= ends[part] - 1]
+                open_parts.difference_update(done)
+                if done and open_parts:
+                    consumer.incremental_unassign([partition(self._topic.name, part) for part in done])
         finally:
             consumer.unassign()
         if open_parts:

@@ -44,9 +44,10 @@ SPOOL_MIGRATIONS = (*MIGRATIONS, Migration("spool_0001_messages", _tables))
 
 
 class Spool:
-    """Stores groups for the log's writer, in its thread."""
+    """Stores groups for the log's writer, in its thread. `filled`: whether something may be spooled; others may look."""
 
     def __init__(self, producer: KafkaProducer, ack_seconds: float, most_events: int) -> None:
+        self.filled = True
         self._producer = producer
         self._ack_seconds = ack_seconds
         self._most = most_events
@@ -55,7 +56,8 @@ class Spool:
     def __call__(self, con: sqlite3.Connection, path: Path, items: Sequence[list[Record] | Beat | Drain]) -> list[Any]:
         """As `group_commit.stored`; for Drain the events delivered."""
         self._forget_undone(con)
-        if not any(isinstance(item, Drain) for item in items) and spooled(con) >= self._most:
+        before = spooled(con)
+        if before >= self._most and not any(isinstance(item, Drain) for item in items):
             raise self._full(con)
         batches = [item for item in items if isinstance(item, list)]
         appended = iter(store(con, path, batches, self._keep) if batches else ())
@@ -67,6 +69,7 @@ class Spool:
                 outcomes.append(self._beat(con, item))
             else:
                 outcomes.append(_without_offsets(next(appended)))
+        self.filled = spooled(con) > 0 or before > 0
         return outcomes
 
     def _forget_undone(self, con: sqlite3.Connection) -> None:
@@ -79,12 +82,12 @@ class Spool:
 
     def _keep(self, con: sqlite3.Connection, _: int, new: list[Record]) -> None:
         messages = [packed(record) for record in new]
-        waiting = False
-        if not spooled(con):
+        waiting, before = False, spooled(con)
+        if not before:
             if self._producer.deliver(messages, self._ack_seconds):
                 return
             waiting = self._producer.settled(0) is None
-        elif spooled(con) + len(new) > self._most:
+        elif before + len(new) > self._most:
             raise self._full(con)
         pairs = [(message["key"], message["value"]) for message in messages]
         row = con.execute(
