@@ -6,6 +6,7 @@ trying: it is neither lost nor sent a second time as long as this process lives.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -16,7 +17,7 @@ from gtm_dagster.eventlog.log import EventLogError
 _QUEUED_KILOBYTES, _QUEUED_MESSAGES = 1_048_576, 500_000
 """What the client queues at most; a group is far below it (see collector.commits)."""
 _RETRY_SECONDS = 1.0
-"""Pause after a topic that could not be had: who waits for it holds up everybody behind."""
+"""Pause after a topic that could not be had."""
 
 Message = dict[str, str | bytes]
 """`key` and `value` of a message."""
@@ -30,7 +31,9 @@ class KafkaProducer:
         self._topic = topic
         self._keep_days = keep_days
         self._producer: Any = None
-        self._try_again_at = 0.0
+        self._look: threading.Thread | None = None
+        self._has_topic = False
+        self._refused: TopicRefusedError | None = None
         self._errors: list[str] = []
 
     def deliver(self, messages: Sequence[Message], seconds: float) -> bool:
@@ -39,7 +42,7 @@ class KafkaProducer:
         When not, `waiting` says whether the client goes on with them; those it gave up have to be delivered again.
         Raises TopicRefusedError when the topic may not be used as it is.
         """
-        producer = self._ready()
+        producer = self._ready(seconds)
         if producer is None:
             return False
         self._errors.clear()
@@ -76,20 +79,22 @@ class KafkaProducer:
             producer.purge(in_queue=True, in_flight=True, blocking=False)
             producer.flush(0)
 
-    def _ready(self) -> Any:
-        """The client; None while the topic cannot be had."""
+    def _ready(self, seconds: float) -> Any:
+        """The client; None when the topic cannot be had within `seconds`."""
         if self._producer is not None:
             return self._producer
-        if time.monotonic() < self._try_again_at:
-            return None
-        try:
-            ensure(self._topic, made(self._topic, "AdminClient"), self._keep_days)
-        except TopicRefusedError:
-            raise
-        except EventLogError as error:
-            self.fault = str(error)
-            self._try_again_at = time.monotonic() + _RETRY_SECONDS
-            return None
+        if not self._has_topic:
+            if self._look is None or not self._look.is_alive():
+                self._refused = None
+                self._look = threading.Thread(target=self._look_for_topic, name="eventlog-topic", daemon=True)
+                self._look.start()
+            self._look.join(seconds)
+            if self._refused is not None:
+                self.fault = str(self._refused)
+                raise self._refused
+            if not self._has_topic:
+                self.fault = self.fault or f"{self._topic.place}: the broker does not answer"
+                return None
         self._producer = made(
             self._topic, "Producer", enable_idempotence=True, acks="all", compression_type="zstd", linger_ms=5,
             partitioner="murmur2_random", message_timeout_ms=0, delivery_report_only_error=True,
@@ -97,6 +102,17 @@ class KafkaProducer:
             on_delivery=self._failed, error_cb=self._erred,
         )  # fmt: skip
         return self._producer
+
+    def _look_for_topic(self) -> None:
+        """In a thread of its own: a broker that is away takes seconds to be silent, and appends go on meanwhile."""
+        try:
+            ensure(self._topic, made(self._topic, "AdminClient"), self._keep_days)
+            self._has_topic = True
+        except TopicRefusedError as error:
+            self._refused = error
+        except EventLogError as error:
+            self.fault = str(error)
+            time.sleep(_RETRY_SECONDS)
 
     def _failed(self, error: Any, _: Any) -> None:
         """A message was given up: `delivery.report.only.error` leaves the others unsaid."""

@@ -30,6 +30,8 @@ _TABLES = (
     "INSERT INTO spool VALUES (1, 0)",
 )
 _DRAINED_AT_ONCE = 5_000
+_DRAIN_SECONDS = 0.1
+"""Longest wait for the broker while draining: appends wait as long, and the next look goes on waiting."""
 _UNKNOWN = (0, -1)
 """First and last offset of what was appended: the index gives offsets when somebody reads."""
 
@@ -101,7 +103,7 @@ class Spool:
     def _drain(self, con: sqlite3.Connection) -> int:
         """Deliver the oldest rows; returns their events, 0 when the broker takes none now."""
         if self._with_client is not None:
-            settled = self._producer.settled(self._ack_seconds)
+            settled = self._producer.settled(_DRAIN_SECONDS)
             if settled is None:
                 return 0
             upto, self._with_client = self._with_client, None
@@ -109,7 +111,7 @@ class Spool:
         messages, upto = _oldest(con)
         if not messages:
             return 0
-        if self._producer.deliver(messages, self._ack_seconds):
+        if self._producer.deliver(messages, _DRAIN_SECONDS):
             return _delete(con, upto)
         if self._producer.settled(0) is None:
             self._with_client = upto

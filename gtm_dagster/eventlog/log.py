@@ -47,7 +47,8 @@ class Position(msgspec.Struct, frozen=True):
 class AppendResult(msgspec.Struct, frozen=True):
     """The outcome of an append. `statuses` has one of accepted, duplicate, conflict, quarantined, suppressed a record.
 
-    `first_seq` and `last_seq` are the offsets of what was stored; last_seq < first_seq when nothing was.
+    `first_seq` and `last_seq` are the offsets of what was stored; last_seq < first_seq when nothing was, 0 and -1
+    where the log gives offsets when it is read.
     """
 
     first_seq: int
