@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 import signal
@@ -17,8 +16,6 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 START_SECONDS = 120
 INSTALLED = ROOT / ".cache/kafka/installed"
-_quiet = logging.getLogger("benchmarks.kafka_node")
-_quiet.setLevel(logging.CRITICAL)
 
 
 class KafkaNode:
@@ -49,7 +46,7 @@ class KafkaNode:
         from confluent_kafka.admin import AdminClient
 
         try:
-            admin = AdminClient({"bootstrap.servers": self.servers, "logger": _quiet, "socket.timeout.ms": 1000})
+            admin = AdminClient({"bootstrap.servers": self.servers, "log_level": 0, "socket.timeout.ms": 1000})
             return bool(admin.list_topics(timeout=1).brokers)
         except KafkaException:
             return False

@@ -134,6 +134,7 @@ class KafkaEventLog(TopicSequence):
         if self._drainer is not None:
             self._drainer.join(seconds)
         self._spool.close(seconds)
+        self._producer.drop()
         with self._lock:
             self._reader.close()
 

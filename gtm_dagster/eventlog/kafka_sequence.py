@@ -110,8 +110,8 @@ class TopicSequence:
         self, positions: Sequence[tuple[Position | None, bool]], *, reason: str, actor: str
     ) -> Acceptance | None:
         """As EventLog.accept; also that a partition lost records that nobody has read."""
-        bounds = self._bounds()
         with self._index() as con, transaction(con):
+            bounds = self._bounds()  # behind the lock: nobody goes further meanwhile
             kafka_index.cut(con, bounds)
             lost = kafka_index.skip(con, bounds)
             kafka_index.extend(con, bounds, self.topic.place)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,9 @@ from eventlog_cases import record
 from stream_cases import Deployment, traffic
 from warehouse_cases import refresh, rows_of, settings_for
 
+from gtm_dagster.dashboard.data_ages import DataAges
+from gtm_dagster.dashboard.live_log import live_log
+from gtm_dagster.dashboard.live_store import LiveStore
 from gtm_dagster.eventlog import Position, open_log
 from gtm_dagster.settings import load_settings
 from gtm_dagster.warehouse.build_context import BuildContext
@@ -113,3 +117,32 @@ def test_the_stream_worker_counts_a_topic_as_it_counts_a_file(kafka, tmp_path, t
     again.once()
     assert (again.changed, here.counts()) == (0, counted), "a worker that starts again counts nothing twice"
     here.close()
+
+
+def test_pages_and_doctor_show_a_topic_as_they_show_a_file(kafka, tmp_path, topic):
+    settings = settings_for(tmp_path, GTM_EVENT_LOG=topic, GTM_KAFKA__ACK_SECONDS="20")
+    assert next((age.name, age.why) for age in DataAges(settings, LiveStore(settings)).ages(None)) == (
+        "received",
+        "the log is empty",
+    )
+    with open_log(settings) as log:
+        log.append(events(0, 40))
+        log.beat("shop", 5, 10)
+    page = live_log(settings)
+    assert [event.offset for event in page.events] == list(range(40, 15, -1))
+    assert (page.answers["accepted"], page.heartbeats[0][0].producer) == (40, "shop")
+    received = DataAges(settings, LiveStore(settings)).ages(None)[0].at
+    assert received is not None and abs(received.timestamp() - time.time()) < 600
+    environ = {**os.environ, "GTM_STATE_DIR": str(tmp_path), "GTM_EVENT_LOG": topic}
+    for command, expected in (
+        (["log", "status"], rf"log [0-9a-f]{{16}} in {topic}: offsets 1 to 40"),
+        (["doctor"], r"(?s)spool: empty: .*event log: 40 records, 40 of them not landed yet"),
+    ):
+        shown = subprocess.run(
+            [sys.executable, "-m", "gtm_dagster.cli", *command],
+            env=environ,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert re.search(expected, shown.stdout), shown.stdout + shown.stderr
