@@ -20,6 +20,7 @@ from gtm_dagster.dashboard.live_log import live_log
 from gtm_dagster.dashboard.live_store import LiveStore
 from gtm_dagster.eventlog import Position, open_log
 from gtm_dagster.settings import load_settings
+from gtm_dagster.stream.worker_metrics import WorkerMetrics
 from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.landing import Landing
 from gtm_dagster.warehouse.landing.from_log import land_log, waiting_offsets
@@ -113,6 +114,12 @@ def test_the_stream_worker_counts_a_topic_as_it_counts_a_file(kafka, tmp_path, t
     at = here.store.positions()["stream"]
     assert at == Position(here.log.log_id, len(records), at.received_us)
     assert here.store.producers()[0].name == "shop"
+    here.append([record(f"new-{n}", anonymous_id=str(n)) for n in range(9)])
+    families = {family.name: family for family in WorkerMetrics(here.log, here.store, lambda: 1, list).collect()}
+    lags = families["gtm_eventlog_partition_lag_events"].samples
+    assert families["gtm_stream_lag_events"].samples[0].value == 9
+    assert sum(each.value for each in lags if each.labels["reader"] == "stream") == 9
+    assert sum(each.value for each in lags if each.labels["reader"] == "warehouse") == len(records) + 9
     again = here.worker()
     again.once()
     assert (again.changed, here.counts()) == (0, counted), "a worker that starts again counts nothing twice"

@@ -123,6 +123,7 @@ def test_without_the_client_the_error_names_the_extra(tmp_path, monkeypatch):
     [
         pytest.param({"GTM_COLLECTOR__MAX_EVENT_BYTES": "900000"}, "collector.max_event_bytes = 900000: .* at most 200000", id="events larger than messages"),
         pytest.param({"GTM_KAFKA__CLIENT": '{"no.such": 1}'}, 'refuses its settings .*"no.such"', id="a setting that librdkafka does not have"),
+        pytest.param({"GTM_KAFKA__CLIENT": '{"sasl.password": "x"}'}, r"kafka.client holds sasl.password: .* kafka.password_env names", id="a secret among the settings"),
         pytest.param({"GTM_KAFKA__PASSWORD_ENV": "NOT_THERE"}, "names NOT_THERE, which is not set", id="a password that is nowhere"),
     ],
 )  # fmt: skip
