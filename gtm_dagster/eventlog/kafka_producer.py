@@ -39,7 +39,8 @@ class KafkaProducer:
     def deliver(self, messages: Sequence[Message], seconds: float) -> bool | None:
         """Whether the broker acknowledged all of them within about `seconds`; None while the client still tries.
 
-        After False they have to be delivered again, after None `settled` says what became of them. Raises TopicRefusedError when the topic may not be used as it is.
+        After False they have to be delivered again, after None `settled` says what became of them. Raises
+        TopicRefusedError when the topic may not be used as it is.
         """
         producer = self._ready(seconds)
         if producer is None:

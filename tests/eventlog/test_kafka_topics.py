@@ -84,7 +84,18 @@ def test_the_key_is_the_person_within_the_write_key(changed, key):
     assert key_of(record("a", **changed)) == key
 
 
-@pytest.mark.parametrize("value", [b"", b"{", b"[1]", b"\xff\xfe", b'{"write_key":1}', b'{"hello":"world"}'])
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"",
+        b"{",
+        b"[1]",
+        b"\xff\xfe",
+        b'{"write_key":1}',
+        b'{"hello":"world"}',
+        b'{"v":1,"write_key":"w","event_id":"e","event_name":"n","event_us":1,"received_us":99999999999999999999}',
+    ],
+)
 def test_a_message_of_somebody_else_is_a_quarantined_row_and_holds_up_nobody(value):
     own = Message(packed(record("a"))["value"])
     first, second = table_of([(1, Message(value)), (2, own)]).to_pylist()
