@@ -26,7 +26,7 @@ def opened(tmp_path, topic: str, **environ: str):
 def admin_of(topic: str):
     from confluent_kafka.admin import AdminClient
 
-    return AdminClient({"bootstrap.servers": Topic.at(topic, Kafka()).servers})
+    return AdminClient({"bootstrap.servers": Topic.at(topic, Kafka()).servers, "log_level": 0})
 
 
 def send(topic: str, *values: bytes) -> None:
