@@ -7,7 +7,7 @@ TOOLS  := $(VENV)/.tools-installed
 
 .DEFAULT_GOAL := help
 # What `make test-real` installs below .cache/, each by scripts/install-NAME; OPT_IN costs minutes, or is for benchmarks alone.
-INSTALLED := chromium axe unleash engines prometheus clients webhooks typescript edge-tools
+INSTALLED := chromium axe unleash engines prometheus clients webhooks typescript edge-tools kafka
 OPT_IN    := goff sdk-peers
 .PHONY: help setup setup-dev demo dev test test-real $(INSTALLED:%=install-%) $(OPT_IN:%=install-%) lock check audit format docs bench clean
 
@@ -36,14 +36,19 @@ $(TOOLS): $(STAMP) requirements-dev.lock
 # After a change of the dependencies in pyproject.toml; versions that still fit stay. UPGRADE=--upgrade takes the newest.
 LOCK := uv pip compile --quiet --universal --generate-hashes --no-emit-index-url $(UPGRADE)
 lock: setup ## write requirements.lock and requirements-dev.lock anew from pyproject.toml
-	$(PY) -m $(LOCK) pyproject.toml --extra collector --extra pipeline --extra postgres --extra flagd --extra unleash -o requirements.lock
+	$(PY) -m $(LOCK) pyproject.toml --extra collector --extra pipeline --extra postgres --extra kafka --extra flagd --extra unleash -o requirements.lock
 	$(PY) -m $(LOCK) --group dev -c requirements.lock -o requirements-dev.lock
 
 demo: setup ## 30 full days of planted traffic through everything, a report, and a drill of the guard; in .gtm-demo
 	$(VENV)/bin/gtm demo
 
-dev: setup ## collector, stream worker, Dagster and its web UI on your own data; Ctrl-C ends all
+dev: setup ## collector, stream worker, Dagster and its web UI on your own data; Ctrl-C ends all; BROKER=kafka: behind a Kafka of its own
+ifeq ($(BROKER),kafka)
+	scripts/install-kafka
+	scripts/with-kafka .gtm-kafka $(VENV)/bin/gtm dev
+else
 	$(VENV)/bin/gtm dev
+endif
 
 # Two workers a core, since tests wait for disks and clocks. What they compile is kept, whatever the shell says: every
 # worker and every program that a test starts would compile it again.
@@ -68,6 +73,7 @@ install-clients: setup ## the clients of Segment, RudderStack, PostHog, Snowplow
 install-webhooks: ## Standard Webhooks' library for JavaScript, which checks the signatures
 install-typescript: ## the TypeScript compiler for the test of what gtm plan export writes
 install-edge-tools: setup ## schemathesis and atheris for the tests of the collector's edge
+install-kafka: ## Kafka for the tests of the event log behind a broker, and for make dev BROKER=kafka
 install-goff: ## opt-in: build the GO Feature Flag relay proxy (six minutes, needs Go)
 install-sdk-peers: setup ## opt-in: the SDKs that benchmarks.sdk_exit and benchmarks.sdk_track compare ours with
 

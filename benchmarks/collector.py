@@ -5,7 +5,8 @@ process (user and system time of all its threads), as the median of the rounds, 
 many events a second. Beside it, behind the same HTTP server and for the same bodies: the limit (the JSON is decoded and
 nothing is kept) and a plain table (one row an event, one durable commit a request). `--workers 2` measures that many processes at one
 port, too, and `--protocol segment` sends what a client of Segment sends. `--checkout DIR` measures the collector
-of another checkout with the senders of this one. Wall seconds are those of a machine that the senders use too.
+of another checkout with the senders of this one; `--kafka` also the same collector with a topic of a real Kafka as its log
+(the broker's own CPU is not in the figure, it is another machine's in life). Wall seconds are those of a machine that the senders use too.
 """
 
 from __future__ import annotations
@@ -18,15 +19,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median, quantiles
 
 import msgspec
 
 from benchmarks.http_load import Sent
+from benchmarks.kafka_node import running_node
 from benchmarks.measuring import machine
 
 _ROOT = Path(__file__).parents[1]
@@ -41,6 +43,7 @@ class Subject:
     title: str
     arguments: tuple[str, ...]
     checkout: Path = _ROOT
+    environ: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ def remember(path: Path, ids: int) -> None:
 def serving(subject: Subject, known: int = 0) -> Iterator[tuple[int, str]]:
     """The server's process id and address, on a state directory of its own."""
     with tempfile.TemporaryDirectory(prefix="gtm-bench-") as folder:
-        environ = {**os.environ, "GTM_STATE_DIR": folder, "PYTHONPATH": str(subject.checkout)}
+        environ = {**os.environ, **subject.environ, "GTM_STATE_DIR": folder, "PYTHONPATH": str(subject.checkout)}
         server = subprocess.Popen(
             [sys.executable, *subject.arguments], env=environ, cwd=subject.checkout, stderr=subprocess.PIPE, text=True
         )
@@ -193,6 +196,7 @@ def main() -> None:
     options.add_argument("--checkout", type=Path, help="also measure the collector of this checkout")
     options.add_argument("--workers", type=int, default=1, help="also measure so many processes at one port")
     options.add_argument("--protocol", choices=("native", "segment"), default="native")
+    options.add_argument("--kafka", action="store_true", help="also with a topic of a real Kafka as the log")
     options.add_argument("--alone", action="store_true", help="only the collector")
     given = options.parse_args()
     subjects = [Subject("`gtm collect`", COLLECT)]
@@ -206,14 +210,19 @@ def main() -> None:
         subjects.append(Subject("limit: JSON decoded, nothing kept", (*apps, "decoding")))
         subjects.append(Subject("plain table: a row an event, a commit a request", (*apps, "plain_table")))
     print(machine(("granian", "msgspec")) + "\n", flush=True)
-    print(
-        report(
-            [
-                measured(subject, given.events, given.rounds, given.batch, given.known, given.protocol)
-                for subject in subjects
-            ]
+    with ExitStack() as stack:
+        if given.kafka:
+            node = stack.enter_context(running_node())
+            topic = {"GTM_EVENT_LOG": f"kafka://{node.servers}/bench", "GTM_KAFKA__ACK_SECONDS": "20"}
+            subjects.insert(1, Subject("`gtm collect`, the log is a topic", COLLECT, environ=topic))
+        print(
+            report(
+                [
+                    measured(subject, given.events, given.rounds, given.batch, given.known, given.protocol)
+                    for subject in subjects
+                ]
+            )
         )
-    )
 
 
 if __name__ == "__main__":

@@ -241,4 +241,5 @@ class Ingest:
                 status, errors = "duplicate", [_CONFLICT]
             at = None if offset is None else str(offset)
             results.append(EventResult(one.event_id, status, errors, one.note, at, plan_version))
-        return IngestResult(results, plan_version, str(appended.last_seq))
+        last = str(appended.last_seq) if appended.last_seq >= 0 else ""  # a topic gives it when it is read
+        return IngestResult(results, plan_version, last)

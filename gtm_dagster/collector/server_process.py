@@ -18,7 +18,7 @@ from granian.server.embed import Server
 from gtm_dagster.collector.alerts import AskRollback
 from gtm_dagster.collector.app import Collector, Handler, create_app
 from gtm_dagster.collector.keys import KeyStore
-from gtm_dagster.collector.log_metrics import LogMetrics
+from gtm_dagster.collector.log_metrics import log_metrics
 from gtm_dagster.collector.shared_log import SharedLog
 from gtm_dagster.collector.worker_figures import WorkerMetrics
 from gtm_dagster.collector.worker_place import Worker
@@ -100,7 +100,7 @@ def serve_process(
 
 
 def _add_figures(app: Collector, log: EventLog, settings: Settings, worker: Worker | None) -> None:
-    of_log = LogMetrics(log, settings.log_path)
+    of_log = log_metrics(log, settings)
     if worker is None:
         app.metrics.registry.register(of_log)
     else:
