@@ -37,7 +37,7 @@ EXPERIMENTS = {
     "publisher": "kill -9 of the publisher while two readers query the serving copy: no reader error",
     "concurrency": "two refreshes, imports and queries at once: each succeeds or names the holder of the lock",
     "edge": "a collector under attack: it lives, answers 4xx, keeps no other sender waiting, and what it took is stored once",
-    "attacker": "who has a client key forces, blocks and blinds no rollback of `gtm dev`; a real loss is found meanwhile",
+    "attacker": "a client key in bad hands beside `gtm dev`: no rollback forced, blocked or blinded; a real loss is found meanwhile",
     "disk-full": "a full disk during append, import, landing, refresh and publish: clear errors, nothing lost",
 }
 """Each experiment by its name on the command line, and the promise it tests."""

@@ -35,6 +35,12 @@ def live_rules(here: Invocation, log: EventLog, warm: int) -> Iterator[RunnerThr
     if here.settings.triggers_file is None:
         yield None
         return
+    if here.settings.event_log is not None:
+        note(
+            f"stream: no rule of {here.settings.triggers_file} runs: this runner reads events.db, and the log is a topic"
+        )
+        yield None
+        return
     note(f"stream: triggers of {here.settings.triggers_file}")
     with RunnerThread(lambda: _runner(here, log, warm)) as thread:
         yield thread
@@ -44,7 +50,7 @@ def rules_once(here: Invocation, log: EventLog, warm: int) -> None:
     """Run the rules over what the log holds now. Raises Problem (1) when their state cannot be used."""
     from gtm_dagster.triggers.trigger_db import TriggerDbError
 
-    if here.settings.triggers_file is None:
+    if here.settings.triggers_file is None or here.settings.event_log is not None:
         return
     try:
         runner = _runner(here, log, warm)

@@ -2,7 +2,7 @@
 
 Here belongs durability, deduplication at the edge, offsets and whose they are, and the rule that ends each thing kept:
 `trimming` (frames, ids, counts), `sealed_tables`, `group_commit` (heartbeats), `log_file` (acceptances); the readers'
-offsets are a row each. Not here: what an event means, or when it is landed.
+offsets are a row each. `kafka` is the same over a topic (docs/kafka.md). Not here: what an event means, or when it is landed.
 """
 
 from gtm_dagster.admission.record import LANDING_COLUMNS, Record
@@ -15,8 +15,9 @@ from gtm_dagster.eventlog.log import (
     LogChangedError,
     Position,
     Refusal,
+    Spooling,
 )
-from gtm_dagster.eventlog.opening import open_log
+from gtm_dagster.eventlog.opening import log_exists, log_place, open_log
 
 __all__ = [
     "LANDING_COLUMNS",
@@ -29,5 +30,8 @@ __all__ = [
     "Position",
     "Record",
     "Refusal",
+    "Spooling",
+    "log_exists",
+    "log_place",
     "open_log",
 ]

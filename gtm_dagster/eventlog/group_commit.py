@@ -9,7 +9,7 @@ import errno
 import os
 import sqlite3
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,31 +44,47 @@ class Beat(msgspec.Struct, frozen=True):
     skew_us: int | None = None
 
 
-def stored(con: sqlite3.Connection, path: Path, items: Sequence[list[Record] | Beat | Refusals]) -> list[Any]:
+class Drain(msgspec.Struct, frozen=True):
+    """Bring on what is spooled; only a log that has a spool gets one."""
+
+
+def stored(con: sqlite3.Connection, path: Path, items: Sequence[list[Record] | Beat | Refusals | Drain]) -> list[Any]:
     """The outcome of each item, all stored in the transaction of `con`: AppendResults, of heartbeats bools, of refusals
     their number.
     """
     appended = iter(store(con, path, [item for item in items if isinstance(item, list)]))
 
-    def outcome(item: list[Record] | Beat | Refusals) -> Any:
+    def outcome(item: list[Record] | Beat | Refusals | Drain) -> Any:
         if isinstance(item, list):
             return next(appended)
-        return store_beat(con, item) if isinstance(item, Beat) else store_refusals(con, item)
+        if isinstance(item, Beat):
+            return store_beat(con, item)
+        return store_refusals(con, item) if isinstance(item, Refusals) else 0
 
     return [outcome(item) for item in items]
 
 
-def store(con: sqlite3.Connection, path: Path, batches: list[list[Record]]) -> list[AppendResult]:
-    """Deduplicate, number, pack and count the batches in the transaction of `con`."""
+def kept(con: sqlite3.Connection, seq: int, new: list[Record]) -> None:
+    """Store records behind offset `seq` as a frame and their originals."""
+    last = seq + len(new)
+    con.execute("INSERT INTO frames VALUES (?, ?, ?, ?)", (seq + 1, last, day_of(new[-1].received_us), pack(new)))
+    sealed_tables.keep(con, seq + 1, new)
+    con.execute("UPDATE log SET seq = ?", (last,))
+
+
+def store(
+    con: sqlite3.Connection,
+    path: Path,
+    batches: list[list[Record]],
+    keep: Callable[[sqlite3.Connection, int, list[Record]], None] = kept,
+) -> list[AppendResult]:
+    """Deduplicate and count the batches in the transaction of `con`, and `keep` what is new."""
     seq = con.execute("SELECT seq FROM log").fetchone()[0]
     records = batches[0] if len(batches) == 1 else [record for batch in batches for record in batch]
-    statuses = statuses_of(con, records)
+    statuses, offsets = statuses_of(con, records, seq)
     new = [record for record, status in zip(records, statuses, strict=True) if status not in ("duplicate", "conflict")]
     if new:
-        last = seq + len(new)
-        con.execute("INSERT INTO frames VALUES (?, ?, ?, ?)", (seq + 1, last, day_of(new[-1].received_us), pack(new)))
-        sealed_tables.keep(con, seq + 1, new)
-        con.execute("UPDATE log SET seq = ?", (last,))
+        keep(con, seq, new)
     if records:
         _count(con, records, statuses)
     else:
@@ -78,7 +94,7 @@ def store(con: sqlite3.Connection, path: Path, batches: list[list[Record]]) -> l
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         con.execute("INSERT INTO consumers VALUES ('', 0)")
         con.execute("DELETE FROM consumers WHERE name = ''")
-    return _results(seq, batches, statuses)
+    return _results(seq, batches, statuses, offsets)
 
 
 def _count(con: sqlite3.Connection, records: list[Record], statuses: list[str]) -> None:
@@ -89,16 +105,18 @@ def _count(con: sqlite3.Connection, records: list[Record], statuses: list[str]) 
     )
 
 
-def _results(seq: int, batches: list[list[Record]], statuses: list[str]) -> list[AppendResult]:
+def _results(
+    seq: int, batches: list[list[Record]], statuses: list[str], offsets: list[int | None]
+) -> list[AppendResult]:
     """One result a batch; the first record stored has the offset behind `seq`."""
     results = []
     start = 0
     for batch in batches:
-        own = statuses[start : start + len(batch)]
+        own, own_offsets = statuses[start : start + len(batch)], offsets[start : start + len(batch)]
         start += len(batch)
         duplicates = own.count("duplicate") + own.count("conflict")
         first, seq = seq + 1, seq + len(own) - duplicates
-        results.append(AppendResult(first, seq, own.count("accepted"), duplicates, own))
+        results.append(AppendResult(first, seq, own.count("accepted"), duplicates, own, own_offsets))
     return results
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 import sqlite3
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -63,6 +64,15 @@ _KEYED_HEARTBEATS = (
     "ALTER TABLE keyed_heartbeats RENAME TO heartbeats",
 )
 
+# Where each id lies: `seq` of an accepted one, six bytes with the highest first (NULL: remembered before this migration),
+# and the offsets of the refused events of an id.
+_IDS_WITH_OFFSETS = (
+    "ALTER TABLE known_ids ADD COLUMN seq BLOB",
+    """CREATE TABLE refused_ids (id_key BLOB NOT NULL, seq INTEGER NOT NULL, day INTEGER NOT NULL,
+      PRIMARY KEY (id_key, seq)) WITHOUT ROWID""",
+    "CREATE INDEX refused_ids_day ON refused_ids (day)",
+)
+
 
 def new_log_id() -> str:
     """A fresh identity, 16 hex characters."""
@@ -98,6 +108,11 @@ def _refusals(con: sqlite3.Connection) -> None:
     con.execute(_REFUSALS)
 
 
+def _ids_with_offsets(con: sqlite3.Connection) -> None:
+    for statement in _IDS_WITH_OFFSETS:
+        con.execute(statement)
+
+
 MIGRATIONS = (
     Migration("0001_initial", _initial),
     Migration("0002_identity", _identity),
@@ -105,20 +120,23 @@ MIGRATIONS = (
     Migration("0004_sealed_apart", _sealed_apart),
     Migration("0005_keyed_heartbeats", _keyed_heartbeats),
     Migration("0006_refusals", _refusals),
+    Migration("0007_ids_with_offsets", _ids_with_offsets),
 )
 
 
-def prepare(con: sqlite3.Connection, path: Path) -> list[str]:
+def prepare(
+    con: sqlite3.Connection, path: Path, migrations: Sequence[Migration[sqlite3.Connection]] = MIGRATIONS
+) -> list[str]:
     """Bring the file to the newest tables; returns the migrations applied. Takes the write lock only to migrate.
 
     Raises NewerFormatError, and changes nothing, when the file has seen a migration that is not known here.
     """
-    if not pending(_applied(con), MIGRATIONS, path):
+    if not pending(_applied(con), migrations, path):
         return []
     con.execute("BEGIN IMMEDIATE")
     try:
         con.execute("CREATE TABLE IF NOT EXISTS migrations (name TEXT PRIMARY KEY, applied_at TEXT NOT NULL)")
-        done = migrate(con, MIGRATIONS, path, _applied, _record)
+        done = migrate(con, migrations, path, _applied, _record)
         con.execute("COMMIT")
     except BaseException:
         if con.in_transaction:

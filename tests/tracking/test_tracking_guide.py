@@ -245,9 +245,16 @@ def test_django(recorder: Any) -> None:
 
 def test_celery(recorder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     class Signal:
-        def connect(self, function: Any) -> Any:
-            self.send = function
+        def __init__(self) -> None:
+            self.receivers: list[Any] = []
+
+        def connect(self, function: Any, **_: Any) -> Any:
+            self.receivers.append(function)
             return function
+
+        def send(self, **arguments: Any) -> None:
+            for receiver in self.receivers:
+                receiver(**arguments)
 
     class Celery:
         def __init__(self, *_: Any, **__: Any) -> None:
