@@ -34,7 +34,10 @@ allow = ["127.0.0.0/8"]
 per_second = 10000.0
 in_flight = 16
 """
-MESSAGES = "SELECT action_id, rule, json_extract(payload, '$.event.id'), decided_us, received_us FROM outbox"
+MESSAGES = """
+SELECT action_id, m.rule, trigger_event_id, m.decided_us, wall_us, ended_us
+FROM outbox m JOIN occurrences o USING (action_id)
+"""
 GRACE_US = 1_000_000
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -76,11 +79,13 @@ def path(rate: int, n_rules: int, seconds: float) -> None:
             pipe.send("end")
             receiver.join()
     events = sorted((came[row[0]] - committed[row[2]]) / 1e6 for row in rows if acts_at_once(row) and row[0] in came)
+    decided = sorted(row[4] / 1e3 - (committed[row[2]] / 1e6 + offset_us / 1e3) for row in rows if acts_at_once(row))
     timers = sorted(
         (came[row[0]] // 1000 + offset_us - row[3]) / 1e3 for row in rows if not acts_at_once(row) and row[0] in came
     )
     say(
-        f"{rate} events/s, {n_rules} rules: committed -> received p50 {at(events, 0.5):.0f} ms, p99 {at(events, 0.99):.0f} ms "
+        f"{rate} events/s, {n_rules} rules: committed -> received p50 {at(events, 0.5):.0f} ms, p99 {at(events, 0.99):.0f} ms, "
+        f"of it to the decision p50 {at(decided, 0.5):.0f} ms, p99 {at(decided, 0.99):.0f} ms "
         f"({len(events)} messages); timer due -> received p50 {at(timers, 0.5):.0f} ms, p99 {at(timers, 0.99):.0f} ms "
         f"({len(timers)}); {len(rows) - len(came)} not received; {cpu / wall:.1%} of a core"
     )

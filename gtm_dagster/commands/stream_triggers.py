@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from gtm_dagster.commands.output import Invocation, Problem, note
 
 if TYPE_CHECKING:
+    from threading import Lock
+
     from gtm_dagster.eventlog import EventLog
     from gtm_dagster.triggers.live_runner import LiveRunner
     from gtm_dagster.triggers.runner_thread import RunnerThread
@@ -28,8 +30,10 @@ def warm_us(text: str | None) -> int:
 
 
 @contextmanager
-def live_rules(here: Invocation, log: EventLog, warm: int) -> Iterator[RunnerThread | None]:
-    """The rules of `triggers_file` run until the end of the `with`; None when no file is named."""
+def live_rules(here: Invocation, log: EventLog, warm: int, turn: Lock) -> Iterator[RunnerThread | None]:
+    """The rules of `triggers_file` run until the end of the `with`; None when no file is named.
+
+    `turn` is held while they write to triggers.db."""
     from gtm_dagster.triggers.runner_thread import RunnerThread
 
     if here.settings.triggers_file is None:
@@ -42,7 +46,7 @@ def live_rules(here: Invocation, log: EventLog, warm: int) -> Iterator[RunnerThr
         yield None
         return
     note(f"stream: triggers of {here.settings.triggers_file}")
-    with RunnerThread(lambda: _runner(here, log, warm)) as thread:
+    with RunnerThread(lambda: _runner(here, log, warm, turn)) as thread:
         yield thread
 
 
@@ -62,7 +66,7 @@ def rules_once(here: Invocation, log: EventLog, warm: int) -> None:
         raise Problem(str(error)) from None
 
 
-def _runner(here: Invocation, log: EventLog, warm: int) -> LiveRunner:
+def _runner(here: Invocation, log: EventLog, warm: int, turn: Lock | None = None) -> LiveRunner:
     from gtm_dagster.triggers.live_runner import LiveRunner
     from gtm_dagster.triggers.rules_watch import RulesWatch
     from gtm_dagster.triggers.trigger_db import trigger_db_path
@@ -70,4 +74,4 @@ def _runner(here: Invocation, log: EventLog, warm: int) -> LiveRunner:
     settings = here.settings
     assert settings.triggers_file is not None  # noqa: S101 - callers looked
     watch = RulesWatch(settings.triggers_file, here.plan)
-    return LiveRunner(log, settings.log_path, trigger_db_path(settings.state_dir), watch, warm_us=warm)
+    return LiveRunner(log, settings.log_path, trigger_db_path(settings.state_dir), watch, warm_us=warm, turn=turn)

@@ -45,7 +45,7 @@ class MessageWorker:
 
     def __init__(self, path: Path, wiring: Wiring) -> None:
         self._wiring = wiring
-        self._store = MessageStore(open_database(path))
+        self._store = MessageStore(open_database(path), wiring.turn)
         self._lanes = lanes_of(wiring)
         self._taking = Taking(self._store, wiring, self._lanes)
         self._endings = Endings(self._store, wiring)

@@ -7,6 +7,7 @@ either all of a batch or nothing.
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -38,8 +39,7 @@ LOOK_SECONDS, COMMIT_SECONDS, PRUNE_SECONDS = 1.0, 60.0, 600.0
 SPREAD_US = 100_000
 """Between two messages of a channel among those that had piled up: ten a second."""
 FAULTS_UNTIL_DEGRADED = 5
-OCCURRENCES_KEPT_US = 400 * 86_400 * 1_000_000
-_PRUNED_AT_ONCE = 2000
+OCCURRENCES_KEPT_US, _PRUNED_AT_ONCE = 400 * 86_400 * 1_000_000, 2000
 _log = logging.getLogger("gtm_dagster.triggers")
 
 
@@ -53,15 +53,17 @@ class LiveRunner:
 
     `warm_us`: at the very first start, records received in this time before are read to fill states, and nothing is sent for
     them; without it the first start begins at the log's end. `seen` is given every outcome, also of a batch that then fails.
+    `turn`: is held while it writes, by a deliverer of the same process too: to wait for it is faster than for SQLite's lock.
     """
 
     def __init__(
         self, log: EventLog, log_path: Path, path: Path, watch: RulesWatch, *, warm_us: int = 0,
         clock: Callable[[], int] = machine_clock, seen: Callable[[Outcome], None] | None = None,
         look_seconds: float = LOOK_SECONDS, persons_cached: int = CACHED_PERSONS, states_cached: int = CACHED_STATES,
+        turn: threading.Lock | None = None,
     ) -> None:  # fmt: skip
         self.figures, self.lag = LiveFigures(), CommitLag()
-        self.rounds, self._look_seconds = 0, look_seconds
+        self.rounds, self._look_seconds, self._turn = 0, look_seconds, turn or threading.Lock()
         self.path, self._log, self._watch, self._clock, self._warm_us = path, log, watch, clock, warm_us
         self._tail = TailReader(log_path)
         self._con = open_trigger_db(path)
@@ -134,7 +136,8 @@ class LiveRunner:
         if not (tail.rows or due or waits or self._changed()):
             return False
         try:
-            return self._transaction(tail, at, wall_us, at_end, is_behind=oldest_us < wall_us - BEHIND_US)
+            with self._turn:
+                return self._transaction(tail, at, wall_us, at_end, is_behind=oldest_us < wall_us - BEHIND_US)
         except BaseException:
             self.load()
             raise
@@ -206,11 +209,8 @@ class LiveRunner:
 
     def _look(self, wall_us: int) -> None:
         """Once a second: whether the log goes on, who was heard, what the file of rules and people say."""
-        if (
-            self._looked_at is not None
-            and time.monotonic() - self._looked_at < self._look_seconds
-            and self._at is not None
-        ):
+        looked_at = None if self._at is None else self._looked_at
+        if looked_at is not None and time.monotonic() - looked_at < self._look_seconds:
             return
         self._tail.check_file()
         self._resume()

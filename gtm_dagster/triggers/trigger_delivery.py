@@ -21,9 +21,13 @@ _log = logging.getLogger("gtm_dagster.delivery")
 
 
 def message_worker(
-    settings: Settings, environ: Mapping[str, str], alert: Callable[[str, str], None], observe: Observe
+    settings: Settings,
+    environ: Mapping[str, str],
+    alert: Callable[[str, str], None],
+    observe: Observe,
+    turn: threading.Lock | None = None,
 ) -> MessageWorker:
-    """The worker of a deployment that names a file of rules. Raises TriggerDbError, and ValueError without the file."""
+    """The worker of a deployment that names a file of rules; `turn` is shared with the rules of this process. Raises TriggerDbError, and ValueError without the file."""
     if settings.triggers_file is None:
         raise ValueError("triggers_file is not set: there is nothing to deliver")
     path = trigger_db_path(settings.state_dir)
@@ -31,6 +35,7 @@ def message_worker(
     wiring = Wiring(
         destinations=settings.destinations, environ=environ, templates=templates_beside(settings.triggers_file),
         allowed=refused_meanwhile, feed_days=settings.feed.days, alert=alert, observe=observe,
+        turn=turn or threading.Lock(),
     )  # fmt: skip
     return MessageWorker(path, wiring)
 
