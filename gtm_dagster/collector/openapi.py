@@ -140,7 +140,7 @@ def document(protocols: Iterable[SenderProtocol], version: str) -> Schema:
     paths: dict[str, Schema] = {}
     for protocol in protocols:
         for path in protocol.paths:
-            paths[path] = {"post": _events_of(protocol, path)}
+            paths[path] = {"get" if protocol.in_query else "post": _events_of(protocol, path)}
     paths |= _PAGES
     return {
         "openapi": "3.1.0",
@@ -164,8 +164,9 @@ def _events_of(protocol: SenderProtocol, path: str) -> Schema:
     )
     answer = _ref(_ANSWERS[protocol.name]) if protocol.name in _ANSWERS else _ANYTHING
     operation = _operation(
-        f"Events by the protocol {protocol.name}.", 200, answer, _OF_EVENTS, body=_BATCH if is_batch else _EVENTS
-    )
+        f"Events by the protocol {protocol.name}.", 200, answer, _OF_EVENTS,
+        body=None if protocol.in_query else _BATCH if is_batch else _EVENTS, media="image/gif" if protocol.in_query else "application/json",
+    )  # fmt: skip
     return operation | {"security": _KEYS_OF_EVENTS if protocol.key_of is None else [*_KEYS_OF_EVENTS, {}]}
 
 

@@ -26,7 +26,7 @@ def test_every_route_is_in_the_document_and_none_besides(edge: Edge) -> None:
     routes = {path: {method.lower() for method in methods} for path, methods in edge.app._routes.items()}
     assert {path: set(item) for path, item in document["paths"].items()} == routes
     for protocol in PROTOCOLS:
-        answers = document["paths"][protocol.paths[0]]["post"]["responses"]
+        answers = document["paths"][protocol.paths[0]]["get" if protocol.in_query else "post"]["responses"]
         assert {"200", "400", "401", "413", "429", "503"} <= set(answers)
         assert answers["429"]["headers"]["Retry-After"]["schema"]["type"] == "integer"
 
