@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 TOOLS  := $(VENV)/.tools-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo dev test test-real install-unleash install-engines install-goff install-prometheus install-clients install-webhooks lock check audit format docs bench clean
+.PHONY: help setup setup-dev demo dev test test-real install-unleash install-engines install-goff install-kafka install-prometheus install-clients install-webhooks lock check audit format docs bench clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -33,14 +33,19 @@ $(TOOLS): $(STAMP) requirements-dev.lock
 # After a change of the dependencies in pyproject.toml; versions that still fit stay. UPGRADE=--upgrade takes the newest.
 LOCK := uv pip compile --quiet --universal --generate-hashes --no-emit-index-url $(UPGRADE)
 lock: setup ## write requirements.lock and requirements-dev.lock anew from pyproject.toml
-	$(PY) -m $(LOCK) pyproject.toml --extra collector --extra pipeline --extra postgres --extra flagd --extra unleash -o requirements.lock
+	$(PY) -m $(LOCK) pyproject.toml --extra collector --extra pipeline --extra postgres --extra kafka --extra flagd --extra unleash -o requirements.lock
 	$(PY) -m $(LOCK) --group dev -c requirements.lock -o requirements-dev.lock
 
 demo: setup ## 30 full days of planted traffic through everything, a report, and a drill of the guard; in .gtm-demo
 	$(VENV)/bin/gtm demo
 
-dev: setup ## collector, stream worker, Dagster and its web UI on your own data; Ctrl-C ends all
+dev: setup ## collector, stream worker, Dagster and its web UI on your own data; Ctrl-C ends all; BROKER=kafka: behind a Kafka of its own
+ifeq ($(BROKER),kafka)
+	scripts/install-kafka
+	scripts/with-kafka .gtm-kafka $(VENV)/bin/gtm dev
+else
 	$(VENV)/bin/gtm dev
+endif
 
 # Two workers a core, since tests wait for disks and clocks. What they compile is kept, whatever the shell says: every
 # worker and every program that a test starts would compile it again.
@@ -53,7 +58,7 @@ PYTEST  := env -u PYTHONDONTWRITEBYTECODE $(PY) -m pytest -q
 test: setup-dev ## every behaviour that needs Python alone, in about seven minutes on two cores; WORKERS=4
 	$(PYTEST) -n $(WORKERS) --dist worksteal -m "not real and not simulation and not slow"
 
-test-real: setup-dev install-unleash install-engines install-prometheus install-clients install-webhooks ## all other people's clients); tests, Prometheus,in about a quarter of an hour on two cores: slow ones, full property tests, simulations, real components (installs Chromium, PostgreSQL, Unleash, Spark, DuckDB 1.5, Prometheus); REAL_WORKERS=3
+test-real: setup-dev install-unleash install-engines install-prometheus install-clients install-webhooks install-kafka ## all other tests, in about a quarter of an hour on two cores: slow ones, full property tests, simulations, real components (installs Chromium, PostgreSQL, Unleash, Spark, DuckDB 1.5, Prometheus, Kafka, other people's clients); REAL_WORKERS=3
 	scripts/install-chromium
 	scripts/install-axe
 	$(PYTEST) -n $(REAL_WORKERS) --dist loadscope --hypothesis-profile=full -m "real or simulation or slow or hypothesis"
@@ -72,6 +77,8 @@ install-webhooks: ## Standard Webhooks' library for JavaScript, which checks the
 
 install-clients: setup ## the clients of Segment, RudderStack, PostHog, Snowplow and others, for the tests that send with each
 	scripts/install-clients
+install-kafka: ## Kafka for the tests of the event log behind a broker, and for make dev BROKER=kafka
+	scripts/install-kafka
 
 install-goff: ## opt-in: build the GO Feature Flag relay proxy (six minutes, needs Go)
 	scripts/install-goff

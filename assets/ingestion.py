@@ -14,7 +14,7 @@ from gtm_dagster.warehouse.landing.upkeep import keep_up
 
 event_log = dg.AssetSpec(
     ["ingestion", "event_log"],
-    description="What the collector accepted, once and durably: `events.db` in the state directory, or Kafka. Nothing is "
+    description="What the collector accepted, once and durably: `events.db` in the state directory, or a topic of Kafka (`event_log`). Nothing is "
     "made here; `gtm collect` writes it, and the stream worker reads it beside the refresh.\n\n`gtm doctor`",
     group_name="ingestion",
     kinds={"sqlite"},

@@ -4,7 +4,8 @@
 process (user and system time of all its threads), as the median of the rounds, and the latency of requests at half of that
 many events a second. Beside it, behind the same HTTP server and for the same bodies: the limit (the JSON is decoded and
 nothing is kept) and a plain table (one row an event, one durable commit a request). `--checkout DIR` measures the collector
-of another checkout with the senders of this one. Wall seconds are those of a machine that the senders use too.
+of another checkout with the senders of this one; `--kafka` also the same collector with a topic of a real Kafka as its log
+(the broker's own CPU is not in the figure, it is another machine's in life). Wall seconds are those of a machine that the senders use too.
 """
 
 from __future__ import annotations
@@ -17,15 +18,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median, quantiles
 
 import msgspec
 
 from benchmarks.http_load import Sent
+from benchmarks.kafka_node import running_node
 from benchmarks.measuring import machine
 
 _ROOT = Path(__file__).parents[1]
@@ -40,6 +42,7 @@ class Subject:
     title: str
     arguments: tuple[str, ...]
     checkout: Path = _ROOT
+    environ: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,7 @@ def remember(path: Path, ids: int) -> None:
 def serving(subject: Subject, known: int = 0) -> Iterator[tuple[int, str]]:
     """The server's process id and address, on a state directory of its own."""
     with tempfile.TemporaryDirectory(prefix="gtm-bench-") as folder:
-        environ = {**os.environ, "GTM_STATE_DIR": folder, "PYTHONPATH": str(subject.checkout)}
+        environ = {**os.environ, **subject.environ, "GTM_STATE_DIR": folder, "PYTHONPATH": str(subject.checkout)}
         server = subprocess.Popen(
             [sys.executable, *subject.arguments], env=environ, cwd=subject.checkout, stderr=subprocess.PIPE, text=True
         )
@@ -168,6 +171,7 @@ def main() -> None:
     options.add_argument("--batch", type=int, default=50, help="events a request")
     options.add_argument("--known", type=int, default=0, help="ids of the last 30 days that the log knows already")
     options.add_argument("--checkout", type=Path, help="also measure the collector of this checkout")
+    options.add_argument("--kafka", action="store_true", help="also with a topic of a real Kafka as the log")
     options.add_argument("--alone", action="store_true", help="only the collector")
     given = options.parse_args()
     subjects = [Subject("`gtm collect`", _COLLECT)]
@@ -178,7 +182,12 @@ def main() -> None:
         subjects.append(Subject("limit: JSON decoded, nothing kept", (*apps, "decoding")))
         subjects.append(Subject("plain table: a row an event, a commit a request", (*apps, "plain_table")))
     print(machine(("granian", "msgspec")) + "\n", flush=True)
-    print(report([measured(subject, given.events, given.rounds, given.batch, given.known) for subject in subjects]))
+    with ExitStack() as stack:
+        if given.kafka:
+            node = stack.enter_context(running_node())
+            topic = {"GTM_EVENT_LOG": f"kafka://{node.servers}/bench", "GTM_KAFKA__ACK_SECONDS": "20"}
+            subjects.insert(1, Subject("`gtm collect`, the log is a topic", _COLLECT, environ=topic))
+        print(report([measured(subject, given.events, given.rounds, given.batch, given.known) for subject in subjects]))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,11 @@ from xdist.scheduler.loadscope import LoadScopeScheduling
 
 ONE_FIXTURE = ("conformance", "e2e", "opsstore")
 """Folders with a fixture for the whole run that costs many seconds: Spark and both DuckDBs, `gtm dev`, PostgreSQL."""
+ONE_BROKER = (
+    "eventlog/test_eventlog_contract.py", "eventlog/test_kafka_drill.py", "eventlog/test_kafka_outages.py", "eventlog/test_kafka_readers.py",
+    "eventlog/test_kafka_topics.py",
+)  # fmt: skip
+"""Files that share a Kafka."""
 ALONE = ("warehouse/test_credit_windows.py", "warehouse/test_pipeline_oracle.py", "warehouse/test_withdrawals.py")
 """Files whose tests share nothing and take many seconds each: a worker takes them one by one."""
 LONGEST_FIRST: tuple[str, ...] = ("chaos/test_experiments.py", "conformance", "e2e")
@@ -35,6 +40,8 @@ def group_of(nodeid: str) -> str:
     folder = path.partition("/")[0]
     if folder in ONE_FIXTURE:
         return folder
+    if path in ONE_BROKER:
+        return "kafka"
     return nodeid if path in ALONE else path
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
-class Record(msgspec.Struct, frozen=True, gc=False):
+class Record(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One landed row. Times are microseconds UTC; `user_id`, `anonymous_id`, `session_id` and an `event_id` that is not
     plainly random are pseudonyms.
 

@@ -208,4 +208,5 @@ class Ingest:
                 results.append(EventResult(one.event_id, "duplicate", [_CONFLICT]))
             else:
                 results.append(EventResult(one.event_id, status, one.errors, one.note))
-        return IngestResult(results, self._judge.plan.version, str(appended.last_seq))
+        offset = str(appended.last_seq) if appended.last_seq >= 0 else ""  # a topic gives it when it is read
+        return IngestResult(results, self._judge.plan.version, offset)

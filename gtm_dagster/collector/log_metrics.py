@@ -8,8 +8,9 @@ from pathlib import Path
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from gtm_dagster.eventlog import EventLog, EventLogError
+from gtm_dagster.eventlog import EventLog, EventLogError, Spooling
 from gtm_dagster.monitoring.disk_metrics import DiskMetrics
+from gtm_dagster.settings import Settings
 
 
 class LogMetrics(Collector):
@@ -34,3 +35,32 @@ class LogMetrics(Collector):
         else:
             yield GaugeMetricFamily("gtm_eventlog_head_offset", "Offset of the newest record.", value=head)
         yield from self._disk.collect()
+
+
+class SpoolMetrics(Collector):
+    """Of a log that is a topic: whether the broker takes events, what waits for it on this disk, and the room there."""
+
+    def __init__(self, log: Spooling, folder: Path) -> None:
+        self._log = log
+        self._disk = DiskMetrics(
+            {"eventlog": folder}, {"gtm_eventlog_spool_bytes": ("Bytes of the spool.", folder / "spool.db")}
+        )
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """The families as they stand now; the broker is not asked: it may be away."""
+        try:
+            waiting = self._log.spooled()
+        except EventLogError:
+            pass
+        else:
+            yield GaugeMetricFamily("gtm_eventlog_spooled_events", "Events that wait for the broker.", value=waiting)
+        up = self._log.broker_fault() is None
+        yield GaugeMetricFamily("gtm_eventlog_broker_up", "1 while the broker takes events.", value=int(up))
+        yield from self._disk.collect()
+
+
+def log_metrics(log: EventLog, settings: Settings) -> Collector:
+    """The metrics of the log of these settings."""
+    if isinstance(log, Spooling):
+        return SpoolMetrics(log, log.folder)
+    return LogMetrics(log, settings.log_path)

@@ -19,7 +19,7 @@ from gtm_dagster.collector.address import announced
 from gtm_dagster.collector.alerts import AskRollback
 from gtm_dagster.collector.app import Collector, Handler, create_app
 from gtm_dagster.collector.keys import DEV_KEY, KeyStore, WriteKey, write_keys
-from gtm_dagster.collector.log_metrics import LogMetrics
+from gtm_dagster.collector.log_metrics import log_metrics
 from gtm_dagster.eventlog import open_log
 from gtm_dagster.privacy.consent import consent_policy
 from gtm_dagster.privacy.pseudonyms import Pseudonymizer, load_or_create_key
@@ -80,7 +80,7 @@ def serve(
             ask_rollback=ask_rollback,
             feed=feed(Pseudonymizer(key)) if feed else None,
         )
-        app.metrics.registry.register(LogMetrics(log, settings.log_path))
+        app.metrics.registry.register(log_metrics(log, settings))
         sys.setswitchinterval(SWITCH_SECONDS)
         with announced(settings.state_dir, f"http://{_in_url(_reachable(address))}:{port}"):
             asyncio.run(_run(app, address, port, _open_to(listed)))

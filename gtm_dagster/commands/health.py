@@ -39,6 +39,7 @@ def examine(here: Invocation) -> list[Finding]:
     found.append(Finding("disk", free > LOW_DISK_BYTES, f"{free / 1e9:.1f} GB free"))
     found += _history(settings.dagster_home)
     found += _guards(here)
+    found += _spool(here)
     found += [_keys(settings.keys_dir), _log(here), _landing(here), _lock(here), _tables(here)]
     found += _messages(here)
     found += _triggers(here)
@@ -119,7 +120,7 @@ def _keys(folder: Path) -> Finding:
 
 
 def _log(here: Invocation) -> Finding:
-    from gtm_dagster.eventlog import EventLogError
+    from gtm_dagster.eventlog import EventLogError, log_exists
     from gtm_dagster.storage.migrations import NewerFormatError
     from gtm_dagster.taxonomy.conform import ContractBreak
     from gtm_dagster.warehouse.landing.from_log import waiting_offsets
@@ -128,11 +129,33 @@ def _log(here: Invocation) -> Finding:
         offsets = waiting_offsets(here.settings)
     except (EventLogError, NewerFormatError, ContractBreak) as error:
         return Finding("event log", False, str(error))
-    if not here.settings.log_path.exists():
+    if not log_exists(here.settings):
         return Finding("event log", True, "nothing collected yet; gtm collect starts the collector")
     return Finding(
         "event log", True, f"{offsets.newest:,} records, {offsets.newest - offsets.landed:,} of them not landed yet"
     )
+
+
+def _spool(here: Invocation) -> list[Finding]:
+    """What waits on this disk for the broker, where the log is a topic."""
+    from gtm_dagster.eventlog import EventLogError, Spooling, open_log
+
+    if here.settings.event_log is None:
+        return []
+    try:
+        with open_log(here.settings) as log:
+            waiting = log.spooled() if isinstance(log, Spooling) else 0
+    except EventLogError as error:
+        return [Finding("spool", False, str(error))]
+    if waiting:
+        return [
+            Finding(
+                "spool",
+                False,
+                f"{waiting:,} events wait for the broker; a running gtm collect delivers them when it is back",
+            )
+        ]
+    return [Finding("spool", True, "empty: the topic has every event that was answered")]
 
 
 def _landing(here: Invocation) -> Finding:

@@ -23,13 +23,13 @@ _Consumer = tuple[str, "Position | None", bool]
 
 def status(context: typer.Context, json: Json = False) -> int:
     """Which log this is, what it keeps, and where its readers stand. Exit 1: it does not continue what they have read."""
-    from gtm_dagster.eventlog import LogChangedError
+    from gtm_dagster.eventlog import LogChangedError, log_exists, log_place
     from gtm_dagster.warehouse.landing.from_log import missing_log
 
     settings = invocation(context).settings
-    if not settings.log_path.exists():
+    if not log_exists(settings):
         gone = missing_log(settings)
-        raise Problem(str(gone) if gone else f"{settings.log_path}: no event log yet; gtm collect starts one")
+        raise Problem(str(gone) if gone else f"{log_place(settings)}: no event log yet; gtm collect starts one")
     with _opened(settings) as opened:
         rows, problems = [], []
         for name, position, from_start in _consumers(settings, opened):
@@ -41,7 +41,7 @@ def status(context: typer.Context, json: Json = False) -> int:
                 problems.append(str(changed))
             rows.append(row)
         document: dict[str, Any] = {
-            "path": str(settings.log_path), "log_id": opened.log_id, "first_offset": opened.first_seq(),
+            "path": log_place(settings), "log_id": opened.log_id, "first_offset": opened.first_seq(),
             "last_offset": opened.last_seq(), "readers": rows, "accepted": opened.accepted(), "problems": problems,
         }  # fmt: skip
     if json:
@@ -65,21 +65,22 @@ def accept(
     json: Json = False,
 ) -> None:
     """Go on with this log although it lacks what its readers remember: it was lost, restored, or trimmed too early."""
+    from gtm_dagster.eventlog import log_exists, log_place
     from gtm_dagster.warehouse.writer_lock import WarehouseLock
 
     settings = invocation(context).settings
     who, why = _actor(actor), reason.strip()
     if not why:
         raise Problem("--reason: say why; it is kept in the log", 2)
-    if not settings.log_path.exists() and not _readers_remember(settings):
-        raise Problem(f"{settings.log_path}: no event log yet, and nothing to accept")
+    if not log_exists(settings) and not _readers_remember(settings):
+        raise Problem(f"{log_place(settings)}: no event log yet, and nothing to accept")
     lock = WarehouseLock(settings.state_dir).hold("gtm log accept", settings.refresh.lock_timeout_seconds)
     with lock, _opened(settings) as opened:
         readers = [(position, from_start) for _, position, from_start in _consumers(settings, opened)]
         found = opened.accept(readers, reason=why, actor=who)
         first, last = opened.first_seq(), opened.last_seq()
     if found is None:
-        raise Problem(f"{settings.log_path}: nothing to accept; the log continues what its readers have read")
+        raise Problem(f"{log_place(settings)}: nothing to accept; the log continues what its readers have read")
     if json:
         say_json({
             "log_id": found.log_id, "renamed_from": found.renamed_from or None, "continues": found.continues,

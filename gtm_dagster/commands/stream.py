@@ -43,7 +43,7 @@ def stream(
 ) -> int:
     """Count exposures and conversions of the guarded flags from the event log until Ctrl-C, and run behavioural rules.
     Exit 1: a guard is behind."""
-    from gtm_dagster.eventlog import open_log
+    from gtm_dagster.eventlog import log_place, open_log
     from gtm_dagster.opsstore import OpsStore, OpsStoreReplacedError
     from gtm_dagster.stream import GuardReducer, SideTasks, StreamLock, Watcher, Worker
     from gtm_dagster.stream.watchdog import LOOK_SECONDS
@@ -64,7 +64,7 @@ def stream(
             worker.once()
             rules_once(here, log, past_us)
         else:
-            note(f"stream: {_guards(settings)}, from offset {worker.offset} of {settings.log_path}")
+            note(f"stream: {_guards(settings)}, from offset {worker.offset} of {log_place(settings)}")
             with (
                 asked_to_stop() as stop,
                 live_rules(here, log, past_us) as rules,

@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 
 from gtm_dagster.dashboard.live_store import LiveStore
 from gtm_dagster.dashboard.notices import UnavailableError
-from gtm_dagster.eventlog import EventLogError
+from gtm_dagster.eventlog import EventLogError, log_exists, open_log
 from gtm_dagster.eventlog.log_file import newest_receipt
+from gtm_dagster.eventlog.newest_events import newest_of
 from gtm_dagster.settings import Settings
 from gtm_dagster.warehouse.landing.listing import BATCHES
 
@@ -49,10 +50,10 @@ class DataAges:
 
     def _log(self) -> Age:
         name, meaning = "received", "The newest event was received"
-        if not self._settings.log_path.exists():
+        if not log_exists(self._settings):
             return Age(name, meaning, None, "no event log yet: `gtm dev` starts the collector")
         try:
-            seq, received_us = newest_receipt(self._settings.log_path)
+            seq, received_us = _newest(self._settings)
         except EventLogError as error:
             return Age(name, meaning, None, str(error))
         if received_us is None:
@@ -74,3 +75,12 @@ class DataAges:
         except OSError:
             return Age(name, meaning, None, "nothing has landed yet: run `gtm refresh`")
         return Age(name, meaning, datetime.fromtimestamp(changed, UTC))
+
+
+def _newest(settings: Settings) -> tuple[int, int | None]:
+    """The newest offset of the log, and when its record was received (microseconds UTC; None: it is not kept)."""
+    if settings.event_log is None:
+        return newest_receipt(settings.log_path)
+    with open_log(settings) as log:
+        rows = newest_of(log, 1)
+        return (rows[0]["row_no"], rows[0]["received_us"]) if rows else (log.last_seq(), None)

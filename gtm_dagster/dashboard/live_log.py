@@ -7,12 +7,13 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from gtm_dagster.dashboard.notices import Notice, UnavailableError
-from gtm_dagster.eventlog import EventLogError
+from gtm_dagster.eventlog import EventLogError, log_exists, open_log
 from gtm_dagster.eventlog.log import Heartbeat
-from gtm_dagster.eventlog.newest_events import edge_answers, newest_events, newest_heartbeats
+from gtm_dagster.eventlog.newest_events import edge_answers, newest_events, newest_heartbeats, newest_of
 from gtm_dagster.settings import Settings
 
 NEWEST = 25
@@ -47,19 +48,30 @@ class LiveLog:
 
 def live_log(settings: Settings) -> LiveLog:
     """The log at this moment. Raises UnavailableError when there is none, or it cannot be read."""
-    path = settings.log_path
-    if not path.exists():
+    if not log_exists(settings):
         raise UnavailableError(
             Notice("There is no event log yet.", "gtm dev", why="The collector makes it with the first event.")
         )
     day = datetime.fromtimestamp(time.time(), UTC).date().isoformat()
     try:
-        events = [_event(row) for row in newest_events(path, NEWEST)]
-        today = edge_answers(path).get(day, {})
-        heartbeats = [(beat, _moment(beat.received_us)) for beat in newest_heartbeats(path)]
+        rows, answers, beats = _topic(settings) if settings.event_log else _file(settings.log_path)
     except EventLogError as error:
         raise UnavailableError(Notice("The event log cannot be read.", "gtm log status", why=str(error))) from error
-    return LiveLog(day, events, {name: today.get(name, 0) for name in ANSWERS}, heartbeats)
+    today = answers.get(day, {})
+    heartbeats = [(beat, _moment(beat.received_us)) for beat in beats]
+    return LiveLog(day, [_event(row) for row in rows], {name: today.get(name, 0) for name in ANSWERS}, heartbeats)
+
+
+_Glance = tuple[list[dict[str, Any]], dict[str, dict[str, int]], list[Heartbeat]]
+
+
+def _file(path: Path) -> _Glance:
+    return newest_events(path, NEWEST), edge_answers(path), newest_heartbeats(path)
+
+
+def _topic(settings: Settings) -> _Glance:
+    with open_log(settings) as log:
+        return newest_of(log, NEWEST), log.edge_counts(), log.heartbeats()
 
 
 def _event(row: Mapping[str, Any]) -> LogEvent:

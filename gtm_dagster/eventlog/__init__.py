@@ -15,8 +15,9 @@ from gtm_dagster.eventlog.log import (
     LogChangedError,
     Position,
     Refusal,
+    Spooling,
 )
-from gtm_dagster.eventlog.opening import open_log
+from gtm_dagster.eventlog.opening import log_exists, log_place, open_log
 
 __all__ = [
     "LANDING_COLUMNS",
@@ -29,5 +30,8 @@ __all__ = [
     "Position",
     "Record",
     "Refusal",
+    "Spooling",
+    "log_exists",
+    "log_place",
     "open_log",
 ]

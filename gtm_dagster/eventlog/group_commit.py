@@ -9,7 +9,7 @@ import errno
 import os
 import sqlite3
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,31 +44,47 @@ class Beat(msgspec.Struct, frozen=True):
     skew_us: int | None = None
 
 
-def stored(con: sqlite3.Connection, path: Path, items: Sequence[list[Record] | Beat | Refusals]) -> list[Any]:
+class Drain(msgspec.Struct, frozen=True):
+    """Bring on what is spooled; only a log that has a spool gets one."""
+
+
+def stored(con: sqlite3.Connection, path: Path, items: Sequence[list[Record] | Beat | Refusals | Drain]) -> list[Any]:
     """The outcome of each item, all stored in the transaction of `con`: AppendResults, of heartbeats bools, of refusals
-    their number.
+    their number, of a wish to drain False.
     """
     appended = iter(store(con, path, [item for item in items if isinstance(item, list)]))
 
     def outcome(item: list[Record] | Beat | Refusals) -> Any:
         if isinstance(item, list):
             return next(appended)
-        return store_beat(con, item) if isinstance(item, Beat) else store_refusals(con, item)
+        if isinstance(item, Refusals):
+            return store_refusals(con, item)
+        return isinstance(item, Beat) and store_beat(con, item)
 
     return [outcome(item) for item in items]
 
 
-def store(con: sqlite3.Connection, path: Path, batches: list[list[Record]]) -> list[AppendResult]:
-    """Deduplicate, number, pack and count the batches in the transaction of `con`."""
+def kept(con: sqlite3.Connection, seq: int, new: list[Record]) -> None:
+    """Store records behind offset `seq` as a frame and their originals."""
+    last = seq + len(new)
+    con.execute("INSERT INTO frames VALUES (?, ?, ?, ?)", (seq + 1, last, day_of(new[-1].received_us), pack(new)))
+    sealed_tables.keep(con, seq + 1, new)
+    con.execute("UPDATE log SET seq = ?", (last,))
+
+
+def store(
+    con: sqlite3.Connection,
+    path: Path,
+    batches: list[list[Record]],
+    keep: Callable[[sqlite3.Connection, int, list[Record]], None] = kept,
+) -> list[AppendResult]:
+    """Deduplicate and count the batches in the transaction of `con`, and `keep` what is new."""
     seq = con.execute("SELECT seq FROM log").fetchone()[0]
     records = batches[0] if len(batches) == 1 else [record for batch in batches for record in batch]
     statuses = statuses_of(con, records)
     new = [record for record, status in zip(records, statuses, strict=True) if status not in ("duplicate", "conflict")]
     if new:
-        last = seq + len(new)
-        con.execute("INSERT INTO frames VALUES (?, ?, ?, ?)", (seq + 1, last, day_of(new[-1].received_us), pack(new)))
-        sealed_tables.keep(con, seq + 1, new)
-        con.execute("UPDATE log SET seq = ?", (last,))
+        keep(con, seq, new)
     if records:
         _count(con, records, statuses)
     else:

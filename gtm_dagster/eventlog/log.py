@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import Future
 from datetime import date
+from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
 
 import msgspec
 
@@ -46,7 +47,8 @@ class Position(msgspec.Struct, frozen=True):
 class AppendResult(msgspec.Struct, frozen=True):
     """The outcome of an append. `statuses` has one of accepted, duplicate, conflict, quarantined, suppressed a record.
 
-    `first_seq` and `last_seq` are the offsets of what was stored; last_seq < first_seq when nothing was.
+    `first_seq` and `last_seq` are the offsets of what was stored; last_seq < first_seq when nothing was, 0 and -1
+    where the log gives offsets when it is read.
     """
 
     first_seq: int
@@ -95,6 +97,25 @@ class Acceptance(msgspec.Struct, frozen=True):
     continues: list[str]
     gap_seq: int
     kinds: list[str]
+
+
+@runtime_checkable
+class Spooling(Protocol):
+    """What a log can do beside that when a broker stands behind it."""
+
+    folder: Path
+
+    def spooled(self) -> int:
+        """Events that wait on this disk for the broker."""
+        ...
+
+    def broker_fault(self) -> str | None:
+        """Why the broker does not take what this process appends, None while it does."""
+        ...
+
+    def partition_lag(self, consumer: str) -> dict[int, int]:
+        """By partition the records behind the offset that `consumer` committed."""
+        ...
 
 
 class EventLog(Protocol):

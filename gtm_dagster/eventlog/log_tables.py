@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 import sqlite3
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -108,17 +109,19 @@ MIGRATIONS = (
 )
 
 
-def prepare(con: sqlite3.Connection, path: Path) -> list[str]:
+def prepare(
+    con: sqlite3.Connection, path: Path, migrations: Sequence[Migration[sqlite3.Connection]] = MIGRATIONS
+) -> list[str]:
     """Bring the file to the newest tables; returns the migrations applied. Takes the write lock only to migrate.
 
     Raises NewerFormatError, and changes nothing, when the file has seen a migration that is not known here.
     """
-    if not pending(_applied(con), MIGRATIONS, path):
+    if not pending(_applied(con), migrations, path):
         return []
     con.execute("BEGIN IMMEDIATE")
     try:
         con.execute("CREATE TABLE IF NOT EXISTS migrations (name TEXT PRIMARY KEY, applied_at TEXT NOT NULL)")
-        done = migrate(con, MIGRATIONS, path, _applied, _record)
+        done = migrate(con, migrations, path, _applied, _record)
         con.execute("COMMIT")
     except BaseException:
         if con.in_transaction:

@@ -10,14 +10,14 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from gtm_dagster.admission.record import Record
-from gtm_dagster.eventlog.group_commit import Beat, stored
+from gtm_dagster.eventlog.group_commit import Beat, Drain, stored
 from gtm_dagster.eventlog.log import EventLogError
 from gtm_dagster.eventlog.log_file import FileId, connect, file_id, is_busy
 from gtm_dagster.eventlog.refusals import Refusals
@@ -34,8 +34,10 @@ _RETRY_SECONDS = 0.001
 _GROUP_RECORDS = 5_000
 _log = logging.getLogger("gtm_dagster.eventlog")
 
-Item = list[Record] | Beat | Refusals
-"""What the writer takes: records to append, a heartbeat, or counts of what the edge refused."""
+Item = list[Record] | Beat | Refusals | Drain
+"""What the writer takes: records to append, a heartbeat, counts of what the edge refused, or the wish to move on what is spooled."""
+Store = Callable[[sqlite3.Connection, Path, Sequence[Item]], list[Any]]
+"""Stores items in the transaction of a connection; returns the outcome of each."""
 Entry = tuple[Item, Future[Any]]
 """An item and who waits for its outcome."""
 _OF_THE_FILE = (sqlite3.OperationalError, sqlite3.ProgrammingError, EventLogError)
@@ -48,8 +50,9 @@ class LogWriter:
     `file`: the file that is the log; when another one takes its place, nothing is written any more.
     """
 
-    def __init__(self, path: Path, file: FileId | None) -> None:
+    def __init__(self, path: Path, file: FileId | None, store: Store | None = None) -> None:
         self.path = path
+        self._stored = store
         self._file = file
         self._queue: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
@@ -175,7 +178,7 @@ class LogWriter:
         """The outcome of each item, durable together. Raises whatever is wrong; then nothing of them is stored."""
         con = self._begun()
         try:
-            results = stored(con, self.path, items)
+            results = (self._stored or stored)(con, self.path, items)
             con.execute("COMMIT")
         except BaseException:
             try:

@@ -7,7 +7,7 @@ from typing import Any
 
 from gtm_dagster.eventlog.frames import to_arrow
 from gtm_dagster.eventlog.group_commit import FORGOTTEN_US
-from gtm_dagster.eventlog.log import Heartbeat
+from gtm_dagster.eventlog.log import EventLog, Heartbeat
 from gtm_dagster.eventlog.log_file import reading
 
 _NEWEST = "SELECT first_seq, last_seq, payload FROM frames ORDER BY first_seq DESC"
@@ -29,6 +29,14 @@ def newest_events(path: Path, most: int) -> list[dict[str, Any]]:
     table = to_arrow(frames[::-1])
     rows: list[dict[str, Any]] = table.slice(max(table.num_rows - most, 0)).to_pylist()
     return rows[::-1]
+
+
+def newest_of(log: EventLog, most: int) -> list[dict[str, Any]]:
+    """As `newest_events`, of any log. Raises EventLogError."""
+    last = log.last_seq()
+    table, _ = log.read_arrow(max(last - most, log.first_seq() - 1), most)
+    rows: list[dict[str, Any]] = table.to_pylist()
+    return rows[::-1][:most]
 
 
 def edge_answers(path: Path) -> dict[str, dict[str, int]]:

@@ -17,7 +17,7 @@ from gtm_dagster.admission.record import Record
 from gtm_dagster.eventlog import frame_rows, sealed_tables, trimming
 from gtm_dagster.eventlog import log_identity as identity
 from gtm_dagster.eventlog.frames import to_arrow
-from gtm_dagster.eventlog.group_commit import Beat
+from gtm_dagster.eventlog.group_commit import Beat, Drain
 from gtm_dagster.eventlog.log import Acceptance, AppendResult, EventLogError, Heartbeat, Position, Refusal
 from gtm_dagster.eventlog.log_file import (
     connect,
@@ -28,12 +28,13 @@ from gtm_dagster.eventlog.log_file import (
     state_of,
     transaction,
 )
-from gtm_dagster.eventlog.log_tables import new_log_id, prepare
-from gtm_dagster.eventlog.log_writer import CLOSE_SECONDS, LogWriter
+from gtm_dagster.eventlog.log_tables import MIGRATIONS, new_log_id, prepare
+from gtm_dagster.eventlog.log_writer import CLOSE_SECONDS, LogWriter, Store
 from gtm_dagster.eventlog.newest_events import edge_answers, newest_heartbeats
 from gtm_dagster.eventlog.refusals import Refusals
 from gtm_dagster.eventlog.slices import CALL_SECONDS, in_slices
 from gtm_dagster.storage.disk_space import full_disk
+from gtm_dagster.storage.migrations import Migration
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -42,22 +43,29 @@ if TYPE_CHECKING:
 class SqliteEventLog:
     """The log in `path`. Appends from any thread of one process; reads from any process.
 
-    `dedup_days`: how long an accepted id is remembered at the edge (the warehouse remembers it for ever).
+    `dedup_days`: how long an accepted id is remembered at the edge (the warehouse remembers it for ever). `store`: what
+    stores a group of appends and heartbeats, in the tables of `migrations`; None: `group_commit.stored`.
     """
 
-    def __init__(self, path: Path, dedup_days: int = 32) -> None:
+    def __init__(
+        self,
+        path: Path,
+        dedup_days: int = 32,
+        store: Store | None = None,
+        migrations: Sequence[Migration[sqlite3.Connection]] = MIGRATIONS,
+    ) -> None:
         self.path = Path(path)
         self.dedup_days = dedup_days
         con = connect(self.path, new=True)
         try:
-            prepare(con, self.path)
+            prepare(con, self.path, migrations)
         except sqlite3.Error as error:
             raise EventLogError(
                 f"{path}: cannot prepare the event log ({error}){full_disk(self.path.parent)}"
             ) from error
         finally:
             con.close()
-        self._writer = LogWriter(self.path, file_id(self.path))
+        self._writer = LogWriter(self.path, file_id(self.path), store)
 
     # Appending
 
@@ -108,6 +116,10 @@ class SqliteEventLog:
     def submit_refusals(self, rows: tuple[Refusal, ...]) -> Future[int]:
         """Queue counts of what the edge refused; the future is done when they are durable."""
         return self._writer.submit(Refusals(rows))
+
+    def drain(self) -> Future[int]:
+        """Bring on what is spooled; the future has how many events, 0 for a log without a spool."""
+        return self._writer.submit(Drain())
 
     def waiting(self) -> int:
         """Records whose append is queued or being committed; a heartbeat counts as one."""

@@ -14,6 +14,7 @@ from gtm_dagster.settings.analysis import (
     Sessions,
     Window,
 )
+from gtm_dagster.settings.broker import Kafka
 from gtm_dagster.settings.destinations import Destination, Feed
 from gtm_dagster.settings.guard_metrics import CONVERSION, UP_THRESHOLD, GuardMetric, GuardPage, stakes
 from gtm_dagster.settings.loading import load_settings, read_settings
@@ -58,6 +59,7 @@ __all__ = [
     "GuardMetric",
     "GuardPage",
     "History",
+    "Kafka",
     "Notify",
     "Origin",
     "Privacy",

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from gtm_dagster.settings.analysis import Attribution, Conversion, Funnel, Refunds, Retention, Sessions
+from gtm_dagster.settings.broker import Kafka, LogAddress
 from gtm_dagster.settings.choices import ProviderKind, SinkKind
 from gtm_dagster.settings.destinations import Destination, Feed
 from gtm_dagster.settings.guard_metrics import GuardMetric, GuardPage, Stake
@@ -203,6 +204,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
 
     `stage`: the preset below what the deployment sets itself; None is none.
     `triggers_file`: the rules of `gtm trigger`; None: there are none.
+    `event_log`: the topic that is the event log; None: events.db in the state directory.
     `own_hosts`: the deployment's own sites; a referrer of one, or of what lies below it, brings nobody.
     `account_property`: the property that names the account an event's person belongs to; None: there are no accounts.
     """
@@ -211,6 +213,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     state_dir: Path = Path(".gtm")
     plan_file: Path | None = None
     triggers_file: Path | None = None
+    event_log: LogAddress | None = None
     report_timezone: Name = "UTC"
     dedup_days: Count = 32
     own_hosts: tuple[Host, ...] = ()
@@ -224,6 +227,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     retention: Retention = Retention()
     account_property: PropertyName | None = "account_id"
     collector: Collector = Collector()
+    kafka: Kafka = Kafka()
     stream: Stream = Stream()
     dashboard: Dashboard = Dashboard()
     refresh: Refresh = Refresh()
@@ -274,7 +278,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def log_path(self) -> Path:
-        """The SQLite event log."""
+        """The SQLite event log; not used with `event_log`."""
         return self.state_dir / "events.db"
 
     @property

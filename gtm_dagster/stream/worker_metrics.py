@@ -11,11 +11,14 @@ from prometheus_client.registry import Collector
 
 from gtm_dagster.delivery.outbox import Delivery
 from gtm_dagster.delivery.sinks import kinds
-from gtm_dagster.eventlog import EventLog, EventLogError
+from gtm_dagster.eventlog import EventLog, EventLogError, Spooling
 from gtm_dagster.opsstore import OpsStore, OpsStoreError
 from gtm_dagster.stream.log_tail import CONSUMER
+from gtm_dagster.warehouse.landing.from_log import CONSUMER as LOADER
 
 DELIVERY_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 600.0, 3600.0)
+READERS = (CONSUMER, LOADER)
+"""Who reads the log: this worker, and the loader."""
 DELIVERED, REFUSED = "delivered", "refused"
 
 
@@ -64,11 +67,22 @@ class WorkerMetrics(Collector):
         try:
             at = self._store.positions().get(CONSUMER)
             head = self._log.last_seq()
+            lags = {name: self._log.partition_lag(name) for name in READERS} if isinstance(self._log, Spooling) else {}
         except (OpsStoreError, EventLogError):
             return
         offset = 0 if at is None else at.seq
         yield GaugeMetricFamily("gtm_stream_offset", "Offset of the record counted last.", value=offset)
         yield GaugeMetricFamily("gtm_stream_lag_events", "Records in the log behind it.", value=max(head - offset, 0))
+        if lags:
+            behind = GaugeMetricFamily(
+                "gtm_eventlog_partition_lag_events",
+                "Records of a partition of the topic behind what a reader has committed.",
+                labels=("reader", "partition"),
+            )
+            for reader, parts in lags.items():
+                for part, n in parts.items():
+                    behind.add_metric((reader, str(part)), n)
+            yield behind
         if at is not None and at.received_us is not None:
             yield GaugeMetricFamily(
                 "gtm_stream_position_timestamp_seconds",

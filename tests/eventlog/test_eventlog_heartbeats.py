@@ -6,7 +6,6 @@ import pytest
 from eventlog_cases import DAY_US, MARCH_1, record
 
 from gtm_dagster.eventlog import Heartbeat
-from gtm_dagster.eventlog.group_commit import FORGOTTEN_US, MAX_PRODUCERS, REPLACED_US
 from gtm_dagster.eventlog.sqlite import SqliteEventLog
 
 SECOND = 1_000_000
@@ -18,53 +17,6 @@ def log(tmp_path):
     opened = SqliteEventLog(tmp_path / "events.db")
     yield opened
     opened.close()
-
-
-@pytest.mark.parametrize(
-    ("beats", "expected", "reason"),
-    [
-        ([("a", NOW, NOW, False, "")], [("a", NOW, NOW)], "the last word"),
-        ([("a", NOW, NOW, False, ""), ("a", NOW - 9, NOW + 5, False, "")], [("a", NOW - 9, NOW + 5)], "it may go back"),
-        ([("a", NOW + 600 * SECOND, NOW, False, "")], [("a", NOW, NOW)], "nobody has delivered the future"),
-        ([("b", 1, NOW, False, ""), ("a", 2, NOW, False, "")], [("a", 2, NOW), ("b", 1, NOW)], "each for itself"),
-        ([("a", 5, NOW, False, "1"), ("a", 3, NOW + 1, False, "2")], [("a", 3, NOW + 1)], "the slowest instance"),
-        (
-            [("a", 5, NOW, False, "1"), ("a", 9, NOW + REPLACED_US + 1, False, "2")],
-            [("a", 9, NOW + REPLACED_US + 1)],
-            "an instance that another has replaced",
-        ),
-        ([("a", 5, NOW, False, "1"), ("a", 3, NOW, False, "2"), ("a", 0, NOW, True, "2")], [("a", 5, NOW)], "one closed"),
-        ([("a", 5, NOW, False, "1"), ("a", 9, NOW, True, "1")], [], "all closed: forgotten"),
-        ([("a", 5, NOW, False, ""), ("b", 9, NOW + FORGOTTEN_US, False, "")], [("a", 5, NOW), ("b", 9, NOW + FORGOTTEN_US)], "silent for a day"),
-        ([("a", 5, NOW, False, ""), ("b", 9, NOW + FORGOTTEN_US + 1, False, "")], [("b", 9, NOW + FORGOTTEN_US + 1)], "silent for longer"),
-    ],
-)  # fmt: skip
-def test_what_is_kept_of_heartbeats(log, beats, expected, reason):
-    assert all(log.beat(*beat) for beat in beats)
-    assert log.heartbeats() == [Heartbeat(*each) for each in expected], reason
-
-
-def test_heartbeats_outlive_the_process(tmp_path, log):
-    log.beat("a", NOW - 1, NOW)
-    assert SqliteEventLog(tmp_path / "events.db").heartbeats() == [Heartbeat("a", NOW - 1, NOW)]
-
-
-def test_producers_are_bounded(log):
-    futures = [log.submit_beat(str(n), NOW, NOW) for n in range(MAX_PRODUCERS + 1)]
-    assert [future.result() for future in futures] == [True] * MAX_PRODUCERS + [False]
-    assert log.beat("0", NOW, NOW + 1), "a known one may go on"
-    assert log.beat("1", NOW, NOW + 1, closing=True)
-    assert log.beat("fresh", NOW, NOW + 1)
-
-
-def test_gd_08_a_producer_is_its_keys(log):
-    for n in range(MAX_PRODUCERS + 1):
-        log.submit_beat(str(n), NOW, NOW, write_key="greedy")
-    assert log.beat("shop", NOW, NOW, write_key="server", skew_us=5), "another key's names leave room"
-    assert log.beat("shop", 0, NOW, write_key="other") and log.beat("shop", 0, NOW, closing=True, write_key="third")
-    assert [each for each in log.heartbeats() if each.producer == "shop"] == [
-        Heartbeat("shop", 0, NOW, "other"), Heartbeat("shop", NOW, NOW, "server", 5),
-    ]  # fmt: skip
 
 
 def test_a_producer_of_a_version_without_keys_gets_its_key_with_its_next_heartbeat(log):

@@ -26,30 +26,6 @@ def ids(log: SqliteEventLog) -> list[str | None]:
     return [each.event_id for each in log.read_records(0, 1_000_000)[0]]
 
 
-@pytest.mark.parametrize(
-    ("second", "status"),
-    [
-        pytest.param(record("a"), "duplicate", id="same event"),
-        pytest.param(record("a", received_us=MARCH_1 + 5, plan_version="1-0-1"), "duplicate", id="resent later"),
-        pytest.param(record("a", properties='{"n":1}'), "conflict", id="same id, other content"),
-        pytest.param(record("a", write_key="app"), "accepted", id="same id, other write key"),
-        pytest.param(quarantined("a"), "quarantined", id="refused resend is kept for its reasons"),
-        pytest.param(record("a", verdict="suppressed"), "suppressed", id="suppressed resend is counted"),
-    ],
-)
-def test_an_id_is_accepted_once_a_write_key(log, second, status):
-    assert log.append([record("a")]).statuses == ["accepted"]
-    assert log.append([second]).statuses == [status]
-    assert ids(log) == ["a"] if status in ("duplicate", "conflict") else ["a", "a"]
-
-
-@pytest.mark.parametrize(
-    "first", [quarantined("a"), record("a", verdict="suppressed")], ids=["quarantined", "suppressed"]
-)
-def test_what_was_not_accepted_does_not_claim_its_id(log, first):
-    assert log.append([first, record("a"), record("a")]).statuses == [first.verdict, "accepted", "duplicate"]
-
-
 def test_an_append_tells_offsets_and_counts_and_the_days_books_agree(log):
     assert log.append([record("a"), record("b"), record("a"), quarantined("c")]) == AppendResult(
         first_seq=1, last_seq=3, accepted=2, duplicates=1, statuses=["accepted", "accepted", "duplicate", "quarantined"]
@@ -97,15 +73,6 @@ def test_reading_after_an_offset(log, after, limit, expected):
     assert log.count(after, last) == len(expected)
 
 
-def test_records_come_back_as_they_were_stored(log):
-    stored = [record("a", properties='{"ü":1}', consent="{}"), quarantined(None, raw="{}")]
-    log.append(stored)
-    stored_records, last = log.read_records(0)
-    assert ([(r.event_id, r.event_us, r.properties, r.sealed) for r in stored_records], last) == (
-        [(r.event_id, r.event_us, r.properties, r.sealed) for r in stored], 2,
-    )  # fmt: skip
-
-
 def test_another_process_reads_what_was_acknowledged(log):
     log.append([record(str(n)) for n in range(5)])
     script = (
@@ -114,35 +81,6 @@ def test_another_process_reads_what_was_acknowledged(log):
     )
     done = subprocess.run([sys.executable, "-c", script, str(log.path)], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "['2', '3', '4'] 5"
-
-
-def test_a_reopened_log_goes_on_where_it_stopped(tmp_path):
-    first = SqliteEventLog(tmp_path / "events.db")
-    first.append([record("a"), record("b")])
-    first.commit("landing", 1)
-    first.close()
-    again = SqliteEventLog(tmp_path / "events.db")
-    assert again.append([record("a"), record("c")]).statuses == ["duplicate", "accepted"]
-    assert (ids(again), again.committed("landing")) == (["a", "b", "c"], 1)
-    again.close()
-
-
-def test_closing_commits_what_waits_and_refuses_more(tmp_path):
-    log = SqliteEventLog(tmp_path / "events.db")
-    futures = [log.submit([record(str(n))]) for n in range(50)]
-    log.close()
-    assert [future.result(0).accepted for future in futures] == [1] * 50
-    assert log.last_seq() == 50
-    with pytest.raises(EventLogError, match="closed"):
-        log.append([record("late")])
-
-
-def test_a_consumers_offset_never_goes_back(log):
-    assert log.committed("landing") == 0
-    log.commit("landing", 7)
-    log.commit("landing", 3)
-    log.commit("stream", 2)
-    assert (log.committed("landing"), log.committed("stream")) == (7, 2)
 
 
 def test_trimming_spares_what_a_consumer_still_needs(log):
@@ -155,17 +93,6 @@ def test_trimming_spares_what_a_consumer_still_needs(log):
     assert ids(log) == ["1", "2"]
     assert (log.count(0, 3), log.last_seq()) == (2, 3)
     assert log.append([record("0"), record("3")]).statuses == ["duplicate", "accepted"], "ids outlive their frames"
-
-
-def test_an_id_is_forgotten_after_dedup_days(tmp_path):
-    log = SqliteEventLog(tmp_path / "events.db", dedup_days=2)
-    log.append([record("old"), record("new", received_us=MARCH_1 + DAY_US)])
-    log.trim("2026-03-04")
-    assert log.append([record("old"), record("new", received_us=MARCH_1 + DAY_US)]).statuses == [
-        "accepted",
-        "duplicate",
-    ]
-    log.close()
 
 
 def test_every_commit_waits_for_the_disk(log):

@@ -57,6 +57,8 @@ def test_every_setting_of_the_commented_file_is_the_default(tmp_path: Path) -> N
         "threads = 2",
         'pseudonym_key = ""',
         'ops_url = ""',
+        'event_log = "kafka://127.0.0.1:9092/gtm-events"',
+        'password_env = "KAFKA_PASSWORD"',
         'token_env = "DASHBOARD_TOKEN"',
         'proxy_header = "X-Forwarded-User"',
         'proxy_addresses = ["10.0.0.5"]',

@@ -177,12 +177,12 @@ def _tables(settings: Settings, progress: Progress | None) -> Iterator[pa.Table]
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from gtm_dagster.eventlog import open_log
+    from gtm_dagster.eventlog import log_exists, open_log
     from gtm_dagster.warehouse.landing import ARROW_SCHEMA, Landing, complete
     from gtm_dagster.warehouse.landing.from_log import waiting_offsets
 
     landing = Landing(settings.landing_dir)
-    after = waiting_offsets(settings).landed if settings.log_path.exists() else 0
+    after = waiting_offsets(settings).landed if log_exists(settings) else 0
     columns = [*_COLUMNS, "verdict", *(name for name in (_ROLE, _REASONS, _RAW, _BOT) if name in ARROW_SCHEMA.names)]
     with landing.reading() as files:  # while a run compacts, its files stay until this ends
         rows, done = sum(file.rows for file in files), 0
@@ -195,7 +195,7 @@ def _tables(settings: Settings, progress: Progress | None) -> Iterator[pa.Table]
                         progress(done, rows)
             except (OSError, pa.ArrowInvalid) as error:
                 raise BacktestError(f"{file.path}: cannot be read ({error}); restore it from a backup") from error
-    if not settings.log_path.exists():
+    if not log_exists(settings):
         return
     with open_log(settings) as log:
         while True:

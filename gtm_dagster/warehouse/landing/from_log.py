@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from gtm_dagster.eventlog import EventLog, LogChangedError, Position, open_log
+from gtm_dagster.eventlog import EventLog, LogChangedError, Position, log_exists, log_place, open_log
 from gtm_dagster.settings import Settings
 from gtm_dagster.taxonomy.conform import ContractBreak
 from gtm_dagster.warehouse.build_context import BuildContext
@@ -61,10 +61,10 @@ def landed_end(landing: Landing, log: EventLog) -> int:
 def missing_log(settings: Settings) -> LogChangedError | None:
     """What to say when there is no log; None when none has landed either."""
     positions = Landing(settings.landing_dir).log_positions()
-    if settings.log_path.exists() or not positions:
+    if log_exists(settings) or not positions:
         return None
     return LogChangedError(
-        f"{settings.log_path}: there is no event log, but offsets up to {positions[-1].seq} of one have landed; restore "
+        f"{log_place(settings)}: there is no event log, but offsets up to {positions[-1].seq} of one have landed; restore "
         "it or, when it is gone for good, run `gtm log accept --reason TEXT`",
         "other",
     )
@@ -83,7 +83,7 @@ def waiting_offsets(settings: Settings) -> LogOffsets:
 
     Raises LogChangedError as `landed_end`, and when the log is gone.
     """
-    if not settings.log_path.exists():
+    if not log_exists(settings):
         if gone := missing_log(settings):
             raise gone
         return LogOffsets(0, 0, "")
@@ -98,7 +98,7 @@ def land_log(ctx: BuildContext, progress: Callable[[int, int], None] | None = No
     """
     settings = ctx.settings
     landing = Landing(settings.landing_dir)
-    if not settings.log_path.exists():
+    if not log_exists(settings):
         if gone := missing_log(settings):
             raise gone
         return LandResult(0, 0, 0, 0, 0)
