@@ -22,7 +22,7 @@ from gtm_dagster.triggers.log_records import COLUMNS, trigger_events
 from gtm_dagster.triggers.message_payload import plain_properties
 from gtm_dagster.triggers.rules_watch import RulesWatch
 from gtm_dagster.triggers.sharded.person_resolver import Addressed, PersonResolver
-from gtm_dagster.triggers.sharded.shard_messages import Clock, Heard, RuleSet, encoded
+from gtm_dagster.triggers.sharded.shard_messages import Clock, Happened, Heard, RuleSet, encoded
 from gtm_dagster.triggers.sharded.shard_topics import ShardTopics, whole
 
 CONSUMER = "trigger_shards"
@@ -101,7 +101,9 @@ class ResolverProcess:
         """Send `messages` and move to `to`, both or neither."""
         self._producer.begin_transaction()
         for shard, message in messages:
-            self._produce(self._topics.events, None, encoded(message), shard)
+            event = message.event if isinstance(message, Happened) else None
+            person = (event.user_id or event.anonymous_id) if event else None
+            self._produce(self._topics.events, person.encode() if person else None, encoded(message), shard)
             if isinstance(message, RuleSet) and shard == 0:
                 self._produce(self._topics.resolver, _RULES, encoded(message), 0)
         for anonymous in self._resolver.new_users:

@@ -17,7 +17,8 @@ from gtm_dagster.triggers.sharded.shard import Shard
 from gtm_dagster.triggers.sharded.shard_messages import decoded_message, decoded_move
 from gtm_dagster.triggers.sharded.shard_topics import ShardTopics, whole
 
-BATCH_MESSAGES, BATCH_SECONDS = 1_000, 0.05
+BATCH_MESSAGES, BATCH_SECONDS, LINGER_SECONDS = 1_000, 0.05, 0.003
+"""A transaction takes this many messages, for this long, and ends before when none came for the linger."""
 SESSION_SECONDS = 10
 REQUEST_SECONDS = 10.0
 _log = logging.getLogger("gtm_dagster.triggers")
@@ -53,9 +54,11 @@ class ShardWorker:
         until = time.monotonic() + BATCH_SECONDS
         taken = 0
         while taken < BATCH_MESSAGES and (left := until - time.monotonic()) > 0:
-            message = self._consumer.poll(left)
+            message = self._consumer.poll(min(left, LINGER_SECONDS) if self._busy else left)
             if message is not None:
                 taken += self._take(message)
+            elif self._busy:
+                break
         self._commit()
         return taken
 
@@ -142,6 +145,7 @@ class ShardWorker:
             assigned.append(self._place(self._topics.events, number, shard.position.get("events", 0)))
             assigned.append(self._place(self._topics.moved, number, shard.position.get("moved", 0)))
         consumer.assign(assigned)
+        consumer.resume(assigned)  # a partition that was paused when it was revoked comes back paused
         _log.info("triggers: shards %s, restored in %.1f s", numbers, time.monotonic() - began)
 
     def _revoke(self, consumer: Any, places: Any) -> None:
