@@ -29,10 +29,10 @@ def warm_us(text: str | None) -> int:
 
 @contextmanager
 def live_rules(here: Invocation, log: EventLog, warm: int) -> Iterator[RunnerThread | None]:
-    """The rules of `triggers_file` run until the end of the `with`; None when no file is named."""
+    """The rules of `triggers_file` run until the end of the `with`; None when no file is named, or `gtm trigger run` runs them."""
     from gtm_dagster.triggers.runner_thread import RunnerThread
 
-    if here.settings.triggers_file is None:
+    if here.settings.triggers_file is None or here.settings.trigger_shards is not None:
         yield None
         return
     note(f"stream: triggers of {here.settings.triggers_file}")
@@ -44,7 +44,7 @@ def rules_once(here: Invocation, log: EventLog, warm: int) -> None:
     """Run the rules over what the log holds now. Raises Problem (1) when their state cannot be used."""
     from gtm_dagster.triggers.trigger_db import TriggerDbError
 
-    if here.settings.triggers_file is None:
+    if here.settings.triggers_file is None or here.settings.trigger_shards is not None:
         return
     try:
         runner = _runner(here, log, warm)

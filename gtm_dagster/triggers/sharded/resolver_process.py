@@ -29,7 +29,8 @@ CONSUMER = "trigger_shards"
 BATCH_RECORDS = 5_000
 REQUEST_SECONDS = 30.0
 CLOCK_SECONDS, LOOK_SECONDS, COMMIT_SECONDS = 0.2, 1.0, 60.0
-_STATE, _RULES, _LINK = b"state", b"rules", b"link:"
+_STATE, _RULES, LINK = b"state", b"rules", b"link:"
+"""Keys of the topic `resolver`; behind LINK stands the anonymous id."""
 
 
 class ResolverState(Struct):
@@ -62,6 +63,7 @@ class ResolverProcess:
         self._rules = RuleSet(())
         self._heard: dict[str, int] = {}
         self._unwatched: set[str] = set()
+        self._was_at_end = False
         self._looked = self._clock_told = self._committed = float("-inf")
         self._producer = topics.producer(f"{topics.prefix}.resolver")
         self._producer.init_transactions(REQUEST_SECONDS)
@@ -86,8 +88,9 @@ class ResolverProcess:
         for offset, event in trigger_events(rows, names):
             if event is not None:
                 messages += self._resolver.take(offset, event, cancelling)
-        if rows and at_end:
+        if rows and self._was_at_end:
             self._lag.see(max(wall_us - rows[0][1], 0))
+        self._was_at_end = at_end
         if at_end and time.monotonic() - self._clock_told >= CLOCK_SECONDS:
             messages += self._at_end(wall_us)
         if messages or end > at.seq:
@@ -96,6 +99,10 @@ class ResolverProcess:
             self._committed = time.monotonic()
             self._log.commit(CONSUMER, self.position.seq)
         return not at_end
+
+    def close(self) -> None:
+        """Close the log; what is not committed is done again by the next one."""
+        self._log.close()
 
     def write(self, messages: list[Addressed], to: Position) -> None:
         """Send `messages` and move to `to`, both or neither."""
@@ -108,7 +115,7 @@ class ResolverProcess:
                 self._produce(self._topics.resolver, _RULES, encoded(message), 0)
         for anonymous in self._resolver.new_users:
             user = self._resolver.users[anonymous]
-            self._produce(self._topics.resolver, _LINK + anonymous.encode(), user.encode(), 0)
+            self._produce(self._topics.resolver, LINK + anonymous.encode(), user.encode(), 0)
         self._state = msgspec.structs.replace(self._state, at=to, senders=sorted(self._resolver.senders))
         self._produce(self._topics.resolver, _STATE, msgspec.msgpack.encode(self._state), 0)
         self._producer.commit_transaction(REQUEST_SECONDS)
@@ -164,7 +171,7 @@ class ResolverProcess:
             elif key == _RULES:
                 self._rules = _rules(value)
             else:
-                self._resolver.users[key.removeprefix(_LINK).decode()] = value.decode()
+                self._resolver.users[key.removeprefix(LINK).decode()] = value.decode()
         self._resolver.senders = set(self._state.senders)
 
     def _resume(self, from_start: bool) -> None:

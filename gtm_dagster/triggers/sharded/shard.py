@@ -31,12 +31,11 @@ from gtm_dagster.triggers.sharded.shard_messages import (
     Sends,
     encoded,
 )
-from gtm_dagster.triggers.sharded.shard_store import ShardStore
+from gtm_dagster.triggers.sharded.shard_store import META, RULES, ShardStore
 from gtm_dagster.triggers.step import NEVER_US
 
 BEHIND_US = 10_000_000
 FAULTS_UNTIL_STOPPED = 5
-META, RULES = b"meta", b"rules"
 _log = logging.getLogger("gtm_dagster.triggers")
 
 

@@ -14,6 +14,7 @@ from gtm_dagster.delivery.message_outbox import Message
 from gtm_dagster.triggers.compiled_rule import Rule
 from gtm_dagster.triggers.message_payload import payload_of, started_by
 from gtm_dagster.triggers.outcomes import Action, Hold, NonSend
+from gtm_dagster.triggers.person_profile import NOBODY, Profile
 from gtm_dagster.triggers.rule_state import RuleState
 from gtm_dagster.triggers.sharded.shard_store import ShardStore
 from gtm_dagster.triggers.trigger_event import TriggerEvent
@@ -34,6 +35,12 @@ class Refused(Struct, frozen=True):
     started_us: int
     detail: str = ""
     next_us: int | None = None
+
+
+class ShardAction(Message, frozen=True, kw_only=True):
+    """A message of `actions`: what the outbox takes, and what was known of the person, for the consent that is asked again."""
+
+    profile: Profile = NOBODY
 
 
 class Output(NamedTuple):
@@ -94,11 +101,12 @@ class ShardJournal:
         if self._event is not None and self._event.event_id == event_id:
             self._store.set_start((rule, event_id), started_by(self._event, self.plain))
 
-    def _message(self, action: Action) -> Message:
+    def _message(self, action: Action) -> ShardAction:
         started = self._store.take_start((action.rule, action.trigger_event_id))
         if started is None and self._event is not None and self._event.event_id == action.trigger_event_id:
             started = started_by(self._event, self.plain)
-        return Message(
+        return ShardAction(
+            profile=self._store.profile(action.person),
             action_id=action.action_id,
             rule=action.rule,
             person=action.person,

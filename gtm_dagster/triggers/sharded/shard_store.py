@@ -15,12 +15,24 @@ from gtm_dagster.triggers.state_store import MemoryStore, Place
 
 Key = tuple[str, ...]
 """("state", rule, person), ("ledger", person), ("profile", person) or ("start", rule, event id)."""
+META, RULES = b"meta", b"rules"
+"""Keys of what a shard knows beside its persons."""
 _pack = msgspec.msgpack.Encoder().encode
 _key = msgspec.msgpack.Decoder(Key).decode
 _state = msgspec.msgpack.Decoder(tuple[int | None, bytes]).decode
 _ledger = msgspec.msgpack.Decoder(Ledger).decode
 _profile = msgspec.msgpack.Decoder(Profile).decode
 _started = msgspec.msgpack.Decoder(Started).decode
+
+
+def profile_record(key: bytes, value: bytes) -> tuple[str, Profile] | None:
+    """The person and profile of a changelog record; None for any other record."""
+    if key in (META, RULES):
+        return None
+    match _key(key):
+        case ("profile", person):
+            return person, _profile(value)
+    return None
 
 
 class ShardStore(MemoryStore):
