@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 TOOLS  := $(VENV)/.tools-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo dev test test-real install-unleash install-engines install-goff install-flink install-kafka install-prometheus install-clients install-webhooks lock check audit format docs bench clean
+.PHONY: help setup setup-dev demo dev test test-real install-unleash install-engines install-goff install-kafka install-prometheus install-clients install-webhooks lock check audit format docs bench clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -79,9 +79,6 @@ install-clients: setup ## the clients of Segment, RudderStack, PostHog, Snowplow
 	scripts/install-clients
 install-kafka: ## Kafka for the tests of the event log behind a broker, and for make dev BROKER=kafka
 	scripts/install-kafka
-
-install-flink: ## opt-in: PyFlink with its Kafka connector (850 MB, one to three minutes), for rules as a job of Flink
-	scripts/install-flink
 
 install-goff: ## opt-in: build the GO Feature Flag relay proxy (six minutes, needs Go)
 	scripts/install-goff
