@@ -84,11 +84,12 @@ class Spool:
 
     def _keep(self, con: sqlite3.Connection, _: int, new: list[Record]) -> None:
         messages = [packed(record) for record in new]
-        waiting, before = False, spooled(con)
+        delivered: bool | None = False
+        before = spooled(con)
         if not before:
-            if self._producer.deliver(messages, self._ack_seconds):
+            delivered = self._producer.deliver(messages, self._ack_seconds)
+            if delivered:
                 return
-            waiting = self._producer.settled(0) is None
         elif before + len(new) > self._most:
             raise self._full(con)
         pairs = [(message["key"], message["value"]) for message in messages]
@@ -97,7 +98,7 @@ class Spool:
             (len(new), zlib.compress(msgspec.msgpack.encode(pairs), 1)),
         ).lastrowid
         con.execute("UPDATE spool SET events = events + ?", (len(new),))
-        if waiting:
+        if delivered is None:
             self._with_client = row
 
     def _drain(self, con: sqlite3.Connection) -> int:
@@ -111,9 +112,10 @@ class Spool:
         messages, upto = _oldest(con)
         if not messages:
             return 0
-        if self._producer.deliver(messages, _DRAIN_SECONDS):
+        delivered = self._producer.deliver(messages, _DRAIN_SECONDS)
+        if delivered:
             return _delete(con, upto)
-        if self._producer.settled(0) is None:
+        if delivered is None:
             self._with_client = upto
         return 0
 
