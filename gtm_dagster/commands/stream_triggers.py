@@ -31,17 +31,18 @@ def warm_us(text: str | None) -> int:
 
 @contextmanager
 def live_rules(here: Invocation, log: EventLog, warm: int, turn: Lock) -> Iterator[RunnerThread | None]:
-    """The rules of `triggers_file` run until the end of the `with`; None when no file is named.
+    """The rules of `triggers_file` run until the end of the `with`; None when no file is named, or
+    `gtm trigger run` runs them.
 
     `turn` is held while they write to triggers.db."""
     from gtm_dagster.triggers.runner_thread import RunnerThread
 
-    if here.settings.triggers_file is None:
+    if here.settings.triggers_file is None or here.settings.trigger_shards is not None:
         yield None
         return
     if here.settings.event_log is not None:
         note(
-            f"stream: no rule of {here.settings.triggers_file} runs: this runner reads events.db, and the log is a topic"
+            f"stream: no rule of {here.settings.triggers_file} runs: the log is a topic; set trigger_shards and start gtm trigger run"
         )
         yield None
         return
@@ -54,7 +55,7 @@ def rules_once(here: Invocation, log: EventLog, warm: int) -> None:
     """Run the rules over what the log holds now. Raises Problem (1) when their state cannot be used."""
     from gtm_dagster.triggers.trigger_db import TriggerDbError
 
-    if here.settings.triggers_file is None or here.settings.event_log is not None:
+    if here.settings.triggers_file is None or here.settings.event_log or here.settings.trigger_shards:
         return
     try:
         runner = _runner(here, log, warm)

@@ -179,6 +179,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     `stage`: the preset below what the deployment sets itself; None is none.
     `triggers_file`: the rules of `gtm trigger`; None: there are none.
     `event_log`: the topic that is the event log; None: events.db in the state directory.
+    `trigger_shards`: brokers and the prefix of the topics of `gtm trigger run`; None: `gtm stream` runs the rules.
     `own_hosts`: the deployment's own sites; a referrer of one, or of what lies below it, brings nobody.
     `account_property`: the property that names the account an event's person belongs to; None: there are no accounts.
     """
@@ -188,6 +189,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     plan_file: Path | None = None
     triggers_file: Path | None = None
     event_log: LogAddress | None = None
+    trigger_shards: LogAddress | None = None
     report_timezone: Name = "UTC"
     dedup_days: Count = 32
     own_hosts: tuple[Host, ...] = ()

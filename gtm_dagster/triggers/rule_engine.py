@@ -7,14 +7,14 @@ late, twice and in any order of their own times. What is kept where is the store
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from gtm_dagster.triggers.admit import admit, merged_ledger, trimmed_ledger
+from gtm_dagster.triggers.admit import Ledger, admit, merged_ledger, trimmed_ledger
 from gtm_dagster.triggers.compiled_rule import Rule
 from gtm_dagster.triggers.heard_keys import watch_of
 from gtm_dagster.triggers.heartbeat_watch import ALWAYS_HEARD, Watch, Watches
 from gtm_dagster.triggers.outcomes import Action, Hold, NonSend, Reason, Want
-from gtm_dagster.triggers.person_profile import NOBODY, merged_profile, profile_after
+from gtm_dagster.triggers.person_profile import NOBODY, Profile, merged_profile, profile_after
 from gtm_dagster.triggers.rule_state import EMPTY, RuleState
 from gtm_dagster.triggers.state_store import Journal, StateStore
 from gtm_dagster.triggers.step import NEVER_US, Edited, Input, Linked, Stepped, Wake, concerns, ends, step
@@ -124,12 +124,14 @@ class RuleEngine:
         if user and anonymous and owner is None:
             self._store.link(anonymous, user)
             if anonymous != user:
-                self._merge(anonymous, user)
+                self.join(anonymous, user, *self._store.take_person(anonymous))
         return user or owner or anonymous or ""
 
-    def _merge(self, anonymous: str, user: str) -> None:
+    def join(
+        self, anonymous: str, user: str, profile: Profile, ledger: Ledger, states: Mapping[str, RuleState]
+    ) -> None:
+        """What an anonymous id did and got, as `StateStore.take_person` gave it, is the user's."""
         self._journal.linked(anonymous, user)
-        profile, ledger, states = self._store.take_person(anonymous)
         if profile is not NOBODY:
             self._store.set_profile(user, merged_profile(profile, self._store.profile(user)))
         if ledger.entries:

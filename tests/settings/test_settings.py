@@ -58,6 +58,7 @@ def test_every_setting_of_the_commented_file_is_the_default(tmp_path: Path) -> N
         'pseudonym_key = ""',
         'ops_url = ""',
         'event_log = "kafka://127.0.0.1:9092/gtm-events"',
+        'trigger_shards = "kafka://127.0.0.1:9092/gtm"',
         'password_env = "KAFKA_PASSWORD"',
         'token_env = "DASHBOARD_TOKEN"',
         'proxy_header = "X-Forwarded-User"',

@@ -1,0 +1,95 @@
+"""`gtm trigger run`: rules in shards over Kafka."""
+
+from __future__ import annotations
+
+import os
+import socket
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gtm_dagster.commands.command import Command
+from gtm_dagster.commands.output import Problem, invocation, note
+from gtm_dagster.commands.stream import asked_to_stop
+from gtm_dagster.commands.trigger_options import rules_of, rules_path
+
+if TYPE_CHECKING:
+    from gtm_dagster.commands.output import Invocation
+    from gtm_dagster.triggers.sharded.resolver_process import ResolverProcess
+    from gtm_dagster.triggers.sharded.shard_topics import ShardTopics
+
+PARTS = ("resolver", "worker", "outbox")
+RESOLVER_PAUSE = 0.02
+
+
+def run(
+    context: typer.Context,
+    part: Annotated[
+        list[str] | None,
+        typer.Option("--part", help="resolver, worker or outbox; several with several --part. Default: all three."),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Of this worker, the same at every start. Default: host and process id.")
+    ] = None,
+    from_start: Annotated[
+        bool, typer.Option("--from-start", help="A resolver that never ran begins at the log's start, not at its end.")
+    ] = False,
+) -> None:
+    """Run the rules in shards over the topics of trigger_shards until Ctrl-C: one resolver, any number of workers, one outbox."""
+    from gtm_dagster.eventlog.log import EventLogError
+    from gtm_dagster.triggers.sharded.shard_loops import PartThread
+    from gtm_dagster.triggers.sharded.shard_topics import ShardError, ShardTopics
+    from gtm_dagster.triggers.sharded.shard_worker import ShardWorker
+
+    here = invocation(context)
+    settings = here.settings
+    parts = tuple(part or PARTS)
+    for each in parts:
+        if each not in PARTS:
+            raise Problem(f"--part {each}: give resolver, worker or outbox", 2)
+    if settings.trigger_shards is None:
+        raise Problem(
+            'trigger_shards is not set: name brokers and a prefix of topics, "kafka://host:9092/gtm"; without Kafka, gtm stream '
+            "runs the rules",
+            2,
+        )
+    topics = ShardTopics.at(settings.trigger_shards, settings.kafka)
+    try:
+        shards = topics.ensure(settings.kafka.partitions)
+    except (ShardError, EventLogError) as error:
+        raise Problem(str(error)) from None
+    worker = name or f"{socket.gethostname()}.{os.getpid()}"
+    with ExitStack() as running:
+        if "resolver" in parts:
+            rules_of(here, rules_path(here, None))
+            make = lambda: _resolver(here, topics, shards, from_start=from_start)  # noqa: E731
+            running.enter_context(PartThread("resolver", make, RESOLVER_PAUSE))
+        if "worker" in parts:
+            running.enter_context(PartThread("worker", lambda: ShardWorker(topics, worker)))
+        if "outbox" in parts:
+            from gtm_dagster.triggers.sharded.outbox_process import OutboxProcess
+            from gtm_dagster.triggers.trigger_db import trigger_db_path
+
+            path = trigger_db_path(settings.state_dir)
+            running.enter_context(PartThread("outbox", lambda: OutboxProcess(topics, path)))
+        note(f"trigger run: {', '.join(parts)} over {settings.trigger_shards}, {shards} shards")
+        stop = running.enter_context(asked_to_stop())
+        stop.wait()
+
+
+def _resolver(here: Invocation, topics: ShardTopics, shards: int, *, from_start: bool) -> ResolverProcess:
+    from gtm_dagster.eventlog import open_log
+    from gtm_dagster.triggers.rules_watch import RulesWatch
+    from gtm_dagster.triggers.sharded.resolver_process import ResolverProcess
+
+    log = open_log(here.settings)
+    try:
+        watch = RulesWatch(rules_path(here, None), here.plan)
+        return ResolverProcess(log, topics, watch, shards, from_start=from_start)
+    except BaseException:
+        log.close()
+        raise
+
+
+COMMANDS = (Command("trigger run", run, order=35),)
