@@ -39,6 +39,7 @@ ELSEWHERE = {
     "guard ramp": "needs a ramp at a share: tests/rollout/test_ramp.py",
     "quarantine replay": "names a group of another deployment: tests/commands/test_quarantine_commands.py",
     "log accept": "needs a log that does not go on: tests/eventlog",
+    "trigger run": "serves until Ctrl-C: tests/triggers/test_trigger_run.py",
     "event": "names an event of another deployment",
 }
 """Commands that a page shows and other tests run, with the place."""
@@ -125,7 +126,8 @@ def deployment(gtm: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     assert demo.returncode == 0, demo.stdout + demo.stderr
     shutil.copytree(folder / ".gtm-demo", folder / ".gtm")
     (folder / "gtm.toml").write_text(_first(folder / "gtm.toml") + GUARD)
-    shutil.copy(folder / "examples/triggers/triggers.yaml", folder / "triggers.yaml")
+    shutil.copytree(folder / "examples/triggers", folder, dirs_exist_ok=True)
+    assert _shell(gtm, folder, "gtm stream --once").returncode == 0
     yield folder
 
 
