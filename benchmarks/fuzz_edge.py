@@ -54,7 +54,7 @@ def targets() -> dict[str, Target]:
     from gtm_dagster.privacy.pseudonyms import Pseudonymizer
     from gtm_dagster.privacy.sealing import Sealer
     from gtm_dagster.taxonomy import load_plan
-    from gtm_dagster.tracking.tracker import uuid7
+    from gtm_dagster.tracking.event_id import uuid7
 
     key = b"k" * 32
     plan = load_plan()

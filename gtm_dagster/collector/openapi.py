@@ -85,6 +85,10 @@ _SCHEMAS: dict[str, Schema] = {
 _EVENTS: Schema = {"anyOf": [{"type": "object"}, _OBJECTS]}
 
 _BATCH: Schema = {"type": "object", "properties": {"batch": _OBJECTS}, "required": ["batch"]}
+_BATCH_FIELD = {"amplitude": "events", "snowplow": "data"}
+"""Protocols whose requests hold their events under another name than `batch`."""
+_MEDIA = {"snowplow": "text/plain", "snowplow_pixel": "image/gif"}
+"""What protocols answer with that is no JSON."""
 _MOMENT: Schema = {
     "description": "RFC 3339 with an offset, or seconds since 1970.",
     "anyOf": [
@@ -115,6 +119,7 @@ _ANSWERS = {
     "posthog": "PostHogAnswer",
     "posthog_v1": "PostHogResults",
 }
+"""Schemas of answers; of a protocol that is not here anything is answered."""
 _PROBLEMS = {
     400: "It cannot be read.",
     401: "No key, or none that is good here.",
@@ -162,10 +167,14 @@ def _events_of(protocol: SenderProtocol, path: str) -> Schema:
     is_batch = protocol.name == "posthog_v1" or (
         protocol.name == "segment" and path.endswith(("batch", "/b", "/import"))
     )
-    answer = _ref(_ANSWERS[protocol.name]) if protocol.name in _ANSWERS else _ANYTHING
+    answer = (
+        _ref(_ANSWERS[protocol.name]) if protocol.name in _ANSWERS else _TEXT if protocol.name in _MEDIA else _ANYTHING
+    )
+    field = _BATCH_FIELD.get(protocol.name)
+    body = _object({field: _OBJECTS}) if field else _BATCH if is_batch else _EVENTS
     operation = _operation(
         f"Events by the protocol {protocol.name}.", 200, answer, _OF_EVENTS,
-        body=None if protocol.in_query else _BATCH if is_batch else _EVENTS, media="image/gif" if protocol.in_query else "application/json",
+        body=None if protocol.in_query else body, media=_MEDIA.get(protocol.name, "application/json"),
     )  # fmt: skip
     return operation | {"security": _KEYS_OF_EVENTS if protocol.key_of is None else [*_KEYS_OF_EVENTS, {}]}
 

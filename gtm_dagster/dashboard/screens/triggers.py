@@ -27,7 +27,7 @@ MOST_MESSAGES = 20
 def _by_day(found: Rows, selection: Selection) -> str:
     days: list[date] = found.column("day")
     series = [
-        Line("messages", tuple(found.column("messages")), "now"),
+        Line("sent", tuple(found.column("messages")), "now"),
         Line("not sent", tuple(found.column("not_sent")), "s2"),
     ]
     return lines(f"Starts of rules by day, {selection.period}", days, series, "starts", WIDE)
