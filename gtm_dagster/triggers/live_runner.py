@@ -86,16 +86,16 @@ class LiveRunner:
         found = rows.stored_position(self._con)
         self._at = None if found is None else found[0]
         self._engine.clock_us = -NEVER_US if found is None else found[1]
-        said = rows.notes(self._con)
-        self._engine.warming = said.get("warming") == "1"
+        notes = rows.notes(self._con)
+        self._engine.warming = notes.get("warming") == "1"
         self._was_at_end = False
-        self._releasing = self._engine.behind = said.get("behind") == "1"
+        self._releasing = self._engine.behind = notes.get("behind") == "1"
         self._applied: object = None
         self._names: set[str] = set()
         self._heard: dict[str, int] = {}
         self._unwatched: set[str] = set()
         self._looked_at: float | None = None
-        self._beats_us = int(said.get("beats_us", "0"))
+        self._beats_us = int(notes.get("beats_us", "0"))
 
     @property
     def position(self) -> Position | None:
