@@ -58,10 +58,10 @@ WORKERS ?= $(shell "$(PYTHON)" -c 'import os; print(min(2 * (os.cpu_count() or 1
 REAL_WORKERS ?= $(shell "$(PYTHON)" -c 'import os; print(min((os.cpu_count() or 1) + 1, 8))')
 PYTEST  := env -u PYTHONDONTWRITEBYTECODE $(PY) -m pytest -q
 
-test: setup-dev ## every behaviour that needs Python alone, in about seven minutes on two cores; WORKERS=4
+test: setup-dev ## every behaviour that needs Python alone, in about thirteen minutes on two cores; WORKERS=4
 	$(PYTEST) -n $(WORKERS) --dist worksteal -m "not real and not simulation and not slow"
 
-test-real: setup-dev $(INSTALLED:%=install-%) ## all other tests, in about twenty minutes on two cores: slow ones, full property tests, simulations, real components (which it installs below .cache/); REAL_WORKERS=3
+test-real: setup-dev $(INSTALLED:%=install-%) ## all other tests, in about half an hour on two cores: slow ones, full property tests, simulations, real components (which it installs below .cache/); REAL_WORKERS=3
 	$(PYTEST) -n $(REAL_WORKERS) --dist loadscope --hypothesis-profile=full -m "real or simulation or slow or hypothesis"
 
 install-chromium: ## Chromium for what is tested in a browser
