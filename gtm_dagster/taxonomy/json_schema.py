@@ -84,7 +84,10 @@ def _envelope() -> dict[str, Any]:
     }
     fields["properties"] = {"type": ["object", "null"]}
     fields["context"] = _context()
-    return fields | {name: {"description": "Added by the collector, ignored when sent"} for name in STAMPED}
+    fields |= {name: {"description": "Added by the collector, ignored when sent"} for name in STAMPED}
+    fields["original_timestamp"] = {"description": "The sender's own time, where the collector moved `timestamp`"}
+    fields["traceparent"] = {"description": "The trace it belongs to (W3C Trace Context), before that of its request"}
+    return fields
 
 
 def _context() -> dict[str, Any]:
