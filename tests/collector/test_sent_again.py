@@ -64,7 +64,7 @@ def posthog(times: Times, title: str) -> Sending:
 
 
 def posthog_v1(times: Times, title: str) -> Sending:
-    path, body, _ = posthog(times, title)
+    body = posthog(times, title).body
     sent = {} if times.sent is None else {"PostHog-Request-Timestamp": times.sent.isoformat()}
     return Sending("/i/v1/analytics/events", {"batch": body["batch"]}, V1 | sent)
 
