@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -80,7 +81,9 @@ def targets() -> dict[str, Target]:
 
     def of_protocol(protocol: SenderProtocol, path: str) -> Target:
         def work(data: bytes) -> None:
-            headers = {"content-type": "application/cloudevents+json"} if protocol.name == "cloudevents" else {}
+            headers = {"sentat": "2026-03-01T10:00:00Z", "posthog-request-timestamp": "2026-03-01T10:00:00Z"}
+            if protocol.name == "cloudevents":
+                headers["content-type"] = "application/cloudevents+json"
             request = IngestRequest(path, data, 50, 2048, headers, time.time_ns() // 1000, plan)
             if protocol.key_of is not None:
                 protocol.key_of(request)
@@ -173,8 +176,10 @@ def main() -> int:
             if (words := line.split()) and line.startswith("stat::")
         }
         executed, peak = stats.get("stat::number_of_executed_units:", "?"), stats.get("stat::peak_rss_mb:", "?")
+        start = re.search(r"INITED.* rss: (\d+)Mb", done.stderr)
+        memory = f"{start[1] if start else '?'} MB at first and {peak} MB at most"
         print(
-            f"{name}: {executed} inputs in {given.seconds} s, {peak} MB at most, {'broken' if done.returncode else 'held'}",
+            f"{name}: {executed} inputs in {given.seconds} s, {memory}, {'broken' if done.returncode else 'held'}",
             flush=True,
         )
         if done.returncode:

@@ -30,6 +30,8 @@ class Record(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     `trace_id`: 32 hex characters of the `traceparent` its request came with (W3C Trace Context), None without one.
     `sent_with`: the protocol of its request and the client library where that is a known one, such as
     "segment analytics-python/2.4.0"; None for imported rows and those of before this column.
+    `original_us`: `event_us` by the sender's clock, where the collector moved it; 0 where the sender said how long ago it was
+    and no time; None for a time that lands as it was sent.
     """
 
     write_key: str
@@ -68,9 +70,10 @@ class Record(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     bot_reason: str | None = None
     trace_id: str | None = None
     sent_with: str | None = None
+    original_us: int | None = None
 
 
-_KINDS = {"event_us": "int64", "received_us": "int64", "row_no": "int64", "sealed": "bytes"}
+_KINDS = {"event_us": "int64", "original_us": "int64", "received_us": "int64", "row_no": "int64", "sealed": "bytes"}
 LANDING_COLUMNS: list[tuple[str, str]] = [(name, _KINDS.get(name, "str")) for name in Record.__struct_fields__]
 """Column names of the landing files in order, each with its kind: str, int64 or bytes."""
 DEFAULTS: dict[str, str | int | None] = dict(
@@ -95,6 +98,7 @@ def record_from_event(
     bot_reason: str | None = None,
     trace_id: str | None = None,
     sent_with: str | None = None,
+    original_us: int | None = None,
 ) -> Record:
     """The record of an accepted, scrubbed event. `pseudonymize_id`: `pseudonymize` for what comes once."""
     return Record(
@@ -127,6 +131,7 @@ def record_from_event(
         bot_reason=bot_reason,
         trace_id=trace_id,
         sent_with=sent_with,
+        original_us=original_us,
     )
 
 

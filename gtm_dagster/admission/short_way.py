@@ -17,6 +17,8 @@ import msgspec
 from gtm_dagster.admission.admission import Admission, Sender
 from gtm_dagster.admission.record import Record
 from gtm_dagster.admission.rules import DRILL_EVENTS
+from gtm_dagster.admission.stamps import original_us
+from gtm_dagster.admission.trace_context import trace_id_in
 from gtm_dagster.channels.bots import bot_reason
 from gtm_dagster.channels.hosts import host_of
 from gtm_dagster.privacy.event_ids import UUID_ALONE, stored_event_id
@@ -57,6 +59,8 @@ class _Plain(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     received_at: str | None = None
     write_key: str | None = None
     plan_version: str | None = None
+    original_timestamp: str | None = None
+    traceparent: str | None = None
 
 
 class _Landing(NamedTuple):
@@ -148,7 +152,8 @@ class ShortWay:
             None if anonymous_id is None else pseudonymize(anonymous_id),
             None if session_id is None else pseudonymize(session_id), properties, *columns, self._version,
             "accepted", None, None, None, None, "log", 0, timezone, self._rules, sender.key_role,
-            sender.bot_of(bot), sender.trace_id, sender.sent_with,
+            sender.bot_of(bot), trace_id_in(event.traceparent) or sender.trace_id, sender.sent_with,
+            original_us(event.original_timestamp),
         )  # fmt: skip
         return event_id, record, ()
 

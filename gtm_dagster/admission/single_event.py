@@ -11,6 +11,7 @@ from gtm_dagster.admission.admission import Admission, Seals, Sender
 from gtm_dagster.admission.privacy_control import refuse_by_gpc
 from gtm_dagster.admission.record import Record
 from gtm_dagster.admission.short_way import ShortWay
+from gtm_dagster.admission.stamps import stamps_of
 from gtm_dagster.privacy.consent import REQUIRED, ConsentPolicy
 from gtm_dagster.privacy.masking import UndeclaredText
 from gtm_dagster.taxonomy import Accepted, FieldError, Plan, Rejected
@@ -102,9 +103,14 @@ class Judge:
         if (short := self._short_way(raw, sender, received_us)) is not None:
             event_id, record, errors = short
             return Judged(record, event_id, _shown(errors) if errors else [])
+        stamps = stamps_of(raw)
+        if stamps.trace_id is not None:
+            sender = msgspec.structs.replace(sender, trace_id=stamps.trace_id)
         verdict = self._validate(raw, live=True, now_us=received_us, make_id=self._make_id)
         if isinstance(verdict, Accepted):
             record, errors = self._admission.accept(verdict.event, sender, received_us)
+            if stamps.original_us is not None and record.verdict == "accepted":
+                record = msgspec.structs.replace(record, original_us=stamps.original_us)
             note = _NEW_ID if verdict.id_is_new and record.verdict == "accepted" else None
             return Judged(record, verdict.event.event_id, _shown(errors), note)
         record, errors = self._admission.refuse(verdict, _document(raw), raw, sender, received_us)

@@ -17,6 +17,11 @@ def trace_id_of(header: bytes | None) -> str | None:
     return found[1]
 
 
+def trace_id_in(value: object) -> str | None:
+    """As `trace_id_of`, of a value that an event names."""
+    return trace_id_of(value.encode()) if isinstance(value, str) and value.isascii() else None
+
+
 def traceparent(trace_id: object, message: str, otherwise: str) -> str:
     """A `traceparent` of what was caused by `trace_id`; without a good one, of the trace that all of `otherwise` share.
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from gtm_dagster.collector.shared_log import SharedLog
 from gtm_dagster.eventlog import EventLog, EventLogError, Spooling
 from gtm_dagster.monitoring.disk_metrics import DiskMetrics
 from gtm_dagster.settings import Settings
@@ -38,10 +39,14 @@ class LogMetrics(Collector):
 
 
 class SpoolMetrics(Collector):
-    """Of a log that is a topic: whether the broker takes events, what waits for it on this disk, and the room there."""
+    """Of a log that is a topic: whether the broker takes events, what waits for it on this disk, and the room there.
 
-    def __init__(self, log: Spooling, folder: Path) -> None:
+    `broker_fault`: of the process that writes the log.
+    """
+
+    def __init__(self, log: Spooling, folder: Path, broker_fault: Callable[[], str | None]) -> None:
         self._log = log
+        self._broker_fault = broker_fault
         self._disk = DiskMetrics(
             {"eventlog": folder}, {"gtm_eventlog_spool_bytes": ("Bytes of the spool.", folder / "spool.db")}
         )
@@ -54,13 +59,13 @@ class SpoolMetrics(Collector):
             pass
         else:
             yield GaugeMetricFamily("gtm_eventlog_spooled_events", "Events that wait for the broker.", value=waiting)
-        up = self._log.broker_fault() is None
+        up = self._broker_fault() is None
         yield GaugeMetricFamily("gtm_eventlog_broker_up", "1 while the broker takes events.", value=int(up))
         yield from self._disk.collect()
 
 
-def log_metrics(log: EventLog, settings: Settings) -> Collector:
-    """The metrics of the log of these settings."""
+def log_metrics(log: EventLog, settings: Settings, shared: SharedLog | None = None) -> Collector:
+    """The metrics of the log of these settings; `shared`: by which a worker appends."""
     if isinstance(log, Spooling):
-        return SpoolMetrics(log, log.folder)
+        return SpoolMetrics(log, log.folder, log.broker_fault if shared is None else shared.broker_fault)
     return LogMetrics(log, settings.log_path)

@@ -11,7 +11,7 @@ from gtm_dagster.collector.address import announced
 from gtm_dagster.collector.keys import DEV_KEY, KeyStore, WriteKey, write_keys
 from gtm_dagster.collector.server_process import ServeError, Services, Site, serve_process
 from gtm_dagster.collector.worker_pool import serve_workers
-from gtm_dagster.eventlog import log_place, open_log
+from gtm_dagster.eventlog import open_log
 from gtm_dagster.privacy.pseudonyms import load_or_create_key
 from gtm_dagster.settings import Settings
 from gtm_dagster.taxonomy import load_plan
@@ -39,11 +39,6 @@ def serve(settings: Settings, host: str, port: int, services: Services = Service
     site = Site(address, _free(address, port), _in_url(address), loopback)
     load_or_create_key(settings.keys_dir, settings.privacy.pseudonym_key)
     load_plan(settings.plan_file)
-    if settings.event_log is not None and settings.collector.workers > 1:
-        raise ServeError(
-            f"collector.workers = {settings.collector.workers}: the log {log_place(settings)} has one producer a machine; use 1, "
-            "and start a collector on each of several machines"
-        )
     with open_log(settings):
         pass  # made and migrated once, before anybody listens
     with announced(settings.state_dir, f"http://{_in_url(_reachable(address))}:{site.port}"):

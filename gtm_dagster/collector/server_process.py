@@ -94,13 +94,15 @@ def serve_process(
             feed=services.feed(pseudonymize) if services.feed else None,
             worker=worker,
         )
-        _add_figures(app, log, settings, worker)
+        _add_figures(app, log, settings, worker, shared)
         sys.setswitchinterval(SWITCH_SECONDS)
         asyncio.run(_run(app, settings, site, worker))
 
 
-def _add_figures(app: Collector, log: EventLog, settings: Settings, worker: Worker | None) -> None:
-    of_log = log_metrics(log, settings)
+def _add_figures(
+    app: Collector, log: EventLog, settings: Settings, worker: Worker | None, shared: SharedLog | None
+) -> None:
+    of_log = log_metrics(log, settings, shared)
     if worker is None:
         app.metrics.registry.register(of_log)
     else:

@@ -18,7 +18,7 @@ import msgspec
 from msgspec.structs import astuple
 
 from gtm_dagster.collector.commits import Appender
-from gtm_dagster.eventlog import AppendResult, EventLogError, Record, Refusal
+from gtm_dagster.eventlog import AppendResult, EventLogError, Record, Refusal, Spooling
 
 _GONE = "the process that writes the event log is gone"
 
@@ -43,12 +43,16 @@ class _Refusals(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=True
 
 
 class _Outcome(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """Of the item `number`: what came of records, of a heartbeat or of refusals, or why nothing did."""
+    """Of the item `number`: what came of records, of a heartbeat or of refusals, or why nothing did.
+
+    `broker_fault`: as the log of the process that writes says it at that moment.
+    """
 
     number: int
     appended: AppendResult | None
     other: bool | int
     error: str | None
+    broker_fault: str | None = None
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -68,14 +72,20 @@ def _serve(log: Appender, pipe: Connection) -> None:
     # a thread of its own: the log's writer, which calls `answer`, must not wait for a worker that stands still
     threading.Thread(target=_send_all, args=(pipe, answers), name="shared-log-out", daemon=True).start()
 
+    topic = log if isinstance(log, Spooling) else None
+
+    def broker_fault() -> str | None:
+        return None if topic is None else topic.broker_fault()
+
     def answer(number: int, future: Future[Any]) -> None:
         error = None if future.cancelled() else future.exception()
         if future.cancelled() or error is not None:
-            outcome = _Outcome(number, None, False, str(error or _GONE))
+            outcome = _Outcome(number, None, False, str(error or _GONE), broker_fault())
         else:
             result = future.result()
             is_other = isinstance(result, int)
-            outcome = _Outcome(number, None if is_other else result, result if is_other else False, None)
+            appended, other = (None, result) if is_other else (result, False)
+            outcome = _Outcome(number, appended, other, None, broker_fault())
         answers.put(_encode(outcome))
 
     def begin(number: int, submit: Callable[[], Future[Any]]) -> None:
@@ -117,6 +127,7 @@ class SharedLog:
         self._waiting: dict[int, Future[Any]] = {}
         self._number = 0
         self._fault: str | None = None
+        self._broker_fault: str | None = None
         self._lock = threading.Lock()
         self._out: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         threading.Thread(target=_send_all, args=(pipe, self._out), name="log-out", daemon=True).start()
@@ -148,6 +159,10 @@ class SharedLog:
         """None while appends succeed; else why the newest one did not, or that nothing can be appended any more."""
         return self._fault
 
+    def broker_fault(self) -> str | None:
+        """Why the broker did not take the newest append or heartbeat of this worker, None when it did, or there is none."""
+        return self._broker_fault
+
     def close(self) -> None:
         """Close this end of the pipe; whoever still waits gets an EventLogError."""
         self._out.put(None)
@@ -172,7 +187,7 @@ class SharedLog:
                 break
             with self._lock:
                 future = self._waiting.pop(outcome.number)
-            self._fault = outcome.error
+            self._fault, self._broker_fault = outcome.error, outcome.broker_fault
             with suppress(InvalidStateError):
                 if outcome.error is not None:
                     future.set_exception(EventLogError(outcome.error))

@@ -24,7 +24,7 @@ _SENT = slice(_COLUMNS.index("user_id"), _COLUMNS.index("consent") + 1)
 _LATER = [
     name
     for name in _COLUMNS
-    if name not in (*FORMAT_1_COLUMNS, "rules", "key_role", "bot_reason", "trace_id", "sent_with")
+    if name not in (*FORMAT_1_COLUMNS, "rules", "key_role", "bot_reason", "trace_id", "sent_with", "original_us")
 ]
 """Columns that came after 0.1.0 and hold what was sent."""
 _sent_hashed = attrgetter(
@@ -182,10 +182,10 @@ def _key_of(write_key: str, event_id: str) -> bytes:
 def content_of(record: Record) -> bytes:
     """What two copies of an event are compared by: four bytes of the time as sent, and four of a digest of the rest.
 
-    A time that is the moment of receipt was not sent: `same_content` takes any other for the same. A column that came
-    later counts where it differs from its default, so an event that is sent again after an upgrade is a duplicate.
+    A time that the collector moved counts as it was sent: how far it is moved differs with each sending. A time that is the
+    moment of receipt was not sent: `same_content` takes any other for the same. A column that came later counts where it differs from its default, so an event that is sent again after an upgrade is a duplicate.
     """
-    us = record.event_us
+    us = record.event_us if record.original_us is None else record.original_us
     sent_at = _UNSENT if us is None or us == record.received_us else (us & 0xFFFFFFFF).to_bytes(4, "big")
     values: tuple[object, ...] = (record.event_name, astuple(record)[_SENT])
     if _LATER:

@@ -11,8 +11,9 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec.structs import astuple
 
-from gtm_dagster.admission.record import LANDING_COLUMNS, Record
+from gtm_dagster.admission.record import DEFAULTS, LANDING_COLUMNS, Record
 from gtm_dagster.storage.migrations import NEWER, NewerFormatError
 
 if TYPE_CHECKING:
@@ -53,7 +54,15 @@ def key_of(record: Record) -> str:
 def packed(record: Record) -> dict[str, str | bytes]:
     """The message of one record. Raises OverflowError for a time that no reader could hold."""
     _check_times(record)
+    if type(record) is not Record:
+        record = _by_name(record)
     return {"key": key_of(record), "value": _PREFIX + _encode(record)[1:]}
+
+
+def _by_name(record: Record) -> Record:
+    """A record that came from another process: its type is encoded without names, and its defaults are not left out."""
+    values = zip(Record.__struct_fields__, astuple(record), strict=True)
+    return Record(**{name: value for name, value in values if name not in DEFAULTS or value != DEFAULTS[name]})
 
 
 def table_of(messages: Sequence[tuple[int, Message]]) -> pa.Table:

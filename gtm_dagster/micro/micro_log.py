@@ -11,6 +11,7 @@ import msgspec
 
 from gtm_dagster.admission.record import Record
 from gtm_dagster.eventlog import AppendResult, Refusal
+from gtm_dagster.eventlog.accepted_ids import content_of, same_content
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TEXTS = (
@@ -51,7 +52,7 @@ class MicroLog:
             self._records: list[tuple[str, Record]] = []
             self._refused: list[dict[str, Any]] = []
             self._counts = dict.fromkeys(("accepted", "duplicates", "quarantined", "suppressed", "refused"), 0)
-            self._seen: dict[tuple[str, str | None], Record] = {}
+            self._seen: dict[tuple[str, str | None], bytes] = {}
             self._stored = 0
 
     def submit_refusals(self, rows: tuple[Refusal, ...]) -> Future[int]:
@@ -78,10 +79,10 @@ class MicroLog:
     def _take(self, record: Record) -> str:
         status = record.verdict
         if status == "accepted":
-            content = msgspec.structs.replace(record, received_us=0, sealed=None, trace_id=None)
+            content = content_of(record)
             first = self._seen.setdefault((record.write_key, record.event_id), content)
             if first is not content:
-                status = "duplicate" if first == content else "conflict"
+                status = "duplicate" if same_content(first, content) else "conflict"
         self._counts["duplicates" if status in ("duplicate", "conflict") else status] += 1
         if status not in ("duplicate", "conflict"):
             self._stored += 1

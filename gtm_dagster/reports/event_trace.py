@@ -30,7 +30,8 @@ class EventTrace(msgspec.Struct, frozen=True):
     """One event of one write key. Times are RFC 3339, UTC.
 
     `event_id` is the id as it is stored. `verdict`: accepted, quarantined or suppressed, of the copy that counts: the
-    accepted one, else the newest. `sent_with`: protocol and client library. `landed_file`: below the landing folder.
+    accepted one, else the newest. `original_time`: by the sender's clock, where the collector moved `event_time`. `trace_id`: of
+    the trace it came in (W3C Trace Context). `sent_with`: protocol and client library. `landed_file`: below the landing folder.
     `staged`: whether the published tables hold it, `not_staged` why they do not. `session`, `conversion` and `credit` are of
     the published tables; `no_session` says why there is none. `other_copies`: those that were refused, newest first.
     """
@@ -41,6 +42,8 @@ class EventTrace(msgspec.Struct, frozen=True):
     received_at: str | None
     event_name: str | None
     event_time: str | None
+    original_time: str | None
+    trace_id: str | None
     log_id: str | None
     offset: int | None
     sent_with: str | None
@@ -108,6 +111,8 @@ def _traced(settings: Settings, write_key: str, event_id: str, copies: list[Land
         received_at=_time(row.get("received_us")),
         event_name=row.get("event_name"),
         event_time=_time(row.get("event_us")),
+        original_time=_time(row.get("original_us") or None),
+        trace_id=row.get("trace_id"),
         log_id=first.log_id,
         offset=first.offset,
         sent_with=row.get("sent_with"),

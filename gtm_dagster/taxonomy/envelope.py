@@ -31,8 +31,9 @@ UTM_FIELDS = tuple(f"utm_{field}" for field in CAMPAIGN_FIELDS)
 """Other names in which `context` may give the five; the field itself wins."""
 DEVICE_TYPES = ("web", "mobile", "api")
 PURPOSES = ("analytics", "marketing", "personalization")
-STAMPED = ("received_at", "write_key", "plan_version")
-"""Fields that the collector adds: accepted when an event is sent again, and ignored."""
+STAMPED = ("received_at", "write_key", "plan_version", "original_timestamp", "traceparent")
+"""Fields that the collector and the SDK add: accepted at every door. Of a live event two count: copies are compared by
+`original_timestamp`, where the collector moved `timestamp`, and `traceparent` names the trace it belongs to."""
 NOT_KEPT = ("ip", "user_agent")
 """Context fields that many clients send: accepted, never kept (no PII at rest). The agent says whether a program sent it."""
 
@@ -83,3 +84,5 @@ class Envelope(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     received_at: Any = None
     write_key: Any = None
     plan_version: Any = None
+    original_timestamp: Any = None
+    traceparent: Any = None

@@ -19,9 +19,7 @@ _OPEN: dict[str, Any] = {
 
 def plan_schema(plan: Plan) -> dict[str, Any]:
     """One schema for all events of `plan`: an event matches the branch of `oneOf` with its `event_name`."""
-    spellings: dict[str, list[str]] = {name: [name] for name in plan.events}
-    for alias, name in plan.aliases.items():
-        spellings[name].append(alias)
+    spellings = _spellings(plan)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"Tracking plan {plan.version}",
@@ -32,6 +30,33 @@ def plan_schema(plan: Plan) -> dict[str, Any]:
         "anyOf": [_present("user_id"), _present("anonymous_id")],
         "oneOf": [event_schema(spec, spellings[name]) for name, spec in plan.events.items()],
     }
+
+
+def event_schemas(plan: Plan) -> dict[str, dict[str, Any]]:
+    """By event name one schema that stands for itself, of draft 7, which every registry of schemas knows.
+
+    It says nothing of the plan's version, so that it changes with the event alone.
+    """
+    return {
+        name: {
+            "$schema": "http://json-schema.org/draft-07/schema#",
+            "type": "object",
+            "additionalProperties": False,
+            "anyOf": [_present("user_id"), _present("anonymous_id")],
+            **(branch := event_schema(plan.events[name], spellings)),
+            "required": ["event_id", "event_name", "timestamp", *branch.get("required", ())],
+            "properties": _envelope() | branch["properties"],
+        }
+        for name, spellings in _spellings(plan).items()
+    }
+
+
+def _spellings(plan: Plan) -> dict[str, list[str]]:
+    """The names by which each event may be sent."""
+    found: dict[str, list[str]] = {name: [name] for name in plan.events}
+    for alias, name in plan.aliases.items():
+        found[name].append(alias)
+    return found
 
 
 def event_schema(spec: EventSpec, spellings: list[str]) -> dict[str, Any]:
@@ -84,7 +109,10 @@ def _envelope() -> dict[str, Any]:
     }
     fields["properties"] = {"type": ["object", "null"]}
     fields["context"] = _context()
-    return fields | {name: {"description": "Added by the collector, ignored when sent"} for name in STAMPED}
+    fields |= {name: {"description": "Added by the collector, ignored when sent"} for name in STAMPED}
+    fields["original_timestamp"] = {"description": "The sender's own time, where the collector moved `timestamp`"}
+    fields["traceparent"] = {"description": "The trace it belongs to (W3C Trace Context), before that of its request"}
+    return fields
 
 
 def _context() -> dict[str, Any]:

@@ -38,16 +38,12 @@ class FlushTarget(NamedTuple):
 
 
 class WaitingEvent(msgspec.Struct, frozen=True, gc=False):
-    """One encoded event; `queued_at` on the monotonic clock, `event_us` its own time in microseconds UTC.
-
-    `traceparent`: of the request it was tracked in (W3C Trace Context), None without one.
-    """
+    """One encoded event; `queued_at` on the monotonic clock, `event_us` its own time in microseconds UTC."""
 
     event_id: str
     line: bytes
     queued_at: float
     event_us: int
-    traceparent: str | None = None
 
 
 class Buffer:
@@ -113,7 +109,7 @@ class Buffer:
         with self.changed:
             self._withheld += 1
 
-    def put(self, event_id: str, line: bytes, event_us: int, traceparent: str | None = None) -> None:
+    def put(self, event_id: str, line: bytes, event_us: int) -> None:
         """Queues one encoded event that happened at `event_us`; RuntimeError after the close."""
         with self.changed:
             if self._closed:
@@ -121,7 +117,7 @@ class Buffer:
             if self._spool is not None:
                 self._spool.append(line)  # before the queue: what is queued is kept
             queue = self._queue
-            queue.append(WaitingEvent(event_id, line, time.monotonic(), event_us, traceparent))
+            queue.append(WaitingEvent(event_id, line, time.monotonic(), event_us))
             self._enqueued += 1
             self._bytes += len(line)
             waiting = len(queue)

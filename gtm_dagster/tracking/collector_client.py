@@ -69,13 +69,10 @@ class Transport:
         self._session: requests.Session = requests.Session()
         self._session.auth = self._authorize
 
-    def send(self, events: list[bytes], traceparent: str | None = None) -> Answer:
-        """Posts encoded events as one batch. Never raises on what the network or the collector does.
-
-        `traceparent`: of the trace that all of them belong to.
-        """
+    def send(self, events: list[bytes]) -> Answer:
+        """Posts encoded events as one batch. Never raises on what the network or the collector does."""
         try:
-            status, headers, body = self._post("/ingest", b"[" + b",".join(events) + b"]", self._timeout, traceparent)
+            status, headers, body = self._post("/ingest", b"[" + b",".join(events) + b"]", self._timeout)
         except self._requests.RequestException as error:
             return Answer(verdict=Verdict.LATER, reason=f"{self._base}/ingest: {type(error).__name__}")
         return read_answer(status, headers.get("Retry-After"), body)
@@ -99,15 +96,12 @@ class Transport:
         request.headers["X-Write-Key"] = self._key
         return request
 
-    def _post(self, path: str, body: bytes, timeout: float, traceparent: str | None = None) -> tuple[int, Any, bytes]:
+    def _post(self, path: str, body: bytes, timeout: float) -> tuple[int, Any, bytes]:
         deadline = time.monotonic() + timeout
-        sent = {"Content-Type": "application/json"}
-        if traceparent is not None:
-            sent["traceparent"] = traceparent
         with self._session.post(
             self._base + path,
             data=body,
-            headers=sent,
+            headers={"Content-Type": "application/json"},
             timeout=(min(3.05, timeout), timeout),
             allow_redirects=False,  # a redirected POST arrives as a GET
             stream=True,

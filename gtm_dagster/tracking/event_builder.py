@@ -37,15 +37,11 @@ class InvalidEvent(ValueError):
 
 
 class BuiltEvent(NamedTuple):
-    """An event that keeps to the plan; `line` is its JSON, None when its person has not agreed to it.
-
-    `traceparent`: of the request it happened in, None without one.
-    """
+    """An event that keeps to the plan; `line` is its JSON, None when its person has not agreed to it."""
 
     event_id: str
     line: bytes | None
     event_us: int
-    traceparent: str | None
 
 
 class EventBuilder:
@@ -105,10 +101,12 @@ class EventBuilder:
                 raise InvalidEvent(event_name, verdict.errors)
             event_us, line = verdict.event.event_us, msgspec.json.encode(event)
         if self._gate.asks and self._gate.withholds(event_name, whole):
-            return BuiltEvent(event_id, None, event_us, None)
+            return BuiltEvent(event_id, None, event_us)
         if self._pseudonyms is not None:
             line = msgspec.json.encode(self._pseudonyms.of(event))
-        return BuiltEvent(event_id, line, event_us, None if request is None else request.traceparent)
+        if request is not None and request.traceparent is not None:
+            line = b'%s,"traceparent":%s}' % (line[:-1], msgspec.json.encode(request.traceparent))
+        return BuiltEvent(event_id, line, event_us)
 
     def _context(
         self,

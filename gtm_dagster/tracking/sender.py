@@ -153,11 +153,9 @@ class Sender:
 
     def _attempt(self, batch: list[WaitingEvent]) -> Answer:
         lines = [event.line for event in batch]
-        traces = {event.traceparent for event in batch}
-        traceparent = traces.pop() if len(traces) == 1 else None
         retries = 0 if self._buffer.is_collector_away else self._retries
         for attempt in range(retries + 1):
-            answer = self._transport.send(lines, traceparent)
+            answer = self._transport.send(lines)
             if answer.verdict is not Verdict.LATER:
                 return answer
             pause = random.uniform(0, min(_MAX_PAUSE, self.backoff * 2**attempt))  # noqa: S311

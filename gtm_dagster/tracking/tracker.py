@@ -120,7 +120,7 @@ class GtmTracker:
             return built.event_id
         if not self.sender.is_started:
             self.sender.start()
-        self.buffer.put(built.event_id, built.line, built.event_us, built.traceparent)
+        self.buffer.put(built.event_id, built.line, built.event_us)
         return built.event_id
 
     def identify(self, user_id: str, anonymous_id: str) -> str:

@@ -1,6 +1,7 @@
 """Ways in which an edge loses or doubles events, by their number: a real collector, and the outcome that is promised.
 
-Events that an edge mangles are in test_odd_content_scenarios.py (8, 9, 10, 12, 16); several processes at one port in
+Events that an edge mangles are in test_odd_content_scenarios.py (8, 9, 10, 12, 16), those that a program loses or doubles on their
+way to the edge in tests/tracking (14, 15), behind it in tests/warehouse (22); several processes at one port in
 test_workers.py.
 """
 

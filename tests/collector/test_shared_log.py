@@ -10,8 +10,9 @@ import pytest
 from eventlog_cases import MARCH_1, quarantined, record
 from msgspec.structs import astuple
 
-from gtm_dagster.collector.shared_log import SharedLog, serve_log
+from gtm_dagster.collector.shared_log import SharedLog, _Row, serve_log
 from gtm_dagster.eventlog import EventLogError
+from gtm_dagster.eventlog.kafka_messages import packed
 from gtm_dagster.eventlog.sqlite import SqliteEventLog
 
 
@@ -38,6 +39,12 @@ def test_records_and_heartbeats_go_through_as_they_are(tmp_path: Path) -> None:
     for worker in workers:
         worker.close()
     log.close()
+
+
+def test_a_record_that_came_by_a_pipe_is_the_same_message_of_a_topic() -> None:
+    sent = record("a", trace_id="1" * 32, original_us=MARCH_1)
+    row = msgspec.msgpack.decode(msgspec.msgpack.encode(astuple(sent)), type=_Row)
+    assert packed(row) == packed(sent)
 
 
 def test_a_worker_that_stands_still_holds_up_no_other(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from wsgiref.util import FileWrapper, setup_testing_defaults
 
@@ -176,22 +177,19 @@ def test_the_page_of_a_request_that_a_script_made_is_the_page_it_runs_on(recorde
     assert context["page_url"] == "https://g.example/" and "referrer" not in context
 
 
-@pytest.mark.parametrize(
-    ("traces", "header"),
-    [
-        pytest.param([TRACE], TRACE, id="all of one trace"),
-        pytest.param([TRACE, TRACE], TRACE, id="two of one trace"),
-        pytest.param([TRACE, None], None, id="one outside of it"),
-        pytest.param(["00-nonsense"], None, id="not well-formed"),
-    ],
-)
-def test_a_batch_of_one_trace_is_sent_in_it(recorder, make, traces: list[str | None], header: str | None) -> None:
-    tracker = make()
-    for trace in traces:
+def test_each_event_says_its_trace_also_out_of_the_spool(recorder, make, tmp_path: Path) -> None:
+    other = TRACE.replace("-4", "-5")
+    sent = [TRACE, other, None, "00-nonsense"]
+    away = make(endpoint="http://127.0.0.1:9", retries=0, spool=tmp_path / "spool.jsonl")
+    for trace in sent:
         headers = {"host": "a.example"} | ({} if trace is None else {"traceparent": trace})
-        asyncio.run(ask(starlette(tracker), "/thread", headers))
+        asyncio.run(ask(starlette(away), "/thread", headers))
+    away.close(0)
+    tracker = make(spool=tmp_path / "spool.jsonl")
     assert tracker.flush(5)
-    assert recorder.batches()[0].headers.get("traceparent") == header
+    (batch,) = recorder.batches()
+    assert [event.get("traceparent") for event in batch.body] == [TRACE, other, None, None]
+    assert "traceparent" not in batch.headers
 
 
 @pytest.mark.parametrize(

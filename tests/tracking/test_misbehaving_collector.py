@@ -21,7 +21,7 @@ def send(tracker: GtmTracker, count: int, **properties: object) -> list[str]:
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_a_storm_is_met_with_four_tries_a_batch_and_then_one(recorder, make, status: int) -> None:
+def test_scenario_15_a_storm_is_met_with_four_tries_a_batch_and_then_one(recorder, make, status: int) -> None:
     """Three retries, then the batch goes back to the front, and the collector counts as away until it answers."""
     tracker = make(batch_size=4)
     for _ in range(6):
@@ -69,7 +69,7 @@ def test_the_pause_between_tries_doubles_up_to_a_minute_and_is_never_the_same(mo
     assert len(drawn) == 5 and max(drawn) <= MAX_REST
 
 
-def test_ten_minutes_without_a_collector_cost_few_requests() -> None:
+def test_scenario_14_ten_minutes_without_a_collector_cost_few_requests() -> None:
     """An outage as the pauses have it, without waiting for it: at most a try every half minute once it is long."""
     away = Buffer(batch_size=50, flush_interval=5.0, max_queue=10_000, spool=None, on_drop=None)
     for n in range(200):
@@ -87,7 +87,7 @@ def test_ten_minutes_without_a_collector_cost_few_requests() -> None:
     assert away.stats() == TrackerStats(waiting=200)
 
 
-def test_the_jitter_of_retries_is_full(recorder, make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scenario_15_the_jitter_of_retries_is_full(recorder, make, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[tuple[float, float]] = []
 
     def uniform(least: float, most: float) -> float:
@@ -105,7 +105,7 @@ def test_the_jitter_of_retries_is_full(recorder, make, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 422])
-def test_a_refusal_is_not_tried_again(recorder, make, status: int) -> None:
+def test_scenario_15_a_refusal_is_not_tried_again(recorder, make, status: int) -> None:
     tracker = make()
     recorder.answer(status, {"Retry-After": "1"})
     send(tracker, 3)
@@ -115,7 +115,7 @@ def test_a_refusal_is_not_tried_again(recorder, make, status: int) -> None:
     assert [len(batch.ids) for batch in recorder.batches()] == [3, 1]
 
 
-def test_a_storm_of_everything_loses_nothing_and_keeps_the_order(recorder, make) -> None:
+def test_scenario_15_a_storm_of_everything_loses_nothing_and_keeps_the_order(recorder, make) -> None:
     dice = random.Random(7)
     for _ in range(60):
         recorder.answer(
@@ -192,7 +192,7 @@ def listening(answer: bytes | None) -> Iterator[str]:
         pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n{", id="an answer that never ends"),
     ],
 )
-def test_flush_and_close_never_wait_longer_than_they_were_given(answer: bytes | None) -> None:
+def test_scenario_14_flush_and_close_never_wait_longer_than_they_were_given(answer: bytes | None) -> None:
     with listening(answer) as url:
         tracker = GtmTracker(url, "key", flush_interval=60)
         send(tracker, 3)

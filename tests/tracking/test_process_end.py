@@ -98,7 +98,7 @@ def deployment(tmp_path: Path) -> Iterator[Deployment]:
         ),
     ],
 )  # fmt: skip
-def test_everything_arrives(deployment: Deployment, script: str, code: int, events: int) -> None:
+def test_scenario_14_everything_arrives(deployment: Deployment, script: str, code: int, events: int) -> None:
     assert deployment.run(script) == code
     assert deployment.delivered() == events
 
@@ -154,7 +154,7 @@ SHUTDOWN = "[receiver(sender=None, pid=1, exitcode=0) for receiver in Signal.rec
         ),
     ],
 )  # fmt: skip
-def test_a_parent_and_its_child_each_deliver_their_own(deployment: Deployment, script: str) -> None:
+def test_scenario_14_a_parent_and_its_child_each_deliver_their_own(deployment: Deployment, script: str) -> None:
     assert deployment.run(script) == 0
     assert deployment.delivered() == 41
 
@@ -173,7 +173,7 @@ def test_a_parent_and_its_child_each_deliver_their_own(deployment: Deployment, s
         ),
     ],
 )  # fmt: skip
-def test_what_a_kill_left_is_delivered_by_the_next_process(deployment: Deployment, tmp_path: Path, ended: str) -> None:
+def test_scenario_14_what_a_kill_left_is_delivered_by_the_next_process(deployment: Deployment, tmp_path: Path, ended: str) -> None:
     spool = tmp_path / "spool.jsonl"
     assert deployment.run(TRACKER + ended, str(spool)) in (-signal.SIGKILL, 0)
     assert deployment.run(TRACKER, str(spool)) == 0
@@ -190,7 +190,7 @@ def test_the_spool_of_a_parent_stays_locked_when_it_forks(deployment: Deployment
     assert deployment.run(script, str(tmp_path / "spool")) == 0
 
 
-def test_a_collector_that_is_away_costs_nothing_but_time(tmp_path: Path) -> None:
+def test_scenario_14_a_collector_that_is_away_costs_nothing_but_time(tmp_path: Path) -> None:
     """The process outlives the outage: nothing is lost, and `track` and `flush` go on meanwhile."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]

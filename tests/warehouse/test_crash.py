@@ -25,7 +25,7 @@ with WarehouseLock(settings.state_dir).hold("a refresh to be killed", 5):
 
 
 @pytest.mark.slow
-def test_a_killed_refresh_leaves_nothing_to_clean(tmp_path):
+def test_scenario_22_a_killed_refresh_leaves_nothing_to_clean(tmp_path):
     rng = random.Random(11)
     settings = settings_for(tmp_path)
     rows = with_copies(rng, random_events(rng, 400))

@@ -21,7 +21,7 @@ def records(first: int, n: int, received_us: int) -> list[Record]:
     ]  # fmt: skip
 
 
-def test_a_range_lands_once_and_the_next_pull_goes_on_behind_it(tmp_path):
+def test_scenario_22_a_range_lands_once_and_the_next_pull_goes_on_behind_it(tmp_path):
     settings = settings_for(tmp_path)
     ctx = BuildContext(settings, plan=None)
     log = SqliteEventLog(settings.log_path)

@@ -29,7 +29,7 @@ with WarehouseLock(Path(sys.argv[1])).hold("a test", 1):
 """
 
 
-def test_the_lock_names_its_holder_and_dies_with_it(tmp_path):
+def test_scenario_22_the_lock_names_its_holder_and_dies_with_it(tmp_path):
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )

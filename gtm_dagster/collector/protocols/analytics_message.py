@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from gtm_dagster.collector.protocols.clock_skew import corrected_time
+from gtm_dagster.collector.protocols.clock_skew import time_fields
 from gtm_dagster.collector.protocols.consent_categories import purposes_of, purposes_of_strings
 from gtm_dagster.collector.protocols.message_values import as_object, flat, id_text, zone
 from gtm_dagster.privacy.consent_strings import strictest
@@ -51,7 +51,7 @@ def event_of(message: Mapping[str, Any], kind: str | None, sent: Sent, plan: Pla
     event: dict[str, Any] = {"event_name": name, "properties": properties}
     if (event_id := message.get("messageId")) is not None:
         event["event_id"] = event_id
-    event["timestamp"] = _timestamp(message, sent)
+    event |= _times(message, sent)
     for field, value in (
         ("user_id", message.get("userId")),
         ("anonymous_id", message.get("anonymousId") or sent.anonymous_id),
@@ -99,10 +99,10 @@ def _page(message: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _timestamp(message: Mapping[str, Any], sent: Sent) -> Any:
+def _times(message: Mapping[str, Any], sent: Sent) -> dict[str, Any]:
     """When it happened, put right where the sender's clock is off."""
     at = message.get("timestamp") or message.get("originalTimestamp")
-    return corrected_time(at, message.get("sentAt") or sent.sent_at, sent.received_us) if isinstance(at, str) else at
+    return time_fields(at, message.get("sentAt") or sent.sent_at, sent.received_us)
 
 
 def _context(message: Mapping[str, Any], context: Mapping[str, Any], call: Any) -> dict[str, Any]:

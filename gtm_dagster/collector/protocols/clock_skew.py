@@ -7,6 +7,8 @@ from typing import Any
 
 from gtm_dagster.taxonomy.times import read_time
 
+NO_TIME = "1970-01-01T00:00:00Z"
+"""The `original_timestamp` of an event whose sender says how long ago it happened, and no time."""
 SKEW_US = 60_000_000
 """A sender whose clock is off by less is believed: the way of a request takes time too, and would move every event."""
 
@@ -15,6 +17,14 @@ def is_skewed(sent_at: str, received_us: int) -> bool:
     """Whether the clock by which a request was sent at `sent_at` is off by more than SKEW_US."""
     left = read_time(sent_at)
     return not isinstance(left, str) and abs(received_us - left) > SKEW_US
+
+
+def time_fields(at: Any, sent_at: Any, received_us: int) -> dict[str, Any]:
+    """`timestamp`, put right by `corrected_time`; where that moved it also `original_timestamp`, which stays the same however
+    often the event is sent.
+    """
+    moved = corrected_time(at, sent_at, received_us) if isinstance(at, str) else at
+    return {"timestamp": moved} if moved == at else {"timestamp": moved, "original_timestamp": at}
 
 
 def corrected_time(at: str, sent_at: Any, received_us: int) -> str:

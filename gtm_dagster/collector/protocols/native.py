@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from gtm_dagster.collector.event_list import split
-from gtm_dagster.collector.protocols.clock_skew import corrected_time, is_skewed
+from gtm_dagster.collector.protocols.clock_skew import is_skewed, time_fields
 from gtm_dagster.collector.protocols.cloud_events import events as cloud_events
 from gtm_dagster.collector.protocols.cloud_events import says_cloud_event
 from gtm_dagster.collector.protocols.sender_protocol import IngestRequest, SenderProtocol
@@ -32,8 +32,8 @@ def _corrected(raw: bytes, sent_at: str, request: IngestRequest) -> bytes:
     try:
         event = _decode(raw)
         at = _decode_text(event["timestamp"])
-        event["timestamp"] = msgspec.Raw(msgspec.json.encode(corrected_time(at, sent_at, request.received_us)))
-        return msgspec.json.encode(event)
+        times = time_fields(at, sent_at, request.received_us)
+        return msgspec.json.encode({**times, **event, "timestamp": times["timestamp"]})
     except (msgspec.DecodeError, UnicodeError, RecursionError, ValueError, KeyError):
         return raw
 

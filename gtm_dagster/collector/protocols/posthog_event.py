@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gtm_dagster.collector.protocols.analytics_message import known_name
-from gtm_dagster.collector.protocols.clock_skew import corrected_time, epoch_text, time_text
+from gtm_dagster.collector.protocols.clock_skew import NO_TIME, epoch_text, time_fields, time_text
 from gtm_dagster.collector.protocols.message_values import as_object, flat, id_text, zone
 from gtm_dagster.taxonomy import Plan
 from gtm_dagster.taxonomy.envelope import UTM_FIELDS
@@ -40,10 +40,10 @@ def event_of(message: Mapping[str, Any], sent_at: str | None, received_us: int, 
     event: dict[str, Any] = {}
     event["event_name"], event["properties"] = _name_and_properties(name, message, properties, plan)
     event_id = message.get("uuid") or properties.get("$insert_id")
-    at = _timestamp(message, properties, sent_at, received_us)
+    times = _times(message, properties, sent_at, received_us)
     session = message.get("session_id") or properties.get("$session_id")
     person = _person(name, message, properties)
-    for field, value in (("event_id", event_id), ("timestamp", at), ("session_id", id_text(session)), *person.items()):
+    for field, value in (("event_id", event_id), *times.items(), ("session_id", id_text(session)), *person.items()):
         if value is not None:
             event[field] = value
     event["context"] = _context(name, properties)
@@ -118,21 +118,23 @@ def _aliased(message: Mapping[str, Any], properties: Mapping[str, Any]) -> tuple
     return (alias, distinct_id) if is_previous else (distinct_id, alias)
 
 
-def _timestamp(message: Mapping[str, Any], properties: Mapping[str, Any], sent_at: str | None, received_us: int) -> Any:
+def _times(
+    message: Mapping[str, Any], properties: Mapping[str, Any], sent_at: str | None, received_us: int
+) -> dict[str, Any]:
     """When it happened: as said, or so many milliseconds before it was sent."""
     at = message.get("timestamp")
     seconds = properties.get("time")
     if at is None and isinstance(seconds, int | float) and not isinstance(seconds, bool):
         # Mixpanel's clients say it among the properties
-        return epoch_text(seconds)
+        return {"timestamp": epoch_text(seconds)}
     offset = message.get("offset")
     if at is None and isinstance(offset, int) and not isinstance(offset, bool):
-        return time_text(received_us - offset * 1000)
+        return {"timestamp": time_text(received_us - offset * 1000), "original_timestamp": NO_TIME}
     is_believed = (
         as_object(message.get("options")).get("disable_skew_correction") is True
         or properties.get("$ignore_sent_at") is True
     )
-    return corrected_time(at, sent_at, received_us) if isinstance(at, str) and not is_believed else at
+    return time_fields(at, None if is_believed else sent_at, received_us)
 
 
 def _context(name: Any, properties: Mapping[str, Any]) -> dict[str, Any]:

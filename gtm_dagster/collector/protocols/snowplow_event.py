@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from gtm_dagster.collector.protocols.clock_skew import corrected_time, time_text
+from gtm_dagster.collector.protocols.clock_skew import time_fields, time_text
 from gtm_dagster.collector.protocols.consent_categories import purposes_of_strings
 from gtm_dagster.collector.protocols.message_values import as_object, zone
 from gtm_dagster.collector.protocols.self_describing import SelfDescribing, contexts_in
@@ -29,7 +29,7 @@ def event_of(payload: Mapping[str, Any], *, anonymous: bool, received_us: int, p
     """
     contexts = list(contexts_in(payload))
     found = plan_event(payload, contexts, plan)
-    given = {"event_id": payload.get("eid"), "timestamp": _timestamp(payload, received_us)}
+    given = {"event_id": payload.get("eid"), **_times(payload, received_us)}
     given |= _person(payload, contexts, anonymous=anonymous)
     event: dict[str, Any] = {"event_name": found.name, "properties": found.properties}
     event |= {field: value for field, value in given.items() if value is not None}
@@ -49,13 +49,12 @@ def _person(payload: Mapping[str, Any], contexts: Iterable[SelfDescribing], *, a
     return {"user_id": user or None, "anonymous_id": visitor or None, "session_id": session or None}
 
 
-def _timestamp(payload: Mapping[str, Any], received_us: int) -> Any:
+def _times(payload: Mapping[str, Any], received_us: int) -> dict[str, Any]:
     """When it happened: the true time where one is given, else the device's, put right where its clock is off."""
     true_time = payload.get("ttm")
     if true_time is not None:
-        return _moment(true_time)
-    at, sent_at = _moment(payload.get("dtm")), _moment(payload.get("stm"))
-    return corrected_time(at, sent_at, received_us) if isinstance(at, str) else at
+        return {"timestamp": _moment(true_time)}
+    return time_fields(_moment(payload.get("dtm")), _moment(payload.get("stm")), received_us)
 
 
 def _moment(value: Any) -> Any:

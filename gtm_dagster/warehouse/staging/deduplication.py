@@ -12,6 +12,8 @@ from gtm_dagster.warehouse.statements import fragment
 _EVENT_COLUMNS = """event_name, event_us, session_id, properties, source, medium, campaign, term, content, device_type, locale,
   page_url, referrer, click_id, country, region, consent"""
 _CONTENT = f"user_id, anonymous_id, {_EVENT_COLUMNS}"
+_UNTIMED = _CONTENT.replace(" event_us,", "")
+_COMPARED = f"coalesce(original_us, event_us), {_UNTIMED}"
 
 
 def append_events(con: duckdb.DuckDBPyConnection, ctx: BuildContext, first: bool) -> int:
@@ -56,7 +58,9 @@ def find_copies(con: duckdb.DuckDBPyConnection) -> None:
     """`copies`: the accepted rows of `batch` whose id occurs more than once, and which of them wins."""
     con.execute(f"CREATE OR REPLACE TEMP TABLE repeated_hashes AS {fragment('repeated_hashes')}")
     any_repeated = con.execute("SELECT 1 FROM repeated_hashes LIMIT 1").fetchall()
-    statement = fragment("copies", content=_CONTENT, any_repeated="true" if any_repeated else "false")
+    statement = fragment(
+        "copies", content=_CONTENT, compared=_COMPARED, any_repeated="true" if any_repeated else "false"
+    )
     con.execute(f"CREATE OR REPLACE TEMP TABLE copies AS {statement}")
     con.execute("DROP TABLE repeated_hashes")
 
@@ -72,7 +76,9 @@ def _find_duplicates_of_events(con: duckdb.DuckDBPyConnection) -> None:
     con.execute(f"CREATE OR REPLACE TEMP TABLE known_rows AS {fragment('known_rows', but_losers=but_losers)}")
     con.execute(f"CREATE OR REPLACE TEMP TABLE known_events AS {fragment('known_events', content=_EVENT_COLUMNS)}")
     any_known = con.execute("SELECT 1 FROM known_rows LIMIT 1").fetchall()
-    statement = fragment("duplicates_of_events", content=_CONTENT, only_if_any="" if any_known else "WHERE false")
+    statement = fragment(
+        "duplicates_of_events", content=_CONTENT, untimed=_UNTIMED, only_if_any="" if any_known else "WHERE false"
+    )
     con.execute(f"CREATE OR REPLACE TEMP TABLE duplicates_of_events AS {statement}")
     con.execute("DROP TABLE known_rows")
     con.execute("DROP TABLE known_events")
