@@ -91,7 +91,9 @@ def text_blocks(source: SourceFile, encoding: str, block: int = BLOCK) -> Iterat
     is_utf8 = codecs.lookup(encoding).name == "utf-8"
     decoder = codecs.getincrementaldecoder(encoding)()
     lines, is_blank, is_first = 0, True, True
-    for raw in _unpacked_blocks(source, block):
+    for number, raw in enumerate(_unpacked_blocks(source, block)):
+        if number == 0 and is_utf8 and (marked := _marked_encoding(raw)):
+            is_utf8, encoding, decoder = False, marked, codecs.getincrementaldecoder(marked)()
         if is_utf8 and raw.isascii() and not decoder.getstate()[0]:
             data = raw
         else:
@@ -113,6 +115,13 @@ def text_blocks(source: SourceFile, encoding: str, block: int = BLOCK) -> Iterat
             yield data
     if is_blank:
         raise ImportFailed(f"{source.path}: is empty; export it again")
+
+
+def _marked_encoding(head: bytes) -> str | None:
+    """The encoding whose byte order mark a file begins with, which no UTF-8 begins with (Excel's "Unicode text")."""
+    if head.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        return "utf-32"
+    return "utf-16" if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else None
 
 
 def _unpacked_blocks(source: SourceFile, block: int) -> Iterator[bytes]:

@@ -95,8 +95,8 @@ def import_file(
     tally = Tally(landing.known)
     shaper = Shaper(path, mapping, write_key, received_us)
     try:
-        if kind == "ndjson" and mapping is None:
-            parts = _judged_lines(source, judge, received_us)
+        if kind == "ndjson" and (mapping is None or mapping.keeps_columns):
+            parts = _judged_lines(source, mapping.encoding if mapping else "utf-8", judge, received_us)
         else:
             parts = _judged_rows(source, read_rows(source, kind, mapping), shaper, judge, received_us)
         tables = _counted(parts, source, tally, progress)
@@ -119,9 +119,9 @@ def import_file(
     )
 
 
-def _judged_lines(source: SourceFile, judge: Judge, received_us: int) -> Iterator[Judged]:
+def _judged_lines(source: SourceFile, encoding: str, judge: Judge, received_us: int) -> Iterator[Judged]:
     """The landing rows of native NDJSON, a part of the file at a time."""
-    lines = native_parts(source, judge.write_key, received_us)
+    lines = native_parts(source, judge.write_key, received_us, encoding)
     with closing(working_ahead(_with_share(lines, source))) as parts:
         for part, share in parts:
             yield judge_part(part, judge, received_us), share

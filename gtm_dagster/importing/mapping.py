@@ -103,6 +103,15 @@ class Mapping(EventRule, frozen=True, forbid_unknown_fields=True, kw_only=True):
         _leave_out_unused(document, {"escape": "", "decimal": None, "thousands": ""})
         return hashlib.sha256(msgspec.json.encode(document)).hexdigest()
 
+    @property
+    def keeps_columns(self) -> bool:
+        """Whether it only says how to read the file (encoding, delimiter, quotes), whose columns are native."""
+        read_as = Mapping(
+            encoding=self.encoding, delimiter=self.delimiter, quote=self.quote, escape=self.escape, ragged=self.ragged,
+            null_values=self.null_values,
+        )  # fmt: skip
+        return self == read_as != Mapping()
+
     def event_rules(self) -> tuple[EventRule, ...]:
         """The rules of the events of a row, each merged with the rule they share."""
         return tuple(_merged(self, event) for event in self.events or (EventRule(),))
@@ -174,6 +183,8 @@ def _check(mapping: Mapping) -> None:
         raise MappingError(f"escape: {mapping.escape!r} is the delimiter or the quote already")
     _check_signs("", mapping.decimal, mapping.thousands)
     check_encoding(mapping.encoding)
+    if mapping.keeps_columns:
+        return
     for event in mapping.event_rules():
         filled: set[str] = set()
         for table in ("columns", "constants", "templates"):

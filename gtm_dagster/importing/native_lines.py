@@ -66,10 +66,10 @@ class NativePart:
     row_ids: dict[int, str | None]
 
 
-def native_parts(source: SourceFile, write_key: str, received_us: int) -> Iterator[NativePart]:
+def native_parts(source: SourceFile, write_key: str, received_us: int, encoding: str = "utf-8") -> Iterator[NativePart]:
     """The lines of native NDJSON, a part of the file at a time. Raises ImportFailed."""
     ids = LineIds(write_key)
-    for lines in line_parts(source, "utf-8", _BLOCK):
+    for lines in line_parts(source, encoding, _BLOCK):
         yield native_part(lines, ids, received_us)
 
 

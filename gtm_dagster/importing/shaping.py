@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import msgspec
@@ -28,9 +29,15 @@ def native_mapping(path: Path, names: list[str]) -> Mapping:
     if not {"user_id", "anonymous_id"} & set(names):
         lacking.append("user_id or anonymous_id")
     if lacking:
+        signs = [sign for sign in ";\t|" if len(names) == 1 and sign in names[0]]
+        one_line = (
+            f"If its delimiter is {signs[0]!r}, a mapping needs one line: delimiter = {json.dumps(signs[0])}. "
+            if signs
+            else ""
+        )
         raise ImportFailed(
             f"{path}: has no column {', '.join(lacking)}; it has {', '.join(names[:20])}. "
-            "Rename its columns, or map them with --mapping"
+            f"{one_line}Rename its columns, or map them with --mapping"
         )
     return Mapping(
         columns={field: field for field in NATIVE_FIELDS if field in names},
@@ -49,6 +56,7 @@ class Shaper:
     def __init__(self, path: Path, mapping: Mapping | None, write_key: str, received_us: int) -> None:
         self._path = path
         self._mapping = mapping
+        self._is_native = mapping is None or mapping.keeps_columns
         self._write_key = write_key
         self._received_us = received_us
         self._ordinals = Ordinals()
@@ -62,15 +70,16 @@ class Shaper:
 
     @property
     def hints(self) -> tuple[str, ...]:
-        return tuple(hint for notation in self._notations.values() for hint in notation.hints())
+        near = [name for name in self.ignored if name.lower() in (*NATIVE_FIELDS, "timestamp", "properties", "consent")]
+        misspelt = [f"column {name} is ignored: the field is {name.lower()}" for name in near if self._is_native]
+        return (*misspelt, *(hint for notation in self._notations.values() for hint in notation.hints()))
 
     def shape(self, rows: Rows) -> pa.Table:
         """The unjudged events of further rows. Raises ImportFailed when a column is missing."""
         names = rows.table.column_names
         self.names |= dict.fromkeys(names)
-        native = self._mapping is None
-        rules = self._mapping or native_mapping(self._path, names)
-        self._used = used_columns(rules) | ({"properties", "consent"} & set(names) if native else set())
+        rules = native_mapping(self._path, names) if self._is_native else self._mapping or Mapping()
+        self._used = used_columns(rules) | ({"properties", "consent"} & set(names) if self._is_native else set())
         table = rows.table
         if rows.may_lack_columns:
             for name in sorted(self._used - set(names)):
@@ -94,8 +103,8 @@ class Shaper:
             )
 
     def _event(self, file: _File, rule: EventRule, rules: Mapping, numbers: pa.Array, event_no: int) -> pa.Table:
-        table = _events(file, rule, self._mapping is None, event_no, self._write_key, numbers)
-        if self._mapping is not None:
+        table = _events(file, rule, self._is_native, event_no, self._write_key, numbers)
+        if not self._is_native:
             table = table.append_column("properties", self._properties(file, rule, len(numbers)))
         received = pa.nulls(len(numbers), pa.int64())
         if rules.received_at is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from string import ascii_letters, digits
 
 _WORDS = (
-    "undefined", "null", "none", "nil", "nan", r"\n", "n/a", "-", "(null)", "<null>", "(none)",
+    "undefined", "null", "none", "nil", "nan", r"\n", "n/a", "#n/a", "-", "(null)", "<null>", "<nil>", "<na>", "(none)",
     "[object object]", "[object undefined]", "[object null]",
     "0" * 32, "00000000-0000-0000-0000-000000000000", "{00000000-0000-0000-0000-000000000000}", "{" + "0" * 32 + "}",
 )  # fmt: skip

@@ -49,7 +49,7 @@ class OddEvent:
 
 _NOTHING = (
     "", " ", "\t", "undefined", "UNDEFINED", "null", "NULL", " null ", "None", "none", "nil", "NaN", "nan", "\\N", "n/a", "N/A", "-",
-    "(null)", "<null>", "[object Object]", "[object object]", "[object Undefined]", "'null'", '"undefined"',
+    "(null)", "<null>", "<nil>", "<NA>", "#N/A", "[object Object]", "[object object]", "[object Undefined]", "'null'", '"undefined"',
     "00000000-0000-0000-0000-000000000000", "00000000000000000000000000000000", "{00000000-0000-0000-0000-000000000000}",
 )  # fmt: skip
 """What programs write for no value."""

@@ -75,6 +75,7 @@ def test_nothing_that_brought_the_visit_is_direct(source, medium, referrer):
         ("https://news.ycombinator.com/item", "hacker news", "referral", "Organic Social"),
         ("https://m.youtube.com/watch", "youtube", "referral", "Organic Video"),
         ("https://mail.google.com/", "gmail", "email", "Email"),
+        ("https://gmail.com/", "gmail", "email", "Email"),
         ("https://webmail.example.net/", "webmail.example.net", "email", "Email"),
         ("https://mailchimp.com/", "mailchimp.com", "referral", "Referral"),
         ("https://tpc.googlesyndication.com/", "google ads", "display", "Display"),

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from gtm_dagster.importing import ImportFailed, ImportResult, import_file
+from gtm_dagster.importing import ImportFailed, ImportResult, import_file, load_mapping
 from gtm_dagster.privacy.consent import OFF
 from gtm_dagster.privacy.pseudonyms import Pseudonymizer
 from gtm_dagster.privacy.sealing import Sealer
@@ -32,7 +32,7 @@ TWO = {
 }
 
 
-def run_import(path: Path) -> ImportResult:
+def run_import(path: Path, mapping: Path | None = None) -> ImportResult:
     settings = load_settings(None, {"GTM_STATE_DIR": str(path.parent / "state")})
     return import_file(
         path,
@@ -42,6 +42,7 @@ def run_import(path: Path) -> ImportResult:
         pseudonymize=Pseudonymizer(KEY),
         sealer=Sealer(KEY),
         write_key="dev",
+        mapping=load_mapping(mapping) if mapping else None,
     )
 
 
@@ -144,7 +145,8 @@ def test_parquet_types_are_read_or_refused_with_a_reason(
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
-        ("e.csv", (HEADER + ROW).encode("utf-16"), "encoding"),
+        ("e.csv", (HEADER + ROW).encode("utf-16-le"), "NUL|not text"),
+        ("e.csv", (HEADER + ROW).replace(",", ";").encode(), r"a mapping needs one line: delimiter = \";\""),
         ("e.csv", b"event\x00_id," + (HEADER + ROW).encode(), "header"),
         ("e.csv.gz", gzip.compress(gzip.compress((HEADER + ROW).encode())), "not utf-8"),
         ("e.csv.gz", (HEADER + ROW).encode(), "not gzip"),
@@ -152,7 +154,16 @@ def test_parquet_types_are_read_or_refused_with_a_reason(
         ("e.ndjson", line().encode() + b'\n{"a":"\xff"}', "line 2"),
         ("e.parquet", b"PAR1" + b"\x00" * 100 + b"PAR1", "Parquet"),
     ],
-    ids=["utf-16", "NUL header", "gzip in gzip", "no gzip", "half a gzip header", "bad byte", "parquet of zeros"],
+    ids=[
+        "utf-16 without its mark",
+        "semicolons",
+        "NUL header",
+        "gzip in gzip",
+        "no gzip",
+        "half a gzip header",
+        "bad byte",
+        "parquet of zeros",
+    ],
 )
 def test_a_file_that_cannot_be_read_lands_nothing(tmp_path: Path, name: str, content: bytes, says: str) -> None:
     path = tmp_path / name
@@ -200,3 +211,36 @@ def test_line_endings_blank_lines_and_a_byte_order_mark_change_nothing(tmp_path:
     path.write_bytes(("\ufeff" + HEADER + ROW + "\n" + ROW.replace("e1", "e2")).replace("\n", ending).encode())
     result = run_import(path)
     assert (result.read, result.accepted) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "encoding", "delimiter", "reading"),
+    [
+        ("e.csv", "utf-16", ",", ""),
+        ("e.ndjson", "utf-16", ",", ""),
+        ("e.csv", "utf-32", ",", ""),
+        ("e.csv", "utf-8", ";", 'delimiter = ";"'),
+        ("e.csv", "latin-1", "|", 'delimiter = "|"\nencoding = "latin-1"'),
+        ("e.ndjson", "utf-16-le", ",", 'encoding = "utf-16-le"'),
+    ],
+)
+def test_native_columns_are_native_in_any_encoding_and_by_any_delimiter(
+    tmp_path: Path, name: str, encoding: str, delimiter: str, reading: str
+) -> None:
+    campaign = "Frühling"
+    rows = f"event_id,event_name,timestamp,user_id,campaign\ne1,page_viewed,{TIME},u,{campaign}\n".replace(
+        ",", delimiter
+    )
+    (tmp_path / name).write_bytes(
+        (rows if name == "e.csv" else json.dumps(json.loads(line(campaign=campaign)), ensure_ascii=False)).encode(
+            encoding
+        )
+    )
+    (tmp_path / "read.toml").write_text(reading)
+    assert run_import(tmp_path / name, tmp_path / "read.toml" if reading else None).accepted == 1
+    assert [row["campaign"] for row in landed(tmp_path)] == [campaign]
+
+
+def test_a_column_that_differs_from_a_field_by_its_capitals_is_named(tmp_path: Path) -> None:
+    (tmp_path / "e.csv").write_text((HEADER + ROW).replace("event_id", "Event_ID"))
+    assert run_import(tmp_path / "e.csv").hints == ("column Event_ID is ignored: the field is event_id",)
