@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Callable
 
 import numpy as np
 
@@ -74,23 +75,30 @@ def cost() -> None:
 
 
 def main() -> None:
-    """Print the tables."""
+    """Print the tables, and the CPU seconds of each group."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--runs", type=int, default=100)
     options.add_argument("--mix-runs", type=int, default=1000, help="days with a shifting mix of visitors")
     options.add_argument("--long", action="store_true", help="as many epochs of a year as of 30 days")
     given = options.parse_args()
-    power(given.runs)
-    late_bounds(2 * given.runs)
-    nulls(given.runs)
-    speeds(given.runs)
-    mix_shift(given.mix_runs)
-    long_epochs(given.runs, given.runs if given.long else max(given.runs // 10, 1))
-    broken(given.runs)
-    curve(given.runs)
-    detection(given.runs)
-    false_rollbacks(given.runs)
-    cost()
+    runs = given.runs
+    groups: tuple[tuple[str, Callable[[], None]], ...] = (
+        ("power", lambda: power(runs)),
+        ("bounds", lambda: late_bounds(2 * runs)),
+        ("unchanged flows", lambda: nulls(runs)),
+        ("speeds", lambda: speeds(runs)),
+        ("mix shift", lambda: mix_shift(given.mix_runs)),
+        ("long epochs", lambda: long_epochs(runs, runs if given.long else max(runs // 10, 1))),
+        ("breaks", lambda: broken(runs)),
+        ("curve", lambda: curve(runs)),
+        ("metrics, harms", lambda: detection(runs)),
+        ("metrics, nothing differs", lambda: false_rollbacks(runs)),
+        ("cost", cost),
+    )
+    for name, group in groups:
+        begun = time.process_time()
+        group()
+        print(f"\n({name}: {time.process_time() - begun:.0f} CPU s)", flush=True)
 
 
 if __name__ == "__main__":
