@@ -60,18 +60,25 @@ def cusum(steps: Floats) -> Floats:
     return found
 
 
-@lru_cache
 def bar(base: float, drop: float, oracle: str, alpha: float) -> float:
     """The level that a share `alpha` of the days without a loss reach, from 8,000 drawn days."""
+    return float(np.quantile(_highest(base, drop, oracle), 1 - alpha))
+
+
+@lru_cache
+def _highest(base: float, drop: float, oracle: str) -> Floats:
+    """The highest value of the statistic on each of 8,000 days without a loss."""
     rng = np.random.default_rng(29)
     slots, highest = round(DAY * PER_HOUR), []
     for _ in range(_DRAWS // _CHUNK):
         steps = np.zeros((_CHUNK, slots))
         for share, after, null in _rates(base, drop, oracle):
-            units = rng.poisson(PACE * share / PER_MINUTE, steps.shape)
-            steps += _log_ratio(units, rng.binomial(units, null), after, null)
+            pace = PACE * share / PER_MINUTE
+            # Visitors who convert and those who do not are Poisson processes of their own.
+            converted, others = (rng.poisson(pace * part, steps.shape) for part in (null, 1 - null))
+            steps += _log_ratio(converted + others, converted, after, null)
         highest.append(cusum(steps).max(axis=1))
-    return float(np.quantile(np.concatenate(highest), 1 - alpha))
+    return np.concatenate(highest)
 
 
 def oracle_us(total: Totals, base: float, drop: float, oracle: str, alpha: float) -> int | None:
