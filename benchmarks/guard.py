@@ -1,7 +1,8 @@
 """The guard on drawn traffic: false rollbacks, detection, power beside the rules of others, its curve, and CPU a look.
 
-`python -m benchmarks.guard` prints the tables of docs/benchmarks.md and docs/guard.md; `--runs 20` in some minutes,
-`--long` with more epochs of a year. Every share and median stands with its standard error.
+`python -m benchmarks.guard` prints the tables of docs/benchmarks.md and docs/guard.md; `--quick` the same in two CPU
+minutes with a tenth of the runs, `--long` with more epochs of a year. Every share and median stands with its standard
+error, which says how much a run of either kind is worth.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 
 from benchmarks.guard_metrics import detection, false_rollbacks
 from benchmarks.guard_nulls import long_epochs, mix_shift, nulls, speeds
-from benchmarks.guard_oracle import late_bounds
+from benchmarks.guard_oracle import DRAWS, late_bounds
 from benchmarks.guard_power import power
 from gtm_dagster.rollout.guard.detector import trace
 from gtm_dagster.rollout.guard.operating_curve import operating_curve
@@ -79,15 +80,16 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--runs", type=int, default=100)
     options.add_argument("--mix-runs", type=int, default=1000, help="days with a shifting mix of visitors")
+    options.add_argument("--quick", action="store_true", help="10 runs, 100 of the shifting mix, bars from 2,000 days")
     options.add_argument("--long", action="store_true", help="as many epochs of a year as of 30 days")
     given = options.parse_args()
-    runs = given.runs
+    runs, mix_runs, days = (10, 100, DRAWS // 4) if given.quick else (given.runs, given.mix_runs, DRAWS)
     groups: tuple[tuple[str, Callable[[], None]], ...] = (
         ("power", lambda: power(runs)),
-        ("bounds", lambda: late_bounds(2 * runs)),
+        ("bounds", lambda: late_bounds(2 * runs, days)),
         ("unchanged flows", lambda: nulls(runs)),
         ("speeds", lambda: speeds(runs)),
-        ("mix shift", lambda: mix_shift(given.mix_runs)),
+        ("mix shift", lambda: mix_shift(mix_runs)),
         ("long epochs", lambda: long_epochs(runs, runs if given.long else max(runs // 10, 1))),
         ("breaks", lambda: broken(runs)),
         ("curve", lambda: curve(runs)),

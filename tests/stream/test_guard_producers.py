@@ -165,7 +165,9 @@ def test_gd_14_conversions_before_their_exposure_are_counted_by_arm(here):
 def test_what_a_drill_counted_stays_to_be_seen_when_its_producer_has_vanished(tmp_path):
     canary = Guard(DRILL_FLAG, "guard_drill_converted", conversion_window_minutes=10)
     deployment = Deployment(tmp_path, canary)
-    deployment.append([exposure(f"d{n}", (C, T)[n % 2], NOON + n * 1_000_000, DRILL_FLAG) for n in range(600)])
+    deployment.append(
+        [exposure(f"d{n}", (C, T)[n % 2], NOON + n * 1_000_000, DRILL_FLAG, write_key="dev") for n in range(600)]
+    )
     deployment.log.beat(f"drill/{DRILL_FLAG}", BEGIN, BEGIN, write_key="dev")
     now = BEGIN + 11 * MINUTE
     deployment.log.beat("collector", now, now)
