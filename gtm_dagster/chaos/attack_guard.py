@@ -39,6 +39,8 @@ ARMED_SECONDS = 90.0
 ROLLBACK_SECONDS = 600.0
 """Longest from the break to the flag that is proven off; on an idle machine a minute, at a load of 20 a core two."""
 CATCH_UP_SECONDS = 180.0
+STOP_SECONDS = 120.0
+"""Longest that `gtm dev` takes to end its children after Ctrl-C."""
 _LOOK_SECONDS = 1.0
 _HEALTHY = (ARMED, WARMUP, SUSPECT)
 
@@ -238,7 +240,7 @@ class _GtmDev:
 
     def stop(self) -> int | None:
         """Ctrl-C; its exit code, None when it had to be killed."""
-        return self.child.stop(signal.SIGINT)
+        return self.child.stop(signal.SIGINT, STOP_SECONDS)
 
 
 def _free_port() -> int:
