@@ -1,19 +1,21 @@
 """The guard on drawn traffic: false rollbacks, detection, power beside the rules of others, its curve, and CPU a look.
 
-`python -m benchmarks.guard` prints the tables of docs/benchmarks.md and docs/guard.md; `--runs 20` in some minutes,
-`--long` with more epochs of a year. Every share and median stands with its standard error.
+`python -m benchmarks.guard` prints the tables of docs/benchmarks.md and docs/guard.md; `--quick` the same in two CPU
+minutes with a tenth of the runs, `--long` with more epochs of a year. Every share and median stands with its standard
+error, which says how much a run of either kind is worth.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Callable
 
 import numpy as np
 
 from benchmarks.guard_metrics import detection, false_rollbacks
 from benchmarks.guard_nulls import long_epochs, mix_shift, nulls, speeds
-from benchmarks.guard_oracle import late_bounds
+from benchmarks.guard_oracle import DRAWS, late_bounds
 from benchmarks.guard_power import power
 from gtm_dagster.rollout.guard.detector import trace
 from gtm_dagster.rollout.guard.operating_curve import operating_curve
@@ -74,23 +76,31 @@ def cost() -> None:
 
 
 def main() -> None:
-    """Print the tables."""
+    """Print the tables, and the CPU seconds of each group."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--runs", type=int, default=100)
     options.add_argument("--mix-runs", type=int, default=1000, help="days with a shifting mix of visitors")
+    options.add_argument("--quick", action="store_true", help="10 runs, 100 of the shifting mix, bars from 2,000 days")
     options.add_argument("--long", action="store_true", help="as many epochs of a year as of 30 days")
     given = options.parse_args()
-    power(given.runs)
-    late_bounds(2 * given.runs)
-    nulls(given.runs)
-    speeds(given.runs)
-    mix_shift(given.mix_runs)
-    long_epochs(given.runs, given.runs if given.long else max(given.runs // 10, 1))
-    broken(given.runs)
-    curve(given.runs)
-    detection(given.runs)
-    false_rollbacks(given.runs)
-    cost()
+    runs, mix_runs, days = (10, 100, DRAWS // 4) if given.quick else (given.runs, given.mix_runs, DRAWS)
+    groups: tuple[tuple[str, Callable[[], None]], ...] = (
+        ("power", lambda: power(runs)),
+        ("bounds", lambda: late_bounds(2 * runs, days)),
+        ("unchanged flows", lambda: nulls(runs)),
+        ("speeds", lambda: speeds(runs)),
+        ("mix shift", lambda: mix_shift(mix_runs)),
+        ("long epochs", lambda: long_epochs(runs, runs if given.long else max(runs // 10, 1))),
+        ("breaks", lambda: broken(runs)),
+        ("curve", lambda: curve(runs)),
+        ("metrics, harms", lambda: detection(runs)),
+        ("metrics, nothing differs", lambda: false_rollbacks(runs)),
+        ("cost", cost),
+    )
+    for name, group in groups:
+        begun = time.process_time()
+        group()
+        print(f"\n({name}: {time.process_time() - begun:.0f} CPU s)", flush=True)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
     gtm demo && gtm dev --demo           # in another terminal, until it says that it is ready
     .venv/bin/python scripts/pictures.py [NAME ...]
 
-A screen is one picture: light at 1200 pixels, beside it dark, and light at 400 pixels. Needs Chromium
+A screen is one picture: light at 1200 pixels, and beside it dark at 400, as on a phone. Needs Chromium
 (scripts/install-chromium). Look at each before it is committed.
 """
 
@@ -22,7 +22,7 @@ from playwright.sync_api import sync_playwright
 from gtm_dagster.dashboard.screen import screens
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
-WIDE, PHONE, GAP, TALLEST = 1200, 400, 24, 1700
+WIDE, PHONE, GAP, TALLEST, COLOURS = 1200, 400, 24, 1300, 24
 DAGSTER = {
     "lineage": "/asset-groups",
     "runs": "/runs",
@@ -33,7 +33,6 @@ DAGSTER = {
     "asset-guards": "/assets/ops/guards",
     "timeline": "/overview/activity/timeline",
 }
-SETTLED_MILLISECONDS = 4_000
 
 
 def main() -> None:
@@ -42,6 +41,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", help="such as dashboard-funnel or lineage; all by default")
     parser.add_argument("--dashboard", default="http://127.0.0.1:8380")
     parser.add_argument("--dagster", default="http://127.0.0.1:3000")
+    parser.add_argument("--settle", type=float, default=4.0, help="seconds that a page of Dagster takes to be whole")
     given = parser.parse_args()
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is None:
@@ -53,7 +53,7 @@ def main() -> None:
                 save(name, screen(browser, given.dashboard + path))
         for name, path in DAGSTER.items():
             if not given.names or name in given.names:
-                save(name, shot(browser, given.dagster + path, WIDE + 200, "light", SETTLED_MILLISECONDS, whole=False))
+                save(name, shot(browser, given.dagster + path, WIDE + 200, "light", round(1000 * given.settle), whole=False))
         browser.close()
 
 
@@ -71,8 +71,8 @@ def pages(browser: Any, address: str) -> Iterator[tuple[str, str]]:
 
 
 def screen(browser: Any, url: str) -> Image.Image:
-    """The page in light and dark at full width, and in light on a phone, beside each other."""
-    looks = [(WIDE, "light"), (WIDE, "dark"), (PHONE, "light")]
+    """The page in light at full width, and in dark on a phone, beside each other."""
+    looks = [(WIDE, "light"), (PHONE, "dark")]
     shots = [shot(browser, url, width, scheme, 200, whole=True) for width, scheme in looks]
     cut = [each.crop((0, 0, each.width, min(each.height, TALLEST))) for each in shots]
     width, height = sum(each.width for each in cut) + GAP * (len(cut) - 1), max(each.height for each in cut)
@@ -87,7 +87,7 @@ def shot(browser: Any, url: str, width: int, scheme: str, wait: int, *, whole: b
     """A picture of a page."""
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
     page = context.new_page()
-    page.goto(url)
+    page.goto(url, timeout=120_000)
     page.wait_for_timeout(wait)
     taken = Image.open(io.BytesIO(page.screenshot(full_page=whole))).convert("RGB")
     context.close()
@@ -95,9 +95,9 @@ def shot(browser: Any, url: str, width: int, scheme: str, wait: int, *, whole: b
 
 
 def save(name: str, picture: Image.Image) -> None:
-    """Write a picture in 128 colours: text and lines need no more."""
+    """Write a picture in few colours: text and lines need no more, and dots between them would triple the file."""
     path = IMAGES / f"{name}.png"
-    picture.quantize(128).save(path, optimize=True)
+    picture.quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
     print(f"{path.name}: {path.stat().st_size // 1000} kB")  # noqa: T201
 
 

@@ -129,16 +129,19 @@ class Shop(Sender):
 
 
 class Attacker(Sender):
-    """Who has a client key. `hides`: it hides a loss of the new flow, else it invents one; it blinds in either case."""
+    """Who has a client key. `hides`: it hides a loss of the new flow, else it invents one; it blinds in either case.
+
+    `since_us`: when the guard's epoch began; `evidence`: events sent that a server's key would have had counted in it.
+    """
 
     def __init__(
-        self, url: str, key: str, guard: Guard, visitors: Callable[[], list[tuple[str, str]]], seed: int
+        self, url: str, key: str, guard: Guard, visitors: Callable[[], list[tuple[str, str]]], since_us: int, seed: int
     ) -> None:
         super().__init__(url, key, f"attacker{seed}")
         self.hides = False
         self.sent = 0
         self.evidence = 0
-        self._guard, self._visitors = guard, visitors
+        self._guard, self._visitors, self._since_us = guard, visitors, since_us
         self._rng = random.Random(seed)  # noqa: S311 - traffic, not a secret
 
     def send(self) -> float:
@@ -156,10 +159,7 @@ class Attacker(Sender):
         return PAUSE_SECONDS
 
     def _forged(self, now: float, visitors: list[tuple[str, str]]) -> list[Event]:
-        """Events that would force a rollback or hide a loss, and some that would blind, if they were believed.
-
-        `evidence` counts those that are an exposure of the guarded flag or the conversion of a guard.
-        """
+        """Events that would force a rollback or hide a loss, and some that would blind, if they were believed."""
         unit, arm = self._rng.choice(visitors) if visitors else ("nobody", "control")
         invented = f"{self._unit}-{next(self._ids)}"
         events = [
@@ -178,5 +178,11 @@ class Attacker(Sender):
             events += [self.exposed(self._guard, now, invented, "treatment")]  # new flow, and nobody pays
             events += [self.paid(now, unit)] if arm == "control" else []
             events += [self.exposed(self._guard, now - 600, unit, "treatment")]
-        self.evidence += sum(event["event_name"] in ("flag_exposed", "payment_completed") for event in events)
+        self.evidence += sum(map(self._is_evidence, events))
         return events
+
+    def _is_evidence(self, event: Event) -> bool:
+        """Whether it is a conversion, or an exposure by lot, of the guard's epoch; a refused one is of its receipt."""
+        lot = event["event_name"] == "flag_exposed" and event["properties"]["reason"] == "SPLIT"
+        at_us = round(datetime.fromisoformat(event["timestamp"]).timestamp() * 1e6)
+        return (lot or event["event_name"] == self._guard.conversion) and at_us >= self._since_us

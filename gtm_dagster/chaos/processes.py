@@ -75,11 +75,11 @@ class Child:
         self._process.wait()
         return alive
 
-    def stop(self, number: signal.Signals = signal.SIGTERM) -> int | None:
-        """Ask it to end; its exit code, None when it had to be killed after the grace."""
+    def stop(self, number: signal.Signals = signal.SIGTERM, grace: float = GRACE_SECONDS) -> int | None:
+        """Ask it to end; its exit code, None when it had to be killed after `grace` seconds."""
         if self.running():
             self._process.send_signal(number)
-        code = self.wait(GRACE_SECONDS)
+        code = self.wait(grace)
         self.kill()
         return code
 

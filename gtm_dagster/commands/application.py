@@ -15,6 +15,8 @@ from gtm_dagster import __version__, commands
 from gtm_dagster.commands.command import Command, Group
 from gtm_dagster.commands.output import Invocation
 
+_LONGEST_SENTENCE = 1_000
+
 
 def declared() -> list[Command | Group]:
     """Every command and group that a module of `commands/` declares, each in the order of the help, groups before their commands."""
@@ -32,6 +34,7 @@ def application() -> typer.Typer:
         add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
+        cls=WholeSentences,
     )
     app.callback()(options)
     groups = {"": app}
@@ -45,16 +48,25 @@ def application() -> typer.Typer:
     return app
 
 
+class WholeSentences(TyperGroup):
+    """Lists its commands with all of their first sentence, on several lines where the terminal is narrow."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        shown = [(name, self.commands[name]) for name in self.list_commands(ctx) if not self.commands[name].hidden]
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, command.get_short_help_str(_LONGEST_SENTENCE)) for name, command in shown])
+
+
 def _group_class(group: Group) -> type[TyperGroup]:
     """Parses what follows a group's name: with `default`, words that are none of its commands go to that command."""
 
-    class WithDefault(TyperGroup):
+    class WithDefault(WholeSentences):
         def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
             if group.default and args and args[0] != "--help" and args[0] not in self.commands:
                 args = [group.default, *args]
             return super().parse_args(ctx, args)
 
-    return WithDefault if group.default else TyperGroup
+    return WithDefault if group.default else WholeSentences
 
 
 def _version(wanted: bool) -> None:

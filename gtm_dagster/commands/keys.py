@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from gtm_dagster.commands.command import Command, Group
-from gtm_dagster.commands.output import Json, invocation, note, say, say_json
+from gtm_dagster.commands.output import Json, invocation, note, note_whole, say, say_json
 from gtm_dagster.commands.table_output import Format, form_of, say_table
 
 
@@ -42,7 +42,7 @@ def add(
     if role == "client":
         collector = f"http://{settings.collector.host}:{settings.collector.port}"
         note("for pages (docs/browser.md), with the collector's public address:")
-        note(f'<script async src="{collector}/gtm.js" data-key="{secret}"></script>')
+        note_whole(f'<script async src="{collector}/gtm.js" data-key="{secret}"></script>')
         if not settings.collector.cors_origins:
             note("collector.cors_origins names no site yet: its pages could not read the answers")
 

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import sys
-import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from gtm_dagster.commands.terminal_text import in_json, on_lines, on_one_line
+from gtm_dagster.commands.terminal_text import broken_at_blanks, in_json, on_lines, on_one_line
 
 if TYPE_CHECKING:
     from gtm_dagster.privacy.pseudonyms import Pseudonymizer
@@ -142,29 +141,37 @@ def say(text: str) -> None:
 
 
 def say_prose(text: str) -> None:
-    """A sentence on stdout, broken at blanks where a terminal has too little room, so that no name or id is split.
+    """A sentence on stdout, broken at blanks where a terminal has too little room, so that no name, id or command in
+    backticks is split.
 
     Not for a line to paste: a line end in it would run the half of it.
     """
-    if not sys.stdout.isatty():
-        say(text)
-        return
-    indent = " " * (len(text) - len(text.lstrip()) + 2)
-    width = shutil.get_terminal_size().columns
-    lines = textwrap.wrap(
-        on_one_line(text), width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
-    )
-    say("\n".join(lines))
+    say(broken_at_blanks(on_one_line(text), _width()) if sys.stdout.isatty() else text)
 
 
 def note(text: str) -> None:
-    """A line on stderr, beside what a pipe takes from stdout."""
-    typer.echo(on_lines(text), err=True)
+    """A sentence on stderr, beside what a pipe takes from stdout, broken as `say_prose` does; several lines stay several."""
+    typer.echo(_for_stderr(on_lines(text)), err=True)
+
+
+def note_whole(text: str) -> None:
+    """A line on stderr that a person copies: it stays one line, however long."""
+    typer.echo(on_one_line(text), err=True)
 
 
 def say_error(text: str) -> None:
-    """An error as one line on stderr."""
-    typer.echo("gtm: " + on_one_line(" ".join(text.split())), err=True)
+    """An error on stderr: one line, on a terminal broken at blanks."""
+    typer.echo(_for_stderr("gtm: " + on_one_line(" ".join(text.split()))), err=True)
+
+
+def _for_stderr(text: str) -> str:
+    if not sys.stderr.isatty():
+        return text
+    return "\n".join(broken_at_blanks(line, _width()) for line in text.split("\n"))
+
+
+def _width() -> int:
+    return shutil.get_terminal_size().columns
 
 
 def utc_time(us: int | None) -> datetime | None:

@@ -19,6 +19,7 @@ from gtm_dagster.commands.output import (
     progress_bar,
     say,
     say_json,
+    say_prose,
 )
 from gtm_dagster.commands.quarantine_text import flat_document, group_document, say_group, say_result
 from gtm_dagster.commands.table_output import Form, Format, flat, form_of, records, say_table
@@ -54,7 +55,8 @@ def list_(
     if form is Form.JSON:
         say_json(shown)
     elif not found:
-        note("nothing was rejected" if not reason else "no rows")
+        if not reason:
+            note("nothing was rejected")
     elif form is not Form.TABLE:
         say_table(*flat([flat_document(each) for each in shown]), form)
     else:
@@ -99,10 +101,10 @@ def show(
         say(f"  originals that can be replayed: {document['originals']:,} of {document['rows']:,}")
         say("")
     for row in found:
-        heading = f"{row['event_id']} {row['event_name']} received {row['received_at']} by write key {row['write_key']}"
-        say(on_one_line(heading))
+        heading = f"{row['event_id']} {row['event_name']} received {row['received_at']:%F %T}Z by write key {row['write_key']}"
+        say_prose(heading)
         for error in row["errors"] if isinstance(row["errors"], list) else []:
-            say(on_one_line(f"  {error.get('path')}: {error.get('message')} [{error.get('code')}]"))
+            say_prose(f"  {error.get('path')}: {error.get('message')} [{error.get('code')}]")
         say(f"  {codec.dumps(row['raw'], ensure_ascii=False)}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 
 _STEERING = "\\x00-\\x1f\\x7f-\\x9f\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069\\ufeff\\ud800-\\udfff\\U000e0000-\\U000e007f"
 """C0 and C1 controls with ESC, DEL and CSI; marks that turn the direction of text; line and paragraph separators; the byte
@@ -25,6 +26,23 @@ def on_lines(text: str) -> str:
 def in_json(document: str) -> str:
     """A JSON document with the same characters as \\uXXXX, which any reader of JSON turns back: none stands between texts."""
     return _BUT_LINES.sub(_escaped_in_json, document)
+
+
+_COMMAND = re.compile(r"`[^`\n]*`")
+_NO_BREAK = "\0"
+
+
+def broken_at_blanks(line: str, width: int) -> str:
+    """A line as several of at most `width` characters, the further ones indented by two more.
+
+    A word stays whole, however long, and so does a command in backticks: both are there to be copied.
+    """
+    indent = line[: len(line) - len(line.lstrip())]
+    whole = _COMMAND.sub(lambda match: match.group().replace(" ", _NO_BREAK), line)
+    lines = textwrap.wrap(
+        whole, width, subsequent_indent=f"{indent}  ", expand_tabs=False, break_long_words=False, break_on_hyphens=False
+    )
+    return "\n".join(lines).replace(_NO_BREAK, " ")
 
 
 def _escaped(match: re.Match[str]) -> str:

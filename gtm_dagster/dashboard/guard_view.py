@@ -118,7 +118,16 @@ def _view(store: OpsStore, settings: Settings, guard: Guard, *, whole: bool) -> 
     row = store.guard(guard.key)
     if row is None or not row.epoch:
         return GuardView(
-            guard, None, "NEVER ARMED", f"arm it: gtm guard rearm {guard.flag} --reason ...", None, None, (), (), (), ()
+            guard,
+            None,
+            "NEVER ARMED",
+            f"arm it: `gtm guard rearm {guard.flag} --reason ...`",
+            None,
+            None,
+            (),
+            (),
+            (),
+            (),
         )
     seen = evaluate(store, settings, guard, row, time.time_ns() // 1000)
     is_armed = row.state == ARMED

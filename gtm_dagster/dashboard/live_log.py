@@ -14,7 +14,7 @@ from gtm_dagster.dashboard.notices import Notice, UnavailableError
 from gtm_dagster.eventlog import EventLogError, log_exists, open_log
 from gtm_dagster.eventlog.log import Heartbeat
 from gtm_dagster.eventlog.newest_events import edge_answers, newest_events, newest_heartbeats, newest_of
-from gtm_dagster.settings import Settings
+from gtm_dagster.settings import DRILL_REASON, Settings
 
 NEWEST = 25
 ANSWERS = ("accepted", "duplicate", "conflict", "quarantined", "suppressed")
@@ -23,7 +23,8 @@ ANSWERS = ("accepted", "duplicate", "conflict", "quarantined", "suppressed")
 
 @dataclass(frozen=True)
 class LogEvent:
-    """One record. Times UTC; `event_at` None: it has no readable time. `reasons`: (field, what is wrong). `masked`: of a refused one, as JSON."""
+    """One record. Times UTC; `event_at` None: it has no readable time. `reasons`: (field, what is wrong). `masked`: of a refused one,
+    as JSON. `is_drill`: of a guard's drill, which lands in no table."""
 
     offset: int
     received_at: datetime
@@ -34,6 +35,7 @@ class LogEvent:
     verdict: str
     reasons: tuple[tuple[str, str], ...]
     masked: str | None
+    is_drill: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,7 @@ def _event(row: Mapping[str, Any]) -> LogEvent:
         verdict=row["verdict"],
         reasons=reasons(row["errors"]),
         masked=row["raw"],
+        is_drill=row["reason_codes"] == DRILL_REASON,
     )
 
 

@@ -15,7 +15,7 @@ from gtm_dagster.opsstore.database import OpsStoreError
 from gtm_dagster.rollout.control.evaluation import store_exists
 from gtm_dagster.settings import DRILL_FLAG, Settings
 
-ARMED_BY = "gtm guard rearm FLAG --reason ..."
+ARMED_BY = "`gtm guard rearm FLAG --reason ...`"
 NEVER = "NEVER ARMED"
 TROUBLE = frozenset({"ROLLBACK_FAILED", "BLIND", NEVER})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from math import isfinite
@@ -80,6 +81,19 @@ def cell(value: Any, kind: str = "") -> str:
     if isinstance(value, date):
         return value.isoformat()
     return str(value)
+
+
+def heading(column: str, kind: str = "") -> str:
+    """The name of a column; hours are shown in the unit that fits, so it names none."""
+    return (column.removesuffix("_hours") + "_time" if kind == "hours" else column).replace("_", " ")
+
+
+def alike(value: float | None, column: Iterable[float | None], decimals: int = 1) -> str:
+    """A number of a column in which all have as many decimals: none where all are whole."""
+    if value is None:
+        return UNKNOWN
+    whole = all(each is None or abs(each - round(each)) < 0.005 for each in column)
+    return f"{value:,.{0 if whole else decimals}f}"
 
 
 def coded(text: str) -> Markup:

@@ -76,7 +76,7 @@ class Pages:
             trim_blocks=True, lstrip_blocks=True,
         )  # fmt: skip
         self._templates.filters.update(
-            moment=page_text.moment, coded=page_text.coded, cell=page_text.cell, hours=hours, shown=shown,
+            moment=page_text.moment, coded=page_text.coded, heading=page_text.heading, alike=page_text.alike, cell=page_text.cell, hours=hours, shown=shown,
             amount=page_text.amount, money=page_text.money, share=lambda value: page_text.cell(value, "share"),
         )  # fmt: skip
         self._templates.globals.update(

@@ -49,6 +49,13 @@ class Waiting(msgspec.Struct, frozen=True):
         return min((row.ts_us for row in self.awaited), default=None)
 
     @property
+    def counted_us(self) -> int | None:
+        """The watermark; where nobody is awaited any more, as after a drill, what those that vanished had sent."""
+        if self.awaited:
+            return self.watermark_us
+        return min((row.ts_us for row in self.vanished), default=None)
+
+    @property
     def missing(self) -> tuple[str, ...]:
         """Those awaited without a heartbeat for two minutes."""
         return tuple(row.name for row in self.awaited if row.received_us < self.now_us - MISSING_US)

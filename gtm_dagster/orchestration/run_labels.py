@@ -25,6 +25,6 @@ def run_tags(run_id: str, tags: Mapping[str, str]) -> dict[str, str]:
 
 def news_tags(tags: Mapping[str, str], new: int, quarantined: int, *, only_imported: bool) -> dict[str, str]:
     """Tags of a run that staged something. One started by hand that found nothing but imported files is of the import."""
-    events = f"{new:,} new" + (f", {quarantined:,} quarantined" if quarantined else "")
+    events = f"{new:,} new" + (f", {quarantined:,} refused" if quarantined else "")
     by_import = only_imported and tags.get(TRIGGER) == BY_HAND
     return {EVENTS: events, **({TRIGGER: IMPORT} if by_import else {})}

@@ -11,7 +11,7 @@ from warehouse_cases import START, event, land, refresh, settings_for
 
 from gtm_dagster.cli import run
 from gtm_dagster.commands import output
-from gtm_dagster.commands.output import Problem, note, progress_bar, say, say_error, say_json, say_prose
+from gtm_dagster.commands.output import Problem, note, note_whole, progress_bar, say, say_error, say_json, say_prose
 from gtm_dagster.commands.table_output import Form, say_table
 from gtm_dagster.commands.terminal_text import in_json, on_lines, on_one_line
 from gtm_dagster.settings import load_settings
@@ -65,6 +65,25 @@ def test_no_id_is_split_at_the_end_of_a_line(terminal, lines, capsys, monkeypatc
     assert capsys.readouterr().out.splitlines() == lines
 
 
+@pytest.mark.parametrize(
+    ("way", "text", "lines"),
+    [
+        (note, "ready", ["ready"]),
+        (note, "nothing is built yet, so run:\n  gtm refresh", ["nothing is built yet, so run:", "  gtm refresh"]),
+        (note, "the report is in /tmp/reports/2026-11-01/attribution.html now", ["the report is in", "  /tmp/reports/2026-11-01/attribution.html", "  now"]),
+        (note, "not armed: `gtm guard rearm checkout-v2 --reason R`", ["not armed:", "  `gtm guard rearm checkout-v2 --reason R`"]),
+        (note_whole, "<script async src=https://events.example.com/gtm.js>", ["<script async src=https://events.example.com/gtm.js>"]),
+        (say_error, "no channel of this name: Paid Serch; did you mean Paid Search?", ["gtm: no channel of this name:", "  Paid Serch; did you mean", "  Paid Search?"]),
+    ],
+    ids=["short", "two lines", "a path", "a command", "a line to paste", "an error"],
+)  # fmt: skip
+def test_what_is_to_be_copied_from_stderr_stays_whole(way, text, lines, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "30")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    way(text)
+    assert capsys.readouterr().err.splitlines() == lines
+
+
 def test_lines_and_tabs_stay_in_a_text_of_several_lines():
     assert (on_lines("a\tb\nc"), on_one_line("a\tb\nc")) == ("a\tb\nc", r"a\tb\nc")
 
@@ -99,6 +118,7 @@ WAYS = {
     "a line": lambda: say(TEXT),
     "a sentence": lambda: say_prose(TEXT),
     "a note": lambda: note(TEXT),
+    "a line to copy": lambda: note_whole(TEXT),
     "an error": lambda: say_error(TEXT),
     "JSON": lambda: say_json({TEXT: [TEXT]}),
     **{f"a table as {form}": _table(form) for form in Form},

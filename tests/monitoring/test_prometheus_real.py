@@ -26,6 +26,7 @@ from postgres_server import free_port
 from promtool import RULES, panel_expressions, program
 from warehouse_cases import event, land, refresh
 
+from gtm_dagster.chaos.small_disk import namespace_command
 from gtm_dagster.opsstore import OpsStore
 from gtm_dagster.settings import load_settings
 from gtm_dagster.stream.watchdog import SENSOR
@@ -45,7 +46,7 @@ class Monitored:
     url: str
     processes: dict[str, subprocess.Popen[bytes]]
     collector: str
-    log: Path
+    environment: dict[str, str]
 
     def query(self, expression: str) -> list[dict[str, Any]]:
         """The series an expression gives now."""
@@ -173,7 +174,7 @@ def monitored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Monitored]:
             f"http://127.0.0.1:{ports['prometheus']}",
             processes,
             f"http://127.0.0.1:{ports['collector']}",
-            settings.log_path,
+            environment,
         )
         for page in (f"{here.collector}/readyz", f"http://127.0.0.1:{ports['stream']}/metrics", f"{here.url}/-/ready"):
             until(lambda page=page: answers(page), 90, page)
@@ -229,18 +230,46 @@ def test_what_is_well_alerts_nobody(monitored: Monitored) -> None:
     assert monitored.firing() <= {"RollbackHappened", "ReasonNew", "GuardBlind"}
 
 
-def test_a_log_that_takes_nothing_refuses_and_a_dead_collector_is_gone(monitored: Monitored) -> None:
-    log = monitored.log
-    log.rename(log.with_name("elsewhere.db"))
-    for _ in range(3):
-        answer = requests.post(
-            f"{monitored.collector}/ingest", json=[{}], headers={"X-Write-Key": "dev"}, timeout=20
-        )  # fmt: skip
-        assert answer.status_code == 503
-    refusing = yaml.safe_load(RULES.read_text())["groups"][0]["rules"][2]
-    assert refusing["alert"] == "CollectorRefusing"
-    until(lambda: monitored.query(refusing["expr"]), 30, "the share of 5xx")
+def test_a_dead_collector_is_gone(monitored: Monitored) -> None:
     began = time.monotonic()
     monitored.processes["collector"].kill()
     until(lambda: "CollectorGone" in monitored.firing(), GONE_SECONDS, "CollectorGone")
     assert time.monotonic() - began > 25, "a scrape that fails once pages nobody"
+
+
+def test_a_collector_whose_disk_is_full_is_seen_to_refuse(monitored: Monitored, tmp_path: Path) -> None:
+    """In place of the dead one, with its state on a disk of 8 MB that its own events fill."""
+    private = namespace_command()
+    if private is None:
+        pytest.skip("no small disk can be mounted here: it takes root or unprivileged user namespaces")
+    state = tmp_path / "state"
+    state.mkdir()
+    mounted = f"mount -t tmpfs -o size=8m tmpfs {state} && exec {sys.executable} -m gtm_dagster.cli collect"
+    environment = {**monitored.environment, "GTM_STATE_DIR": str(state)}
+    with subprocess.Popen([*private, "sh", "-c", mounted], env=environment, cwd=tmp_path) as collector:
+        try:
+            until(lambda: answers(f"{monitored.collector}/readyz"), 90, "the collector on the small disk")
+            assert not fills(monitored, 8_000_000)
+            rules = {rule["alert"]: rule["expr"] for rule in yaml.safe_load(RULES.read_text())["groups"][0]["rules"]}
+            until(
+                lambda: post(monitored, [{}]) == 503 and monitored.query(rules["CollectorRefusing"]), 30, "5xx's share"
+            )
+            room = 'gtm_disk_free_bytes{store="eventlog"} < 1e6'
+            until(lambda: monitored.query(room) and monitored.query(rules["LogDiskLow"]), 10, room)
+        finally:
+            collector.terminate()
+
+
+def post(here: Monitored, events: list[dict[str, Any]]) -> int:
+    return requests.post(
+        f"{here.collector}/ingest", json=events, headers={"X-Write-Key": "dev"}, timeout=20
+    ).status_code
+
+
+def fills(here: Monitored, size: int) -> bool:
+    """Whether so many bytes of quarantined events that cannot be compressed were taken, 400 kB a request."""
+    for _ in range(0, size, 400_000):
+        events = [{"event_name": "page_viwed", "properties": {"a": os.urandom(10_000).hex()}} for _ in range(20)]
+        if post(here, events) == 503:
+            return False
+    return True

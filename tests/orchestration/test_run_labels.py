@@ -33,7 +33,7 @@ def test_a_run_says_what_asked_for_it_and_hides_its_plumbing(tags, expected):
     ("trigger", "only_imported", "quarantined", "expected"),
     [
         pytest.param("event log", False, 0, {"events": "1,984 new"}, id="from the log"),
-        pytest.param("by hand", True, 3, {"events": "1,984 new, 3 quarantined", "trigger": "import"}, id="after an import"),
+        pytest.param("by hand", True, 3, {"events": "1,984 new, 3 refused", "trigger": "import"}, id="after an import"),
         pytest.param("by hand", False, 0, {"events": "1,984 new"}, id="an import and the log"),
         pytest.param("schedule", True, 0, {"events": "1,984 new"}, id="a schedule that finds an import"),
     ],

@@ -9,7 +9,7 @@ from stream_cases import GUARD, HOUR, KEY, MINUTE, NOON, C, Deployment, T, conve
 from gtm_dagster.opsstore import ProducerRow
 from gtm_dagster.rollout.control.arming import Refused, forget
 from gtm_dagster.rollout.control.evaluation import Evaluation, evaluate
-from gtm_dagster.settings import Guard, Settings
+from gtm_dagster.settings import DRILL_FLAG, Guard, Settings
 
 OTHER = Guard("pricing", "signup_completed", conversion_window_minutes=10)
 SETTINGS = msgspec.structs.replace(Settings(), guards=(GUARD, OTHER))
@@ -160,3 +160,18 @@ def test_gd_14_conversions_before_their_exposure_are_counted_by_arm(here):
     here.worker().once()
     assert here.store.early_conversions(KEY, 1, 10 * MINUTE) == {T: 40}
     assert here.store.early_conversions(KEY, 1, MINUTE) == {}, "further back they are another visit's"
+
+
+def test_what_a_drill_counted_stays_to_be_seen_when_its_producer_has_vanished(tmp_path):
+    canary = Guard(DRILL_FLAG, "guard_drill_converted", conversion_window_minutes=10)
+    deployment = Deployment(tmp_path, canary)
+    deployment.append(
+        [exposure(f"d{n}", (C, T)[n % 2], NOON + n * 1_000_000, DRILL_FLAG, write_key="dev") for n in range(600)]
+    )
+    deployment.log.beat(f"drill/{DRILL_FLAG}", BEGIN, BEGIN, write_key="dev")
+    now = BEGIN + 11 * MINUTE
+    deployment.log.beat("collector", now, now)
+    found = seen(deployment, now, canary)
+    deployment.close()
+    assert found.signals.watermark_us is None and found.decision.state == "BLIND", "nobody speaks for its events"
+    assert found.verdict.control_exposed == found.verdict.treated_exposed == 300

@@ -52,11 +52,15 @@ def _credit(found: Rows, selection: Selection, across: int = WIDE) -> str:
         BarRow(
             each["channel"], each["conversions"], each["low"], each["high"],
             f"{amount(each['conversions'])} · {share(each['conversions'] / total)}",
-            "faint" if each["persons"] < FEWEST or each["channel"] == UNATTRIBUTED else "",
+            "faint" if _is_pale(each) else "",
         )
         for each in records[:_MOST_BARS]
     ]  # fmt: skip
     return bars(f"Conversions credited by channel, {selection.model}", rows, across=across)
+
+
+def _is_pale(row: dict[str, Any]) -> bool:
+    return bool(row["persons"] < FEWEST or row["channel"] == UNATTRIBUTED)
 
 
 def _credit_small(found: Rows, selection: Selection) -> str:
@@ -124,7 +128,7 @@ def context(view: View) -> dict[str, Any]:
         "drill": {name: _deeper(view, step, name) for name in _names(money, bool(chosen))},
         "window": hours(selection.window_hours) if selection.window_hours else "",
         "unattributed": UNATTRIBUTED,
-        "few": FEWEST,
+        "few": FEWEST if credit.rows and any(_is_pale(each) for each in credit.rows.records()) else None,
     }
 
 

@@ -18,10 +18,11 @@ _THERE = """SELECT schema_name || '.' || table_name, estimated_size FROM duckdb_
 WHERE database_name = 'serving' ORDER BY 1"""
 _COLUMNS = """SELECT schema_name || '.' || table_name, column_name, data_type FROM duckdb_columns()
 WHERE database_name = 'serving' ORDER BY table_name, column_index"""
-EXAMPLE = """SELECT channel, sum(conversions) AS conversions
+EXAMPLE = """SELECT conversion_type, currency, model, channel, sum(conversions) AS conversions
 FROM marts.channel_attribution
-GROUP BY channel
-ORDER BY conversions DESC"""
+GROUP BY ALL
+ORDER BY conversion_type, currency, model, conversions DESC"""
+"""Unlike types and models are never added, here neither."""
 
 
 @dataclass(frozen=True)

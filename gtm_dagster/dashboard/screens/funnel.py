@@ -40,7 +40,9 @@ STAGES = Chart(
     {"rate_from_before": "share", "rate_from_first": "share", "rate_from_first_before": "share"},
 )  # fmt: skip
 CHANNELS = Chart("funnel_channels", "How far each channel's persons get", _by_channel, {"rate_from_first": "share"})
-TIMES = Chart("funnel_times", "Time from stage to stage", None, {"median_hours": "hours", "p90_hours": "hours"})
+TIMES = Chart(
+    "funnel_times", "Time from stage to stage, over all days", None, {"median_hours": "hours", "p90_hours": "hours"}
+)
 CREDIT = Chart("funnel_credit", "Who brought those of the last stage", None, {"persons": "amount"})
 
 

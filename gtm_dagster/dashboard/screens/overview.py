@@ -13,6 +13,7 @@ from gtm_dagster.dashboard.notices import UnavailableError
 from gtm_dagster.dashboard.page_text import UNKNOWN, change
 from gtm_dagster.dashboard.parameters import Selection
 from gtm_dagster.dashboard.screen import Screen
+from gtm_dagster.dashboard.screens.rollouts import address_of
 from gtm_dagster.dashboard.snapshots import Rows
 from gtm_dagster.dashboard.view import Panel, View
 from gtm_dagster.reports.number_text import amount, money, share
@@ -70,7 +71,7 @@ def context(view: View) -> dict[str, Any]:
         tiles.append(_tile("Value", value, "value", view, unit=selection.currency or "", write=money))
     tiles.append(_unattributed(conversions))
     try:
-        guards, guards_notice = view.live.guards(), None
+        guards, guards_notice = [(each, address_of(view, each.guard)) for each in view.live.guards()], None
     except UnavailableError as error:
         guards, guards_notice = [], error.notice
     return {
@@ -92,22 +93,10 @@ def _tile(
     """The sum of a column, or its mean over the days with a number, against the period before."""
     now, before = (_figure(panel, each, mean) for each in (column, f"{column}_before"))
     was = None
-    if view.selection.before is not None:
-        by = change(now, before) if view.selection.is_comparable else ""
-        was = (by, f"from {write(before)}") if by else ("", _why_not(view, before))
+    if view.selection.is_comparable:  # else the page says once why nothing is compared
+        by = change(now, before)
+        was = (by, f"from {write(before)}") if by else ("", "none in the period before")
     return Tile(name, write(now), unit, was=was)
-
-
-def _why_not(view: View, before: float | None) -> str:
-    """Why there is no change against the period before."""
-    first = view.selection.first_day
-    if not view.selection.is_comparable:
-        return (
-            f"the data begins on {first}, within the period before"
-            if before is not None
-            else "no data of the period before"
-        )
-    return "none in the period before"
 
 
 def _figure(panel: Panel, column: str, mean: bool) -> float | None:

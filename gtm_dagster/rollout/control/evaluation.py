@@ -68,6 +68,7 @@ def evaluate(
     waiting = store.waiting(guard.flag, now_us, store.serving_keys(guard.key))
     if until_us is None:
         flag = store.flag_state(guard.key)
+        counted_us = waiting.counted_us
         signals = Signals(
             watermark_us=waiting.watermark_us,
             missing=waiting.missing,
@@ -75,8 +76,9 @@ def evaluate(
             notes=notes_about(waiting),
         )
     else:
+        counted_us = until_us
         signals = Signals(watermark_us=until_us, notes=notes_about(waiting))
-    counts = counts_of(store, guard.key, row.epoch, signals.watermark_us or 0, rule)
+    counts = counts_of(store, guard.key, row.epoch, counted_us or 0, rule)
     verdict = judge(counts, rule)
     sight = sight_of(store, guard, row, counts, rule.threshold, verdict.of_conversion.supported_since_us)
     page = page_verdict(counts, rule)

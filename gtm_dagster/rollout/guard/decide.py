@@ -99,8 +99,8 @@ def _hidden(verdict: Verdict | None, signals: Signals) -> bool:
 
 
 _LATCHED = {
-    DISARMED: "not armed: gtm guard rearm FLAG --reason ... arms it",
-    ROLLED_BACK: "rolled back and latched: gtm guard rearm FLAG --reason ... starts a new epoch",
+    DISARMED: "not armed: `gtm guard rearm FLAG --reason ...` arms it",
+    ROLLED_BACK: "rolled back and latched: `gtm guard rearm FLAG --reason ...` starts a new epoch",
     GIVEN_UP: "a person gave the rollback up before the flag was proven off. gtm guard rearm starts a new epoch",
     SUPERSEDED: "somebody changed the flag during the breach; their change stands. gtm guard rearm starts a new epoch",
 }
