@@ -90,6 +90,15 @@ class MessageStore:
         )
         return self.con.execute(statement, {"c": route[0], "t": route[1], "now": now_us}).fetchone() is not None
 
+    def next_due(self, route: Route, now_us: int) -> int | None:
+        """When the first message of a route is due that is not due yet."""
+        row = self.con.execute(
+            "SELECT min(next_us) FROM outbox INDEXED BY outbox_routes"
+            " WHERE status = 'due' AND channel = ? AND target = ? AND next_us > ?",
+            (*route, now_us),
+        ).fetchone()
+        return None if row[0] is None else int(row[0])
+
     def due(self, routes: Sequence[Route], now_us: int, most: int) -> list[tuple[Leased, bool]]:
         """Messages of some routes that may be taken, longest waiting first, and whether a lease of each ended unmarked."""
         found: list[tuple[int, str, Leased, bool]] = []
