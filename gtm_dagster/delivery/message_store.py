@@ -30,6 +30,8 @@ _COLUMNS = (
     "action_id, rule, person, purpose, channel, target, payload, attempts, attempts - first_attempt, expires_us, received_us,"
     " decided_us, COALESCE(collapse_key, rule)"
 )
+CHECKPOINT = "PRAGMA wal_autocheckpoint = 8000"
+"""32 MB: the same pages change again and again, and each checkpoint writes all of them and waits for the disk twice."""
 Route = tuple[str, str]
 """A channel and what stands behind it in the rule."""
 
@@ -41,6 +43,7 @@ def open_database(path: Path, busy_seconds: float = BUSY_SECONDS) -> sqlite3.Con
         con.execute("PRAGMA journal_mode = WAL")
         con.execute("PRAGMA synchronous = FULL")
         con.execute("PRAGMA secure_delete = ON")
+        con.execute(CHECKPOINT)
         con.executescript(SCHEMA)
     except BaseException:
         con.close()
