@@ -37,6 +37,9 @@ def receive(pipe: Connection) -> None:
     came: dict[str, int] = {}
 
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"  # connections stay open, as with most receivers
+        disable_nagle_algorithm = True
+
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
             came.setdefault(self.headers["webhook-id"], time.monotonic_ns())

@@ -60,8 +60,9 @@ def path(rate: int, n_rules: int, seconds: float) -> None:
             used, began, number, size = cpu_of(worker.pid), time.monotonic(), 0, max(1, rate // 50)
             committed: dict[str, int] = {}
             while time.monotonic() - began < seconds:
-                batch = records(size, number, machine_clock())
-                log.append(batch)
+                with log.receiving():
+                    batch = records(size, number, machine_clock())
+                    log.append(batch)
                 committed |= dict.fromkeys((record.event_id or "" for record in batch), time.monotonic_ns())
                 number += 1
                 time.sleep(max(0.0, began + number * size / rate - time.monotonic()))

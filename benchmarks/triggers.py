@@ -129,8 +129,9 @@ def steady(rate: int, n_rules: int, seconds: float) -> None:
         committed: dict[str, int] = {}
         began, number, size = time.monotonic(), 0, max(1, rate // 50)
         while time.monotonic() - began < seconds:
-            batch = records(size, number, machine_clock())
-            log.append(batch)
+            with log.receiving():
+                batch = records(size, number, machine_clock())
+                log.append(batch)
             now = machine_clock()
             committed |= {record.event_id or "": now for record in batch}
             number += 1

@@ -109,15 +109,16 @@ def _load(log: SqliteEventLog, rng: random.Random) -> Iterator[None]:
     def append() -> None:
         number = 0
         while not stop.wait(_EVERY_SECONDS):
-            now_us = _now_us()
-            batch = [
-                Record(
-                    write_key="drill", event_id=f"drill-{number}-{place}", event_name=rng.choice(_NAMES), event_us=now_us,
-                    received_us=now_us, user_id=f"person-{rng.randrange(_PERSONS)}", properties="{}", device_type="web",
-                )
-                for place in range(_PER_APPEND)
-            ]  # fmt: skip
-            log.append(batch)
+            with log.receiving():
+                now_us = _now_us()
+                batch = [
+                    Record(
+                        write_key="drill", event_id=f"drill-{number}-{place}", event_name=rng.choice(_NAMES), event_us=now_us,
+                        received_us=now_us, user_id=f"person-{rng.randrange(_PERSONS)}", properties="{}", device_type="web",
+                    )
+                    for place in range(_PER_APPEND)
+                ]  # fmt: skip
+                log.append(batch)
             number += 1
 
     thread = threading.Thread(target=append)

@@ -33,6 +33,7 @@ from gtm_dagster.collector.protocols import PROTOCOLS
 from gtm_dagster.collector.rate_limits import RateLimits
 from gtm_dagster.collector.response import RETRY_SECONDS, Refused, Response, error_response
 from gtm_dagster.collector.worker_place import Worker
+from gtm_dagster.eventlog.receipts import Receipt, unannounced
 from gtm_dagster.monitoring import CONTENT_TYPE, installed_version
 from gtm_dagster.privacy.consent import REQUIRED, ConsentPolicy
 from gtm_dagster.privacy.masking import UndeclaredText
@@ -223,18 +224,19 @@ def create_app(
     feed: Handler | None = None,
     trace: Trace | None = None,
     worker: Worker | None = None,
+    receiving: Callable[[], Receipt] = unannounced,
 ) -> Collector:
     """The collector as an ASGI app. The caller opens and closes `log`; `limits` is the settings' section collector.
 
     With `keys.allow_dev` it listens on loopback: then the key `dev` and pages without a key are open to this machine.
     `ask_rollback` takes what alerting systems ask for, `feed` answers below /feed/, `trace` looks an event up.
-    `worker`: which of several processes at one port this is.
+    `worker`: which of several processes at one port this is. `receiving`: as for Commits.
     """
     remembered = lru_cache(PSEUDONYMS)(pseudonymize)
     judge = Judge(
         plan, remembered, sealer, limits.max_event_bytes, consent, uuid7, undeclared_text, pseudonymize_id=pseudonymize
     )
-    commits = Commits(log, limits.max_waiting_events)
+    commits = Commits(log, limits.max_waiting_events, receiving)
     access = Access(keys, limits.hosts, limits.client_ids)
     paths = [path for protocol in PROTOCOLS for path in protocol.paths]
     metrics = Metrics(lambda: commits.waiting, paths, _PAGES, worker)

@@ -14,6 +14,7 @@ from typing import Protocol, Self, TypeVar
 
 from gtm_dagster.collector.response import RETRY_SECONDS, Refused
 from gtm_dagster.eventlog import AppendResult, EventLogError, Heartbeat, Record, Refusal
+from gtm_dagster.eventlog.receipts import Receipt, unannounced
 
 COMMIT_SECONDS = 30.0
 """Longest wait for the log's commit; after it the answer is 503, and a resend is a duplicate if the commit came later."""
@@ -59,10 +60,12 @@ class Appender(Protocol):
 class Place:
     """The place of `events` events of `size` bytes among those that wait: left when the log is done with them.
 
-    Used in a `with`: its end leaves the place too, unless the events were handed to the log.
+    Used in a `with`: its end leaves the place too, unless the events were handed to the log. `receipt`: what says of them
+    that they are on their way to the log, so that their time of receipt is read after the place was taken.
     """
 
-    def __init__(self, leave: Callable[[Place], None], events: int, size: int) -> None:
+    def __init__(self, leave: Callable[[Place], None], events: int, size: int, receipt: Receipt) -> None:
+        self.receipt = receipt
         self.events = events
         self.size = size
         self.since: float | None = None
@@ -80,6 +83,7 @@ class Place:
     def leave(self) -> None:
         """These events wait no more."""
         self._leave(self)
+        self.receipt.arrived()
 
     def shared(self, records: list[Record], count: int) -> list[tuple[list[Record], Place]]:
         """The records in some `count` slices, each with its share of this place, which is theirs from now on."""
@@ -88,14 +92,21 @@ class Place:
         parts = [records[start : start + length] for start in range(0, len(records), length)]
         sizes = [self.size // len(parts)] * len(parts)
         sizes[-1] += self.size - sum(sizes)
-        return [(part, Place(self._leave, len(part), size)) for part, size in zip(parts, sizes, strict=True)]
+        self.receipt.parts = len(parts)
+        return [
+            (part, Place(self._leave, len(part), size, self.receipt)) for part, size in zip(parts, sizes, strict=True)
+        ]
 
 
 class Commits:
-    """Appends of one collector. `waiting` counts the events that were taken and that the log is not done with."""
+    """Appends of one collector. `waiting` counts the events that were taken and that the log is not done with.
 
-    def __init__(self, log: Appender, max_waiting_events: int) -> None:
+    `receiving` announces each receipt to who follows the log (`EventLog.receiving`).
+    """
+
+    def __init__(self, log: Appender, max_waiting_events: int, receiving: Callable[[], Receipt] = unannounced) -> None:
         self.waiting = 0
+        self._receiving = receiving
         self._log = log
         self._max_events = max_waiting_events
         self._bytes = 0
@@ -108,9 +119,15 @@ class Commits:
             self.waiting + events > self._max_events or self._bytes + size > max(MAX_WAITING_BYTES, size)
         ):
             raise Refused(503, "queue_full", f"{self.waiting} events wait for the log; send it again", RETRY_SECONDS)
+        try:
+            receipt = self._receiving() if events else unannounced()
+        except EventLogError as error:
+            _log.error("%s", error)
+            words = "the event log cannot be written; send it again"
+            raise Refused(503, "log_unavailable", words, _UNAVAILABLE_RETRY_SECONDS) from None
         self.waiting += events
         self._bytes += size
-        return Place(self._leave_events, events, size)
+        return Place(self._leave_events, events, size, receipt)
 
     async def append(self, records: list[Record], place: Place) -> AppendResult:
         """The log's verdicts, once the records are durable. Raises Refused 503.
@@ -137,7 +154,7 @@ class Commits:
         if self._beats >= MAX_WAITING_BEATS:
             raise Refused(503, "queue_full", f"{self._beats} heartbeats wait for the log", RETRY_SECONDS)
         self._beats += 1
-        with Place(self._leave_beat, 1, 0) as place:
+        with Place(self._leave_beat, 1, 0, unannounced()) as place:
             return await self._durable(
                 lambda: self._log.submit_beat(
                     beat.producer, beat.ts_us, beat.received_us, closing, instance, beat.write_key, beat.skew_us

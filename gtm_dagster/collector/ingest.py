@@ -208,13 +208,20 @@ class Ingest:
         self, protocol: SenderProtocol, path: str, scope: Scope, key: WriteKey | None, start: bytes, refused: Refused
     ) -> tuple[list[Judged], Place]:
         """The verdict on a request as one event that is too large, and its place; the key may stand in the `start`."""
-        received_us = time.time_ns() // 1000
         if key is None:
-            request = self._request(protocol, path, scope, start, received_us)
+            request = self._request(protocol, path, scope, start, time.time_ns() // 1000)
             key = self._access.sender(scope, protocol.key_of(request) if protocol.key_of else None)
         self._within_rate(key.name, 1)
-        judged = self._judge.refused_whole(refused.message, write_key=key.name, received_us=received_us, role=key.role)
-        return [judged], self._commits.place(1, 0)
+        place = self._commits.place(1, 0)
+        try:
+            received_us = time.time_ns() // 1000
+            judged = self._judge.refused_whole(
+                refused.message, write_key=key.name, received_us=received_us, role=key.role
+            )
+        except BaseException:
+            place.leave()
+            raise
+        return [judged], place
 
     def _verdicts(self, events: list[bytes], origin: _Origin) -> list[Judged]:
         key = origin.key

@@ -93,6 +93,7 @@ def serve_process(
             trace=None if services.trace_event is None else partial(_traced, services.trace_event, pseudonymize),
             feed=services.feed(pseudonymize) if services.feed else None,
             worker=worker,
+            receiving=log.receiving,
         )
         _add_figures(app, log, settings, worker, shared)
         sys.setswitchinterval(SWITCH_SECONDS)

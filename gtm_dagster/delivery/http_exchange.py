@@ -24,6 +24,7 @@ from urllib.request import getproxies, proxy_bypass
 import certifi
 
 from gtm_dagster.delivery.allowed_addresses import Network
+from gtm_dagster.delivery.kept_connections import Connection, KeptConnections
 from gtm_dagster.delivery.target_address import (
     AddressRefused,
     Resolver,
@@ -46,13 +47,15 @@ Outcome = Literal["delivered", "failed", "refused", "unknown"]
 class Route:
     """How a destination is reached. `allow`: networks beyond the public internet; None checks no address.
 
-    `proxies`: whether HTTP_PROXY, HTTPS_PROXY and NO_PROXY count; only where no address is checked.
+    `proxies`: whether HTTP_PROXY, HTTPS_PROXY and NO_PROXY count; only where no address is checked. `kept`: the connections
+    that stay open for the next request; a request over one that its receiver has ended meanwhile is sent again at once.
     """
 
     allow: tuple[Network, ...] | None = ()
     seconds: float = 15.0
     proxies: bool = False
     resolver: Resolver = system_resolver
+    kept: KeptConnections | None = None
 
 
 @dataclass(frozen=True)
@@ -80,37 +83,58 @@ def exchange(url: str, method: str, body: bytes, headers: Mapping[str, str], rou
     """Send one request and take its answer in. Never raises for what a receiver, a name or the network does."""
     began = time.monotonic()
     until = began + route.seconds
-    sent = False
+    asked = _Asked(method, until, began)
     try:
         target = parsed(url, strict=route.allow is not None)
-        with _connected(url, target, route, until) as (sock, path, extra):
-            sock.settimeout(_left(until))
-            sock.sendall(_request(method, path, target, {**headers, **extra, **_user_info(url)}, body))
-            sent = True
-            return _answered(sock, until, began, method)
+        headers = {"Connection": "close" if route.kept is None else "keep-alive", **headers, **_user_info(url)}
+        if (kept := route.kept) is not None and (connection := kept.take()) is not None:
+            try:
+                return asked.over(connection, _request(method, target.path, target, headers, body), kept)
+            except (ConnectionError, ssl.SSLError):  # ended just now: whoever answered nothing has hardly read anything
+                if asked.answering:
+                    raise
+                asked = _Asked(method, until, began)
+        sock, path, extra = _connected(url, target, route, until)
+        connection = Connection(sock, time.monotonic())
+        return asked.over(connection, _request(method, path, target, {**headers, **extra}, body), kept)
     except AddressRefused as error:
         return Answer("refused", error=str(error), seconds=time.monotonic() - began)
     except (OSError, http.client.HTTPException) as error:
-        if sent:
+        if asked.sent:
             words = f"no answer after the request was sent ({_kind(error)})"
             return Answer("unknown", error=words, seconds=time.monotonic() - began)
         return Answer("failed", error=f"not reached ({_kind(error)})", seconds=time.monotonic() - began)
 
 
-class _Connection:
-    """A connected socket, the path to ask for, and headers for a proxy; closed with the block."""
+class _Asked:
+    """One request over one connection. `sent`: all of it; `answering`: something of an answer came."""
 
-    def __init__(self, sock: socket.socket, path: str, extra: dict[str, str]) -> None:
-        self._parts = sock, path, extra
+    def __init__(self, method: str, until: float, began: float) -> None:
+        self.method, self.until, self.began = method, until, began
+        self.sent = self.answering = False
 
-    def __enter__(self) -> tuple[socket.socket, str, dict[str, str]]:
-        return self._parts
+    def over(self, connection: Connection, request: bytes, kept: KeptConnections | None) -> Answer:
+        """The answer; the connection is given back where it can be used again, else closed."""
+        is_good = False
+        try:
+            connection.sock.settimeout(_left(self.until))
+            connection.sock.sendall(request)
+            self.sent = True
+            source = _UntilDeadline(connection.sock, self.until)
+            try:
+                answer, is_good = _answered(source, self.began, self.method)
+                return answer
+            finally:
+                self.answering = source.received > 0
+        finally:
+            if is_good and kept is not None:
+                kept.give(connection)
+            else:
+                connection.sock.close()
 
-    def __exit__(self, *_: object) -> None:
-        self._parts[0].close()
 
-
-def _connected(url: str, target: Target, route: Route, until: float) -> _Connection:
+def _connected(url: str, target: Target, route: Route, until: float) -> tuple[socket.socket, str, dict[str, str]]:
+    """A connected socket, the path to ask for, and headers for a proxy."""
     proxy = _proxy_of(target) if route.proxies and route.allow is None else None
     place = parsed(proxy, strict=False) if proxy else target
     sock = _reached(checked_addresses(place, route.allow, until, route.resolver), place.port, until)
@@ -126,7 +150,7 @@ def _connected(url: str, target: Target, route: Route, until: float) -> _Connect
     except BaseException:
         sock.close()
         raise
-    return _Connection(sock, path, extra)
+    return sock, path, extra
 
 
 def _reached(addresses: Sequence[object], port: int, until: float) -> socket.socket:
@@ -144,7 +168,7 @@ def _reached(addresses: Sequence[object], port: int, until: float) -> socket.soc
 
 
 def _request(method: str, path: str, target: Target, headers: Mapping[str, str], body: bytes) -> bytes:
-    fields = {"Host": target.authority, "User-Agent": "gtm-dagster", "Accept": "*/*", "Connection": "close", **headers}
+    fields = {"Host": target.authority, "User-Agent": "gtm-dagster", "Accept": "*/*", **headers}
     if body or method == "POST":
         fields["Content-Length"] = str(len(body))
     for name, value in fields.items():
@@ -158,36 +182,39 @@ class _UntilDeadline(io.RawIOBase):
     """What a socket brings, until a moment in time: every read has what is left."""
 
     def __init__(self, sock: socket.socket, until: float) -> None:
-        self._sock, self.until = sock, until
+        self._sock, self.until, self.received = sock, until, 0
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: object) -> int:
         self._sock.settimeout(_left(self.until))
-        return self._sock.recv_into(buffer)  # type: ignore[arg-type]
+        size = self._sock.recv_into(buffer)  # type: ignore[arg-type]
+        self.received += size
+        return size
 
     def makefile(self, mode: str) -> io.BufferedReader:
         """As http.client asks a socket for its file."""
         return io.BufferedReader(self)
 
 
-def _answered(sock: socket.socket, until: float, began: float, method: str) -> Answer:
-    source = _UntilDeadline(sock, until)
+def _answered(source: _UntilDeadline, began: float, method: str) -> tuple[Answer, bool]:
+    """The answer, and whether its connection can be used again."""
     response = http.client.HTTPResponse(cast(socket.socket, source), method=method)
     response.begin()
     if method != "GET":
-        source.until = min(until, time.monotonic() + DRAIN_SECONDS)
+        source.until = min(source.until, time.monotonic() + DRAIN_SECONDS)
     body = b""
     try:
         body = response.read(ANSWER_BYTES)
     except (OSError, http.client.HTTPException):
         pass  # the status has arrived
+    is_good = response.isclosed() and not response.will_close
     status, seconds = response.status, time.monotonic() - began
     wait = retry_after(response.headers.get("Retry-After"), time.time()) if status not in range(200, 300) else None
     if status in range(200, 300):
-        return Answer("delivered", status, None, body, None, seconds)
-    return Answer("failed", status, f"answered {status}", body, wait, seconds)
+        return Answer("delivered", status, None, body, None, seconds), is_good
+    return Answer("failed", status, f"answered {status}", body, wait, seconds), is_good
 
 
 def retry_after(text: str | None, now: float) -> float | None:

@@ -30,6 +30,8 @@ _COLUMNS = (
     "action_id, rule, person, purpose, channel, target, payload, attempts, attempts - first_attempt, expires_us, received_us,"
     " decided_us, COALESCE(collapse_key, rule)"
 )
+CHECKPOINT = "PRAGMA wal_autocheckpoint = 8000"
+"""32 MB: the same pages change again and again, and each checkpoint writes all of them and waits for the disk twice."""
 Route = tuple[str, str]
 """A channel and what stands behind it in the rule."""
 
@@ -41,6 +43,7 @@ def open_database(path: Path, busy_seconds: float = BUSY_SECONDS) -> sqlite3.Con
         con.execute("PRAGMA journal_mode = WAL")
         con.execute("PRAGMA synchronous = FULL")
         con.execute("PRAGMA secure_delete = ON")
+        con.execute(CHECKPOINT)
         con.executescript(SCHEMA)
     except BaseException:
         con.close()
@@ -89,6 +92,15 @@ class MessageStore:
             f"SELECT 1 FROM outbox INDEXED BY outbox_routes WHERE channel = :c AND target = :t AND {_FREE} LIMIT 1"  # noqa: S608
         )
         return self.con.execute(statement, {"c": route[0], "t": route[1], "now": now_us}).fetchone() is not None
+
+    def next_due(self, route: Route, now_us: int) -> int | None:
+        """When the first message of a route is due that is not due yet."""
+        row = self.con.execute(
+            "SELECT min(next_us) FROM outbox INDEXED BY outbox_routes"
+            " WHERE status = 'due' AND channel = ? AND target = ? AND next_us > ?",
+            (*route, now_us),
+        ).fetchone()
+        return None if row[0] is None else int(row[0])
 
     def due(self, routes: Sequence[Route], now_us: int, most: int) -> list[tuple[Leased, bool]]:
         """Messages of some routes that may be taken, longest waiting first, and whether a lease of each ended unmarked."""

@@ -34,20 +34,30 @@ class Due:
 
 
 class Taking:
-    """Takes messages of the outbox. `lanes`: the destinations by name."""
+    """Takes messages of the outbox. `lanes`: the destinations by name.
+
+    Of the last look at what is due: `is_waiting`: something was; `next_us`: when the first of the others is (microseconds UTC).
+    """
 
     def __init__(self, store: MessageStore, wiring: Wiring, lanes: dict[str, Lane]) -> None:
         self._store, self._wiring, self._lanes = store, wiring, lanes
         self._endings = Endings(store, wiring)
+        self.is_waiting = False
+        self.next_us: int | None = None
 
     def due(self, now_us: int) -> Due:
         """What is due now, without a transaction; a destination that has no room for it is left out."""
         found = Due()
+        self.is_waiting, self.next_us = False, None
         for lane in self._lanes.values():
             lane.routes = []
         for route in self._store.routes():
             if not self._store.is_due(route, now_us):
+                next_us = self._store.next_due(route, now_us)
+                if next_us is not None and (self.next_us is None or next_us < self.next_us):
+                    self.next_us = next_us
                 continue
+            self.is_waiting = True
             if route[0] == IN_APP:
                 found.in_app.append(route)
                 continue

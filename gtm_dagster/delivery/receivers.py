@@ -9,6 +9,7 @@ from typing import Protocol
 from gtm_dagster.delivery.attempt import Attempt, Leased
 from gtm_dagster.delivery.email_message import EmailSender
 from gtm_dagster.delivery.http_exchange import Route
+from gtm_dagster.delivery.kept_connections import KeptConnections
 from gtm_dagster.delivery.message_templates import MessageTemplates
 from gtm_dagster.delivery.signatures import SecretError, signing_keys
 from gtm_dagster.delivery.slack_message import SlackSender
@@ -95,12 +96,14 @@ def sender_for(
     environ: Mapping[str, str],
     templates: MessageTemplates,
     resolver: Resolver = system_resolver,
+    kept: KeptConnections | None = None,
 ) -> Sender:
-    """What sends to a destination."""
+    """What sends to a destination; over connections that are `kept`, unless a message may not be sent twice."""
     access = access_to(destination, environ)
     if access.fault:
         return _Faulty(access.fault)
-    route = Route(destination.networks, destination.timeout_seconds, resolver=resolver)
+    kept = None if destination.at_most_once else kept
+    route = Route(destination.networks, destination.timeout_seconds, resolver=resolver, kept=kept)
     if destination.kind == "webhook":
         return WebhookSender(access.url, access.keys, route)
     if destination.kind == "slack":

@@ -9,10 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gtm_dagster.delivery.attempt import Leased
+from gtm_dagster.delivery.kept_connections import KeptConnections
 from gtm_dagster.delivery.message_store import Route
 from gtm_dagster.delivery.message_templates import MessageTemplates
 from gtm_dagster.delivery.receivers import Sender, sender_for
 from gtm_dagster.delivery.retry_schedule import Pace
+from gtm_dagster.delivery.sending_threads import SendingThreads
 from gtm_dagster.delivery.target_address import Resolver, system_resolver
 from gtm_dagster.settings.destinations import Destination
 
@@ -51,11 +53,13 @@ class Wiring:
 
 @dataclass
 class Lane:
-    """One destination: its pace, its sender, and the routes that lead to it and have something due."""
+    """One destination: its pace, its sender with its connections and threads, and the routes to it that have something due."""
 
     destination: Destination
     sender: Sender
     pace: Pace
+    kept: KeptConnections
+    threads: SendingThreads
     routes: list[Route] = field(default_factory=list)
 
     @property
@@ -76,9 +80,10 @@ class Lane:
 
 def lanes_of(wiring: Wiring) -> dict[str, Lane]:
     """A lane a destination, by name."""
-    return {
-        each.name: Lane(
-            each, sender_for(each, wiring.environ, wiring.templates, wiring.resolver), Pace(each.rate, each.in_flight)
-        )
-        for each in wiring.destinations
-    }
+    lanes = {}
+    for each in wiring.destinations:
+        kept = KeptConnections()
+        sender = sender_for(each, wiring.environ, wiring.templates, wiring.resolver, kept)
+        threads = SendingThreads(f"gtm-{each.name}")
+        lanes[each.name] = Lane(each, sender, Pace(each.rate, each.in_flight), kept, threads)
+    return lanes

@@ -23,6 +23,7 @@ from gtm_dagster.eventlog.kafka_topic import Topic
 from gtm_dagster.eventlog.log import AppendResult, EventLogError, Heartbeat, Refusal
 from gtm_dagster.eventlog.log_file import reading
 from gtm_dagster.eventlog.log_writer import CLOSE_SECONDS
+from gtm_dagster.eventlog.receipts import Receipt, unannounced
 from gtm_dagster.eventlog.sqlite import SqliteEventLog
 
 LONGEST_EVENT_BYTES = 200_000
@@ -61,6 +62,10 @@ class KafkaEventLog(TopicSequence):
         """Queue an append; the future is done when it is durable."""
         self._start_drainer()
         return self._spool.submit(records)
+
+    def receiving(self) -> Receipt:
+        """Nobody who follows a topic waits for what is on its way to it."""
+        return unannounced()
 
     def beat(
         self,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
 import msgspec
 
 from gtm_dagster.admission.record import Record
+from gtm_dagster.eventlog.receipts import Receipt
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -134,6 +135,10 @@ class EventLog(Protocol):
 
     def submit(self, records: list[Record]) -> Future[AppendResult]:
         """Queue an append; the future is done when it is durable."""
+        ...
+
+    def receiving(self) -> Receipt:
+        """To be asked for before the clock is read for the receipt of records, until their append is done (`receipts`)."""
         ...
 
     def waiting(self) -> int:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from gtm_dagster.eventlog.frames import to_arrow
+from gtm_dagster.eventlog.frames import to_rows
 from gtm_dagster.eventlog.log import Acceptance, EventLogError
 from gtm_dagster.eventlog.log_identity import LogState
 from gtm_dagster.storage.disk_space import full_disk
@@ -99,7 +99,7 @@ def receipt_of(con: sqlite3.Connection, seq: int) -> int | None:
     ).fetchone()
     if row is None or row[1] < seq:
         return None
-    return int(to_arrow([row])["received_us"][seq - row[0]].as_py())
+    return int(to_rows([row], ("received_us",))[seq - row[0]][0])
 
 
 def newest_receipt(path: Path) -> tuple[int, int | None]:

@@ -31,6 +31,7 @@ from gtm_dagster.eventlog.log_file import (
 from gtm_dagster.eventlog.log_tables import MIGRATIONS, new_log_id, prepare
 from gtm_dagster.eventlog.log_writer import CLOSE_SECONDS, LogWriter, Store
 from gtm_dagster.eventlog.newest_events import edge_answers, newest_heartbeats
+from gtm_dagster.eventlog.receipts import Receipt, Receipts, unannounced
 from gtm_dagster.eventlog.refusals import Refusals
 from gtm_dagster.eventlog.slices import CALL_SECONDS, in_slices
 from gtm_dagster.storage.disk_space import full_disk
@@ -66,6 +67,7 @@ class SqliteEventLog:
         finally:
             con.close()
         self._writer = LogWriter(self.path, file_id(self.path), store)
+        self._receipts = Receipts(self.path) if store is None else None
 
     # Appending
 
@@ -79,7 +81,26 @@ class SqliteEventLog:
 
     def submit(self, records: list[Record]) -> Future[AppendResult]:
         """Queue an append; the future is done when it is durable."""
-        return self._writer.submit(records)
+        receipt = self.receiving() if records else unannounced()
+        try:
+            future = self._writer.submit(records)
+        except BaseException:
+            receipt.arrived()
+            raise
+        future.add_done_callback(lambda _: receipt.arrived())
+        return future
+
+    def receiving(self) -> Receipt:
+        """To be asked for before the clock is read for the receipt of records, until their append is done.
+
+        A reader that decides by what was not received by a moment waits for them (`receipts`). Raises EventLogError.
+        """
+        try:
+            return self._receipts.receiving() if self._receipts is not None else unannounced()
+        except OSError as error:
+            raise EventLogError(
+                f"{self.path}: a receipt cannot be announced ({error}){full_disk(self.path.parent)}"
+            ) from error
 
     def beat(
         self,
@@ -267,3 +288,5 @@ class SqliteEventLog:
     def close(self, seconds: float = CLOSE_SECONDS) -> None:
         """Commit what waits and stop the writer; what is not committed within `seconds` fails with EventLogError."""
         self._writer.close(seconds)
+        if self._receipts is not None:
+            self._receipts.close()

@@ -88,8 +88,8 @@ class Worker:
                 _log.error("%s; trying again in %g s", error, pause)
                 stop.wait(pause)
                 continue
-            if not busy:
-                stop.wait(IDLE_SECONDS)
+            if not busy or self._at_end():
+                stop.wait(IDLE_SECONDS if self._cursors else LOOK_SECONDS)
         if not pause:
             self._commit()
 
@@ -113,6 +113,10 @@ class Worker:
             self._commit()
         self.rounds += 1
         return caught or moved
+
+    def _at_end(self) -> bool:
+        """Whether all stand where the log ended at the last look: batches of a few records would cost more than they bring."""
+        return self._end is None and not any(cursor.behind(self.offset) for cursor in self._cursors.values())
 
     def _check_store(self) -> None:
         if time.monotonic() - self._checked_at >= LOOK_SECONDS:

@@ -10,12 +10,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from itertools import accumulate
 from pathlib import Path
 
 from gtm_dagster.eventlog import EventLog, Position
+from gtm_dagster.eventlog.receipts import Settled
 from gtm_dagster.eventlog.tail_reader import Tail, TailReader
 from gtm_dagster.triggers import runner_rows as rows
-from gtm_dagster.triggers.commit_lag import CommitLag
 from gtm_dagster.triggers.erased_persons import Tombstones
 from gtm_dagster.triggers.heard_keys import heard_keys
 from gtm_dagster.triggers.heartbeat_watch import BLIND_AFTER_US, Watch
@@ -62,7 +63,7 @@ class LiveRunner:
         look_seconds: float = LOOK_SECONDS, persons_cached: int = CACHED_PERSONS, states_cached: int = CACHED_STATES,
         turn: threading.Lock | None = None,
     ) -> None:  # fmt: skip
-        self.figures, self.lag = LiveFigures(), CommitLag()
+        self.figures, self._settled = LiveFigures(), Settled(log_path, clock)
         self.rounds, self._look_seconds, self._turn = 0, look_seconds, turn or threading.Lock()
         self.path, self._log, self._watch, self._clock, self._warm_us = path, log, watch, clock, warm_us
         self._tail = TailReader(log_path)
@@ -88,7 +89,6 @@ class LiveRunner:
         self._engine.clock_us = -NEVER_US if found is None else found[1]
         notes = rows.notes(self._con)
         self._engine.warming = notes.get("warming") == "1"
-        self._was_at_end = False
         self._releasing = self._engine.behind = notes.get("behind") == "1"
         self._applied: object = None
         self._names: set[str] = set()
@@ -117,6 +117,7 @@ class LiveRunner:
         """One transaction, or none when there is nothing to do. True when there is more to do at once."""
         wall_us = self._clock()
         self._look(wall_us)
+        settled_us = self._settled.us()  # before the log is read: it then has what was received before this moment
         at = self._at
         assert at is not None  # noqa: S101 - _look found one
         tail = self._tail.read(at.seq, BATCH_RECORDS, COLUMNS)
@@ -125,24 +126,21 @@ class LiveRunner:
             return True
         at_end = not tail.rows or tail.rows[-1][0] >= tail.end
         next_us = self._store.next_wake()
-        due = next_us is not None and next_us <= wall_us - self.lag.us
+        due = next_us is not None and next_us <= settled_us
         oldest_us = min(tail.rows[0][1] if tail.rows else wall_us, wall_us if next_us is None else next_us)
-        if tail.rows and oldest_us >= wall_us - BEHIND_US and self._was_at_end:
-            self.lag.see(wall_us - tail.rows[0][1])
-        self._was_at_end = at_end
-        waits = at_end and (self._engine.behind or self._releasing or self._heard_by(wall_us))
+        waits = at_end and (self._engine.behind or self._releasing or self._heard_by(settled_us))
         self.figures.lag(0 if at_end else wall_us - tail.rows[0][1], tail.end - at.seq)
         self.rounds += 1
         if not (tail.rows or due or waits or self._changed()):
             return False
         try:
             with self._turn:
-                return self._transaction(tail, at, wall_us, at_end, is_behind=oldest_us < wall_us - BEHIND_US)
+                return self._transaction(tail, at, settled_us, at_end, is_behind=oldest_us < wall_us - BEHIND_US)
         except BaseException:
             self.load()
             raise
 
-    def _transaction(self, tail: Tail, at: Position, wall_us: int, at_end: bool, *, is_behind: bool) -> bool:
+    def _transaction(self, tail: Tail, at: Position, settled_us: int, at_end: bool, *, is_behind: bool) -> bool:
         began, engine, journal = time.monotonic(), self._engine, self._journal
         has_time = lambda: time.monotonic() - began < BATCH_SECONDS  # noqa: E731
         self._con.execute("BEGIN IMMEDIATE")
@@ -153,17 +151,21 @@ class LiveRunner:
         engine.behind = engine.behind or (is_behind and not self._releasing)
         senders = sum(map(len, engine.senders.values()))
         last, received_us, whole = at.seq, at.received_us, True
+        # Several processes take events, so that one received earlier may stand further on: timers between them wait for it.
+        earliest = list(accumulate((row[1] for row in reversed(tail.rows)), min, initial=settled_us))
         for (offset, event), row in zip(trigger_events(tail.rows, self._names), tail.rows, strict=True):
+            engine.settled_us = earliest.pop()
             if not has_time() or not engine.fire(row[1], has_time):
                 whole = False
                 break
             if event is not None and not self._tombstones.cover(event):
                 engine.receive(event)
             last, received_us = offset, row[1]
+        engine.settled_us = settled_us
         spread_us = 0
         if at_end and whole:
             spread_us = SPREAD_US if engine.behind or self._releasing else 0
-            whole = self._at_end(wall_us, has_time)
+            whole = self._at_end(settled_us, has_time)
         self._degrade()
         self._store.flush()
         journal.flush(self._con, spread_us)
@@ -180,15 +182,15 @@ class LiveRunner:
         journal.forget()
         return not whole or not at_end
 
-    def _at_end(self, wall_us: int, has_time: Callable[[], bool]) -> bool:
-        """The log is read to where it ended at `wall_us` or later. False: there is more to fire."""
+    def _at_end(self, settled_us: int, has_time: Callable[[], bool]) -> bool:
+        """What was received before `settled_us` is read. False: there is more to fire."""
         engine = self._engine
         if engine.warming:
             engine.warming = False
             rows.note(self._con, "warming", None)
         news: dict[str, Watch] = {}
-        for key, heard_us in sorted(self._heard_by(wall_us).items(), key=lambda item: item[1]):
-            if not engine.behind and not engine.fire(min(heard_us, wall_us - self.lag.us), has_time):
+        for key, heard_us in sorted(self._heard_by(settled_us).items(), key=lambda item: item[1]):
+            if not engine.behind and not engine.fire(heard_us, has_time):
                 break
             before = engine.watches.get(key, Watch())
             # While nobody looked, silence says nothing: what the key sent up to this beat stands before the log's end.
@@ -198,14 +200,13 @@ class LiveRunner:
             del self._heard[key]
         rows.store_watches(self._con, news)
         if engine.behind or self._releasing:
-            self._releasing = not engine.caught_up(wall_us, has_time)
+            self._releasing = not engine.caught_up(settled_us, has_time)
             return not self._releasing
-        return engine.fire(wall_us - self.lag.us, has_time)
+        return engine.fire(settled_us, has_time)
 
-    def _heard_by(self, wall_us: int) -> dict[str, int]:
+    def _heard_by(self, settled_us: int) -> dict[str, int]:
         """Heartbeats that no watch has yet and that the log's end is behind of."""
-        limit = wall_us if self._engine.behind else wall_us - self.lag.us
-        return {key: us for key, us in self._heard.items() if us <= limit}
+        return {key: us for key, us in self._heard.items() if us <= settled_us}
 
     def _look(self, wall_us: int) -> None:
         """Once a second: whether the log goes on, who was heard, what the file of rules and people say."""
@@ -291,7 +292,7 @@ class LiveRunner:
     def is_due(self) -> bool:
         """Whether a timer is."""
         next_us = self._store.next_wake()
-        return next_us is not None and next_us <= self._clock() - self.lag.us
+        return next_us is not None and next_us <= self._clock() and next_us <= self._settled.us()
 
     def commit_offset(self) -> None:
         """Say in the log that nobody here needs what stands before the position any more."""

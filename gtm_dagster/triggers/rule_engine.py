@@ -28,11 +28,12 @@ class RuleEngine:
 
     `behind`: wants wait until `caught_up`, since what ends them may stand further on. `warming`: states are filled and
     nothing is decided about sending. `paused`: rules whose wants lead to nothing; `stopped`: rules that are not run at all.
-    `watches`: by write key; `senders`: the write keys that were seen to send an event.
+    `watches`: by write key; `senders`: the write keys that were seen to send an event. `settled_us`: no record comes any more
+    that was received before this moment; no timer fires that is due later, whatever was read.
     """
 
     def __init__(self, rules: Sequence[Rule], store: StateStore, journal: Journal) -> None:
-        self.clock_us = -NEVER_US
+        self.clock_us, self.settled_us = -NEVER_US, NEVER_US
         self.behind = self.warming = False
         self.paused: frozenset[str] = frozenset()
         self.stopped: frozenset[str] = frozenset()
@@ -61,12 +62,13 @@ class RuleEngine:
         self._journal.reading(None)
 
     def advance(self, to_us: int) -> None:
-        """Moves the clock, which never goes back, and fires what is due, each at its own moment."""
+        """Moves the clock, which never goes back, and fires what is due and settled, each at its own moment."""
         self.fire(to_us)
         self.clock_us = max(self.clock_us, to_us)
 
     def fire(self, to_us: int, has_time: Callable[[], bool] = lambda: True) -> bool:
-        """Fires what is due up to `to_us`; the clock moves to the last timer that fired. False: `has_time` ended it before."""
+        """Fires what is due up to `to_us` and settled; the clock moves to the last timer that fired. False: `has_time` ended it before."""
+        to_us = min(to_us, self.settled_us)
         while (due_us := self._store.next_wake()) is not None and due_us <= to_us:
             if not has_time():
                 return False

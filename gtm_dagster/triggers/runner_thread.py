@@ -13,6 +13,8 @@ from gtm_dagster.triggers.live_runner import LOOK_SECONDS, LiveRunner
 
 POLL_SECONDS, SPACING_SECONDS = 0.005, 0.010
 """Between two looks at the log when nothing comes, and between the commits of small batches."""
+QUIET_SECONDS, QUIET_POLL_SECONDS = 2.0, 0.020
+"""After so long without news of the log, and then between two looks: each wakes the process up."""
 MOST_PAUSE = 30.0
 _JOIN_SECONDS = 10.0
 _log = logging.getLogger("gtm_dagster.triggers")
@@ -29,6 +31,7 @@ class RunnerThread:
         self.figures = LiveFigures()
         self.on_messages: Callable[[], None] = lambda: None
         self._make = make
+        self._news_at = time.monotonic()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="gtm-triggers", daemon=True)
 
@@ -78,7 +81,10 @@ class RunnerThread:
             return
         self._stop.wait(max(0.0, began + SPACING_SECONDS - time.monotonic()))
         looks_at = time.monotonic() + LOOK_SECONDS / 4
-        while not self._stop.is_set() and time.monotonic() < looks_at:
-            if runner.changes() != seen or runner.is_due():
+        while not self._stop.is_set() and (now := time.monotonic()) < looks_at:
+            if runner.changes() != seen:
+                self._news_at = now
                 return
-            self._stop.wait(POLL_SECONDS)
+            if runner.is_due():
+                return
+            self._stop.wait(POLL_SECONDS if now - self._news_at < QUIET_SECONDS else QUIET_POLL_SECONDS)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+from gtm_dagster.delivery.message_store import CHECKPOINT
 from gtm_dagster.storage.disk_space import full_disk
 from gtm_dagster.storage.migrations import Migration, migrate, pending
 from gtm_dagster.storage.private_dir import private_dir
@@ -45,6 +46,7 @@ def open_trigger_db(path: Path) -> sqlite3.Connection:
         con.execute("PRAGMA synchronous = FULL")
         con.execute("PRAGMA secure_delete = ON")  # what is erased leaves no bytes in the file
         con.execute("PRAGMA journal_size_limit = 67108864")
+        con.execute(CHECKPOINT)
         con.execute("PRAGMA cache_size = -16000")  # kB: states of persons who are not in memory
         _prepare(con, path)
     except sqlite3.Error as error:

@@ -37,7 +37,7 @@ def message_worker(
         allowed=refused_meanwhile, feed_days=settings.feed.days, alert=alert, observe=observe,
         turn=turn or threading.Lock(),
     )  # fmt: skip
-    return MessageWorker(path, wiring)
+    return MessageWorker(path, wiring, woken=turn is not None)
 
 
 class MessageThread:

@@ -89,9 +89,9 @@ class LiveCase:
     def advance(self, to_us: int) -> None:
         """The clock of a worker that is awake: it stops at each timer."""
         while (due_us := self.runner._store.next_wake()) is not None and due_us <= to_us:
-            self.now_us = max(self.now_us, due_us + self.runner.lag.us)
+            self.now_us = max(self.now_us, due_us)
             self.work()
-        self.now_us = max(self.now_us, to_us + self.runner.lag.us)
+        self.now_us = max(self.now_us, to_us)
 
     def finish(self) -> None:
         while (due_us := self.runner._store.next_wake()) is not None:

@@ -13,6 +13,7 @@ from trigger_cases import R1, R2, R3, SECOND, actions, event, reasons, rules, us
 
 from gtm_dagster.chaos.processes import until
 from gtm_dagster.eventlog import Heartbeat, LogChangedError
+from gtm_dagster.eventlog.receipts import Receipts
 from gtm_dagster.eventlog.sqlite import SqliteEventLog
 from gtm_dagster.triggers import rule_engine
 from gtm_dagster.triggers.commit_lag import CommitLag
@@ -148,15 +149,35 @@ def test_a_producer_with_events_in_its_spool_has_not_said_everything() -> None:
     assert heard_keys([beat("a", 100, 100, skew=-10)]) == {"k": 100 * MINUTE}
 
 
-def test_a_timer_waits_for_the_time_a_commit_may_take(live: Callable[..., LiveCase]) -> None:
+def test_a_timer_waits_for_what_was_received_before_it_and_is_not_committed(live: Callable[..., LiveCase]) -> None:
+    case = live(R3)
+    case.receive(event("checkout_started", "10:00", cart_id="c"))
+    case.receive(event("checkout_started", "10:00", person="p2", cart_id="d"))
+    due_us = us("10:32")
+    late = replace(event("payment_completed", "10:31", amount=1, currency="EUR"), received_us=due_us - 1)
+    case.now_us = due_us - 1
+    case.work()
+    of_a_process = Receipts(case.log.path, clock=lambda: due_us - 1)
+    with of_a_process.receiving():
+        case.now_us = due_us + SECOND
+        case.log.append([record(event("page_viewed", "10:32:00"))])  # another process was faster
+        case.work()
+        assert actions(case) == []
+        case.log.append([record(late)])
+        case.work()
+        assert actions(case) == [] and reasons(case) == [("p1", "cancelled")]
+    case.work()
+    assert [person for person, _, _ in actions(case)] == ["p2"]
+    of_a_process.close()
+
+
+def test_a_timer_between_two_records_waits_for_the_one_received_first(live: Callable[..., LiveCase]) -> None:
     case = live(R3)
     case.receive(event("checkout_started", "10:00", cart_id="c"))
     due_us = us("10:32")
-    case.now_us = due_us + case.runner.lag.us - 1
-    case.work()
     late = replace(event("payment_completed", "10:31", amount=1, currency="EUR"), received_us=due_us - 1)
-    case.log.append([record(late)])
-    case.now_us += 1
+    case.now_us = due_us + 2 * SECOND
+    case.log.append([record(event("page_viewed", "10:32:01")), record(late)])
     case.work()
     assert actions(case) == [] and reasons(case) == [("p1", "cancelled")]
 
