@@ -6,10 +6,13 @@ STAMP  := $(VENV)/.installed
 TOOLS  := $(VENV)/.tools-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo dev test test-real install-unleash install-engines install-goff install-flink install-kafka install-prometheus install-clients install-webhooks lock check audit format docs bench clean
+# What `make test-real` installs below .cache/, each by scripts/install-NAME; OPT_IN costs minutes, or is for benchmarks alone.
+INSTALLED := chromium axe unleash engines prometheus clients webhooks typescript edge-tools kafka
+OPT_IN    := goff sdk-peers
+.PHONY: help setup setup-dev demo dev test test-real $(INSTALLED:%=install-%) $(OPT_IN:%=install-%) lock check audit format docs bench clean
 
 help: ## this list
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 setup: $(STAMP) ## make .venv from requirements.lock; costs nothing the second time
 
@@ -55,36 +58,27 @@ WORKERS ?= $(shell "$(PYTHON)" -c 'import os; print(min(2 * (os.cpu_count() or 1
 REAL_WORKERS ?= $(shell "$(PYTHON)" -c 'import os; print(min((os.cpu_count() or 1) + 1, 8))')
 PYTEST  := env -u PYTHONDONTWRITEBYTECODE $(PY) -m pytest -q
 
-test: setup-dev ## every behaviour that needs Python alone, in about seven minutes on two cores; WORKERS=4
+test: setup-dev ## every behaviour that needs Python alone, in about thirteen minutes on two cores; WORKERS=4
 	$(PYTEST) -n $(WORKERS) --dist worksteal -m "not real and not simulation and not slow"
 
-test-real: setup-dev install-unleash install-engines install-prometheus install-clients install-webhooks install-kafka ## all other tests, in about a quarter of an hour on two cores: slow ones, full property tests, simulations, real components (installs Chromium, PostgreSQL, Unleash, Spark, DuckDB 1.5, Prometheus, Kafka, other people's clients); REAL_WORKERS=3
-	scripts/install-chromium
-	scripts/install-axe
+test-real: setup-dev $(INSTALLED:%=install-%) ## all other tests, in about half an hour on two cores: slow ones, full property tests, simulations, real components (which it installs below .cache/); REAL_WORKERS=3
 	$(PYTEST) -n $(REAL_WORKERS) --dist loadscope --hypothesis-profile=full -m "real or simulation or slow or hypothesis"
 
+install-chromium: ## Chromium for what is tested in a browser
+install-axe: ## axe-core for the tests of accessibility
 install-unleash: ## PostgreSQL and Unleash for the tests of real components
-	scripts/install-unleash
-
 install-engines: setup ## Spark and the last DuckDB 1.5 for the tests of engine conformance
-	scripts/install-engines
-
 install-prometheus: ## Prometheus and promtool for the tests of the alert rules
-	scripts/install-prometheus
-
-install-webhooks: ## Standard Webhooks' library for JavaScript, which checks the signatures
-	scripts/install-webhooks
-
 install-clients: setup ## the clients of Segment, RudderStack, PostHog, Snowplow and others, for the tests that send with each
-	scripts/install-clients
+install-webhooks: ## Standard Webhooks' library for JavaScript, which checks the signatures
+install-typescript: ## the TypeScript compiler for the test of what gtm plan export writes
+install-edge-tools: setup ## schemathesis and atheris for the tests of the collector's edge
 install-kafka: ## Kafka for the tests of the event log behind a broker, and for make dev BROKER=kafka
-	scripts/install-kafka
-
-install-flink: ## opt-in: PyFlink with its Kafka connector (850 MB, one to three minutes), for rules as a job of Flink
-	scripts/install-flink
-
 install-goff: ## opt-in: build the GO Feature Flag relay proxy (six minutes, needs Go)
-	scripts/install-goff
+install-sdk-peers: setup ## opt-in: the SDKs that benchmarks.sdk_exit and benchmarks.sdk_track compare ours with
+
+$(INSTALLED:%=install-%) $(OPT_IN:%=install-%): install-%:
+	scripts/install-$*
 
 check: setup-dev ## lint, format, types, import law
 	$(VENV)/bin/ruff check .
@@ -114,6 +108,9 @@ bench: setup-dev ## what each step costs here, beside the limit and other means;
 	$(PY) -m benchmarks.guard
 	$(PY) -m benchmarks.triggers
 	$(PY) -m benchmarks.gate
+	scripts/install-sdk-peers
+	$(PY) -m benchmarks.sdk_exit
+	$(PY) -m benchmarks.sdk_track
 
 clean: ## remove caches; the state directory stays
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis dist

@@ -3,7 +3,8 @@
 `python -m benchmarks.collector --events 40000 --rounds 5`: events that are durable for each CPU second of the server's
 process (user and system time of all its threads), as the median of the rounds, and the latency of requests at half of that
 many events a second. Beside it, behind the same HTTP server and for the same bodies: the limit (the JSON is decoded and
-nothing is kept) and a plain table (one row an event, one durable commit a request). `--checkout DIR` measures the collector
+nothing is kept) and a plain table (one row an event, one durable commit a request). `--workers 2` measures that many processes at one
+port, too, and `--protocol segment` sends what a client of Segment sends. `--checkout DIR` measures the collector
 of another checkout with the senders of this one; `--kafka` also the same collector with a topic of a real Kafka as its log
 (the broker's own CPU is not in the figure, it is another machine's in life). Wall seconds are those of a machine that the senders use too.
 """
@@ -32,7 +33,7 @@ from benchmarks.measuring import machine
 
 _ROOT = Path(__file__).parents[1]
 _TICKS = os.sysconf("SC_CLK_TCK")
-_COLLECT = ("-m", "gtm_dagster.cli", "collect", "--host", "127.0.0.1", "--port", "0")
+COLLECT = ("-m", "gtm_dagster.cli", "collect", "--host", "127.0.0.1", "--port", "0")
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,10 @@ class Result:
 
 
 def cpu_of(pid: int) -> float:
-    """User and system seconds of a process, all its threads."""
+    """User and system seconds of a process and of those it has started, all their threads."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS + sum(cpu_of(int(child)) for child in children)
 
 
 def remember(path: Path, ids: int) -> None:
@@ -74,7 +76,7 @@ def remember(path: Path, ids: int) -> None:
         key = f"unhex(printf('%012x', {time.time_ns() // 1_000_000 - us} + n * {us} / ?1)) || randomblob(12)"
         con.create_function("unhex", 1, bytes.fromhex)
         con.execute(
-            f"INSERT INTO known_ids {numbers} SELECT CAST({key} AS BLOB), randomblob(8), {day} - 30 + n * 30 / ?1 FROM n",
+            f"INSERT INTO known_ids (id_key, content, day) {numbers} SELECT CAST({key} AS BLOB), randomblob(8), {day} - 30 + n * 30 / ?1 FROM n",
             (ids,),
         )
     else:
@@ -101,12 +103,33 @@ def serving(subject: Subject, known: int = 0) -> Iterator[tuple[int, str]]:
             found = re.search(r"http://\S+", line)
             if found is None:
                 raise RuntimeError(f"{subject.title} did not start: {line}{server.stderr.read()}")
-            if known and subject.arguments == _COLLECT:
+            if known and subject.arguments[: len(COLLECT)] == COLLECT:
                 remember(Path(folder) / "events.db", known)
+            _await_workers(server.pid, subject)
             yield server.pid, found.group()
         finally:
             server.terminate()
             server.communicate(timeout=60)
+
+
+def _await_workers(pid: int, subject: Subject) -> None:
+    """Wait until every process listens: connections go to those that do."""
+    count = int(subject.arguments[-1]) if "--workers" in subject.arguments else 1
+    until = time.monotonic() + 60
+    while listening(pid) < count:
+        if time.monotonic() > until:
+            raise RuntimeError(f"{subject.title}: {listening(pid)} of {count} processes listen")
+        time.sleep(0.1)
+
+
+def listening(pid: int) -> int:
+    """How many sockets that a process or those it has started listen on (TCP)."""
+    links = [str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir() if link.is_symlink()]
+    own = {link[len("socket:[") : -1] for link in links if link.startswith("socket:[")}
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    count = sum(fields[3] == "0A" and fields[9] in own for fields in lines)
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return count + sum(listening(int(child)) for child in children)
 
 
 def sent(pid: int, url: str, arguments: list[str]) -> tuple[Sent, float]:
@@ -128,10 +151,10 @@ def sent(pid: int, url: str, arguments: list[str]) -> tuple[Sent, float]:
     return msgspec.json.decode(text, type=Sent), used
 
 
-def measured(subject: Subject, events: int, rounds: int, batch: int, known: int) -> Result:
+def measured(subject: Subject, events: int, rounds: int, batch: int, known: int, protocol: str = "native") -> Result:
     """One round to warm up, `rounds` as fast as they are answered, one at half of the events for each CPU second."""
     by_cpu, by_wall = [], []
-    shape = ["--events", str(events), "--batch", str(batch)]
+    shape = ["--events", str(events), "--batch", str(batch), "--protocol", protocol]
     with serving(subject, known) as (pid, url):
         for number in range(rounds + 1):
             each, used = sent(pid, url, [*shape, "--seed", str(number)])
@@ -171,12 +194,17 @@ def main() -> None:
     options.add_argument("--batch", type=int, default=50, help="events a request")
     options.add_argument("--known", type=int, default=0, help="ids of the last 30 days that the log knows already")
     options.add_argument("--checkout", type=Path, help="also measure the collector of this checkout")
+    options.add_argument("--workers", type=int, default=1, help="also measure so many processes at one port")
+    options.add_argument("--protocol", choices=("native", "segment"), default="native")
     options.add_argument("--kafka", action="store_true", help="also with a topic of a real Kafka as the log")
     options.add_argument("--alone", action="store_true", help="only the collector")
     given = options.parse_args()
-    subjects = [Subject("`gtm collect`", _COLLECT)]
+    subjects = [Subject("`gtm collect`", COLLECT)]
+    if given.workers > 1:
+        arguments = (*COLLECT, "--workers", str(given.workers))
+        subjects.append(Subject(f"`gtm collect --workers {given.workers}`", arguments))
     if given.checkout:
-        subjects.append(Subject(f"`gtm collect` of {given.checkout}", _COLLECT, given.checkout))
+        subjects.append(Subject(f"`gtm collect` of {given.checkout}", COLLECT, given.checkout))
     if not given.alone:
         apps = ("-m", "benchmarks.bare_collectors")
         subjects.append(Subject("limit: JSON decoded, nothing kept", (*apps, "decoding")))
@@ -186,8 +214,15 @@ def main() -> None:
         if given.kafka:
             node = stack.enter_context(running_node())
             topic = {"GTM_EVENT_LOG": f"kafka://{node.servers}/bench", "GTM_KAFKA__ACK_SECONDS": "20"}
-            subjects.insert(1, Subject("`gtm collect`, the log is a topic", _COLLECT, environ=topic))
-        print(report([measured(subject, given.events, given.rounds, given.batch, given.known) for subject in subjects]))
+            subjects.insert(1, Subject("`gtm collect`, the log is a topic", COLLECT, environ=topic))
+        print(
+            report(
+                [
+                    measured(subject, given.events, given.rounds, given.batch, given.known, given.protocol)
+                    for subject in subjects
+                ]
+            )
+        )
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from pathlib import Path
 from statistics import median
 from urllib.parse import urlsplit
 
-from benchmarks.collector import _COLLECT, Subject, cpu_of, serving
+from benchmarks.collector import COLLECT, Subject, cpu_of, serving
 from benchmarks.measuring import machine
 
 BYTES = 4_999_000
@@ -167,7 +167,7 @@ def main() -> None:
     options.add_argument("--checkout", type=Path, help="the collector of this checkout")
     options.add_argument("--only", help="shapes whose name contains this")
     given = options.parse_args()
-    subject = Subject("`gtm collect`", _COLLECT, *([given.checkout] if given.checkout else []))
+    subject = Subject("`gtm collect`", COLLECT, *([given.checkout] if given.checkout else []))
     print(machine(("granian", "msgspec")) + "\n", flush=True)
     rows = []
     with serving(subject) as (pid, url):

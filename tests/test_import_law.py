@@ -29,6 +29,7 @@ RANKS = [
     {"tracking"},
     {"gate"},
     {"collector"},
+    {"micro"},
     {"importing"},
     {"warehouse"},
     {"reports"},

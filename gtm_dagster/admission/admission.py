@@ -41,7 +41,7 @@ class Sender(msgspec.Struct, frozen=True):
 
     `role`: "server", or "client" for a key that ships in pages and apps and so is public. `bot_reason`: the program that
     sent the request, for events that name no user agent of their own (`of_request`). `trace_id`: that of the request. `gpc`: it
-    came with `Sec-GPC: 1`.
+    came with `Sec-GPC: 1`. `sent_with`: protocol and client library.
     """
 
     write_key: str
@@ -50,6 +50,7 @@ class Sender(msgspec.Struct, frozen=True):
     bot_reason: str | None = None
     trace_id: str | None = None
     gpc: bool = False
+    sent_with: str | None = None
 
     @property
     def key_role(self) -> str | None:
@@ -103,6 +104,7 @@ class Admission:
             key_role=sender.key_role,
             bot_reason=sender.bot_of(event.bot_reason),
             trace_id=sender.trace_id,
+            sent_with=sender.sent_with,
         )
         if is_drill(event):
             return msgspec.structs.replace(record, verdict="suppressed", reason_codes=DRILL.code), (DRILL,)
@@ -134,6 +136,7 @@ class Admission:
             key_role=sender.key_role,
             bot_reason=sender.bot_of(bot_reason(_agent(document))),
             trace_id=sender.trace_id,
+            sent_with=sender.sent_with,
         )
         return record, verdict.errors
 

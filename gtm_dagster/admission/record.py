@@ -28,6 +28,8 @@ class Record(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     `key_role`: "client" when the event came with a key that ships in pages and apps, else None. `bot_reason`: the program
     whose user agent it came with, None for a person; the agent itself is never kept.
     `trace_id`: 32 hex characters of the `traceparent` its request came with (W3C Trace Context), None without one.
+    `sent_with`: the protocol of its request and the client library where that is a known one, such as
+    "segment analytics-python/2.4.0"; None for imported rows and those of before this column.
     """
 
     write_key: str
@@ -65,6 +67,7 @@ class Record(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     key_role: str | None = None
     bot_reason: str | None = None
     trace_id: str | None = None
+    sent_with: str | None = None
 
 
 _KINDS = {"event_us": "int64", "received_us": "int64", "row_no": "int64", "sealed": "bytes"}
@@ -91,6 +94,7 @@ def record_from_event(
     key_role: str | None = None,
     bot_reason: str | None = None,
     trace_id: str | None = None,
+    sent_with: str | None = None,
 ) -> Record:
     """The record of an accepted, scrubbed event. `pseudonymize_id`: `pseudonymize` for what comes once."""
     return Record(
@@ -122,6 +126,7 @@ def record_from_event(
         key_role=key_role,
         bot_reason=bot_reason,
         trace_id=trace_id,
+        sent_with=sent_with,
     )
 
 
@@ -140,6 +145,7 @@ def record_from_rejection(
     key_role: str | None = None,
     bot_reason: str | None = None,
     trace_id: str | None = None,
+    sent_with: str | None = None,
 ) -> Record:
     """The record of a refused event: every reason, the masked event, the sealed original, and the pseudonyms of its person
     where it names one, so that a guard knows whose conversion was refused.
@@ -161,4 +167,5 @@ def record_from_rejection(
         key_role=key_role,
         bot_reason=bot_reason,
         trace_id=trace_id,
+        sent_with=sent_with,
     )

@@ -148,7 +148,7 @@ class ShortWay:
             None if anonymous_id is None else pseudonymize(anonymous_id),
             None if session_id is None else pseudonymize(session_id), properties, *columns, self._version,
             "accepted", None, None, None, None, "log", 0, timezone, self._rules, sender.key_role,
-            sender.bot_of(bot), sender.trace_id,
+            sender.bot_of(bot), sender.trace_id, sender.sent_with,
         )  # fmt: skip
         return event_id, record, ()
 

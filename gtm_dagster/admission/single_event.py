@@ -75,14 +75,15 @@ class Judge:
         bot_reason: str | None = None,
         trace_id: str | None = None,
         gpc: bool = False,
+        sent_with: str | None = None,
     ) -> list[Judged]:
         """Verdicts in the order of `events`. `received_us`: microseconds UTC, the time of events that have none too.
 
         `gates_consent`: the sender asks for consent before it sends; `role`: that of its key, server or client;
         `bot_reason`: the program that sends, for events that name no user agent; `trace_id`: that of the request.
-        `gpc`: the person's browser sent `Sec-GPC: 1`, which refuses marketing and personalization.
+        `gpc`: the person's browser sent `Sec-GPC: 1`, which refuses marketing and personalization. `sent_with`: protocol and client library.
         """
-        sender = Sender(write_key, gates_consent, role, bot_reason, trace_id, gpc)
+        sender = Sender(write_key, gates_consent, role, bot_reason, trace_id, gpc, sent_with)
         return [self._one(raw, sender, received_us) for raw in events]
 
     def refused_whole(self, message: str, *, write_key: str, received_us: int, role: str = "server") -> Judged:

@@ -9,6 +9,7 @@ import itertools
 import random
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import Counter, deque
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -32,7 +33,7 @@ _NAMES = ("shop", "collector", "zzz", f"drill/{DRILL_FLAG}", "stream/checkout-v2
 Event = dict[str, Any]
 
 
-class Sender(threading.Thread):
+class Sender(threading.Thread, ABC):
     """A thread that sends until it is stopped; `answers` by route and status."""
 
     def __init__(self, url: str, key: str, name: str) -> None:
@@ -56,9 +57,9 @@ class Sender(threading.Thread):
                 pause = 1.0
             self._stopped.wait(pause)
 
+    @abstractmethod
     def send(self) -> float:
         """One round; returns the seconds to wait after it."""
-        raise NotImplementedError
 
     def stop(self) -> None:
         """End after the request under way."""

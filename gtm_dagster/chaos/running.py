@@ -33,11 +33,11 @@ EXPERIMENTS = {
     "collector": "kill -9 of the collector under load: every answered event is stored once",
     "refresh": "kill -9 of `gtm refresh` at random moments: the next one needs no hand, tables equal a rebuild",
     "dagster": "kill -9 of runs of `dagster dev`, and of all of it: nothing stays in the queue, the next run succeeds",
-    "triggers": "kill -9 of `gtm stream` under load: every message of a rule once, none lost, none false",
+    "triggers": "kill -9 of `gtm stream` under load: every message reaches an unreliable receiver under one id, none lost, none false",
     "publisher": "kill -9 of the publisher while two readers query the serving copy: no reader error",
     "concurrency": "two refreshes, imports and queries at once: each succeeds or names the holder of the lock",
     "edge": "a collector under attack: it lives, answers 4xx, keeps no other sender waiting, and what it took is stored once",
-    "attacker": "who has a client key forces, blocks and blinds no rollback of `gtm dev`; a real loss is found meanwhile",
+    "attacker": "a client key in bad hands beside `gtm dev`: no rollback forced, blocked or blinded; a real loss is found meanwhile",
     "disk-full": "a full disk during append, import, landing, refresh and publish: clear errors, nothing lost",
 }
 """Each experiment by its name on the command line, and the promise it tests."""
@@ -76,11 +76,15 @@ def _one(name: str, settings: Settings, options: ChaosOptions, report: Report) -
 
 def _more(name: str) -> str:
     """What an experiment's deployment declares beside the defaults."""
-    if name != "attacker":
-        return ""
-    from gtm_dagster.chaos.attack_guard import SETTINGS
+    if name == "attacker":
+        from gtm_dagster.chaos.attack_guard import SETTINGS as attacked
 
-    return SETTINGS
+        return attacked
+    if name == "triggers":
+        from gtm_dagster.chaos.kill_triggers import SETTINGS as delivering
+
+        return delivering
+    return ""
 
 
 def _experiment(name: str, options: ChaosOptions, rounds: Rounds) -> Callable[..., dict[str, int | float]]:

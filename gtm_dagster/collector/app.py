@@ -20,27 +20,33 @@ from gtm_dagster.collector.browser_script import BrowserScript
 from gtm_dagster.collector.commits import Appender, Commits
 from gtm_dagster.collector.cors import Cors
 from gtm_dagster.collector.door_counts import DoorCounts
+from gtm_dagster.collector.event_lookup import ROUTE as EVENT
+from gtm_dagster.collector.event_lookup import EventTraces, Trace, id_of
 from gtm_dagster.collector.headers import Scope, check_host
 from gtm_dagster.collector.heartbeats import Heartbeats
 from gtm_dagster.collector.ingest import Ingest
 from gtm_dagster.collector.keys import KeyStore, KeyStoreError
 from gtm_dagster.collector.metrics import OTHER, Metrics
+from gtm_dagster.collector.openapi import ROUTE as OPENAPI
+from gtm_dagster.collector.openapi import document
 from gtm_dagster.collector.protocols import PROTOCOLS
+from gtm_dagster.collector.rate_limits import RateLimits
 from gtm_dagster.collector.response import RETRY_SECONDS, Refused, Response, error_response
-from gtm_dagster.monitoring import CONTENT_TYPE, metrics_text
+from gtm_dagster.collector.worker_place import Worker
+from gtm_dagster.monitoring import CONTENT_TYPE, installed_version
 from gtm_dagster.privacy.consent import REQUIRED, ConsentPolicy
 from gtm_dagster.privacy.masking import UndeclaredText
 from gtm_dagster.settings import Collector as Limits
 from gtm_dagster.taxonomy import Plan
 from gtm_dagster.taxonomy.json_schema import plan_schema
-from gtm_dagster.tracking.tracker import uuid7
+from gtm_dagster.tracking.event_id import uuid7
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Handler = Callable[[Scope, Receive], Awaitable[Response]]
 FEED = "/feed/{person}"
 
 READY_SECONDS = 5.0
-_PAGES = ("/heartbeat", "/livez", "/readyz", "/metrics", "/plan", SCRIPT)
+_PAGES = ("/heartbeat", "/livez", "/readyz", "/metrics", "/plan", SCRIPT, EVENT, OPENAPI)
 PSEUDONYMS = 50_000
 """Pseudonyms remembered, some 20 MB: one costs 4 microseconds to compute, and a person sends several events."""
 _log = logging.getLogger("gtm_dagster.collector")
@@ -60,9 +66,11 @@ class Collector:
         cors: Cors,
         browser_script: BrowserScript,
         door: DoorCounts,
+        event_traces: EventTraces,
         feed: Handler | None = None,
     ) -> None:
         self.in_flight = 0
+        self._leaving = False
         self.metrics = ingest.metrics
         self._commits = commits
         self._access = access
@@ -86,6 +94,8 @@ class Collector:
             SCRIPT: {"GET": browser_script},
             ROUTE: {"POST": alerts},
             **({FEED: {"GET": feed, "POST": feed}} if feed else {}),
+            EVENT: {"GET": event_traces},
+            OPENAPI: {"GET": self._get_openapi},
         }
         self._counted = frozenset(path for path, handlers in self._routes.items() if "POST" in handlers)
 
@@ -103,9 +113,13 @@ class Collector:
         finally:
             self.in_flight -= 1
 
+    def leave(self) -> None:
+        """Say so at /readyz from now on, and close each connection behind its answer; events are still taken."""
+        self._leaving = True
+
     def drain(self) -> None:
         """Refuse new events with 503 from now on, while those in flight are finished."""
-        self._ingest.draining = True
+        self._leaving = self._ingest.draining = True
 
     async def keep_beating(self) -> None:
         """Store the collector's own heartbeats, and the counts of what it refused, until cancelled."""
@@ -121,6 +135,8 @@ class Collector:
             path = ROUTE
         elif path.startswith("/feed/"):
             path = FEED
+        elif id_of(path) is not None:
+            path = EVENT
         try:
             check_host(scope)
             response = self._cors.preflight(scope) or await self._route(path, scope, receive)
@@ -150,6 +166,8 @@ class Collector:
             *response.headers,
             *self._cors.headers(scope),
         ]
+        if self._leaving and (b"connection", b"close") not in response.headers:
+            headers.append((b"connection", b"close"))
         body = b"" if scope["method"] == "HEAD" else response.body
         await send({"type": "http.response.start", "status": response.status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
@@ -172,14 +190,17 @@ class Collector:
         return Response(200, b'{"status":"ok"}')
 
     async def _get_readyz(self, scope: Scope, receive: Receive) -> Response:
-        if self._ingest.draining:
+        if self._leaving:
             raise Refused(503, "stopping", "the collector is stopping", RETRY_SECONDS)
         await self._commits.prove(READY_SECONDS)
         return Response(200, b'{"status":"ready"}')
 
     async def _get_metrics(self, scope: Scope, receive: Receive) -> Response:
         self._access.reader(scope, by_server=True)
-        return Response(200, metrics_text(self.metrics.registry), CONTENT_TYPE.encode())
+        return Response(200, self.metrics.text(), CONTENT_TYPE.encode())
+
+    async def _get_openapi(self, scope: Scope, receive: Receive) -> Response:
+        return Response(200, msgspec.json.encode(document(PROTOCOLS, installed_version())))
 
     async def _get_plan(self, scope: Scope, receive: Receive) -> Response:
         self._access.reader(scope, by_server=False)
@@ -200,11 +221,14 @@ def create_app(
     undeclared_text: UndeclaredText = "token",
     ask_rollback: AskRollback | None = None,
     feed: Handler | None = None,
+    trace: Trace | None = None,
+    worker: Worker | None = None,
 ) -> Collector:
     """The collector as an ASGI app. The caller opens and closes `log`; `limits` is the settings' section collector.
 
     With `keys.allow_dev` it listens on loopback: then the key `dev` and pages without a key are open to this machine.
-    `ask_rollback` takes what alerting systems ask for, `feed` answers below /feed/.
+    `ask_rollback` takes what alerting systems ask for, `feed` answers below /feed/, `trace` looks an event up.
+    `worker`: which of several processes at one port this is.
     """
     remembered = lru_cache(PSEUDONYMS)(pseudonymize)
     judge = Judge(
@@ -212,13 +236,19 @@ def create_app(
     )
     commits = Commits(log, limits.max_waiting_events)
     access = Access(keys, limits.hosts, limits.client_ids)
-    metrics = Metrics(lambda: commits.waiting, [path for protocol in PROTOCOLS for path in protocol.paths], _PAGES)
-    ingest = Ingest(commits, judge, access, limits, metrics)
-    heartbeats = Heartbeats(commits, access, metrics, limits.body_timeout_seconds)
+    paths = [path for protocol in PROTOCOLS for path in protocol.paths]
+    metrics = Metrics(lambda: commits.waiting, paths, _PAGES, worker)
+    rates = RateLimits(limits.rate_limit, limits.rate_limits, None if worker is None else worker.folder)
+    ingest = Ingest(commits, judge, access, limits, rates, metrics)
+    instance = "" if worker is None else f"worker-{worker.number}"
+    heartbeats = Heartbeats(commits, access, metrics, limits.body_timeout_seconds, instance)
     alerts = Alerts(access, ask_rollback, limits.body_timeout_seconds)
     cors = Cors(limits.cors_origins)
     script = BrowserScript(consent)
-    return Collector(commits, plan, access, ingest, heartbeats, alerts, cors, script, DoorCounts(commits), feed)
+    return Collector(
+        commits, plan, access, ingest, heartbeats, alerts, cors, script, DoorCounts(commits),
+        EventTraces(access, trace), feed,
+    )  # fmt: skip
 
 
 def _length(response: Response) -> list[tuple[bytes, bytes]]:

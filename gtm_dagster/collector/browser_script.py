@@ -15,6 +15,8 @@ ROUTE = "/gtm.js"
 _TYPE = b"text/javascript; charset=utf-8"
 _AGE = b"public, max-age=3600"
 """An hour: a changed policy or a new version reaches every browser within it, and a visit asks once."""
+_GOES_ON = ("{", "(", "[", ",", ";", "=", "?", ":", "&&", "||")
+"""What a line ends with that goes on, or has its semicolon: without its end it means the same."""
 _MODES = {"required": "required", "opt_out": "opt_out", "off": "opt_out"}
 """What the script does by itself for a mode of `privacy.consent`; a refusal counts everywhere."""
 
@@ -46,10 +48,11 @@ class BrowserScript:
 
 
 def script(default_consent: str) -> bytes:
-    """gtm.js without its comments and indentation. `default_consent`: of script tags that have no data-consent."""
+    """gtm.js without its comments, indentation and most ends of lines. `default_consent`: of script tags that have no data-consent."""
     source = (resources.files("gtm_dagster.collector") / "gtm.js").read_text(encoding="utf-8")
     lines = [line.strip() for line in source.replace("DEFAULT_CONSENT", default_consent).splitlines()]
-    return "".join(f"{line}\n" for line in lines if line and not line.startswith("//")).encode()
+    kept = [line for line in lines if line and not line.startswith("//")]
+    return "".join(line if line.endswith(_GOES_ON) else f"{line}\n" for line in kept).encode()
 
 
 def _takes_gzip(accepted: bytes) -> bool:

@@ -129,6 +129,7 @@ class Commits:
             sum(each.accepted for each in appended),
             sum(each.duplicates for each in appended),
             [status for each in appended for status in each.statuses],
+            [offset for each in appended for offset in each.offsets],
         )
 
     async def beat(self, beat: Heartbeat, closing: bool, instance: str) -> bool:

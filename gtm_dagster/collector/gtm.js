@@ -1,5 +1,5 @@
 // The browser's part: page views, events and consent of a site, sent to the collector that this script comes from.
-// Served without comments and indentation; DEFAULT_CONSENT is what the collector's privacy.consent asks for.
+// Served without comments, indentation and most ends of lines; DEFAULT_CONSENT is what the collector's privacy.consent asks for.
 // Nothing here throws into the page, and nothing is stored on the device before the visitor may be counted.
 ((window, document) => {
   const script = document.currentScript;

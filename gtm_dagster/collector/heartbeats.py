@@ -48,12 +48,15 @@ class Heartbeat(msgspec.Struct):
 
 
 class Heartbeats:
-    """Stores the producers' heartbeats, and the collector's own."""
+    """Stores the producers' heartbeats, and the collector's own, as `instance` of it."""
 
-    def __init__(self, commits: Commits, access: Access, metrics: Metrics, body_timeout_seconds: float) -> None:
+    def __init__(
+        self, commits: Commits, access: Access, metrics: Metrics, body_timeout_seconds: float, instance: str = ""
+    ) -> None:
         self._commits = commits
         self._access = access
         self._metrics = metrics
+        self._instance = instance
         self._body_timeout_seconds = body_timeout_seconds
 
     async def __call__(self, scope: Scope, receive: Receive) -> Response:
@@ -83,7 +86,7 @@ class Heartbeats:
 
     async def keep_beating(self) -> None:
         """Store the collector's own heartbeat every BEAT_SECONDS: without it a quiet source looks like a dead one."""
-        own = Heartbeat(PRODUCER)
+        own = Heartbeat(PRODUCER, instance=self._instance)
         while True:
             now_us = time.time_ns() // 1000
             try:
@@ -94,7 +97,7 @@ class Heartbeats:
             await asyncio.sleep(BEAT_SECONDS)
 
     async def _store(self, beat: Heartbeat, ts_us: int, received_us: int, write_key: str = "") -> bool:
-        skew_us = None if beat.sent_at is None else received_us - _moment_us("sent_at", beat.sent_at)
+        skew_us = None if beat.sent_at is None else received_us - moment_us("sent_at", beat.sent_at)
         stored = eventlog.Heartbeat(beat.producer, ts_us, received_us, write_key, skew_us)
         return await self._commits.beat(stored, beat.closing, beat.instance)
 
@@ -125,12 +128,12 @@ def _delivered_us(beat: Heartbeat, received_us: int) -> int:
     """Up to when the producer has delivered, not after now. A clock that runs ahead hides no event that still waits."""
     if beat.ts is None:
         return received_us
-    ts_us = _moment_us("ts", beat.ts)
-    behind_us = 0 if beat.sent_at is None else max(0, _moment_us("sent_at", beat.sent_at) - ts_us)
+    ts_us = moment_us("ts", beat.ts)
+    behind_us = 0 if beat.sent_at is None else max(0, moment_us("sent_at", beat.sent_at) - ts_us)
     return min(ts_us, received_us - behind_us)
 
 
-def _moment_us(field: str, value: str | int | float) -> int:
+def moment_us(field: str, value: str | int | float) -> int:
     """Microseconds UTC of a RFC 3339 text or of seconds since 1970."""
     try:
         if isinstance(value, str):

@@ -12,12 +12,14 @@ from gtm_dagster.admission.trace_context import trace_id_of
 from gtm_dagster.channels.bots import bot_reason
 from gtm_dagster.collector.access import Access
 from gtm_dagster.collector.body import Receive, Unpacking, check_encoding, read_body, start_of
+from gtm_dagster.collector.client_library import sent_with
 from gtm_dagster.collector.commits import Commits, Place
 from gtm_dagster.collector.headers import Scope, header, headers, query_value
 from gtm_dagster.collector.keys import WriteKey
 from gtm_dagster.collector.large_bodies import LARGE_BYTES, LARGE_EVENTS, LargeBodies
 from gtm_dagster.collector.metrics import Metrics
 from gtm_dagster.collector.protocols import EventResult, IngestRequest, IngestResult, SenderProtocol
+from gtm_dagster.collector.rate_limits import RateLimits
 from gtm_dagster.collector.response import RETRY_SECONDS, Refused, Response
 from gtm_dagster.eventlog import AppendResult
 from gtm_dagster.settings import Collector as Limits
@@ -35,14 +37,15 @@ _CONFLICT = {
 
 
 class _Origin(NamedTuple):
-    """Where a request comes from: its key, the program that sent it, the trace it belongs to, and whether its browser sent
-    `Sec-GPC: 1`.
+    """Where a request comes from: its key, the program that sent it, the trace it belongs to, whether its browser sent
+    `Sec-GPC: 1`, and its protocol and client library.
     """
 
     key: WriteKey
     program: str | None
     trace_id: str | None
     gpc: bool
+    sent_with: str
 
 
 def _program(scope: Scope, key: WriteKey) -> str | None:
@@ -66,20 +69,33 @@ def _given(scope: Scope) -> dict[str, str]:
 class Ingest:
     """Takes events for one collector; `draining` refuses new ones."""
 
-    def __init__(self, commits: Commits, judge: Judge, access: Access, limits: Limits, metrics: Metrics) -> None:
+    def __init__(
+        self, commits: Commits, judge: Judge, access: Access, limits: Limits, rates: RateLimits, metrics: Metrics
+    ) -> None:
         self.draining = False
         self.metrics = metrics
         self._commits = commits
         self._judge = judge
         self._access = access
         self._limits = limits
+        self._rates = rates
         self._large = LargeBodies()
 
     async def __call__(self, protocol: SenderProtocol, path: str, scope: Scope, receive: Receive) -> Response:
         """The response to one request of `protocol`. Raises Refused, also 503 when it cannot be made durable now."""
+        try:
+            return await self._taken(protocol, path, scope, receive)
+        except Refused as refused:
+            if protocol.refusal is not None:
+                refused.more = protocol.refusal(refused)
+            raise
+
+    async def _taken(self, protocol: SenderProtocol, path: str, scope: Scope, receive: Receive) -> Response:
         started = time.perf_counter()
         in_body = protocol.key_of is not None and not self._access.names_key(scope)
         key = None if in_body else self._access.sender(scope)
+        if key is not None:
+            self._within_rate(key.name)
         if self.draining:
             raise Refused(503, "stopping", "the collector is stopping; send it again", RETRY_SECONDS)
         check_encoding(headers(scope, b"content-encoding"))
@@ -158,8 +174,20 @@ class Ingest:
             key = self._access.sender(scope, protocol.key_of(request) if protocol.key_of else None)
         # behind a server key the header is of the sender's own server, which passes on what its visitor refused
         gpc = key.role == "client" and (header(scope, b"sec-gpc") or b"").strip() == b"1"
-        origin = _Origin(key, _program(scope, key), trace_id_of(header(scope, b"traceparent")), gpc)
-        return protocol.events(request), origin
+        origin = _Origin(
+            key, _program(scope, key), trace_id_of(header(scope, b"traceparent")), gpc, sent_with(protocol.name, scope)
+        )
+        events = protocol.events(request)
+        self._within_rate(key.name, len(events))
+        return events, origin
+
+    def _within_rate(self, key: str, events: int | None = None) -> None:
+        """Raises Refused 429 when the key may send nothing now, or not so many events."""
+        try:
+            self._rates.check(key) if events is None else self._rates.take(key, events)
+        except Refused:
+            self.metrics.limited(key)
+            raise
 
     def _request(
         self, protocol: SenderProtocol, path: str, scope: Scope, text: bytes, received_us: int
@@ -184,6 +212,7 @@ class Ingest:
         if key is None:
             request = self._request(protocol, path, scope, start, received_us)
             key = self._access.sender(scope, protocol.key_of(request) if protocol.key_of else None)
+        self._within_rate(key.name, 1)
         judged = self._judge.refused_whole(refused.message, write_key=key.name, received_us=received_us, role=key.role)
         return [judged], self._commits.place(1, 0)
 
@@ -198,15 +227,19 @@ class Ingest:
             bot_reason=origin.program,
             trace_id=origin.trace_id,
             gpc=origin.gpc,
+            sent_with=origin.sent_with,
         )
 
     def _result(self, judged: list[Judged], appended: AppendResult) -> IngestResult:
         self.metrics.answered(appended.statuses, [error["code"] for one in judged for error in one.errors])
+        plan_version = self._judge.plan.version
+        offsets = appended.offsets or [None] * len(judged)
         results = []
-        for one, status in zip(judged, appended.statuses, strict=True):
+        for one, status, offset in zip(judged, appended.statuses, offsets, strict=True):
+            errors = one.errors
             if status == "conflict":
-                results.append(EventResult(one.event_id, "duplicate", [_CONFLICT]))
-            else:
-                results.append(EventResult(one.event_id, status, one.errors, one.note))
-        offset = str(appended.last_seq) if appended.last_seq >= 0 else ""  # a topic gives it when it is read
-        return IngestResult(results, self._judge.plan.version, offset)
+                status, errors = "duplicate", [_CONFLICT]
+            at = None if offset is None else str(offset)
+            results.append(EventResult(one.event_id, status, errors, one.note, at, plan_version))
+        last = str(appended.last_seq) if appended.last_seq >= 0 else ""  # a topic gives it when it is read
+        return IngestResult(results, plan_version, last)

@@ -10,12 +10,14 @@ import time
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Iterator
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+from gtm_dagster.collector.worker_place import Worker
 from gtm_dagster.eventlog.group_commit import MAX_PRODUCERS
-from gtm_dagster.monitoring import process_registry
+from gtm_dagster.monitoring import metrics_text, process_registry
 
 STATUSES = ("accepted", "duplicate", "conflict", "quarantined", "suppressed")
 ANSWERS = ("200", "400", "401", "403", "405", "413", "429", "500", "503")
@@ -37,10 +39,21 @@ BODY_BYTES = (256, 1_000, 4_000, 16_000, 64_000, 256_000, 1_000_000, 5_000_000)
 
 
 class Metrics(Collector):
-    """Counters of one collector process. `waiting` returns how many events wait for the log."""
+    """Counters of one collector process. `waiting` returns how many events wait for the log.
 
-    def __init__(self, waiting: Callable[[], int], event_paths: Iterable[str] = (), pages: Iterable[str] = ()) -> None:
-        self.registry = process_registry("collector")
+    `worker`: which of several processes this is; then `text` sums over all of them, those that ended included.
+    """
+
+    def __init__(
+        self,
+        waiting: Callable[[], int],
+        event_paths: Iterable[str] = (),
+        pages: Iterable[str] = (),
+        worker: Worker | None = None,
+    ) -> None:
+        self._worker = worker
+        self._waiting_now = waiting
+        self.registry = CollectorRegistry() if worker else process_registry("collector")
         self.requests = Counter(
             "gtm_collector_requests", "Requests by path and status.", ("path", "status"), registry=self.registry
         )
@@ -60,9 +73,15 @@ class Metrics(Collector):
             "gtm_collector_request_bytes", "Bytes of a request of events, as they came.", registry=self.registry,
             buckets=BODY_BYTES,
         )  # fmt: skip
-        Gauge("gtm_collector_waiting_events", "Events waiting for the log.", registry=self.registry).set_function(
-            waiting
-        )
+        self.limits = Counter(
+            "gtm_collector_rate_limited", "Requests beyond the rate of their key.", ("write_key",), registry=self.registry
+        )  # fmt: skip
+        self._waiting = Gauge(
+            "gtm_collector_waiting_events", "Events waiting for the log.", registry=self.registry,
+            multiprocess_mode="livesum",
+        )  # fmt: skip
+        if worker is None:
+            self._waiting.set_function(waiting)
         for path in (*event_paths, *pages):
             for status in ANSWERS:
                 self.requests.labels(path, status)
@@ -71,9 +90,31 @@ class Metrics(Collector):
             self.events.labels(status)
         for code in (*REASON_CODES, OTHER):
             self.reasons.labels(code)
+        self.shared: list[Collector] = []
         self._beats: dict[str, float] = {}
         self._shown: set[str] = set()
-        self.registry.register(self)
+        if worker is None:
+            self.registry.register(self)
+
+    def text(self) -> bytes:
+        """All metrics in Prometheus' text format."""
+        return metrics_text(self.registry) if self._worker is None else metrics_text(self._of_all(self._worker))
+
+    def _of_all(self, worker: Worker) -> CollectorRegistry:
+        self.note_waiting()
+        everybody = CollectorRegistry()
+        MultiProcessCollector(everybody, str(worker.folder))
+        for own in self.shared:
+            everybody.register(own)
+        return everybody
+
+    def note_waiting(self) -> None:
+        """Let the other processes of this collector see how many events wait here."""
+        self._waiting.set(self._waiting_now())
+
+    def limited(self, write_key: str) -> None:
+        """Count a request beyond the rate of its key."""
+        self.limits.labels(write_key).inc()
 
     def answered(self, statuses: Iterable[str], reasons: Iterable[str]) -> None:
         """Count the events of one request by status, and the codes of their reasons."""
@@ -97,21 +138,27 @@ class Metrics(Collector):
             self._shown.add(producer)
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """When producers last beat. A time and no age: where the process stands still, the age goes on growing."""
-        beats, shown = dict(self._beats), set(self._shown)
-        yield GaugeMetricFamily("gtm_collector_producers", "Producers that send heartbeats.", value=len(beats))
-        if beats:
-            yield GaugeMetricFamily(
-                "gtm_collector_oldest_heartbeat_timestamp_seconds",
-                "When the producer that is silent for longest last beat.",
-                value=min(beats.values()),
-            )
-        family = GaugeMetricFamily(
-            "gtm_collector_heartbeat_timestamp_seconds",
-            f"When a producer last beat; of the first {SHOWN_PRODUCERS}.",
-            labels=("producer",),
+        """When producers last beat."""
+        return heartbeat_families(dict(self._beats), set(self._shown))
+
+
+def heartbeat_families(beats: dict[str, float], shown: set[str]) -> Iterator[GaugeMetricFamily]:
+    """When producers last beat (seconds since 1970), a series each of `shown`. A time and no age: where the process stands
+    still, the age goes on growing.
+    """
+    yield GaugeMetricFamily("gtm_collector_producers", "Producers that send heartbeats.", value=len(beats))
+    if beats:
+        yield GaugeMetricFamily(
+            "gtm_collector_oldest_heartbeat_timestamp_seconds",
+            "When the producer that is silent for longest last beat.",
+            value=min(beats.values()),
         )
-        for producer, beat_at in beats.items():
-            if producer in shown:
-                family.add_metric((producer,), beat_at)
-        yield family
+    family = GaugeMetricFamily(
+        "gtm_collector_heartbeat_timestamp_seconds",
+        f"When a producer last beat; of the first {SHOWN_PRODUCERS}.",
+        labels=("producer",),
+    )
+    for producer, beat_at in beats.items():
+        if producer in shown:
+            family.add_metric((producer,), beat_at)
+    yield family

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import time
+
 import msgspec
 
 JSON = b"application/json"
@@ -18,7 +21,10 @@ class Response(msgspec.Struct, frozen=True):
 
 
 class Refused(Exception):
-    """The request is answered with `status` and a body of `code` and `message`; `retry_after` in whole seconds."""
+    """The request is answered with `status` and a body of `code` and `message`; `retry_after` in whole seconds.
+
+    `more`: further members of the body, by which the clients of a protocol know it.
+    """
 
     def __init__(self, status: int, code: str, message: str, retry_after: int | None = None) -> None:
         super().__init__(message)
@@ -26,6 +32,7 @@ class Refused(Exception):
         self.code = code
         self.message = message
         self.retry_after = retry_after
+        self.more: dict[str, object] = {}
 
 
 def error_response(refused: Refused) -> Response:
@@ -33,9 +40,11 @@ def error_response(refused: Refused) -> Response:
     headers: list[tuple[bytes, bytes]] = []
     if refused.retry_after is not None:
         headers.append((b"retry-after", str(refused.retry_after).encode()))
+    if refused.status == 429 and refused.retry_after is not None:  # Segment's header: when it may be sent again, UTC
+        headers.append((b"x-ratelimit-reset", str(math.ceil(time.time()) + refused.retry_after).encode()))
     if refused.status == 401:
         headers.append((b"www-authenticate", b'Bearer realm="gtm"'))
     if refused.status in (408, 413):
         headers.append((b"connection", b"close"))  # the rest of the body is not read
-    body = msgspec.json.encode({"code": refused.code, "message": refused.message})
+    body = msgspec.json.encode({"code": refused.code, "message": refused.message, **refused.more})
     return Response(refused.status, body, headers=tuple(headers))

@@ -7,6 +7,7 @@ EXTRA_OF = {
     "dagster": "pipeline", "dagster_webserver": "pipeline", "dagster_duckdb": "pipeline", "duckdb": "pipeline",
     "pandas": "pipeline", "pandera": "pipeline", "pyarrow": "pipeline", "sqlglot": "pipeline", "sqlalchemy": "pipeline",
     "publicsuffixlist": "pipeline", "numpy": "pipeline", "matplotlib": "pipeline", "rich": "pipeline", "typer": "pipeline",
+    "starlette": "pipeline", "jinja2": "pipeline",
     "psycopg": "postgres", "dagster_postgres": "postgres",
     "pyspark": "spark",
 }  # fmt: skip

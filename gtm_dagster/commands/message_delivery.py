@@ -8,6 +8,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from threading import Lock
+
     from prometheus_client import CollectorRegistry
 
     from gtm_dagster.delivery.message_worker import MessageWorker
@@ -16,12 +18,15 @@ if TYPE_CHECKING:
 
 
 def worker_maker(
-    settings: Settings, store: OpsStore, registry: CollectorRegistry | None
+    settings: Settings, store: OpsStore, registry: CollectorRegistry | None, turn: Lock | None = None
 ) -> Callable[[], MessageWorker]:
-    """What makes the deployment's worker of trigger messages; its counts are registered in `registry`, if there is one."""
-    from gtm_dagster.delivery.message_outbox import trigger_database
+    """What makes the deployment's worker of trigger messages; its counts are registered in `registry`, if there is one.
+
+    `turn` is held by whoever writes to triggers.db in this process.
+    """
     from gtm_dagster.delivery.worker_wiring import unobserved
     from gtm_dagster.rollout.control.messages import Message, enqueue
+    from gtm_dagster.triggers.trigger_db import trigger_db_path
     from gtm_dagster.triggers.trigger_delivery import message_worker
 
     def alert(name: str, words: str) -> None:
@@ -33,5 +38,5 @@ def worker_maker(
         from gtm_dagster.delivery.delivery_metrics import MessageBacklog, MessageCounters
 
         observe = MessageCounters(registry, settings.destinations).observe
-        registry.register(MessageBacklog(trigger_database(settings), settings.destinations))
-    return lambda: message_worker(settings, os.environ, alert, observe)
+        registry.register(MessageBacklog(trigger_db_path(settings.state_dir), settings.destinations))
+    return lambda: message_worker(settings, os.environ, alert, observe, turn)

@@ -149,22 +149,26 @@ def _rejections(landing: Path, new: Plan, tell: Callable[..., None] | None) -> t
 
 def export(
     context: typer.Context,
-    form: Annotated[str, typer.Option("--format", help="jsonschema or markdown.")] = "jsonschema",
+    form: Annotated[str, typer.Option("--format", help="jsonschema, markdown, typescript or python.")] = "jsonschema",
     out: Annotated[Path | None, typer.Option(help="File to write; default: stdout.")] = None,
 ) -> None:
-    """The plan as JSON Schema for other tools, or as documentation."""
+    """The plan as JSON Schema for other tools, as documentation, or as typed functions for TypeScript and Python."""
     import json as codec
 
     from gtm_dagster.taxonomy.json_schema import plan_schema
     from gtm_dagster.taxonomy.plan_page import to_markdown
+    from gtm_dagster.taxonomy.plan_python import to_python
+    from gtm_dagster.taxonomy.plan_typescript import to_typescript
 
-    plan = invocation(context).plan
-    if form == "jsonschema":
-        text = codec.dumps(plan_schema(plan), indent=2, ensure_ascii=False)
-    elif form == "markdown":
-        text = to_markdown(plan)
-    else:
-        raise Problem(f"--format: {form!r} is not known; choose jsonschema or markdown", 2)
+    forms: dict[str, Callable[[Plan], str]] = {
+        "jsonschema": lambda plan: codec.dumps(plan_schema(plan), indent=2, ensure_ascii=False),
+        "markdown": to_markdown,
+        "typescript": to_typescript,
+        "python": to_python,
+    }
+    if form not in forms:
+        raise Problem(f"--format: {form!r} is not known; choose {', '.join(forms)}", 2)
+    text = forms[form](invocation(context).plan)
     if out is None:
         say(text)
         return

@@ -48,7 +48,7 @@ def stream(
     from gtm_dagster.stream import GuardReducer, SideTasks, StreamLock, Watcher, Worker
     from gtm_dagster.stream.watchdog import LOOK_SECONDS
 
-    here, past_us = invocation(context), warm_us(warm)
+    here, past_us, turn = invocation(context), warm_us(warm), threading.Lock()
     settings = here.settings
     for error in settings.guard_errors:
         note(f"left out: {error}")
@@ -67,7 +67,7 @@ def stream(
             note(f"stream: {_guards(settings)}, from offset {worker.offset} of {log_place(settings)}")
             with (
                 asked_to_stop() as stop,
-                live_rules(here, log, past_us) as rules,
+                live_rules(here, log, past_us, turn) as rules,
                 stream_metrics(worker, log, store, settings, rules) as (measuring, count, registry),
             ):
                 works = {
@@ -76,7 +76,7 @@ def stream(
                     "watch": (LOOK_SECONDS, _watchdog(worker, store, settings)),
                     **measuring,
                 }
-                with SideTasks(works), _messages(settings, store, registry) as messages:
+                with SideTasks(works), _messages(settings, store, registry, turn) as messages:
                     if rules is not None and messages is not None:
                         rules.on_messages = messages.wake
                     try:
@@ -99,7 +99,7 @@ def asked_to_stop() -> Iterator[threading.Event]:
 
 
 def _messages(
-    settings: Settings, store: OpsStore, registry: CollectorRegistry | None
+    settings: Settings, store: OpsStore, registry: CollectorRegistry | None, turn: threading.Lock
 ) -> AbstractContextManager[MessageThread | None]:
     """The messages of triggers, sent beside the counting where there is a file of rules."""
     if settings.triggers_file is None:
@@ -107,7 +107,7 @@ def _messages(
     from gtm_dagster.commands.message_delivery import worker_maker
     from gtm_dagster.triggers.trigger_delivery import MessageThread
 
-    return MessageThread(worker_maker(settings, store, registry))
+    return MessageThread(worker_maker(settings, store, registry, turn))
 
 
 def _deliver(store: OpsStore, settings: Settings, count: Counting) -> Callable[[], object]:

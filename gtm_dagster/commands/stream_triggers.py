@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from gtm_dagster.commands.output import Invocation, Problem, note
 
 if TYPE_CHECKING:
+    from threading import Lock
+
     from gtm_dagster.eventlog import EventLog
     from gtm_dagster.triggers.live_runner import LiveRunner
     from gtm_dagster.triggers.runner_thread import RunnerThread
@@ -28,15 +30,24 @@ def warm_us(text: str | None) -> int:
 
 
 @contextmanager
-def live_rules(here: Invocation, log: EventLog, warm: int) -> Iterator[RunnerThread | None]:
-    """The rules of `triggers_file` run until the end of the `with`; None when no file is named, or `gtm trigger run` runs them."""
+def live_rules(here: Invocation, log: EventLog, warm: int, turn: Lock) -> Iterator[RunnerThread | None]:
+    """The rules of `triggers_file` run until the end of the `with`; None when no file is named, or
+    `gtm trigger run` runs them.
+
+    `turn` is held while they write to triggers.db."""
     from gtm_dagster.triggers.runner_thread import RunnerThread
 
     if here.settings.triggers_file is None or here.settings.trigger_shards is not None:
         yield None
         return
+    if here.settings.event_log is not None:
+        note(
+            f"stream: no rule of {here.settings.triggers_file} runs: the log is a topic; set trigger_shards and start gtm trigger run"
+        )
+        yield None
+        return
     note(f"stream: triggers of {here.settings.triggers_file}")
-    with RunnerThread(lambda: _runner(here, log, warm)) as thread:
+    with RunnerThread(lambda: _runner(here, log, warm, turn)) as thread:
         yield thread
 
 
@@ -44,7 +55,7 @@ def rules_once(here: Invocation, log: EventLog, warm: int) -> None:
     """Run the rules over what the log holds now. Raises Problem (1) when their state cannot be used."""
     from gtm_dagster.triggers.trigger_db import TriggerDbError
 
-    if here.settings.triggers_file is None or here.settings.trigger_shards is not None:
+    if here.settings.triggers_file is None or here.settings.event_log or here.settings.trigger_shards:
         return
     try:
         runner = _runner(here, log, warm)
@@ -56,7 +67,7 @@ def rules_once(here: Invocation, log: EventLog, warm: int) -> None:
         raise Problem(str(error)) from None
 
 
-def _runner(here: Invocation, log: EventLog, warm: int) -> LiveRunner:
+def _runner(here: Invocation, log: EventLog, warm: int, turn: Lock | None = None) -> LiveRunner:
     from gtm_dagster.triggers.live_runner import LiveRunner
     from gtm_dagster.triggers.rules_watch import RulesWatch
     from gtm_dagster.triggers.trigger_db import trigger_db_path
@@ -64,4 +75,4 @@ def _runner(here: Invocation, log: EventLog, warm: int) -> LiveRunner:
     settings = here.settings
     assert settings.triggers_file is not None  # noqa: S101 - callers looked
     watch = RulesWatch(settings.triggers_file, here.plan)
-    return LiveRunner(log, settings.log_path, trigger_db_path(settings.state_dir), watch, warm_us=warm)
+    return LiveRunner(log, settings.log_path, trigger_db_path(settings.state_dir), watch, warm_us=warm, turn=turn)

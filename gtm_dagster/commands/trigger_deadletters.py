@@ -49,10 +49,10 @@ def deadletters(
 
 def opened(here: Invocation) -> sqlite3.Connection:
     """The trigger database. Raises Problem (1) where there is none."""
-    from gtm_dagster.delivery.message_outbox import trigger_database
     from gtm_dagster.delivery.message_store import open_database
+    from gtm_dagster.triggers.trigger_db import trigger_db_path
 
-    path = trigger_database(here.settings)
+    path = trigger_db_path(here.settings.state_dir)
     if not path.exists():
         raise Problem(f"{path}: there is no such file yet; no trigger has run")
     return open_database(path)

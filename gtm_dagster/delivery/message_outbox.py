@@ -8,14 +8,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 from msgspec import Struct
-
-if TYPE_CHECKING:
-    from gtm_dagster.settings import Settings
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS outbox (
@@ -98,11 +94,6 @@ class Message(Struct, frozen=True, kw_only=True):
     received_us: int
     decided_us: int
     collapse_key: str | None = None
-
-
-def trigger_database(settings: Settings) -> Path:
-    """The file of these tables."""
-    return settings.state_dir / "triggers.db"
 
 
 def add_messages(con: sqlite3.Connection, messages: Iterable[Message]) -> None:

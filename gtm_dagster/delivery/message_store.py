@@ -6,6 +6,7 @@ One connection, one thread. A lease is fenced by the number of its attempt: who 
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -50,19 +51,20 @@ def open_database(path: Path, busy_seconds: float = BUSY_SECONDS) -> sqlite3.Con
 class MessageStore:
     """Messages of one database. Times are microseconds UTC."""
 
-    def __init__(self, con: sqlite3.Connection) -> None:
-        self.con = con
+    def __init__(self, con: sqlite3.Connection, turn: threading.Lock | None = None) -> None:
+        self.con, self._turn = con, turn or threading.Lock()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """One write transaction; it waits for other writers."""
-        self.con.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self.con.execute("COMMIT")
-        except BaseException:
-            self.con.execute("ROLLBACK")
-            raise
+        """One write transaction; it waits for other writers, for those of this process by `turn`."""
+        with self._turn:
+            self.con.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self.con.execute("COMMIT")
+            except BaseException:
+                self.con.execute("ROLLBACK")
+                raise
 
     def data_version(self) -> int:
         """A number that changes when another connection commits."""
@@ -132,9 +134,10 @@ class MessageStore:
         return done.rowcount == 1
 
     def record(self, message: Leased, attempt: Attempt, at_us: int) -> None:
-        """Write an attempt down."""
+        """Write an attempt down, unless the message was erased meanwhile."""
         self.con.execute(
-            "INSERT OR REPLACE INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO attempts SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7"
+            " WHERE EXISTS (SELECT 1 FROM outbox WHERE action_id = ?1)",
             (message.action_id, message.attempt, at_us, attempt.outcome, attempt.code, attempt.error, attempt.seconds * 1e3),
         )  # fmt: skip
 

@@ -25,6 +25,8 @@ POLL_SECONDS = 0.05
 """Between two rounds when nothing comes: a message that is due again is this late."""
 LOOK_SECONDS = 0.01
 """Between two looks at whether another process or thread wrote to the file, which cost some 10 microseconds each."""
+SPACING_SECONDS = 0.01
+"""Between two rounds when much comes: what ends and is due meanwhile shares their transactions."""
 FAULT_SECONDS = 1.0
 SWEEP_US = 10_000_000
 PRUNE_US = 3_600_000_000
@@ -45,7 +47,7 @@ class MessageWorker:
 
     def __init__(self, path: Path, wiring: Wiring) -> None:
         self._wiring = wiring
-        self._store = MessageStore(open_database(path))
+        self._store = MessageStore(open_database(path), wiring.turn)
         self._lanes = lanes_of(wiring)
         self._taking = Taking(self._store, wiring, self._lanes)
         self._endings = Endings(self._store, wiring)
@@ -62,6 +64,7 @@ class MessageWorker:
         """Send until `stop` is set; then wait a moment for what is under way. A database that fails is tried again."""
         version = 0
         while not stop.is_set():
+            began = time.monotonic()
             try:
                 version = self._store.data_version()
                 self.round()
@@ -69,6 +72,7 @@ class MessageWorker:
             except Exception as error:  # noqa: BLE001 - the thread outlives a fault
                 _log.error("messages of triggers: %s: %s; again in %g s", type(error).__name__, error, FAULT_SECONDS)
                 pause = FAULT_SECONDS
+            stop.wait(max(0.0, began + SPACING_SECONDS - time.monotonic()))
             self._wait(pause, version)
         until = time.monotonic() + STOP_SECONDS
         while time.monotonic() < until and self.settle():

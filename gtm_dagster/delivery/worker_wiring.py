@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,7 +32,10 @@ def unobserved(name: str, outcome: str, message: Leased, at_us: int) -> None:
 
 @dataclass(frozen=True)
 class Wiring:
-    """What a worker is given. `alert` gets the name of a destination that wants no more messages, and one line about it."""
+    """What a worker is given. `alert` gets the name of a destination that wants no more messages, and one line about it.
+
+    `turn` is held while the worker writes to the file, by the rules of the same process too.
+    """
 
     destinations: Sequence[Destination]
     environ: Mapping[str, str]
@@ -42,6 +46,7 @@ class Wiring:
     observe: Observe = unobserved
     clock_us: Callable[[], int] = lambda: time.time_ns() // 1000
     resolver: Resolver = system_resolver
+    turn: threading.Lock = field(default_factory=threading.Lock)
 
 
 @dataclass

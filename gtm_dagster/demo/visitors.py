@@ -11,7 +11,7 @@ from typing import Any
 
 from gtm_dagster.gate.controller import RolloutController
 from gtm_dagster.settings import DRILL_EVENT, DRILL_FLAG
-from gtm_dagster.tracking.tracker import uuid7
+from gtm_dagster.tracking.event_id import uuid7
 
 MINUTE_US = 60_000_000
 BASE_RATE = 0.3

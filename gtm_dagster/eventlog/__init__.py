@@ -2,7 +2,7 @@
 
 Here belongs durability, deduplication at the edge, offsets and whose they are, and the rule that ends each thing kept:
 `trimming` (frames, ids, counts), `sealed_tables`, `group_commit` (heartbeats), `log_file` (acceptances); the readers'
-offsets are a row each. Not here: what an event means, or when it is landed.
+offsets are a row each. `kafka` is the same over a topic (docs/kafka.md). Not here: what an event means, or when it is landed.
 """
 
 from gtm_dagster.admission.record import LANDING_COLUMNS, Record

@@ -1,4 +1,4 @@
-"""Which events the log has accepted: the key of each id and a digest of its content, for `dedup_days`.
+"""Which events the log has accepted: the key of each id, a digest of its content and its offset, for `dedup_days`.
 
 A whole group is looked up in one statement and remembered in one. The key of a UUIDv7 begins with its time, so that ids
 that are made now lie side by side: with hashes alone each event dirtied two pages of 4 KB somewhere in the table, and with
@@ -21,7 +21,11 @@ from gtm_dagster.eventlog.frames import FORMAT_1_COLUMNS
 _COLUMNS = [name for name, _ in LANDING_COLUMNS]
 _SENT = slice(_COLUMNS.index("user_id"), _COLUMNS.index("consent") + 1)
 """The columns with what the sender says of an event, but for its name and time."""
-_LATER = [name for name in _COLUMNS if name not in (*FORMAT_1_COLUMNS, "rules", "key_role", "bot_reason", "trace_id")]
+_LATER = [
+    name
+    for name in _COLUMNS
+    if name not in (*FORMAT_1_COLUMNS, "rules", "key_role", "bot_reason", "trace_id", "sent_with")
+]
 """Columns that came after 0.1.0 and hold what was sent."""
 _sent_hashed = attrgetter(
     *(name for name in FORMAT_1_COLUMNS if name not in ("received_us", "plan_version", "raw", "sealed", "row_no"))
@@ -31,46 +35,108 @@ _blake2b = hashlib.blake2b
 
 _UNSENT = bytes(4)
 _DAY_US = 86_400_000_000
-_KEY, _CONTENT = 18, 8
-"""Bytes of a key, of which six are the time of a UUIDv7, and of a digest."""
+_KEY, _CONTENT, _OFFSET = 18, 8, 6
+"""Bytes of a key, of which six are the time of a UUIDv7, of a digest and of an offset."""
 _FORGOTTEN_AT_ONCE = 200
 _SLOTS = """WITH RECURSIVE slot(at) AS (VALUES (1) UNION ALL SELECT at + {size} FROM slot WHERE at + {size} <= length(?1)) """
-_LOOK_UP = _SLOTS + "SELECT id_key, content FROM slot CROSS JOIN {table} ON id_key = substr(?1, at, {size})"  # noqa: S608 - names and numbers of this module
-_FIND = _LOOK_UP.format(table="known_ids", size=_KEY)
-_FIND_HASHED = _LOOK_UP.format(table="dedup", size=16)
-_REMEMBER = _SLOTS.format(size=_KEY + _CONTENT) + (  # noqa: S608 - numbers of this module
-    f"INSERT INTO known_ids SELECT substr(?1, at, {_KEY}), substr(?1, at + {_KEY}, {_CONTENT}), ?2 FROM slot"  # noqa: S608 - the same
+_LOOK_UP = _SLOTS + "SELECT id_key, {columns} FROM slot CROSS JOIN {table} ON id_key = substr(?1, at, {size})"  # noqa: S608 - names and numbers of this module
+_FIND = _LOOK_UP.format(table="known_ids", columns="content, seq", size=_KEY)
+_FIND_HASHED = _LOOK_UP.format(table="dedup", columns="content", size=16)
+_REMEMBER = _SLOTS.format(size=_KEY + _CONTENT + _OFFSET) + (  # noqa: S608 - numbers of this module
+    f"INSERT INTO known_ids (id_key, content, seq, day) SELECT substr(?1, at, {_KEY}), substr(?1, at + {_KEY}, {_CONTENT}),"  # noqa: S608 - the same
+    f" substr(?1, at + {_KEY + _CONTENT}, {_OFFSET}), ?2 FROM slot"
 )
+_OFFSETS_OF = "SELECT seq FROM known_ids WHERE id_key = ?1 AND seq IS NOT NULL"
+_OFFSETS_OF_REFUSED = "SELECT seq FROM refused_ids WHERE id_key = ?1 ORDER BY seq DESC LIMIT ?2"
 
 
-def statuses_of(con: sqlite3.Connection, records: list[Record]) -> list[str]:
-    """The status of each record in the order of appending: its verdict, and for a second copy of an accepted one
-    `duplicate`, or `conflict` when its content differs. The new ones are remembered in the transaction of `con`.
+def statuses_of(con: sqlite3.Connection, records: list[Record], seq: int = 0) -> tuple[list[str], list[int | None]]:
+    """The status and the offset of each record in the order of appending; `seq`: the newest offset before them.
+
+    The status is its verdict, and for a second copy of an accepted one `duplicate`, or `conflict` when its content
+    differs. The offset of such a copy is that of the accepted one, None where it was accepted before migration 0006.
+    The new ids, and those of refused events, are remembered in the transaction of `con`.
     """
     statuses = [record.verdict for record in records]
     places = [place for place, status in enumerate(statuses) if status == "accepted"]
-    if not places:
-        return statuses
+    offsets: list[int | None] = list(range(seq + 1, seq + 1 + len(records)))
+    if places:
+        _find_copies(con, records, places, statuses, offsets)
+    if len(places) != len(records):
+        _remember_refused(con, records, statuses, offsets)
+    return statuses, offsets
+
+
+def offsets_of(con: sqlite3.Connection, write_key: str, event_id: str, most: int) -> list[int]:
+    """Offsets of the accepted event of a stored id and of its refused copies, the newest `most`, newest first.
+
+    Those of before migration 0006, and of ids that are forgotten, are not known.
+    """
+    key = _key_of(write_key, event_id)
+    found = [int.from_bytes(seq, "big") for (seq,) in con.execute(_OFFSETS_OF, (key,))]
+    found += [seq for (seq,) in con.execute(_OFFSETS_OF_REFUSED, (key, most))]
+    return sorted(found, reverse=True)[:most]
+
+
+def _find_copies(
+    con: sqlite3.Connection,
+    records: list[Record],
+    places: list[int],
+    statuses: list[str],
+    offsets: list[int | None],
+) -> None:
+    """Put statuses and offsets of copies right, and remember the accepted ones, which stand at `places`."""
     accepted = records if len(places) == len(records) else [records[place] for place in places]
-    keys = [id_key(record) for record in accepted]
+    keys = [_key_of(record.write_key, record.event_id or "") for record in accepted]
     contents = [content_of(record) for record in accepted]
-    known = dict(con.execute(_FIND, (b"".join(sorted(keys)),)).fetchall())
+    known: dict[bytes, tuple[bytes, bytes | None]] = {
+        key: (content, at) for key, content, at in con.execute(_FIND, (b"".join(sorted(keys)),))
+    }
     hashed = _hashed(con, accepted)
     new: dict[int, list[bytes]] = {}
+    first = (offsets[0] or 0) - 1
+    copies: list[tuple[int, bytes | None]] = []
     for place, key, content in zip(places, keys, contents, strict=True):
         record = records[place]
-        existing = known.get(key)
+        existing, at = known.get(key, (None, None))
         if existing is None and hashed:
             existing = hashed.get(_hashed_key(record))
             content = content if existing is None else _hashed_content(record)
         if existing is None:
-            known[key] = content
-            new.setdefault(record.received_us // _DAY_US, []).append(key + content)
+            at = (first + 1 + place - len(copies)).to_bytes(_OFFSET, "big")
+            known[key] = content, at
+            new.setdefault(record.received_us // _DAY_US, []).append(key + content + at)
         else:
             statuses[place] = "duplicate" if same_content(existing, content) else "conflict"
+            copies.append((place, at))
     for day, entries in new.items():
         con.execute(_REMEMBER, (b"".join(sorted(entries)), day))
-    return statuses
+    if copies:
+        _skip(offsets, copies, first)
+
+
+def _skip(offsets: list[int | None], copies: list[tuple[int, bytes | None]], seq: int) -> None:
+    """Number what is stored from `seq` + 1 on; a copy has the offset of the one that is stored."""
+    of_copies = dict(copies)
+    for place in range(len(offsets)):
+        if place in of_copies:
+            at = of_copies[place]
+            offsets[place] = None if at is None else int.from_bytes(at, "big")
+        else:
+            seq += 1
+            offsets[place] = seq
+
+
+def _remember_refused(
+    con: sqlite3.Connection, records: list[Record], statuses: list[str], offsets: list[int | None]
+) -> None:
+    """Note where the quarantined events with an id lie; of one without consent nothing is kept."""
+    rows = [
+        (_key_of(record.write_key, record.event_id), offset, record.received_us // _DAY_US)
+        for record, status, offset in zip(records, statuses, offsets, strict=True)
+        if status == "quarantined" and record.event_id
+    ]
+    con.executemany("INSERT OR IGNORE INTO refused_ids (id_key, seq, day) VALUES (?, ?, ?)", sorted(rows))
 
 
 def forget(con: sqlite3.Connection, before: date) -> tuple[int, bool]:
@@ -81,6 +147,11 @@ def forget(con: sqlite3.Connection, before: date) -> tuple[int, bool]:
 def forget_hashed(con: sqlite3.Connection, before: date) -> tuple[int, bool]:
     """As `forget`, the ids of before migration 0003."""
     return _forget(con, "dedup", before.isoformat())
+
+
+def forget_refused(con: sqlite3.Connection, before: date) -> tuple[int, bool]:
+    """As `forget`, the ids of refused events."""
+    return _forget(con, "refused_ids", (before - date(1970, 1, 1)).days)
 
 
 def _forget(con: sqlite3.Connection, table: str, before: int | str) -> tuple[int, bool]:
@@ -95,8 +166,11 @@ def _forget(con: sqlite3.Connection, table: str, before: int | str) -> tuple[int
 
 def id_key(record: Record) -> bytes:
     """18 bytes of (write_key, event_id); those of UUIDv7s are in the order of their times."""
-    event_id = record.event_id or ""
-    digest = _blake2b(f"{record.write_key}\x00{event_id}".encode(), digest_size=_KEY).digest()
+    return _key_of(record.write_key, record.event_id or "")
+
+
+def _key_of(write_key: str, event_id: str) -> bytes:
+    digest = _blake2b(f"{write_key}\x00{event_id}".encode(), digest_size=_KEY).digest()
     if len(event_id) == 36 and event_id[14] == "7":
         try:
             return (bytes.fromhex(event_id[:8] + event_id[9:13]) + digest)[:_KEY]

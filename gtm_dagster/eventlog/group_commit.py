@@ -50,16 +50,16 @@ class Drain(msgspec.Struct, frozen=True):
 
 def stored(con: sqlite3.Connection, path: Path, items: Sequence[list[Record] | Beat | Refusals | Drain]) -> list[Any]:
     """The outcome of each item, all stored in the transaction of `con`: AppendResults, of heartbeats bools, of refusals
-    their number, of a wish to drain False.
+    their number.
     """
     appended = iter(store(con, path, [item for item in items if isinstance(item, list)]))
 
-    def outcome(item: list[Record] | Beat | Refusals) -> Any:
+    def outcome(item: list[Record] | Beat | Refusals | Drain) -> Any:
         if isinstance(item, list):
             return next(appended)
-        if isinstance(item, Refusals):
-            return store_refusals(con, item)
-        return isinstance(item, Beat) and store_beat(con, item)
+        if isinstance(item, Beat):
+            return store_beat(con, item)
+        return store_refusals(con, item) if isinstance(item, Refusals) else 0
 
     return [outcome(item) for item in items]
 
@@ -81,7 +81,7 @@ def store(
     """Deduplicate and count the batches in the transaction of `con`, and `keep` what is new."""
     seq = con.execute("SELECT seq FROM log").fetchone()[0]
     records = batches[0] if len(batches) == 1 else [record for batch in batches for record in batch]
-    statuses = statuses_of(con, records)
+    statuses, offsets = statuses_of(con, records, seq)
     new = [record for record, status in zip(records, statuses, strict=True) if status not in ("duplicate", "conflict")]
     if new:
         keep(con, seq, new)
@@ -94,7 +94,7 @@ def store(
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         con.execute("INSERT INTO consumers VALUES ('', 0)")
         con.execute("DELETE FROM consumers WHERE name = ''")
-    return _results(seq, batches, statuses)
+    return _results(seq, batches, statuses, offsets)
 
 
 def _count(con: sqlite3.Connection, records: list[Record], statuses: list[str]) -> None:
@@ -105,16 +105,18 @@ def _count(con: sqlite3.Connection, records: list[Record], statuses: list[str]) 
     )
 
 
-def _results(seq: int, batches: list[list[Record]], statuses: list[str]) -> list[AppendResult]:
+def _results(
+    seq: int, batches: list[list[Record]], statuses: list[str], offsets: list[int | None]
+) -> list[AppendResult]:
     """One result a batch; the first record stored has the offset behind `seq`."""
     results = []
     start = 0
     for batch in batches:
-        own = statuses[start : start + len(batch)]
+        own, own_offsets = statuses[start : start + len(batch)], offsets[start : start + len(batch)]
         start += len(batch)
         duplicates = own.count("duplicate") + own.count("conflict")
         first, seq = seq + 1, seq + len(own) - duplicates
-        results.append(AppendResult(first, seq, own.count("accepted"), duplicates, own))
+        results.append(AppendResult(first, seq, own.count("accepted"), duplicates, own, own_offsets))
     return results
 
 

@@ -20,7 +20,7 @@ from gtm_dagster.eventlog.kafka_producer import KafkaProducer
 from gtm_dagster.eventlog.kafka_sequence import TopicSequence
 from gtm_dagster.eventlog.kafka_spool import SPOOL_MIGRATIONS, Spool, spooled
 from gtm_dagster.eventlog.kafka_topic import Topic
-from gtm_dagster.eventlog.log import AppendResult, EventLogError, Heartbeat
+from gtm_dagster.eventlog.log import AppendResult, EventLogError, Heartbeat, Refusal
 from gtm_dagster.eventlog.log_file import reading
 from gtm_dagster.eventlog.log_writer import CLOSE_SECONDS
 from gtm_dagster.eventlog.sqlite import SqliteEventLog
@@ -74,6 +74,10 @@ class KafkaEventLog(TopicSequence):
     ) -> bool:
         """As SqliteEventLog.beat; while something is spooled its producer has delivered no more than it had before."""
         return self.submit_beat(producer, ts_us, received_us, closing, instance, write_key, skew_us).result()
+
+    def submit_refusals(self, rows: tuple[Refusal, ...]) -> Future[int]:
+        """Queue counts of what the edge refused; the future is done when they are durable."""
+        return self._spool.submit_refusals(rows)
 
     def submit_beat(
         self,

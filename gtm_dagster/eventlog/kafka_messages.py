@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from confluent_kafka import Message
 
 FORMAT = 1
+_MOST_US = 2**63
 _PREFIX = b'{"v":%d,' % FORMAT
 _encode = msgspec.json.Encoder().encode
 
@@ -28,6 +29,12 @@ class _Stored(Record, frozen=True, gc=False, forbid_unknown_fields=True):
     """What a message holds: a record, and the format it is in."""
 
     v: int = FORMAT
+
+
+def _check_times(record: Record) -> None:
+    for us in (record.event_us, record.received_us):
+        if us is not None and not -_MOST_US <= us < _MOST_US:
+            raise OverflowError(f"{us} is no time in microseconds: it needs more than 64 bits")
 
 
 class _Version(msgspec.Struct, frozen=True):
@@ -44,7 +51,8 @@ def key_of(record: Record) -> str:
 
 
 def packed(record: Record) -> dict[str, str | bytes]:
-    """The message of one record."""
+    """The message of one record. Raises OverflowError for a time that no reader could hold."""
+    _check_times(record)
     return {"key": key_of(record), "value": _PREFIX + _encode(record)[1:]}
 
 
@@ -61,7 +69,10 @@ def table_of(messages: Sequence[tuple[int, Message]]) -> pa.Table:
         return schema.empty_table()
     try:
         rows = [_decode(message.value() or b"") for _, message in messages]
-    except msgspec.MsgspecError:
+        for times in (map(attrgetter("event_us"), rows), map(attrgetter("received_us"), rows)):
+            if max((abs(us) for us in times if us is not None), default=0) >= _MOST_US:
+                raise OverflowError
+    except (msgspec.MsgspecError, OverflowError):
         rows = [_readable(seq, message) for seq, message in messages]
     offsets = [seq for seq, _ in messages]
     arrays = [
@@ -82,8 +93,10 @@ def _array(values: list[Any], kind: pa.DataType) -> pa.Array:
 def _readable(seq: int, message: Message) -> _Stored:
     value = message.value() or b""
     try:
-        return _decode(value)
-    except msgspec.MsgspecError as error:
+        row = _decode(value)
+        _check_times(row)
+        return row
+    except (msgspec.MsgspecError, OverflowError) as error:
         place = f"partition {message.partition()}, offset {message.offset()}"
         try:
             version = _version(value).v

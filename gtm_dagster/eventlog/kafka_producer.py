@@ -36,11 +36,11 @@ class KafkaProducer:
         self._refused: TopicRefusedError | None = None
         self._errors: list[str] = []
 
-    def deliver(self, messages: Sequence[Message], seconds: float) -> bool:
-        """Whether the broker acknowledged all of them within about `seconds`.
+    def deliver(self, messages: Sequence[Message], seconds: float) -> bool | None:
+        """Whether the broker acknowledged all of them within about `seconds`; None while the client still tries.
 
-        When not, `waiting` says whether the client goes on with them; those it gave up have to be delivered again.
-        Raises TopicRefusedError when the topic may not be used as it is.
+        After False they have to be delivered again, after None `settled` says what became of them. Raises
+        TopicRefusedError when the topic may not be used as it is.
         """
         producer = self._ready(seconds)
         if producer is None:
@@ -53,7 +53,7 @@ class KafkaProducer:
             queued = len(messages)
         if queued < len(messages):
             self._errors.append(f"the client took {queued} of {len(messages)} messages")
-        return self.settled(seconds) is True
+        return self.settled(seconds)
 
     def settled(self, seconds: float) -> bool | None:
         """Whether what was handed to the client is acknowledged; None while it still tries. Waits for about `seconds`."""

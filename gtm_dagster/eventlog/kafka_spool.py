@@ -22,6 +22,7 @@ from gtm_dagster.eventlog.kafka_messages import packed
 from gtm_dagster.eventlog.kafka_producer import KafkaProducer, Message
 from gtm_dagster.eventlog.log import AppendResult, EventLogError
 from gtm_dagster.eventlog.log_tables import MIGRATIONS
+from gtm_dagster.eventlog.refusals import Refusals, store_refusals
 from gtm_dagster.storage.migrations import Migration
 
 _TABLES = (
@@ -55,7 +56,9 @@ class Spool:
         self._most = most_events
         self._with_client: int | None = None  # the newest row whose messages the client has
 
-    def __call__(self, con: sqlite3.Connection, path: Path, items: Sequence[list[Record] | Beat | Drain]) -> list[Any]:
+    def __call__(
+        self, con: sqlite3.Connection, path: Path, items: Sequence[list[Record] | Beat | Refusals | Drain]
+    ) -> list[Any]:
         """As `group_commit.stored`; for Drain the events delivered."""
         self._forget_undone(con)
         before = spooled(con)
@@ -69,6 +72,8 @@ class Spool:
                 outcomes.append(self._drain(con))
             elif isinstance(item, Beat):
                 outcomes.append(self._beat(con, item))
+            elif isinstance(item, Refusals):
+                outcomes.append(store_refusals(con, item))
             else:
                 outcomes.append(_without_offsets(next(appended)))
         self.filled = spooled(con) > 0 or before > 0
@@ -84,11 +89,12 @@ class Spool:
 
     def _keep(self, con: sqlite3.Connection, _: int, new: list[Record]) -> None:
         messages = [packed(record) for record in new]
-        waiting, before = False, spooled(con)
+        delivered: bool | None = False
+        before = spooled(con)
         if not before:
-            if self._producer.deliver(messages, self._ack_seconds):
+            delivered = self._producer.deliver(messages, self._ack_seconds)
+            if delivered:
                 return
-            waiting = self._producer.settled(0) is None
         elif before + len(new) > self._most:
             raise self._full(con)
         pairs = [(message["key"], message["value"]) for message in messages]
@@ -97,7 +103,7 @@ class Spool:
             (len(new), zlib.compress(msgspec.msgpack.encode(pairs), 1)),
         ).lastrowid
         con.execute("UPDATE spool SET events = events + ?", (len(new),))
-        if waiting:
+        if delivered is None:
             self._with_client = row
 
     def _drain(self, con: sqlite3.Connection) -> int:
@@ -111,9 +117,10 @@ class Spool:
         messages, upto = _oldest(con)
         if not messages:
             return 0
-        if self._producer.deliver(messages, _DRAIN_SECONDS):
+        delivered = self._producer.deliver(messages, _DRAIN_SECONDS)
+        if delivered:
             return _delete(con, upto)
-        if self._producer.settled(0) is None:
+        if delivered is None:
             self._with_client = upto
         return 0
 
@@ -168,4 +175,4 @@ def _delete(con: sqlite3.Connection, upto: int) -> int:
 
 def _without_offsets(result: AppendResult) -> AppendResult:
     first, last = _UNKNOWN
-    return msgspec.structs.replace(result, first_seq=first, last_seq=last)
+    return msgspec.structs.replace(result, first_seq=first, last_seq=last, offsets=[])

@@ -22,6 +22,7 @@ REQUEST_SECONDS = 5.0
 """Longest wait for the broker's answer to a question about the topic."""
 SEGMENT_DAY_MS = 86_400_000
 """The broker deletes whole segments: one holds a day at most, so a record outlives `retention.ms` by a day at most."""
+_SECRETS = ("password", "secret", ".pem", "sasl.oauthbearer.config")
 _client_log = logging.getLogger("gtm_dagster.eventlog.kafka")
 
 
@@ -64,6 +65,11 @@ def client_settings(topic: Topic, **own: Any) -> dict[str, Any]:
     """The settings of librdkafka: those of the deployment, and `own` (dots written as underscores) over them."""
     settings = topic.settings
     given: dict[str, Any] = dict(settings.client)
+    if secrets := [name for name in given if name.endswith(_SECRETS)]:
+        raise EventLogError(
+            f"{topic.place}: kafka.client holds {secrets[0]}: a secret never stands in settings; kafka.password_env names the "
+            "variable with sasl.password, and keys of TLS are files (ssl.key.location)"
+        )
     if settings.password_env:
         if settings.password_env not in os.environ:
             raise EventLogError(f"{topic.place}: kafka.password_env names {settings.password_env}, which is not set")

@@ -48,7 +48,8 @@ class AppendResult(msgspec.Struct, frozen=True):
     """The outcome of an append. `statuses` has one of accepted, duplicate, conflict, quarantined, suppressed a record.
 
     `first_seq` and `last_seq` are the offsets of what was stored; last_seq < first_seq when nothing was, 0 and -1
-    where the log gives offsets when it is read.
+    where the log gives offsets when it is read. `offsets` has the offset of each record; that of a duplicate or conflict is
+    where the first copy lies, None where that is not known; it is empty where the log gives none.
     """
 
     first_seq: int
@@ -56,6 +57,7 @@ class AppendResult(msgspec.Struct, frozen=True):
     accepted: int
     duplicates: int
     statuses: list[str]
+    offsets: list[int | None] = []
 
 
 class Heartbeat(msgspec.Struct, frozen=True):

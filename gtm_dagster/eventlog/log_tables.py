@@ -64,6 +64,15 @@ _KEYED_HEARTBEATS = (
     "ALTER TABLE keyed_heartbeats RENAME TO heartbeats",
 )
 
+# Where each id lies: `seq` of an accepted one, six bytes with the highest first (NULL: remembered before this migration),
+# and the offsets of the refused events of an id.
+_IDS_WITH_OFFSETS = (
+    "ALTER TABLE known_ids ADD COLUMN seq BLOB",
+    """CREATE TABLE refused_ids (id_key BLOB NOT NULL, seq INTEGER NOT NULL, day INTEGER NOT NULL,
+      PRIMARY KEY (id_key, seq)) WITHOUT ROWID""",
+    "CREATE INDEX refused_ids_day ON refused_ids (day)",
+)
+
 
 def new_log_id() -> str:
     """A fresh identity, 16 hex characters."""
@@ -99,6 +108,11 @@ def _refusals(con: sqlite3.Connection) -> None:
     con.execute(_REFUSALS)
 
 
+def _ids_with_offsets(con: sqlite3.Connection) -> None:
+    for statement in _IDS_WITH_OFFSETS:
+        con.execute(statement)
+
+
 MIGRATIONS = (
     Migration("0001_initial", _initial),
     Migration("0002_identity", _identity),
@@ -106,6 +120,7 @@ MIGRATIONS = (
     Migration("0004_sealed_apart", _sealed_apart),
     Migration("0005_keyed_heartbeats", _keyed_heartbeats),
     Migration("0006_refusals", _refusals),
+    Migration("0007_ids_with_offsets", _ids_with_offsets),
 )
 
 

@@ -35,7 +35,8 @@ _GROUP_RECORDS = 5_000
 _log = logging.getLogger("gtm_dagster.eventlog")
 
 Item = list[Record] | Beat | Refusals | Drain
-"""What the writer takes: records to append, a heartbeat, counts of what the edge refused, or the wish to move on what is spooled."""
+"""What the writer takes: records to append, a heartbeat, counts of what the edge refused, or the wish to move on what is
+spooled."""
 Store = Callable[[sqlite3.Connection, Path, Sequence[Item]], list[Any]]
 """Stores items in the transaction of a connection; returns the outcome of each."""
 Entry = tuple[Item, Future[Any]]

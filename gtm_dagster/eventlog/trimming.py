@@ -36,6 +36,7 @@ def trim(path: Path, before: date, dedup_days: int, seconds: float) -> int:
         forget_before = before - timedelta(days=dedup_days)
         slices.run(lambda con: accepted_ids.forget(con, forget_before))
         slices.run(lambda con: accepted_ids.forget_hashed(con, forget_before))
+        slices.run(lambda con: accepted_ids.forget_refused(con, forget_before))
         counted_before = (before - timedelta(days=EDGE_COUNT_DAYS)).isoformat()
         slices.run(
             lambda con: (con.execute("DELETE FROM edge_counts WHERE day < ?", (counted_before,)).rowcount, False)

@@ -4,6 +4,6 @@ Here belongs what every such process has: its version, memory and time, the room
 figures of events, guards and refreshes, which the collector and the stream worker export.
 """
 
-from gtm_dagster.monitoring.process_registry import CONTENT_TYPE, metrics_text, process_registry
+from gtm_dagster.monitoring.process_registry import CONTENT_TYPE, installed_version, metrics_text, process_registry
 
-__all__ = ["CONTENT_TYPE", "metrics_text", "process_registry"]
+__all__ = ["CONTENT_TYPE", "installed_version", "metrics_text", "process_registry"]

@@ -32,7 +32,7 @@ def process_registry(process: str) -> CollectorRegistry:
     PlatformCollector(registry=registry)
     GCCollector(registry=registry)
     Info("gtm_build", "Version of gtm-dagster, and which of its processes this is.", registry=registry).info(
-        {"version": _version(), "process": process}
+        {"version": installed_version(), "process": process}
     )
     return registry
 
@@ -42,7 +42,8 @@ def metrics_text(registry: CollectorRegistry) -> bytes:
     return generate_latest(registry)
 
 
-def _version() -> str:
+def installed_version() -> str:
+    """The version of gtm-dagster, or unknown."""
     try:
         return version("gtm-dagster")
     except PackageNotFoundError:  # run from a checkout that is not installed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import os
+import re
 import secrets
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,6 +15,9 @@ from gtm_dagster.storage.private_dir import private_dir
 KEY_FILE = "pseudonym.key"
 KEY_BYTES = 32
 MIN_SETTING = 16
+SENT_PSEUDONYM = "pseudonym:"
+"""Begins an identifier that its sender made a pseudonym of, by this function and key: `pseudonym:` and 32 hex characters."""
+_of_sender = re.compile(rf"{SENT_PSEUDONYM}([0-9a-f]{{32}})\Z").match
 
 
 class PseudonymKeyError(ValueError):
@@ -21,7 +25,10 @@ class PseudonymKeyError(ValueError):
 
 
 class Pseudonymizer:
-    """The pseudonym of a value: the first 32 hex characters of HMAC-SHA-256 under the deployment's key."""
+    """The pseudonym of a value: the first 32 hex characters of HMAC-SHA-256 under the deployment's key.
+
+    One that comes as a pseudonym (`SENT_PSEUDONYM`) is that pseudonym, so that a person has one whoever made it.
+    """
 
     def __init__(self, key: bytes) -> None:
         if len(key) < MIN_SETTING:
@@ -30,6 +37,8 @@ class Pseudonymizer:
 
     def __call__(self, value: str) -> str:
         """The pseudonym of `value`, 32 lower-case hex characters."""
+        if value[:10] == SENT_PSEUDONYM and (found := _of_sender(value)):
+            return found[1]
         return hmac.digest(self._key, value.encode("utf-8", "surrogatepass"), "sha256").hex()[:32]
 
     def many(self, values: Iterable[str | None]) -> list[str | None]:

@@ -10,18 +10,13 @@ from msgspec import Meta, Struct
 from gtm_dagster.settings.analysis import Attribution, Conversion, Funnel, Refunds, Retention, Sessions
 from gtm_dagster.settings.broker import Kafka, LogAddress
 from gtm_dagster.settings.choices import ProviderKind, SinkKind
+from gtm_dagster.settings.collector_limits import Collector
 from gtm_dagster.settings.destinations import Destination, Feed
 from gtm_dagster.settings.guard_metrics import GuardMetric, GuardPage, Stake
 from gtm_dagster.settings.ramp import Ramp
 from gtm_dagster.settings.stage_presets import Stage
 from gtm_dagster.settings.values import Count, Name, NotNegative, Positive, PropertyName, Share
 
-WebOrigin = Annotated[
-    str,
-    Meta(
-        pattern=r"^(\*|https?://[^/\s]+)$", description="an origin such as https://shop.example, without a path, or *"
-    ),
-]
 ConsentMode = Literal["required", "opt_out", "off"]
 Host = Annotated[
     str,
@@ -29,27 +24,6 @@ Host = Annotated[
         pattern=r"^(localhost|[^\s/\\:?#@*\[\].]+(\.[^\s/\\:?#@*\[\].]+)+)$", description="a host such as shop.example"
     ),
 ]
-
-
-class Collector(Struct, frozen=True, forbid_unknown_fields=True):
-    """Address and limits of the HTTP edge; sizes in bytes after decompression, deadlines in seconds.
-
-    `hosts`: names beside localhost by which programs of this machine call a collector on loopback without a key.
-    `cors_origins`: origins whose pages may send and read the answer, such as https://shop.example; * is every one.
-    `client_ids`: what clients send instead of a key, such as the app id of Snowplow's trackers or a project's key at another
-    product; each stands for the client key of that name.
-    """
-
-    host: Name = "127.0.0.1"
-    port: Annotated[int, Meta(ge=0, le=65535)] = 8377
-    hosts: tuple[Name, ...] = ()
-    cors_origins: tuple[WebOrigin, ...] = ()
-    client_ids: dict[str, Name] = {}
-    max_body_bytes: Count = 5_000_000
-    max_event_bytes: Count = 64_000
-    max_batch_events: Count = 5_000
-    max_waiting_events: Count = 50_000
-    body_timeout_seconds: Positive = 10.0
 
 
 class Stream(Struct, frozen=True, forbid_unknown_fields=True):

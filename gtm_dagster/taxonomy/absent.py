@@ -14,7 +14,7 @@ ABSENT_IDS = frozenset({"", '""', "''"} | {form for word in _WORDS for form in (
 ABSENT_TEXTS = ABSENT_IDS | {"(not set)", '"(not set)"', "'(not set)'"}
 _LONGEST = max(map(len, ABSENT_TEXTS))
 _SIGNS = ascii_letters + digits
-_PRESENT = frozenset(a + b for a in _SIGNS for b in _SIGNS) - {
+PRESENT_STARTS = frozenset(a + b for a in _SIGNS for b in _SIGNS) - {
     a + b for word in ABSENT_TEXTS for a in (word[:1], word[:1].upper()) for b in (word[1:2], word[1:2].upper())
 }
 """Two letters or digits with which no word for nothing begins: most ids and texts need no look beyond them."""
@@ -22,7 +22,7 @@ _PRESENT = frozenset(a + b for a in _SIGNS for b in _SIGNS) - {
 
 def present_id(text: str | None) -> str | None:
     """`text` as sent, None when it is blank or a word for nothing; blanks around it and case do not count."""
-    if text is None or text[:2] in _PRESENT:
+    if text is None or text[:2] in PRESENT_STARTS:
         return text
     bare = text.strip()
     return None if not bare or (len(bare) <= _LONGEST and bare.lower() in ABSENT_IDS) else text
@@ -30,7 +30,7 @@ def present_id(text: str | None) -> str | None:
 
 def present_text(text: str | None) -> str | None:
     """`present_id` for a text of `context`, where `(not set)` is nothing either."""
-    if text is None or text[:2] in _PRESENT:
+    if text is None or text[:2] in PRESENT_STARTS:
         return text
     bare = text.strip()
     return None if not bare or (len(bare) <= _LONGEST and bare.lower() in ABSENT_TEXTS) else text

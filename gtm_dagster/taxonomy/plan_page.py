@@ -30,12 +30,13 @@ def _section(spec: EventSpec, aliases: list[str]) -> list[str]:
 
 
 def _row(name: str, rule: PropertySpec) -> str:
-    cells = [f"`{name}`", rule.type, "yes" if rule.required else "", _rules(rule), rule.privacy, rule.description]
+    cells = [f"`{name}`", rule.type, "yes" if rule.required else "", rules_of(rule), rule.privacy, rule.description]
     return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
 
 
-def _rules(rule: PropertySpec) -> str:
-    rules = []
+def rules_of(rule: PropertySpec, *, also_type: bool = False) -> str:
+    """The rules of a property in words; `also_type`: and what of its type other languages do not say."""
+    rules = ["a whole number"] if also_type and rule.type == "integer" else []
     if rule.allowed:
         rules.append("one of " + ", ".join(f"`{value}`" for value in rule.allowed))
     if rule.minimum is not None:

@@ -249,8 +249,11 @@ def _fits(envelope: Envelope, context: Context, size: int) -> bool:
     ):  # fmt: skip
         if text is not None and len(text) > limit:
             return False
-    if context is _NO_CONTEXT:
-        return True
+    return context is _NO_CONTEXT or context_fits(context)
+
+
+def context_fits(context: Context) -> bool:
+    """Whether every text of a context is at most as long as it may be."""
     for field, limit in _LIMITS:
         text = getattr(context, field)
         if text is not None and len(text) > limit:

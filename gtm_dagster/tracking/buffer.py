@@ -3,58 +3,59 @@
 from __future__ import annotations
 
 import logging
+import random
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from math import inf
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
 from gtm_dagster.tracking.collector_client import Answer, Verdict
+from gtm_dagster.tracking.delivery_log import DeliveryLog, OnDrop
 from gtm_dagster.tracking.spool import Spool
+from gtm_dagster.tracking.tracker_stats import TrackerStats
 
 logger = logging.getLogger("gtm_dagster.tracking")
 
-OnDrop = Callable[[str, tuple[str, ...]], None]
-"""Called with the reason and the ids of dropped events."""
+MAX_QUEUE_BYTES = 50_000_000
+"""Bytes of waiting events, as they are sent, past which the oldest are dropped."""
+MAX_REST = 60.0
+"""Longest pause between two tries while the collector is away, in seconds."""
 COMPACT_AFTER = 1000
 """Lines of finished events after which the spool is rewritten although others still wait."""
-_LOG_EVERY = 10.0
 
 
-class TrackerStats(msgspec.Struct, frozen=True):
-    """Counts of events since the tracker was created (in a forked child: since the fork).
+class FlushTarget(NamedTuple):
+    """What a flush waits for: `settled` to reach a count; and what was counted when it began."""
 
-    `sent` were answered by the collector = accepted + duplicates + quarantined + suppressed; `dropped` were given up;
-    `waiting` are queued or under way.
-    """
-
-    sent: int = 0
-    accepted: int = 0
-    duplicates: int = 0
-    quarantined: int = 0
-    dropped: int = 0
-    waiting: int = 0
-    suppressed: int = 0
+    settled: int
+    failures: int
+    dropped: int
 
 
 class WaitingEvent(msgspec.Struct, frozen=True, gc=False):
-    """One encoded event; `queued_at` on the monotonic clock, `event_us` its own time in microseconds UTC."""
+    """One encoded event; `queued_at` on the monotonic clock, `event_us` its own time in microseconds UTC.
+
+    `traceparent`: of the request it was tracked in (W3C Trace Context), None without one.
+    """
 
     event_id: str
     line: bytes
     queued_at: float
     event_us: int
+    traceparent: str | None = None
 
 
 class Buffer:
     """The queue of one tracker, filled by the product's threads and emptied by the sender's; times in seconds.
 
-    `changed` is its lock, and wakes the sender and whoever waits for a flush. Methods take the lock unless they say
-    that the caller holds it, as whoever reads an attribute does. `settled` counts events that need no more work,
-    `failures` batches that were put back.
+    `changed` is its lock, and wakes the sender and whoever waits for a flush; a signal handler that tracks may take it
+    again. Methods take the lock unless they say that the caller holds it. `settled` counts events that need no more work,
+    `failures` batches that were put back; `listeners` are called, with the lock, whenever one grew, and must not wait.
     """
 
     def __init__(
@@ -63,9 +64,11 @@ class Buffer:
         self._batch_size = min(batch_size, max_queue)
         self._flush_interval = flush_interval
         self._max_queue = max_queue
-        self._on_drop = on_drop
-        self._closed = False
+        self._log = DeliveryLog(on_drop)
+        self._closed = self._is_let_go = False
+        self.listeners: frozenset[Callable[[], None]] = frozenset()
         self._spool: Spool | None = None
+        self._child_spool: Path | None = None
         self._reset()
         if spool is not None:
             self._spool = Spool(spool)
@@ -73,8 +76,10 @@ class Buffer:
 
     def _reset(self) -> None:
         """Fresh lock, queue and counts: for a new tracker and for a forked child."""
-        self.changed = threading.Condition(threading.Lock())
-        self.settled = self.failures = self.dropped = 0
+        self.changed = threading.Condition(threading.RLock())
+        self.settled = self.failures = self.dropped = self._withheld = 0
+        self._failures_in_a_row = 0
+        self._bytes = 0
         self._queue: deque[WaitingEvent] = deque()
         self._under_way: deque[WaitingEvent] = deque()
         self._enqueued = 0
@@ -82,31 +87,52 @@ class Buffer:
         self._accepted = self._duplicates = self._quarantined = self._suppressed = 0
         self._rest_until = 0.0  # our own pause after a failed batch; a flush ends it
         self._retry_after_until = 0.0  # the collector's Retry-After; nothing ends it early
-        self._unlogged = 0
-        self._log_again = 0.0
-        self._suppression_logged = False
 
     def reset_after_fork(self) -> None:
-        """Empties the child's copy; the spool stays with the parent."""
+        """Empties the child's copy; the spool stays with the parent, and the child opens one beside it."""
         if self._spool is not None:
-            self._spool.close()
+            self._child_spool = self._spool.of_child()
+            self._spool.let_go()
             self._spool = None
-            logger.warning("a forked tracker has no spool; create the tracker, with a spool of its own, in the child")
+        self.listeners = frozenset()
         self._reset()
 
-    def put(self, event_id: str, line: bytes, event_us: int) -> None:
+    def open_child_spool(self) -> None:
+        """Opens the spool of a forked child whose parent has one."""
+        path, self._child_spool = self._child_spool, None
+        if path is None:
+            return
+        try:
+            self._spool = Spool(path)
+            self._load(self._spool)
+        except (OSError, ValueError) as error:
+            logger.warning("this forked process keeps no spool: %s", error)
+
+    def withhold(self) -> None:
+        """Counts an event that its person did not agree to."""
+        with self.changed:
+            self._withheld += 1
+
+    def put(self, event_id: str, line: bytes, event_us: int, traceparent: str | None = None) -> None:
         """Queues one encoded event that happened at `event_us`; RuntimeError after the close."""
         with self.changed:
             if self._closed:
                 raise RuntimeError(f"event {event_id} was not sent: the tracker is closed; create a new one")
             if self._spool is not None:
                 self._spool.append(line)  # before the queue: what is queued is kept
-            self._queue.append(WaitingEvent(event_id, line, time.monotonic(), event_us))
+            queue = self._queue
+            queue.append(WaitingEvent(event_id, line, time.monotonic(), event_us, traceparent))
             self._enqueued += 1
-            dropped = self._trim()
-            if len(self._queue) == 1 or len(self._queue) >= self._batch_size:
+            self._bytes += len(line)
+            waiting = len(queue)
+            dropped = self._trim() if waiting > self._max_queue or self._bytes > MAX_QUEUE_BYTES else ()
+            if waiting == 1 or waiting == self._batch_size:  # else the sender is awake, or knows when to be
                 self.changed.notify_all()
-        self._report(f"more than {self._max_queue} events waited", dropped, overflow=True)
+        if dropped:
+            self._log.dropped(self._full(), dropped, overflow=True)
+
+    def _full(self) -> str:
+        return f"more than {self._max_queue} events waited, or {MAX_QUEUE_BYTES // 1_000_000} MB of them"
 
     def due(self) -> float:
         """When the next batch may leave, on the monotonic clock; the caller holds the lock."""
@@ -117,14 +143,32 @@ class Buffer:
             return earliest
         return max(earliest, self._queue[0].queued_at + self._flush_interval)
 
-    def flush_now(self) -> int:
-        """Makes all that waits due, unless the collector asked to wait; returns the `settled` to wait for. The caller
-        holds the lock.
-        """
-        self._flush_target = self._enqueued
-        self._rest_until = 0.0
+    def begin_flush(self) -> FlushTarget:
+        """Makes all that waits due, unless the collector asked to wait."""
+        with self.changed:
+            self._flush_target = self._enqueued
+            self._rest_until = 0.0
+            self.changed.notify_all()
+            return FlushTarget(self._flush_target, self.failures, self.dropped)
+
+    def is_over(self, flush: FlushTarget) -> bool:
+        """Whether all that a flush waits for needs no more work, or a batch failed meanwhile."""
+        return self.settled >= flush.settled or self.failures != flush.failures
+
+    def is_delivered(self, flush: FlushTarget) -> bool:
+        """Whether the collector answered for all that a flush waits for."""
+        return self.settled >= flush.settled and self.dropped == flush.dropped
+
+    def listen(self, listener: Callable[[], None], *, to: bool) -> None:
+        """Adds a listener, or takes it away."""
+        with self.changed:
+            self.listeners = self.listeners | {listener} if to else self.listeners - {listener}
+
+    def wake(self) -> None:
+        """Wakes who waits; the caller holds the lock."""
         self.changed.notify_all()
-        return self._flush_target
+        for listener in self.listeners:
+            listener()
 
     def retry_after(self, seconds: float) -> None:
         """Lets no batch leave for so long, which is what the collector asked for."""
@@ -149,27 +193,12 @@ class Buffer:
             else:
                 self.dropped += len(batch)
             for _ in batch:
-                self._under_way.popleft()
+                self._bytes -= len(self._under_way.popleft().line)
+            self._failures_in_a_row = 0
             self._finish(len(batch))
-        self._warn(len(batch), answer)
+        self._log.answered(len(batch), answer)
         if not done:
-            self._report(f"the collector refused them: {answer.reason}", tuple(event.event_id for event in batch))
-
-    def _warn(self, events: int, answer: Answer) -> None:
-        """Logs what was not kept and why; suppression once, since a visitor's refusal is nobody's mistake."""
-        for count, what, reason in (
-            (answer.quarantined, "quarantined", answer.quarantined_for),
-            (0 if self._suppression_logged else answer.suppressed, "suppressed", answer.suppressed_for),
-        ):
-            if count:
-                logger.warning(
-                    "the collector %s %d of %d events%s",
-                    what,
-                    count,
-                    events,
-                    f"; the first: {reason}" if reason else "",
-                )
-        self._suppression_logged |= answer.suppressed > 0
+            self._log.dropped(f"the collector refused them: {answer.reason}", tuple(event.event_id for event in batch))
 
     def put_back(self) -> bool:
         """Queues what is still under way before all others; False when nothing is."""
@@ -180,11 +209,26 @@ class Buffer:
             self._under_way.clear()
             dropped = self._trim()
             self.failures += 1
+            self._failures_in_a_row += 1
             self._flush_target = 0
-            self._rest_until = time.monotonic() + self._flush_interval
-            self.changed.notify_all()
-        self._report(f"more than {self._max_queue} events waited", dropped, overflow=True)
+            doubled = self._flush_interval * 2.0 ** min(self._failures_in_a_row - 1, 30)
+            rest = max(self._flush_interval, min(doubled, MAX_REST))
+            self._rest_until = time.monotonic() + random.uniform(rest / 2, rest)  # noqa: S311
+            if self._failures_in_a_row == 2:
+                logger.warning("the collector is away: one try every %g to %g s from now on", rest / 2, MAX_REST)
+            self.wake()
+        self._log.dropped(self._full(), dropped, overflow=True)
         return True
+
+    @property
+    def has_spool(self) -> bool:
+        """Whether events are written to a disk before they are queued."""
+        return self._spool is not None or self._child_spool is not None
+
+    @property
+    def is_collector_away(self) -> bool:
+        """Whether the last batch failed with all its tries: the next one is tried once, after a pause that doubles."""
+        return self._failures_in_a_row > 0
 
     def oldest_us(self) -> int | None:
         """The earliest event time of all that is not delivered, None when nothing waits."""
@@ -196,13 +240,14 @@ class Buffer:
         """Lets no further event in; False when it did not already."""
         with self.changed:
             before, self._closed = self._closed, True
-        return not before
+            return not before
 
     def close(self) -> None:
         """Lets go of the spool and says what was not delivered."""
         with self.changed:
-            waiting = len(self._queue) + len(self._under_way)
+            waiting = 0 if self._is_let_go else len(self._queue) + len(self._under_way)
             spool, self._spool = self._spool, None
+            self._is_let_go = True
         if waiting:
             fate = "they stay in the spool" if spool is not None else "they are lost"
             logger.warning("tracker closed with %d events not delivered; %s", waiting, fate)
@@ -220,6 +265,7 @@ class Buffer:
                 dropped=self.dropped,
                 waiting=len(self._queue) + len(self._under_way),
                 suppressed=self._suppressed,
+                withheld=self._withheld,
             )
 
     def _load(self, spool: Spool) -> None:
@@ -227,15 +273,18 @@ class Buffer:
         with self.changed:
             for event_id, line, event_us in spool.load():
                 self._queue.append(WaitingEvent(event_id, line, now, event_us))
+                self._bytes += len(line)
             self._enqueued = len(self._queue)
             dropped = self._trim()
-        self._report(f"more than {self._max_queue} events waited in the spool", dropped)
+        self._log.dropped(f"{self._full()} in the spool", dropped)
 
     def _trim(self) -> tuple[str, ...]:
-        """Drops the oldest past `max_queue` and returns their ids; the caller holds the lock."""
+        """Drops the oldest past the limits and returns their ids; the caller holds the lock."""
         dropped = []
-        while len(self._queue) > self._max_queue:
-            dropped.append(self._queue.popleft().event_id)
+        while len(self._queue) > self._max_queue or (self._bytes > MAX_QUEUE_BYTES and len(self._queue) > 1):
+            event = self._queue.popleft()
+            self._bytes -= len(event.line)
+            dropped.append(event.event_id)
         if dropped:
             self.dropped += len(dropped)
             self._finish(len(dropped))
@@ -248,18 +297,4 @@ class Buffer:
             self._spool.stale += events
             if not self._under_way and (not self._queue or self._spool.stale >= COMPACT_AFTER):
                 self._spool.rewrite([event.line for event in self._queue])
-        self.changed.notify_all()
-
-    def _report(self, reason: str, dropped: tuple[str, ...], *, overflow: bool = False) -> None:
-        if not dropped:
-            return
-        now = time.monotonic()
-        self._unlogged += len(dropped)
-        if not overflow or now >= self._log_again:  # a full queue drops at every event: one line for many
-            logger.warning("dropped %d events: %s", self._unlogged, reason)
-            self._unlogged, self._log_again = 0, now + _LOG_EVERY
-        if self._on_drop is not None:
-            try:
-                self._on_drop(reason, dropped)
-            except Exception:
-                logger.exception("on_drop failed")
+        self.wake()

@@ -59,18 +59,23 @@ class Transport:
 
     def __init__(self, endpoint: str, write_key: str, timeout: float = 10.0) -> None:
         import requests  # here, not at the top: half of the import time of the package
+        from urllib3.exceptions import HTTPError
 
         self._base = base_url(endpoint)
         self._key = write_key
         self._timeout = timeout
         self._requests = requests
+        self._http_error = HTTPError
         self._session: requests.Session = requests.Session()
         self._session.auth = self._authorize
 
-    def send(self, events: list[bytes]) -> Answer:
-        """Posts encoded events as one batch. Never raises on what the network or the collector does."""
+    def send(self, events: list[bytes], traceparent: str | None = None) -> Answer:
+        """Posts encoded events as one batch. Never raises on what the network or the collector does.
+
+        `traceparent`: of the trace that all of them belong to.
+        """
         try:
-            status, headers, body = self._post("/ingest", b"[" + b",".join(events) + b"]", self._timeout)
+            status, headers, body = self._post("/ingest", b"[" + b",".join(events) + b"]", self._timeout, traceparent)
         except self._requests.RequestException as error:
             return Answer(verdict=Verdict.LATER, reason=f"{self._base}/ingest: {type(error).__name__}")
         return read_answer(status, headers.get("Retry-After"), body)
@@ -94,23 +99,34 @@ class Transport:
         request.headers["X-Write-Key"] = self._key
         return request
 
-    def _post(self, path: str, body: bytes, timeout: float) -> tuple[int, Any, bytes]:
+    def _post(self, path: str, body: bytes, timeout: float, traceparent: str | None = None) -> tuple[int, Any, bytes]:
         deadline = time.monotonic() + timeout
+        sent = {"Content-Type": "application/json"}
+        if traceparent is not None:
+            sent["traceparent"] = traceparent
         with self._session.post(
             self._base + path,
             data=body,
-            headers={"Content-Type": "application/json"},
+            headers=sent,
             timeout=(min(3.05, timeout), timeout),
             allow_redirects=False,  # a redirected POST arrives as a GET
             stream=True,
         ) as response:
             parts, size = [], 0
-            for part in response.iter_content(65_536):
+            while part := self._part(response):
                 parts.append(part)
                 size += len(part)
                 if size > MAX_ANSWER_BYTES or time.monotonic() > deadline:
                     raise self._requests.Timeout(f"no whole answer within {timeout} s")
             return response.status_code, response.headers, b"".join(parts)
+
+    def _part(self, response: requests.Response) -> bytes:
+        """What has arrived of a body: waiting for more at once would let a server that trickles wait for ever."""
+        try:
+            part: bytes = response.raw.read1(65_536, decode_content=True)
+        except (OSError, self._http_error) as error:
+            raise self._requests.ConnectionError(type(error).__name__) from error
+        return part
 
 
 def base_url(endpoint: str) -> str:

@@ -33,7 +33,7 @@ def context_from_request(
     browser that sends `Sec-GPC: 1` marketing and personalization are refused, whatever was agreed to. Neither address
     nor user agent is taken.
     """
-    sent = _lower_case(headers)
+    sent = lower_case(headers)
     context: dict[str, Any] = {"device_type": _device_type(sent)}
     texts = {
         "page_url": url,
@@ -41,7 +41,7 @@ def context_from_request(
         "locale": _locale(sent.get("accept-language", "")),
     }
     for field, value in texts.items():
-        text = _acceptable(value, CONTEXT_LIMITS[field])
+        text = acceptable(value, CONTEXT_LIMITS[field])
         if text:
             context[field] = text
     agreed = dict(consent or {})
@@ -52,7 +52,7 @@ def context_from_request(
     return context
 
 
-def _lower_case(headers: Headers | None) -> dict[str, str]:
+def lower_case(headers: Headers | None) -> dict[str, str]:
     """The headers by lower-case name; `HTTP_SEC_GPC` of a WSGI environ is `sec-gpc`, what is no header is left out."""
     pairs = () if headers is None else headers.items() if hasattr(headers, "items") else headers
     found = {}
@@ -87,7 +87,7 @@ def _locale(accepted: str) -> str | None:
     return best
 
 
-def _acceptable(value: object, limit: int) -> str:
+def acceptable(value: object, limit: int) -> str:
     """A text as the collector takes it: without NUL characters and halves of surrogate pairs, cut at `limit`."""
     if not isinstance(value, str):
         return ""

@@ -1,7 +1,8 @@
 """A file of the waiting events: one JSON line each, written before the event is queued.
 
 It outlives a crash of the process, not of the machine (no fsync). An event can come back after it was sent;
-the collector knows its id and counts it as a duplicate.
+the collector knows its id and counts it as a duplicate. A forked child writes a file of its own beside its parent's,
+named for its process id; what a child left behind goes to the next tracker of the parent's file.
 """
 
 from __future__ import annotations
@@ -36,27 +37,37 @@ class Spool:
         self.stale = 0
         self._torn = False
         private_dir(path.parent)
-        self._lock = FileLock(path.with_name(path.name + ".lock"), mode=0o600)
-        if not self._lock.take(0):
-            self._lock.close()
+        lock = _lock(path)
+        if lock is None:
             raise ValueError(f"spool {path} is in use by another tracker; give every process its own file")
+        self._lock = lock
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
 
     def load(self) -> list[tuple[str, bytes, int]]:
-        """(event id, line, event time) of what an earlier process left; a line cut off by its crash is left out."""
-        events, torn = [], 0
-        for line in self._path.read_bytes().split(b"\n"):
-            if not line:
-                continue
-            try:
-                event = msgspec.json.decode(line, type=_Line)
-                events.append((event.event_id, line, int(event.timestamp.timestamp() * 1_000_000)))
-            except (msgspec.DecodeError, UnicodeDecodeError):
-                torn += 1
-        if torn:
-            logger.warning("spool %s: left out %d lines that are not events", self._path, torn)
-        self.rewrite([line for _, line, _ in events])
+        """(event id, line, event time) of what earlier processes left; a line cut off by a crash is left out."""
+        events = _events(self._path)
+        orphans = []
+        for path in self._children():
+            if (lock := _lock(path)) is not None:
+                orphans.append((path, lock))
+                events += _events(path)
+        is_kept = self.rewrite([line for _, line, _ in events])
+        for path, lock in orphans:
+            if is_kept:
+                path.unlink(missing_ok=True)
+                lock.path.unlink(missing_ok=True)
+            lock.close()
         return events
+
+    def _children(self) -> list[Path]:
+        start = f"{self._path.name}."
+        return sorted(
+            path for path in self._path.parent.iterdir() if path.name.startswith(start) and path.suffix[1:].isdigit()
+        )
+
+    def of_child(self) -> Path:
+        """The file of this process, a forked child of the one that opened this spool."""
+        return self._path.with_name(f"{self._path.name}.{os.getpid()}")
 
     def append(self, line: bytes) -> None:
         """Keeps one event. A disk that does not take it is logged: the event is sent all the same."""
@@ -68,13 +79,15 @@ class Spool:
                 logger.warning("spool %s does not keep events: %s", self._path, error)
             self._torn = True  # the file may end in half a line
 
-    def rewrite(self, lines: list[bytes]) -> None:
-        """Replaces the content by `lines`, in one step; when the disk refuses, the longer file stays."""
+    def rewrite(self, lines: list[bytes]) -> bool:
+        """Replaces the content by `lines`, in one step; False when the disk refuses, and the longer file stays."""
         self.stale = 0
         try:
             self._replace(lines)
         except OSError as error:
             logger.warning("spool %s was not compacted: %s", self._path, error)
+            return False
+        return True
 
     def _replace(self, lines: list[bytes]) -> None:
         if not lines:
@@ -95,6 +108,35 @@ class Spool:
         """Closes the file; the next tracker loads its events."""
         os.close(self._file)
         self._lock.close()
+
+    def let_go(self) -> None:
+        """Closes a forked child's copy: file and lock stay with the parent."""
+        os.close(self._file)
+        os.close(self._lock.descriptor)
+
+
+def _lock(path: Path) -> FileLock | None:
+    """The lock on the spool at `path`; None while another tracker has it."""
+    lock = FileLock(path.with_name(path.name + ".lock"), mode=0o600)
+    if lock.take(0):
+        return lock
+    lock.close()
+    return None
+
+
+def _events(path: Path) -> list[tuple[str, bytes, int]]:
+    events, torn = [], 0
+    for line in path.read_bytes().split(b"\n") if path.exists() else ():
+        if not line:
+            continue
+        try:
+            event = msgspec.json.decode(line, type=_Line)
+            events.append((event.event_id, line, int(event.timestamp.timestamp() * 1_000_000)))
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            torn += 1
+    if torn:
+        logger.warning("spool %s: left out %d lines that are not events", path, torn)
+    return events
 
 
 def _write(file: int, data: bytes) -> None:

@@ -4,35 +4,20 @@ from __future__ import annotations
 
 import os
 import socket
-import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
-import msgspec
-
-from gtm_dagster.taxonomy import EventValidator, FieldError, Plan, Rejected, load_plan
-from gtm_dagster.taxonomy.absent import present_id
-from gtm_dagster.taxonomy.envelope import DEVICE_TYPES, PURPOSES
-from gtm_dagster.tracking.buffer import Buffer, OnDrop, TrackerStats
+from gtm_dagster.taxonomy import Plan, load_plan
+from gtm_dagster.tracking.buffer import Buffer
 from gtm_dagster.tracking.collector_client import Transport, base_url
-from gtm_dagster.tracking.sender import EXIT_TIMEOUT, Sender
-
-_OF_A_VISIT = (
-    "page_url", "referrer", "source", "medium", "campaign", "click_id", "utm_source", "utm_medium", "utm_campaign",
-)  # fmt: skip
-"""Context fields of an event that happened on a page: the collector takes its device type for web."""
-
-
-class InvalidEvent(ValueError):
-    """The event breaks the tracking plan; `errors` holds every reason."""
-
-    def __init__(self, event_name: str, errors: tuple[FieldError, ...]) -> None:
-        self.event_name = event_name
-        self.errors = errors
-        reasons = "; ".join(f"{e.path or 'event'}: {e.message} ({e.code})" for e in errors)
-        super().__init__(f"event {event_name!r} was not sent, it breaks the tracking plan: {reasons}")
+from gtm_dagster.tracking.consent_gate import Consent
+from gtm_dagster.tracking.delivery_log import OnDrop
+from gtm_dagster.tracking.event_builder import BuiltEvent, EventBuilder
+from gtm_dagster.tracking.process_end import EXIT_TIMEOUT
+from gtm_dagster.tracking.sender import Sender
+from gtm_dagster.tracking.tracker_stats import TrackerStats
 
 
 class GtmTracker:
@@ -53,11 +38,17 @@ class GtmTracker:
     source, and the collector takes that event for web; None always leaves it out. `consent` (analytics, marketing,
     personalization: bool) goes into every context; what a call says of a purpose wins. Without
     `consent={"analytics": True}`, here or in the call, a collector that requires consent keeps no event that rests on it.
+    Given by person, as a function of (user id, anonymous id) or a mapping from ids, `consent` is a gate: an event that
+    rests on consent is not sent, and counted as `withheld`, unless its person agreed to analytics. With `pseudonym_key`,
+    the deployment's key, identifiers and personal properties leave the process as the pseudonyms that the collector
+    would store. Inside a request of `AsgiRequests` or `WsgiRequests` the context of the request goes into every event.
 
-    Call `close()` at the end, or use it as a context manager. At a normal exit what waits is sent for at most
-    `EXIT_TIMEOUT` seconds. SIGTERM is not hooked, and processes that end by `os._exit` (children of
-    `multiprocessing`) run no exit hooks: both must call `close()`. A forked child starts with an empty queue and its
-    own thread, without spool. ValueError for an endpoint, number, device type or purpose that there is not.
+    Call `close()` at the end, or use it as a context manager. Otherwise what waits is sent for at most `EXIT_TIMEOUT`
+    seconds at a normal exit, at the end of a process of `multiprocessing`, and at SIGTERM: a handler that the
+    application has is called at once, and a process without one ends with the signal when all is sent
+    (`handle_sigterm=False` leaves the signal alone; so does a tracker that is not made in the main thread). A process that
+    ends by `os._exit` has to call `close()` before. A forked child starts with an empty queue and, from its first event
+    on, a thread and a spool of its own. ValueError for an endpoint, number, device type or purpose that there is not.
     """
 
     def __init__(
@@ -74,29 +65,30 @@ class GtmTracker:
         producer: str | None = None,
         on_drop: OnDrop | None = None,
         device_type: str | None = "api",
-        consent: Mapping[str, bool] | None = None,
+        consent: Consent = None,
+        pseudonym_key: bytes | str | None = None,
+        handle_sigterm: bool = True,
     ) -> None:
         for name, value, least in (("batch_size", batch_size, 1), ("retries", retries, 0), ("max_queue", max_queue, 1)):
             if value < least:
                 raise ValueError(f"{name}={value!r} is below {least}")
         if not flush_interval > 0:
             raise ValueError(f"flush_interval={flush_interval!r} must be seconds above 0")
-        self._device_type = _known_device_type(device_type)
-        self._consent = _known_consent(consent)
-        self._validator = EventValidator(plan if plan is not None else load_plan())
+        self.builder = EventBuilder(plan if plan is not None else load_plan(), device_type, consent, pseudonym_key)
         url = base_url(endpoint)  # before the spool is opened and locked
-        self._buffer = Buffer(
+        self.buffer = Buffer(
             batch_size=batch_size,
             flush_interval=flush_interval,
             max_queue=max_queue,
             spool=None if spool is None else Path(spool),
             on_drop=on_drop,
         )
-        self._sender = Sender(
-            self._buffer,
+        self.sender = Sender(
+            self.buffer,
             lambda: Transport(url, write_key),
             retries=retries,
             producer=producer or _own_name(),
+            handle_sigterm=handle_sigterm,
         )
 
     def track(
@@ -117,36 +109,19 @@ class GtmTracker:
         for nothing (`None`, `undefined`) is absent, so `user_id=user or ""` is fine beside an anonymous id. Raises
         InvalidEvent with every reason when the event breaks the plan, RuntimeError after `close()`.
         """
-        if event_id is None or (isinstance(event_id, str) and present_id(event_id) is None):
-            event_id = uuid7()
-        if timestamp is None:
-            timestamp = datetime.now(UTC)
-        if isinstance(timestamp, datetime):
-            timestamp = timestamp.isoformat().replace("+00:00", "Z")
-        event: dict[str, Any] = {"event_id": event_id, "event_name": event_name, "timestamp": timestamp}
-        for field, value in (("user_id", user_id), ("anonymous_id", anonymous_id), ("session_id", session_id)):
-            if value is not None:
-                event[field] = value
-        event["properties"] = dict(properties or {})
-        if whole := self._context(context or {}):
-            event["context"] = whole
-        verdict = self._validator.validate(event, live=True)
-        if isinstance(verdict, Rejected):
-            raise InvalidEvent(event_name, verdict.errors)
-        self._buffer.put(event_id, msgspec.json.encode(event), verdict.event.event_us)
-        return event_id
+        return self.queue(
+            self.builder.build(event_name, user_id, anonymous_id, session_id, properties, context, timestamp, event_id)
+        )
 
-    def _context(self, context: Mapping[str, Any]) -> dict[str, Any]:
-        """The context of a call with the tracker's device type and consent where the call says nothing of them."""
-        whole = dict(context)
-        if self._device_type is not None and not whole.get("device_type"):
-            whole.pop("device_type", None)
-            if self._device_type != "api" or not any(whole.get(field) for field in _OF_A_VISIT):
-                whole["device_type"] = self._device_type
-        own = whole.get("consent")
-        if self._consent and (own is None or isinstance(own, Mapping)):
-            whole["consent"] = {**self._consent, **(own or {})}
-        return whole
+    def queue(self, built: BuiltEvent) -> str:
+        """Queues an event that is built, unless its person did not agree to it; returns its id."""
+        if built.line is None:
+            self.buffer.withhold()
+            return built.event_id
+        if not self.sender.is_started:
+            self.sender.start()
+        self.buffer.put(built.event_id, built.line, built.event_us, built.traceparent)
+        return built.event_id
 
     def identify(self, user_id: str, anonymous_id: str) -> str:
         """Says that the visitor `anonymous_id` is `user_id` (the event `user_identified`); returns the event's id."""
@@ -158,48 +133,24 @@ class GtmTracker:
         False when `timeout` seconds passed, when a batch failed after its retries (it stays queued), or when events
         were dropped. Without a timeout it waits for the first of these.
         """
-        return self._sender.flush(timeout)
+        return self.sender.flush(timeout)
 
     def close(self, timeout: float = EXIT_TIMEOUT) -> None:
         """Sends what waits for at most `timeout` seconds and stops the thread; further `track` raises RuntimeError.
 
         What could not be sent stays in the spool when there is one; else it is lost and a warning says how much.
         """
-        self._sender.close(timeout)
+        self.sender.close(timeout)
 
     def stats(self) -> TrackerStats:
         """The counts so far, at one instant."""
-        return self._buffer.stats()
+        return self.buffer.stats()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _known_device_type(device_type: str | None) -> str | None:
-    if device_type is not None and device_type not in DEVICE_TYPES:
-        raise ValueError(f"device_type={device_type!r} is none of {', '.join(DEVICE_TYPES)}")
-    return device_type
-
-
-def _known_consent(consent: Mapping[str, bool] | None) -> dict[str, bool]:
-    for purpose, granted in (consent or {}).items():
-        if purpose not in PURPOSES or not isinstance(granted, bool):
-            raise ValueError(
-                f"consent={{{purpose!r}: {granted!r}}}: a purpose is one of {', '.join(PURPOSES)}, its value a bool"
-            )
-    return dict(consent or {})
-
-
-def uuid7() -> str:
-    """A UUID version 7 (RFC 9562): milliseconds since the epoch, then 74 random bits. Sorts by time."""
-    value = (time.time_ns() // 1_000_000 & (1 << 48) - 1) << 80 | int.from_bytes(os.urandom(10))
-    value = value & ~(0xF << 76) | 0x7 << 76
-    value = value & ~(0x3 << 62) | 0x2 << 62
-    text = f"{value:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def _own_name() -> str:

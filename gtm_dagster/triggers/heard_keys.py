@@ -39,6 +39,6 @@ def watch_of(rule: Rule, watches: Mapping[str, Watch], senders: Mapping[str, Col
     were ever heard, while none was seen to. `watches`: by write key; `senders`: write keys by event.
     """
     keys = {key for event in rule.cancelling for key in senders.get(event, ())}
-    chosen = {COLLECTOR, *keys} if keys else set(watches)
-    found = tuple(watches[key] for key in sorted(chosen & watches.keys()))
+    producers = {COLLECTOR, *keys} if keys else set(watches)
+    found = tuple(watches[key] for key in sorted(producers & watches.keys()))
     return found[0] if len(found) == 1 else Watches(found)

@@ -7,6 +7,7 @@ either all of a batch or nothing.
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from gtm_dagster.eventlog import EventLog, Position
 from gtm_dagster.eventlog.tail_reader import Tail, TailReader
 from gtm_dagster.triggers import runner_rows as rows
 from gtm_dagster.triggers.commit_lag import CommitLag
+from gtm_dagster.triggers.erased_persons import Tombstones
 from gtm_dagster.triggers.heard_keys import heard_keys
 from gtm_dagster.triggers.heartbeat_watch import BLIND_AFTER_US, Watch
 from gtm_dagster.triggers.live_figures import LiveFigures
@@ -37,8 +39,7 @@ LOOK_SECONDS, COMMIT_SECONDS, PRUNE_SECONDS = 1.0, 60.0, 600.0
 SPREAD_US = 100_000
 """Between two messages of a channel among those that had piled up: ten a second."""
 FAULTS_UNTIL_DEGRADED = 5
-OCCURRENCES_KEPT_US = 400 * 86_400 * 1_000_000
-_PRUNED_AT_ONCE = 2000
+OCCURRENCES_KEPT_US, _PRUNED_AT_ONCE = 400 * 86_400 * 1_000_000, 2000
 _log = logging.getLogger("gtm_dagster.triggers")
 
 
@@ -52,15 +53,17 @@ class LiveRunner:
 
     `warm_us`: at the very first start, records received in this time before are read to fill states, and nothing is sent for
     them; without it the first start begins at the log's end. `seen` is given every outcome, also of a batch that then fails.
+    `turn`: is held while it writes, by a deliverer of the same process too: to wait for it is faster than for SQLite's lock.
     """
 
     def __init__(
         self, log: EventLog, log_path: Path, path: Path, watch: RulesWatch, *, warm_us: int = 0,
         clock: Callable[[], int] = machine_clock, seen: Callable[[Outcome], None] | None = None,
         look_seconds: float = LOOK_SECONDS, persons_cached: int = CACHED_PERSONS, states_cached: int = CACHED_STATES,
+        turn: threading.Lock | None = None,
     ) -> None:  # fmt: skip
         self.figures, self.lag = LiveFigures(), CommitLag()
-        self.rounds, self._look_seconds = 0, look_seconds
+        self.rounds, self._look_seconds, self._turn = 0, look_seconds, turn or threading.Lock()
         self.path, self._log, self._watch, self._clock, self._warm_us = path, log, watch, clock, warm_us
         self._tail = TailReader(log_path)
         self._con = open_trigger_db(path)
@@ -75,6 +78,7 @@ class LiveRunner:
             self._con.execute("ROLLBACK")
         self._store.forget()
         self._journal.forget()
+        self._tombstones = Tombstones()
         self._engine = RuleEngine(rows.stored_rules(self._con), self._store, self._journal)
         self._engine.watches = rows.stored_watches(self._con)
         for event, keys in rows.stored_senders(self._con).items():
@@ -82,16 +86,16 @@ class LiveRunner:
         found = rows.stored_position(self._con)
         self._at = None if found is None else found[0]
         self._engine.clock_us = -NEVER_US if found is None else found[1]
-        said = rows.notes(self._con)
-        self._engine.warming = said.get("warming") == "1"
+        notes = rows.notes(self._con)
+        self._engine.warming = notes.get("warming") == "1"
         self._was_at_end = False
-        self._releasing = self._engine.behind = said.get("behind") == "1"
+        self._releasing = self._engine.behind = notes.get("behind") == "1"
         self._applied: object = None
         self._names: set[str] = set()
         self._heard: dict[str, int] = {}
         self._unwatched: set[str] = set()
         self._looked_at: float | None = None
-        self._beats_us = int(said.get("beats_us", "0"))
+        self._beats_us = int(notes.get("beats_us", "0"))
 
     @property
     def position(self) -> Position | None:
@@ -132,7 +136,8 @@ class LiveRunner:
         if not (tail.rows or due or waits or self._changed()):
             return False
         try:
-            return self._transaction(tail, at, wall_us, at_end, is_behind=oldest_us < wall_us - BEHIND_US)
+            with self._turn:
+                return self._transaction(tail, at, wall_us, at_end, is_behind=oldest_us < wall_us - BEHIND_US)
         except BaseException:
             self.load()
             raise
@@ -141,6 +146,8 @@ class LiveRunner:
         began, engine, journal = time.monotonic(), self._engine, self._journal
         has_time = lambda: time.monotonic() - began < BATCH_SECONDS  # noqa: E731
         self._con.execute("BEGIN IMMEDIATE")
+        if self._tombstones.look(self._con):
+            self._store.forget()
         self._change_rules()
         was_behind = engine.behind or self._releasing
         engine.behind = engine.behind or (is_behind and not self._releasing)
@@ -150,7 +157,7 @@ class LiveRunner:
             if not has_time() or not engine.fire(row[1], has_time):
                 whole = False
                 break
-            if event is not None:
+            if event is not None and not self._tombstones.cover(event):
                 engine.receive(event)
             last, received_us = offset, row[1]
         spread_us = 0
@@ -177,7 +184,8 @@ class LiveRunner:
         """The log is read to where it ended at `wall_us` or later. False: there is more to fire."""
         engine = self._engine
         if engine.warming:
-            self._end_warming()
+            engine.warming = False
+            rows.note(self._con, "warming", None)
         news: dict[str, Watch] = {}
         for key, heard_us in sorted(self._heard_by(wall_us).items(), key=lambda item: item[1]):
             if not engine.behind and not engine.fire(min(heard_us, wall_us - self.lag.us), has_time):
@@ -201,11 +209,8 @@ class LiveRunner:
 
     def _look(self, wall_us: int) -> None:
         """Once a second: whether the log goes on, who was heard, what the file of rules and people say."""
-        if (
-            self._looked_at is not None
-            and time.monotonic() - self._looked_at < self._look_seconds
-            and self._at is not None
-        ):
+        looked_at = None if self._at is None else self._looked_at
+        if looked_at is not None and time.monotonic() - looked_at < self._look_seconds:
             return
         self._tail.check_file()
         self._resume()
@@ -245,10 +250,6 @@ class LiveRunner:
         seq = self._log.resume(self._at)
         if (log_id, seq) != (self._at.log_id, self._at.seq):
             self._at = Position(log_id, seq)
-
-    def _end_warming(self) -> None:
-        self._engine.warming = False
-        rows.note(self._con, "warming", None)
 
     def _changed(self) -> bool:
         return self._watch.rules is not None and self._watch.rules is not self._applied

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -19,12 +19,14 @@ _FIRST_CONTEXT = 1 + COLUMNS.index(CONTEXT_FIELDS[0])
 _object = msgspec.json.Decoder(dict[str, Any]).decode
 
 
-def trigger_events(rows: Iterable[tuple[Any, ...]], names: Collection[str]) -> list[tuple[int, TriggerEvent | None]]:
+def trigger_events(
+    rows: Iterable[tuple[Any, ...]], names: Collection[str]
+) -> Iterator[tuple[int, TriggerEvent | None]]:
     """(offset, event) of rows of (offset, COLUMNS); None for a record that is not an accepted event with a person.
 
     Properties are read of the events `names` alone, and of those that say who a person is and allows.
     """
-    return [(row[0], _event(row, names)) for row in rows]
+    return ((row[0], _event(row, names)) for row in rows)
 
 
 def _event(row: tuple[Any, ...], names: Collection[str]) -> TriggerEvent | None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 from msgspec import Struct
 
+from gtm_dagster.delivery.feed_items import retract_items
 from gtm_dagster.delivery.message_outbox import Message, add_messages
 from gtm_dagster.triggers.compiled_rule import Rule
 from gtm_dagster.triggers.message_payload import Started, payload_of, started_by
@@ -71,6 +72,8 @@ class OccurrenceJournal:
     def forget(self) -> None:
         """Begin a batch."""
         self._event: TriggerEvent | None = None
+        self._start: str | None = None
+        self._ended: list[tuple[str, str, str | None, int]] = []
         self._rows: dict[Place, Row] = {}
         self._actions: list[Action] = []
         self._faults: list[tuple[str, str, str, int, str]] = []
@@ -78,7 +81,11 @@ class OccurrenceJournal:
         self.decisions = Decisions()
 
     def reading(self, event: TriggerEvent | None) -> None:
-        self._event = event
+        self._event, self._start = event, None
+
+    def ended(self, rule: Rule, person: str, event: TriggerEvent) -> None:
+        if rule.channel == "in_app":
+            self._ended.append((person, rule.name, event.key(rule.key), event.at_us))
 
     def decided(self, at_us: int, person: str, what: Action | Hold | NonSend, started_us: int) -> None:
         if self._seen is not None:
@@ -117,6 +124,7 @@ class OccurrenceJournal:
         for row in self._rows.values():
             if row.person == anonymous:
                 row.person = user
+        self._ended = [(user if each[0] == anonymous else each[0], *each[1:]) for each in self._ended]
 
     def fault(self, rule: str, person: str, error: Exception) -> bool:
         event_id = "" if self._event is None else self._event.event_id
@@ -138,13 +146,17 @@ class OccurrenceJournal:
             for each in messages:
                 con.execute(_LATER, (numbers[each.channel] * spread_us, each.action_id))
                 numbers[each.channel] += 1
+        if self._ended:
+            retract_items(con, [row[0] for each in self._ended for row in con.execute(_SHOWN, each)])
         con.executemany("INSERT INTO faults VALUES (?, ?, ?, ?, ?)", self._faults)
         con.executemany("UPDATE rules SET faults = faults + ? WHERE name = ?", [(n, name) for name, n in self.decisions.faults.items()])  # fmt: skip
 
     def _row(self, person: str, key: str, outcome: str, at_us: int, started_us: int, event_id: str) -> Row:
         event, start = self._event, None
         if event is not None and event.event_id == event_id and outcome != "not_sent":
-            start = msgspec.json.encode(started_by(event, self.plain)).decode()
+            if self._start is None:
+                self._start = msgspec.json.encode(started_by(event, self.plain)).decode()
+            start = self._start
         received_us = None if event is None else event.received_us
         return Row(
             person, key, outcome, None, None, None, started_us, None, received_us, at_us, self._clock(), None, start
@@ -222,4 +234,8 @@ WHERE outcome IN ('open', 'held')
 _MOVE_OCCURRENCES = "UPDATE occurrences SET person = ? WHERE person = ?"
 _MOVE_MESSAGES = "UPDATE outbox SET person = ? WHERE person = ? AND status = 'due'"
 _MOVE_ITEMS = "UPDATE feed SET person = ? WHERE person = ?"
+_SHOWN = """
+SELECT action_id FROM occurrences
+WHERE person = ?1 AND rule = ?2 AND outcome = 'sent' AND (?3 IS NULL OR key = ?3) AND started_us <= ?4
+"""
 _LATER = "UPDATE outbox SET next_us = next_us + ? WHERE action_id = ?"

@@ -17,7 +17,7 @@ from gtm_dagster.triggers.outcomes import Action, Hold, NonSend, Reason, Want
 from gtm_dagster.triggers.person_profile import NOBODY, Profile, merged_profile, profile_after
 from gtm_dagster.triggers.rule_state import EMPTY, RuleState
 from gtm_dagster.triggers.state_store import Journal, StateStore
-from gtm_dagster.triggers.step import NEVER_US, Edited, Input, Linked, Stepped, Wake, concerns, step
+from gtm_dagster.triggers.step import NEVER_US, Edited, Input, Linked, Stepped, Wake, concerns, ends, step
 from gtm_dagster.triggers.trigger_event import TriggerEvent
 
 _TRIM_ABOVE = 100
@@ -52,8 +52,12 @@ class RuleEngine:
         if event.name in self._cancelling and event.write_key is not None:
             self.senders[event.name].add(event.write_key)
         concerned = [rule for rule in self._by_event.get(event.name, ()) if concerns(rule, event)]
+        self._store.expect(person, [rule.name for rule in concerned])
         wants = [want for rule in concerned for want in self._step(rule, person, event)]
         self._admit(person, wants)
+        for rule in concerned:
+            if ends(rule, event):
+                self._journal.ended(rule, person, event)
         self._journal.reading(None)
 
     def advance(self, to_us: int) -> None:

@@ -66,10 +66,11 @@ class RuleState(Struct, frozen=True, array_like=True):
 
     def knows(self, event_id: str) -> bool:
         """Whether a start is open or decided already."""
-        return any(each.trigger_event_id == event_id for each in self.open) or self.has_decided(event_id)
+        is_open = bool(self.open) and any(each.trigger_event_id == event_id for each in self.open)
+        return is_open or self.has_decided(event_id)
 
     def has_decided(self, event_id: str) -> bool:
-        return any(each.event_id == event_id for each in self.decided)
+        return bool(self.decided) and any(each.event_id == event_id for each in self.decided)
 
 
 EMPTY = RuleState()
@@ -93,7 +94,9 @@ def newest_cancels(cancelled: tuple[Cancelled, ...]) -> tuple[Cancelled, ...]:
     """The last of each key."""
     newest: dict[str | None, Cancelled] = {}
     for each in cancelled:
-        newest[each.key] = max(newest.get(each.key, each), each, key=lambda c: (c.at_us, c.event_id))
+        known = newest.get(each.key)
+        if known is None or (known.at_us, known.event_id) < (each.at_us, each.event_id):
+            newest[each.key] = each
     return tuple(sorted(newest.values(), key=_cancel_order))
 
 

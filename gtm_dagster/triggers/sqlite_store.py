@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -50,6 +50,7 @@ class SqliteStore:
     def forget(self) -> None:
         """Take everything from the file again."""
         self._persons: OrderedDict[str, _Person] = OrderedDict()
+        self._last: tuple[str, _Person] | None = None
         self._users: OrderedDict[str, str | None] = OrderedDict()
         self._dirty_states: set[Place] = set()
         self._dirty_persons: set[str] = set()
@@ -57,6 +58,22 @@ class SqliteStore:
         self._cached_states = 0
         self._earliest: int | None = None
         self._knows_earliest = False
+
+    def expect(self, person: str, rules: Sequence[str]) -> None:
+        entry = self._person(person)
+        missing = [] if entry.whole else [rule for rule in rules if rule not in entry.states]
+        if len(missing) < 2:
+            return
+        marks = ", ".join("?" * len(missing))
+        found = self._con.execute(
+            f"SELECT rule, state, wake_us FROM states WHERE person = ? AND rule IN ({marks})",  # noqa: S608
+            (entry.id, *missing),
+        ).fetchall()
+        for rule, state, wake_us in found:
+            self._cache(entry, rule, (decoded(state), wake_us))
+        for rule in missing:
+            if rule not in entry.states:
+                self._cache(entry, rule, (EMPTY, None))
 
     def state(self, rule: str, person: str) -> RuleState:
         return self._state(rule, self._person(person))[0]
@@ -171,8 +188,11 @@ class SqliteStore:
             self._users.popitem(last=False)
 
     def _person(self, person: str) -> _Person:
+        if self._last is not None and self._last[0] == person:
+            return self._last[1]
         if (entry := self._persons.get(person)) is not None:
             self._persons.move_to_end(person)
+            self._last = person, entry
             return entry
         row = self._con.execute("SELECT id, profile, ledger FROM persons WHERE person = ?", (person,)).fetchone()
         if row is None:
@@ -181,9 +201,11 @@ class SqliteStore:
             profile = NOBODY if row[1] is None else _profile(row[1])
             entry = _Person(row[0], profile, Ledger(person) if row[2] is None else _ledger(row[2]))
         self._persons[person] = entry
+        self._last = person, entry
         return entry
 
     def _drop(self, person: str) -> None:
+        self._last = None
         if (entry := self._persons.pop(person, None)) is not None:
             self._cached_states -= len(entry.states)
             self._dirty_persons.discard(person)
@@ -223,7 +245,7 @@ class SqliteStore:
             if state == EMPTY:
                 gone.append((entry.id, rule))
             else:
-                at_end = any(each.held == "behind" for each in state.open)
+                at_end = bool(state.open) and any(each.held == "behind" for each in state.open)
                 kept.append((entry.id, rule, encoded(state), wake_us, at_end))
         self._dirty_states.clear()
         self._con.executemany("DELETE FROM states WHERE person = ? AND rule = ?", gone)

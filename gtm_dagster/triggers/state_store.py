@@ -22,6 +22,10 @@ Place = tuple[str, str]
 class StateStore(Protocol):
     """States, timers, ledgers, profiles and links. A (rule, person) has at most one timer."""
 
+    def expect(self, person: str, rules: Sequence[str]) -> None:
+        """The states of these rules are asked for next: a store that has to look them up does so at once."""
+        ...
+
     def state(self, rule: str, person: str) -> RuleState: ...
 
     def set_state(self, rule: str, person: str, state: RuleState, wake_us: int | None) -> None:
@@ -80,6 +84,10 @@ class Journal(Protocol):
         """The open starts of a place are others now."""
         ...
 
+    def ended(self, rule: Rule, person: str, event: TriggerEvent) -> None:
+        """`event` ends what starts of `rule` led to, as far as the person has not taken notice of it."""
+        ...
+
     def linked(self, anonymous: str, user: str) -> None:
         """What was the anonymous id's is the user's."""
         ...
@@ -107,6 +115,9 @@ class MemoryStore:
         self.users: dict[str, str] = {}
         self._timers: list[tuple[int, Place]] = []
         self._armed: dict[Place, int] = {}
+
+    def expect(self, person: str, rules: Sequence[str]) -> None:
+        pass
 
     def state(self, rule: str, person: str) -> RuleState:
         return self.states.get((rule, person), EMPTY)
@@ -190,6 +201,9 @@ class OutcomeList:
         self.outcomes.append(Outcome(at_us, person, what))
 
     def moved(self, at_us: int, rule: Rule, person: str, before: RuleState, after: RuleState) -> None:
+        pass
+
+    def ended(self, rule: Rule, person: str, event: TriggerEvent) -> None:
         pass
 
     def linked(self, anonymous: str, user: str) -> None:

@@ -80,8 +80,10 @@ def step(rule: Rule, state: RuleState, input: Input, now: int) -> Stepped:
         case Hold():
             work.hold(input)
     state = trimmed(work.state, now, rule.within_us)
-    wakes = [each.until_us if each.held else each.due_us + rule.grace_us for each in state.open]
-    timers = (min(wakes),) if wakes and min(wakes) < NEVER_US else ()
+    wake_us = NEVER_US
+    for each in state.open:
+        wake_us = min(wake_us, each.until_us if each.held else each.due_us + rule.grace_us)
+    timers = (wake_us,) if wake_us < NEVER_US else ()
     return Stepped(state, tuple(work.wants), timers, tuple(work.non_sends))
 
 
@@ -89,11 +91,18 @@ def concerns(rule: Rule, event: TriggerEvent) -> bool:
     """Whether `step` looks at `event` at all: it starts the rule, is counted, or ends what is open."""
     if event.name == rule.on and satisfies(rule.where, event):
         return True
+    return ends(rule, event)
+
+
+def ends(rule: Rule, event: TriggerEvent) -> bool:
+    """Whether `event` ends what is open."""
     return event.name in rule.cancel_on or (event.name == rule.absent_event and satisfies(rule.absent_where, event))
 
 
 class _Work:
     """One call of `step`: the state as it changes, and what comes out."""
+
+    __slots__ = ("non_sends", "now", "rule", "state", "wants")
 
     def __init__(self, rule: Rule, state: RuleState, now: int) -> None:
         self.rule, self.state, self.now = rule, state, now
@@ -102,10 +111,7 @@ class _Work:
 
     def take_event(self, event: TriggerEvent) -> None:
         rule = self.rule
-        cancels = event.name in rule.cancel_on or (
-            event.name == rule.absent_event and satisfies(rule.absent_where, event)
-        )
-        if cancels:
+        if ends(rule, event):
             cancel = Cancelled(event.at_us, event.event_id, event.key(rule.key))
             self.state = replace(self.state, cancelled=newest_cancels((*self.state.cancelled, cancel)))
             self.apply_cancels()
@@ -248,8 +254,12 @@ class _Work:
 
     def _cancel_of(self, at_us: int, key: str) -> Cancelled | None:
         """The cancelling event at or after a start of `key`. One without a key ends all of them."""
-        found = [each for each in self.state.cancelled if each.key in (key, None) and each.at_us >= at_us]
-        return found[-1] if found else None
+        for each in reversed(self.state.cancelled):
+            if each.at_us < at_us:
+                return None
+            if each.key == key or each.key is None:
+                return each
+        return None
 
     def _is_cancelled(self, at_us: int, event_id: str, key: str) -> bool:
         cancel = self._cancel_of(at_us, key)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -12,10 +13,11 @@ from pathlib import Path
 from gtm_dagster.storage.disk_space import full_disk
 from gtm_dagster.storage.migrations import Migration, migrate, pending
 from gtm_dagster.storage.private_dir import private_dir
-from gtm_dagster.triggers.trigger_tables import SCHEMA
+from gtm_dagster.triggers.trigger_tables import ERASED, NEWEST, SCHEMA
 
 FILE_NAME = "triggers.db"
 _BUSY_SECONDS = 10.0
+_making = threading.Lock()
 
 
 class TriggerDbError(Exception):
@@ -34,13 +36,14 @@ def open_trigger_db(path: Path) -> sqlite3.Connection:
     """
     try:
         private_dir(path.parent)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        _make_file(path)
         con = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     except (sqlite3.Error, OSError) as error:
         raise failure(path, error) from error
     try:
         con.execute("PRAGMA journal_mode = WAL")
         con.execute("PRAGMA synchronous = FULL")
+        con.execute("PRAGMA secure_delete = ON")  # what is erased leaves no bytes in the file
         con.execute("PRAGMA journal_size_limit = 67108864")
         con.execute("PRAGMA cache_size = -16000")  # kB: states of persons who are not in memory
         _prepare(con, path)
@@ -81,16 +84,32 @@ def failure(path: Path, error: Exception) -> TriggerDbError:
     return TriggerDbError(f"{path}: the trigger state cannot be used ({error}){full_disk(path.parent)}")
 
 
-def _initial(con: sqlite3.Connection) -> None:
+def _make_file(path: Path) -> None:
+    """An empty file (0600), where there is none.
+
+    One that is there must not be opened: to close a descriptor drops all locks that this process has on the file, those of
+    its SQLite connections too, and then whoever closes the file elsewhere deletes the WAL they write to.
+    """
+    with _making:
+        if not path.exists():
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+
+
+def _run(con: sqlite3.Connection, script: str) -> None:
+    """Statement by statement, in the caller's transaction (`executescript` would commit it)."""
     statement = ""
-    for line in SCHEMA.splitlines(keepends=True):
+    for line in script.splitlines(keepends=True):
         statement += line
         if sqlite3.complete_statement(statement):
             con.execute(statement)
             statement = ""
 
 
-MIGRATIONS = (Migration("0001_initial", _initial),)
+MIGRATIONS: tuple[Migration, ...] = (
+    Migration("0001_initial", lambda con: _run(con, SCHEMA)),
+    Migration("0002_erased", lambda con: _run(con, ERASED)),
+    Migration("0003_newest", lambda con: _run(con, NEWEST)),
+)
 
 
 def _prepare(con: sqlite3.Connection, path: Path) -> None:

@@ -7,12 +7,11 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from gtm_dagster.delivery.message_outbox import trigger_database
 from gtm_dagster.delivery.message_worker import MessageWorker
 from gtm_dagster.delivery.worker_wiring import Observe, Wiring
 from gtm_dagster.triggers.consent_at_delivery import refused_meanwhile
 from gtm_dagster.triggers.target_lint import templates_beside
-from gtm_dagster.triggers.trigger_db import open_trigger_db
+from gtm_dagster.triggers.trigger_db import open_trigger_db, trigger_db_path
 
 if TYPE_CHECKING:
     from gtm_dagster.settings import Settings
@@ -22,16 +21,21 @@ _log = logging.getLogger("gtm_dagster.delivery")
 
 
 def message_worker(
-    settings: Settings, environ: Mapping[str, str], alert: Callable[[str, str], None], observe: Observe
+    settings: Settings,
+    environ: Mapping[str, str],
+    alert: Callable[[str, str], None],
+    observe: Observe,
+    turn: threading.Lock | None = None,
 ) -> MessageWorker:
-    """The worker of a deployment that names a file of rules. Raises TriggerDbError, and ValueError without the file."""
+    """The worker of a deployment that names a file of rules; `turn` is shared with the rules of this process. Raises TriggerDbError, and ValueError without the file."""
     if settings.triggers_file is None:
         raise ValueError("triggers_file is not set: there is nothing to deliver")
-    path = trigger_database(settings)
+    path = trigger_db_path(settings.state_dir)
     open_trigger_db(path).close()
     wiring = Wiring(
         destinations=settings.destinations, environ=environ, templates=templates_beside(settings.triggers_file),
         allowed=refused_meanwhile, feed_days=settings.feed.days, alert=alert, observe=observe,
+        turn=turn or threading.Lock(),
     )  # fmt: skip
     return MessageWorker(path, wiring)
 

@@ -46,7 +46,7 @@ class TriggerEvent(Struct, frozen=True, kw_only=True):
 
 def satisfies(conditions: tuple[Condition, ...], event: TriggerEvent) -> bool:
     """Whether all of `conditions` hold for `event`."""
-    return all(_holds(condition, event.value(condition.path)) for condition in conditions)
+    return not conditions or all(_holds(condition, event.value(condition.path)) for condition in conditions)
 
 
 def _holds(condition: Condition, value: Any) -> bool:

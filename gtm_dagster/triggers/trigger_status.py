@@ -57,13 +57,13 @@ class TriggerStatus(Struct, frozen=True):
 def trigger_status(path: Path, log_path: Path, now_us: int) -> TriggerStatus:
     """How things stand at `now_us` (microseconds UTC). Raises TriggerDbError, NewerFormatError."""
     with reading_trigger_db(path) as con:
-        said = rows.notes(con)
+        notes = rows.notes(con)
         found = rows.stored_position(con)
         offset = None if found is None else found[0].seq
         events, seconds = _lag(log_path, offset, None if found is None else found[0].received_us)
         outbox = dict(con.execute("SELECT status, count(*) FROM outbox GROUP BY status").fetchall())
         return TriggerStatus(
-            _rules(con, now_us), outbox, offset, events, seconds, said.get("warming") == "1", said.get("rules_error")
+            _rules(con, now_us), outbox, offset, events, seconds, notes.get("warming") == "1", notes.get("rules_error")
         )
 
 

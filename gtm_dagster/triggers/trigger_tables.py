@@ -48,4 +48,15 @@ CREATE TABLE IF NOT EXISTS watches (write_key TEXT PRIMARY KEY, watch BLOB NOT N
 CREATE TABLE IF NOT EXISTS senders (event TEXT NOT NULL, write_key TEXT NOT NULL, PRIMARY KEY (event, write_key)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS runner (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
+ERASED = """
+CREATE TABLE IF NOT EXISTS erased (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    hash BLOB NOT NULL UNIQUE,          -- of a person who was erased, under the key `erasure_key` of the table runner
+    at_us INTEGER NOT NULL
+);
+CREATE INDEX IF NOT EXISTS links_user ON links (user);
+"""
+NEWEST = """
+CREATE INDEX IF NOT EXISTS occurrences_sent ON occurrences (decided_us) WHERE outcome = 'sent';
+"""
 SCHEMA = STATE + OUTBOX

@@ -13,6 +13,7 @@ import duckdb
 import msgspec
 
 from gtm_dagster.storage.atomic_write import write_whole
+from gtm_dagster.warehouse.landing.listing import last_ranges
 from gtm_dagster.warehouse.schema import tables
 from gtm_dagster.warehouse.staging.books import books
 
@@ -30,7 +31,7 @@ class LastRefresh(msgspec.Struct, frozen=True):
 
     `failed_checks`: `table: check` of those that do not hold. `books_difference`: of the ingest days (ISO dates) today and
     yesterday that have books, rows that the loader took or that landed and that no book holds, or twice; 0 where they
-    balance.
+    balance. `log_offsets`: up to which offset of each log, by its id, the published tables hold the events.
     """
 
     finished_at: float
@@ -38,6 +39,7 @@ class LastRefresh(msgspec.Struct, frozen=True):
     failed_checks: list[str]
     books_difference: dict[str, int]
     format: int = FORMAT
+    log_offsets: dict[str, int] = {}
 
 
 def write_last_refresh(con: duckdb.DuckDBPyConnection, settings: Settings, seconds: float) -> None:
@@ -56,8 +58,16 @@ def write_last_refresh(con: duckdb.DuckDBPyConnection, settings: Settings, secon
             + abs(row.log_rows - row.raw)
             for row in books(con, days)
         },
+        log_offsets=_staged_offsets(con),
     )
     write_whole(_path(settings), msgspec.json.encode(found) + b"\n", mode=0o600)
+
+
+def _staged_offsets(con: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    names = con.execute(
+        "SELECT DISTINCT split_part(file_key, '/', 2) FROM meta.landing_files WHERE split_part(file_key, '/', 2) LIKE 'log-%'"
+    ).fetchall()
+    return {log_id: batch.last_seq for log_id, batch in last_ranges(name for (name,) in names).items()}
 
 
 def last_refresh(settings: Settings) -> LastRefresh | None:

@@ -30,7 +30,7 @@ from gtm_dagster.warehouse.landing import Landing
 
 Event = Mapping[str, Any]
 _IDS = ("event_id", "user_id", "anonymous_id", "session_id")
-_AT_RECEIPT = ("received_us", "raw", "sealed", "origin", "row_no")
+_AT_RECEIPT = ("received_us", "raw", "sealed", "origin", "row_no", "sent_with")
 """Columns that say when and by what the event came."""
 
 

@@ -7,14 +7,16 @@ no part of this repository. The cases of client_cases.py are of the same kinds.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import client_cases
 import pytest
 from captured_requests import Request, counted, recorded, send
-from client_cases import CASES, Case
+from client_cases import CASES
 from running_collector import Running, running_collector
 
 FOLDER = os.environ.get("CAPTURED_REQUESTS")
@@ -47,8 +49,10 @@ def check(collector: Running, requests: list[Request]) -> tuple[dict[str, int], 
     return first, again
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_scenario_1_a_kind_of_request(collector: Running, case: Case) -> None:
+@pytest.mark.parametrize("name", [case.name for case in CASES])
+def test_scenario_1_a_kind_of_request(collector: Running, name: str) -> None:
+    # Made anew: a sender whose time of sending lies over a minute back has its clock put right by the time of receipt.
+    case = next(each for each in importlib.reload(client_cases).CASES if each.name == name)
     refused = len(collector.quarantined())
     first, again = check(collector, case.requests)
     events = sum(request.events for request in case.requests)

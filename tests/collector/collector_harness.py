@@ -46,7 +46,9 @@ class Edge:
         self.pseudonymize = Pseudonymizer(KEY)
         self.app = self.app_on(self.log, **limits)
 
-    def app_on(self, log: Any, consent: ConsentPolicy = OFF, ask_rollback: Any = None, **limits: Any) -> Collector:
+    def app_on(
+        self, log: Any, consent: ConsentPolicy = OFF, ask_rollback: Any = None, trace: Any = None, **limits: Any
+    ) -> Collector:
         return create_app(
             log=log,
             plan=load_plan(),
@@ -56,6 +58,7 @@ class Edge:
             limits=msgspec.structs.replace(Limits(), **limits),
             consent=consent,
             ask_rollback=ask_rollback,
+            trace=trace,
         )
 
     def records(self) -> list[Record]:

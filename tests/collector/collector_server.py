@@ -14,17 +14,21 @@ import requests
 
 _RUN = (
     "from gtm_dagster.collector.serve import serve; from gtm_dagster.settings import load_settings; "
-    "serve(load_settings(), '127.0.0.1', 0)"
+    "serve(load_settings(), '127.0.0.1', PORT)"
 )
 
 
 class Server:
-    """`url` answers once this is made; `stop` sends a signal and returns the exit code."""
+    """`url` answers once this is made; `stop` sends a signal and returns the exit code. `environ`: further GTM_ variables."""
 
-    def __init__(self, state_dir: Path) -> None:
-        environment = {**os.environ, "GTM_STATE_DIR": str(state_dir)}
+    def __init__(self, state_dir: Path, port: int = 0, **environ: str) -> None:
+        self.state_dir = state_dir
+        environment = {**os.environ, "GTM_STATE_DIR": str(state_dir), **environ}
         self.process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-c", _RUN], env=environment, stderr=subprocess.PIPE, text=True
+            [sys.executable, "-W", "error", "-c", _RUN.replace("PORT", str(port))],
+            env=environment,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         assert self.process.stderr is not None
         line = self.process.stderr.readline()
@@ -39,6 +43,12 @@ class Server:
             except requests.ConnectionError:
                 poll.wait(0.01)
         raise AssertionError("the collector never became ready")
+
+    def children(self) -> list[int]:
+        """Process ids of the workers, oldest first."""
+        pid = self.process.pid
+        found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return [int(each) for each in found if b"spawn_main" in Path(f"/proc/{each}/cmdline").read_bytes()]
 
     def stop(self, number: signal.Signals) -> int:
         self.process.send_signal(number)

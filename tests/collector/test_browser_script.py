@@ -18,7 +18,7 @@ from gtm_dagster.admission.privacy_control import refuse_by_gpc
 from gtm_dagster.collector.browser_script import script
 from gtm_dagster.privacy.consent import OFF, REQUIRED, ConsentPolicy
 
-MOST_BYTES = 3_072
+MOST_BYTES = 3_000
 EVENT = {"event_id": "0198c9a0-0000-7000-8000-00000000000a", "event_name": "page_viewed", "anonymous_id": "visitor"}
 
 

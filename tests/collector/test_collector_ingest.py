@@ -46,7 +46,9 @@ def test_one_event_is_stored_under_pseudonyms_before_the_answer(edge: Edge) -> N
         "duplicates": 0,
         "quarantined": 0,
         "suppressed": 0,
-        "results": [{"event_id": "e1", "status": "accepted", "errors": []}],
+        "results": [
+            {"event_id": "e1", "status": "accepted", "errors": [], "offset": "1", "plan_version": load_plan().version}
+        ],
         "plan_version": load_plan().version,
         "offset": "1",
     }

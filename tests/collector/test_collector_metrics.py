@@ -11,10 +11,10 @@ from collector_harness import Edge
 from prometheus_client.parser import text_string_to_metric_families
 
 from gtm_dagster.collector import metrics
-from gtm_dagster.collector.log_metrics import LogMetrics
+from gtm_dagster.collector.log_metrics import LogMetrics, log_metrics
 from gtm_dagster.collector.metrics import ANSWERS, OTHER, REASON_CODES, SHOWN_PRODUCERS, STATUSES, Metrics
 from gtm_dagster.eventlog import EventLogError
-from gtm_dagster.settings import DRILL_REASON
+from gtm_dagster.settings import DRILL_REASON, load_settings
 from gtm_dagster.taxonomy.times import BAD, WITHOUT_OFFSET
 
 LIBRARY = Path(metrics.__file__).parents[1]
@@ -120,3 +120,31 @@ def test_the_log_shows_how_far_it_goes_and_what_it_takes(edge: Edge) -> None:
 
     names = {s.name for family in LogMetrics(Broken(), path.with_name("none")).collect() for s in family.samples}
     assert names == {"gtm_disk_free_bytes"}, "what cannot be read has no value"
+
+
+def test_a_log_behind_a_broker_shows_what_waits_for_it_and_whether_it_takes_events(tmp_path: Path) -> None:
+    class Spools:
+        folder = tmp_path
+        fault: str | None = None
+
+        def spooled(self) -> int:
+            return 7
+
+        def broker_fault(self) -> str | None:
+            return self.fault
+
+        def partition_lag(self, consumer: str) -> dict[int, int]:
+            raise AssertionError("a scrape of the collector does not wait for a broker")
+
+    log = Spools()
+    (tmp_path / "spool.db").write_bytes(b"12345")
+    shown = log_metrics(log, load_settings(None, {"GTM_STATE_DIR": str(tmp_path)}))  # type: ignore[arg-type]
+
+    def values() -> dict[str, float]:
+        return {s.name: s.value for family in shown.collect() for s in family.samples}
+
+    found = values()
+    assert (found["gtm_eventlog_spooled_events"], found["gtm_eventlog_broker_up"]) == (7, 1)
+    assert (found["gtm_eventlog_spool_bytes"], found["gtm_disk_free_bytes"] > 0) == (5, True)
+    log.fault = "away"
+    assert values()["gtm_eventlog_broker_up"] == 0

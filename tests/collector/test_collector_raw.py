@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import pytest
+import requests
 from collector_server import Server
 
 EVENT = b'{"event_id":"e1","event_name":"page_viewed","anonymous_id":"v"}'
@@ -103,3 +104,13 @@ def test_a_body_that_breaks_off_is_counted_and_said(server: Server, body: bytes)
     status, answer = exchange(server.url, HEAD + body, ends=True)
     assert (status, json.loads(answer)["code"]) == (400, "broken_body")
     assert broken() == before + 1
+
+
+def test_real_requests_that_are_refused_early_get_their_answer(server: Server) -> None:
+    key = {"X-Write-Key": "dev"}
+    big = requests.post(f"{server.url}/ingest", data=b" " * 6_000_000, headers=key, timeout=20)
+    assert big.status_code == 413 and big.json()["code"] == "body_too_large"
+    chunked = requests.post(f"{server.url}/ingest", data=iter([b"[", b"]"]), headers=key, timeout=20)
+    assert chunked.status_code == 200
+    no_key = requests.post(f"{server.url}/ingest", data=b"[]", timeout=20)
+    assert no_key.status_code == 401 and set(no_key.json()) == {"code", "message"}

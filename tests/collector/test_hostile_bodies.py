@@ -113,7 +113,7 @@ def test_a_body_that_costs_keeps_nobody_waiting(server: Server, path: str, shape
         peak = max(peak, megabytes(pid))
         assert answer.status_code == expected, answer.text[:300]
         if expected != 200:
-            assert set(json.loads(answer.text)) == {"code", "message"}
+            assert {"code", "message"} <= set(json.loads(answer.text))
     ordinary.enough.set()
     ordinary.join(timeout=60)
     assert (cpu_seconds(pid) - used) / 3 < MOST_CPU_SECONDS

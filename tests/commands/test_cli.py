@@ -55,7 +55,10 @@ def gtm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         (["query", " "], "the query is empty"),
         (["simulate", "--events", "0"], "Invalid value for '--events'"),
         (["simulate", "--events", "10", "--format", "xml"], "form: 'xml' is not known; choose parquet or ndjson"),
-        (["plan", "export", "--format", "xml"], "--format: 'xml' is not known; choose jsonschema or markdown"),
+        (
+            ["plan", "export", "--format", "xml"],
+            "--format: 'xml' is not known; choose jsonschema, markdown, typescript, python",
+        ),
         (["attribute", "nope.csv", "--model", "best"], "'best' is not an attribution model; choose one of"),
         (
             ["attribute", "nope.csv", "--model", "lineer"],

@@ -39,11 +39,13 @@ ELSEWHERE = {
     "guard ramp": "needs a ramp at a share: tests/rollout/test_ramp.py",
     "quarantine replay": "names a group of another deployment: tests/commands/test_quarantine_commands.py",
     "log accept": "needs a log that does not go on: tests/eventlog",
+    "trigger run": "serves until Ctrl-C: tests/triggers/test_trigger_run.py",
     "event": "names an event of another deployment",
 }
 """Commands that a page shows and other tests run, with the place."""
 OWN_TESTS = {
     "import.md": "tests/importing/test_import_examples.py",
+    "sdk.md": "tests/tracking/test_sdk_page.py",
     "tracking.md": "tests/tracking/test_tracking_guide.py",
 }
 GUARD = '\n[[guards]]\nflag = "checkout-v2"\nconversion = "payment_completed"\n'
@@ -125,7 +127,8 @@ def deployment(gtm: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     assert demo.returncode == 0, demo.stdout + demo.stderr
     shutil.copytree(folder / ".gtm-demo", folder / ".gtm")
     (folder / "gtm.toml").write_text(_first(folder / "gtm.toml") + GUARD)
-    shutil.copy(folder / "examples/triggers/triggers.yaml", folder / "triggers.yaml")
+    shutil.copytree(folder / "examples/triggers", folder, dirs_exist_ok=True)
+    assert _shell(gtm, folder, "gtm stream --once").returncode == 0
     yield folder
 
 
@@ -158,10 +161,8 @@ def test_a_page_runs_from_its_first_call_to_its_last(page: str, gtm: Path, deplo
         ):  # it replaces nothing, and the page begins without a plan
             (folder / "plan.yaml").unlink(missing_ok=True)
         done = _shell(gtm, folder, call.replace("web:1042", conversion[-1]))
-        found_something = call in (
-            "gtm guard status",
-            "gtm plan check",
-        )  # exit 1: a guard without visitors, a plan that refuses
+        # exit 1: a guard without visitors, a plan that refuses, a person no rule has seen
+        found_something = call in ("gtm guard status", "gtm plan check", "gtm trigger explain USER")
         assert done.returncode in ((0, 1) if found_something else (0,)), (
             f"{page}: {call}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
         )

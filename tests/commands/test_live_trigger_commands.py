@@ -34,6 +34,9 @@ def gtm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     monkeypatch.setenv("GTM_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.delenv("GTM_CONFIG", raising=False)
     (tmp_path / "triggers.yaml").write_text(RULES)
+    (tmp_path / "templates").mkdir()
+    for name in ("nudge.md.j2", "other.md.j2", "sales"):
+        (tmp_path / "templates" / name).write_text("Subject: hello\n\nhello\n")
     (tmp_path / "gtm.toml").write_text('triggers_file = "triggers.yaml"\n')
 
     def call(*arguments: str) -> tuple[int, str, str]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
 from dashboard_cases import LAST, dashboard, publish, settings_in, small
 
+from gtm_dagster.delivery.message_outbox import Message, add_messages
 from gtm_dagster.triggers.compiled_rule import Rule
 from gtm_dagster.triggers.runner_rows import store_rules
 from gtm_dagster.triggers.trigger_db import open_trigger_db, trigger_db_path
@@ -64,3 +66,38 @@ def test_a_state_of_a_newer_version_is_named(tmp_path: Path) -> None:
     with dashboard(settings) as client:
         page = client.get("/triggers").text
     assert "The state of the rules cannot be read." in page and "newer" in page
+
+
+def test_the_newest_messages_are_live_with_how_fast_they_went(tmp_path: Path) -> None:
+    settings, now = settings_in(tmp_path), time.time_ns() // 1000
+    publish(settings.serving_path, small(3))
+    occurrence = (
+        "INSERT INTO occurrences (rule, trigger_event_id, person, key, outcome, action_id, started_us, due_us, received_us, "
+        "decided_us, wall_us) VALUES (?, ?, ?, '', ?, ?, ?, ?, ?, ?, ?)"
+    )
+    with closing(open_trigger_db(trigger_db_path(settings.state_dir))) as con, con:
+        store_rules(con, [RULE])
+        for n in range(25):
+            at = now + n * 1_000_000
+            con.execute(occurrence, ("nudge", f"e{n}", f"p{n}x", "sent", f"a{n}", at, None, at, at, at + 40_000))
+            add_messages(con, [sent(f"a{n}", f"p{n}x", at)])
+        con.execute(occurrence, ("nudge", "none", "p99x", "not_sent", None, now, None, now, 2**60, 2**60))
+        con.execute("UPDATE outbox SET status = 'delivered', ended_us = received_us + 71000 WHERE action_id = 'a24'")
+        con.execute("UPDATE outbox SET attempts = 1, last_error = 'answered 500' WHERE action_id = 'a23'")
+        con.execute("DELETE FROM outbox WHERE action_id = 'a22'")
+        later = now + 30_000_000
+        con.execute(occurrence, ("nudge", "late", "p50x", "sent", "gone", now, later, None, later, later + 2_500_000))
+    with dashboard(settings) as client:
+        page = client.get("/triggers").text.partition("Newest messages")[2]
+    assert "0.040 s" in page and "0.071 s" in page, "from the receipt to the decision, and to the receiver"
+    assert "2.500 s late" in page, "a rule that waited: from when it was due"
+    assert "1 tried: answered 500" in page
+    assert "p24x" in page and "p6x" in page and "p5x" not in page and "p99x" not in page, "the newest twenty"
+    assert "not kept" in page
+
+
+def sent(action_id: str, person: str, at_us: int) -> Message:
+    return Message(
+        action_id=action_id, rule="nudge", person=person, purpose="service", channel="webhook", target="crm", payload={},
+        expires_us=at_us + 10**9, received_us=at_us, decided_us=at_us,
+    )  # fmt: skip

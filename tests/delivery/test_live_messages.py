@@ -12,7 +12,7 @@ from live_cases import LiveCase
 from message_cases import bench, statuses, webhook
 from trigger_cases import R2, event, rules, us
 
-from gtm_dagster.delivery.feed_items import page
+from gtm_dagster.delivery.feed_items import mark, page
 from gtm_dagster.triggers.consent_at_delivery import refused_meanwhile
 
 NOTE = """
@@ -99,3 +99,41 @@ def test_scenario_17_the_text_is_the_newest_when_it_is_sent(templates: Path) -> 
     live.close()
     with closing(sqlite3.connect(templates / "triggers.db")) as con:
         assert [item.title for item in page(con, "p1", us("10:06")).items] == ["Newer"]
+
+
+REMINDER = """
+  note:
+    on: checkout_started
+    key: properties.cart_id
+    absent: {event: payment_completed, within: 30m}
+    purpose: service
+    do: {in_app: note.j2}
+"""
+
+
+@pytest.mark.parametrize(
+    ("read", "paid", "shown"),
+    [
+        pytest.param(False, "c1", {"c2"}, id="its reason is gone and nobody read it: taken back"),
+        pytest.param(True, "c1", {"c1", "c2"}, id="what was read stays"),
+        pytest.param(False, "c3", {"c1", "c2"}, id="another cart"),
+    ],
+)
+def test_an_item_is_taken_back_when_its_reason_dies(templates: Path, read: bool, paid: str, shown: set[str]) -> None:
+    (templates / "templates" / "note.j2").write_text("Title: {{ key }}\n\nGo on.\n")
+    live = LiveCase(templates, rules(REMINDER))
+    for cart in ("c1", "c2"):
+        live.receive(event("checkout_started", "10:00", event_id=f"start {cart}", cart_id=cart))
+    live.advance(us("10:40"))
+    with bench(templates / "triggers.db", [], allowed=refused_meanwhile) as work:
+        work.now_us = us("10:40")
+        work.round()
+    with closing(sqlite3.connect(templates / "triggers.db")) as con, con:
+        items = {item.title: item.id for item in page(con, "p1", us("10:41")).items}
+        assert items.keys() == {"c1", "c2"}
+        if read:
+            mark(con, "p1", items["c1"], "read", us("10:41"))
+    live.receive(event("payment_completed", "10:45", cart_id=paid))
+    live.close()
+    with closing(sqlite3.connect(templates / "triggers.db")) as con:
+        assert {item.title for item in page(con, "p1", us("10:46")).items} == shown

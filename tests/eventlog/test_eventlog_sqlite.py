@@ -28,10 +28,16 @@ def ids(log: SqliteEventLog) -> list[str | None]:
 
 def test_an_append_tells_offsets_and_counts_and_the_days_books_agree(log):
     assert log.append([record("a"), record("b"), record("a"), quarantined("c")]) == AppendResult(
-        first_seq=1, last_seq=3, accepted=2, duplicates=1, statuses=["accepted", "accepted", "duplicate", "quarantined"]
+        first_seq=1,
+        last_seq=3,
+        accepted=2,
+        duplicates=1,
+        statuses=["accepted", "accepted", "duplicate", "quarantined"],
+        offsets=[1, 2, 1, 3],
     )
     nothing = log.append([record("b"), record("b", campaign="x")])
     assert (nothing.first_seq, nothing.last_seq, nothing.statuses) == (4, 3, ["duplicate", "conflict"])
+    assert nothing.offsets == [2, 2]
     log.append([record("d", received_us=MARCH_1 + DAY_US)])
     assert log.edge_counts() == {
         "2026-03-01": {"accepted": 2, "conflict": 1, "duplicate": 2, "quarantined": 1},

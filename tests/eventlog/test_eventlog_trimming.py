@@ -42,7 +42,7 @@ def remember(log: SqliteEventLog, ids: int, first_day: int, days: int = 1, table
     """Let the log know `ids` ids of random keys, received on `days` days in turn."""
     day = f"{first_day} + n % {days}" if table == "known_ids" else f"date({first_day} * 86400 + n % {days} * 86400, 'unixepoch')"  # fmt: skip
     with closing(sqlite3.connect(log.path)) as con:
-        con.execute(f"INSERT INTO {table} {NUMBERS} {RANDOM.format(day=day)}", (ids,))
+        con.execute(f"INSERT INTO {table} (id_key, content, day) {NUMBERS} {RANDOM.format(day=day)}", (ids,))
         con.commit()
         con.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 

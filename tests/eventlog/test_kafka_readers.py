@@ -18,8 +18,9 @@ from warehouse_cases import refresh, rows_of, settings_for
 from gtm_dagster.dashboard.data_ages import DataAges
 from gtm_dagster.dashboard.live_log import live_log
 from gtm_dagster.dashboard.live_store import LiveStore
-from gtm_dagster.eventlog import Position, open_log
+from gtm_dagster.eventlog import LogChangedError, Position, open_log
 from gtm_dagster.settings import load_settings
+from gtm_dagster.stream.worker_metrics import WorkerMetrics
 from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.landing import Landing
 from gtm_dagster.warehouse.landing.from_log import land_log, waiting_offsets
@@ -113,6 +114,12 @@ def test_the_stream_worker_counts_a_topic_as_it_counts_a_file(kafka, tmp_path, t
     at = here.store.positions()["stream"]
     assert at == Position(here.log.log_id, len(records), at.received_us)
     assert here.store.producers()[0].name == "shop"
+    here.append([record(f"new-{n}", anonymous_id=str(n)) for n in range(9)])
+    families = {family.name: family for family in WorkerMetrics(here.log, here.store, lambda: 1, list).collect()}
+    lags = families["gtm_eventlog_partition_lag_events"].samples
+    assert families["gtm_stream_lag_events"].samples[0].value == 9
+    assert sum(each.value for each in lags if each.labels["reader"] == "stream") == 9
+    assert sum(each.value for each in lags if each.labels["reader"] == "warehouse") == len(records) + 9
     again = here.worker()
     again.once()
     assert (again.changed, here.counts()) == (0, counted), "a worker that starts again counts nothing twice"
@@ -146,3 +153,22 @@ def test_pages_and_doctor_show_a_topic_as_they_show_a_file(kafka, tmp_path, topi
             check=False,
         )
         assert re.search(expected, shown.stdout), shown.stdout + shown.stderr
+
+
+def test_a_deployment_moves_from_the_file_to_a_topic_when_a_person_says_so(kafka, tmp_path, topic):
+    file = settings_for(tmp_path)
+    with open_log(file) as log:
+        log.append(events(0, 10))
+    assert land_log(BuildContext(file, plan=None)).rows == 10
+    moved = settings_for(tmp_path, GTM_EVENT_LOG=topic, GTM_KAFKA__ACK_SECONDS="20")
+    with open_log(moved) as log:
+        log.append(events(5, 10))
+    with pytest.raises(LogChangedError, match="another log took its place"):
+        land_log(BuildContext(moved, plan=None))
+    environ = {**os.environ, "GTM_STATE_DIR": str(tmp_path), "GTM_EVENT_LOG": topic}
+    command = [sys.executable, "-m", "gtm_dagster.cli", "log", "accept", "--reason", "moved to Kafka", "--actor", "ada"]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert land_log(BuildContext(moved, plan=None)).rows == 10
+    staged = refresh(moved)
+    assert (staged.clean, staged.duplicates) == (15, 5)

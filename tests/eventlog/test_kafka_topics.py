@@ -26,7 +26,7 @@ def opened(tmp_path, topic: str, **environ: str):
 def admin_of(topic: str):
     from confluent_kafka.admin import AdminClient
 
-    return AdminClient({"bootstrap.servers": Topic.at(topic, Kafka()).servers})
+    return AdminClient({"bootstrap.servers": Topic.at(topic, Kafka()).servers, "log_level": 0})
 
 
 def send(topic: str, *values: bytes) -> None:
@@ -84,7 +84,18 @@ def test_the_key_is_the_person_within_the_write_key(changed, key):
     assert key_of(record("a", **changed)) == key
 
 
-@pytest.mark.parametrize("value", [b"", b"{", b"[1]", b"\xff\xfe", b'{"write_key":1}', b'{"hello":"world"}'])
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"",
+        b"{",
+        b"[1]",
+        b"\xff\xfe",
+        b'{"write_key":1}',
+        b'{"hello":"world"}',
+        b'{"v":1,"write_key":"w","event_id":"e","event_name":"n","event_us":1,"received_us":99999999999999999999}',
+    ],
+)
 def test_a_message_of_somebody_else_is_a_quarantined_row_and_holds_up_nobody(value):
     own = Message(packed(record("a"))["value"])
     first, second = table_of([(1, Message(value)), (2, own)]).to_pylist()
@@ -123,6 +134,7 @@ def test_without_the_client_the_error_names_the_extra(tmp_path, monkeypatch):
     [
         pytest.param({"GTM_COLLECTOR__MAX_EVENT_BYTES": "900000"}, "collector.max_event_bytes = 900000: .* at most 200000", id="events larger than messages"),
         pytest.param({"GTM_KAFKA__CLIENT": '{"no.such": 1}'}, 'refuses its settings .*"no.such"', id="a setting that librdkafka does not have"),
+        pytest.param({"GTM_KAFKA__CLIENT": '{"sasl.password": "x"}'}, r"kafka.client holds sasl.password: .* kafka.password_env names", id="a secret among the settings"),
         pytest.param({"GTM_KAFKA__PASSWORD_ENV": "NOT_THERE"}, "names NOT_THERE, which is not set", id="a password that is nowhere"),
     ],
 )  # fmt: skip

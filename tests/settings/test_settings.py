@@ -64,6 +64,8 @@ def test_every_setting_of_the_commented_file_is_the_default(tmp_path: Path) -> N
         'proxy_header = "X-Forwarded-User"',
         'proxy_addresses = ["10.0.0.5"]',
         'key_env = "FEED_KEY"',
+        "rate_limit = { events_per_second = 500, burst = 5000 }",
+        "rate_limits = { web = { events_per_second = 100 } }",
     ):
         assert example in shown
         shown = re.sub(rf"^{re.escape(example)}.*$", "", shown, flags=re.M)

@@ -106,7 +106,7 @@ def make(recorder: Recorder) -> Iterator[Callable[..., GtmTracker]]:
     def build(**options: Any) -> GtmTracker:
         options = {"flush_interval": 60.0, "plan": plan, "endpoint": recorder.url, **options}
         tracker = GtmTracker(write_key="key-1", **options)
-        tracker._sender.backoff = 0.01
+        tracker.sender.backoff = 0.01
         trackers.append(tracker)
         return tracker
 

@@ -102,7 +102,7 @@ def test_the_spool_is_compacted_while_events_still_wait(recorder, make, tmp_path
     spool = tmp_path / "spool.jsonl"
     tracker = make(spool=spool, max_queue=4)
     for n in range(30):
-        tracker._buffer._rest_until = float("inf")
+        tracker.buffer._rest_until = float("inf")
         tracker.track("page_viewed", user_id=str(n))
     held = [json.loads(line)["user_id"] for line in spool.read_text().splitlines()]
     assert held[-4:] == ["26", "27", "28", "29"]

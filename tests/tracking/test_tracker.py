@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import socket
-import uuid
-from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
 
-from gtm_dagster.tracking import GtmTracker, InvalidEvent, TrackerStats
+from gtm_dagster.tracking import GtmTracker, TrackerStats
 from gtm_dagster.tracking.collector_client import MAX_RETRY_AFTER, Verdict, base_url, read_answer
-from gtm_dagster.tracking.sender import Sender
-from gtm_dagster.tracking.tracker import uuid7
 
 
 def send(tracker: GtmTracker, count: int) -> list[str]:
@@ -35,105 +31,6 @@ def test_a_lone_event_leaves_after_the_flush_interval(recorder, make):
     ids = send(tracker, 1)
     recorder.wait(lambda: len(recorder.batches()) == 1)
     assert list(recorder.batches()[0].ids) == list(ids)
-
-
-def test_the_event_as_sent(recorder, make):
-    tracker = make(endpoint=recorder.url + "/ingest/")
-    at = datetime(2026, 3, 1, 12, tzinfo=UTC)
-    properties = {"amount": 10.5, "currency": "EUR"}
-    event_id = tracker.track(
-        "payment_completed", user_id="u1", session_id="s1", properties=properties, context={"source": "x"}, timestamp=at
-    )
-    properties["amount"] = 99
-    own = tracker.track("page_viewed", anonymous_id="a", event_id="mine", timestamp="2026-03-01T00:00:00+02:00")
-    tracker.identify("u1", "a1")
-    assert tracker.flush(5)
-    first, second, third = recorder.batches()[0].body
-    assert first == {
-        "event_id": event_id, "event_name": "payment_completed", "timestamp": "2026-03-01T12:00:00Z", "user_id": "u1",
-        "session_id": "s1", "properties": {"amount": 10.5, "currency": "EUR"}, "context": {"source": "x"},
-    }  # fmt: skip
-    assert second["context"] == third["context"] == {"device_type": "api"}
-    assert own == second["event_id"] == "mine"
-    assert (third["event_name"], third["user_id"], third["anonymous_id"]) == ("user_identified", "u1", "a1")
-    assert third["timestamp"].endswith("Z")
-
-
-def test_an_invalid_event_raises_with_every_reason_and_is_not_queued(make):
-    tracker = make()
-    with pytest.raises(InvalidEvent, match="payment_completed") as caught:
-        tracker.track("payment_completed", user_id="u1", properties={"amount": -1})
-    assert isinstance(caught.value, ValueError)
-    assert {error.path for error in caught.value.errors} == {"properties.amount", "properties.currency"}
-    assert all(error.path in str(caught.value) for error in caught.value.errors)
-    for wrong in (
-        {"event_name": "no_such_event", "user_id": "u"},
-        {"event_name": "page_viewed"},
-        {"event_name": "page_viewed", "user_id": "u", "timestamp": datetime(2026, 1, 1)},  # noqa: DTZ001
-        {"event_name": "page_viewed", "user_id": "u", "timestamp": datetime.now(UTC) + timedelta(hours=2)},
-        {"event_name": "page_viewed", "user_id": "u", "properties": {"x": float("nan")}},
-        {"event_name": "page_viewed", "user_id": "u", "properties": {"x": object()}},
-    ):
-        with pytest.raises(InvalidEvent):
-            tracker.track(**wrong)
-    assert tracker.stats() == TrackerStats()
-
-
-@pytest.mark.parametrize(
-    ("device_type", "context", "expected"),
-    [
-        pytest.param("api", {}, "api", id="a backend says nothing"),
-        pytest.param("api", {"locale": "de", "page_url": ""}, "api", id="nothing of a visit"),
-        pytest.param("api", {"device_type": "web"}, "web", id="the call wins"),
-        pytest.param("api", {"device_type": None}, "api", id="the call names none"),
-        pytest.param("api", {"page_url": "https://a.example/"}, None, id="a page: the collector decides"),
-        pytest.param("api", {"source": "google"}, None, id="a source: the collector decides"),
-        pytest.param("api", {"device_type": "api", "source": "google"}, "api", id="a source and a device type"),
-        pytest.param("mobile", {"page_url": "https://a.example/"}, "mobile", id="an app's backend"),
-        pytest.param("web", {}, "web", id="a web application"),
-        pytest.param(None, {}, None, id="none wanted"),
-    ],
-)
-def test_the_device_type_of_a_tracker(recorder, make, device_type, context, expected):
-    tracker = make(device_type=device_type)
-    before = dict(context)
-    tracker.track("page_viewed", anonymous_id="a", context=context)
-    assert tracker.flush(5)
-    assert recorder.batches()[0].body[0].get("context", {}).get("device_type") == expected
-    assert context == before
-
-
-@pytest.mark.parametrize(
-    ("default", "own", "expected"),
-    [
-        pytest.param({"analytics": True}, None, {"analytics": True}, id="the tracker's"),
-        pytest.param(None, {"analytics": True}, {"analytics": True}, id="the call's"),
-        pytest.param({"analytics": True}, {"analytics": False}, {"analytics": False}, id="a refusal wins"),
-        pytest.param(
-            {"analytics": True, "marketing": True}, {"marketing": False}, {"analytics": True, "marketing": False},
-            id="purpose by purpose",
-        ),
-        pytest.param(None, None, None, id="nothing"),
-    ],
-)  # fmt: skip
-def test_the_consent_of_a_tracker(recorder, make, default, own, expected):
-    tracker = make(consent=default)
-    tracker.track("page_viewed", anonymous_id="a", context=None if own is None else {"consent": own})
-    assert tracker.flush(5)
-    assert recorder.batches()[0].body[0]["context"].get("consent") == expected
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"device_type": "server"}, "device_type='server' is none of web, mobile, api"),
-        ({"consent": {"analytic": True}}, "'analytic': True"),
-        ({"consent": {"analytics": "yes"}}, "'analytics': 'yes'"),
-    ],
-)
-def test_a_device_type_or_purpose_that_there_is_not_is_refused(make, options, message):
-    with pytest.raises(ValueError, match=message):
-        make(**options)
 
 
 def test_the_log_says_why_events_were_not_kept(recorder, make, caplog):
@@ -166,16 +63,6 @@ def test_an_answer_without_reasons_is_an_answer(results):
     body = {"accepted": 0, "duplicates": 0, "quarantined": 1, "suppressed": 0, "results": results}
     answer = read_answer(200, None, msgspec.json.encode(body))
     assert (answer.verdict, answer.quarantined, answer.quarantined_for) == (Verdict.DONE, 1, "")
-
-
-def test_ids_are_version_7_unique_and_in_order_of_time():
-    ids = [uuid7() for _ in range(2000)]
-    assert len(set(ids)) == 2000
-    parsed = [uuid.UUID(text) for text in ids]
-    assert {(each.version, each.variant) for each in parsed} == {(7, uuid.RFC_4122)}
-    stamps = [each.int >> 80 for each in parsed]
-    assert stamps == sorted(stamps)
-    assert abs(stamps[-1] / 1000 - datetime.now(UTC).timestamp()) < 60
 
 
 def test_the_counts_are_the_collectors(recorder, make):
@@ -296,85 +183,11 @@ def test_the_unsent_half_of_a_split_batch_keeps_its_order(recorder, make):
     assert tracker.stats() == TrackerStats(sent=4, accepted=4)
 
 
-def test_heartbeats_go_on_when_idle_and_between_retries(recorder, make, monkeypatch):
-    monkeypatch.setattr(Sender, "beat_interval", 0.02)
-    tracker = make(producer="shop", retries=1)
-    tracker.track("page_viewed", anonymous_id="a")
-    recorder.wait(lambda: len(recorder.beats()) >= 3)
-    assert recorder.beats()[0].headers["X-Write-Key"] == "key-1"
-    assert recorder.beats()[0].body["producer"] == "shop"
-    assert datetime.fromisoformat(recorder.beats()[0].body["ts"]).tzinfo is not None
-    recorder.answer(503, {"Retry-After": "1"})
-    assert tracker.flush(5)
-    refused, taken = recorder.batches()
-    assert sum(refused.at < beat.at < taken.at for beat in recorder.beats()) >= 2
-
-
-@pytest.mark.parametrize(("service", "name"), [("shop", "shop"), ("", None), ("my shop", None)])
-def test_gd_10_the_default_name_of_a_producer_outlives_its_container(recorder, make, monkeypatch, service, name):
-    monkeypatch.setenv("OTEL_SERVICE_NAME", service)
-    monkeypatch.setattr(Sender, "beat_interval", 0.02)
-    make()
-    recorder.wait(recorder.beats)
-    assert recorder.beats()[0].body["producer"] == (name or socket.gethostname())
-
-
-def moment(beat, field="ts") -> datetime:
-    return datetime.fromisoformat(beat.body[field])
-
-
-def test_a_heartbeat_says_up_to_when_all_was_delivered(recorder, make, monkeypatch):
-    monkeypatch.setattr(Sender, "beat_interval", 0.02)
-    tracker = make(producer="shop")
-    recorder.wait(lambda: recorder.beats())
-    began = datetime.now(UTC)
-    assert timedelta() < moment(recorder.beats()[-1], "sent_at") - moment(recorder.beats()[-1]) < timedelta(seconds=1)
-    happened = began - timedelta(minutes=7)
-    tracker.track("page_viewed", anonymous_id="a", timestamp=began)
-    tracker.track("page_viewed", anonymous_id="a", timestamp=happened)
-    seen = len(recorder.beats())
-    recorder.wait(lambda: len(recorder.beats()) > seen + 2)
-    assert moment(recorder.beats()[-1]) == happened - timedelta(microseconds=1), "just before the oldest that waits"
-    recorder.answer(503, {"Retry-After": "1"})
-    assert tracker.flush(8)
-    refused, taken = recorder.batches()
-    between = [moment(beat) for beat in recorder.beats() if refused.at < beat.at < taken.at]
-    assert between and all(ts < happened for ts in between), "under way is not delivered"
-    seen = len(recorder.beats())
-    recorder.wait(lambda: len(recorder.beats()) > seen + 1)
-    assert moment(recorder.beats()[-1]) > began
-
-
-@pytest.mark.parametrize(("last_beat_ago", "beats"), [(60.0, 2), (0.0, 1)], ids=["long ago", "just now"])
-def test_a_delivered_batch_is_followed_by_a_heartbeat_when_the_last_is_old(recorder, make, last_beat_ago, beats):
-    tracker = make()
-    recorder.wait(lambda: len(recorder.beats()) == 1)
-    tracker._sender._last_beat -= last_beat_ago
-    send(tracker, 1)
-    assert tracker.flush(5)
-    send(tracker, 1)
-    assert tracker.flush(5)
-    assert len(recorder.beats()) == beats
-    assert len({beat.body["instance"] for beat in recorder.beats()}) == 1
-
-
-def test_a_clean_close_is_told_and_one_with_events_left_is_not(recorder, make):
-    with make(producer="clean") as tracker:
-        send(tracker, 1)
-    assert [beat.body["closing"] for beat in recorder.beats() if "closing" in beat.body] == [True]
-    assert recorder.beats()[-1].at >= recorder.batches()[-1].at, "after the last event"
-    left = make(producer="left", retries=0)
-    recorder.answer(503, {"Retry-After": "60"})
-    send(left, 1)
-    left.close(0.3)
-    assert not [beat for beat in recorder.beats() if beat.body["producer"] == "left" and "closing" in beat.body]
-
-
 def test_closing_sends_what_waits_and_ends_the_thread(recorder, make):
     with make() as tracker:
         send(tracker, 3)
     assert tracker.stats() == TrackerStats(sent=3, accepted=3)
-    assert not tracker._sender._thread.is_alive()
+    assert not tracker.sender._thread.is_alive()
     tracker.close()
     with pytest.raises(RuntimeError, match="closed"):
         send(tracker, 1)
@@ -411,14 +224,3 @@ def test_a_number_that_makes_no_sense_is_refused(option):
 def test_only_an_integer_retry_after_counts(header, seconds):
     answer = read_answer(503, header, b"\xff")
     assert (answer.verdict, answer.retry_after) == (Verdict.LATER, seconds)
-
-
-@pytest.mark.parametrize("nothing", ["", " ", "None", "undefined", None])
-def test_an_id_that_is_nothing_is_absent(recorder, make, nothing):
-    tracker = make()
-    event_id = tracker.track("page_viewed", user_id=nothing, session_id=nothing, anonymous_id="a", event_id=nothing)
-    assert uuid.UUID(event_id).version == 7
-    with pytest.raises(InvalidEvent, match=r"placeholder_id|missing_identity"):
-        tracker.track("page_viewed", user_id=nothing, anonymous_id=nothing)
-    assert tracker.flush(5)
-    assert recorder.batches()[0].ids == [event_id]

@@ -14,12 +14,14 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+import requests
 from starlette.applications import Starlette
 from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from gtm_dagster import cli
 from gtm_dagster.demo.live import collector
 from gtm_dagster.settings import Settings
 
@@ -50,9 +52,14 @@ def snippet(heading: str, language: str, url: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def state_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("guide") / "state"
+
+
+@pytest.fixture(scope="module")
+def edge(state_dir: Path) -> Iterator[str]:
     """The address of a collector with the default settings."""
-    settings = Settings(state_dir=tmp_path_factory.mktemp("guide") / "state")
+    settings = Settings(state_dir=state_dir)
     (settings.state_dir / "demo").mkdir(parents=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("GTM_PRIVACY__CONSENT", raising=False)
@@ -79,6 +86,16 @@ def test_the_check_of_a_script(edge: str) -> None:
         ["sh"], input=script.replace("demo_requested", "order"), capture_output=True, text=True, check=False
     )
     assert (refused.returncode, "unknown_event" in refused.stderr) == (1, True)
+
+
+def test_what_became_of_an_event(state_dir: Path, edge: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent = {"event_id": "order-1", "event_name": "demo_requested", "user_id": "u-43"}
+    key = {"X-Write-Key": "dev"}
+    assert requests.post(f"{edge}/ingest", json=sent, headers=key, timeout=10).json()["accepted"] == 1
+    curl, command = snippet("What became of an event", "sh", edge).splitlines()
+    assert json.loads(run(["sh"], curl))["verdict"] == "accepted"
+    monkeypatch.setenv("GTM_STATE_DIR", str(state_dir))
+    assert cli.run(command.split()[1:]) == 0
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="Node is not here")
@@ -245,9 +262,16 @@ def test_django(recorder: Any) -> None:
 
 def test_celery(recorder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     class Signal:
-        def connect(self, function: Any) -> Any:
-            self.send = function
+        def __init__(self) -> None:
+            self.receivers: list[Any] = []
+
+        def connect(self, function: Any, **_: Any) -> Any:
+            self.receivers.append(function)
             return function
+
+        def send(self, **arguments: Any) -> None:
+            for receiver in self.receivers:
+                receiver(**arguments)
 
     class Celery:
         def __init__(self, *_: Any, **__: Any) -> None:
@@ -272,4 +296,4 @@ def test_every_block_is_run() -> None:
     counts = {language: GUIDE.count(f"```{language}\n") for language in ("sh", "js", "python", "json")}
     assert counts == {
         language: sum(1 for _, other in BLOCKS if other == language) for language in counts
-    } == {"sh": 2, "js": 1, "python": 5, "json": 1}  # fmt: skip
+    } == {"sh": 3, "js": 1, "python": 5, "json": 1}  # fmt: skip

@@ -44,6 +44,11 @@ def success(result: IngestResult) -> Response:
     return Response(200, msgspec.json.encode(document))
 
 
+def failure(refused: Refused) -> dict[str, object]:
+    """What the clients find in an error beside its code and message."""
+    return {"success": False}
+
+
 def _worded(messages: list[bytes], kind: str | None, sent_at: Any, request: IngestRequest) -> list[bytes]:
     sent = Sent(request.received_us, sent_at or request.headers.get("sentat"), _anonymous_id(request))
     return [_one(raw, kind, sent, request) for raw in messages]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gtm_dagster.collector.protocols.analytics_batch import message_events, success
+from gtm_dagster.collector.protocols.analytics_batch import failure, message_events, success
 from gtm_dagster.collector.protocols.analytics_message import KINDS
 from gtm_dagster.collector.protocols.sender_protocol import IngestRequest, SenderProtocol
 
@@ -13,4 +13,4 @@ def _events(request: IngestRequest) -> list[bytes]:
     return message_events(request.path.rsplit("/", 1)[-1], request)
 
 
-PROTOCOL = SenderProtocol("jitsu", _PATHS, _events, success)
+PROTOCOL = SenderProtocol("jitsu", _PATHS, _events, success, refusal=failure)

@@ -58,8 +58,8 @@ def _one(raw: bytes, request: IngestRequest) -> bytes:
     record = read_message(raw, request.max_event_bytes)
     if record is None:
         return raw
-    made = hashlib.sha256(raw).hexdigest()[:32]
-    return _encode({**profile_event(record, request.received_us, request.plan), "event_id": made})
+    insert_id = hashlib.sha256(raw).hexdigest()[:32]
+    return _encode({**profile_event(record, request.received_us, request.plan), "event_id": insert_id})
 
 
 PROTOCOL = SenderProtocol("mixpanel", ("/engage",), events, response, key_of)

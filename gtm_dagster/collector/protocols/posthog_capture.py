@@ -73,5 +73,12 @@ def _result(each: EventResult) -> dict[str, str]:
     return found
 
 
-PROTOCOL = SenderProtocol("posthog", _PATHS, _events, response, key_of)
-PROTOCOL_V1 = SenderProtocol("posthog_v1", ("/i/v1/analytics/events",), _events_of_v1, _response_of_v1)
+def _refusal(refused: Refused) -> dict[str, object]:
+    kind = (
+        "throttled_error" if refused.status == 429 else "server_error" if refused.status >= 500 else "validation_error"
+    )
+    return {"type": kind, "detail": refused.message, "attr": None}
+
+
+PROTOCOL = SenderProtocol("posthog", _PATHS, _events, response, key_of, _refusal)
+PROTOCOL_V1 = SenderProtocol("posthog_v1", ("/i/v1/analytics/events",), _events_of_v1, _response_of_v1, None, _refusal)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gtm_dagster.collector.protocols.analytics_batch import batch_events, message_events, success
+from gtm_dagster.collector.protocols.analytics_batch import batch_events, failure, message_events, success
 from gtm_dagster.collector.protocols.analytics_message import KINDS
 from gtm_dagster.collector.protocols.sender_protocol import IngestRequest, SenderProtocol
 
@@ -17,4 +17,4 @@ def _events(request: IngestRequest) -> list[bytes]:
     return message_events(_CALLS[request.path], request)
 
 
-PROTOCOL = SenderProtocol("segment", (*BATCHES, *_CALLS), _events, success)
+PROTOCOL = SenderProtocol("segment", (*BATCHES, *_CALLS), _events, success, refusal=failure)

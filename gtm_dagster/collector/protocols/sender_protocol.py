@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from gtm_dagster.collector.response import Response
+from gtm_dagster.collector.response import Refused, Response
 from gtm_dagster.taxonomy import Plan
 
 
@@ -34,12 +34,16 @@ class EventResult(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `event_id` is the id as sent, or the one the door made, None when it was unreadable; each of `errors` has path, code
     and message. `note`: what the sender had better know although the event is kept; left out where there is none.
+    `offset`: where the event lies in the log, that of the first copy for a duplicate; `plan_version`: that it was judged by.
+    Both are opaque, and left out where they are not known.
     """
 
     event_id: str | None
     status: str
     errors: list[dict[str, str]]
     note: str | None = None
+    offset: str | None = None
+    plan_version: str | None = None
 
 
 class IngestResult(msgspec.Struct, frozen=True):
@@ -60,6 +64,7 @@ class SenderProtocol:
     `events` returns the JSON text of each event of a request and raises Refused for a request that holds none;
     `response` words the result. Where a protocol's clients put their key into the body, `key_of` returns it, None when
     there is none; it is asked of requests without a key in header or address, before anything else is looked at.
+    `refusal`: what its clients look for in the body of an error beside `code` and `message`.
     """
 
     name: str
@@ -67,5 +72,6 @@ class SenderProtocol:
     events: Callable[[IngestRequest], list[bytes]]
     response: Callable[[IngestResult], Response]
     key_of: Callable[[IngestRequest], str | None] | None = None
+    refusal: Callable[[Refused], dict[str, object]] | None = None
     in_query: bool = False
     keeps_too_large: bool = False

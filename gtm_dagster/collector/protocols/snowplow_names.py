@@ -116,8 +116,8 @@ def _consent(data: Mapping[str, Any]) -> PlanEvent:
     kind = data.get("eventType", data.get("event_type"))
     scopes = data.get("consentScopes", data.get("consent_scopes"))
     if kind == "allow_selected":
-        chosen = purposes_of((scope, True) for scope in scopes) if isinstance(scopes, list) else {}
-        consent = {purpose: chosen.get(purpose, False) for purpose in PURPOSES}
+        purposes = purposes_of((scope, True) for scope in scopes) if isinstance(scopes, list) else {}
+        consent = {purpose: purposes.get(purpose, False) for purpose in PURPOSES}
     else:
         answer = _ANSWERS.get(kind) if isinstance(kind, str) else None
         consent = {} if answer is None else dict.fromkeys(PURPOSES, answer)

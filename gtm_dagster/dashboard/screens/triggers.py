@@ -16,15 +16,18 @@ from gtm_dagster.dashboard.snapshots import Rows
 from gtm_dagster.dashboard.view import View
 from gtm_dagster.settings import Settings
 from gtm_dagster.storage.migrations import NewerFormatError
+from gtm_dagster.triggers.newest_messages import NewestMessage, newest_messages
 from gtm_dagster.triggers.outcomes import REASONS as MEANINGS
 from gtm_dagster.triggers.trigger_db import TriggerDbError, trigger_db_path
 from gtm_dagster.triggers.trigger_status import TriggerStatus, trigger_status
+
+MOST_MESSAGES = 20
 
 
 def _by_day(found: Rows, selection: Selection) -> str:
     days: list[date] = found.column("day")
     series = [
-        Line("messages", tuple(found.column("messages")), "now"),
+        Line("sent", tuple(found.column("messages")), "now"),
         Line("not sent", tuple(found.column("not_sent")), "s2"),
     ]
     return lines(f"Starts of rules by day, {selection.period}", days, series, "starts", WIDE)
@@ -42,11 +45,12 @@ def context(view: View) -> dict[str, Any]:
     """The rules as they stand, the panels, and the decisions about a person who was asked for."""
     panels = {chart.name: view.panel(chart.name) for chart in SCREEN.charts}
     try:
-        status, notice = live_status(view.settings), None
+        (status, newest), notice = live_status(view.settings), None
     except UnavailableError as error:
-        status, notice = None, error.notice
+        status, newest, notice = None, [], error.notice
     return {
         "status": status,
+        "newest": newest,
         "status_notice": notice,
         "by_day": panels[BY_DAY.name],
         "reasons": panels[REASONS.name],
@@ -58,8 +62,8 @@ def context(view: View) -> dict[str, Any]:
     }
 
 
-def live_status(settings: Settings) -> TriggerStatus:
-    """The rules at this moment. Raises UnavailableError before any ran, or when their state cannot be read."""
+def live_status(settings: Settings) -> tuple[TriggerStatus, list[NewestMessage]]:
+    """The rules at this moment, and the newest messages. Raises UnavailableError before any ran, or when their state cannot be read."""
     path = trigger_db_path(settings.state_dir)
     if not path.exists():
         raise UnavailableError(
@@ -69,7 +73,8 @@ def live_status(settings: Settings) -> TriggerStatus:
             )
         )  # fmt: skip
     try:
-        return trigger_status(path, settings.log_path, time.time_ns() // 1000)
+        status = trigger_status(path, settings.log_path, time.time_ns() // 1000)
+        return status, newest_messages(path, MOST_MESSAGES)
     except (TriggerDbError, NewerFormatError, sqlite3.Error) as error:
         raise UnavailableError(
             Notice("The state of the rules cannot be read.", "gtm trigger status", why=str(error))

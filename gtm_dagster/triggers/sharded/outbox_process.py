@@ -64,8 +64,8 @@ class OutboxProcess:
                     action = _action(value)
                     _merge_profile(con, action.person, action.profile)
                     add_messages(con, [action])
-                elif topic == topics.changelog and value is not None and (said := profile_record(key, value)):
-                    _merge_profile(con, *said)
+                elif topic == topics.changelog and value is not None and (profile := profile_record(key, value)):
+                    _merge_profile(con, *profile)
                 elif topic == topics.resolver and key.startswith(LINK):
                     anonymous = key.removeprefix(LINK).decode()
                     con.execute("INSERT OR IGNORE INTO links VALUES (?, ?)", (anonymous, value.decode()))

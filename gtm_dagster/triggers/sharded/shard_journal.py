@@ -89,6 +89,9 @@ class ShardJournal:
         for each in after.open:
             self._remember(rule.name, each.trigger_event_id)
 
+    def ended(self, rule: Rule, person: str, event: TriggerEvent) -> None:
+        pass  # the items of a feed are in the triggers.db of the outbox, which this is not told of
+
     def linked(self, anonymous: str, user: str) -> None:
         pass
 

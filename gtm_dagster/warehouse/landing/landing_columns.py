@@ -36,7 +36,7 @@ def complete(rows: pa.Table | pa.RecordBatch, names: Sequence[str] = ARROW_SCHEM
 
 _NOT_CONTENT = {
     "write_key", "event_id", "received_us", "plan_version", "rules", "verdict", "reason_codes", "errors", "raw", "sealed",
-    "origin", "row_no", "bot_reason", "trace_id",
+    "origin", "row_no", "bot_reason", "trace_id", "sent_with",
 }  # fmt: skip
 CONTENT = [name for name in ARROW_SCHEMA.names if name not in _NOT_CONTENT]
 """What an event says: two copies of one id agree when these do."""

@@ -7,6 +7,14 @@ import json
 import duckdb
 
 from gtm_dagster.warehouse import trigger_ledger as ledger
+from gtm_dagster.warehouse.affected import (
+    SESSIONS,
+    check_step,
+    follow_to_end,
+    needs_rebuild,
+    nothing_new,
+    rebuild,
+)
 from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.engine import transaction
 from gtm_dagster.warehouse.results import StepResult, count, number
@@ -29,21 +37,26 @@ def build_trigger_decisions(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -
     """Take over what was decided, or ended, since the last time; everything when rows left or the table is new."""
     mark = ledger.file_mark(ctx.settings)
     known = json.loads(get_state(con, STATE) or "{}")
-    if known.get("mark") == mark and (mark is not None or not count(con, TABLE)):
+    whole = needs_rebuild(con, STATE)
+    if known.get("mark") == mark and not whole:
+        if not nothing_new(con, STATE):
+            with transaction(con):  # what events changed changes nothing here; others wait for who has not seen it
+                follow_to_end(con, STATE, SESSIONS)
         return StepResult(count(con, TABLE), 0, 0, False)
+    goals: list[list[object]] = []
     if mark is None or not ledger.is_ready(ctx.settings):
-        with transaction(con):
-            con.execute("DELETE FROM marts.trigger_decisions")
-            set_state(con, STATE, json.dumps({"mark": mark, "version": known.get("version", 0) + 1}))
-        return StepResult(0, 0, 0, True)
-    with ledger.reading(ctx.settings) as source:
-        since_us = _since(con)
-        rows, there = ledger.decided(source, since_us, _waiting(con)), ledger.decided_count(source)
-        goals = [[goal.rule, goal.event, goal.within_us] for goal in ledger.goals(source)]
-        written = _written(con, rows, whole=since_us is None)
-        if since_us is not None and written.rows != there:  # rows ended or were erased: none of theirs may stay
-            written = _written(con, ledger.decided(source, None), whole=True)
+        written = _written(con, ledger.SCHEMA.empty_table(), whole=True)
+    else:
+        with ledger.reading(ctx.settings) as source:
+            since_us = None if whole else _since(con)
+            goals = [[goal.rule, goal.event, goal.within_us] for goal in ledger.goals(source)]
+            written = _written(con, ledger.decided(source, since_us, _waiting(con)), whole=since_us is None)
+            if since_us is not None and written.rows != ledger.decided_count(source):
+                # rows ended or were erased: none of theirs may stay
+                written = _written(con, ledger.decided(source, None), whole=True)
     with transaction(con):
+        follow_to_end(con, STATE, SESSIONS)
+        rebuild(con, check_step(STATE))
         set_state(con, STATE, json.dumps({"mark": mark, "version": known.get("version", 0) + 1, "goals": goals}))
     return written
 

@@ -37,7 +37,6 @@ TABLES = (
             "`triggers.db` has it, for 400 days."
         ),
         columns=_DECISIONS,
-        reads=("trigger state",),
         step=build_trigger_decisions,
         charts=(messages_by_rule,),
         trends=message_trends,

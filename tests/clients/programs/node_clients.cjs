@@ -65,7 +65,7 @@ const CLIENTS = {
       }),
     );
     tracker.flush();
-    await pause(1500);
+    await pause(4000);
   },
 
   snowplow_get: (url) => CLIENTS.snowplow(url, "get"),

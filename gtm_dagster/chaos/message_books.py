@@ -1,0 +1,81 @@
+"""The messages of a worker that was killed, and what a receiver read of them, beside one run in memory over the same log."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+from gtm_dagster.chaos.outcome import Findings
+from gtm_dagster.chaos.unreliable_receiver import Request
+from gtm_dagster.eventlog.tail_reader import TailReader
+from gtm_dagster.taxonomy import Plan
+from gtm_dagster.triggers.log_records import COLUMNS, trigger_events
+from gtm_dagster.triggers.memory_runner import MemoryRunner
+from gtm_dagster.triggers.outcomes import Action
+from gtm_dagster.triggers.rules_file import load_rules
+from gtm_dagster.triggers.trigger_db import reading_trigger_db
+from gtm_dagster.triggers.trigger_event import TriggerEvent
+
+Start = tuple[str, str]
+"""A rule and the id of the event that started it: what a message is about, whatever its id."""
+_MESSAGES = "SELECT action_id, rule, json_extract(payload, '$.event.id') AS start, status FROM outbox"
+_LATE = "SELECT rule, trigger_event_id FROM occurrences WHERE reason = 'died_while_behind'"
+
+
+def compare(
+    rules_path: Path, plan: Plan, log_path: Path, path: Path, requests: Sequence[Request], findings: Findings
+) -> dict[str, int | float]:
+    """Figures, and a finding for each broken promise: every action of the run in memory was read by the receiver at least
+    once, under one id at all attempts, and nothing else was; all messages ended as delivered.
+
+    A worker that was away may decide otherwise in rows it marks `died_while_behind`.
+    """
+    events = _events(log_path)
+    runner = MemoryRunner(load_rules(rules_path, plan))
+    for event in events:
+        runner.receive(event)
+    runner.finish()
+    actions = [each.what for each in runner.outcomes if isinstance(each.what, Action)]
+    expected = {(each.rule, each.trigger_event_id): each.action_id for each in actions}
+    with reading_trigger_db(path) as con:
+        messages = [tuple(row) for row in con.execute(_MESSAGES)]
+        died = {(row[0], row[1]) for row in con.execute(_LATE)}
+    ids: defaultdict[Start, set[str]] = defaultdict(set)
+    for request in requests:
+        ids[request.rule, request.start].add(request.webhook_id)
+    sent = {(rule, start): action_id for action_id, rule, start, _ in messages}
+    twice = len(messages) - len(sent)
+    effects = sum(len(each) - 1 for each in ids.values())
+    lost = [start for start in expected if start not in ids and start not in died]
+    undelivered = [action_id for action_id, _, _, status in messages if status != "delivered"]
+    invented = [start for start in {*ids, *sent} if start not in expected]
+    wrong = [start for start, found in ids.items() if start in expected and found != {expected[start]}]
+    unsigned = sum(not request.signed for request in requests)
+    findings.expect(not twice, f"{twice} starts led to two messages")
+    findings.expect(not effects, f"{effects} starts reached the receiver under a second id")
+    findings.expect(not lost, f"{len(lost)} messages never reached the receiver: {lost[:3]}")
+    findings.expect(not undelivered, f"{len(undelivered)} messages did not end as delivered: {undelivered[:3]}")
+    findings.expect(not invented, f"{len(invented)} messages that nothing led to: {invented[:3]}")
+    findings.expect(not wrong, f"{len(wrong)} messages under another id than the run in memory gives: {wrong[:3]}")
+    findings.expect(not unsigned, f"{unsigned} requests whose signature is wrong")
+    return {
+        "events": len(events), "messages": len(messages), "requests": len(requests), "copies": len(requests) - len(ids),
+        "failed": _behaved(requests, "fails"), "hung": _behaved(requests, "hangs"), "dropped": _behaved(requests, "drops"),
+        "lost": len(lost), "second_effects": twice + effects,
+        "false_absences": sum(rule == "missing" for rule, _ in invented), "died_while_behind": len(died),
+    }  # fmt: skip
+
+
+def _behaved(requests: Sequence[Request], behaviour: str) -> int:
+    return sum(request.behaviour == behaviour for request in requests)
+
+
+def _events(log_path: Path) -> list[TriggerEvent]:
+    found: list[TriggerEvent] = []
+    with TailReader(log_path) as reader:
+        after = 0
+        while rows := reader.read(after, 10_000, COLUMNS).rows:
+            found += [event for _, event in trigger_events(rows, ()) if event is not None]
+            after = rows[-1][0]
+    return found
