@@ -3,26 +3,24 @@
     python -m gtm_dagster.triggers.sharded.flink_job --servers HOST:PORT --prefix gtm --shards 4 --checkpoints DIR --jars DIR
 
 A start goes on from the newest whole checkpoint in DIR. Decisions are by the clock in the messages, so the job has no timers.
-Moves between shards go out at once and may come twice after a restart: a shard decides the same again, and takes a move once.
+Everything that leaves a shard, moves to other shards too, is committed with the checkpoint that has the state it came from.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+import fcntl
+import os
+import shutil
+import sys
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from pyflink.common import Configuration, Types, WatermarkStrategy
 from pyflink.common.serialization import SimpleStringSchema
-from pyflink.datastream import (
-    CheckpointingMode,
-    DataStream,
-    KeyedProcessFunction,
-    MapFunction,
-    RuntimeContext,
-    StreamExecutionEnvironment,
-)
+from pyflink.datastream import CheckpointingMode, DataStream, StreamExecutionEnvironment
 from pyflink.datastream.connectors.base import DeliveryGuarantee
 from pyflink.datastream.connectors.kafka import (
     KafkaOffsetsInitializer,
@@ -31,139 +29,87 @@ from pyflink.datastream.connectors.kafka import (
     KafkaSource,
     KafkaTopicPartition,
 )
-from pyflink.datastream.state import ListStateDescriptor, MapStateDescriptor
+from pyflink.java_gateway import get_gateway
 
-from gtm_dagster.triggers.sharded.shard import Shard
-from gtm_dagster.triggers.sharded.shard_messages import decoded_message, decoded_move, shard_of
+from gtm_dagster.triggers.sharded.flink_shards import INPUT, OUTPUT, EventInput, MoveInput, ShardFunction, machine_clock
 
-EVENT, MOVE = "event", "move"
-_INPUT = Types.TUPLE([Types.INT(), Types.STRING(), Types.STRING()])
-_OUTPUT = Types.TUPLE([Types.STRING(), Types.STRING()])
-CHECKPOINT_MS = 1000
+CHECKPOINT_MS = 500
 TRANSACTION_MS = 600_000
+"""Longer than a restart takes: what a checkpoint has is committed by the job that goes on from it. The broker allows 15 minutes."""
+OUTPUTS = {"actions": "actions", "nonsends": "nonsends", "moved": "state.moved", "profiles": "profiles"}
+"""Topics by what a shard puts out, behind the prefix."""
 
 
-class EventInput(MapFunction):
-    """Messages of a partition, as the input of its shard."""
-
-    def __init__(self, shard: int) -> None:
-        self._shard = shard
-
-    def map(self, value: str) -> tuple[int, str, str]:
-        return self._shard, EVENT, value
-
-
-class MoveInput(MapFunction):
-    """Moves, as inputs of the shards of their users."""
-
-    def __init__(self, shards: int) -> None:
-        self._shards = shards
-
-    def map(self, value: str) -> tuple[int, str, str]:
-        return shard_of(decoded_move(value).user, self._shards), MOVE, value
-
-
-class ShardFunction(KeyedProcessFunction):
-    """Keyed by shard. The changelog of the shard is the state of its key; what waits for a move waits in a list."""
-
-    def open(self, runtime_context: RuntimeContext) -> None:
-        bytes_, text = Types.PICKLED_BYTE_ARRAY(), Types.STRING()
-        self._changelog = runtime_context.get_map_state(MapStateDescriptor("changelog", bytes_, bytes_))
-        self._waiting = runtime_context.get_list_state(ListStateDescriptor("waiting", text))
-        self._moves = runtime_context.get_map_state(MapStateDescriptor("moves", Types.LONG(), text))
-        self._shards: dict[int, Shard] = {}
-        self._queues: dict[int, list[str]] = {}
-
-    def process_element(self, value: tuple[int, str, str], ctx: Any) -> Iterator[tuple[str, str]]:
-        number, kind, text = value
-        shard = self._shard(number)
-        queue = self._queues[number]
-        if kind == MOVE:
-            move = decoded_move(text)
-            shard.take_move(move)
-            if move.seq in shard.waiting_moves:
-                self._moves.put(move.seq, text)
-            if queue:
-                self._drain(shard, queue)
-        elif queue or not shard.take(decoded_message(text)):
-            queue.append(text)
-            self._waiting.add(text)
-        changelog, outputs = shard.flush()
-        for key, record in changelog.items():
-            if record is None:
-                self._changelog.remove(key)
-            else:
-                self._changelog.put(key, record)
-        for output in outputs:
-            yield output.topic, output.value.decode()
-
-    def _drain(self, shard: Shard, queue: list[str]) -> None:
-        taken = 0
-        while taken < len(queue) and shard.take(decoded_message(queue[taken])):
-            taken += 1
-        if taken:
-            del queue[:taken]
-            self._waiting.clear()
-            for text in queue:
-                self._waiting.add(text)
-            for seq in set(self._moves.keys()) - shard.waiting_moves:
-                self._moves.remove(seq)
-
-    def _shard(self, number: int) -> Shard:
-        if (shard := self._shards.get(number)) is None:
-            shard = self._shards[number] = Shard(number, lambda: 0)
-            shard.restore(list(self._changelog.items()))
-            for text in list(self._moves.values()):
-                shard.take_move(decoded_move(text))
-            self._queues[number] = list(self._waiting.get() or ())
-        return shard
-
-
-def main() -> None:
-    """Run the job until it is killed."""
+def main(clock: Callable[[], int] = machine_clock) -> None:
+    """Run the job until it is killed. `clock`: microseconds UTC, by which a shard sees that it is behind."""
     parser = argparse.ArgumentParser(description="Rules in shards as a job of Flink.")
     for name in ("--servers", "--prefix", "--checkpoints", "--jars"):
         parser.add_argument(name, required=True)
     parser.add_argument("--shards", type=int, required=True)
-    parser.add_argument("--parallelism", type=int, default=2)
+    parser.add_argument("--parallelism", type=int, default=1)
+    parser.add_argument("--set", action="append", default=[], type=_setting, metavar="KEY=VALUE", help="of Flink")
+    parser.add_argument("--while-stdin", action="store_true", help="end when standard input does")
     given = parser.parse_args()
-    env = StreamExecutionEnvironment.get_execution_environment(
-        _configuration(Path(given.checkpoints), Path(given.jars))
-    )
-    env.set_parallelism(
-        1
-    )  # from a partition to its shard messages pass one subtask each: two would not keep their order
-    env.enable_checkpointing(CHECKPOINT_MS, CheckpointingMode.EXACTLY_ONCE)
+    if given.while_stdin:
+        threading.Thread(target=_end_with_stdin, daemon=True).start()
+    checkpoints = Path(given.checkpoints)
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    with (checkpoints / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            parser.error(f"--checkpoints {checkpoints}: another job runs on them")
+        _run(given, clock)
+
+
+def _setting(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"{text!r}: give KEY=VALUE")
+    return name, value
+
+
+def _end_with_stdin() -> None:
+    sys.stdin.buffer.read()
+    os._exit(1)
+
+
+def _run(given: argparse.Namespace, clock: Callable[[], int]) -> None:
+    configuration = _configured(Path(given.checkpoints), Path(given.jars), dict(given.set))
+    env = StreamExecutionEnvironment.get_execution_environment(configuration)
+    env.get_checkpoint_config().set_checkpointing_mode(CheckpointingMode.EXACTLY_ONCE)
+    # From a partition to its shard messages pass one subtask each: two would not keep their order.
+    env.set_parallelism(1)
     inputs = _inputs(env, given.servers, given.prefix, given.shards)
-    outputs = inputs.key_by(lambda each: each[0], key_type=Types.INT()).process(ShardFunction(), output_type=_OUTPUT)
-    outputs = outputs.name("shards").uid("shards").set_parallelism(given.parallelism)
-    names = {
-        "actions": f"{given.prefix}.actions",
-        "nonsends": f"{given.prefix}.nonsends",
-        "moved": f"{given.prefix}.state.moved",
-    }
-    for kind, topic in names.items():
-        _publish(outputs, kind, topic, given.servers, given.prefix)
+    shards = inputs.key_by(lambda each: each[0], key_type=Types.INT()).process(ShardFunction(clock), output_type=OUTPUT)
+    shards = shards.name("shards").uid("shards").set_parallelism(given.parallelism)
+    for kind, topic in OUTPUTS.items():
+        _publish(shards, kind, f"{given.prefix}.{topic}", given.servers, f"{given.prefix}.flink.{kind}")
     env.execute(f"{given.prefix} triggers")
 
 
-def _configuration(checkpoints: Path, jars: Path) -> Configuration:
+def _configured(checkpoints: Path, jars: Path, own: dict[str, str]) -> Configuration:
+    """Settings of Flink, `own` last; with the newest whole checkpoint, if there is one. What older jobs left is removed."""
     found = {
         "python.execution-mode": "thread",
         "pipeline.jars": ";".join(path.absolute().as_uri() for path in sorted(jars.glob("*.jar"))),
+        "execution.checkpointing.interval": f"{CHECKPOINT_MS} ms",
         "execution.checkpointing.dir": checkpoints.absolute().as_uri(),
         "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
         "execution.checkpointing.num-retained": "3",
     }
-    if (newest := newest_checkpoint(checkpoints)) is not None:
+    if (newest := _newest_checkpoint(checkpoints)) is not None:
+        for job in checkpoints.iterdir():
+            if job.is_dir() and job != newest.parent:
+                shutil.rmtree(job)
         found["execution.state-recovery.path"] = newest.absolute().as_uri()
     configuration = Configuration()
-    for name, value in found.items():
+    for name, value in {**found, **own}.items():
         configuration.set_string(name, value)
     return configuration
 
 
-def newest_checkpoint(folder: Path) -> Path | None:
+def _newest_checkpoint(folder: Path) -> Path | None:
     """The newest whole checkpoint below `folder`; one without its metadata was not finished."""
     whole = [path.parent for path in folder.glob("*/chk-*/_metadata")]
     return max(whole, key=lambda path: (path / "_metadata").stat().st_mtime_ns, default=None)
@@ -172,19 +118,20 @@ def newest_checkpoint(folder: Path) -> Path | None:
 def _inputs(env: StreamExecutionEnvironment, servers: str, prefix: str, shards: int) -> DataStream:
     """(shard, kind, message): one source for each partition of events, since a message does not name its own; one of moves."""
     topic = f"{prefix}.events.by_person"
-    moves = _source(env, servers, f"{prefix}.state.moved", None, "read_uncommitted")
-    streams = [moves.map(MoveInput(shards), output_type=_INPUT)]
+    moves = _source(env, servers, prefix, f"{prefix}.state.moved", None)
+    streams = [moves.map(MoveInput(shards), output_type=INPUT)]
     for shard in range(shards):
-        events = _source(env, servers, topic, shard, "read_committed")
-        streams.append(events.map(EventInput(shard), output_type=_INPUT))
+        events = _source(env, servers, prefix, topic, shard)
+        streams.append(events.map(EventInput(shard), output_type=INPUT))
     return streams[0].union(*streams[1:])
 
 
 def _source(
-    env: StreamExecutionEnvironment, servers: str, topic: str, partition: int | None, isolation: str
+    env: StreamExecutionEnvironment, servers: str, prefix: str, topic: str, partition: int | None
 ) -> DataStream:
     builder = KafkaSource.builder().set_bootstrap_servers(servers).set_value_only_deserializer(SimpleStringSchema())
-    builder.set_starting_offsets(KafkaOffsetsInitializer.earliest()).set_property("isolation.level", isolation)
+    builder.set_starting_offsets(KafkaOffsetsInitializer.earliest()).set_group_id(f"{prefix}.flink")
+    builder.set_property("isolation.level", "read_committed")
     name = topic
     if partition is None:
         builder.set_topics(topic)
@@ -194,23 +141,21 @@ def _source(
     return env.from_source(builder.build(), WatermarkStrategy.no_watermarks(), f"from {name}").uid(f"from.{name}")
 
 
-def _publish(outputs: DataStream, kind: str, topic: str, servers: str, prefix: str) -> None:
-    serializer = (
-        KafkaRecordSerializationSchema.builder()
-        .set_topic(topic)
-        .set_value_serialization_schema(SimpleStringSchema())
-        .build()
-    )
+def _publish(outputs: DataStream, kind: str, topic: str, servers: str, transactional_id: str) -> None:
+    serializer = KafkaRecordSerializationSchema.builder().set_topic(topic)
+    serializer = serializer.set_value_serialization_schema(SimpleStringSchema()).build()
     builder = KafkaSink.builder().set_bootstrap_servers(servers).set_record_serializer(serializer)
-    if kind == "moved":
-        builder.set_delivery_guarantee(DeliveryGuarantee.AT_LEAST_ONCE).set_property("linger.ms", "0")
-    else:
-        builder.set_delivery_guarantee(DeliveryGuarantee.EXACTLY_ONCE).set_transactional_id_prefix(
-            f"{prefix}.flink.{kind}"
-        )
-        builder.set_property("transaction.timeout.ms", str(TRANSACTION_MS))
+    builder.set_delivery_guarantee(DeliveryGuarantee.EXACTLY_ONCE).set_transactional_id_prefix(transactional_id)
+    builder.set_property("transaction.timeout.ms", str(TRANSACTION_MS))
+    _reuse_transactional_ids(builder)
     text = outputs.filter(lambda each: each[0] == kind).map(lambda each: each[1], output_type=Types.STRING())
     text.sink_to(builder.build()).name(f"to {topic}").uid(f"to.{topic}")
+
+
+def _reuse_transactional_ids(builder: Any) -> None:
+    """A new id for each checkpoint, the sink's default, stays in the broker's memory for a week. PyFlink has no name for this."""
+    sink = get_gateway().jvm.org.apache.flink.connector.kafka.sink
+    builder._j_builder.setTransactionNamingStrategy(sink.TransactionNamingStrategy.POOLING)
 
 
 if __name__ == "__main__":
