@@ -126,6 +126,7 @@ def test_from_the_log_to_the_outbox_through_a_kill(
         pytest.param('trigger_shards = "kafka://127.0.0.1:1/x"', ["trigger", "run", "--part", "all"], "resolver, worker", id="a part"),
         pytest.param('trigger_shards = "kafka://127.0.0.1:1/x"', ["trigger", "run", "--engine", "spark"], "give kafka or flink", id="an engine"),
         pytest.param('trigger_shards = "kafka://127.0.0.1:1/x"', ["trigger", "run", "--engine", "flink", "--flink", "nowhere"], "make install-flink", id="where Flink is"),
+        pytest.param('trigger_shards = "kafka://127.0.0.1:1/x"\nkafka.client = {"security.protocol" = "SSL"}', ["trigger", "run", "--engine", "flink"], "kafka.client is set", id="settings that Flink lacks"),
     ],
 )  # fmt: skip
 def test_wrong_usage_names_the_way_out(

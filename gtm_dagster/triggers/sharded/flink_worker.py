@@ -18,13 +18,13 @@ class FlinkError(Exception):
 
 def flink_python(topics: ShardTopics, home: Path) -> Path:
     """The interpreter of PyFlink in `home`. Raises FlinkError when a job cannot be run with it over `topics`."""
-    if not (home / "installed").exists():
-        raise FlinkError(
-            f"{home}: PyFlink is not there; make install-flink puts it into .cache/flink of a checkout, --flink DIR names another place"
-        )
     if topics.settings.client:
         raise FlinkError(
             "kafka.client is set: those are settings of librdkafka, which a job of Flink does not have; leave out --engine flink"
+        )
+    if not (home / "installed").exists():
+        raise FlinkError(
+            f"{home}: PyFlink is not there; make install-flink puts it into .cache/flink of a checkout, --flink DIR names another place"
         )
     return home.absolute() / "venv/bin/python"
 
