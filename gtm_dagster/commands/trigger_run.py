@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from gtm_dagster.triggers.sharded.resolver_process import ResolverProcess
     from gtm_dagster.triggers.sharded.shard_topics import ShardTopics
 
+ENGINES = ("kafka", "flink")
 PARTS = ("resolver", "worker", "outbox")
 RESOLVER_PAUSE = 0.02
 
@@ -32,12 +34,17 @@ def run(
     name: Annotated[
         str | None, typer.Option(help="Of this worker, the same at every start. Default: host and process id.")
     ] = None,
+    engine: Annotated[
+        str, typer.Option(help="Of the worker: kafka, or flink for all shards as one job of Flink.")
+    ] = "kafka",
+    flink: Annotated[Path, typer.Option(help="Where scripts/install-flink put PyFlink.")] = Path(".cache/flink"),
     from_start: Annotated[
         bool, typer.Option("--from-start", help="A resolver that never ran begins at the log's start, not at its end.")
     ] = False,
 ) -> None:
     """Run the rules in shards over the topics of trigger_shards until Ctrl-C: one resolver, any number of workers, one outbox."""
     from gtm_dagster.eventlog.log import EventLogError
+    from gtm_dagster.triggers.sharded.flink_worker import FlinkError, FlinkWorker, flink_python
     from gtm_dagster.triggers.sharded.shard_loops import PartThread
     from gtm_dagster.triggers.sharded.shard_topics import ShardError, ShardTopics
     from gtm_dagster.triggers.sharded.shard_worker import ShardWorker
@@ -48,6 +55,8 @@ def run(
     for each in parts:
         if each not in PARTS:
             raise Problem(f"--part {each}: give resolver, worker or outbox", 2)
+    if engine not in ENGINES:
+        raise Problem(f"--engine {engine}: give kafka or flink", 2)
     if settings.trigger_shards is None:
         raise Problem(
             'trigger_shards is not set: name brokers and a prefix of topics, "kafka://host:9092/gtm"; without Kafka, gtm stream '
@@ -56,7 +65,11 @@ def run(
         )
     topics = ShardTopics.at(settings.trigger_shards, settings.kafka)
     try:
+        if engine == "flink":
+            flink_python(topics, flink)
         shards = topics.ensure(settings.kafka.partitions)
+    except FlinkError as error:
+        raise Problem(str(error), 2) from None
     except (ShardError, EventLogError) as error:
         raise Problem(str(error)) from None
     worker = name or f"{socket.gethostname()}.{os.getpid()}"
@@ -65,7 +78,9 @@ def run(
             rules_of(here, rules_path(here, None))
             make = lambda: _resolver(here, topics, shards, from_start=from_start)  # noqa: E731
             running.enter_context(PartThread("resolver", make, RESOLVER_PAUSE))
-        if "worker" in parts:
+        if "worker" in parts and engine == "flink":
+            running.enter_context(PartThread("job", lambda: FlinkWorker(topics, shards, flink, settings.state_dir)))
+        elif "worker" in parts:
             running.enter_context(PartThread("worker", lambda: ShardWorker(topics, worker)))
         if "outbox" in parts:
             from gtm_dagster.triggers.sharded.outbox_process import OutboxProcess

@@ -12,6 +12,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from flink_install import FLINK, JVM, need_flink
 from kafka_broker import start_kafka
 from live_cases import record
 from msgspec.structs import replace
@@ -38,9 +39,9 @@ def deployment(folder: Path, servers: str) -> Path:
     return config
 
 
-def start(folder: Path) -> subprocess.Popen[bytes]:
+def start(folder: Path, *words: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-m", "gtm_dagster.cli", "trigger", "run", "--name", "one"], cwd=folder, stdin=subprocess.DEVNULL,
+        [sys.executable, "-m", "gtm_dagster.cli", "trigger", "run", "--name", "one", *words], cwd=folder, stdin=subprocess.DEVNULL,
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])},
     )  # fmt: skip
 
@@ -49,7 +50,7 @@ def now_us() -> int:
     return time.time_ns() // 1000
 
 
-def messages(path: Path, n: int, seconds: float = 45) -> list[tuple[str, str]]:
+def messages(path: Path, n: int, seconds: float) -> list[tuple[str, str]]:
     """(rule, person) of the outbox once it has `n` rows."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
@@ -66,7 +67,15 @@ def messages(path: Path, n: int, seconds: float = 45) -> list[tuple[str, str]]:
 
 
 @pytest.mark.real
-def test_from_the_log_to_the_outbox_through_a_kill(tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", ["kafka", "flink"])
+def test_from_the_log_to_the_outbox_through_a_kill(
+    engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if engine == "flink":
+        need_flink()
+    monkeypatch.setenv("JAVA_TOOL_OPTIONS", JVM)
+    words = ["--engine", engine, "--flink", str(FLINK)]
+    seconds = 60 if engine == "kafka" else 240
     with start_kafka() as node, SqliteEventLog(tmp_path / ".gtm/events.db") as log:
         deployment(tmp_path, node.servers)
 
@@ -81,21 +90,21 @@ def test_from_the_log_to_the_outbox_through_a_kill(tmp_path: Path) -> None:
 
         path = tmp_path / ".gtm/triggers.db"
         happens("pricing_viewed", "before", 3)  # the first start begins at the log's end
-        process = start(tmp_path)
+        process = start(tmp_path, *words)
         try:
-            until = time.monotonic() + 45
+            until = time.monotonic() + seconds
             while log.committed("trigger_shards") == 0:
                 assert process.poll() is None and time.monotonic() < until
                 time.sleep(0.1)
             for number in range(8):
                 happens("pricing_viewed", f"u{number}", 3)
             happens("checkout_started", "u9")
-            first = messages(path, 9)
+            first = messages(path, 9, seconds)
             process.send_signal(signal.SIGKILL)
             process.wait(30)
             happens("pricing_viewed", "v1", 3)
-            process = start(tmp_path)
-            everything = messages(path, 10)
+            process = start(tmp_path, *words)
+            everything = messages(path, 10, seconds)
         finally:
             process.send_signal(signal.SIGTERM)
             code = process.wait(60)
@@ -115,6 +124,9 @@ def test_from_the_log_to_the_outbox_through_a_kill(tmp_path: Path) -> None:
     [
         pytest.param("", ["trigger", "run"], "trigger_shards is not set", id="where the topics are"),
         pytest.param('trigger_shards = "kafka://127.0.0.1:1/x"', ["trigger", "run", "--part", "all"], "resolver, worker", id="a part"),
+        pytest.param('trigger_shards = "kafka://127.0.0.1:1/x"', ["trigger", "run", "--engine", "spark"], "give kafka or flink", id="an engine"),
+        pytest.param('trigger_shards = "kafka://127.0.0.1:1/x"', ["trigger", "run", "--engine", "flink", "--flink", "nowhere"], "make install-flink", id="where Flink is"),
+        pytest.param('trigger_shards = "kafka://127.0.0.1:1/x"\nkafka.client = {"security.protocol" = "SSL"}', ["trigger", "run", "--engine", "flink"], "kafka.client is set", id="settings that Flink lacks"),
     ],
 )  # fmt: skip
 def test_wrong_usage_names_the_way_out(

@@ -16,6 +16,7 @@ from gtm_dagster.eventlog.kafka_topic import client_of
 from gtm_dagster.triggers.person_profile import NOBODY, Profile, merged_profile
 from gtm_dagster.triggers.sharded.resolver_process import LINK
 from gtm_dagster.triggers.sharded.shard_journal import ShardAction
+from gtm_dagster.triggers.sharded.shard_messages import decoded_profile
 from gtm_dagster.triggers.sharded.shard_store import profile_record
 from gtm_dagster.triggers.sharded.shard_topics import ShardTopics
 from gtm_dagster.triggers.trigger_db import open_trigger_db
@@ -36,7 +37,7 @@ class OutboxProcess:
             "Consumer", group_id=f"{topics.prefix}.outbox", enable_auto_commit=False, isolation_level="read_committed",
             auto_offset_reset="earliest", fetch_wait_max_ms=20, session_timeout_ms=10_000,
         )  # fmt: skip
-        self._consumer.subscribe([topics.actions, topics.changelog, topics.resolver])
+        self._consumer.subscribe([topics.actions, topics.changelog, topics.profiles, topics.resolver])
 
     def round(self) -> int:
         """What the topics hold now, up to 1,000 messages, in one transaction; how many messages it took."""
@@ -66,6 +67,9 @@ class OutboxProcess:
                     add_messages(con, [action])
                 elif topic == topics.changelog and value is not None and (profile := profile_record(key, value)):
                     _merge_profile(con, *profile)
+                elif topic == topics.profiles:
+                    update = decoded_profile(value)
+                    _merge_profile(con, update.person, update.profile)
                 elif topic == topics.resolver and key.startswith(LINK):
                     anonymous = key.removeprefix(LINK).decode()
                     con.execute("INSERT OR IGNORE INTO links VALUES (?, ?)", (anonymous, value.decode()))

@@ -98,9 +98,17 @@ class Moved(Struct, frozen=True):
     starts: tuple[tuple[str, str, Started], ...] = ()
 
 
+class ProfileUpdate(Struct, frozen=True):
+    """What is known of a person now: a message of `profiles`, which a job of Flink writes in place of the changelog."""
+
+    person: str
+    profile: Profile
+
+
 encoded = msgspec.json.Encoder().encode
 decoded_message = msgspec.json.Decoder(Message).decode
 decoded_move = msgspec.json.Decoder(Moved).decode
+decoded_profile = msgspec.json.Decoder(ProfileUpdate).decode
 
 
 def shard_of(person: str, shards: int) -> int:

@@ -1,7 +1,7 @@
 """The topics between the stages, and reading a compacted one whole.
 
 Of `kafka://host:9092/gtm`: `gtm.events.by_person`, `gtm.state.moved` and `gtm.changelog` have one partition a shard,
-`gtm.actions` and `gtm.nonsends` as many, `gtm.resolver` one.
+`gtm.actions` and `gtm.nonsends` as many, `gtm.resolver` and `gtm.profiles` one.
 """
 
 from __future__ import annotations
@@ -61,6 +61,10 @@ class ShardTopics(Struct, frozen=True):
         return f"{self.prefix}.nonsends"
 
     @property
+    def profiles(self) -> str:
+        return f"{self.prefix}.profiles"
+
+    @property
     def resolver(self) -> str:
         return f"{self.prefix}.resolver"
 
@@ -105,6 +109,7 @@ class ShardTopics(Struct, frozen=True):
         new_topic = client_of(self.topic(self.prefix), "NewTopic")
         topics = [new_topic(name, shards, -1, config=config) for name, config in configs.items()]
         topics.append(new_topic(self.resolver, 1, -1, config=_COMPACTED))
+        topics.append(new_topic(self.profiles, 1, -1, config=kept))
         for name, done in admin.create_topics(topics, request_timeout=REQUEST_SECONDS).items():
             try:
                 done.result()
