@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -22,9 +22,10 @@ from dagster._core.storage.event_log.base import AssetRecord
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._serdes import ConfigurableClassData
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.pool import NullPool, QueuePool
 
+from gtm_dagster.orchestration.run_records import OpenedRunStorage, OpenedScheduleStorage, has_tables
 from gtm_dagster.storage.atomic_write import write_whole
 
 _OPEN_FILES = 4
@@ -43,6 +44,7 @@ class OpenEventLog(SqliteEventLogStorage):
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         self._engines: OrderedDict[str, Engine] = OrderedDict()
         self._asset_records: dict[AssetKey, AssetRecord] = {}
+        self._there: set[tuple[str, str]] = set()
         super().__init__(base_dir, inst_data)
 
     @classmethod
@@ -51,7 +53,7 @@ class OpenEventLog(SqliteEventLogStorage):
 
     def _initdb(self, engine: Engine, for_index_shard: bool = False) -> None:
         """Dagster's own, where tables are missing. It loads all its migrations to see that they are there."""
-        if not _has_tables(engine):
+        if not has_tables(engine):
             super()._initdb(engine, for_index_shard)
 
     def store_event(self, event: EventLogEntry) -> None:
@@ -72,6 +74,27 @@ class OpenEventLog(SqliteEventLogStorage):
             found = super().get_asset_records(unknown)
             self._asset_records.update({record.asset_entry.asset_key: record for record in found})
         return [self._asset_records[key] for key in asset_keys if key in self._asset_records]
+
+    def has_table(self, table_name: str) -> bool:
+        """As Dagster's own storage, which opens the file anew for every event of a check; what is there once stays."""
+        return self._stays("table", table_name, super().has_table)
+
+    def has_secondary_index(self, name: str) -> bool:
+        """As `has_table`."""
+        return self._stays("secondary index", name, super().has_secondary_index)
+
+    def has_asset_key_col(self, column_name: str) -> bool:
+        """As `has_table`."""
+        return self._stays("asset key column", column_name, super().has_asset_key_col)
+
+    def _has_asset_key_col_on_connection(self, conn: Connection, column_name: str) -> bool:
+        found = super()._has_asset_key_col_on_connection
+        return self._stays("asset key column", column_name, lambda name: found(conn, name))
+
+    def _stays(self, kind: str, name: str, is_there: Callable[[str], bool]) -> bool:
+        if (kind, name) not in self._there and is_there(name):
+            self._there.add((kind, name))
+        return (kind, name) in self._there
 
     @contextmanager
     def _connect(self, shard: str) -> Iterator[Connection]:
@@ -138,14 +161,6 @@ def without_repetition(entry: EventLogEntry) -> EventLogEntry:
     return entry._replace(dagster_event=found, user_message="" if repeated else entry.user_message)
 
 
-def _has_tables(engine: Engine) -> bool:
-    """Whether Dagster has made its tables in the file; it notes their revision last."""
-    with engine.connect() as con:
-        return inspect(con).has_table("alembic_version") and bool(
-            con.execute(text("SELECT 1 FROM alembic_version")).all()
-        )
-
-
 @cache
 def _empty_file() -> bytes:
     """A run's file before its first event, as Dagster's own storage makes it; made once a process."""
@@ -163,11 +178,15 @@ def _commit_without_fsync(connection: Any, _: Any) -> None:
 
 
 def storage_overrides(home: Path) -> dict[str, object]:
-    """What to add to the settings of an instance in `home` so that its event log is left open."""
+    """What to add to the settings of an instance in `home` so that its event log is left open, and its runs and ticks are
+    opened without Dagster's migrations.
+    """
+    places = {
+        "event_log_storage": (OpenEventLog, home / "history" / "runs"),
+        "run_storage": (OpenedRunStorage, home / "history"),
+        "schedule_storage": (OpenedScheduleStorage, home / "schedules"),
+    }
     return {
-        "event_log_storage": {
-            "module": __name__,
-            "class": OpenEventLog.__name__,
-            "config": {"base_dir": str(home / "history" / "runs")},
-        }
+        key: {"module": storage.__module__, "class": storage.__name__, "config": {"base_dir": str(folder)}}
+        for key, (storage, folder) in places.items()
     }

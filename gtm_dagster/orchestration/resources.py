@@ -19,6 +19,7 @@ from gtm_dagster.taxonomy import load_plan
 from gtm_dagster.taxonomy.settings_for_plan import Deployment, deployment_of
 from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.engine import connect
+from gtm_dagster.warehouse.schema.ddl import create
 from gtm_dagster.warehouse.writer_lock import WarehouseLock
 
 
@@ -35,6 +36,7 @@ class WarehouseResource(DuckDBResource):
     full: bool = False
     _deployment: Deployment | None = PrivateAttr(default=None)
     _open: duckdb.DuckDBPyConnection | None = PrivateAttr(default=None)
+    _has_tables: bool = PrivateAttr(default=False)
     _began: float = PrivateAttr(default_factory=time.monotonic)
 
     @property
@@ -93,10 +95,20 @@ class WarehouseResource(DuckDBResource):
             self._close()
             raise
 
+    @contextmanager
+    def writing_tables(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """The same, every declared table made; whether they are there is looked for once."""
+        with self.writing() as con:
+            if not self._has_tables:
+                create(con)
+                self._has_tables = True
+            yield con
+
     def _close(self) -> None:
         if self._open is not None:
             self._open.close()
             self._open = None
+            self._has_tables = False
 
     @contextmanager
     def get_connection(self) -> Iterator[duckdb.DuckDBPyConnection]:

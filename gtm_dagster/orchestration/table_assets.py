@@ -8,6 +8,7 @@ import dagster as dg
 import duckdb
 
 from gtm_dagster.orchestration.asset_checks import alone, check_results, check_specs, is_built, key_of
+from gtm_dagster.orchestration.drawn_figures import drawn_before, note_drawn
 from gtm_dagster.orchestration.failures import in_words
 from gtm_dagster.orchestration.metadata import (
     definition_of,
@@ -20,7 +21,6 @@ from gtm_dagster.orchestration.metadata import (
 from gtm_dagster.orchestration.resources import WarehouseResource
 from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.schema import built
-from gtm_dagster.warehouse.schema.ddl import create
 from gtm_dagster.warehouse.schema.table import Table
 from gtm_dagster.warehouse.state import first_of_day
 
@@ -65,8 +65,7 @@ def _asset(tables: Sequence[Table]) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, warehouse: WarehouseResource
     ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
         results: list[dg.MaterializeResult | dg.AssetCheckResult] = []
-        with in_words(), warehouse.writing() as con:
-            create(con)
+        with in_words(), warehouse.writing_tables() as con:
             for table in tables:
                 if is_built(context, table):
                     results += _built(context, con, warehouse.context, table)
@@ -84,8 +83,11 @@ def _built(
     began = time.perf_counter()
     result = table.step(con, ctx)
     seconds = time.perf_counter() - began
-    figures = [figure for chart in table.charts for figure in chart(con, ctx)]
-    metadata: dict[str, Any] = {figure.name: inline(figure) for figure in figures}
+    drawn = None if result.changed else drawn_before(con, ctx, table)
+    figures = [figure for chart in table.charts for figure in chart(con, ctx)] if drawn is None else []
+    metadata: dict[str, Any] = {**(drawn or {}), **{figure.name: inline(figure) for figure in figures}}
+    if figures:
+        note_drawn(con, ctx, table, metadata)
     if figures and result.changed and first_of_day(con, f"picture of {table.name}"):
         metadata |= {figure.name.replace("chart", "picture", 1): picture(figure) for figure in figures}
     metadata |= sample_when_due(con, table, changed=result.changed)

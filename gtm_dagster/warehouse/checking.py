@@ -21,7 +21,14 @@ from typing import Any
 import duckdb
 import msgspec
 
-from gtm_dagster.warehouse.affected import check_step, drop_tables, find_affected, follow_to_end, needs_rebuild
+from gtm_dagster.warehouse.affected import (
+    check_step,
+    drop_tables,
+    find_affected,
+    follow_to_end,
+    needs_rebuild,
+    nothing_new,
+)
 from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.engine import transaction
 from gtm_dagster.warehouse.results import CheckResult, count
@@ -81,10 +88,11 @@ def run_checks(
     rules = _rules(ctx)
     place = _staged_place(con) if table.news == (STAGED,) else None
     news = _news(con, table, place)
+    times = _last_times(con, table)
     found: list[tuple[Check, CheckResult]] = []
     notes: list[list[object]] = []
     for check in table.checks:
-        last = _last_time(con, _name(table, check))
+        last = times.get(_name(table, check))
         form = form_of(last, news, rules, now, has_changed_form=check.changed is not None)
         whole_at = now if form is Form.EVERYTHING else last.whole_at if last else None
         if form is Form.NOTHING and last is not None:
@@ -94,7 +102,8 @@ def run_checks(
         result = run_form(con, ctx)
         found.append((check, CheckResult(result.passed, result.description, {**result.metadata, "over": form.value})))
         notes.append([_name(table, check), result.passed, rules, run, now, whole_at])
-    drop_tables(con, "changed_persons", "changed_files")
+    if news is not News.NONE:
+        drop_tables(con, "changed_persons", "changed_files")
     if notes:
         with transaction(con):
             _note(con, notes)
@@ -146,11 +155,13 @@ def _name(table: Table, check: Check) -> str:
     return f"{table.name}: {check.name}"
 
 
-def _last_time(con: duckdb.DuckDBPyConnection, name: str) -> LastTime | None:
+def _last_times(con: duckdb.DuckDBPyConnection, table: Table) -> dict[str, LastTime]:
+    """How each check of the table ended when it ran last, by its name; without those that never ran."""
     rows = con.execute(
-        "SELECT passed, rules, checked_in, checked_at, whole_at FROM meta.checks WHERE name = ?", [name]
+        "SELECT name, passed, rules, checked_in, checked_at, whole_at FROM meta.checks WHERE list_contains($1::VARCHAR[], name)",
+        [[_name(table, check) for check in table.checks]],
     ).fetchall()
-    return LastTime(*rows[0]) if rows else None
+    return {name: LastTime(*row) for name, *row in rows}
 
 
 def _news(con: duckdb.DuckDBPyConnection, table: Table, place: dict[str, int] | None) -> News:
@@ -160,6 +171,8 @@ def _news(con: duckdb.DuckDBPyConnection, table: Table, place: dict[str, int] | 
     step = check_step(table.table)
     if needs_rebuild(con, table.table) or needs_rebuild(con, step):
         return News.UNKNOWN
+    if all(nothing_new(con, step, stage) for stage in table.news):
+        return News.NONE
     find_affected(con, step, *table.news)
     con.execute("CREATE OR REPLACE TEMP TABLE changed_persons AS SELECT person_no FROM affected")
     drop_tables(con, "affected")

@@ -11,6 +11,7 @@ from gtm_dagster.definitions import build_defs
 from gtm_dagster.orchestration.event_history import OpenEventLog
 from gtm_dagster.orchestration.instance import _reference, dagster_home
 from gtm_dagster.orchestration.refresh_run import run_refresh
+from gtm_dagster.orchestration.run_records import OpenedRunStorage
 
 
 def test_dagsters_own_storage_reads_the_runs_events_and_the_next_refresh_adds_to_them(tmp_path, monkeypatch):
@@ -50,5 +51,6 @@ def test_dagsters_own_storage_reads_the_runs_events_and_the_next_refresh_adds_to
 )
 def test_a_storage_that_dagster_yaml_names_decides(tmp_path, dagster_yaml, left_open):
     (tmp_path / "dagster.yaml").write_text(dagster_yaml.replace("HOME", str(tmp_path)))
-    found = _reference(tmp_path).event_storage_data
-    assert (found.class_name == OpenEventLog.__name__) is left_open
+    found = _reference(tmp_path)
+    assert (found.event_storage_data.class_name == OpenEventLog.__name__) is left_open
+    assert (found.run_storage_data.class_name == OpenedRunStorage.__name__) is left_open

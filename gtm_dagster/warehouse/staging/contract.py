@@ -27,6 +27,8 @@ SAMPLE_ROWS = 1_000
 """Rows of a staging that are judged although the rules in force admitted them."""
 _SAMPLE_FILES = 8
 """Files they come from, unless these are small: to read some rows of a file costs a third of reading all."""
+_SAMPLE_RUN = 32
+"""Rows of them that stand one behind the other: of what lies between two runs only the verdict is decoded."""
 _LIMITS = ID_LIMITS | CONTEXT_LIMITS
 _TEXTS = ("event_name", "properties", "consent")
 """Judged once for each distinct combination."""
@@ -79,12 +81,24 @@ def judge(con: duckdb.DuckDBPyConnection, plan: Plan, relation: str, full: bool)
     con.execute(
         "CREATE OR REPLACE TEMP TABLE refused (file_path VARCHAR, file_row BIGINT, reason_codes VARCHAR, errors VARCHAR, raw VARCHAR)"
     )
-    due = "verdict = 'accepted'" + ("" if full else f" AND plan_version = '{plan.version}'")
-    if con.execute(composed("SELECT 1 FROM $relation WHERE received_us IS NULL LIMIT 1", relation=relation)).fetchall():
-        raise ContractBreak("landing column received_us holds nulls; land the batch again")
     rules = rules_fingerprint(plan)
-    _check_sample(con, plan, relation, f"verdict = 'accepted' AND rules = '{rules}'")
-    due += f" AND rules IS DISTINCT FROM '{rules}'"
+    admitted = f"verdict = 'accepted' AND rules = '{rules}'"
+    due = f"verdict = 'accepted' AND rules IS DISTINCT FROM '{rules}'"
+    due += "" if full else f" AND plan_version = '{plan.version}'"
+    files = con.execute(
+        composed(
+            """SELECT file_path, count(*) FILTER ($admitted), count(*) FILTER ($due), count(*) FILTER (received_us IS NULL)
+            FROM $relation GROUP BY 1 ORDER BY 1""",
+            relation=relation,
+            admitted=admitted,
+            due=due,
+        )
+    ).fetchall()
+    if any(undated for *_, undated in files):
+        raise ContractBreak("landing column received_us holds nulls; land the batch again")
+    _check_sample(con, plan, relation, admitted, [(path, rows) for path, rows, *_ in files if rows])
+    if not any(rows for _, _, rows, _ in files):
+        return 0
     _judge_texts(con, plan, relation, due)
     doubtful = f"NOT coalesce({envelope_sql(plan)}, false)"
     if con.execute("SELECT 1 FROM refused_texts LIMIT 1").fetchall():
@@ -111,27 +125,26 @@ def judge(con: duckdb.DuckDBPyConnection, plan: Plan, relation: str, full: bool)
     return sum(refusals.num_rows for refusals in found)
 
 
-def _check_sample(con: duckdb.DuckDBPyConnection, plan: Plan, relation: str, admitted: str) -> None:
-    """Raises ContractBreak when Pandera refuses one of some rows, spread over the batch, that this plan's rules admitted."""
-    judged = ", ".join([*TEXT_COLUMNS, *INT_COLUMNS])
-    counted = con.execute(
-        composed(
-            "SELECT file_path, count(*) FROM $relation WHERE $admitted GROUP BY 1 ORDER BY 1",
-            relation=relation,
-            admitted=admitted,
-        )
-    ).fetchall()
+def _check_sample(
+    con: duckdb.DuckDBPyConnection, plan: Plan, relation: str, admitted: str, counted: list[tuple[str, int]]
+) -> None:
+    """Raises ContractBreak when Pandera refuses one of some rows, spread over the batch, that this plan's rules admitted.
+
+    `counted`: how many rows of each file the condition `admitted` holds of.
+    """
     admitted_rows = sum(rows for _, rows in counted)
     files = counted[:: max(1, min(len(counted) // _SAMPLE_FILES, admitted_rows // (2 * SAMPLE_ROWS)))]
     every = max(1, sum(rows for _, rows in files) // SAMPLE_ROWS)
+    judged = ", ".join([*TEXT_COLUMNS, *INT_COLUMNS])
     found = con.sql(
         composed(
             """SELECT file_path, file_row, $judged FROM $relation
-            WHERE $admitted AND file_path IN ($files) AND file_row % $every = 0 LIMIT $sample_rows""",
+            WHERE $admitted AND file_path IN ($files) AND file_row // $run % $every = 0 LIMIT $sample_rows""",
             judged=judged,
             relation=relation,
             admitted=admitted,
             files=literals(path for path, _ in files) or "NULL",
+            run=_SAMPLE_RUN,
             every=every,
             sample_rows=SAMPLE_ROWS,
         )

@@ -19,7 +19,8 @@ _COMPARED = f"coalesce(original_us, event_us), {_UNTIMED}"
 def append_events(con: duckdb.DuckDBPyConnection, ctx: BuildContext, first: bool) -> int:
     """Append the winners of `batch` to `meta.events` and note what changed; returns copies with another content.
 
-    `first`: nothing was staged before, so every step builds its table whole.
+    `first`: nothing was staged before, so every step builds its table whole. Leaves `batch_days`, the rows of the batch by
+    ingest day and verdict, and `touched_days`, the ingest days whose books change.
     """
     find_copies(con)
     _find_duplicates_of_events(con)
@@ -28,6 +29,7 @@ def append_events(con: duckdb.DuckDBPyConnection, ctx: BuildContext, first: bool
     if conflicts:
         con.execute(f"INSERT INTO meta.conflicts {fragment('conflicting_ids')}")
     con.execute("INSERT INTO meta.duplicates SELECT ingest_date, n FROM batch_duplicates")
+    con.execute(f"CREATE OR REPLACE TEMP TABLE batch_days AS {fragment('batch_days')}")
     con.execute(f"CREATE OR REPLACE TEMP TABLE touched_days AS {fragment('touched_days')}")
     con.execute(
         """CREATE OR REPLACE TEMP TABLE losers AS

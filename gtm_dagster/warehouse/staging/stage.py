@@ -185,7 +185,7 @@ def _stage_files(
     days = [str(row[0]) for row in con.execute("SELECT DISTINCT ingest_date FROM touched_days ORDER BY 1").fetchall()]
     con.execute(f"CREATE OR REPLACE TEMP TABLE read_days AS {fragment('read_days')}")
     write_books(con)
-    verdicts = dict(con.execute("SELECT verdict, count(*) FROM batch GROUP BY 1").fetchall())
+    verdicts = dict(con.execute("SELECT verdict, sum(n)::BIGINT FROM batch_days GROUP BY 1").fetchall())
     rows = sum(verdicts.values())
     if rows != total:
         raise ContractBreak(
@@ -195,7 +195,7 @@ def _stage_files(
     drop_views(con, "new_events", "source_inputs", "batch", "landed")
     drop_tables(
         con, "batch_sources", "listed_origins", "click_kinds", "refused", "copies", "losers", "duplicates_of_events",
-        "batch_duplicates", "batch_ids", "touched_days", "batch_files", "read_days", "left_out",
+        "batch_duplicates", "batch_ids", "batch_days", "touched_days", "batch_files", "read_days", "left_out",
     )  # fmt: skip
     if progress:
         progress(total, total)

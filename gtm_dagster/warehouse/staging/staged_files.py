@@ -85,9 +85,9 @@ def note_staged(con: duckdb.DuckDBPyConnection, files: Sequence[LandingFile]) ->
     for file in files:
         if file.left_out:
             _forget(con, _keys_left_out(file))
-    con.executemany(
-        "INSERT INTO meta.landing_files VALUES (?, ?, ?, now())",
-        [[file.key, file.ingest_date, file.rows] for file in files],
+    con.execute(
+        "INSERT INTO meta.landing_files SELECT unnest($1::VARCHAR[]), unnest($2::DATE[]), unnest($3::BIGINT[]), now()",
+        [[file.key for file in files], [file.ingest_date for file in files], [file.rows for file in files]],
     )
 
 

@@ -75,7 +75,7 @@ def follow_withdrawals(
     drop_views(con, "batch", "new_events", "source_inputs", "landed")
     drop_tables(
         con, "withdrawn_ids", "id_copies", "batch_files", "copies", "losers", "duplicates_of_events", "batch_duplicates",
-        "batch_ids", "batch_sources", "listed_origins", "click_kinds", "touched_days", "read_days", "left_out",
+        "batch_ids", "batch_sources", "listed_origins", "click_kinds", "batch_days", "touched_days", "read_days", "left_out",
     )  # fmt: skip
     return sum(file.rows for file in gone)
 

@@ -1,4 +1,4 @@
 -- Rows of the batch by ingest day.
-SELECT CAST(make_timestamp(received_us) AS DATE) AS ingest_date, count(*) AS n, count(*) FILTER (verdict = 'suppressed') AS suppressed
-FROM batch
+SELECT ingest_date, sum(n)::BIGINT AS n, coalesce(sum(n) FILTER (verdict = 'suppressed'), 0)::BIGINT AS suppressed
+FROM batch_days
 GROUP BY 1

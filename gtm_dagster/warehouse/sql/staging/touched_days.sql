@@ -1,4 +1,4 @@
 -- Ingest days whose books change.
-SELECT DISTINCT CAST(make_timestamp(received_us) AS DATE) AS ingest_date FROM batch
+SELECT ingest_date FROM batch_days
 UNION
 SELECT CAST(make_timestamp(old_us) AS DATE) FROM duplicates_of_events WHERE newer_wins
