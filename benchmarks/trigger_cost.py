@@ -69,7 +69,11 @@ def measure(n_rules: int, ticks: int, profile: bool) -> None:
         runner = LiveRunner(log, log_path, path, RulesWatch(folder / "triggers.yaml", load_plan()), turn=turn)
         runner.drain()
         wiring = Wiring(
-            [destination("w", port, in_flight=16)], {"S": SECRET}, MessageTemplates(folder), refused_meanwhile, turn=turn
+            [destination("w", port, in_flight=16)],
+            {"S": SECRET},
+            MessageTemplates(folder),
+            refused_meanwhile,
+            turn=turn,
         )
         worker = MessageWorker(path, wiring, woken=True)
         profiler = cProfile.Profile(time.thread_time)

@@ -59,4 +59,20 @@ CREATE INDEX IF NOT EXISTS links_user ON links (user);
 NEWEST = """
 CREATE INDEX IF NOT EXISTS occurrences_sent ON occurrences (decided_us) WHERE outcome = 'sent';
 """
+BY_EVENT = """
+CREATE TABLE occurrences_by_event (     -- what one event leads to stands together, however many rules there are
+    trigger_event_id TEXT NOT NULL, rule TEXT NOT NULL, person TEXT NOT NULL, key TEXT NOT NULL, outcome TEXT NOT NULL,
+    reason TEXT, detail TEXT, action_id TEXT, started_us INTEGER NOT NULL, due_us INTEGER, received_us INTEGER,
+    decided_us INTEGER NOT NULL, wall_us INTEGER NOT NULL, next_us INTEGER, start TEXT,
+    PRIMARY KEY (trigger_event_id, rule)
+) WITHOUT ROWID;
+INSERT INTO occurrences_by_event SELECT trigger_event_id, rule, person, key, outcome, reason, detail, action_id, started_us,
+    due_us, received_us, decided_us, wall_us, next_us, start FROM occurrences ORDER BY trigger_event_id, rule;
+DROP TABLE occurrences;
+ALTER TABLE occurrences_by_event RENAME TO occurrences;
+CREATE INDEX occurrences_person ON occurrences (person);
+CREATE INDEX occurrences_decided ON occurrences (decided_us);
+CREATE INDEX occurrences_pending ON occurrences (outcome) WHERE outcome IN ('open', 'held');
+CREATE INDEX occurrences_sent ON occurrences (decided_us) WHERE outcome = 'sent';
+"""
 SCHEMA = STATE + OUTBOX

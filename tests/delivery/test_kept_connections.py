@@ -59,7 +59,10 @@ def post(server: Server, route: Route) -> Answer:
         pytest.param([[OK, b""], [OK]], ["delivered"] * 2, [0, 0, 1], id="ended before its answer: sent again at once"),
         pytest.param([[OK, b"HTTP/1.1 2"], [OK]], ["delivered", "unknown"], [0, 0], id="half an answer: it was taken"),
         pytest.param(
-            [[OK.replace(b"Content", b"Connection: close\r\nContent")], [OK]], ["delivered"] * 2, [0, 1], id="it says close"
+            [[OK.replace(b"Content", b"Connection: close\r\nContent")], [OK]],
+            ["delivered"] * 2,
+            [0, 1],
+            id="it says close",
         ),
         pytest.param([[OK.replace(b": 2", b": 3")], [OK]], ["delivered"] * 2, [0, 1], id="a body that does not end"),
         pytest.param([[b""], [OK]], ["unknown", "delivered"], [0, 1], id="a new connection is asked once"),

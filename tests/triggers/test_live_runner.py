@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from trigger_cases import R1, R2, R3, SECOND, actions, event, reasons, us
 
 from gtm_dagster.storage.migrations import NewerFormatError
+from gtm_dagster.triggers import trigger_db
 from gtm_dagster.triggers.message_payload import MOST_BYTES
 from gtm_dagster.triggers.rules_watch import RulesWatch
 from gtm_dagster.triggers.runner_rows import set_status
@@ -33,6 +34,24 @@ def test_the_file_is_private_and_one_of_a_newer_version_is_refused(tmp_path: Pat
         open_trigger_db(path)
     with pytest.raises(NewerFormatError), reading_trigger_db(path):
         pass
+
+
+def test_decisions_of_an_older_version_stay_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "triggers.db"
+    monkeypatch.setattr(trigger_db, "MIGRATIONS", trigger_db.MIGRATIONS[:3])
+    con = open_trigger_db(path)
+    columns = [row[1] for row in con.execute("PRAGMA table_info(occurrences)")]
+    names = ", ".join(columns)
+    row = tuple(f"{name} {n}" for n, name in enumerate(columns))
+    con.execute(f"INSERT INTO occurrences ({names}) VALUES ({', '.join('?' * len(row))})", row)
+    con.close()
+    monkeypatch.undo()
+    con = open_trigger_db(path)
+    assert con.execute(f"SELECT {names} FROM occurrences").fetchall() == [row]
+    assert {name for (name,) in con.execute("SELECT name FROM sqlite_master WHERE tbl_name = 'occurrences'")} == {
+        "occurrences", "occurrences_person", "occurrences_decided", "occurrences_pending", "occurrences_sent",
+    }  # fmt: skip
+    con.close()
 
 
 def test_a_first_start_begins_at_the_end_of_the_log(tmp_path: Path, live: Callable[..., LiveCase]) -> None:
