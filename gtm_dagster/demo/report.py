@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 from rich.console import Console
+from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
@@ -90,12 +94,20 @@ def print_report(
             '[bold]gtm query --demo "SELECT * FROM marts.channel_attribution LIMIT 20"[/bold]   any table of the serving copy\n'
             '[bold]gtm query --demo "SELECT reason_codes, count(*) FROM staging.quarantine GROUP BY 1"[/bold]   what was refused, and why\n'
             "[bold]gtm doctor --demo --verify[/bold]   compare this warehouse with a rebuild from the landing files\n\n"
-            f"All of it lies in {settings.state_dir}; remove that folder when you have seen enough. Without --demo every command "
+            f"{way_to_gtm(Path(sys.argv[0]))}All of it lies in {settings.state_dir}; remove that folder when you have seen enough. Without --demo every command "
             "works on your own data: [bold]gtm dev[/bold], then docs/tracking.md for the first event and docs/import.md for history.",
             title="The pipeline found what was planted" if good else "The pipeline did NOT find what was planted",
             border_style="green" if good else "red",
         )
     )
+
+
+def way_to_gtm(program: Path) -> str:
+    """A line for a shell that does not find the `gtm` that is running, as after `make demo` in a fresh checkout; else ""."""
+    activate = program.with_name("activate")
+    if shutil.which("gtm") or program.name != "gtm" or not activate.exists():
+        return ""
+    return f"This shell does not know [bold]gtm[/bold] yet: [bold]. {escape(str(activate))}[/bold], or write {escape(str(program))}.\n"
 
 
 def print_checks(console: Console, result: Refreshed) -> int:

@@ -18,6 +18,7 @@ from gtm_dagster.demo.deployment import (
     has_demo,
     refuse_other_data,
 )
+from gtm_dagster.demo.report import way_to_gtm
 from gtm_dagster.settings import Settings, load_settings
 from gtm_dagster.storage.private_dir import private_dir
 
@@ -166,3 +167,16 @@ def test_a_demo_beside_real_data_leaves_it_as_it_was(tmp_path, monkeypatch, caps
         capsys.readouterr()
         assert run(["query", *line, "--json", "SELECT count(*) AS n FROM core.conversions"]) == 0
         assert (json.loads(capsys.readouterr().out)[0]["n"] > 1) is expected
+
+
+@pytest.mark.parametrize(
+    ("program", "on_path", "says"),
+    [("gtm", False, "activate"), ("gtm", True, ""), ("cli.py", False, "")],
+    ids=["a fresh checkout", "an activated one", "python -m"],
+)
+def test_the_demo_says_where_gtm_is_to_a_shell_that_does_not_find_it(tmp_path, monkeypatch, program, on_path, says):
+    for name in ("gtm", "activate", "cli.py"):
+        (tmp_path / name).touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path) if on_path else "/nowhere")
+    line = way_to_gtm(tmp_path / program)
+    assert says in line and bool(line) is bool(says)
