@@ -13,7 +13,7 @@ from pathlib import Path
 from gtm_dagster.storage.disk_space import full_disk
 from gtm_dagster.storage.migrations import Migration, migrate, pending
 from gtm_dagster.storage.private_dir import private_dir
-from gtm_dagster.triggers.trigger_tables import ERASED, NEWEST, SCHEMA
+from gtm_dagster.triggers.trigger_tables import ERASED, NEWEST, SCHEMA, SHARDS
 
 FILE_NAME = "triggers.db"
 _BUSY_SECONDS = 10.0
@@ -109,6 +109,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     Migration("0001_initial", lambda con: _run(con, SCHEMA)),
     Migration("0002_erased", lambda con: _run(con, ERASED)),
     Migration("0003_newest", lambda con: _run(con, NEWEST)),
+    Migration("0004_shards", lambda con: _run(con, SHARDS)),
 )
 
 

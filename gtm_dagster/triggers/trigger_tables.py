@@ -59,4 +59,10 @@ CREATE INDEX IF NOT EXISTS links_user ON links (user);
 NEWEST = """
 CREATE INDEX IF NOT EXISTS occurrences_sent ON occurrences (decided_us) WHERE outcome = 'sent';
 """
+SHARDS = """
+CREATE TABLE IF NOT EXISTS shards (
+    number INTEGER PRIMARY KEY,
+    standing BLOB NOT NULL              -- sharded.shard.Meta, as the shard's worker committed it last
+);
+"""
 SCHEMA = STATE + OUTBOX

@@ -5,6 +5,7 @@ Within a partition messages stand in the order of the event log; `seq` is the of
 
 from __future__ import annotations
 
+from typing import Literal
 from zlib import crc32
 
 import msgspec
@@ -83,7 +84,21 @@ class RuleSet(Struct, frozen=True, tag="rules"):
     plain: dict[str, frozenset[str]] = {}
 
 
-Message = Happened | Linked | Leaves | Arrives | Clock | Heard | Sends | RuleSet
+class Switched(Struct, frozen=True, tag="switched"):
+    """A person paused a rule, or lets it run again, also one that was stopped after errors."""
+
+    rule: str
+    status: Literal["paused", "active"]
+
+
+class Erase(Struct, frozen=True, tag="erase"):
+    """All that is kept of a person of this partition goes."""
+
+    person: str
+    at_us: int
+
+
+Message = Happened | Linked | Leaves | Arrives | Clock | Heard | Sends | RuleSet | Switched | Erase
 
 
 class Moved(Struct, frozen=True):
