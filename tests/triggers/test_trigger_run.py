@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
 import time
+import urllib.request
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
-from kafka_broker import start_kafka
 from live_cases import record
 from msgspec.structs import replace
 from trigger_cases import event
 
+from benchmarks.kafka_node import KafkaNode
 from gtm_dagster.cli import run as gtm
 from gtm_dagster.eventlog.sqlite import SqliteEventLog
+from gtm_dagster.settings import load_settings
+from gtm_dagster.triggers.sharded.shard_control import erase_from_shards
+from gtm_dagster.triggers.sharded.shard_topics import ShardTopics
+from gtm_dagster.warehouse import trigger_ledger
 
 RULES = """
 version: 1
@@ -28,47 +36,66 @@ rules:
 """
 
 
-def deployment(folder: Path, servers: str) -> Path:
+def deployment(folder: Path, servers: str) -> None:
+    folder.mkdir(exist_ok=True)
     (folder / "triggers.yaml").write_text(RULES)
-    config = folder / "gtm.toml"
-    config.write_text(
+    (folder / "gtm.toml").write_text(
         f'triggers_file = "triggers.yaml"\ntrigger_shards = "kafka://{servers}/run"\n[kafka]\npartitions = 3\n'
         '[[destinations]]\nname = "sales"\nurl = "https://sales.example/hook"\n'
     )
-    return config
 
 
-def start(folder: Path) -> subprocess.Popen[bytes]:
+def start(folder: Path, port: int) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "gtm_dagster.cli", "trigger", "run", "--name", "one", "--metrics-port", str(port)]
     return subprocess.Popen(
-        [sys.executable, "-m", "gtm_dagster.cli", "trigger", "run", "--name", "one"], cwd=folder, stdin=subprocess.DEVNULL,
+        command, cwd=folder, stdin=subprocess.DEVNULL,
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])},
     )  # fmt: skip
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
 
 
 def now_us() -> int:
     return time.time_ns() // 1000
 
 
-def messages(path: Path, n: int, seconds: float = 45) -> list[tuple[str, str]]:
-    """(rule, person) of the outbox once it has `n` rows."""
+def rows(path: Path, statement: str, n: int, seconds: float = 45) -> list[tuple[object, ...]]:
+    """What a statement finds in triggers.db once it finds `n` rows."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         if path.exists():
             with closing(sqlite3.connect(path)) as con:
                 try:
-                    found = con.execute("SELECT rule, person FROM outbox ORDER BY rule, person").fetchall()
+                    found = con.execute(statement).fetchall()
                 except sqlite3.OperationalError:
                     found = []
             if len(found) >= n:
                 return found
         time.sleep(0.1)
-    raise AssertionError(f"fewer than {n} messages in {seconds} s")
+    raise AssertionError(f"fewer than {n} rows of {statement} in {seconds} s")
+
+
+MESSAGES = "SELECT rule, person FROM outbox ORDER BY rule, person"
+PAUSED = "SELECT person FROM occurrences WHERE outcome = 'not_sent' AND reason = 'paused' ORDER BY person"
 
 
 @pytest.mark.real
-def test_from_the_log_to_the_outbox_through_a_kill(tmp_path: Path) -> None:
-    with start_kafka() as node, SqliteEventLog(tmp_path / ".gtm/events.db") as log:
-        deployment(tmp_path, node.servers)
+def test_from_the_log_to_the_outbox_through_a_kill(
+    kafka: KafkaNode, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ask(*words: str) -> tuple[int, dict[str, Any]]:
+        code = gtm(["trigger", *words, "--json"])
+        return code, json.loads(capsys.readouterr().out)
+
+    here, elsewhere = tmp_path / "here", tmp_path / "elsewhere"
+    for folder in (here, elsewhere):
+        deployment(folder, kafka.servers)
+    path, port = here / ".gtm/triggers.db", free_port()
+    topics = ShardTopics(kafka.servers, "run")
+    with SqliteEventLog(here / ".gtm/events.db") as log:
 
         def happens(name: str, person: str, n: int = 1) -> None:
             at = now_us()
@@ -79,9 +106,8 @@ def test_from_the_log_to_the_outbox_through_a_kill(tmp_path: Path) -> None:
                 ]
             )  # fmt: skip
 
-        path = tmp_path / ".gtm/triggers.db"
         happens("pricing_viewed", "before", 3)  # the first start begins at the log's end
-        process = start(tmp_path)
+        process = start(here, port)
         try:
             until = time.monotonic() + 45
             while log.committed("trigger_shards") == 0:
@@ -90,24 +116,58 @@ def test_from_the_log_to_the_outbox_through_a_kill(tmp_path: Path) -> None:
             for number in range(8):
                 happens("pricing_viewed", f"u{number}", 3)
             happens("checkout_started", "u9")
-            first = messages(path, 9)
+            first = rows(path, MESSAGES, 9)
+            monkeypatch.chdir(here)
+            code, status = ask("status")
+            assert [rule["sent"] for rule in status["rules"]] == [1, 8] and status["rules_error"] is None
+            assert [shard["worker"] for shard in status["shards"]] == ["one"] * 3
+            assert all(shard["lag_messages"] < 1000 and not shard["is_silent"] for shard in status["shards"])
+            assert code == 0
+            assert [each["outcome"] for each in ask("explain", "u3")[1]["starts"]] == ["sent"]
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as page:
+                metrics = page.read().decode()
+            for line in (
+                'gtm_trigger_actions_total{channel="webhook",rule="viewed"} 8.0', "gtm_trigger_failing 0.0",
+                'gtm_trigger_non_sends_total{reason="capped",rule="idle"} 0.0', 'gtm_trigger_degraded{rule="viewed"} 0.0',
+                'gtm_trigger_faults_total{rule="idle"} 0.0', 'gtm_trigger_holds_total{reason="quiet"} 0.0',
+            ):  # fmt: skip
+                assert line in metrics, line
+            monkeypatch.chdir(elsewhere)
+            assert gtm(["trigger", "explain", "u3"]) == 1
+            assert "--part outbox" in capsys.readouterr().err, "this machine has no state, and says which has"
+            assert ask("pause", "viewed") == (0, {"rule": "viewed", "status": "paused", "shards": 3, "missing": []})
+            happens("pricing_viewed", "v0", 3)
+            rows(path, PAUSED, 1)
             process.send_signal(signal.SIGKILL)
             process.wait(30)
             happens("pricing_viewed", "v1", 3)
-            process = start(tmp_path)
-            everything = messages(path, 10)
+            process = start(here, port)
+            assert rows(path, PAUSED, 2) == [("v0",), ("v1",)], "a pause survives the kill"
+            monkeypatch.chdir(here)
+            assert ask("resume", "viewed")[1]["missing"] == []
+            assert not erase_from_shards(topics, {"u3"}, now_us(), 30).missing
+            happens("pricing_viewed", "u3", 3)
+            happens("pricing_viewed", "v2", 3)
+            everything = rows(path, MESSAGES + " LIMIT 100", 9)
+            while ("viewed", "v2") not in everything and time.monotonic() < until + 90:
+                everything = rows(path, MESSAGES, 9)
+            assert ask("status")[1]["rules"][1]["status"] == "active"
         finally:
             process.send_signal(signal.SIGTERM)
             code = process.wait(60)
     assert code == 0
     assert first == [("idle", "u9"), *[("viewed", f"u{number}") for number in range(8)]]
-    assert everything == sorted([*first, ("viewed", "v1")]), "each once"
-    with closing(sqlite3.connect(path)) as con:
-        con.row_factory = sqlite3.Row
-        row = con.execute("SELECT * FROM outbox WHERE person = 'v1'").fetchone()
-        assert '"name":"pricing_viewed"' in row["payload"]
-        profile = con.execute("SELECT profile FROM persons WHERE person = 'v1'").fetchone()[0]
+    assert everything == sorted({*first, ("viewed", "v2")} - {("viewed", "u3")}), (
+        "each once, and nothing of who was erased"
+    )
+    with trigger_ledger.reading(load_settings(here / "gtm.toml", {})) as con:
+        decided = trigger_ledger.decided(con, None).to_pylist()
+        assert sorted(each["outcome"] for each in decided) == ["not_sent"] * 2 + ["sent"] * 9, (
+            "what the refresh takes over"
+        )
+        profile = con.execute("SELECT profile FROM persons WHERE person = 'v2'").fetchone()[0]
         assert b"marketing" in profile, "consent is asked again from here"
+    assert b"u3" not in b"".join(each.read_bytes() for each in path.parent.glob("triggers.db*"))
 
 
 @pytest.mark.parametrize(

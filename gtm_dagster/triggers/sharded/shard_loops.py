@@ -58,4 +58,10 @@ class PartThread:
                 self._stop.wait(wait)
             finally:
                 if part is not None:
-                    part.close()
+                    self._close(part)
+
+    def _close(self, part: Part) -> None:
+        try:
+            part.close()
+        except Exception as error:  # noqa: BLE001 - a part that failed may not be able to end well; another one follows
+            _log.error("trigger %s: cannot be closed: %s", self._name, error)

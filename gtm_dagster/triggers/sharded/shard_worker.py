@@ -46,7 +46,8 @@ class ShardWorker:
         self._moves: dict[int, dict[int, int]] = {}
         """By shard and `seq`, the offset of a move that came."""
         self._busy: set[int] = set()
-        self._lost = False
+        self._failed = False
+        """A transaction did not end: what the shards did since belongs to nobody, and the next worker does it again."""
         self._producer = topics.producer(f"{topics.group}.{name}")
         self._producer.init_transactions(REQUEST_SECONDS * 3)
         self._consumer = topics.client(
@@ -126,8 +127,9 @@ class ShardWorker:
         if not self._busy:
             return
         producer, topics = self._producer, self._topics
+        self._failed = True
         producer.begin_transaction()
-        names = {"actions": topics.actions, "nonsends": topics.nonsends, "moved": topics.moved}
+        names = {"actions": topics.actions, "nonsends": topics.nonsends, "starts": topics.starts, "moved": topics.moved}
         offsets = []
         for number in sorted(self._busy):
             shard = self.shards[number]
@@ -145,6 +147,7 @@ class ShardWorker:
             offsets.append(self._place(topics.events, number, shard.position.get("events", 0)))
         producer.send_offsets_to_transaction(offsets, self._consumer.consumer_group_metadata(), REQUEST_SECONDS)
         producer.commit_transaction(REQUEST_SECONDS)
+        self._failed = False
         self._busy.clear()
 
     def _produce(self, topic: str, value: bytes | None, key: bytes, partition: int) -> None:
@@ -174,7 +177,8 @@ class ShardWorker:
         _log.info("triggers: shards %s, restored in %.1f s", numbers, time.monotonic() - began)
 
     def _revoke(self, consumer: Any, places: Any) -> None:
-        self._commit()
+        if not self._failed:
+            self._commit()
         self._forget()
 
     def _lose(self, consumer: Any, places: Any) -> None:
