@@ -53,7 +53,10 @@ def main() -> None:
                 save(name, screen(browser, given.dashboard + path))
         for name, path in DAGSTER.items():
             if not given.names or name in given.names:
-                save(name, shot(browser, given.dagster + path, WIDE + 200, "light", round(1000 * given.settle), whole=False))
+                save(
+                    name,
+                    shot(browser, given.dagster + path, WIDE + 200, "light", round(1000 * given.settle), whole=False),
+                )
         browser.close()
 
 

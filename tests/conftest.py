@@ -2,11 +2,15 @@
 
 import os
 import signal
+from collections.abc import Iterator
 from typing import Any
 
 import profiles  # noqa: F401 - registers the profiles, which `--hypothesis-profile` chooses from
 import pytest
 from hypothesis import settings
+from kafka_broker import start_kafka
+
+from benchmarks.kafka_node import KafkaNode
 
 settings.load_profile("fast")
 
@@ -31,3 +35,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     from workers import GroupScheduling
 
     return GroupScheduling(config, log)
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[KafkaNode]:
+    """The broker of all files of `workers.ONE_BROKER`; each test has topics of its own."""
+    with start_kafka() as node:
+        yield node

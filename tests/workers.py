@@ -13,7 +13,7 @@ ONE_FIXTURE = ("conformance", "e2e", "opsstore")
 """Folders with a fixture for the whole run that costs many seconds: Spark and both DuckDBs, `gtm dev`, PostgreSQL."""
 ONE_BROKER = (
     "eventlog/test_eventlog_contract.py", "eventlog/test_kafka_drill.py", "eventlog/test_kafka_outages.py", "eventlog/test_kafka_readers.py",
-    "eventlog/test_kafka_topics.py",
+    "eventlog/test_kafka_topics.py", "triggers/test_kafka_shards.py", "triggers/test_trigger_run.py",
 )  # fmt: skip
 """Files that share a Kafka."""
 ALONE = ("warehouse/test_credit_windows.py", "warehouse/test_pipeline_oracle.py", "warehouse/test_withdrawals.py")

@@ -17,6 +17,7 @@ from gtm_dagster.chaos.message_books import compare
 from gtm_dagster.chaos.outcome import ChaosError, Findings, Report, Rounds
 from gtm_dagster.chaos.processes import Child, until
 from gtm_dagster.chaos.throwaway import ThrowAway
+from gtm_dagster.chaos.unreliable_mail import UnreliableMailServer
 from gtm_dagster.chaos.unreliable_receiver import UnreliableReceiver
 from gtm_dagster.delivery.signatures import PREFIX
 from gtm_dagster.eventlog import open_log
@@ -32,14 +33,44 @@ allow = ["127.0.0.0/8"]
 per_second = 500.0
 in_flight = 8
 timeout_seconds = 1.0
+
+[[destinations]]
+name = "chat"
+kind = "slack"
+url_env = "DRILL_SLACK"
+allow = ["127.0.0.0/8"]
+per_second = 500.0
+in_flight = 8
+timeout_seconds = 1.0
+collapse_seconds = 0
 """
+MAIL = """
+[[destinations]]
+name = "{name}"
+kind = "email"
+url_env = "DRILL_MAIL"
+sender = "Drill <drill@example.com>"
+contact_url = "{contact}"
+secret_env = "DRILL_SECRET"
+allow = ["127.0.0.0/8"]
+per_second = 500.0
+in_flight = 8
+timeout_seconds = 5.0
+repeat = "{repeat}"
+"""
+TEMPLATES = {"alert.md.j2": "{{ rule }} {{ event.id }}", "note.md.j2": "Subject: {{ rule }}\n\n{{ event.id }}\n"}
 RULES = """
 rules:
   counted: {on: pricing_viewed, count: {n: 3, within: 10m}, purpose: service, do: {webhook: w}}
   missing: {on: checkout_started, absent: {event: payment_completed, within: 3s, grace: 1s}, purpose: service, do: {webhook: w}}
   each: {on: demo_requested, purpose: service, do: {webhook: w}}
+  alert: {on: demo_requested, purpose: service, do: {slack: alert.md.j2@chat}}
+  mail_once: {on: signup_completed, purpose: service, do: {email: note.md.j2@once}}
+  mail_again: {on: signup_completed, purpose: service, do: {email: note.md.j2@again}}
 """
-_NAMES = ("pricing_viewed", "checkout_started", "payment_completed", "demo_requested", "page_viewed")
+_OFTEN = ("pricing_viewed", "checkout_started", "payment_completed", "demo_requested", "page_viewed")
+_NAMES = (*_OFTEN * 3, "signup_completed")
+"""A mail costs a look-up and a TLS session: there are fewer of them."""
 _PERSONS, _PER_APPEND, _EVERY_SECONDS = 400, 5, 0.05
 _START_SECONDS, _SETTLE_SECONDS = 60.0, 180.0
 _PENDING = """
@@ -54,19 +85,22 @@ class _Worker:
     deployment: ThrowAway
     rules_path: Path
     receiver: UnreliableReceiver
+    mail: UnreliableMailServer
     secret: str
 
     def start(self) -> Child:
+        origin = self.receiver.origin
         return self.deployment.start(
-            "stream", GTM_TRIGGERS_FILE=str(self.rules_path), DRILL_RECEIVER=self.receiver.url, DRILL_SECRET=self.secret
-        )
+            "stream", GTM_TRIGGERS_FILE=str(self.rules_path), DRILL_SECRET=self.secret, DRILL_RECEIVER=f"{origin}/hook",
+            DRILL_SLACK=f"{origin}/slack", DRILL_MAIL=self.mail.url, REQUESTS_CA_BUNDLE=str(self.mail.certificate),
+        )  # fmt: skip
 
 
 def kill_triggers(
     deployment: ThrowAway, rounds: Rounds, seed: int, findings: Findings, report: Report
 ) -> dict[str, int | float]:
-    """The worker is killed at random moments while events come and a receiver hangs, fails and drops connections; then its
-    messages and what the receiver read are compared with one run in memory over the same log."""
+    """The worker is killed at random moments while events come and receivers of webhooks, of Slack's and of mail hang, fail and
+    drop connections; then its messages and what they read are compared with one run in memory over the same log."""
     rng = random.Random(seed)  # noqa: S311 - moments to kill at, not a secret
     rules_path = deployment.folder / "triggers.yaml"
     rules_path.write_text(RULES)
@@ -76,9 +110,11 @@ def kill_triggers(
     with (
         open_log(deployment.settings) as log,
         UnreliableReceiver(secret, lambda name: _attempts(path, name), seed) as receiver,
+        UnreliableMailServer(deployment.folder, lambda name: _attempts(path, name), seed) as mail,
     ):
+        _write_settings(deployment, receiver.origin)
         assert isinstance(log, SqliteEventLog)  # noqa: S101 - the throw-away deployment's
-        worker = _Worker(deployment, rules_path, receiver, secret)
+        worker = _Worker(deployment, rules_path, receiver, mail, secret)
         with worker.start() as first:
             _follows(first, path, 0)
             with _load(log, random.Random(seed)):  # noqa: S311
@@ -97,8 +133,18 @@ def kill_triggers(
             settled = until(lambda: _settled(path, log.last_seq()), _SETTLE_SECONDS, 0.2)
             findings.expect(settled, f"after the last kill the worker did not come to rest: {last.err.strip()[-300:]}")
             last.stop()
-        figures = compare(rules_path, deployment.plan, log.path, path, receiver.requests, findings)
+        figures = compare(rules_path, deployment.plan, log.path, path, receiver.requests, mail.mails, findings)
     return {**figures, "under_way_when_killed": under_way}
+
+
+def _write_settings(deployment: ThrowAway, origin: str) -> None:
+    templates = deployment.folder / "templates"
+    templates.mkdir()
+    for name, text in TEMPLATES.items():
+        (templates / name).write_text(text)
+    with (deployment.folder / "gtm.toml").open("a") as config:
+        for name, repeat in (("once", "at_most_once"), ("again", "at_least_once")):
+            config.write(MAIL.format(name=name, repeat=repeat, contact=f"{origin}/contact"))
 
 
 @contextmanager

@@ -1,4 +1,6 @@
-"""A receiver of signed webhooks that hangs, fails and drops connections at the first attempt of some messages, and notes every request."""
+"""A receiver of signed webhooks and of Slack's that hangs, fails and drops connections at the first attempt of some messages, and
+notes every request; it also says the address of every person.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ WEIGHTS = (84, 6, 4, 6)
 
 @dataclass(frozen=True)
 class Request:
-    """A request that was read whole, whatever became of its answer. `start`: the id of the event that the message is about."""
+    """A request that was read whole, whatever became of its answer. `start`: the id of the event that the message is about;
+    Slack's has no signature and says neither rule nor start but in its words, which are both here.
+    """
 
     webhook_id: str
     rule: str
@@ -47,13 +51,27 @@ class UnreliableReceiver:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
+                if self.path == "/slack":
+                    rule, start = json.loads(body)["text"].split()
+                    self._note(self.headers["webhook-id"], rule, start, signed=True)
+                    return
                 name, stamp = self.headers["webhook-id"], self.headers["webhook-timestamp"]
                 signed = hmac.compare_digest(
                     self.headers["webhook-signature"] or "", signature(keys, name, int(stamp), body)
                 )
                 data = json.loads(body)["data"]
+                self._note(name, data["rule"], data["event"]["id"], signed=signed)
+
+            def do_GET(self) -> None:
+                body = b'{"email": "drill@example.com"}'
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def _note(self, name: str, rule: str, start: str, *, signed: bool) -> None:
                 behaviour = rng.choices(BEHAVIOURS, WEIGHTS)[0] if attempts(name) == 1 else "answers"
-                receiver.requests.append(Request(name, data["rule"], data["event"]["id"], behaviour, signed))
+                receiver.requests.append(Request(name, rule, start, behaviour, signed))
                 self._answer(behaviour)
 
             def _answer(self, behaviour: str) -> None:
@@ -78,7 +96,7 @@ class UnreliableReceiver:
                 """A sender that was killed takes no answer."""
 
         self._server = Server(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}/hook"
+        self.origin = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 
     def __enter__(self) -> UnreliableReceiver:

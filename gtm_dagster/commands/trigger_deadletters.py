@@ -11,6 +11,7 @@ import typer
 from gtm_dagster.commands.command import Command
 from gtm_dagster.commands.output import Invocation, Json, Problem, invocation, utc_time
 from gtm_dagster.commands.table_output import Format, form_of, say_table
+from gtm_dagster.commands.trigger_options import existing_state
 
 if TYPE_CHECKING:
     import sqlite3
@@ -50,12 +51,8 @@ def deadletters(
 def opened(here: Invocation) -> sqlite3.Connection:
     """The trigger database. Raises Problem (1) where there is none."""
     from gtm_dagster.delivery.message_store import open_database
-    from gtm_dagster.triggers.trigger_db import trigger_db_path
 
-    path = trigger_db_path(here.settings.state_dir)
-    if not path.exists():
-        raise Problem(f"{path}: there is no such file yet; no trigger has run")
-    return open_database(path)
+    return open_database(existing_state(here))
 
 
 def found(

@@ -10,7 +10,7 @@ import typer
 from gtm_dagster.commands.command import Command
 from gtm_dagster.commands.output import Json, Problem, invocation, say, say_json, say_prose, utc_time
 from gtm_dagster.commands.table_output import say_table
-from gtm_dagster.commands.trigger_options import trigger_state
+from gtm_dagster.commands.trigger_options import existing_state, trigger_state
 
 if TYPE_CHECKING:
     from gtm_dagster.triggers.explained_starts import Explanation
@@ -29,12 +29,9 @@ def explain(
 ) -> int:
     """Every start of a person, what became of it and why, and what each rule would do now. Exit 1: nothing is known of them."""
     from gtm_dagster.triggers.explained_starts import explained
-    from gtm_dagster.triggers.trigger_db import trigger_db_path
 
     here = invocation(context)
-    path = trigger_db_path(here.settings.state_dir)
-    if not path.exists():
-        raise Problem(f"{path}: no rule has run yet; gtm stream runs them")
+    path = existing_state(here)
     with trigger_state(path):
         found = explained(path, (person, here.pseudonymize(person)), rule, time.time_ns() // 1000)
     if rule is not None and not found.chances:

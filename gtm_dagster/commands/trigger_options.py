@@ -43,6 +43,21 @@ def rules_of(here: Invocation, path: Path) -> tuple[Rule, ...]:
         raise Problem(error.problems[0], 1, error.problems[1:]) from None
 
 
+def existing_state(here: Invocation) -> Path:
+    """`triggers.db` of this machine. Raises Problem (1) where there is none, with where it is."""
+    from gtm_dagster.triggers.trigger_db import trigger_db_path
+
+    path = trigger_db_path(here.settings.state_dir)
+    if path.exists():
+        return path
+    if here.settings.trigger_shards is None:
+        raise Problem(f"{path}: no rule has run yet; gtm stream runs them")
+    raise Problem(
+        f"{path}: there is none on this machine; the shards of {here.settings.trigger_shards} have it where gtm trigger run "
+        "--part outbox runs: ask there, or start that part here instead"
+    )
+
+
 @contextmanager
 def trigger_state(path: Path) -> Iterator[None]:
     """What `triggers.db` at `path` refuses becomes a Problem (1)."""

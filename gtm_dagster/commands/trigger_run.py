@@ -17,6 +17,7 @@ from gtm_dagster.commands.trigger_options import rules_of, rules_path
 
 if TYPE_CHECKING:
     from gtm_dagster.commands.output import Invocation
+    from gtm_dagster.triggers.live_figures import LiveFigures
     from gtm_dagster.triggers.sharded.resolver_process import ResolverProcess
     from gtm_dagster.triggers.sharded.shard_topics import ShardTopics
 
@@ -41,9 +42,13 @@ def run(
     from_start: Annotated[
         bool, typer.Option("--from-start", help="A resolver that never ran begins at the log's start, not at its end.")
     ] = False,
+    metrics_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Serve metrics at this port of stream.metrics_host. Default: nowhere.")
+    ] = 0,
 ) -> None:
     """Run the rules in shards over the topics of trigger_shards until Ctrl-C: one resolver, any number of workers, one outbox."""
     from gtm_dagster.eventlog.log import EventLogError
+    from gtm_dagster.triggers.live_figures import LiveFigures
     from gtm_dagster.triggers.sharded.flink_worker import FlinkError, FlinkWorker, flink_python
     from gtm_dagster.triggers.sharded.shard_loops import PartThread
     from gtm_dagster.triggers.sharded.shard_topics import ShardError, ShardTopics
@@ -57,6 +62,12 @@ def run(
             raise Problem(f"--part {each}: give resolver, worker or outbox", 2)
     if engine not in ENGINES:
         raise Problem(f"--engine {engine}: give kafka or flink", 2)
+    if engine == "flink" and "worker" in parts and metrics_port:
+        raise Problem(
+            "--metrics-port: a job of Flink has no metrics of rules; gtm trigger status says how its shards stand. Run the other "
+            "parts with metrics in a process of their own: --part resolver --part outbox",
+            2,
+        )
     if settings.trigger_shards is None:
         raise Problem(
             'trigger_shards is not set: name brokers and a prefix of topics, "kafka://host:9092/gtm"; without Kafka, gtm stream '
@@ -73,27 +84,48 @@ def run(
     except (ShardError, EventLogError) as error:
         raise Problem(str(error)) from None
     worker = name or f"{socket.gethostname()}.{os.getpid()}"
+    figures = LiveFigures()
+    errors = figures.part_errors
     with ExitStack() as running:
+        if metrics_port:
+            _serve(running, figures, settings.stream.metrics_host, metrics_port)
         if "resolver" in parts:
             rules_of(here, rules_path(here, None))
-            make = lambda: _resolver(here, topics, shards, from_start=from_start)  # noqa: E731
-            running.enter_context(PartThread("resolver", make, RESOLVER_PAUSE))
+            make = lambda: _resolver(here, topics, shards, figures, from_start=from_start)  # noqa: E731
+            running.enter_context(PartThread("resolver", make, errors, RESOLVER_PAUSE))
         if "worker" in parts and engine == "flink":
-            running.enter_context(PartThread("job", lambda: FlinkWorker(topics, shards, flink, settings.state_dir)))
+            job = lambda: FlinkWorker(topics, shards, flink, settings.state_dir)  # noqa: E731
+            running.enter_context(PartThread("job", job, errors))
         elif "worker" in parts:
-            running.enter_context(PartThread("worker", lambda: ShardWorker(topics, worker)))
+            running.enter_context(PartThread("worker", lambda: ShardWorker(topics, worker, figures=figures), errors))
         if "outbox" in parts:
             from gtm_dagster.triggers.sharded.outbox_process import OutboxProcess
             from gtm_dagster.triggers.trigger_db import trigger_db_path
 
             path = trigger_db_path(settings.state_dir)
-            running.enter_context(PartThread("outbox", lambda: OutboxProcess(topics, path)))
+            running.enter_context(PartThread("outbox", lambda: OutboxProcess(topics, path), errors))
         note(f"trigger run: {', '.join(parts)} over {settings.trigger_shards}, {shards} shards")
         stop = running.enter_context(asked_to_stop())
         stop.wait()
 
 
-def _resolver(here: Invocation, topics: ShardTopics, shards: int, *, from_start: bool) -> ResolverProcess:
+def _serve(running: ExitStack, figures: LiveFigures, host: str, port: int) -> None:
+    from gtm_dagster.monitoring import process_registry
+    from gtm_dagster.monitoring.metrics_page import metrics_page
+    from gtm_dagster.triggers.trigger_metrics import TriggerMetrics
+
+    registry = process_registry("trigger_run")
+    registry.register(TriggerMetrics(figures))
+    try:
+        address = running.enter_context(metrics_page(registry, host, port))
+    except OSError as error:
+        raise Problem(f"--metrics-port {port}: {host}:{port} cannot be listened on ({error.strerror})") from None
+    note(f"trigger run: metrics at {address}")
+
+
+def _resolver(
+    here: Invocation, topics: ShardTopics, shards: int, figures: LiveFigures, *, from_start: bool
+) -> ResolverProcess:
     from gtm_dagster.eventlog import open_log
     from gtm_dagster.triggers.rules_watch import RulesWatch
     from gtm_dagster.triggers.sharded.resolver_process import ResolverProcess
@@ -101,7 +133,7 @@ def _resolver(here: Invocation, topics: ShardTopics, shards: int, *, from_start:
     log = open_log(here.settings)
     try:
         watch = RulesWatch(rules_path(here, None), here.plan)
-        return ResolverProcess(log, topics, watch, shards, from_start=from_start)
+        return ResolverProcess(log, topics, watch, shards, from_start=from_start, figures=figures)
     except BaseException:
         log.close()
         raise

@@ -20,10 +20,15 @@ CHECKPOINT_SECONDS = 10.0
 class Tombstones:
     """Who was erased, as the file had it at the last look: hashes under a key of the file, no ids."""
 
-    def __init__(self) -> None:
+    def __init__(self, key: bytes = b"", hashes: Iterable[bytes] = ()) -> None:
         self._newest = 0
-        self._key = b""
-        self._hashes: frozenset[bytes] = frozenset()
+        self._key = key
+        self._hashes = set(hashes)
+
+    def add(self, person: str) -> bytes:
+        """One more; returns the hash."""
+        self._hashes.add(found := _hash(self._key, person))
+        return found
 
     def look(self, con: sqlite3.Connection) -> bool:
         """Whether somebody was erased since the last look."""
@@ -31,14 +36,16 @@ class Tombstones:
         if newest == self._newest:
             return False
         self._newest, self._key = newest, _key(con)
-        self._hashes = frozenset(row[0] for row in con.execute("SELECT hash FROM erased"))
+        self._hashes = {row[0] for row in con.execute("SELECT hash FROM erased")}
         return True
 
     def cover(self, event: TriggerEvent) -> bool:
         """Whether an event is of somebody who was erased."""
-        return bool(self._hashes) and any(
-            _hash(self._key, name) in self._hashes for name in (event.user_id, event.anonymous_id) if name
-        )
+        return bool(self._hashes) and any(self.has(name) for name in (event.user_id, event.anonymous_id) if name)
+
+    def has(self, person: str) -> bool:
+        """Whether a person was erased."""
+        return bool(self._hashes) and _hash(self._key, person) in self._hashes
 
 
 def erase_person(path: Path, persons: Iterable[str], now_us: int) -> dict[str, int]:
@@ -51,7 +58,7 @@ def erase_person(path: Path, persons: Iterable[str], now_us: int) -> dict[str, i
     with closing(open_trigger_db(path)) as con:
         con.execute("BEGIN IMMEDIATE")
         try:
-            rows = _erase(con, set(persons), now_us)
+            rows = erase_rows(con, set(persons), now_us)
             con.execute("COMMIT")
         except BaseException:
             con.execute("ROLLBACK")
@@ -67,7 +74,8 @@ def erase_person(path: Path, persons: Iterable[str], now_us: int) -> dict[str, i
     return rows
 
 
-def _erase(con: sqlite3.Connection, persons: set[str], now_us: int) -> dict[str, int]:
+def erase_rows(con: sqlite3.Connection, persons: set[str], now_us: int) -> dict[str, int]:
+    """What `erase_person` does, in the caller's transaction: the bytes leave the WAL with its next checkpoint."""
     linked = {
         row[0] for person in persons for row in con.execute("SELECT anonymous FROM links WHERE user = ?", (person,))
     }

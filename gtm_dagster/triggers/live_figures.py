@@ -14,7 +14,11 @@ SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 
 
 
 class LiveFigures:
-    """`waits`: actions by the first of SECONDS that they took at most, from the receipt of the event to the decision."""
+    """`waits`: actions by the first of SECONDS that they took at most, from the receipt of the event to the decision.
+
+    `open`, `held`, `statuses`, `channels`, `blind`: by rule. `error`: why the runner does not run; `part_errors`: the same of
+    each part of `gtm trigger run`.
+    """
 
     def __init__(self) -> None:
         self.events = self.sent = 0
@@ -29,9 +33,11 @@ class LiveFigures:
         self.open: dict[str, int] = {}
         self.held: dict[str, int] = {}
         self.statuses: dict[str, str] = {}
+        self.channels: dict[str, str] = {}
         self.blind: dict[str, bool] = {}
         self.rules_error: str | None = None
         self.error: str | None = None
+        self.part_errors: dict[str, str] = {}
 
     def lag(self, us: int, events: int) -> None:
         """How far behind the log's end it is."""
@@ -65,6 +71,7 @@ class LiveFigures:
             name: "degraded" if name in engine.stopped else "paused" if name in engine.paused else "active"
             for name in engine.rules
         }
+        self.channels = {rule.name: rule.channel for rule in engine.rules.values()}
         self.blind = {
             rule.name: engine.watch_of(rule).is_blind(wall_us)
             for rule in engine.rules.values()

@@ -40,7 +40,7 @@ LOOK_SECONDS, COMMIT_SECONDS, PRUNE_SECONDS = 1.0, 60.0, 600.0
 SPREAD_US = 100_000
 """Between two messages of a channel among those that had piled up: ten a second."""
 FAULTS_UNTIL_DEGRADED = 5
-OCCURRENCES_KEPT_US, _PRUNED_AT_ONCE = 400 * 86_400 * 1_000_000, 2000
+OCCURRENCES_KEPT_US, PRUNED_AT_ONCE = 400 * 86_400 * 1_000_000, 2000
 _log = logging.getLogger("gtm_dagster.triggers")
 
 
@@ -77,6 +77,7 @@ class LiveRunner:
         """Take up what is stored."""
         if self._con.in_transaction:
             self._con.execute("ROLLBACK")
+        self._con.execute("DELETE FROM shards")  # of gtm trigger run, if it had the file before
         self._store.forget()
         self._journal.forget()
         self._tombstones = Tombstones()
@@ -89,9 +90,9 @@ class LiveRunner:
         self._engine.clock_us = -NEVER_US if found is None else found[1]
         notes = rows.notes(self._con)
         self._engine.warming = notes.get("warming") == "1"
+        self._names = set[str]()
         self._releasing = self._engine.behind = notes.get("behind") == "1"
         self._applied: object = None
-        self._names: set[str] = set()
         self._heard: dict[str, int] = {}
         self._unwatched: set[str] = set()
         self._looked_at: float | None = None
@@ -230,7 +231,7 @@ class LiveRunner:
             self.commit_offset()
         if time.monotonic() - self._pruned_at >= PRUNE_SECONDS:
             self._pruned_at = time.monotonic()
-            rows.end_old_rows(self._con, wall_us - OCCURRENCES_KEPT_US, _PRUNED_AT_ONCE)
+            rows.end_old_rows(self._con, wall_us - OCCURRENCES_KEPT_US, PRUNED_AT_ONCE)
         self.figures.state(self._con, self._engine, self._watch.error, wall_us)
         self._looked_at = time.monotonic()
 

@@ -102,7 +102,7 @@ class OccurrenceJournal:
             case Hold():
                 want = what.want
                 row = self._row(person, want.key, "held", at_us, started_us, want.trigger_event_id)
-                row.reason, row.due_us, row.next_us = what.reason, want.due_us, _known(what.until_us)
+                row.reason, row.due_us, row.next_us = what.reason, want.due_us, known_time(what.until_us)
                 self.decisions.holds[what.reason] += 1
                 self._put((want.rule.name, want.trigger_event_id), row)
             case NonSend():
@@ -134,11 +134,11 @@ class OccurrenceJournal:
 
     def flush(self, con: sqlite3.Connection, spread_us: int = 0) -> None:
         """Write the batch. `spread_us`: between two messages of a channel, for a batch that decides what had piled up."""
-        con.executemany(_MOVE_OCCURRENCES, self._links)
-        con.executemany(_MOVE_MESSAGES, self._links)
-        con.executemany(_MOVE_ITEMS, self._links)
+        con.executemany(MOVE_OCCURRENCES, self._links)
+        con.executemany(MOVE_MESSAGES, self._links)
+        con.executemany(MOVE_ITEMS, self._links)
         starts = {place: self._start_of(con, place) for action in self._actions if (place := _place(action))}
-        con.executemany(_PUT, [(*place, *_values(row)) for place, row in self._rows.items()])
+        con.executemany(PUT, [(*place, *_values(row)) for place, row in self._rows.items()])
         messages = [self._message(action, starts[_place(action)]) for action in self._actions]
         add_messages(con, messages)
         if spread_us:
@@ -147,7 +147,7 @@ class OccurrenceJournal:
                 con.execute(_LATER, (numbers[each.channel] * spread_us, each.action_id))
                 numbers[each.channel] += 1
         if self._ended:
-            retract_items(con, [row[0] for each in self._ended for row in con.execute(_SHOWN, each)])
+            retract_items(con, [row[0] for each in self._ended for row in con.execute(SHOWN, each)])
         con.executemany("INSERT INTO faults VALUES (?, ?, ?, ?, ?)", self._faults)
         con.executemany("UPDATE rules SET faults = faults + ? WHERE name = ?", [(n, name) for name, n in self.decisions.faults.items()])  # fmt: skip
 
@@ -213,7 +213,8 @@ def _place(action: Action) -> Place:
     return action.rule, action.trigger_event_id
 
 
-def _known(us: int) -> int | None:
+def known_time(us: int) -> int | None:
+    """When a start is asked again; None for those that wait for the log's end."""
     return None if us >= NEVER_US else us
 
 
@@ -221,7 +222,7 @@ def _values(row: Row) -> tuple[object, ...]:
     return msgspec.structs.astuple(row)
 
 
-_PUT = """
+PUT = """
 INSERT INTO occurrences (rule, trigger_event_id, person, key, outcome, reason, detail, action_id, started_us, due_us,
   received_us, decided_us, wall_us, next_us, start) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (rule, trigger_event_id) DO UPDATE SET person = excluded.person, outcome = excluded.outcome,
@@ -231,10 +232,10 @@ ON CONFLICT (rule, trigger_event_id) DO UPDATE SET person = excluded.person, out
   start = CASE excluded.outcome WHEN 'not_sent' THEN NULL ELSE coalesce(excluded.start, start) END
 WHERE outcome IN ('open', 'held')
 """
-_MOVE_OCCURRENCES = "UPDATE occurrences SET person = ? WHERE person = ?"
-_MOVE_MESSAGES = "UPDATE outbox SET person = ? WHERE person = ? AND status = 'due'"
-_MOVE_ITEMS = "UPDATE feed SET person = ? WHERE person = ?"
-_SHOWN = """
+MOVE_OCCURRENCES = "UPDATE occurrences SET person = ? WHERE person = ?"
+MOVE_MESSAGES = "UPDATE outbox SET person = ? WHERE person = ? AND status = 'due'"
+MOVE_ITEMS = "UPDATE feed SET person = ? WHERE person = ?"
+SHOWN = """
 SELECT action_id FROM occurrences
 WHERE person = ?1 AND rule = ?2 AND outcome = 'sent' AND (?3 IS NULL OR key = ?3) AND started_us <= ?4
 """

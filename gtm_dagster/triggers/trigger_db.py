@@ -14,7 +14,7 @@ from gtm_dagster.delivery.message_store import CHECKPOINT
 from gtm_dagster.storage.disk_space import full_disk
 from gtm_dagster.storage.migrations import Migration, migrate, pending
 from gtm_dagster.storage.private_dir import private_dir
-from gtm_dagster.triggers.trigger_tables import BY_EVENT, ERASED, NEWEST, SCHEMA
+from gtm_dagster.triggers.trigger_tables import BY_EVENT, ERASED, NEWEST, SCHEMA, SHARDS
 
 FILE_NAME = "triggers.db"
 _BUSY_SECONDS = 10.0
@@ -112,6 +112,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     Migration("0002_erased", lambda con: _run(con, ERASED)),
     Migration("0003_newest", lambda con: _run(con, NEWEST)),
     Migration("0004_by_event", lambda con: _run(con, BY_EVENT)),
+    Migration("0005_shards", lambda con: _run(con, SHARDS)),
 )
 
 

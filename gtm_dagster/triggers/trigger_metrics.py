@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
 from gtm_dagster.triggers.live_figures import SECONDS, LiveFigures
+from gtm_dagster.triggers.outcomes import REASONS
+
+HOLDS = ("behind", "blind", "quiet")
 
 
 class TriggerMetrics(Collector):
-    """The families `gtm_trigger_*` of one runner."""
+    """The families `gtm_trigger_*` of one runner, or of what one process runs of the shards; every child that a rule can have
+    is there from the rule's start.
+    """
 
     def __init__(self, figures: LiveFigures) -> None:
         self._figures = figures
@@ -24,21 +30,22 @@ class TriggerMetrics(Collector):
         actions = CounterMetricFamily(
             "gtm_trigger_actions", "Messages put into the outbox.", labels=("rule", "channel")
         )
-        for (rule, channel), n in sorted(now.actions.items()):
+        for (rule, channel), n in sorted((dict.fromkeys(now.channels.items(), 0) | now.actions).items()):
             actions.add_metric((rule, channel), n)
         yield actions
         non_sends = CounterMetricFamily(
             "gtm_trigger_non_sends", "Starts that led to nothing.", labels=("rule", "reason")
         )
-        for (rule, reason), n in sorted(now.non_sends.items()):
+        never = dict.fromkeys(product(now.statuses, map(str, REASONS)), 0)
+        for (rule, reason), n in sorted((never | now.non_sends).items()):
             non_sends.add_metric((rule, reason), n)
         yield non_sends
         holds = CounterMetricFamily("gtm_trigger_holds", "Decisions that were put off.", labels=("reason",))
-        for hold, n in sorted(now.holds.items()):
+        for hold, n in sorted((dict.fromkeys(HOLDS, 0) | now.holds).items()):
             holds.add_metric((hold,), n)
         yield holds
         faults = CounterMetricFamily("gtm_trigger_faults", "Errors a rule raised.", labels=("rule",))
-        for rule, n in sorted(now.faults.items()):
+        for rule, n in sorted((dict.fromkeys(now.statuses, 0) | now.faults).items()):
             faults.add_metric((rule,), n)
         yield faults
         yield GaugeMetricFamily(
@@ -49,7 +56,7 @@ class TriggerMetrics(Collector):
         )
         yield GaugeMetricFamily("gtm_trigger_rules_broken", "1: the file of rules cannot be used, older ones run.", value=now.rules_error is not None)  # fmt: skip
         yield GaugeMetricFamily(
-            "gtm_trigger_failing", "1: the log or the state cannot be used.", value=now.error is not None
+            "gtm_trigger_failing", "1: the log or the state cannot be used.", value=bool(now.error or now.part_errors)
         )
         for name, words, values in (
             ("gtm_trigger_open", "Starts that wait for their time.", now.open),

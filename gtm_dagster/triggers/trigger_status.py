@@ -12,9 +12,12 @@ from gtm_dagster.eventlog import EventLogError
 from gtm_dagster.eventlog.log_file import newest_receipt
 from gtm_dagster.triggers import runner_rows as rows
 from gtm_dagster.triggers.heard_keys import watch_of
+from gtm_dagster.triggers.sharded.shard_ledger import shard_metas
 from gtm_dagster.triggers.trigger_db import reading_trigger_db
 
 DAY_US = 86_400 * 1_000_000
+SILENT_US = 30_000_000
+"""A shard commits five times a second while a resolver and its worker run."""
 
 
 class RuleStatus(Struct, frozen=True):
@@ -32,10 +35,29 @@ class RuleStatus(Struct, frozen=True):
     blind: bool | None
 
 
+class ShardStatus(Struct, frozen=True):
+    """A shard of `gtm trigger run`, as `worker` committed it last, at `committed_us` (microseconds UTC). `offset`: of the message
+    of `events.by_person` it takes next, which a job of Flink does not say; `lag_seconds`: how far its clock is behind now; `behind`: it decides nothing before it
+    has read to the log's end. `timers` places wait for a time, the first for `next_us`; `open`, `held`: starts that wait.
+    """
+
+    number: int
+    worker: str
+    offset: int | None
+    lag_seconds: float
+    behind: bool
+    open: int
+    held: int
+    timers: int
+    next_us: int | None
+    committed_us: int
+    is_silent: bool
+
+
 class TriggerStatus(Struct, frozen=True):
     """`outbox`: messages by status. `lag_events`: records the runner has not taken; None where the log cannot be read;
     `lag_seconds`: from the receipt of the record taken last to that of the newest. `rules_error`: why the file of rules is
-    not what runs.
+    not what runs. `shards`: those of `gtm trigger run`; none where `gtm stream` runs the rules.
     """
 
     rules: tuple[RuleStatus, ...]
@@ -45,12 +67,16 @@ class TriggerStatus(Struct, frozen=True):
     lag_seconds: float | None
     warming: bool
     rules_error: str | None
+    shards: tuple[ShardStatus, ...] = ()
 
     @property
     def is_well(self) -> bool:
-        """No rule is stopped, no message was given up, and the file of rules is what runs."""
+        """No rule is stopped, no message was given up, the file of rules is what runs, and every shard commits."""
         return (
-            self.rules_error is None and not self.outbox.get("dead") and all(r.status != "degraded" for r in self.rules)
+            self.rules_error is None
+            and not self.outbox.get("dead")
+            and all(rule.status != "degraded" for rule in self.rules)
+            and not any(shard.is_silent for shard in self.shards)
         )
 
 
@@ -63,8 +89,9 @@ def trigger_status(path: Path, log_path: Path, now_us: int) -> TriggerStatus:
         events, seconds = _lag(log_path, offset, None if found is None else found[0].received_us)
         outbox = dict(con.execute("SELECT status, count(*) FROM outbox GROUP BY status").fetchall())
         return TriggerStatus(
-            _rules(con, now_us), outbox, offset, events, seconds, notes.get("warming") == "1", notes.get("rules_error")
-        )
+            _rules(con, now_us), outbox, offset, events, seconds, notes.get("warming") == "1", notes.get("rules_error"),
+            _shards(con, now_us),
+        )  # fmt: skip
 
 
 def open_starts(path: Path) -> dict[str, int]:
@@ -101,6 +128,17 @@ def _rules(con: sqlite3.Connection, now_us: int) -> tuple[RuleStatus, ...]:
             watch_of(rule, watches, senders).is_blind(now_us) if rule.kind == "absent" else None,
         )
         for rule in rows.stored_rules(con)
+    )  # fmt: skip
+
+
+def _shards(con: sqlite3.Connection, now_us: int) -> tuple[ShardStatus, ...]:
+    return tuple(
+        ShardStatus(
+            number, meta.worker, meta.position.get("events"), max(now_us - max(meta.clock_us, 0), 0) / 1e6, meta.behind,
+            sum(meta.open.values()), sum(meta.held.values()), meta.timers, meta.next_us, meta.committed_us,
+            now_us - meta.committed_us > SILENT_US,
+        )
+        for number, meta in shard_metas(con).items()
     )  # fmt: skip
 
 

@@ -75,4 +75,10 @@ CREATE INDEX occurrences_decided ON occurrences (decided_us);
 CREATE INDEX occurrences_pending ON occurrences (outcome) WHERE outcome IN ('open', 'held');
 CREATE INDEX occurrences_sent ON occurrences (decided_us) WHERE outcome = 'sent';
 """
+SHARDS = """
+CREATE TABLE IF NOT EXISTS shards (
+    number INTEGER PRIMARY KEY,
+    standing BLOB NOT NULL              -- sharded.shard.Meta, as the shard's worker committed it last
+);
+"""
 SCHEMA = STATE + OUTBOX

@@ -12,6 +12,8 @@ from dashboard_cases import LAST, dashboard, publish, settings_in, small
 from gtm_dagster.delivery.message_outbox import Message, add_messages
 from gtm_dagster.triggers.compiled_rule import Rule
 from gtm_dagster.triggers.runner_rows import store_rules
+from gtm_dagster.triggers.sharded.shard_ledger import ShardLedger
+from gtm_dagster.triggers.sharded.shard_meta import FAULTS_UNTIL_STOPPED, Meta
 from gtm_dagster.triggers.trigger_db import open_trigger_db, trigger_db_path
 
 RULE = Rule("nudge", "trial_started", "event", "email", "nudge.md.j2", "marketing")
@@ -47,16 +49,24 @@ def test_rules_stand_as_they_run_and_a_stopped_one_says_what_to_do(tmp_path: Pat
     publish(settings.serving_path, small(3))
     with open_trigger_db(trigger_db_path(settings.state_dir)) as con:
         store_rules(con, [RULE])
-        con.execute("UPDATE rules SET status = 'degraded', faults = 5")
         con.execute(
             "INSERT INTO occurrences (rule, trigger_event_id, person, key, outcome, started_us, decided_us, wall_us) "
             "VALUES ('nudge', 'e', 'p', '', 'open', ?, ?, ?)",
             [time.time_ns() // 1000] * 3,
         )
+        ledger = ShardLedger(con)
+        ledger.begin(0)
+        stopped = {"nudge": FAULTS_UNTIL_STOPPED}
+        ledger.standing({
+            0: Meta(faults=stopped, worker="host.1", committed_us=time.time_ns() // 1000, timers=1234),
+            1: Meta(worker="host.2", committed_us=1),
+        })  # fmt: skip
     with dashboard(settings) as client:
         page = client.get("/triggers").text
     assert "degraded" in page and "gtm trigger resume nudge" in page
     assert "Outbox: empty" in page
+    shards = page.partition('aria-label="Shards, table"')[2]
+    assert "host.1" in shards and "1,234" in shards and shards.count("silent") == 2, "one, and what to look for"
 
 
 def test_a_state_of_a_newer_version_is_named(tmp_path: Path) -> None:

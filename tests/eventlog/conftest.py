@@ -7,7 +7,6 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from kafka_broker import start_kafka
 
 from benchmarks.kafka_node import KafkaNode
 from gtm_dagster.eventlog import EventLog
@@ -15,12 +14,6 @@ from gtm_dagster.eventlog import EventLog
 OpenLog = Callable[..., EventLog]
 """Opens one log of the test, the same one each time; `dedup_days` as in settings."""
 _numbers = count()
-
-
-@pytest.fixture(scope="session")
-def kafka() -> Iterator[KafkaNode]:
-    with start_kafka() as node:
-        yield node
 
 
 @pytest.fixture

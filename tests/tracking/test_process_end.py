@@ -173,7 +173,9 @@ def test_scenario_14_a_parent_and_its_child_each_deliver_their_own(deployment: D
         ),
     ],
 )  # fmt: skip
-def test_scenario_14_what_a_kill_left_is_delivered_by_the_next_process(deployment: Deployment, tmp_path: Path, ended: str) -> None:
+def test_scenario_14_what_a_kill_left_is_delivered_by_the_next_process(
+    deployment: Deployment, tmp_path: Path, ended: str
+) -> None:
     spool = tmp_path / "spool.jsonl"
     assert deployment.run(TRACKER + ended, str(spool)) in (-signal.SIGKILL, 0)
     assert deployment.run(TRACKER, str(spool)) == 0

@@ -48,7 +48,9 @@ def test_half_of_a_split_batch_is_refused_and_the_other_is_delivered(recorder, m
 
 @pytest.mark.parametrize("retries", [0, 1], ids=["between batches", "between the tries of a batch"])
 @pytest.mark.parametrize("status", [429, 503])
-def test_scenario_15_nothing_is_sent_before_the_retry_after_whatever_asks_for_it(recorder, make, status: int, retries: int):
+def test_scenario_15_nothing_is_sent_before_the_retry_after_whatever_asks_for_it(
+    recorder, make, status: int, retries: int
+):
     """Neither a flush nor a full batch nor the tracker's own retry ends the pause that the collector asked for."""
     tracker = make(batch_size=2, retries=retries)
     recorder.answer(status, {"Retry-After": "1"})

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import groupby
 from pathlib import Path
 
 import pytest
-from kafka_broker import start_kafka
 from live_cases import LiveCase, record
 from recorded_trace import END, RULES, in_memory, trace, words
 from shard_processes import Published, TraceFeed, worker
@@ -20,12 +18,6 @@ from gtm_dagster.triggers.trigger_event import TriggerEvent
 
 pytestmark = pytest.mark.real
 SHARDS = 4
-
-
-@pytest.fixture(scope="module")
-def kafka() -> Iterator[KafkaNode]:
-    with start_kafka() as node:
-        yield node
 
 
 def test_live_file_decides_what_memory_decides(tmp_path: Path) -> None:

@@ -36,7 +36,13 @@ from gtm_dagster.triggers.sharded.flink_shards import INPUT, OUTPUT, EventInput,
 CHECKPOINT_MS = 500
 TRANSACTION_MS = 600_000
 """Longer than a restart takes: what a checkpoint has is committed by the job that goes on from it. The broker allows 15 minutes."""
-OUTPUTS = {"actions": "actions", "nonsends": "nonsends", "moved": "state.moved", "profiles": "profiles"}
+OUTPUTS = {
+    "actions": "actions",
+    "nonsends": "nonsends",
+    "starts": "starts",
+    "moved": "state.moved",
+    "records": "records",
+}
 """Topics by what a shard puts out, behind the prefix."""
 
 

@@ -15,20 +15,18 @@ from pyflink.datastream import KeyedProcessFunction, MapFunction, RuntimeContext
 from pyflink.datastream.state import MapStateDescriptor
 
 from gtm_dagster.triggers.sharded.shard import Shard
-from gtm_dagster.triggers.sharded.shard_messages import (
-    ProfileUpdate,
-    decoded_message,
-    decoded_move,
-    encoded,
-    shard_of,
-)
-from gtm_dagster.triggers.sharded.shard_store import profile_record
+from gtm_dagster.triggers.sharded.shard_messages import ShardRecord, decoded_message, decoded_move, encoded, shard_of
+from gtm_dagster.triggers.sharded.shard_store import META, person_record
 
 EVENT, MOVE = "event", "move"
 INPUT = Types.TUPLE([Types.INT(), Types.STRING(), Types.STRING()])
 """Shard, EVENT or MOVE, message."""
 OUTPUT = Types.TUPLE([Types.STRING(), Types.STRING()])
-"""`topic` of an Output or "profiles", message."""
+"""`topic` of an Output or "records", message."""
+META_SECONDS = 1.0
+"""How often a shard says how it stands."""
+WORKER = "flink"
+"""Its name where a shard says who has it."""
 
 
 def machine_clock() -> int:
@@ -75,6 +73,7 @@ class ShardFunction(KeyedProcessFunction):
         self._moves = runtime_context.get_map_state(MapStateDescriptor("moves", number, text))
         self._shards: dict[int, Shard] = {}
         self._queues: dict[int, deque[tuple[int, str]]] = {}
+        self._meta_at: dict[int, float] = {}
 
     def process_element(self, value: tuple[int, str, str], ctx: Any) -> Iterator[tuple[str, str]]:
         number, kind, text = value
@@ -94,10 +93,18 @@ class ShardFunction(KeyedProcessFunction):
                 self._changelog.remove(key.hex())
                 continue
             self._changelog.put(key.hex(), record)
-            if (profile := profile_record(key, record)) is not None:
-                yield "profiles", encoded(ProfileUpdate(*profile)).decode()
+            if self._is_due(number) if key == META else person_record(key, record) is not None:
+                yield "records", encoded(ShardRecord(number, key, record)).decode()
         for output in outputs:
             yield output.topic, output.value.decode()
+
+    def _is_due(self, number: int) -> bool:
+        """Whether it is time to say how the shard stands."""
+        now = time.monotonic()
+        if now - self._meta_at.get(number, float("-inf")) < META_SECONDS:
+            return False
+        self._meta_at[number] = now
+        return True
 
     def _take(self, shard: Shard, text: str) -> bool:
         waiting = shard.waiting_moves
@@ -114,7 +121,7 @@ class ShardFunction(KeyedProcessFunction):
     def _shard(self, number: int) -> tuple[Shard, deque[tuple[int, str]]]:
         """The shard of the current key; one that is not in memory is restored from the state."""
         if number not in self._shards:
-            shard = Shard(number, self._clock)
+            shard = Shard(number, self._clock, WORKER)
             shard.restore([(bytes.fromhex(key), record) for key, record in self._changelog.items()])
             for text in self._moves.values():
                 shard.take_move(decoded_move(text))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from msgspec.structs import replace
 
 from gtm_dagster.triggers.sharded.shard_messages import (
     Arrives,
+    Erase,
     Happened,
     Leaves,
     Linked,
@@ -32,6 +33,17 @@ class PersonResolver:
         self.users: dict[str, str] = {}
         self.senders: set[tuple[str, str]] = set()
         self.new_users: list[str] = []
+
+    def erase(self, persons: Iterable[str], at_us: int) -> tuple[list[Addressed], list[str]]:
+        """Persons and the anonymous ids that belong to them are to be erased: what the partitions get, and the ids, whose
+        links are gone.
+        """
+        wanted = set(persons)
+        names = sorted(wanted | {anonymous for anonymous, user in self.users.items() if user in wanted})
+        for name in names:
+            self.users.pop(name, None)
+        self.new_users = [name for name in self.new_users if name in self.users]
+        return [(shard_of(name, self.shards), Erase(name, at_us)) for name in names], names
 
     def take(self, seq: int, event: TriggerEvent, cancelling: Collection[str]) -> list[Addressed]:
         """What the record at offset `seq` means to the partitions. `cancelling`: the events that end what is open."""

@@ -6,6 +6,7 @@ compacted topic `resolver`, of which a restart takes them again.
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable
 from typing import Any
@@ -14,36 +15,47 @@ import msgspec
 from msgspec import Struct
 
 from gtm_dagster.eventlog import EventLog, Position
+from gtm_dagster.eventlog.kafka_topic import client_of
 from gtm_dagster.triggers.commit_lag import CommitLag
+from gtm_dagster.triggers.erased_persons import Tombstones
 from gtm_dagster.triggers.heard_keys import heard_keys
 from gtm_dagster.triggers.heartbeat_watch import BLIND_AFTER_US
+from gtm_dagster.triggers.live_figures import LiveFigures
 from gtm_dagster.triggers.live_runner import machine_clock
 from gtm_dagster.triggers.log_records import COLUMNS, trigger_events
 from gtm_dagster.triggers.message_payload import plain_properties
 from gtm_dagster.triggers.rules_watch import RulesWatch
 from gtm_dagster.triggers.sharded.person_resolver import Addressed, PersonResolver
-from gtm_dagster.triggers.sharded.shard_messages import Clock, Happened, Heard, RuleSet, encoded
+from gtm_dagster.triggers.sharded.shard_control import ErasePersons, SwitchRule, decoded_control
+from gtm_dagster.triggers.sharded.shard_messages import Clock, Happened, Heard, RuleSet, Switched, encoded
 from gtm_dagster.triggers.sharded.shard_topics import ShardTopics, whole
 
 CONSUMER = "trigger_shards"
 BATCH_RECORDS = 5_000
+MOST_CONTROLS = 100
 REQUEST_SECONDS = 30.0
 CLOCK_SECONDS, LOOK_SECONDS, COMMIT_SECONDS = 0.2, 1.0, 60.0
-_STATE, _RULES, LINK = b"state", b"rules", b"link:"
-"""Keys of the topic `resolver`; behind LINK stands the anonymous id."""
+STATE, RULES, LINK, _ERASED = b"state", b"rules", b"link:", b"erased:"
+"""Keys of the topic `resolver`; behind LINK stands the anonymous id, behind _ERASED the hash of a person."""
 
 
 class ResolverState(Struct):
-    """Where the resolver stands. `heard`: by write key, up to when the partitions know that it was heard."""
+    """Where the resolver stands. `heard`: by write key, up to when the partitions know that it was heard. `control`: the
+    offset of what is read next of that topic. `erasure_key`: of the hashes of erased persons, hex. `rules_error`: why the file
+    of rules is not what runs.
+    """
 
     at: Position | None = None
     senders: list[tuple[str, str]] = []
     heard: dict[str, int] = {}
     looked_us: int = 0
+    control: int = 0
+    erasure_key: str = ""
+    rules_error: str | None = None
 
 
-_state = msgspec.msgpack.Decoder(ResolverState).decode
-_rules = msgspec.json.Decoder(RuleSet).decode
+decoded_state = msgspec.msgpack.Decoder(ResolverState).decode
+decoded_rules = msgspec.json.Decoder(RuleSet).decode
 
 
 class ResolverProcess:
@@ -54,8 +66,9 @@ class ResolverProcess:
 
     def __init__(
         self, log: EventLog, topics: ShardTopics, watch: RulesWatch, shards: int, *,
-        clock: Callable[[], int] = machine_clock, from_start: bool = False,
+        clock: Callable[[], int] = machine_clock, from_start: bool = False, figures: LiveFigures | None = None,
     ) -> None:  # fmt: skip
+        self._figures = figures or LiveFigures()
         self._log, self._topics, self._watch, self._clock = log, topics, watch, clock
         self._resolver = PersonResolver(shards)
         self._lag = CommitLag()
@@ -63,12 +76,18 @@ class ResolverProcess:
         self._rules = RuleSet(())
         self._heard: dict[str, int] = {}
         self._unwatched: set[str] = set()
+        self._tombstones = Tombstones()
+        self._ended: dict[tuple[str, bytes], bytes | None] = {}
+        """Records of the topics `resolver` and `control` that go out with the next messages, by topic and key."""
         self._was_at_end = False
         self._looked = self._clock_told = self._committed = float("-inf")
         self._producer = topics.producer(f"{topics.prefix}.resolver")
         self._producer.init_transactions(REQUEST_SECONDS)
         self._restore()
         self._resume(from_start)
+        self._control = topics.client("Consumer", group_id=f"{topics.prefix}.resolver", enable_auto_commit=False, auto_offset_reset="earliest")  # fmt: skip
+        place = client_of(topics.topic(topics.prefix), "TopicPartition")
+        self._control.assign([place(topics.control, 0, self._state.control)])
 
     @property
     def position(self) -> Position:
@@ -86,7 +105,7 @@ class ResolverProcess:
         names = {name for rule in self._rules.rules for name in rule.events}
         cancelling = {name for rule in self._rules.rules for name in rule.cancelling}
         for offset, event in trigger_events(rows, names):
-            if event is not None:
+            if event is not None and not self._tombstones.cover(event):
                 messages += self._resolver.take(offset, event, cancelling)
         if rows and self._was_at_end:
             self._lag.see(max(wall_us - rows[0][1], 0))
@@ -102,6 +121,7 @@ class ResolverProcess:
 
     def close(self) -> None:
         """Close the log; what is not committed is done again by the next one."""
+        self._control.close()
         self._log.close()
 
     def write(self, messages: list[Addressed], to: Position) -> None:
@@ -112,14 +132,17 @@ class ResolverProcess:
             person = (event.user_id or event.anonymous_id) if event else None
             self._produce(self._topics.events, person.encode() if person else None, encoded(message), shard)
             if isinstance(message, RuleSet) and shard == 0:
-                self._produce(self._topics.resolver, _RULES, encoded(message), 0)
+                self._produce(self._topics.resolver, RULES, encoded(message), 0)
         for anonymous in self._resolver.new_users:
             user = self._resolver.users[anonymous]
             self._produce(self._topics.resolver, LINK + anonymous.encode(), user.encode(), 0)
+        for (topic, key), value in self._ended.items():
+            self._produce(topic, key, value, 0)
         self._state = msgspec.structs.replace(self._state, at=to, senders=sorted(self._resolver.senders))
-        self._produce(self._topics.resolver, _STATE, msgspec.msgpack.encode(self._state), 0)
+        self._produce(self._topics.resolver, STATE, msgspec.msgpack.encode(self._state), 0)
         self._producer.commit_transaction(REQUEST_SECONDS)
         self._resolver.new_users.clear()
+        self._ended.clear()
 
     def _at_end(self, wall_us: int) -> list[Addressed]:
         """Who was heard, and the machine's clock in place of the log's."""
@@ -149,14 +172,43 @@ class ResolverProcess:
                 if was_away:
                     self._unwatched.add(key)
         self._watch.look()
+        self._state.rules_error = self._figures.rules_error = self._watch.error
+        messages = self._wanted()
         if self._watch.rules is None or self._watch.rules == self._rules.rules:
-            return []
+            return messages
         names = {name for rule in self._watch.rules for name in rule.events}
         plain = {name: found for name, found in plain_properties(self._watch.plan).items() if name in names}
         self._rules = RuleSet(self._watch.rules, plain)
-        return self._resolver.to_all(self._rules)
+        return messages + self._resolver.to_all(self._rules)
 
-    def _produce(self, topic: str, key: bytes | None, value: bytes, partition: int) -> None:
+    def _wanted(self) -> list[Addressed]:
+        """What persons ask of the rules, read up to now."""
+        messages: list[Addressed] = []
+        for message in self._control.consume(MOST_CONTROLS, timeout=0):
+            if message.error() is not None:
+                continue
+            self._state.control = message.offset() + 1
+            if message.value() is None:
+                continue
+            match decoded_control(message.value()):
+                case SwitchRule(rule, status):
+                    messages += self._resolver.to_all(Switched(rule, status))
+                case ErasePersons(persons, at_us):
+                    self._ended[self._topics.control, message.key()] = None
+                    messages += self._erase(persons, at_us)
+        return messages
+
+    def _erase(self, persons: tuple[str, ...], at_us: int) -> list[Addressed]:
+        messages, names = self._resolver.erase(persons, at_us)
+        if not self._state.erasure_key:
+            self._state.erasure_key = secrets.token_hex(32)
+            self._tombstones = Tombstones(bytes.fromhex(self._state.erasure_key))
+        for name in names:
+            self._ended[self._topics.resolver, LINK + name.encode()] = None
+            self._ended[self._topics.resolver, _ERASED + self._tombstones.add(name).hex().encode()] = b"1"
+        return messages
+
+    def _produce(self, topic: str, key: bytes | None, value: bytes | None, partition: int) -> None:
         while True:
             try:
                 self._producer.produce(topic, value=value, key=key, partition=partition)
@@ -165,14 +217,18 @@ class ResolverProcess:
                 self._producer.poll(0.1)
 
     def _restore(self) -> None:
+        erased: list[bytes] = []
         for key, value in whole(self._topics, self._topics.resolver, 0):
-            if key == _STATE:
-                self._state = _state(value)
-            elif key == _RULES:
-                self._rules = _rules(value)
+            if key == STATE:
+                self._state = decoded_state(value)
+            elif key == RULES:
+                self._rules = decoded_rules(value)
+            elif key.startswith(_ERASED):
+                erased.append(bytes.fromhex(key.removeprefix(_ERASED).decode()))
             else:
                 self._resolver.users[key.removeprefix(LINK).decode()] = value.decode()
         self._resolver.senders = set(self._state.senders)
+        self._tombstones = Tombstones(bytes.fromhex(self._state.erasure_key), erased)
 
     def _resume(self, from_start: bool) -> None:
         """Take up the log where it goes on from the position. Raises LogChangedError."""

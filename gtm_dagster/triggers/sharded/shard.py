@@ -12,15 +12,16 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 import msgspec
-from msgspec import Struct
 
 from gtm_dagster.triggers.compiled_rule import Rule
 from gtm_dagster.triggers.heartbeat_watch import Watch
+from gtm_dagster.triggers.occurrence_journal import Decisions
 from gtm_dagster.triggers.rule_engine import RuleEngine
 from gtm_dagster.triggers.sharded.shard_journal import Output, ShardJournal
 from gtm_dagster.triggers.sharded.shard_messages import (
     Arrives,
     Clock,
+    Erase,
     Happened,
     Heard,
     Leaves,
@@ -29,26 +30,15 @@ from gtm_dagster.triggers.sharded.shard_messages import (
     Moved,
     RuleSet,
     Sends,
+    Switched,
     encoded,
 )
+from gtm_dagster.triggers.sharded.shard_meta import FAULTS_UNTIL_STOPPED, Meta, decoded_meta
+from gtm_dagster.triggers.sharded.shard_starts import ErasedThere, SwitchedThere
 from gtm_dagster.triggers.sharded.shard_store import META, RULES, ShardStore
-from gtm_dagster.triggers.step import NEVER_US
 
 BEHIND_US = 10_000_000
-FAULTS_UNTIL_STOPPED = 5
 _log = logging.getLogger("gtm_dagster.triggers")
-
-
-class Meta(Struct):
-    """What a shard knows beside its persons. `arrived_seq`: moves of records up to this one are taken in."""
-
-    clock_us: int = -NEVER_US
-    arrived_seq: int = 0
-    behind: bool = False
-    watches: dict[str, Watch] = {}
-    senders: dict[str, list[str]] = {}
-    faults: dict[str, int] = {}
-    position: dict[str, int] = {}
 
 
 class Flushed(NamedTuple):
@@ -58,17 +48,16 @@ class Flushed(NamedTuple):
     outputs: list[Output]
 
 
-_meta = msgspec.msgpack.Decoder(Meta).decode
 _rules = msgspec.json.Decoder(RuleSet).decode
 
 
 class Shard:
     """`clock`: microseconds UTC of the machine, to see that the shard is behind. `position`: its feeder's own, kept with the rest."""
 
-    def __init__(self, number: int, clock: Callable[[], int]) -> None:
-        self.number, self._clock = number, clock
+    def __init__(self, number: int, clock: Callable[[], int], worker: str = "") -> None:
+        self.number, self._clock, self._worker = number, clock, worker
         self._store = ShardStore()
-        self._journal = ShardJournal(self._store, number)
+        self._journal = ShardJournal(self._store, number, clock)
         self._engine = RuleEngine((), self._store, self._journal)
         self._arrived_seq = 0
         self._faults: Counter[str] = Counter()
@@ -93,18 +82,20 @@ class Shard:
             if key == RULES:
                 self._set_rules(_rules(value))
             elif key == META:
-                meta = _meta(value)
+                meta = decoded_meta(value)
                 self._engine.clock_us, self._engine.behind = meta.clock_us, meta.behind
                 self._engine.watches = dict(meta.watches)
                 for event, keys in meta.senders.items():
                     self._engine.senders[event] |= set(keys)
                 self._arrived_seq, self._faults = meta.arrived_seq, Counter(meta.faults)
+                self._engine.paused = frozenset(meta.paused)
                 self.position = dict(meta.position)
             else:
                 self._store.restore(key, value)
         self._stop_faulty()
         self._store.changes()
         self._journal.take()
+        self._journal.count()
         self._new_rules = False
 
     def take(self, message: Message) -> bool:
@@ -134,6 +125,10 @@ class Shard:
                 engine.senders[message.event].add(message.write_key)
             case RuleSet():
                 self._set_rules(message)
+            case Switched():
+                self._switch(message)
+            case Erase():
+                self._erase(message)
         self._stop_faulty()
         return True
 
@@ -150,14 +145,19 @@ class Shard:
     def flush(self) -> Flushed:
         """What changed, and what is to be published."""
         changelog = self._store.changes()
-        changelog[META] = msgspec.msgpack.encode(self._described())
+        changelog[META] = msgspec.msgpack.encode(self.standing())
         if self._new_rules:
             changelog[RULES] = self._rules
             self._new_rules = False
         return Flushed(changelog, self._journal.take())
 
-    def _described(self) -> Meta:
-        engine = self._engine
+    def count(self) -> Decisions:
+        """What was decided since the last call."""
+        return self._journal.count()
+
+    def standing(self) -> Meta:
+        """What the shard knows beside its persons, and how it stands."""
+        engine, store = self._engine, self._store
         senders = {event: sorted(keys) for event, keys in sorted(engine.senders.items())}
         return Meta(
             engine.clock_us,
@@ -167,7 +167,19 @@ class Shard:
             senders,
             dict(self._faults),
             self.position,
+            sorted(engine.paused),
+            self._worker,
+            self._clock(),
+            store.timers,
+            store.next_wake(),
+            dict(+store.open),
+            dict(+store.held),
         )
+
+    @property
+    def rules(self) -> Mapping[str, Rule]:
+        """Those that run, by name."""
+        return self._engine.rules
 
     def _look_behind(self, received_us: int) -> None:
         if received_us < self._clock() - BEHIND_US:
@@ -205,10 +217,28 @@ class Shard:
         self._engine.change_rules(message.rules)
         self._journal.rules = {rule.name: rule for rule in message.rules}
         self._journal.plain = message.plain
+        self._engine.paused &= self._engine.rules.keys()
         for name in [name for name in self._faults if _changed(name, before, self._engine.rules)]:
             del self._faults[name]
             self._engine.stopped -= {name}
         self._rules, self._new_rules = encoded(message), True
+
+    def _switch(self, message: Switched) -> None:
+        engine, name = self._engine, message.rule
+        if message.status == "paused":
+            engine.paused |= {name}
+        else:
+            engine.paused -= {name}
+            engine.stopped -= {name}
+            self._faults.pop(name, None)
+        self._journal.starts(name, SwitchedThere(self.number, name, message.status))
+
+    def _erase(self, message: Erase) -> None:
+        _, _, states = self._store.take_person(message.person)
+        for rule, state in states.items():
+            for each in state.open:
+                self._store.take_start((rule, each.trigger_event_id))
+        self._journal.starts(message.person, ErasedThere(message.person, message.at_us))
 
     def _stop_faulty(self) -> None:
         """A rule that raised too often stops in this shard: what it did not see might have ended what is open."""

@@ -23,12 +23,12 @@ class Part(Protocol):
 class PartThread:
     """`with PartThread(name, make):` runs rounds of what `make` returns; after an error of another one, which restores itself.
 
-    `pause`: between two rounds, for a part that does not wait by itself, in seconds.
+    `pause`: between two rounds, for a part that does not wait by itself, in seconds. `errors`: what stands under its name there
+    is why it does not work now.
     """
 
-    def __init__(self, name: str, make: Callable[[], Part], pause: float = 0.0) -> None:
-        self.error: str | None = None
-        self._name, self._make, self._pause = name, make, pause
+    def __init__(self, name: str, make: Callable[[], Part], errors: dict[str, str], pause: float = 0.0) -> None:
+        self._name, self._make, self._errors, self._pause = name, make, errors, pause
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"gtm-trigger-{name}", daemon=True)
 
@@ -48,13 +48,20 @@ class PartThread:
                 part = self._make()
                 while not self._stop.is_set():
                     part.round()
-                    wait, self.error = 0.0, None
+                    wait = 0.0
+                    self._errors.pop(self._name, None)
                     self._stop.wait(self._pause)
             except Exception as error:  # noqa: BLE001 - the other parts of this process go on
                 wait = min(MOST_PAUSE, 2 * wait or 1.0)
-                self.error = str(error) or repr(error)
-                _log.error("trigger %s: %s; trying again in %g s", self._name, self.error, wait)
+                self._errors[self._name] = str(error) or repr(error)
+                _log.error("trigger %s: %s; trying again in %g s", self._name, self._errors[self._name], wait)
                 self._stop.wait(wait)
             finally:
                 if part is not None:
-                    part.close()
+                    self._close(part)
+
+    def _close(self, part: Part) -> None:
+        try:
+            part.close()
+        except Exception as error:  # noqa: BLE001 - a part that failed may not be able to end well; another one follows
+            _log.error("trigger %s: cannot be closed: %s", self._name, error)

@@ -5,6 +5,7 @@ Within a partition messages stand in the order of the event log; `seq` is the of
 
 from __future__ import annotations
 
+from typing import Literal
 from zlib import crc32
 
 import msgspec
@@ -83,7 +84,21 @@ class RuleSet(Struct, frozen=True, tag="rules"):
     plain: dict[str, frozenset[str]] = {}
 
 
-Message = Happened | Linked | Leaves | Arrives | Clock | Heard | Sends | RuleSet
+class Switched(Struct, frozen=True, tag="switched"):
+    """A person paused a rule, or lets it run again, also one that was stopped after errors."""
+
+    rule: str
+    status: Literal["paused", "active"]
+
+
+class Erase(Struct, frozen=True, tag="erase"):
+    """All that is kept of a person of this partition goes."""
+
+    person: str
+    at_us: int
+
+
+Message = Happened | Linked | Leaves | Arrives | Clock | Heard | Sends | RuleSet | Switched | Erase
 
 
 class Moved(Struct, frozen=True):
@@ -98,17 +113,20 @@ class Moved(Struct, frozen=True):
     starts: tuple[tuple[str, str, Started], ...] = ()
 
 
-class ProfileUpdate(Struct, frozen=True):
-    """What is known of a person now: a message of `profiles`, which a job of Flink writes in place of the changelog."""
+class ShardRecord(Struct, frozen=True):
+    """A record of a shard's state, of those that its outbox reads: a message of `records`, which a job of Flink, whose state is
+    in its checkpoints, writes in place of the changelog.
+    """
 
-    person: str
-    profile: Profile
+    shard: int
+    key: bytes
+    value: bytes
 
 
 encoded = msgspec.json.Encoder().encode
 decoded_message = msgspec.json.Decoder(Message).decode
 decoded_move = msgspec.json.Decoder(Moved).decode
-decoded_profile = msgspec.json.Decoder(ProfileUpdate).decode
+decoded_record = msgspec.json.Decoder(ShardRecord).decode
 
 
 def shard_of(person: str, shards: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import Any
 
 import msgspec
@@ -25,28 +25,36 @@ _profile = msgspec.msgpack.Decoder(Profile).decode
 _started = msgspec.msgpack.Decoder(Started).decode
 
 
-def profile_record(key: bytes, value: bytes) -> tuple[str, Profile] | None:
-    """The person and profile of a changelog record; None for any other record."""
+def person_record(key: bytes, value: bytes) -> tuple[str, Profile | Ledger] | None:
+    """The person of a changelog record and their profile or ledger; None for any other record."""
     if key in (META, RULES):
         return None
     match _key(key):
         case ("profile", person):
             return person, _profile(value)
+        case ("ledger", person):
+            return person, _ledger(value)
     return None
 
 
 class ShardStore(MemoryStore):
-    """A StateStore whose changes since the last `changes` are known. `starts`: what is known of open starts, by (rule, event id)."""
+    """A StateStore whose changes since the last `changes` are known. `starts`: what is known of open starts, by (rule, event id);
+    `open`, `held`: how many wait, by rule.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.starts: dict[Place, Started] = {}
+        self.open: Counter[str] = Counter()
+        self.held: Counter[str] = Counter()
         self._rules_of: defaultdict[str, set[str]] = defaultdict(set)
         self._changed: set[Key] = set()
 
     def set_state(self, rule: str, person: str, state: RuleState, wake_us: int | None) -> None:
         if self._armed.get((rule, person)) == wake_us and self.state(rule, person) == state:
             return
+        self._count(rule, self.state(rule, person), -1)
+        self._count(rule, state, 1)
         super().set_state(rule, person, state, wake_us)
         if state == EMPTY:
             self._rules_of[person].discard(rule)
@@ -112,6 +120,17 @@ class ShardStore(MemoryStore):
             case ("start", rule, event_id):
                 self.set_start((rule, event_id), _started(value))
         self._changed.clear()
+
+    @property
+    def timers(self) -> int:
+        """How many places wait for a time."""
+        return len(self._armed)
+
+    def _count(self, rule: str, state: RuleState, sign: int) -> None:
+        if state.open:
+            held = sum(each.held != "" for each in state.open)
+            self.held[rule] += sign * held
+            self.open[rule] += sign * (len(state.open) - held)
 
     def _value(self, key: Key) -> bytes | None:
         kind, *rest = key

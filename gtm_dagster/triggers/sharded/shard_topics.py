@@ -1,7 +1,7 @@
 """The topics between the stages, and reading a compacted one whole.
 
 Of `kafka://host:9092/gtm`: `gtm.events.by_person`, `gtm.state.moved` and `gtm.changelog` have one partition a shard,
-`gtm.actions` and `gtm.nonsends` as many, `gtm.resolver` and `gtm.profiles` one.
+`gtm.actions`, `gtm.nonsends` and `gtm.starts` as many, `gtm.resolver`, `gtm.control` and `gtm.records` one.
 """
 
 from __future__ import annotations
@@ -61,12 +61,20 @@ class ShardTopics(Struct, frozen=True):
         return f"{self.prefix}.nonsends"
 
     @property
-    def profiles(self) -> str:
-        return f"{self.prefix}.profiles"
+    def records(self) -> str:
+        return f"{self.prefix}.records"
+
+    @property
+    def starts(self) -> str:
+        return f"{self.prefix}.starts"
 
     @property
     def resolver(self) -> str:
         return f"{self.prefix}.resolver"
+
+    @property
+    def control(self) -> str:
+        return f"{self.prefix}.control"
 
     @property
     def group(self) -> str:
@@ -100,6 +108,7 @@ class ShardTopics(Struct, frozen=True):
             self.moved: kept,
             self.actions: kept,
             self.nonsends: kept,
+            self.starts: kept,
             self.changelog: _COMPACTED,
         }
         refusal, codes = (
@@ -108,8 +117,8 @@ class ShardTopics(Struct, frozen=True):
         )
         new_topic = client_of(self.topic(self.prefix), "NewTopic")
         topics = [new_topic(name, shards, -1, config=config) for name, config in configs.items()]
-        topics.append(new_topic(self.resolver, 1, -1, config=_COMPACTED))
-        topics.append(new_topic(self.profiles, 1, -1, config=kept))
+        topics += [new_topic(name, 1, -1, config=_COMPACTED) for name in (self.resolver, self.control)]
+        topics.append(new_topic(self.records, 1, -1, config=kept))
         for name, done in admin.create_topics(topics, request_timeout=REQUEST_SECONDS).items():
             try:
                 done.result()
@@ -119,6 +128,37 @@ class ShardTopics(Struct, frozen=True):
                         f"kafka://{self.servers}/{name}: the topic cannot be made ({reason(error)})"
                     ) from error
         return self._shards(admin, configs)
+
+    def shards(self) -> int:
+        """How many shards there are. Raises ShardError when the topics are not there, or no broker answers."""
+        admin = self.client("AdminClient")
+        refusal = client_of(self.topic(self.prefix), "KafkaException")
+        try:
+            known = admin.list_topics(timeout=REQUEST_SECONDS).topics
+        except refusal as error:
+            raise ShardError(
+                f"kafka://{self.servers}/{self.prefix}: no broker answers ({reason(error)}); the shards' topics are there"
+            ) from error
+        missing = [name for name in (self.events, self.starts, self.control) if name not in known]
+        if missing:
+            raise ShardError(
+                f"kafka://{self.servers}/{self.prefix}: there is no topic {missing[0]}; gtm trigger run makes it when it starts"
+            )
+        return len(known[self.events].partitions)
+
+    def ends(self) -> dict[int, int]:
+        """The offset behind the last message for each shard. Raises ShardError."""
+        consumer = self.client("Consumer", group_id=f"{self.prefix}.status", enable_auto_commit=False)
+        place = client_of(self.topic(self.prefix), "TopicPartition")
+        try:
+            return {
+                number: consumer.get_watermark_offsets(place(self.events, number), timeout=REQUEST_SECONDS)[1]
+                for number in range(self.shards())
+            }
+        except client_of(self.topic(self.prefix), "KafkaException") as error:
+            raise ShardError(f"kafka://{self.servers}/{self.events}: no broker answers ({reason(error)})") from error
+        finally:
+            consumer.close()
 
     def _shards(self, admin: Any, names: Any) -> int:
         until = time.monotonic() + REQUEST_SECONDS

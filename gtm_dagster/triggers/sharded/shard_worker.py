@@ -12,26 +12,33 @@ from collections.abc import Callable
 from typing import Any
 
 from gtm_dagster.eventlog.kafka_topic import client_of
+from gtm_dagster.triggers.live_figures import LiveFigures
 from gtm_dagster.triggers.live_runner import machine_clock
 from gtm_dagster.triggers.sharded.shard import Shard
-from gtm_dagster.triggers.sharded.shard_messages import decoded_message, decoded_move
+from gtm_dagster.triggers.sharded.shard_figures import look_at_shards
+from gtm_dagster.triggers.sharded.shard_messages import Happened, decoded_message, decoded_move
 from gtm_dagster.triggers.sharded.shard_topics import ShardTopics, whole
 
 BATCH_MESSAGES, BATCH_SECONDS, LINGER_SECONDS = 1_000, 0.05, 0.003
 """A transaction takes this many messages, for this long, and ends before when none came for the linger."""
 SESSION_SECONDS = 10
+LOOK_SECONDS = 1.0
 REQUEST_SECONDS = 10.0
 _log = logging.getLogger("gtm_dagster.triggers")
 
 
 class ShardWorker:
-    """`name`: of this process, another one for each that runs at a time (a second of the same name ends the first)."""
+    """`name`: of this process, another one for each that runs at a time (a second of the same name ends the first). `figures`:
+    of the process, for its metrics.
+    """
 
     def __init__(
         self, topics: ShardTopics, name: str, *, clock: Callable[[], int] = machine_clock,
-        session_seconds: float = SESSION_SECONDS,
+        session_seconds: float = SESSION_SECONDS, figures: LiveFigures | None = None,
     ) -> None:  # fmt: skip
-        self._topics, self._clock = topics, clock
+        self._topics, self._clock, self._name = topics, clock, name
+        self._figures = figures or LiveFigures()
+        self._looked_at = 0.0
         self._place = client_of(topics.topic(topics.prefix), "TopicPartition")
         self.shards: dict[int, Shard] = {}
         self._open: dict[int, Any] = {}
@@ -39,7 +46,8 @@ class ShardWorker:
         self._moves: dict[int, dict[int, int]] = {}
         """By shard and `seq`, the offset of a move that came."""
         self._busy: set[int] = set()
-        self._lost = False
+        self._failed = False
+        """A transaction did not end: what the shards did since belongs to nobody, and the next worker does it again."""
         self._producer = topics.producer(f"{topics.group}.{name}")
         self._producer.init_transactions(REQUEST_SECONDS * 3)
         self._consumer = topics.client(
@@ -59,12 +67,28 @@ class ShardWorker:
                 taken += self._take(message)
             elif self._busy:
                 break
+        began = time.monotonic()
         self._commit()
+        for shard in self.shards.values():
+            self._figures.take(shard.count(), 0, 0.0)
+        self._figures.busy_seconds += time.monotonic() - began
+        if time.monotonic() - self._looked_at >= LOOK_SECONDS:
+            self._looked_at = time.monotonic()
+            look_at_shards(self._figures, self.shards, self._lag(), self._clock())
         return taken
 
     def close(self) -> None:
         """Leave the group; what is not committed is done again by the next owner."""
+        look_at_shards(self._figures, {}, 0, self._clock())
         self._consumer.close()
+
+    def _lag(self) -> int:
+        """Messages in the partitions behind what was taken, as the last answers of the brokers have it."""
+        behind = 0
+        for number, shard in self.shards.items():
+            _, end = self._consumer.get_watermark_offsets(self._place(self._topics.events, number), cached=True)
+            behind += max(end - shard.position.get("events", 0) - 1, 0)  # a transaction ends with a record of its own
+        return behind
 
     def _take(self, message: Any) -> int:
         if (error := message.error()) is not None:
@@ -91,8 +115,10 @@ class ShardWorker:
 
     def _feed(self, number: int, message: Any) -> bool:
         shard = self.shards[number]
-        if not shard.take(decoded_message(message.value())):
+        found = decoded_message(message.value())
+        if not shard.take(found):
             return False
+        self._figures.events += isinstance(found, Happened)
         shard.position["events"] = message.offset() + 1
         return True
 
@@ -101,8 +127,9 @@ class ShardWorker:
         if not self._busy:
             return
         producer, topics = self._producer, self._topics
+        self._failed = True
         producer.begin_transaction()
-        names = {"actions": topics.actions, "nonsends": topics.nonsends, "moved": topics.moved}
+        names = {"actions": topics.actions, "nonsends": topics.nonsends, "starts": topics.starts, "moved": topics.moved}
         offsets = []
         for number in sorted(self._busy):
             shard = self.shards[number]
@@ -120,6 +147,7 @@ class ShardWorker:
             offsets.append(self._place(topics.events, number, shard.position.get("events", 0)))
         producer.send_offsets_to_transaction(offsets, self._consumer.consumer_group_metadata(), REQUEST_SECONDS)
         producer.commit_transaction(REQUEST_SECONDS)
+        self._failed = False
         self._busy.clear()
 
     def _produce(self, topic: str, value: bytes | None, key: bytes, partition: int) -> None:
@@ -139,7 +167,7 @@ class ShardWorker:
         began = time.monotonic()
         assigned = []
         for number in numbers:
-            shard = self.shards[number] = Shard(number, self._clock)
+            shard = self.shards[number] = Shard(number, self._clock, self._name)
             self._moves[number] = {}
             shard.restore(whole(self._topics, self._topics.changelog, number))
             assigned.append(self._place(self._topics.events, number, shard.position.get("events", 0)))
@@ -149,7 +177,8 @@ class ShardWorker:
         _log.info("triggers: shards %s, restored in %.1f s", numbers, time.monotonic() - began)
 
     def _revoke(self, consumer: Any, places: Any) -> None:
-        self._commit()
+        if not self._failed:
+            self._commit()
         self._forget()
 
     def _lose(self, consumer: Any, places: Any) -> None:
