@@ -15,10 +15,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from gtm_dagster.chaos.unreliable_receiver import BEHAVIOURS, WEIGHTS
+from gtm_dagster.chaos.unreliable_receiver import BEHAVIOURS, HANG_SECONDS, WEIGHTS
 
-HANG_SECONDS = 7.0
-"""Longer than the drill's senders of mail wait for an answer."""
 _REPLIES = {"EHLO": b"250 drill", "MAIL": b"250 ok", "RCPT": b"250 ok", "DATA": b"354 go", "QUIT": b"221 bye"}
 
 

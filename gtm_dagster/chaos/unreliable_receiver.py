@@ -17,7 +17,7 @@ from typing import Any
 
 from gtm_dagster.delivery.signatures import signature, signing_keys
 
-HANG_SECONDS = 2.0
+HANG_SECONDS = 7.0
 """Longer than the sender of the drill waits for an answer."""
 BEHAVIOURS = ("answers", "fails", "hangs", "drops")
 WEIGHTS = (84, 6, 4, 6)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import threading
+import time
 from collections import Counter
 
 import msgspec
@@ -13,6 +15,7 @@ from gtm_dagster.delivery.message_outbox import Message as OutboxMessage
 from gtm_dagster.triggers.sharded.person_resolver import PersonResolver
 from gtm_dagster.triggers.sharded.shard import Shard
 from gtm_dagster.triggers.sharded.shard_journal import Output, Refused
+from gtm_dagster.triggers.sharded.shard_loops import PartThread
 from gtm_dagster.triggers.sharded.shard_messages import (
     Clock,
     Heard,
@@ -133,6 +136,32 @@ def test_any_sharding_decides_what_one_engine_decides(seed: int, shards: int, re
     assert {"died_while_held", "expired"} & reasons, "quiet hours decided something"
     named = [payload for payload in parts.payloads if "name" in payload["event"]]  # type: ignore[operator]
     assert len(named) > len(parts.payloads) * 0.9, "what started a message stands in it"
+
+
+def test_a_part_that_fails_and_cannot_even_end_is_followed_by_another() -> None:
+    works, errors, made = threading.Event(), dict[str, str](), list["Part"]()
+
+    class Part:
+        def round(self) -> None:
+            if made[0] is self:
+                raise RuntimeError("the broker is away")
+            works.set()
+
+        def close(self) -> None:
+            if made[0] is self:
+                raise RuntimeError("a transaction is open")
+
+    def make() -> Part:
+        made.append(Part())
+        return made[-1]
+
+    with PartThread("worker", make, errors, 0.01):
+        until = time.monotonic() + 30
+        while not errors and time.monotonic() < until:
+            time.sleep(0.001)
+        assert errors == {"worker": "the broker is away"}, "what the metrics and the log say meanwhile"
+        assert works.wait(30)
+    assert errors == {} and len(made) == 2
 
 
 def test_a_shard_that_is_behind_decides_at_the_log_s_end() -> None:

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import secrets
 import time
-from typing import Any, Literal
+from collections.abc import Callable, Iterator
+from typing import Literal
 
 import msgspec
 from msgspec import Struct
 
 from gtm_dagster.eventlog.kafka_topic import client_of
 from gtm_dagster.triggers.sharded.shard_messages import shard_of
-from gtm_dagster.triggers.sharded.shard_starts import ErasedThere, SwitchedThere, decoded_start
+from gtm_dagster.triggers.sharded.shard_starts import ErasedThere, StartMessage, SwitchedThere, decoded_start
 from gtm_dagster.triggers.sharded.shard_topics import ShardError, ShardTopics
 
 REQUEST_SECONDS = 10.0
@@ -63,7 +64,7 @@ def switch_rule(
     try:
         answers.ask(f"rule:{rule}", SwitchRule(rule, status, now_us))
         reached: set[int] = set()
-        for _, each in answers.until(wait_seconds, lambda: len(reached) == shards):
+        for each in answers.until(wait_seconds, lambda: len(reached) == shards):
             if isinstance(each, SwitchedThere) and (each.rule, each.status) == (rule, status):
                 reached.add(each.shard)
     finally:
@@ -86,7 +87,7 @@ def erase_from_shards(topics: ShardTopics, persons: set[str], now_us: int, wait_
     try:
         answers.ask(f"erase:{secrets.token_hex(16)}", ErasePersons(tuple(sorted(persons)), now_us))
         left = set(persons)
-        for _, each in answers.until(wait_seconds, lambda: not left):
+        for each in answers.until(wait_seconds, lambda: not left):
             if isinstance(each, ErasedThere) and each.at_us >= now_us:
                 left.discard(each.person)
     finally:
@@ -127,13 +128,13 @@ class _Answers:
                 f"kafka://{topics.servers}/{topics.control}: cannot be written ({(failed or ['no answer'])[0]})"
             )
 
-    def until(self, seconds: float, enough: Any) -> Any:
-        """(Shard, message) of what the shards say, until it is `enough` or the time is over."""
+    def until(self, seconds: float, enough: Callable[[], bool]) -> Iterator[StartMessage]:
+        """What the shards say, until it is `enough` or the time is over."""
         end = time.monotonic() + seconds
         while not enough() and (left := end - time.monotonic()) > 0:
             message = self._consumer.poll(min(left, 0.2))
             if message is not None and message.error() is None:
-                yield message.partition(), decoded_start(message.value())
+                yield decoded_start(message.value())
 
     def close(self) -> None:
         self._consumer.close()

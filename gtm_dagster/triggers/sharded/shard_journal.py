@@ -44,14 +44,15 @@ class Refused(Struct, frozen=True):
 
 class ShardAction(Message, frozen=True, kw_only=True):
     """A message of `actions`: what the outbox takes, what was known of the person, for the consent that is asked again, and the
-    start. `record_us`: receipt of the record that was being read, None for a timer.
+    start, of which messages of an older version say nothing. `record_us`: receipt of the record that was being read, None for a
+    timer.
     """
 
     profile: Profile = NOBODY
-    trigger_event_id: str
-    key: str
-    started_us: int
-    due_us: int
+    trigger_event_id: str = ""
+    key: str = ""
+    started_us: int = 0
+    due_us: int = 0
     record_us: int | None = None
 
 

@@ -57,6 +57,8 @@ class ShardLedger:
             return
         self._merge_profile(each.person, each.profile)
         add_messages(self._con, [msgspec.structs.replace(each, person=self._user(each.person))])
+        if not each.trigger_event_id:
+            return
         self._put(
             each.rule, each.trigger_event_id, each.person, each.key, "sent", None, None, each.action_id, each.started_us,
             each.due_us, each.record_us, each.decided_us, None,
