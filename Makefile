@@ -8,7 +8,7 @@ TOOLS  := $(VENV)/.tools-installed
 .DEFAULT_GOAL := help
 # What `make test-real` installs below .cache/, each by scripts/install-NAME; OPT_IN costs minutes, or is for benchmarks alone.
 INSTALLED := chromium axe unleash engines prometheus clients webhooks typescript edge-tools kafka
-OPT_IN    := goff sdk-peers flink
+OPT_IN    := goff sdk-peers flink registry
 .PHONY: help setup setup-dev demo dev test test-real $(INSTALLED:%=install-%) $(OPT_IN:%=install-%) lock check audit format docs bench clean
 
 help: ## this list
@@ -74,6 +74,7 @@ install-webhooks: ## Standard Webhooks' library for JavaScript, which checks the
 install-typescript: ## the TypeScript compiler for the test of what gtm plan export writes
 install-edge-tools: setup ## schemathesis and atheris for the tests of the collector's edge
 install-kafka: ## Kafka for the tests of the event log behind a broker, and for make dev BROKER=kafka
+install-registry: ## opt-in: Apicurio Registry for the test of gtm plan publish with a real schema registry (two minutes)
 install-goff: ## opt-in: build the GO Feature Flag relay proxy (six minutes, needs Go)
 install-sdk-peers: setup ## opt-in: the SDKs that benchmarks.sdk_exit and benchmarks.sdk_track compare ours with
 install-flink: ## opt-in: PyFlink and its connector to Kafka (850 MB) for the tests of rules as a job of Flink

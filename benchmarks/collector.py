@@ -1,8 +1,8 @@
 """What a collected event costs: a real `gtm collect` on loopback, senders in a process of their own.
 
 `python -m benchmarks.collector --events 40000 --rounds 5`: events that are durable for each CPU second of the server's
-process (user and system time of all its threads), as the median of the rounds, and the latency of requests at half of that
-many events a second. Beside it, behind the same HTTP server and for the same bodies: the limit (the JSON is decoded and
+processes (user and system time of all their threads), as the median of the rounds, and the latency of requests at half of that
+many events a second. Servers take their rounds in turn, so that what else the machine does falls on all of them. Beside it, behind the same HTTP server and for the same bodies: the limit (the JSON is decoded and
 nothing is kept) and a plain table (one row an event, one durable commit a request). `--workers 2` measures that many processes at one
 port, too, and `--protocol segment` sends what a client of Segment sends. `--checkout DIR` measures the collector
 of another checkout with the senders of this one; `--kafka` also the same collector with a topic of a real Kafka as its log
@@ -48,7 +48,11 @@ class Subject:
 
 @dataclass(frozen=True)
 class Result:
-    """Events for each CPU second and each second of wall (medians of the rounds), milliseconds at `rate` events a second."""
+    """Events for each CPU second and each second of wall (medians of the rounds), milliseconds at `rate` events a second.
+
+    `busiest`: share of the CPU time of the process that had most (1: there is only one), so how far more processes would
+    go; `sending`: CPU microseconds of the senders for an event.
+    """
 
     title: str
     by_cpu: float
@@ -57,13 +61,22 @@ class Result:
     rate: float
     p50: float
     p99: float
+    busiest: float
+    sending: float
 
 
 def cpu_of(pid: int) -> float:
     """User and system seconds of a process and of those it has started, all their threads."""
+    return sum(cpu_by_process(pid).values())
+
+
+def cpu_by_process(pid: int) -> dict[int, float]:
+    """As `cpu_of`, by process id."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS + sum(cpu_of(int(child)) for child in children)
+    found = {pid: (int(fields[11]) + int(fields[12])) / _TICKS}
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        found |= cpu_by_process(int(child))
+    return found
 
 
 def remember(path: Path, ids: int) -> None:
@@ -132,8 +145,8 @@ def listening(pid: int) -> int:
     return count + sum(listening(int(child)) for child in children)
 
 
-def sent(pid: int, url: str, arguments: list[str]) -> tuple[Sent, float]:
-    """What the senders saw, and the CPU seconds the server spent meanwhile."""
+def sent(pid: int, url: str, arguments: list[str]) -> tuple[Sent, list[float], float]:
+    """What the senders saw, the CPU seconds that each process of the server spent meanwhile, and those of the senders."""
     sender = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.http_load", url, *arguments],
         cwd=_ROOT, env={**os.environ, "PYTHONPATH": str(_ROOT)}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -142,45 +155,65 @@ def sent(pid: int, url: str, arguments: list[str]) -> tuple[Sent, float]:
     assert sender.stdout is not None
     if sender.stdout.readline().strip() != "ready":
         raise RuntimeError("the senders did not start")
-    before = cpu_of(pid)
+    before, own = cpu_by_process(pid), cpu_of(sender.pid)
     sender.stdin.write("\n")
     sender.stdin.flush()
     text = sender.stdout.readline()
-    used = cpu_of(pid) - before
+    used = [seconds - before.get(process, 0.0) for process, seconds in cpu_by_process(pid).items()]
+    own = cpu_of(sender.pid) - own
     sender.wait(timeout=60)
-    return msgspec.json.decode(text, type=Sent), used
+    return msgspec.json.decode(text, type=Sent), used, own
 
 
-def measured(subject: Subject, events: int, rounds: int, batch: int, known: int, protocol: str = "native") -> Result:
-    """One round to warm up, `rounds` as fast as they are answered, one at half of the events for each CPU second."""
-    by_cpu, by_wall = [], []
+def measured(
+    subjects: list[Subject], events: int, rounds: int, batch: int, known: int, protocol: str = "native"
+) -> list[Result]:
+    """One round to warm up, `rounds` as fast as they are answered, one at half of the events for each CPU second.
+
+    A round is one of every subject, in another order each time.
+    """
     shape = ["--events", str(events), "--batch", str(batch), "--protocol", protocol]
-    with serving(subject, known) as (pid, url):
+    figures: dict[str, list[tuple[float, float, float, float]]] = {subject.title: [] for subject in subjects}
+    results = []
+    with ExitStack() as stack:
+        running = [(subject, *stack.enter_context(serving(subject, known))) for subject in subjects]
         for number in range(rounds + 1):
-            each, used = sent(pid, url, [*shape, "--seed", str(number)])
-            durable = each.statuses["accepted"] + each.statuses["quarantined"]
-            if each.failures or durable != events:
-                raise RuntimeError(
-                    f"{subject.title}: {each.failures} requests failed, {each.statuses} of {events} events"
+            for subject, pid, url in running[number % len(running) :] + running[: number % len(running)]:
+                each, used, sending = sent(pid, url, [*shape, "--seed", str(number)])
+                durable = each.statuses["accepted"] + each.statuses["quarantined"]
+                if each.failures or durable != events:
+                    raise RuntimeError(
+                        f"{subject.title}: {each.failures} requests failed, {each.statuses} of {events} events"
+                    )
+                if number:
+                    total = sum(used)
+                    figures[subject.title].append(
+                        (events / total, events / each.wall, max(used) / total, sending / events * 1e6)
+                    )
+        for subject, pid, url in running:
+            by_cpu, by_wall, busiest, sending_us = zip(*figures[subject.title], strict=True)
+            rate = median(by_cpu) / 2
+            last, _, _ = sent(pid, url, [*shape, "--seed", str(rounds + 1), "--rate", str(rate), "--connections", "64"])
+            cuts = quantiles(last.latencies, n=100)
+            results.append(
+                Result(
+                    subject.title, median(by_cpu), (min(by_cpu), max(by_cpu)), median(by_wall), rate, cuts[49], cuts[98],
+                    median(busiest), median(sending_us),
                 )
-            if number:
-                by_cpu.append(events / used)
-                by_wall.append(events / each.wall)
-        rate = median(by_cpu) / 2
-        each, _ = sent(pid, url, [*shape, "--seed", str(rounds + 1), "--rate", str(rate), "--connections", "64"])
-    cuts = quantiles(each.latencies, n=100)
-    return Result(subject.title, median(by_cpu), (min(by_cpu), max(by_cpu)), median(by_wall), rate, cuts[49], cuts[98])
+            )  # fmt: skip
+    return results
 
 
 def report(results: list[Result]) -> str:
     """The results as a Markdown table."""
     lines = [
-        "| server | events per CPU s | lowest to highest | events per s of wall | at a rate of | p50 ms | p99 ms |",
-        "|---|---:|---:|---:|---:|---:|---:|",
+        "| server | events per CPU s | lowest to highest | busiest process | senders' CPU µs an event | events per s of wall | at a rate of | p50 ms | p99 ms |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for each in results:
         lines.append(
-            f"| {each.title} | {each.by_cpu:,.0f} | {each.spread[0]:,.0f} to {each.spread[1]:,.0f} | {each.by_wall:,.0f} "
+            f"| {each.title} | {each.by_cpu:,.0f} | {each.spread[0]:,.0f} to {each.spread[1]:,.0f} "
+            f"| {each.busiest:.0%} | {each.sending:.1f} | {each.by_wall:,.0f} "
             f"| {each.rate:,.0f} | {each.p50:.1f} | {each.p99:.1f} |"
         )
     return "\n".join(lines)
@@ -215,14 +248,7 @@ def main() -> None:
             node = stack.enter_context(running_node())
             topic = {"GTM_EVENT_LOG": f"kafka://{node.servers}/bench", "GTM_KAFKA__ACK_SECONDS": "20"}
             subjects.insert(1, Subject("`gtm collect`, the log is a topic", COLLECT, environ=topic))
-        print(
-            report(
-                [
-                    measured(subject, given.events, given.rounds, given.batch, given.known, given.protocol)
-                    for subject in subjects
-                ]
-            )
-        )
+        print(report(measured(subjects, given.events, given.rounds, given.batch, given.known, given.protocol)))
 
 
 if __name__ == "__main__":

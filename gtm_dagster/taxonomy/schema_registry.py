@@ -116,8 +116,8 @@ class Registry:
         found = self._asked("POST", path, _body(text), absent=(_NO_SUBJECT, _NO_VERSION))
         if found is None or found.get("is_compatible") is True:
             return ()
-        messages = [str(each) for each in found.get("messages") or ()]
-        return tuple(messages[:_SHOWN_REASONS]) or ("the registry gives no reason",)
+        reasons = [str(each) for each in found.get("messages") or ()]
+        return tuple(reasons[:_SHOWN_REASONS]) or ("the registry gives no reason",)
 
     def _asked(self, method: str, path: str, body: Mapping[str, Any] | None = None, absent: Sequence[int] = ()) -> Any:
         """The answer; None for an error 404 of the codes `absent`."""

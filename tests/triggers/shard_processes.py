@@ -120,12 +120,6 @@ class Published:
         while sum(self.words.values()) < n and self.look():
             assert time.monotonic() < until, f"{sum(self.words.values())} of {n} words after {seconds} s"
 
-    def wait_for_distinct(self, n: int, seconds: float) -> None:
-        """Until `n` different words are published; fails after `seconds`."""
-        until = time.monotonic() + seconds
-        while len(self.words) < n and self.look():
-            assert time.monotonic() < until, f"{len(self.words)} of {n} different words after {seconds} s"
-
     def look(self, timeout: float = 0.2) -> bool:
         """Take what is there now."""
         for message in self._consumer.consume(1000, timeout=timeout):
