@@ -196,7 +196,8 @@ def cells_of(
         mine = arm == of_arm
         ages = len(by) + 1
         at = np.searchsorted(by, age[mine], side="right") * size + block[mine]
-        return np.bincount(at, n[mine], ages * size).reshape(ages, size)[:-1]
+        counted: Floats = np.bincount(at, n[mine], ages * size).astype(np.float64, copy=False)
+        return counted.reshape(ages, size)[:-1]
 
     control_in = converted_in(0, edges)
     control, treated, early = (
