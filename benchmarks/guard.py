@@ -1,6 +1,6 @@
 """The guard on drawn traffic: false rollbacks, detection, power beside the rules of others, its curve, and CPU a look.
 
-`python -m benchmarks.guard` prints the tables of docs/benchmarks.md and docs/guard.md; `--quick` the same in two CPU
+`python -m benchmarks.guard` prints the tables of docs/benchmarks.md and docs/guard.md; `--quick` the same in a few CPU
 minutes with a tenth of the runs, `--long` with more epochs of a year. Every share and median stands with its standard
 error, which says how much a run of either kind is worth.
 """

@@ -70,8 +70,8 @@ _SCHEMAS: dict[str, Schema] = {
             name: {"type": [kind, "null"]}
             for kind, names in {
                 "string": (
-                    "received_at", "event_name", "event_time", "original_time", "trace_id", "log_id", "sent_with", "plan_version", "landed_file",
-                    "not_staged", "no_session",
+                    "received_at", "event_name", "event_time", "original_time", "trace_id", "log_id", "sent_with", "plan_version",
+                    "landed_file", "not_staged", "no_session",
                 ),
                 "integer": ("offset",),
                 "object": ("session", "conversion"),

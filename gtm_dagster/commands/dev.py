@@ -24,6 +24,11 @@ OF_THE_DEMO = "it is the demo's: events sent here stay among planted ones; your 
 OF_AN_EARLIER_DEMO = "it holds the demo of an earlier version among all else; to start clean move that folder away"
 
 
+START_SECONDS = "120"
+"""How long a run may take to start, as run_monitoring allows (dagster.yaml). By default it is a minute: on a machine so busy
+that it takes longer, a rollback was failed while its process began, and again the next time."""
+
+
 @dataclass(frozen=True)
 class Place:
     """A service of `gtm dev`: the address to open, and the path that answers once it can be used."""
@@ -77,6 +82,7 @@ def dev(
         for run_id in fail_dead_runs(instance):
             note(f"run {run_id} was left by a process that is gone; marked as failed")
     environment = {
+        "DAGSTER_GRPC_TIMEOUT_SECONDS": START_SECONDS,
         **os.environ,
         "DAGSTER_HOME": str(settings.dagster_home),
         "GTM_DEPLOYMENT": str(deployment),

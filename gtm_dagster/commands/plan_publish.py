@@ -69,8 +69,8 @@ def publish(
         say(f"{subject}: would be registered" if dry_run else f"{subject}: registered as version {version}")
     for subject in found.left:
         say(f"{subject}: left there, plan {plan.version} has no such event")
-    say(f"plan {plan.version}: {len(found.registered)} to register, {len(found.unchanged)} there already" if dry_run
-        else f"plan {plan.version}: {len(found.registered)} registered, {len(found.unchanged)} there already")  # fmt: skip
+    what = "to register" if dry_run else "registered"
+    say(f"plan {plan.version}: {len(found.registered)} {what}, {len(found.unchanged)} there already")
     return 0
 
 

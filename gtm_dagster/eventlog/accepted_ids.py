@@ -183,7 +183,8 @@ def content_of(record: Record) -> bytes:
     """What two copies of an event are compared by: four bytes of the time as sent, and four of a digest of the rest.
 
     A time that the collector moved counts as it was sent: how far it is moved differs with each sending. A time that is the
-    moment of receipt was not sent: `same_content` takes any other for the same. A column that came later counts where it differs from its default, so an event that is sent again after an upgrade is a duplicate.
+    moment of receipt was not sent: `same_content` takes any other for the same. A column that came later counts where it
+    differs from its default, so an event that is sent again after an upgrade is a duplicate.
     """
     us = record.event_us if record.original_us is None else record.original_us
     sent_at = _UNSENT if us is None or us == record.received_us else (us & 0xFFFFFFFF).to_bytes(4, "big")

@@ -52,8 +52,12 @@ class Registry:
     def __init__(self, url: str, credentials: str | None = None) -> None:
         import requests
 
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        try:
+            parts = urlsplit(url)
+            is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:  # a port that is no number, a bracket that is not closed
+            is_address = False
+        if not is_address or parts.query or parts.fragment:
             raise RegistryError(
                 f"{_shown(url)!r} is not the address of a schema registry; give one like http://registry:8081"
             )
@@ -101,22 +105,31 @@ class Registry:
         return Published(registered, unchanged, (), left)
 
     def _subjects(self) -> list[str]:
-        return [name for name in self._asked("GET", "/subjects") if isinstance(name, str)]
+        found = self._asked("GET", "/subjects")
+        return [name for name in found if isinstance(name, str)] if isinstance(found, list) else []
 
     def _version_of(self, subject: str, text: str) -> int | None:
         """The version of a subject that has this schema, None where none has."""
         found = self._asked(
             "POST", f"/subjects/{quote(subject, safe='')}", _body(text), absent=(_NO_SUBJECT, _NO_SCHEMA)
         )
-        return None if found is None else int(found["version"])
+        if found is None:
+            return None
+        version = found.get("version") if isinstance(found, dict) else None
+        if not isinstance(version, int):
+            raise RegistryError(
+                f"{_shown(self._url)}: the answer for {subject} names no version; is this a schema registry?"
+            )
+        return version
 
     def _reasons_against(self, subject: str, text: str) -> tuple[str, ...]:
         """Why the newest version of a subject does not allow a schema; none where it does, or the subject is new."""
         path = f"/compatibility/subjects/{quote(subject, safe='')}/versions/latest?verbose=true"
         found = self._asked("POST", path, _body(text), absent=(_NO_SUBJECT, _NO_VERSION))
-        if found is None or found.get("is_compatible") is True:
+        if found is None or (isinstance(found, dict) and found.get("is_compatible") is True):
             return ()
-        reasons = [str(each) for each in found.get("messages") or ()]
+        messages = found.get("messages") if isinstance(found, dict) else None
+        reasons = [str(each) for each in messages or ()]
         return tuple(reasons[:_SHOWN_REASONS]) or ("the registry gives no reason",)
 
     def _asked(self, method: str, path: str, body: Mapping[str, Any] | None = None, absent: Sequence[int] = ()) -> Any:

@@ -105,6 +105,7 @@ def test_credentials_come_by_a_variable_and_stand_in_no_message(registry, plan, 
     ("arguments", "code", "message"),
     [
         (["--registry", "http://127.0.0.1:9"], 1, "no answer (ConnectionError); is the registry running there?"),
+        (["--registry", "http://[::1:8081"], 1, "is not the address of a schema registry"),
         (["--registry", "registry:8081"], 1, "is not the address of a schema registry"),
         (["--registry", "http://ada:pw@127.0.0.1:9"], 1, "put user:password into a variable"),
         (["--registry", "http://127.0.0.1:9", "--compatibility", "SOME"], 2, "'SOME' is not known"),
@@ -119,9 +120,10 @@ def test_what_cannot_be_is_said(plan, capsys, arguments, code, message) -> None:
 
 
 def test_a_server_that_is_no_registry_is_named(registry, plan, capsys) -> None:
-    registry.answer = lambda *_: (404, ["not here"])  # type: ignore[method-assign]
-    assert run(["plan", "publish", "--registry", registry.url]) == 1
-    assert "status 404; is this a schema registry?" in capsys.readouterr().err
+    for answer, message in (((404, ["not here"]), "status 404; "), ((200, ["here"]), "names no version; ")):
+        registry.answer = lambda *_, answer=answer: answer  # type: ignore[method-assign,misc]
+        assert run(["plan", "publish", "--registry", registry.url]) == 1
+        assert f"{message}is this a schema registry?" in capsys.readouterr().err
 
 
 def test_each_schema_stands_for_itself() -> None:

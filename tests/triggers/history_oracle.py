@@ -228,14 +228,15 @@ class HistoryOracle:
 
     def consents(self, person: str, purpose: str) -> bool:
         words = [
-            word for each in self.of(person)
+            (each.at_us, not word) for each in self.of(person)
             if (word := each.properties.get(purpose) if each.name == "consent_updated" else (each.consent or {}).get(purpose)) is not None
         ]  # fmt: skip
-        return bool(words) and words[-1] is True
+        return bool(words) and not max(words)[1]  # of two words of one moment the refusal counts
 
     def quiet_until(self, quiet: dict[str, Any], person: str, now: int) -> int | None:
-        names = [each.timezone for each in self.of(person) if each.timezone]
-        zone = ZoneInfo(quiet["zone"] if quiet["zone"] != "person" else names[-1] if names else quiet["default_zone"])
+        zones = [(each.at_us, each.timezone) for each in self.of(person) if each.timezone]
+        _, newest = max(zones, default=(0, quiet["default_zone"]))
+        zone = ZoneInfo(newest if quiet["zone"] == "person" else quiet["zone"])
         today = datetime.fromtimestamp(now / 1_000_000, UTC).astimezone(zone).date()
         for shift in (-1, 0, 1):
             day = today + timedelta(days=shift)

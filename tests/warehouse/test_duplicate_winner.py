@@ -100,3 +100,27 @@ def test_the_winner_is_chosen_for_each_key_by_itself(tmp_path: Path) -> None:
     land(settings, copies, "import-all")
     refresh(settings)
     assert rows_of(settings, "SELECT write_key, person_id FROM staging.events ORDER BY 1") == [("a", "a0"), ("b", "b0")]
+
+
+def test_copies_whose_time_was_moved_by_another_span_are_no_conflict(tmp_path: Path) -> None:
+    """Two collectors that share a topic each take a copy, and put its time right by when it came."""
+
+    def moved(event_id: str, us: int, **columns: object) -> dict:
+        person = {"anonymous_id": "a", "original_us": START + DAY, "received_us": RECEIVED + us}
+        return event(event_id, START + us, **{**person, **columns})
+
+    settings = settings_for(tmp_path)
+    second = [
+        moved("same", 9), moved("other person", 9, anonymous_id="b"),
+        moved("other place", 9, page_url="https://a.example/x"),
+    ]  # fmt: skip
+    land(settings, [moved(row["event_id"], 0) for row in second], "import-0")
+    refresh(settings)
+    at_once = [moved("same at once", 0), moved("same at once", 9)]
+    other_time = [moved("other time at once", 0), moved("other time at once", 9, original_us=START)]
+    land(settings, [*second, *at_once, *other_time], "import-1")
+    staged = refresh(settings)
+    assert (staged.duplicates, staged.conflicts) == (5, 3)
+    assert {row[0] for row in rows_of(settings, "SELECT event_id FROM meta.conflicts")} == {
+        "other person", "other place", "other time at once",
+    }  # fmt: skip

@@ -90,28 +90,37 @@ def allowed_ages(ages: Ints, slower_minutes: float, window_minutes: float) -> In
     return allowed
 
 
-def block_ends(exposed: Ints) -> list[int]:
+def block_ends(exposed: Ints) -> Ints:
     """Index of the last slot of each block: a rule on exposures alone, so the bets stay valid.
 
     A unit in a block of treated share w brings information in proportion to w (1 - w). That is concave: blocks that scatter
     around the share s of the traffic lose (w - s)^2 / (s (1 - s)) of it. Small blocks scatter most, large ones wait longest.
     """
-    ends: list[int] = []
-    control = treated = 0
     filled = np.flatnonzero(exposed.any(axis=0))
-    controls = np.cumsum(exposed[0, filled]) + _PRIOR_ARM
-    shares = 1.0 - controls / (controls + np.cumsum(exposed[1, filled]) + _PRIOR_ARM)
-    columns = (filled, exposed[0, filled], exposed[1, filled], shares)
-    for slot, c, t, share in zip(*(column.tolist() for column in columns), strict=True):
-        control += c
-        treated += t
-        smaller = min(control, treated)
-        if smaller and (
-            smaller >= _MIN_ARM or (treated / (control + treated) - share) ** 2 <= _UNEVEN * share * (1.0 - share)
-        ):
-            ends.append(slot)
-            control = treated = 0
-    return ends
+    control, treated = exposed[:, filled]
+    controls = np.cumsum(control) + _PRIOR_ARM
+    shares = 1.0 - controls / (controls + np.cumsum(treated) + _PRIOR_ARM)
+    smaller = np.minimum(control, treated)
+    uneven = treated / (control + treated) - shares
+    # Most slots of a busy flow are a block each: the others alone are walked through one by one.
+    ends = (smaller >= _MIN_ARM) | ((smaller > 0) & (uneven * uneven <= _UNEVEN * shares * (1.0 - shares)))
+    columns = control.tolist(), treated.tolist(), shares.tolist()
+    size, after = len(filled), 0
+    for begin in np.flatnonzero(~ends).tolist():
+        if begin < after:
+            continue
+        c = t = 0
+        for at in range(begin, size):
+            c += columns[0][at]
+            t += columns[1][at]
+            least, share = min(c, t), columns[2][at]
+            off = t / (c + t) - share
+            ends[at] = least > 0 and (least >= _MIN_ARM or off * off <= _UNEVEN * share * (1.0 - share))
+            if ends[at]:
+                break
+        after = at + 1
+    found: Ints = filled[ends]
+    return found
 
 
 @lru_cache(maxsize=1)
@@ -145,7 +154,7 @@ def blocks_of(counts: Counts, first_day: int, now_slot: int) -> Blocks:
     for day in numbers:
         begin = max(origin + day * DAY_SLOTS, counts.slot0)
         exposed = counts.exposed[:, begin - counts.slot0 : max(origin + (day + 1) * DAY_SLOTS - counts.slot0, 0)]
-        ends = np.array(block_ends(exposed), dtype=np.int64)
+        ends = block_ends(exposed)
         rest.append(begin + int(ends[-1]) + 1 if len(ends) else begin)
         if len(ends):
             first = begin + int(np.flatnonzero(exposed.any(axis=0))[0])  # whether or not slots before it are there
@@ -182,26 +191,29 @@ def cells_of(
     near, block = near[inside], block[inside]
     arm, n, age = counts.conv_arm[near], counts.conv_n[near], counts.conv_age[near]
 
-    def converted_by(of_arm: int, by: Ints) -> Floats:
-        """(blocks, ages): units of the arm that converted by each age."""
-        counted = np.zeros((size, len(by) + 1))
+    def converted_in(of_arm: int, by: Ints) -> Floats:
+        """(ages, blocks): units of the arm that converted after the age before and by each age."""
         mine = arm == of_arm
-        np.add.at(counted, (block[mine], np.searchsorted(by, age[mine], side="right")), n[mine])
-        total: Floats = np.cumsum(counted, axis=1)[:, :-1]
-        return total
+        ages = len(by) + 1
+        at = np.searchsorted(by, age[mine], side="right") * size + block[mine]
+        counted: Floats = np.bincount(at, n[mine], ages * size).astype(np.float64, copy=False)
+        return counted.reshape(ages, size)[:-1]
 
-    control, treated, early = converted_by(0, edges), converted_by(1, allowed), converted_by(1, edges)
+    control_in = converted_in(0, edges)
+    control, treated, early = (
+        np.cumsum(some, axis=0) for some in (control_in, converted_in(1, allowed), converted_in(1, edges))
+    )
     begin = np.searchsorted(blocks.day, blocks.day - 1)  # what is known of a day: itself so far and the day before it
-    chosen_age = _ages(blocks, control, edges, begin)
+    chosen_age = _ages(blocks, control_in, edges, begin)
     rows: list[tuple[Ints | Floats, ...]] = []
     index = np.arange(size)
     for number in range(len(AGE_SHARES)):
         at = chosen_age[number]
-        rate = _earlier_rate(control[index, at], blocks.units[0], begin)
+        rate = _earlier_rate(control[at, index], blocks.units[0], begin)
         # Evidence is multiplied in the order of blocks: one that is known sooner waits for those before it.
         end_slot = np.maximum.accumulate(blocks.last + 1 + allowed[at])
         early_slot = np.maximum.accumulate(blocks.last + 1 + edges[at])
-        rows.append((end_slot, np.full(size, number), treated[index, at], control[index, at], rate, early_slot, early[index, at]))  # fmt: skip
+        rows.append((end_slot, np.full(size, number), treated[at, index], control[at, index], rate, early_slot, early[at, index]))  # fmt: skip
     begins = np.concatenate([blocks.first, blocks.rest])
     in_order = np.argsort(begins, kind="stable")
     known, known_early = (
@@ -218,23 +230,26 @@ def cells_of(
     )  # fmt: skip
 
 
-def _ages(blocks: Blocks, control: Floats, edges: Ints, begin: Ints) -> list[Ints]:
-    """For each of AGE_SHARES the index of the age at which each block is taken, from what is known when it begins."""
+def _ages(blocks: Blocks, control_in: Floats, edges: Ints, begin: Ints) -> list[Ints]:
+    """For each of AGE_SHARES the index of the age at which each block is taken, from what is known when it begins.
+
+    `control_in` (ages, blocks): control units that converted after the age before and by each age.
+    """
     size = len(blocks.last)
-    steps = np.diff(control, axis=1, prepend=0.0)
-    known = np.zeros((size, len(edges)))
+    total = np.zeros((len(edges), size))
     for number, edge in enumerate(edges):
-        total = np.concatenate([[0.0], np.cumsum(steps[:, number])])
-        complete = np.searchsorted(blocks.last + 1 + edge, blocks.first, side="right")
-        known[:, number] = total[np.maximum(complete, begin)] - total[begin]
-    total = np.cumsum(known, axis=1)
-    of_all = total[:, -1:]
+        if control_in[number].any():
+            until = np.concatenate([[0.0], np.cumsum(control_in[number])])
+            complete = np.searchsorted(blocks.last + 1 + edge, blocks.first, side="right")
+            total[number] = until[np.maximum(complete, begin)] - until[begin]
+    total = np.cumsum(total, axis=0)
+    of_all = total[-1]
     elapsed = blocks.first - blocks.first[begin]
     found = []
     for share, minutes in zip(AGE_SHARES, FIRST_MINUTES, strict=True):
         first_age = min(int(np.searchsorted(edges, minutes * 60_000_000 / SLOT_US)), len(edges) - 1)
-        learned = (of_all[:, 0] >= _KNOWN) & (elapsed >= SLOWER_TIMES * edges[first_age])
-        found.append(np.where(learned, np.argmax(total >= share * of_all, axis=1), first_age))
+        learned = (of_all >= _KNOWN) & (elapsed >= SLOWER_TIMES * edges[first_age])
+        found.append(np.where(learned, np.argmax(total >= share * of_all, axis=0), first_age))
     return found
 
 

@@ -13,6 +13,8 @@ logarithm is concave, and at the projection its gradient points out of the null.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -41,6 +43,46 @@ def closest_null(
     return ratio * c0, c0
 
 
+@dataclass(frozen=True, eq=False)
+class Bet:
+    """A bet on cells whose outcomes may be known later: `treated` and `control` units, and the logarithms of what each one
+    that converts multiplies the e-value by, and each one that does not.
+    """
+
+    treated: Floats
+    control: Floats
+    treated_hit: Floats
+    treated_miss: Floats
+    control_hit: Floats
+    control_miss: Floats
+
+    @classmethod
+    def of(cls, treated: Floats, control: Floats, control_rate: Floats, drop: float, margin: float) -> Bet:
+        """The bet that the treated arm converts at (1 - drop) times the `control_rate`, which must be known before the outcomes."""
+        c = np.clip(control_rate, 1e-5, 1.0 - 1e-5)
+        t = c * (1.0 - drop)
+        t0, c0 = closest_null(treated, control, t, c, margin)
+        t0, c0 = np.clip(t0, 1e-12, 1.0 - 1e-12), np.clip(c0, 1e-12, 1.0 - 1e-12)
+        return cls(
+            treated,
+            control,
+            np.log(t / t0),
+            np.log1p(-t) - np.log1p(-t0),
+            np.log(c / c0),
+            np.log1p(-c) - np.log1p(-c0),
+        )
+
+    def log_e_values(self, treated_converted: Floats, control_converted: Floats) -> Floats:
+        """Log e-value of each cell. One without both arms says nothing: 0."""
+        value = (
+            treated_converted * self.treated_hit
+            + (self.treated - treated_converted) * self.treated_miss
+            + control_converted * self.control_hit
+            + (self.control - control_converted) * self.control_miss
+        )
+        return np.where((self.treated > 0) & (self.control > 0), value, 0.0)
+
+
 def log_e_values(
     treated: Floats,
     treated_converted: Floats,
@@ -50,21 +92,8 @@ def log_e_values(
     drop: float,
     margin: float,
 ) -> Floats:
-    """Log e-value of each cell for the bet that the treated arm converts at (1 - drop) times the `control_rate`.
-
-    The rate must be known before the cell's outcomes. A cell without both arms says nothing: 0.
-    """
-    c = np.clip(control_rate, 1e-5, 1.0 - 1e-5)
-    t = c * (1.0 - drop)
-    t0, c0 = closest_null(treated, control, t, c, margin)
-    t0, c0 = np.clip(t0, 1e-12, 1.0 - 1e-12), np.clip(c0, 1e-12, 1.0 - 1e-12)
-    value = (
-        treated_converted * np.log(t / t0)
-        + (treated - treated_converted) * (np.log1p(-t) - np.log1p(-t0))
-        + control_converted * np.log(c / c0)
-        + (control - control_converted) * (np.log1p(-c) - np.log1p(-c0))
-    )
-    return np.where((treated > 0) & (control > 0), value, 0.0)
+    """Log e-value of each cell for the bet that the treated arm converts at (1 - drop) times the `control_rate`."""
+    return Bet.of(treated, control, control_rate, drop, margin).log_e_values(treated_converted, control_converted)
 
 
 def srm_log_e_value(treated: int, control: int, share: float, weight: float = 150.0) -> float:

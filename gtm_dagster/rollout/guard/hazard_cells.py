@@ -41,7 +41,7 @@ def hazard_cells_of(counts: Counts, window_minutes: float) -> HazardCells:
     skip = max(now - HORIZON_SLOTS - counts.slot0, 0)
     exposed = counts.exposed[:, skip:]
     slot0 = counts.slot0 + skip
-    ends = np.array(block_ends(exposed), dtype=np.int64)
+    ends = block_ends(exposed)
     edges = age_edges(window_minutes)
     if not len(ends):
         empty = np.zeros(0)

@@ -17,7 +17,7 @@ import numpy as np
 
 from gtm_dagster.rollout.guard.cells import AGE_SHARES, DAY_SLOTS, HORIZON_SLOTS, Cells, Floats
 from gtm_dagster.rollout.guard.counts import SLOT_US, Ints
-from gtm_dagster.rollout.guard.e_process import log_e_values
+from gtm_dagster.rollout.guard.e_process import Bet
 
 HOUR_SLOTS = 3_600_000_000 // SLOT_US
 RESTART_SLOTS = 300_000_000 // SLOT_US
@@ -66,29 +66,27 @@ class LogEPath:
 def log_e_path(cells: Cells, margin: float, now_slot: int, shares: Sequence[float] = BETS) -> LogEPath:
     """The log e-values of the bets on `shares` as the cells become complete, against the null of `margin`, up to `now_slot`."""
     complete = cells.end_slot <= now_slot
-    slots = np.unique(np.concatenate([cells.end_slot[complete], cells.early_slot]))
+    end_slot = cells.end_slot[complete]
+    first = int(min(end_slot.min(initial=now_slot), cells.early_slot.min(initial=now_slot)))
+    seen = np.zeros(now_slot - first + 1, bool)
+    seen[end_slot - first] = seen[cells.early_slot - first] = True
+    slots, position = first + np.flatnonzero(seen), np.cumsum(seen) - 1
     size = len(slots)
-    index = np.searchsorted(slots, cells.end_slot[complete])
-    early_index = np.searchsorted(slots, cells.early_slot)
-    age, treated, control = cells.age[complete], cells.treated[complete], cells.control[complete]
-    treated_converted, control_converted = cells.treated_converted[complete], cells.control_converted[complete]
+    index, early_index = position[end_slot - first], position[cells.early_slot - first]
+    age = cells.age[complete]
 
     def summed(values: Floats, ages: Ints, at: Ints) -> Floats:
-        total = np.zeros((len(AGE_SHARES), size + 1))
-        np.add.at(total, (ages, at + 1), values)
-        path: Floats = np.cumsum(total, axis=1)
+        total = np.bincount(ages * (size + 1) + at + 1, values, len(AGE_SHARES) * (size + 1))
+        path: Floats = np.cumsum(total.reshape(len(AGE_SHARES), size + 1), axis=1)
         return path
 
     bets, early_bets = np.zeros((2, len(ROWS), size + 1))
     for number, share in enumerate(shares):
         drop = 1.0 - share * (1.0 - margin)
-        values = log_e_values(
-            treated, treated_converted, control, control_converted, cells.control_rate[complete], drop, margin
-        )
+        bet = Bet.of(cells.treated, cells.control, cells.control_rate, drop, margin)
+        values = bet.log_e_values(cells.treated_converted, cells.control_converted)[complete]
         bets[number :: len(BETS)] = summed(values, age, index)
-        early = log_e_values(
-            cells.treated, cells.early, cells.control, cells.control_converted, cells.control_rate, drop, margin
-        )
+        early = bet.log_e_values(cells.early, cells.control_converted)
         early_bets[number :: len(BETS)] = summed(early, cells.age, early_index)
     units = np.maximum(cells.treated + cells.control, 1.0)
     both = (cells.treated > 0) & (cells.control > 0)
