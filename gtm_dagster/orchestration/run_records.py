@@ -6,7 +6,7 @@ Same files, same tables: whoever opens them with Dagster's storage reads what th
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from dagster._core.storage.runs.sqlite import SqliteRunStorage
 from dagster._core.storage.schedules.sqlite.sqlite_schedule_storage import SqliteScheduleStorage
@@ -35,15 +35,15 @@ class OpenedScheduleStorage(SqliteScheduleStorage):
     """`SqliteScheduleStorage` for `schedules.db`."""
 
     @classmethod
-    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> SqliteScheduleStorage:
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> OpenedScheduleStorage:
         return cls.from_local(inst_data=inst_data, **config_value)
 
     @classmethod
-    def from_local(cls, base_dir: str, inst_data: ConfigurableClassData | None = None) -> SqliteScheduleStorage:
+    def from_local(cls, base_dir: str, inst_data: ConfigurableClassData | None = None) -> Self:
         """As Dagster's own, which makes the tables where they are missing."""
         if _is_made(base_dir, "schedules", "job_ticks"):
             return cls(create_db_conn_string(base_dir, "schedules"), inst_data)
-        return super().from_local(base_dir, inst_data)
+        return cast(Self, super().from_local(base_dir, inst_data))
 
 
 def has_tables(engine: Engine, table: str = "alembic_version") -> bool:
