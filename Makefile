@@ -9,7 +9,7 @@ TOOLS  := $(VENV)/.tools-installed
 # What `make test-real` installs below .cache/, each by scripts/install-NAME; OPT_IN costs minutes, or is for benchmarks alone.
 INSTALLED := chromium axe unleash engines prometheus clients webhooks typescript edge-tools kafka
 OPT_IN    := goff sdk-peers flink registry
-.PHONY: help setup setup-dev demo dev test test-real $(INSTALLED:%=install-%) $(OPT_IN:%=install-%) lock check audit format docs bench clean
+.PHONY: help setup setup-dev compiled demo dev test test-real $(INSTALLED:%=install-%) $(OPT_IN:%=install-%) lock check audit format docs bench clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -56,12 +56,16 @@ WORKERS ?= $(shell "$(PYTHON)" -c 'import os; print(min(2 * (os.cpu_count() or 1
 # One more than there are cores: the other tests begin whole programs, and take up to a gigabyte. tests/workers.py says
 # which of them share a worker.
 REAL_WORKERS ?= $(shell "$(PYTHON)" -c 'import os; print(min((os.cpu_count() or 1) + 1, 8))')
-PYTEST  := env -u PYTHONDONTWRITEBYTECODE $(PY) -m pytest -q
+# IN_MEMORY=1: where there is room, files of tests lie in memory, and no commit waits for a disk.
+PYTEST  := env -u PYTHONDONTWRITEBYTECODE $(if $(IN_MEMORY),TMPDIR="$$(scripts/test-folder)") $(PY) -m pytest -q
 
-test: setup-dev ## every behaviour that needs Python alone, in about thirteen minutes on two cores; WORKERS=4
+compiled: setup-dev # once, on every core: the workers begin together, and each would compile it all
+	@$(PY) -m compileall -q -j 0 gtm_dagster
+
+test: compiled ## every behaviour that needs Python alone, in about thirteen minutes on two cores; WORKERS=4
 	$(PYTEST) -n $(WORKERS) --dist worksteal -m "not real and not simulation and not slow"
 
-test-real: setup-dev $(INSTALLED:%=install-%) ## all other tests, in about half an hour on two cores: slow ones, full property tests, simulations, real components (which it installs below .cache/); REAL_WORKERS=3
+test-real: compiled $(INSTALLED:%=install-%) ## all other tests, in about half an hour on two cores: slow ones, full property tests, simulations, real components (which it installs below .cache/); REAL_WORKERS=3
 	$(PYTEST) -n $(REAL_WORKERS) --dist loadscope --hypothesis-profile=full -m "real or simulation or slow or hypothesis"
 
 install-chromium: ## Chromium for what is tested in a browser

@@ -10,6 +10,8 @@ import pyarrow.compute as pc
 from gtm_dagster.taxonomy.envelope import CONTEXT_LIMITS, ID_LIMITS
 
 if TYPE_CHECKING:  # many modules want ContractBreak alone
+    from collections.abc import Sequence
+
     import pandas as pd
 
 TEXT_COLUMNS = (*ID_LIMITS, "event_name", "properties", *CONTEXT_LIMITS, "device_type", "consent")
@@ -20,18 +22,17 @@ class ContractBreak(ValueError):
     """The frame is not a landing frame: a column is missing or has another type. None of its rows was judged."""
 
 
-def conform(frame: pd.DataFrame) -> pd.DataFrame:
-    """The judged columns of `frame`, texts as `str`, times as `Int64`, index 0..n-1. Raises ContractBreak.
+def conform(frame: pd.DataFrame, names: Sequence[str] = (*TEXT_COLUMNS, *INT_COLUMNS)) -> pd.DataFrame:
+    """The judged columns `names` of `frame`, texts as `str`, times as `Int64`, index 0..n-1. Raises ContractBreak.
 
     All-null columns may have any type. Whole floats count as integers: pandas makes floats of integers with a null.
     """
     import pandas as pd
 
-    missing = [name for name in (*TEXT_COLUMNS, *INT_COLUMNS) if name not in frame.columns]
+    missing = [name for name in names if name not in frame.columns]
     if missing:
         raise ContractBreak(f"landing column {', '.join(missing)} is missing; land the batch again with this version")
-    columns = {name: _texts(name, frame[name]) for name in TEXT_COLUMNS}
-    columns.update({name: _integers(name, frame[name]) for name in INT_COLUMNS})
+    columns = {name: (_texts if name in TEXT_COLUMNS else _integers)(name, frame[name]) for name in names}
     return pd.DataFrame(columns, index=pd.RangeIndex(len(frame)))
 
 

@@ -25,10 +25,22 @@ from gtm_dagster.taxonomy.explain import explain_document
 from gtm_dagster.taxonomy.plan import EventSpec, Plan
 from gtm_dagster.taxonomy.properties import check_properties
 
-__all__ = ["ContractBreak", "FrameVerdict", "landing_schema", "properties_schema", "validate_frame"]
+__all__ = [
+    "JUDGED_TEXTS",
+    "ContractBreak",
+    "FrameVerdict",
+    "landing_schema",
+    "properties_schema",
+    "texts_kept",
+    "validate_frame",
+]
 
 # Pandera's own `nullable=False` reports no mask, and failing rows are found by the mask of each check
 _PRESENT = pandera.Check(lambda series: series.notna(), name="missing", ignore_na=False)
+
+
+JUDGED_TEXTS = ("event_name", "properties", "consent")
+"""Texts with rules of their own, beyond length and alphabet."""
 
 
 @dataclass(frozen=True)
@@ -78,13 +90,28 @@ def validate_frame(plan: Plan, df: pd.DataFrame) -> FrameVerdict:
         return FrameVerdict(np.ones(0, dtype=bool), [])
     if frame["received_us"].isna().any():
         raise ContractBreak("landing column received_us holds nulls; land the batch again")
+    ok = _kept(plan, landing_schema(plan), frame)
+    bad = np.flatnonzero(~ok)
+    return FrameVerdict(ok, [_reasons(plan, row) for row in pa.Table.from_pandas(frame.iloc[bad]).to_pylist()])
+
+
+def texts_kept(plan: Plan, df: pd.DataFrame) -> np.ndarray:
+    """Of each row whether its JUDGED_TEXTS keep the contract, whatever the other columns hold. Raises ContractBreak."""
+    frame = conform(df, JUDGED_TEXTS)
+    if frame.empty:
+        return np.ones(0, dtype=bool)
+    columns = landing_schema(plan).columns
+    return _kept(plan, pandera.DataFrameSchema({name: columns[name] for name in JUDGED_TEXTS}), frame)
+
+
+def _kept(plan: Plan, envelope: pandera.DataFrameSchema, frame: pd.DataFrame) -> np.ndarray:
+    """Of each row whether it keeps `envelope` and the properties of its event."""
     ok = np.ones(len(frame), dtype=bool)
-    ok[_failing(landing_schema(plan), frame)] = False
+    ok[_failing(envelope, frame)] = False
     names = frame["event_name"].map(plan.resolve, na_action="ignore") if plan.aliases else frame["event_name"]
     for name, texts in frame["properties"].groupby(names, sort=False):
         ok[_failing(properties_schema(plan.events[name]), texts) if name in plan.events else []] = False
-    bad = np.flatnonzero(~ok)
-    return FrameVerdict(ok, [_reasons(plan, row) for row in pa.Table.from_pandas(frame.iloc[bad]).to_pylist()])
+    return ok
 
 
 def _failing(schema: Any, data: pd.DataFrame | pd.Series) -> np.ndarray:

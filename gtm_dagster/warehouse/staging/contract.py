@@ -19,7 +19,7 @@ from gtm_dagster.privacy.masked_event import mask_event
 from gtm_dagster.taxonomy import Plan
 from gtm_dagster.taxonomy.conform import INT_COLUMNS, TEXT_COLUMNS, ContractBreak
 from gtm_dagster.taxonomy.envelope import CONTEXT_LIMITS, DEVICE_TYPES, ID_LIMITS, MAX_US, MIN_US
-from gtm_dagster.taxonomy.landing_schema import landing_schema, validate_frame
+from gtm_dagster.taxonomy.landing_schema import JUDGED_TEXTS, landing_schema, texts_kept, validate_frame
 from gtm_dagster.warehouse.literals import composed, literals
 
 _ROWS_AT_ONCE = 500_000
@@ -30,12 +30,10 @@ _SAMPLE_FILES = 8
 _SAMPLE_RUN = 32
 """Rows of them that stand one behind the other: of what lies between two runs only the verdict is decoded."""
 _LIMITS = ID_LIMITS | CONTEXT_LIMITS
-_TEXTS = ("event_name", "properties", "consent")
-"""Judged once for each distinct combination."""
 
 
 def _text(column: str, kind: str) -> str | None:
-    """SQL that is true only where the check `kind` of a text column holds or the text is NULL; None: see `_TEXTS`."""
+    """SQL that is true only where the check `kind` of a text column holds or the text is NULL; None: see JUDGED_TEXTS."""
     if kind == "length":  # bytes: never fewer than characters
         shortest = f" AND {column} <> ''" if column in ID_LIMITS else ""
         return f"({column} IS NULL OR (strlen({column}) <= {_LIMITS[column]}{shortest}))"
@@ -49,7 +47,7 @@ def _text(column: str, kind: str) -> str | None:
         return f"({column} IS NULL OR {column} IN ({', '.join(repr(name) for name in DEVICE_TYPES)}))"
     if kind == "timestamp_out_of_range" and column == "event_us":
         return f"({column} >= {MIN_US} AND {column} < {MAX_US})"
-    if column in _TEXTS and kind in ("unknown_event", "consent"):
+    if column in JUDGED_TEXTS and kind in ("unknown_event", "consent"):
         return None
     raise ValueError(f"check {kind!r} of landing column {column} has no SQL; add it to {__name__}")
 
@@ -102,7 +100,7 @@ def judge(con: duckdb.DuckDBPyConnection, plan: Plan, relation: str, full: bool)
     _judge_texts(con, plan, relation, due)
     doubtful = f"NOT coalesce({envelope_sql(plan)}, false)"
     if con.execute("SELECT 1 FROM refused_texts LIMIT 1").fetchall():
-        same = " AND ".join(f"t.{name} IS NOT DISTINCT FROM r.{name}" for name in _TEXTS)
+        same = " AND ".join(f"t.{name} IS NOT DISTINCT FROM r.{name}" for name in JUDGED_TEXTS)
         doubtful = composed(
             "($doubtful OR EXISTS (SELECT 1 FROM refused_texts t WHERE $same))", doubtful=doubtful, same=same
         )
@@ -132,6 +130,8 @@ def _check_sample(
 
     `counted`: how many rows of each file the condition `admitted` holds of.
     """
+    if not counted:
+        return
     admitted_rows = sum(rows for _, rows in counted)
     files = counted[:: max(1, min(len(counted) // _SAMPLE_FILES, admitted_rows // (2 * SAMPLE_ROWS)))]
     every = max(1, sum(rows for _, rows in files) // SAMPLE_ROWS)
@@ -158,19 +158,20 @@ def _check_sample(
 
 
 def _judge_texts(con: duckdb.DuckDBPyConnection, plan: Plan, relation: str, due: str) -> None:
-    """`refused_texts`: the distinct (event_name, properties, consent) that Pandera refuses on an otherwise sound row."""
+    """`refused_texts`: the distinct (event_name, properties, consent) that Pandera refuses."""
     con.execute("CREATE OR REPLACE TEMP TABLE refused_texts (event_name VARCHAR, properties VARCHAR, consent VARCHAR)")
     distinct = con.sql(
         composed(
-            "SELECT DISTINCT $columns FROM $relation WHERE $due", columns=", ".join(_TEXTS), relation=relation, due=due
+            "SELECT DISTINCT $columns FROM $relation WHERE $due",
+            columns=", ".join(JUDGED_TEXTS),
+            relation=relation,
+            due=due,
         )
     )
     bad = []
     for batch in distinct.to_arrow_reader(_ROWS_AT_ONCE):
         texts = pa.Table.from_batches([batch])
-        frame = texts.to_pandas().assign(event_id="1", user_id="1", event_us=MIN_US, received_us=MIN_US)
-        frame = frame.reindex(columns=[*TEXT_COLUMNS, *INT_COLUMNS])
-        bad.append(texts.filter(pa.array(~np.asarray(validate_frame(plan, frame).ok))))
+        bad.append(texts.filter(pa.array(~texts_kept(plan, texts.to_pandas()))))
     for texts in bad:
         con.register("texts", texts)
         con.execute("INSERT INTO refused_texts SELECT * FROM texts")
