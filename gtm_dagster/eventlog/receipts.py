@@ -27,13 +27,13 @@ from gtm_dagster.storage.private_dir import private_dir
 NOTHING = 2**63 - 1
 KILLED_US = 5_000_000
 """What a killed process had handed to the log's writer is committed, or lost with its connection, after 5 s."""
-_SUFFIX = "-receipts"
+_PREFIX = "receipts-"
 _VALUE = struct.Struct("=q")
 
 
 def receipts_folder(log_path: Path) -> Path:
     """The folder of the log at `log_path`."""
-    return log_path.with_name(log_path.name + _SUFFIX)
+    return log_path.with_name(_PREFIX + log_path.name)
 
 
 class Receipt:

@@ -162,8 +162,7 @@ class LiveRunner:
             if event is not None and not self._tombstones.cover(event):
                 engine.receive(event)
             last, received_us = offset, row[1]
-        engine.settled_us = settled_us
-        spread_us = 0
+        engine.settled_us, spread_us = settled_us, 0
         if at_end and whole:
             spread_us = SPREAD_US if engine.behind or self._releasing else 0
             whole = self._at_end(settled_us, has_time)
