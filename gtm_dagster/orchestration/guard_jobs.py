@@ -232,7 +232,7 @@ def _guard_ops(settings: Settings) -> tuple[dg.OpDefinition, dg.OpDefinition]:
 
 def _tag(context: dg.OpExecutionContext, guarded: GuardContext, episode: str = "") -> None:
     """Name the process that really runs: a run whose process is gone is marked failed by the next tick."""
-    tags = {**process_tags(context.run_id), ".dagster/gtm_guard": guarded.guard.key, "gtm/flag": guarded.guard.flag}
+    tags = {**process_tags(context.run_id), "gtm/guard": guarded.guard.key, "gtm/flag": guarded.guard.flag}
     context.instance.add_run_tags(context.run_id, tags | ({"gtm/episode": episode} if episode else {}))
 
 

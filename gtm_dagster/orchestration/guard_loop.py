@@ -113,7 +113,7 @@ def rollback_request(guard: Guard, episode: str, attempt: int, decided_us: int) 
         run_key=f"{episode}-{attempt}",
         job_name=ROLLBACK,
         run_config={"ops": {"claim": {"config": config}}},
-        tags={**URGENT, ".dagster/gtm_guard": guard.key, "gtm/flag": guard.flag, "gtm/episode": episode},
+        tags={**URGENT, "gtm/guard": guard.key, "gtm/flag": guard.flag, "gtm/episode": episode},
     )
 
 
@@ -136,7 +136,7 @@ def page_of(
         run_key=f"page-{key}-{decision.state}-{since_us}",
         job_name=PAGE,
         run_config={"ops": {"page": {"config": config}}},
-        tags={**URGENT, ".dagster/gtm_guard": key},
+        tags={**URGENT, "gtm/guard": key},
     )
     return after, request
 

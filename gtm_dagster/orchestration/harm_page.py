@@ -32,6 +32,6 @@ def harm_request(asked: Asked, key: str, row: GuardRow, evaluation: Evaluation) 
         run_key=f"page-{key}-{HARM}-{row.epoch}",
         job_name=PAGE,
         run_config={"ops": {"page": {"config": config}}},
-        tags={**URGENT, ".dagster/gtm_guard": key},
+        tags={**URGENT, "gtm/guard": key},
     )
     return {**others, name: (HARM, row.epoch, True)}, request

@@ -28,7 +28,7 @@ def approval_request(store: OpsStore, settings: Settings, standing: RampStanding
         run_key=f"page-{key}-{RAMP_APPROVAL}-{standing.id}",
         job_name=PAGE,
         run_config={"ops": {"page": {"config": config}}},
-        tags={**_TAGS, ".dagster/gtm_guard": key, "gtm/flag": standing.guard.flag},
+        tags={**_TAGS, "gtm/guard": key, "gtm/flag": standing.guard.flag},
     )
 
 

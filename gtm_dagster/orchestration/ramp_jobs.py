@@ -125,7 +125,7 @@ def ramp_request(
         run_key=f"{id}-{attempt}",
         job_name=RAMP,
         run_config={"ops": {"begin_step": {"config": {"guard": guard.key, "step": id}}}},
-        tags={**_TAGS, ".dagster/gtm_guard": guard.key, "gtm/flag": guard.flag, "gtm/episode": id},
+        tags={**_TAGS, "gtm/guard": guard.key, "gtm/flag": guard.flag, "gtm/episode": id},
     )
     return f"{line}; asking for {percent(standing.next_share)}, attempt {attempt}", request
 
@@ -138,7 +138,7 @@ def _form(settings: Settings) -> dict[str, Any]:
 
 def _tag(context: dg.OpExecutionContext, ramped: GuardContext, step: str = "") -> None:
     """Name the process that really runs: a run whose process is gone is marked failed by the next tick."""
-    tags = {**process_tags(context.run_id), ".dagster/gtm_guard": ramped.guard.key, "gtm/flag": ramped.guard.flag}
+    tags = {**process_tags(context.run_id), "gtm/guard": ramped.guard.key, "gtm/flag": ramped.guard.flag}
     context.instance.add_run_tags(context.run_id, tags | ({"gtm/episode": step} if step else {}))
 
 

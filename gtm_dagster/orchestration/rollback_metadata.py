@@ -41,12 +41,10 @@ def rollback_metadata(context: dg.OpExecutionContext, row: RollbackRow) -> dict[
     if row.last_exposure_us is not None:
         shown["last_new_exposure_at"] = moment(row.last_exposure_us)
     shown |= linked()
-    shown |= {"flag": row.flag, "conversion": row.guard.split(":")[1], "environment": row.environment}
-    shown["episode"] = row.episode
+    shown |= {"flag": row.flag, "guard": row.guard, "episode": row.episode}
     if row.bundle:
         shown["replay"] = f"gtm guard replay {row.episode}"
-        # Whole, it would be wider than the page and take what stands above it along; `gtm guard replay` prints it.
-        shown["bundle_sha256_begins"] = evidence.digest(row.bundle)[:16]
+        shown["bundle_sha256"] = evidence.digest(row.bundle)
     return shown
 
 

@@ -144,7 +144,7 @@ def test_a_request_names_its_attempt_and_jumps_the_queue():
         "guard": key, "episode": NEXT, "attempt": 2, "decided_us": 5,
     }  # fmt: skip
     assert request.tags == {
-        "dagster/priority": "100", "dagster/max_retries": "0", ".dagster/gtm_guard": key, "gtm/flag": "f", "gtm/episode": NEXT,
+        "dagster/priority": "100", "dagster/max_retries": "0", "gtm/guard": key, "gtm/flag": "f", "gtm/episode": NEXT,
     }  # fmt: skip
 
 

@@ -69,7 +69,7 @@ def test_scenario_10_zero_conversions_with_healthy_heartbeats_is_rolled_back(tmp
     (request,), _ = deployment.tick()
     assert request.job_name == "rollback_flag" and request.run_key == f"{EPISODE}-1"
     assert request.tags["dagster/priority"] == "100"
-    assert request.tags[".dagster/gtm_guard"] == GUARD.key and request.tags["gtm/flag"] == GUARD.flag
+    assert request.tags["gtm/guard"] == GUARD.key and request.tags["gtm/flag"] == GUARD.flag
     assert request.run_config["ops"]["claim"]["config"]["decided_us"] == watermark
     result = deployment.run(request)
     assert result.success and ran(result) == STEPS
@@ -80,9 +80,9 @@ def test_scenario_10_zero_conversions_with_healthy_heartbeats_is_rolled_back(tmp
     assert metadata["log_e"] > 9 and metadata["above_threshold_minutes"] > 5
     assert 0 <= metadata["seconds_intent_to_off"] < 5 and 0 <= metadata["seconds_off_to_verified"] < 5
     assert len(metadata["chart"]) < 1000 and "image/png" in metadata["picture"]
-    assert metadata["bundle_sha256_begins"] == digest(store.rollback(EPISODE).bundle)[:16]
+    assert metadata["bundle_sha256"] == digest(store.rollback(EPISODE).bundle)
     assert list(metadata)[:3] == ["what_happened", "chart", "picture"], "what a person looks for comes first"
-    assert list(metadata)[-4:] == ["environment", "episode", "replay", "bundle_sha256_begins"], "names come last"
+    assert list(metadata)[-5:] == ["flag", "guard", "episode", "replay", "bundle_sha256"], "names come last"
     assert metadata["what_happened"].startswith(
         f"**{GUARD.flag}** in production was turned off. The treated arm lost 100%"
     )
