@@ -120,7 +120,7 @@ def in_a_file(events: Sequence[TriggerEvent], rules: Sequence[Rule], plan: Plan,
                 runner.drain()
             while now_us < END_US:  # a worker that is awake, when nothing comes any more
                 next_us = runner._store.next_wake()
-                now_us = END_US if next_us is None else min(next_us + runner.lag.us, END_US)
+                now_us = END_US if next_us is None else min(next_us, END_US)
                 runner.drain()
     return _rows(path)
 

@@ -32,7 +32,7 @@ def sealed(log: SqliteEventLog, after: int = 0) -> list[bytes | None]:
 
 def found_in_files(folder: Path, markers: list[bytes]) -> list[bytes]:
     """Those of `markers` that occur in a file."""
-    contents = [path.read_bytes() for path in folder.iterdir()]
+    contents = [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
     return [marker for marker in markers if any(marker in content for content in contents)]
 
 
