@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
+from unittest.mock import patch
 
 import msgspec
 
@@ -25,6 +26,7 @@ from gtm_dagster.admission.record import Record
 from gtm_dagster.eventlog.sqlite import SqliteEventLog
 from gtm_dagster.taxonomy import load_plan
 from gtm_dagster.taxonomy.plan import Plan, PropertySpec
+from gtm_dagster.triggers import live_runner
 from gtm_dagster.triggers.compiled_rule import Rule
 from gtm_dagster.triggers.live_runner import LiveRunner
 from gtm_dagster.triggers.memory_runner import MemoryRunner
@@ -36,6 +38,7 @@ from gtm_dagster.triggers.sharded.shard_journal import Refused, ShardAction
 from gtm_dagster.triggers.sharded.shard_ledger import ShardLedger
 from gtm_dagster.triggers.sharded.shard_messages import Clock, Message, RuleSet, decoded_message, decoded_move, encoded
 from gtm_dagster.triggers.sharded.shard_starts import decoded_start
+from gtm_dagster.triggers.step import NEVER_US
 from gtm_dagster.triggers.trigger_db import open_trigger_db
 from gtm_dagster.triggers.trigger_event import TriggerEvent
 
@@ -109,14 +112,15 @@ def in_a_file(events: Sequence[TriggerEvent], rules: Sequence[Rule], plan: Plan,
     watch.rules, watch.plan = tuple(rules), plan  # type: ignore[attr-defined]
     now_us = 0
     path = folder / "triggers.db"
-    with SqliteEventLog(folder / "events.db") as log:
+    # A batch of the trace is hours, and nothing of what the log holds is old.
+    with patch.object(live_runner, "BEHIND_US", NEVER_US), SqliteEventLog(folder / "events.db") as log:
         runner = LiveRunner(log, folder / "events.db", path, watch, clock=lambda: now_us, look_seconds=0)  # type: ignore[arg-type]
         with closing(runner):
             runner.drain()
             for begin in range(0, len(events), RECORDS_AT_ONCE):
                 batch = events[begin : begin + RECORDS_AT_ONCE]
                 log.append([_record(each) for each in batch])
-                now_us = batch[0].received_us  # nothing of what the log holds is old
+                now_us = batch[-1].received_us
                 runner.drain()
             while now_us < END_US:  # a worker that is awake, when nothing comes any more
                 next_us = runner._store.next_wake()
