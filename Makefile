@@ -65,7 +65,7 @@ compiled: setup-dev # once, on every core: the workers begin together, and each 
 test: compiled ## every behaviour that needs Python alone, in about thirteen minutes on two cores; WORKERS=4, WITHOUT=hypothesis
 	$(PYTEST) -n $(WORKERS) --dist worksteal -m "not real and not simulation and not slow$(if $(WITHOUT), and not $(WITHOUT))"
 
-test-real: compiled $(INSTALLED:%=install-%) ## all other tests, in about half an hour on two cores: slow ones, full property tests, simulations, real components (which it installs below .cache/); REAL_WORKERS=3
+test-real: compiled $(INSTALLED:%=install-%) ## all other tests, in about forty minutes on two cores: slow ones, full property tests, simulations, real components (which it installs below .cache/); REAL_WORKERS=3
 	$(PYTEST) -n $(REAL_WORKERS) --dist loadscope --hypothesis-profile=full -m "real or simulation or slow or hypothesis"
 
 install-chromium: ## Chromium for what is tested in a browser
