@@ -31,6 +31,7 @@ ELSEWHERE = {
     "micro": "serves until Ctrl-C: tests/tracking",
     "doctor": "minutes of kills: tests/chaos",
     "init": "in an empty environment: tests/commands/test_wheel.py",
+    "plan publish": "needs a schema registry: tests/commands/test_plan_publish.py",
     "guard simulate": "draws traffic for minutes: tests/rollout",
     "guard drill": "runs in the demo: tests/demo",
     "guard backtest": "needs exposures that landed: tests/rollout/test_guard_backtest.py",
