@@ -70,7 +70,10 @@ class Sender(threading.Thread, ABC):
     def post(self, route: str, body: Any, key: str | None = None) -> requests.Response:
         """Send a document; counts its answer, and of events each verdict."""
         headers = {"X-Write-Key": self._key if key is None else key}
-        answer = self._session.post(f"{self._url}{route}", json=body, headers=headers, timeout=60)
+        try:
+            answer = self._session.post(f"{self._url}{route}", json=body, headers=headers, timeout=60)
+        except requests.ConnectionError:  # the server ended a connection on which nothing came for some seconds
+            answer = self._session.post(f"{self._url}{route}", json=body, headers=headers, timeout=60)
         self.answers[route, answer.status_code] += 1
         if route == "/ingest" and answer.status_code == 200:
             self.statuses.update(each["status"] for each in answer.json()["results"])
