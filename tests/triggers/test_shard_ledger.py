@@ -108,8 +108,8 @@ def test_the_ledger_is_what_memory_decided_whatever_the_order_of_partitions(tmp_
     assert [rule.status for rule in status.rules] == ["active"] * len(RULES)
     assert [shard.open + shard.held for shard in status.shards] == [0] * 4
     busiest = max(expected.values(), key=lambda word: [each[2] for each in expected.values()].count(word[2]))[2]
-    told = explained(path, (busiest,), None, NOW)
-    assert told.known and told.consents and len(told.starts) > 5, "explain works from the same rows"
+    story = explained(path, (busiest,), None, NOW)
+    assert story.known and story.consents and len(story.starts) > 5, "explain works from the same rows"
 
 
 def view(minute: int, person: str = "p1") -> Happened:

@@ -139,21 +139,21 @@ def test_any_sharding_decides_what_one_engine_decides(seed: int, shards: int, re
 
 
 def test_a_part_that_fails_and_cannot_even_end_is_followed_by_another() -> None:
-    works, errors, made = threading.Event(), dict[str, str](), list["Part"]()
+    works, errors, parts = threading.Event(), dict[str, str](), list["Part"]()
 
     class Part:
         def round(self) -> None:
-            if made[0] is self:
+            if parts[0] is self:
                 raise RuntimeError("the broker is away")
             works.set()
 
         def close(self) -> None:
-            if made[0] is self:
+            if parts[0] is self:
                 raise RuntimeError("a transaction is open")
 
     def make() -> Part:
-        made.append(Part())
-        return made[-1]
+        parts.append(Part())
+        return parts[-1]
 
     with PartThread("worker", make, errors, 0.01):
         until = time.monotonic() + 30
@@ -161,7 +161,7 @@ def test_a_part_that_fails_and_cannot_even_end_is_followed_by_another() -> None:
             time.sleep(0.001)
         assert errors == {"worker": "the broker is away"}, "what the metrics and the log say meanwhile"
         assert works.wait(30)
-    assert errors == {} and len(made) == 2
+    assert errors == {} and len(parts) == 2
 
 
 def test_a_shard_that_is_behind_decides_at_the_log_s_end() -> None:

@@ -95,12 +95,12 @@ def random_events(rng: random.Random, count: int) -> list[TriggerEvent]:
             }
         if name == "consent_updated":
             properties = {"marketing": rng.random() < 0.7}
-        made = TriggerEvent(
+        random_event = TriggerEvent(
             event_id=f"e{number:03}", name=name, at_us=at, received_us=at + late, user_id=user, anonymous_id=anonymous,
             properties=properties, bot=rng.random() < 0.05, timezone=rng.choice((None, None, "Asia/Tokyo", "Europe/Berlin")),
             consent={"marketing": True} if rng.random() < 0.2 and name != "consent_updated" else {},
         )  # fmt: skip
-        found += [made] * rng.choice((1, 1, 1, 1, 2))
+        found += [random_event] * rng.choice((1, 1, 1, 1, 2))
     return sorted(found, key=lambda event: event.received_us)
 
 
@@ -111,11 +111,11 @@ SILENT = {"already_open", "bot", "cancelled", "no_key", "server_event", "stale_s
 @pytest.mark.parametrize("seed", range(16))
 def test_decisions_are_those_of_the_definition(seed: int) -> None:
     rng = random.Random(seed)
-    made = [random_rule(rng, number) for number in range(rng.randint(1, 4))]
+    pairs = [random_rule(rng, number) for number in range(rng.randint(1, 4))]
     events = random_events(rng, rng.randint(20, 60))
-    compiled = rules(*(text for text, _ in made))
+    compiled = rules(*(text for text, _ in pairs))
     oracle = HistoryOracle(
-        [{**of, "held_out": partial(in_holdout, rule)} for (_, of), rule in zip(made, compiled, strict=True)]
+        [{**of, "held_out": partial(in_holdout, rule)} for (_, of), rule in zip(pairs, compiled, strict=True)]
     )
     runner = MemoryRunner(compiled)
     for each in events:
