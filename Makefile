@@ -56,8 +56,7 @@ WORKERS ?= $(shell "$(PYTHON)" -c 'import os; print(min(2 * (os.cpu_count() or 1
 # One more than there are cores: the other tests begin whole programs, and take up to a gigabyte. tests/workers.py says
 # which of them share a worker.
 REAL_WORKERS ?= $(shell "$(PYTHON)" -c 'import os; print(min((os.cpu_count() or 1) + 1, 8))')
-# IN_MEMORY=1: where there is room, files of tests lie in memory, and no commit waits for a disk.
-PYTEST  := env -u PYTHONDONTWRITEBYTECODE $(if $(IN_MEMORY),TMPDIR="$$(scripts/test-folder)") $(PY) -m pytest -q
+PYTEST  := env -u PYTHONDONTWRITEBYTECODE $(PY) -m pytest -q
 
 compiled: setup-dev # once, on every core: the workers begin together, and each would compile it all
 	@$(PY) -m compileall -q -j 0 gtm_dagster
