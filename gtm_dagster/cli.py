@@ -85,7 +85,12 @@ def _run(arguments: list[str]) -> int:
 
 def main() -> None:
     """Entry point of the `gtm` script."""
-    raise SystemExit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    if "granian" in sys.modules:
+        from gtm_dagster.collector.server_exit import leave_process
+
+        leave_process(code)
+    raise SystemExit(code)
 
 
 if __name__ == "__main__":

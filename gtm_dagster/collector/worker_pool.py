@@ -20,6 +20,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import FrameType
 
+from gtm_dagster.collector.server_exit import leave_process
 from gtm_dagster.collector.server_process import DRAIN_SECONDS, ServeError, Services, Site, serve_process
 from gtm_dagster.collector.shared_log import SharedLog, serve_log
 from gtm_dagster.collector.worker_place import Worker
@@ -150,15 +151,17 @@ def work(
     worker: Worker,
     pipe: Connection,
 ) -> None:
-    """What the process of a worker does; code 1, and a line, when it cannot."""
+    """What the process of a worker does, to its end; code 1, and a line, when it cannot."""
     shared = SharedLog(pipe)
+    code = 0
     try:
         serve_process(settings, site, services, worker, shared)
     except Exception as error:  # noqa: BLE001 - the edge of a process: its parent reads the code, a person the line
         _say(f"worker {worker.number}: {error}")
-        sys.exit(1)
+        code = 1
     finally:
         shared.close()
+    leave_process(code)
 
 
 @contextmanager

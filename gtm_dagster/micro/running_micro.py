@@ -82,21 +82,23 @@ def running_micro(plan: Plan | None = None, consent: ConsentPolicy = REQUIRED) -
     not start within 10 s.
     """
     from gtm_dagster.collector.serve import _free
+    from gtm_dagster.collector.server_exit import threads_end
     from gtm_dagster.micro.micro_app import MicroApp
 
     plan = plan or load_plan()
     app, port = MicroApp(plan, consent), _free("127.0.0.1", 0)
     stop = threading.Event()
     serving = threading.Thread(target=lambda: asyncio.run(serve_app(app, "127.0.0.1", port, stop)), daemon=True)
-    serving.start()
     micro = RunningMicro(f"http://127.0.0.1:{port}", app, plan)
-    try:
-        _wait_until_ready(port, serving)
-        yield micro
-    finally:
-        micro.reset()
-        stop.set()
-        serving.join(_READY_SECONDS)
+    with threads_end():
+        serving.start()
+        try:
+            _wait_until_ready(port, serving)
+            yield micro
+        finally:
+            micro.reset()
+            stop.set()
+            serving.join(_READY_SECONDS)
 
 
 async def serve_app(app: MicroApp, address: str, port: int, stop: threading.Event) -> None:
