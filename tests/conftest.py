@@ -1,7 +1,11 @@
 """What every test shares: the profiles of property tests, signals, and that programs a test starts find the same modules."""
 
+import gc
 import os
 import signal
+import sys
+import time
+import traceback
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +20,7 @@ settings.load_profile("fast")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    gc.disable()  # until all tests are collected: they stay, and looking through them again and again is a third of it
     os.environ["GTM_PRIVACY__CONSENT"] = "off"  # for programs a test starts; tests about consent say what they need
     os.environ["GTM_STREAM__METRICS_PORT"] = "0"  # one port of this machine, and many stream workers at a time
     folders = [str(path) for path in config.getini("pythonpath")]
@@ -25,6 +30,24 @@ def pytest_configure(config: pytest.Config) -> None:
     # SIGTERM whatever SIGINT is: then nothing that a later test starts and ends by a signal ends.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Let the collector of garbage pass over thousands of tests and the imported modules, which all stay."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_thread_works_on_unseen() -> Iterator[None]:
+    """At the end of a worker: a thread that a test left spinning takes the interpreter from all tests after it."""
+    yield
+    before = time.process_time()
+    time.sleep(0.5)
+    if time.process_time() - before > 0.25:
+        stacks = ["".join(traceback.format_stack(frame, 3)) for frame in sys._current_frames().values()]
+        pytest.fail("a thread of an ended test still works; one of these:\n" + "\n".join(stacks), pytrace=False)
 
 
 @pytest.hookimpl(optionalhook=True)

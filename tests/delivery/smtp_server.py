@@ -75,6 +75,8 @@ class MailServer:
                             return
                         lines = []
                         while (part := self.rfile.readline()) != b".\r\n":
+                            if not part:  # the client left in the middle of its mail
+                                return
                             lines.append(part[1:] if part.startswith(b"..") else part)
                         mail = email.message_from_bytes(b"".join(lines), policy=default)
                         server.mails.append((sender, recipient, mail))
