@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lateness import Lateness
 
 from gtm_dagster.rollout.providers import Conflict, FlagState, ProviderError, writer_for
 from gtm_dagster.rollout.providers.base.flag_file import Document, FlagFile, Snapshot
@@ -299,9 +300,9 @@ def test_a_taken_lock_is_an_error_after_two_seconds(path: Path) -> None:
     set_split(path, FLAG, 0.5)
     with FlagFile(path)._locked():
         began = time.monotonic()
-        with pytest.raises(ProviderError, match="another process has been writing it") as caught:
+        with Lateness() as late, pytest.raises(ProviderError, match="another process has been writing it") as caught:
             off(path)
-    assert caught.value.retry and 1.9 < time.monotonic() - began < 3
+    assert caught.value.retry and 1.9 < time.monotonic() - began < 3 + late.lost
 
 
 def test_the_mtime_is_newer_than_any_before(path: Path) -> None:
@@ -359,12 +360,18 @@ def test_no_folder_to_write_into_is_reported(tmp_path: Path) -> None:
 WRITER = """
 import sys
 from pathlib import Path
+from gtm_dagster.rollout.providers.base.writer import ProviderError
 from gtm_dagster.rollout.providers.flagd import set_split
 path, flag = Path(sys.argv[1]), sys.argv[2]
 print("ready", flush=True)
 sys.stdin.readline()
 for epoch in range(1, int(sys.argv[3]) + 1):
-    set_split(path, flag, 0.5, epoch=epoch)
+    while True:
+        try:
+            set_split(path, flag, 0.5, epoch=epoch)
+            break
+        except ProviderError as error:  # the other one took the lock again and again, for two seconds
+            if not error.retry: raise
 """
 
 
