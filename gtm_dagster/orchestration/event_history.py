@@ -13,19 +13,24 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from dagster import AssetKey
 from dagster._core.events import StepOutputData
 from dagster._core.events.log import EventLogEntry
 from dagster._core.storage.event_log.base import AssetRecord
-from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME, SqliteEventLogStorage
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._serdes import ConfigurableClassData
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.pool import NullPool, QueuePool
 
-from gtm_dagster.orchestration.run_records import OpenedRunStorage, OpenedScheduleStorage, has_tables
+from gtm_dagster.orchestration.run_records import (
+    OpenedRunStorage,
+    OpenedScheduleStorage,
+    copy_where_missing,
+    has_tables,
+)
 from gtm_dagster.storage.atomic_write import write_whole
 
 _OPEN_FILES = 4
@@ -45,6 +50,7 @@ class OpenEventLog(SqliteEventLogStorage):
         self._engines: OrderedDict[str, Engine] = OrderedDict()
         self._asset_records: dict[AssetKey, AssetRecord] = {}
         self._there: set[tuple[str, str]] = set()
+        copy_where_missing(Path(base_dir, f"{INDEX_SHARD_NAME}.db"), lambda: _empty_files().index_file)
         super().__init__(base_dir, inst_data)
 
     @classmethod
@@ -115,7 +121,7 @@ class OpenEventLog(SqliteEventLogStorage):
             self._engines.popitem(last=False)[1].dispose()
         path = Path(self.path_for_shard(shard))
         if not path.exists():
-            write_whole(path, _empty_file(), durable=False)
+            write_whole(path, _empty_files().run_file, durable=False)
         engine = create_engine(
             self.conn_string_for_shard(shard),
             poolclass=QueuePool,
@@ -161,15 +167,21 @@ def without_repetition(entry: EventLogEntry) -> EventLogEntry:
     return entry._replace(dagster_event=found, user_message="" if repeated else entry.user_message)
 
 
+class _EmptyFiles(NamedTuple):
+    index_file: bytes
+    run_file: bytes
+
+
 @cache
-def _empty_file() -> bytes:
-    """A run's file before its first event, as Dagster's own storage makes it; made once a process."""
+def _empty_files() -> _EmptyFiles:
+    """The index and a run's file before the first event, as Dagster's own storage makes them; made once a process."""
     with tempfile.TemporaryDirectory() as folder:
+        storage = SqliteEventLogStorage(folder)
         engine = create_engine(f"sqlite:///{folder}/empty.db", poolclass=NullPool)
         event.listen(engine, "connect", lambda connection, _: connection.execute(f"PRAGMA page_size={_PAGE_BYTES}"))
-        SqliteEventLogStorage(folder)._initdb(engine)
+        storage._initdb(engine)
         engine.dispose()
-        return (Path(folder) / "empty.db").read_bytes()
+        return _EmptyFiles(Path(folder, f"{INDEX_SHARD_NAME}.db").read_bytes(), Path(folder, "empty.db").read_bytes())
 
 
 def _commit_without_fsync(connection: Any, _: Any) -> None:

@@ -1,10 +1,14 @@
 """Dagster's runs and ticks of a laptop, opened where their tables are there without loading all of Dagster's migrations.
 
-Same files, same tables: whoever opens them with Dagster's storage reads what these write.
+Same files, same tables: whoever opens them with Dagster's storage reads what these write. A file that is missing is a copy
+of an empty one, which Dagster's own storage makes once a process.
 """
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -14,6 +18,8 @@ from dagster._core.storage.sqlite import create_db_conn_string
 from dagster._serdes import ConfigurableClassData
 from sqlalchemy import Engine, create_engine, inspect, text
 from sqlalchemy.pool import NullPool
+
+from gtm_dagster.storage.atomic_write import write_whole
 
 
 class OpenedRunStorage(SqliteRunStorage):
@@ -25,7 +31,8 @@ class OpenedRunStorage(SqliteRunStorage):
 
     @classmethod
     def from_local(cls, base_dir: str, inst_data: ConfigurableClassData | None = None) -> Self:
-        """As Dagster's own, which makes the tables where they are missing."""
+        """As Dagster's own, which makes the tables where a file lacks them."""
+        copy_where_missing(Path(base_dir, "runs.db"), _empty_runs)
         if _is_made(base_dir, "runs", "instance_info"):
             return cls(create_db_conn_string(base_dir, "runs"), inst_data)
         return super().from_local(base_dir, inst_data)
@@ -40,10 +47,32 @@ class OpenedScheduleStorage(SqliteScheduleStorage):
 
     @classmethod
     def from_local(cls, base_dir: str, inst_data: ConfigurableClassData | None = None) -> Self:
-        """As Dagster's own, which makes the tables where they are missing."""
+        """As Dagster's own, which makes the tables where a file lacks them."""
+        copy_where_missing(Path(base_dir, "schedules.db"), _empty_schedules)
         if _is_made(base_dir, "schedules", "job_ticks"):
             return cls(create_db_conn_string(base_dir, "schedules"), inst_data)
         return cast(Self, super().from_local(base_dir, inst_data))
+
+
+def copy_where_missing(path: Path, empty: Callable[[], bytes]) -> None:
+    """Write the bytes of an empty file to `path` where no file is."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, empty(), durable=False)
+
+
+@cache
+def _empty_runs() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        SqliteRunStorage.from_local(folder)
+        return Path(folder, "runs.db").read_bytes()
+
+
+@cache
+def _empty_schedules() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        SqliteScheduleStorage.from_local(folder)
+        return Path(folder, "schedules.db").read_bytes()
 
 
 def has_tables(engine: Engine, table: str = "alembic_version") -> bool:
@@ -57,6 +86,4 @@ def has_tables(engine: Engine, table: str = "alembic_version") -> bool:
 
 
 def _is_made(base_dir: str, name: str, table: str) -> bool:
-    if not Path(base_dir, f"{name}.db").exists():
-        return False
     return has_tables(create_engine(create_db_conn_string(base_dir, name), poolclass=NullPool), table)

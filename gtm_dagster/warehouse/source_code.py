@@ -10,7 +10,8 @@ from __future__ import annotations
 import ast
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -40,7 +41,7 @@ def digest(modules: Iterable[str]) -> str:
     found = hashlib.sha256()
     for name in sorted(_closure(modules)):
         found.update(f"\0module {name}\0".encode())
-        found.update(_syntax(name).encode())
+        found.update(_source(name).syntax.encode())
         for statement in statements_of(name):
             found.update(f"\0statement {statement}\0{_normal(statements.text(statement))}".encode())
         for file in _DATA.get(name, ()):
@@ -50,7 +51,7 @@ def digest(modules: Iterable[str]) -> str:
 
 def statements_of(module: str) -> list[str]:
     """Names of the statements that a module names itself."""
-    return sorted(_constants(module) & set(statements.all_names()))
+    return sorted(_source(module).constants & set(statements.all_names()))
 
 
 def _closure(modules: Iterable[str]) -> set[str]:
@@ -63,69 +64,91 @@ def _closure(modules: Iterable[str]) -> set[str]:
     return reached
 
 
-def _file(name: str) -> Traversable | None:
-    """The source of a module or package; None when it is neither."""
-    place = resources.files("gtm_dagster").joinpath(*name.split(".")[1:])
-    package = place / "__init__.py"
-    module = resources.files("gtm_dagster").joinpath(*name.split(".")[1:-1], f"{name.rpartition('.')[2]}.py")
-    return package if package.is_file() else module if module.is_file() else None
+@cache
+def _rooms() -> Traversable:
+    return resources.files("gtm_dagster")
 
 
 @cache
-def _tree(name: str) -> ast.Module:
+def _file(name: str) -> Traversable | None:
+    """The source of a module or package; None when it is neither."""
+    *parents, last = name.split(".")[1:] or [""]
+    folder = _rooms().joinpath(*parents)
+    package, module = folder.joinpath(last, "__init__.py"), folder.joinpath(f"{last}.py")
+    return package if package.is_file() else module if module.is_file() else None
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A module: its syntax as text, the texts in it, docstrings too, and what it imports by name from where."""
+
+    syntax: str
+    constants: frozenset[str]
+    imports: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+@cache
+def _source(name: str) -> _Source:
+    """One walk through the tree for all three: to walk costs more than to parse."""
     file = _file(name)
     if file is None:
         raise ModuleNotFoundError(f"the source of {name} is not installed", name=name)
-    return ast.parse(file.read_text("utf-8"))
+    written: list[str] = []
+    constants: set[str] = set()
+    imports: list[tuple[str, tuple[str, ...]]] = []
+
+    def note(node: ast.AST) -> None:
+        if isinstance(node, ast.Constant):
+            if isinstance(node.value, str):
+                constants.add(node.value)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            imports.append((node.module, tuple(alias.name for alias in node.names)))
+
+    _dump(ast.parse(file.read_text("utf-8")), written.append, note)
+    return _Source("".join(written), frozenset(constants), tuple(imports))
 
 
 @cache
 def _imports(name: str) -> frozenset[str]:
     found = set()
-    for node in ast.walk(_tree(name)):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("gtm_dagster."):
-            found.add(node.module)
-            if node.module.startswith(_ROOMS):
-                found |= {each for alias in node.names if _file(each := f"{node.module}.{alias.name}")}
+    for module, names in _source(name).imports:
+        if module.startswith("gtm_dagster."):
+            found.add(module)
+            if module.startswith(_ROOMS):
+                found |= {each for imported in names if _file(each := f"{module}.{imported}")}
     return frozenset(found)
 
 
-@cache
-def _constants(name: str) -> frozenset[str]:
-    return frozenset(
-        node.value for node in ast.walk(_tree(name)) if isinstance(node, ast.Constant) and isinstance(node.value, str)
-    )
-
-
-@cache
-def _syntax(name: str) -> str:
-    return "".join(_dump(_tree(name)))
-
-
-def _dump(node: object) -> Iterator[str]:
-    """The tree as text, without positions, docstrings and empty fields, which differ between Python versions."""
+def _dump(node: object, write: Callable[[str], None], note: Callable[[ast.AST], None]) -> None:
+    """Write the tree as text, without positions, docstrings and empty fields, which differ between Python versions; `note`
+    gets every node, those of docstrings too.
+    """
     if isinstance(node, ast.AST):
-        yield f"({type(node).__name__}"
-        for field, value in ast.iter_fields(node):
+        note(node)
+        write(f"({type(node).__name__}")
+        for field in node._fields:
+            value = getattr(node, field, None)
             if field == "body" and isinstance(value, list) and value and _is_docstring(value[0]):
+                note(value[0].value)
                 value = value[1:]
             if value is not None and value != []:
-                yield f" {field}="
-                yield from _dump(value)
-        yield ")"
+                write(f" {field}=")
+                _dump(value, write, note)
+        write(")")
     elif isinstance(node, list):
-        yield "["
+        write("[")
         for each in node:
-            yield from _dump(each)
-        yield "]"
+            _dump(each, write, note)
+        write("]")
     else:
-        yield repr(node)
+        write(repr(node))
 
 
 def _is_docstring(node: object) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
+@cache
 def _normal(sql: str) -> str:
     """A statement without comments and layout."""
     return " ".join(_COMMENT.sub(lambda match: " " if match[0].startswith("--") else match[0], sql).split())

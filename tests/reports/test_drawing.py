@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import base64
+import io
 import re
 
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from PIL import Image
 
 from gtm_dagster.reports.drawing import png, small_svg
 from gtm_dagster.warehouse.figures.figure import Bar, Bars, Cell, Grid, GridRow, longest, with_others
@@ -49,6 +52,26 @@ def test_a_full_picture_is_a_png_of_40_kilobytes_at_most(figure: Bars | Grid) ->
     markdown = png.picture(figure)
     image = base64.b64decode(re.sub(r".*base64,|\)$", "", markdown))
     assert image.startswith(b"\x89PNG") and len(image) <= png.PNG_BYTES
+
+
+@pytest.mark.parametrize("figure", [Bars(TITLE, MANY), RETENTION])
+def test_a_full_picture_is_what_savefig_would_write_drawn_once(
+    figure: Bars | Grid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawings: list[FigureCanvasAgg] = []
+    draw = FigureCanvasAgg.draw
+
+    def noted(canvas: FigureCanvasAgg) -> None:
+        draw(canvas)  # to lay it out Matplotlib begins a drawing and leaves it by an exception
+        drawings.append(canvas)
+
+    monkeypatch.setattr(FigureCanvasAgg, "draw", noted)
+    found = png._png(figure, 80)
+    assert len(drawings) == 1
+    saved, expected = io.BytesIO(), io.BytesIO()
+    drawings[0].figure.savefig(saved, format="png")
+    Image.open(saved).convert("RGB").quantize(32).save(expected, format="png", optimize=True)
+    assert found == expected.getvalue()
 
 
 def test_the_rest_is_one_bar_so_that_bars_add_up() -> None:

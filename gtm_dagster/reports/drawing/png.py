@@ -27,6 +27,7 @@ def picture(figure: Figure) -> str:
 
 
 def _png(figure: Figure, dpi: int) -> bytes:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Canvas
     from PIL import Image
 
@@ -39,10 +40,11 @@ def _png(figure: Figure, dpi: int) -> bytes:
         _grid(axes, figure)
     canvas.suptitle("\n".join(title_lines(figure.title)), fontsize=9.5, linespacing=1.4)
     canvas.tight_layout()
-    drawn, image = io.BytesIO(), io.BytesIO()
-    canvas.savefig(drawn, format="png")
+    drawn, image = FigureCanvasAgg(canvas), io.BytesIO()
+    drawn.draw()  # savefig would walk through the figure twice, and pack a PNG that is unpacked at once
+    pixels = Image.frombytes("RGBA", drawn.get_width_height(physical=True), bytes(drawn.buffer_rgba()))
     # 32 colours: a third of the bytes, and nobody sees it in bars and letters.
-    Image.open(drawn).convert("RGB").quantize(32).save(image, format="png", optimize=True)
+    pixels.convert("RGB").quantize(32).save(image, format="png", optimize=True)
     return image.getvalue()
 
 
