@@ -27,8 +27,8 @@ def track(start, count):
     for n in range(start, start + count):
         tracker.track("page_viewed", anonymous_id="a", event_id=f"event-{n}")
 """
-"""What every program of a product begins with. It has more than the five seconds of an exit: a busy machine's collector takes
-some 1,000 events in seven, and what is tested is that a process delivers all it has time for."""
+"""What every program of a product begins with. It has more than the five seconds of an exit: in those a busy machine
+delivered 450 of 1,007 events, and what is tested is that a process delivers all it has time for."""
 TRACKER = "tracker = GtmTracker(url, 'dev', flush_interval=60, spool=spool)\n"
 LATER = "threading.Event().wait(60); os._exit(9)\n"
 
