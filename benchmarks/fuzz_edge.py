@@ -51,10 +51,14 @@ def targets() -> dict[str, Target]:
     from gtm_dagster.collector.heartbeats import Heartbeat, is_program_name, moment_us
     from gtm_dagster.collector.keys import KeyStore
     from gtm_dagster.collector.protocols import PROTOCOLS, IngestRequest, SenderProtocol
+    from gtm_dagster.collector.protocols.analytics_message import Sent, event_of
+    from gtm_dagster.collector.protocols.batch_body import read_message
+    from gtm_dagster.collector.protocols.plain_message import plain_event
     from gtm_dagster.collector.response import Refused, error_response
     from gtm_dagster.privacy.pseudonyms import Pseudonymizer
     from gtm_dagster.privacy.sealing import Sealer
     from gtm_dagster.taxonomy import load_plan
+    from gtm_dagster.taxonomy.decoding import too_deep
     from gtm_dagster.tracking.event_id import uuid7
 
     key = b"k" * 32
@@ -118,6 +122,14 @@ def targets() -> dict[str, Target]:
             if value is not None:
                 moment_us("ts", value)
 
+    def both_ways(data: bytes) -> None:
+        sent = Sent(1_790_000_000_000_000, "2026-09-21T10:00:00Z")
+        short = None if too_deep(data) else plain_event(data, "track", sent, plan)
+        if short is not None:
+            message = read_message(data, _LONGEST)
+            if message is None or msgspec.json.encode(event_of(message, "track", sent, plan)) != short:
+                raise AssertionError("the short way of a message gives another event")
+
     found: dict[str, Target] = {
         "body": refusing(body),
         "list": refusing(lambda data: verdicts(split(data, 50, 2048))),
@@ -127,6 +139,7 @@ def targets() -> dict[str, Target]:
     for protocol in PROTOCOLS:
         for path in dict.fromkeys((protocol.paths[0], protocol.paths[-1])):
             found[f"{protocol.name} {path}"] = of_protocol(protocol, path)
+    found["segment, both ways"] = both_ways
     return found
 
 

@@ -27,6 +27,7 @@ _LATER = [
     if name not in (*FORMAT_1_COLUMNS, "rules", "key_role", "bot_reason", "trace_id", "sent_with", "original_us")
 ]
 """Columns that came after 0.1.0 and hold what was sent."""
+_LATER_AT = [(_COLUMNS.index(name), name, DEFAULTS.get(name)) for name in _LATER]
 _sent_hashed = attrgetter(
     *(name for name in FORMAT_1_COLUMNS if name not in ("received_us", "plan_version", "raw", "sealed", "row_no"))
 )
@@ -188,9 +189,11 @@ def content_of(record: Record) -> bytes:
     """
     us = record.event_us if record.original_us is None else record.original_us
     sent_at = _UNSENT if us is None or us == record.received_us else (us & 0xFFFFFFFF).to_bytes(4, "big")
-    values: tuple[object, ...] = (record.event_name, astuple(record)[_SENT])
-    if _LATER:
-        values += tuple((name, value) for name in _LATER if (value := getattr(record, name)) != DEFAULTS.get(name))
+    row = astuple(record)
+    values: tuple[object, ...] = (record.event_name, row[_SENT])
+    for at, name, default in _LATER_AT:
+        if row[at] != default:
+            values += ((name, row[at]),)
     return sent_at + _blake2b(_encode(values), digest_size=4).digest()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hmac
+import hashlib
 import os
 import re
 import secrets
@@ -17,6 +17,9 @@ KEY_BYTES = 32
 MIN_SETTING = 16
 SENT_PSEUDONYM = "pseudonym:"
 """Begins an identifier that its sender made a pseudonym of, by this function and key: `pseudonym:` and 32 hex characters."""
+_BLOCK = 64
+"""Bytes of a block of SHA-256."""
+_INNER, _OUTER = (bytes(byte ^ pad for byte in range(256)) for pad in (0x36, 0x5C))
 _of_sender = re.compile(rf"{SENT_PSEUDONYM}([0-9a-f]{{32}})\Z").match
 
 
@@ -34,12 +37,22 @@ class Pseudonymizer:
         if len(key) < MIN_SETTING:
             raise PseudonymKeyError(f"the pseudonym key has {len(key)} bytes; it needs at least {MIN_SETTING}")
         self._key = key
+        # RFC 2104, with the key's two blocks digested once: 2 microseconds a value, where hmac.digest takes 5.
+        block = (key if len(key) <= _BLOCK else hashlib.sha256(key).digest()).ljust(_BLOCK, b"\0")
+        self._inner = hashlib.sha256(block.translate(_INNER)).copy
+        self._outer = hashlib.sha256(block.translate(_OUTER)).copy
 
     def __call__(self, value: str) -> str:
         """The pseudonym of `value`, 32 lower-case hex characters."""
         if value[:10] == SENT_PSEUDONYM and (found := _of_sender(value)):
             return found[1]
-        return hmac.digest(self._key, value.encode("utf-8", "surrogatepass"), "sha256").hex()[:32]
+        inner, outer = self._inner(), self._outer()
+        inner.update(value.encode("utf-8", "surrogatepass"))
+        outer.update(inner.digest())
+        return outer.hexdigest()[:32]
+
+    def __reduce__(self) -> tuple[type[Pseudonymizer], tuple[bytes]]:
+        return Pseudonymizer, (self._key,)  # digests cannot be pickled
 
     def many(self, values: Iterable[str | None]) -> list[str | None]:
         """Pseudonyms in order, None for None; each distinct value is computed once."""

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import requests
@@ -16,6 +17,10 @@ _RUN = (
     "from gtm_dagster.collector.serve import serve; from gtm_dagster.settings import load_settings; "
     "serve(load_settings(), '127.0.0.1', PORT)"
 )
+READY_SECONDS = 90.0
+"""Two workers that start beside other programs on two cores have taken more than five seconds."""
+STOP_SECONDS = 60.0
+"""More than a collector lets its requests and workers finish: a stop that takes longer is a fault of its own."""
 
 
 class Server:
@@ -35,25 +40,34 @@ class Server:
         found = re.search(r"http://\S+", line)
         assert found, line + self.process.stderr.read()
         self.url = found.group()
-        poll = threading.Event()
-        for _ in range(500):
+        poll, until = threading.Event(), time.monotonic() + READY_SECONDS
+        while time.monotonic() < until:
             try:
-                if requests.get(f"{self.url}/readyz", timeout=5).status_code == 200:
+                if requests.get(f"{self.url}/readyz", timeout=30).status_code == 200:
                     return
             except requests.ConnectionError:
-                poll.wait(0.01)
+                pass  # the address is said before workers listen there
+            poll.wait(0.01)
         raise AssertionError("the collector never became ready")
 
     def children(self) -> list[int]:
         """Process ids of the workers, oldest first."""
         pid = self.process.pid
         found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        return [int(each) for each in found if b"spawn_main" in Path(f"/proc/{each}/cmdline").read_bytes()]
+        return [int(each) for each in found if b"spawn_main" in _command_line(each)]
 
     def stop(self, number: signal.Signals) -> int:
         self.process.send_signal(number)
-        code = self.process.wait(timeout=30)
+        code = self.process.wait(timeout=STOP_SECONDS)
         assert self.process.stderr is not None
         self.errors = self.process.stderr.read()
         self.process.stderr.close()
         return code
+
+
+def _command_line(pid: str) -> bytes:
+    """Empty for a process that ends, or is gone since its id was read."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""

@@ -99,7 +99,7 @@ def test_opening_takes_no_write_lock_when_nothing_is_pending(tmp_path):
     writer.execute("BEGIN IMMEDIATE")
     start = time.monotonic()
     assert SqliteEventLog(path).last_seq() == 0
-    assert time.monotonic() - start < 5, "it would have waited 30 s for the lock"
+    assert time.monotonic() - start < 20, "it would have waited 30 s for the lock"
     writer.close()
 
 

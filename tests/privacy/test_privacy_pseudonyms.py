@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import pickle
 from concurrent.futures import ProcessPoolExecutor
 
 import pytest
@@ -14,6 +15,15 @@ KEY = b"k" * 32
 
 def test_pseudonym_is_the_first_half_of_hmac_sha256():
     assert Pseudonymizer(KEY)("u1") == hmac.new(KEY, b"u1", hashlib.sha256).hexdigest()[:32]
+
+
+@pytest.mark.parametrize("size", [16, 63, 64, 65, 200], ids=lambda size: f"a key of {size} bytes")
+@pytest.mark.parametrize("value", ["", "u1", "ü" * 1000, "\ud800"], ids=["empty", "short", "long", "no text"])
+def test_pseudonym_is_that_of_the_standard_library_for_every_key(size, value):
+    key = bytes(range(size))
+    expected = hmac.digest(key, value.encode("utf-8", "surrogatepass"), "sha256").hex()[:32]
+    pseudonym = Pseudonymizer(key)
+    assert (pseudonym(value), pseudonym(value), pickle.loads(pickle.dumps(pseudonym))(value)) == (expected,) * 3
 
 
 def test_many_keeps_order_and_nulls_and_agrees_with_one():

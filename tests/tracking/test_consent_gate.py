@@ -39,7 +39,7 @@ def test_the_gate(recorder, make, kind: str, name: str, ids: dict[str, str], con
 
     tracker = make(consent=AGREED if kind == "mapping" else asked)
     assert tracker.track(name, **ids, context=context)
-    assert tracker.flush(5)
+    assert tracker.flush(30)
     assert tracker.stats() == (TrackerStats(sent=1, accepted=1) if sent else TrackerStats(withheld=1))
     assert len(recorder.batches()) == sent
 
@@ -50,7 +50,7 @@ def test_a_consent_that_was_taken_back_counts_from_then_on(recorder, make) -> No
     tracker.track("page_viewed", user_id="ann")
     agreed["ann"] = {"analytics": False}
     tracker.track("page_viewed", user_id="ann")
-    assert tracker.flush(5)
+    assert tracker.flush(30)
     assert (tracker.stats().accepted, tracker.stats().withheld) == (1, 1)
     assert recorder.batches()[0].body[0]["context"]["consent"] == {"analytics": True}
 
@@ -100,7 +100,7 @@ def test_sdk_and_collector_agree_on_the_pseudonyms(tmp_path: Path, monkeypatch: 
                     "ordered", user_id="ann", anonymous_id="visitor-1", session_id="s", event_id=f"order of ann {number}",
                     properties={"account": "acme", "note": "call me", "amount": 5},
                 )  # fmt: skip
-                assert tracker.flush(10)
+                assert tracker.flush(30)
                 assert tracker.stats().accepted == 1
     finally:
         server.stop(signal.SIGTERM)
@@ -119,7 +119,7 @@ def test_sdk_and_collector_agree_on_the_pseudonyms(tmp_path: Path, monkeypatch: 
 def test_no_identifier_leaves_the_process_with_a_key(recorder, make: Callable[..., GtmTracker]) -> None:
     tracker = make(plan=parse_plan(PLAN), pseudonym_key=KEY)
     tracker.track("ordered", user_id="ann-secret", event_id="mail of ann-secret", properties={"account": "ann-secret", "note": "ann-secret"})  # fmt: skip
-    assert tracker.flush(5)
+    assert tracker.flush(30)
     assert "ann-secret" not in json.dumps(recorder.batches()[0].body)
 
 

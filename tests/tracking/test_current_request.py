@@ -72,7 +72,7 @@ async def ask(app: Any, path: str, headers: dict[str, str], query: bytes = b"") 
 
 
 def sent(recorder: Any, tracker: GtmTracker) -> dict[str, dict[str, Any]]:
-    assert tracker.flush(5)
+    assert tracker.flush(30)
     return {event["anonymous_id"]: event["context"] for batch in recorder.batches() for event in batch.body}
 
 
@@ -186,7 +186,7 @@ def test_each_event_says_its_trace_also_out_of_the_spool(recorder, make, tmp_pat
         asyncio.run(ask(starlette(away), "/thread", headers))
     away.close(0)
     tracker = make(spool=tmp_path / "spool.jsonl")
-    assert tracker.flush(5)
+    assert tracker.flush(30)
     (batch,) = recorder.batches()
     assert [event.get("traceparent") for event in batch.body] == [TRACE, other, None, None]
     assert "traceparent" not in batch.headers
@@ -204,5 +204,5 @@ def test_each_event_says_its_trace_also_out_of_the_spool(recorder, make, tmp_pat
 def test_whatever_a_browser_sends_the_event_is_taken(recorder, make, headers: dict[str, str]) -> None:
     tracker = make()
     asyncio.run(ask(starlette(tracker, consent=agreed), "/thread", headers))
-    assert tracker.flush(5)
+    assert tracker.flush(30)
     assert tracker.stats().accepted == 1

@@ -38,7 +38,7 @@ def test_scenario_15_a_storm_is_met_with_four_tries_a_batch_and_then_one(recorde
     assert tracker.stats() == TrackerStats(sent=4, accepted=4)
     recorder.answer(status)
     send(tracker, 4)
-    assert tracker.flush(5), "it answered again, so there are retries again"
+    assert tracker.flush(30), "it answered again, so there are retries again"
 
 
 def test_the_pause_between_tries_doubles_up_to_a_minute_and_is_never_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,7 +101,7 @@ def test_scenario_15_the_jitter_of_retries_is_full(recorder, make, monkeypatch: 
     for _ in range(3):
         recorder.answer(500)
     send(tracker, 1)
-    assert tracker.flush(5)
+    assert tracker.flush(30)
     assert drawn == [(0, 0.5), (0, 1.0), (0, 2.0)]
 
 
@@ -112,7 +112,7 @@ def test_scenario_15_a_refusal_is_not_tried_again(recorder, make, status: int) -
     send(tracker, 3)
     assert not tracker.flush(5)
     send(tracker, 1)
-    assert tracker.flush(5)
+    assert tracker.flush(30)
     assert [len(batch.ids) for batch in recorder.batches()] == [3, 1]
 
 
@@ -215,5 +215,5 @@ def test_an_answer_that_trickles_is_given_up_in_time() -> None:
         transport = Transport(url, "key", timeout=0.3)
         began = time.monotonic()
         assert transport.send([b"{}"]).verdict is Verdict.LATER
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 20, "at its pace the answer takes half an hour"
         transport.close()

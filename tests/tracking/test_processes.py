@@ -55,7 +55,7 @@ if child == 0:
 _, status = os.waitpid(child, 0)
 assert status == 0, status
 assert tracker.stats().waiting == 1
-assert tracker.flush(10)
+assert tracker.flush(30)
 """
     )
     done = run(script, recorder.url)
@@ -80,7 +80,7 @@ os.kill(os.getpid(), signal.SIGKILL)
     tracker = make(spool=spool)
     assert tracker.stats().waiting == 3
     tracker.track("page_viewed", user_id="3")
-    assert tracker.flush(5)
+    assert tracker.flush(30)
     assert [event["user_id"] for event in recorder.batches()[0].body] == list("0123")
     assert spool.read_bytes() == b""
 
@@ -93,7 +93,7 @@ def test_the_spool_keeps_what_close_could_not_send(recorder, make, tmp_path):
     tracker.close(0.3)
     assert [json.loads(line)["event_id"] for line in spool.read_text().splitlines()] == [event_id]
     again = make(spool=spool)
-    assert again.flush(5)
+    assert again.flush(30)
     assert again.stats() == TrackerStats(sent=1, accepted=1)
 
 
@@ -129,5 +129,5 @@ def test_a_full_disk_does_not_stop_the_product(recorder, make, tmp_path, monkeyp
     tracker.track("page_viewed", user_id="kept")
     assert json.loads(spool.read_bytes().splitlines()[-1])["user_id"] == "kept"
     assert "No space left" in caplog.text
-    assert tracker.flush(5)
+    assert tracker.flush(30)
     assert tracker.stats().accepted == 2

@@ -21,7 +21,7 @@ def test_the_event_as_sent(recorder, make):
     properties["amount"] = 99
     own = tracker.track("page_viewed", anonymous_id="a", event_id="mine", timestamp="2026-03-01T00:00:00+02:00")
     tracker.identify("u1", "a1")
-    assert tracker.flush(5)
+    assert tracker.flush(30)
     first, second, third = recorder.batches()[0].body
     assert first == {
         "event_id": event_id, "event_name": "payment_completed", "timestamp": "2026-03-01T12:00:00Z", "user_id": "u1",
@@ -72,7 +72,7 @@ def test_the_device_type_of_a_tracker(recorder, make, device_type, context, expe
     tracker = make(device_type=device_type)
     before = dict(context)
     tracker.track("page_viewed", anonymous_id="a", context=context)
-    assert tracker.flush(5)
+    assert tracker.flush(30)
     assert recorder.batches()[0].body[0].get("context", {}).get("device_type") == expected
     assert context == before
 
@@ -93,7 +93,7 @@ def test_the_device_type_of_a_tracker(recorder, make, device_type, context, expe
 def test_the_consent_of_a_tracker(recorder, make, default, own, expected):
     tracker = make(consent=default)
     tracker.track("page_viewed", anonymous_id="a", context=None if own is None else {"consent": own})
-    assert tracker.flush(5)
+    assert tracker.flush(30)
     assert recorder.batches()[0].body[0]["context"].get("consent") == expected
 
 
@@ -127,5 +127,5 @@ def test_an_id_that_is_nothing_is_absent(recorder, make, nothing):
     assert uuid.UUID(event_id).version == 7
     with pytest.raises(InvalidEvent, match=r"placeholder_id|missing_identity"):
         tracker.track("page_viewed", user_id=nothing, anonymous_id=nothing)
-    assert tracker.flush(5)
+    assert tracker.flush(30)
     assert recorder.batches()[0].ids == [event_id]

@@ -11,9 +11,11 @@ import msgspec
 from gtm_dagster.collector.event_list import split
 from gtm_dagster.collector.protocols.analytics_message import Sent, event_of
 from gtm_dagster.collector.protocols.batch_body import read_batch, read_message, text_of
+from gtm_dagster.collector.protocols.plain_message import plain_event
 from gtm_dagster.collector.protocols.sender_protocol import IngestRequest, IngestResult
 from gtm_dagster.collector.protocols.sender_verdicts import counts, refused
 from gtm_dagster.collector.response import Refused, Response
+from gtm_dagster.taxonomy.decoding import too_deep
 
 _encode = msgspec.json.encode
 
@@ -55,6 +57,10 @@ def _worded(messages: list[bytes], kind: str | None, sent_at: Any, request: Inge
 
 
 def _one(raw: bytes, kind: str | None, sent: Sent, request: IngestRequest) -> bytes:
+    if len(raw) <= request.max_event_bytes and not too_deep(raw):
+        event = plain_event(raw, kind, sent, request.plan)
+        if event is not None:
+            return event
     message = read_message(raw, request.max_event_bytes)
     return raw if message is None else _encode(event_of(message, kind, sent, request.plan))
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from gtm_dagster.collector.protocols.clock_skew import time_fields
 from gtm_dagster.collector.protocols.consent_categories import purposes_of, purposes_of_strings
-from gtm_dagster.collector.protocols.message_values import as_object, flat, id_text, zone
+from gtm_dagster.collector.protocols.message_values import NESTED, as_object, flat, id_text, zone
 from gtm_dagster.privacy.consent_strings import strictest
 from gtm_dagster.taxonomy import Plan
 
@@ -70,7 +70,7 @@ def _name_and_properties(call: Any, message: Mapping[str, Any], plan: Plan) -> t
     if call == "track":
         return known_name(message.get("event"), plan), flat(message.get("properties"))
     if call in ("page", "screen"):
-        return _VIEWED, _page(message)
+        return viewed_page(flat(message.get("properties")), message.get("name"))
     if call in ("identify", "group", "alias"):
         declared = plan.events[_IDENTIFIED].properties if _IDENTIFIED in plan.events else {}
         traits = message.get("traits") if call != "group" else {}
@@ -91,12 +91,12 @@ def known_name(name: Any, plan: Plan) -> Any:
     return plain if plan.resolve(plain) is not None else name
 
 
-def _page(message: Mapping[str, Any]) -> dict[str, Any]:
-    given = flat(message.get("properties"))
-    found = {name: given[name] for name in ("path", "title") if isinstance(given.get(name), str)}
-    if "title" not in found and isinstance(message.get("name"), str):
-        found["title"] = message["name"]
-    return found
+def viewed_page(properties: Mapping[str, Any], name: Any) -> tuple[str, dict[str, Any]]:
+    """The name and the properties of the event of a view; `name`: that of the message, a title where there is no other."""
+    found = {field: properties[field] for field in ("path", "title") if isinstance(properties.get(field), str)}
+    if "title" not in found and isinstance(name, str):
+        found["title"] = name
+    return _VIEWED, found
 
 
 def _times(message: Mapping[str, Any], sent: Sent) -> dict[str, Any]:
@@ -106,20 +106,27 @@ def _times(message: Mapping[str, Any], sent: Sent) -> dict[str, Any]:
 
 
 def _context(message: Mapping[str, Any], context: Mapping[str, Any], call: Any) -> dict[str, Any]:
+    page = as_object(message.get("properties")) if call == "page" else {}
+    found = context_of(context, message.get("channel"), page.get("url"), page.get("referrer"))
+    if call == "screen" and "device_type" not in found:
+        consent = {"consent": found.pop("consent")} if "consent" in found else {}
+        found |= {"device_type": "mobile"} | consent
+    return found
+
+
+def context_of(context: Mapping[str, Any], channel: Any, url: Any, referrer: Any) -> dict[str, Any]:
+    """The context of the event; `channel`, `url` and `referrer` are what the message says beside its own context."""
     campaign, page = as_object(context.get("campaign")), as_object(context.get("page"))
-    properties = as_object(message.get("properties"))
     found = {ours: campaign.get(theirs) for theirs, ours in _CAMPAIGN.items()}
-    found["page_url"] = page.get("url") or (properties.get("url") if call == "page" else None)
-    referrer = page.get("referrer") or (properties.get("referrer") if call == "page" else None)
+    found["page_url"] = page.get("url") or url
+    referrer = page.get("referrer") or referrer
     found["referrer"] = None if referrer in _NOT_A_PAGE else referrer
     found["locale"] = context.get("locale")
     found["timezone"] = zone(context.get("timezone"))
     found["user_agent"] = context.get("userAgent")
     found["country"] = as_object(context.get("location")).get("country")
-    found["device_type"] = _DEVICES.get(str(message.get("channel") or context.get("channel") or ""))
-    if call == "screen":
-        found["device_type"] = found["device_type"] or "mobile"
-    kept = {name: value for name, value in found.items() if value is not None and not isinstance(value, list | dict)}
+    found["device_type"] = _DEVICES.get(str(channel or context.get("channel") or ""))
+    kept = {name: value for name, value in found.items() if value is not None and not isinstance(value, NESTED)}
     consent = _consent(context)
     return kept | ({"consent": consent} if consent else {})
 

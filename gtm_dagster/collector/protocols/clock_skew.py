@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from gtm_dagster.taxonomy.times import read_time
@@ -13,9 +14,13 @@ SKEW_US = 60_000_000
 """A sender whose clock is off by less is believed: the way of a request takes time too, and would move every event."""
 
 
+_sending = lru_cache(64)(read_time)
+"""All events of a request were sent at one moment."""
+
+
 def is_skewed(sent_at: str, received_us: int) -> bool:
     """Whether the clock by which a request was sent at `sent_at` is off by more than SKEW_US."""
-    left = read_time(sent_at)
+    left = _sending(sent_at)
     return not isinstance(left, str) and abs(received_us - left) > SKEW_US
 
 
@@ -33,11 +38,11 @@ def corrected_time(at: str, sent_at: Any, received_us: int) -> str:
     `at`: RFC 3339, by the clock by which the sender says it sent at `sent_at`; `received_us`: microseconds UTC. What is no
     time is returned as it is.
     """
-    moment = read_time(at)
-    left = read_time(sent_at) if isinstance(sent_at, str) else "unknown"
-    if isinstance(moment, str) or isinstance(left, str) or abs(received_us - left) <= SKEW_US:
+    left = _sending(sent_at) if isinstance(sent_at, str) else "unknown"
+    if isinstance(left, str) or abs(received_us - left) <= SKEW_US:
         return at
-    return time_text(min(moment + received_us - left, received_us)) or at
+    moment = read_time(at)
+    return at if isinstance(moment, str) else time_text(min(moment + received_us - left, received_us)) or at
 
 
 def time_text(moment_us: int) -> str | None:

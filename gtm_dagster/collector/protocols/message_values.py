@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+NESTED = (list, dict)
+"""The types of what has no place in an event's properties and context; a union would be made anew at each question."""
+
 
 def as_object(value: Any) -> dict[str, Any]:
     """The value when it is an object, else an empty one."""
@@ -12,7 +15,7 @@ def as_object(value: Any) -> dict[str, Any]:
 
 def flat(properties: Any) -> dict[str, Any]:
     """The properties with a plain value: a list or an object has no place in an event."""
-    return {name: value for name, value in as_object(properties).items() if not isinstance(value, list | dict)}
+    return {name: value for name, value in as_object(properties).items() if not isinstance(value, NESTED)}
 
 
 def id_text(value: Any) -> Any:
