@@ -67,7 +67,7 @@ def _holds(condition: Condition, value: Any) -> bool:
 def _among(value: Any, values: tuple[Any, ...]) -> bool:
     """Membership in which true is not 1."""
     is_bool = isinstance(value, bool)
-    for each in values:  # a loop: half of what a generator costs
+    for each in values:  # noqa: SIM110 - half of what a generator costs
         if value == each and isinstance(each, bool) == is_bool:
             return True
     return False
