@@ -60,6 +60,14 @@ class RuleEngine:
             self._journal.ended(rule, person, event)
         self._journal.reading(None)
 
+    def look_ahead(self, events: Iterable[TriggerEvent]) -> None:
+        """These come next: a store that has to look up what they need does so for all of them at once."""
+        wanted: defaultdict[str, set[str]] = defaultdict(set)
+        for event in events:
+            owner = event.user_id or self._store.user_of(event.anonymous_id or "") or event.anonymous_id
+            wanted[owner or ""].update(rule.name for rule in self._concerned(event)[0])
+        self._store.expect_all(wanted)
+
     def advance(self, to_us: int) -> None:
         """Moves the clock, which never goes back, and fires what is due and settled, each at its own moment."""
         self.fire(to_us)
