@@ -64,7 +64,7 @@ class LiveRunner:
         turn: threading.Lock | None = None,
     ) -> None:  # fmt: skip
         self.figures, self._settled = LiveFigures(), Settled(log_path, clock)
-        self.rounds, self._look_seconds, self._turn = 0, look_seconds, turn or threading.Lock()
+        self.rounds, self.rows_written, self._look_seconds, self.turn = 0, 0, look_seconds, turn or threading.Lock()
         self.path, self._log, self._watch, self._clock, self._warm_us = path, log, watch, clock, warm_us
         self._tail = TailReader(log_path)
         self._con = open_trigger_db(path)
@@ -90,11 +90,10 @@ class LiveRunner:
         self._engine.clock_us = -NEVER_US if found is None else found[1]
         notes = rows.notes(self._con)
         self._engine.warming = notes.get("warming") == "1"
-        self._names: set[str] = set()
+        self._names, self._unwatched = set[str](), set[str]()
         self._releasing = self._engine.behind = notes.get("behind") == "1"
         self._applied: object = None
         self._heard: dict[str, int] = {}
-        self._unwatched: set[str] = set()
         self._looked_at: float | None = None
         self._beats_us = self._noted_us = int(notes.get("beats_us", "0"))
 
@@ -109,10 +108,6 @@ class LiveRunner:
         while self.round():
             pass
         self.commit_offset()
-
-    def close(self) -> None:
-        self._tail.close()
-        self._con.close()
 
     def round(self) -> bool:
         """One transaction, or none when there is nothing to do. True when there is more to do at once."""
@@ -135,7 +130,7 @@ class LiveRunner:
         if not (tail.rows or due or waits or self._changed()):
             return False
         try:
-            with self._turn:
+            with self.turn:
                 return self._transaction(tail, at, settled_us, at_end, is_behind=oldest_us < wall_us - BEHIND_US)
         except BaseException:
             self.load()
@@ -180,7 +175,7 @@ class LiveRunner:
         if (engine.behind or self._releasing) != was_behind:
             rows.note(self._con, "behind", None if was_behind else "1")
         self._con.execute("COMMIT")
-        self._at, self._noted_us = to, self._beats_us
+        self._at, self._noted_us, self.rows_written = to, self._beats_us, self._con.total_changes
         self.figures.take(journal.decisions, last - at.seq, time.monotonic() - began)
         journal.forget()
         return not whole or not at_end
@@ -293,6 +288,10 @@ class LiveRunner:
         """Whether a timer is."""
         next_us = self._store.next_wake()
         return next_us is not None and next_us <= self._clock() and next_us <= self._settled.us()
+
+    def close(self) -> None:
+        self._tail.close()
+        self._con.close()
 
     def commit_offset(self) -> None:
         """Say in the log that nobody here needs what stands before the position any more."""
