@@ -25,7 +25,7 @@ Place = tuple[str, str]
 """A rule and the id of a start."""
 
 
-class Row(Struct):
+class Row(Struct, gc=False):
     """A row of `occurrences` as a batch leaves it; `start` is JSON of Started."""
 
     person: str

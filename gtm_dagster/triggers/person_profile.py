@@ -11,7 +11,7 @@ from gtm_dagster.triggers.trigger_event import TriggerEvent
 CONSENT_EVENT = "consent_updated"
 
 
-class Given(Struct, frozen=True, order=True):
+class Given(Struct, frozen=True, order=True, gc=False):
     """Consent to a purpose as an event said it; of two at one moment the refusal is the greater."""
 
     at_us: int
@@ -19,7 +19,7 @@ class Given(Struct, frozen=True, order=True):
     purpose: str
 
 
-class Place(Struct, frozen=True, order=True):
+class Place(Struct, frozen=True, order=True, gc=False):
     """Where an event says that the person is."""
 
     at_us: int
@@ -27,7 +27,7 @@ class Place(Struct, frozen=True, order=True):
     country: str = ""
 
 
-class Profile(Struct, frozen=True):
+class Profile(Struct, frozen=True, gc=False):
     """`consents`: the newest of each purpose. A purpose nobody spoke of is not consented to."""
 
     consents: tuple[Given, ...] = ()

@@ -1,4 +1,7 @@
-"""What one rule remembers of one person: small, frozen, merged in any order, stored with a version."""
+"""What one rule remembers of one person: small, frozen, merged in any order, stored with a version.
+
+Tens of thousands are in memory, and none can lead back to itself: the collector of cycles does not look at them (`gc`).
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ MOST_OPEN = 200
 FORMAT = 1
 
 
-class Occurrence(Struct, frozen=True, array_like=True, order=True):
+class Occurrence(Struct, frozen=True, array_like=True, order=True, gc=False):
     """A start that is not decided yet. `held`: "" while it waits for `due_us`, else why it waits until `until_us`."""
 
     at_us: int
@@ -30,7 +33,7 @@ class Occurrence(Struct, frozen=True, array_like=True, order=True):
     until_us: int = 0
 
 
-class Counted(Struct, frozen=True, array_like=True, order=True):
+class Counted(Struct, frozen=True, array_like=True, order=True, gc=False):
     """An event of a count."""
 
     at_us: int
@@ -38,7 +41,7 @@ class Counted(Struct, frozen=True, array_like=True, order=True):
     key: str = ""
 
 
-class Cancelled(Struct, frozen=True, array_like=True, order=True):
+class Cancelled(Struct, frozen=True, array_like=True, order=True, gc=False):
     """The last cancelling event of a key; None is every key."""
 
     at_us: int
@@ -46,7 +49,7 @@ class Cancelled(Struct, frozen=True, array_like=True, order=True):
     key: str | None = ""
 
 
-class Decided(Struct, frozen=True, array_like=True, order=True):
+class Decided(Struct, frozen=True, array_like=True, order=True, gc=False):
     """A start that was decided; starts of its key before `until_us` were part of it (0: none were)."""
 
     at_us: int
@@ -55,7 +58,7 @@ class Decided(Struct, frozen=True, array_like=True, order=True):
     until_us: int = 0
 
 
-class RuleState(Struct, frozen=True, array_like=True):
+class RuleState(Struct, frozen=True, array_like=True, gc=False):
     """The state of (rule, person); all tuples are sorted."""
 
     version: int = FORMAT

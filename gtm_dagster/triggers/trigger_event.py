@@ -10,7 +10,7 @@ from msgspec import Struct
 from gtm_dagster.triggers.compiled_rule import Condition
 
 
-class TriggerEvent(Struct, frozen=True, kw_only=True):
+class TriggerEvent(Struct, frozen=True, kw_only=True, gc=False):
     """An accepted event. `at_us` is when it happened, `received_us` when the collector took it (microseconds UTC).
 
     `context`: the fields a `where` may name. `consent`: what it says of each purpose. `bot`: a program sent it. `write_key`:
