@@ -31,7 +31,7 @@ def test_persons_and_states_of_a_batch_are_looked_up_at_once(tmp_path: Path, per
     store.forget()
     statements: list[str] = []
     con.set_trace_callback(statements.append)
-    store.expect_all({person: RULES for person in [*names, "stranger"]})
+    store.expect_all(dict.fromkeys([*names, "stranger"], RULES))
     looked_up = len(statements)
     assert looked_up <= 2 + persons * 8 // 256 + 2
     for number, person in enumerate(names):
