@@ -14,6 +14,7 @@ import socket
 import ssl
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
@@ -25,6 +26,7 @@ import certifi
 
 from gtm_dagster.delivery.allowed_addresses import Network
 from gtm_dagster.delivery.kept_connections import Connection, KeptConnections
+from gtm_dagster.delivery.plain_answers import READ_AHEAD_BYTES, plain_answer
 from gtm_dagster.delivery.target_address import (
     AddressRefused,
     Resolver,
@@ -171,27 +173,39 @@ def _request(method: str, path: str, target: Target, headers: Mapping[str, str],
     fields = {"Host": target.authority, "User-Agent": "gtm-dagster", "Accept": "*/*", **headers}
     if body or method == "POST":
         fields["Content-Length"] = str(len(body))
-    for name, value in fields.items():
-        if any(c in f"{name}{value}" for c in "\r\n\0"):
-            raise AddressRefused(f"the header {name} holds a line break")
-    head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
-    return f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode("latin-1") + body
+    lines = [f"{name}: {value}" for name, value in fields.items()]
+    text = "".join(lines)
+    if "\r" in text or "\n" in text or "\0" in text:
+        name = next(name for name, value in fields.items() if any(c in f"{name}{value}" for c in "\r\n\0"))
+        raise AddressRefused(f"the header {name} holds a line break")
+    return "\r\n".join([f"{method} {path} HTTP/1.1", *lines, "", ""]).encode("latin-1") + body
 
 
 class _UntilDeadline(io.RawIOBase):
     """What a socket brings, until a moment in time: every read has what is left."""
 
     def __init__(self, sock: socket.socket, until: float) -> None:
-        self._sock, self.until, self.received = sock, until, 0
+        self._sock, self.until, self.received, self._ahead = sock, until, 0, b""
 
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: object) -> int:
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        if self._ahead:
+            size = min(len(buffer), len(self._ahead))
+            buffer[:size], self._ahead = self._ahead[:size], self._ahead[size:]
+            return size
         self._sock.settimeout(_left(self.until))
-        size = self._sock.recv_into(buffer)  # type: ignore[arg-type]
+        size = self._sock.recv_into(buffer)
         self.received += size
         return size
+
+    def look_ahead(self) -> bytes:
+        """What one read brings; it is read again by whoever reads next."""
+        self._sock.settimeout(_left(self.until))
+        self._ahead = self._sock.recv(READ_AHEAD_BYTES)
+        self.received += len(self._ahead)
+        return self._ahead
 
     def makefile(self, mode: str) -> io.BufferedReader:
         """As http.client asks a socket for its file."""
@@ -200,15 +214,15 @@ class _UntilDeadline(io.RawIOBase):
 
 def _answered(source: _UntilDeadline, began: float, method: str) -> tuple[Answer, bool]:
     """The answer, and whether its connection can be used again."""
+    if (plain := plain_answer(source.look_ahead())) is not None:
+        return Answer("delivered", plain[0], None, plain[1], None, time.monotonic() - began), True
     response = http.client.HTTPResponse(cast(socket.socket, source), method=method)
     response.begin()
     if method != "GET":
         source.until = min(source.until, time.monotonic() + DRAIN_SECONDS)
     body = b""
-    try:
+    with suppress(OSError, http.client.HTTPException):  # the status has arrived
         body = response.read(ANSWER_BYTES)
-    except (OSError, http.client.HTTPException):
-        pass  # the status has arrived
     is_good = response.isclosed() and not response.will_close
     status, seconds = response.status, time.monotonic() - began
     wait = retry_after(response.headers.get("Retry-After"), time.time()) if status not in range(200, 300) else None

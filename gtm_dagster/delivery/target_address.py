@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 import idna
@@ -48,6 +49,7 @@ class Target:
         return name if self.port == (443 if self.secure else 80) else f"{name}:{self.port}"
 
 
+@lru_cache(64)
 def parsed(url: str, *, strict: bool = True) -> Target:
     """The parts of `url`. Raises AddressRefused for other schemes than http and https, and odd hosts and ports.
 

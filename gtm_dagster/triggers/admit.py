@@ -19,7 +19,7 @@ from gtm_dagster.triggers.outcomes import Action, Hold, NonSend, Reason, Want
 from gtm_dagster.triggers.person_profile import Profile
 
 
-class Entry(Struct, frozen=True, array_like=True, order=True):
+class Entry(Struct, frozen=True, array_like=True, order=True, gc=False):
     """An action of the past, or one that the holdout kept back. `due_us`: when its condition became true."""
 
     at_us: int
@@ -31,7 +31,7 @@ class Entry(Struct, frozen=True, array_like=True, order=True):
     sent: bool = True
 
 
-class Ledger(Struct, frozen=True):
+class Ledger(Struct, frozen=True, gc=False):
     """What a person got; `entries` are sorted."""
 
     person: str

@@ -64,7 +64,7 @@ class LiveRunner:
         turn: threading.Lock | None = None,
     ) -> None:  # fmt: skip
         self.figures, self._settled = LiveFigures(), Settled(log_path, clock)
-        self.rounds, self._look_seconds, self._turn = 0, look_seconds, turn or threading.Lock()
+        self.rounds, self.rows_written, self._look_seconds, self.turn = 0, 0, look_seconds, turn or threading.Lock()
         self.path, self._log, self._watch, self._clock, self._warm_us = path, log, watch, clock, warm_us
         self._tail = TailReader(log_path)
         self._con = open_trigger_db(path)
@@ -90,13 +90,12 @@ class LiveRunner:
         self._engine.clock_us = -NEVER_US if found is None else found[1]
         notes = rows.notes(self._con)
         self._engine.warming = notes.get("warming") == "1"
-        self._names = set[str]()
+        self._names, self._unwatched = set[str](), set[str]()
         self._releasing = self._engine.behind = notes.get("behind") == "1"
         self._applied: object = None
         self._heard: dict[str, int] = {}
-        self._unwatched: set[str] = set()
         self._looked_at: float | None = None
-        self._beats_us = int(notes.get("beats_us", "0"))
+        self._beats_us = self._noted_us = int(notes.get("beats_us", "0"))
 
     @property
     def position(self) -> Position | None:
@@ -109,10 +108,6 @@ class LiveRunner:
         while self.round():
             pass
         self.commit_offset()
-
-    def close(self) -> None:
-        self._tail.close()
-        self._con.close()
 
     def round(self) -> bool:
         """One transaction, or none when there is nothing to do. True when there is more to do at once."""
@@ -135,7 +130,7 @@ class LiveRunner:
         if not (tail.rows or due or waits or self._changed()):
             return False
         try:
-            with self._turn:
+            with self.turn:
                 return self._transaction(tail, at, settled_us, at_end, is_behind=oldest_us < wall_us - BEHIND_US)
         except BaseException:
             self.load()
@@ -154,7 +149,9 @@ class LiveRunner:
         last, received_us, whole = at.seq, at.received_us, True
         # Several processes take events, so that one received earlier may stand further on: timers between them wait for it.
         earliest = list(accumulate((row[1] for row in reversed(tail.rows)), min, initial=settled_us))
-        for (offset, event), row in zip(trigger_events(tail.rows, self._names), tail.rows, strict=True):
+        events = [*zip(trigger_events(tail.rows, self._names), tail.rows, strict=True)]
+        engine.look_ahead(event for (_, event), _ in events if event and not self._tombstones.cover(event))
+        for (offset, event), row in events:
             engine.settled_us = earliest.pop()
             if not has_time() or not engine.fire(row[1], has_time):
                 whole = False
@@ -173,11 +170,12 @@ class LiveRunner:
             rows.store_senders(self._con, engine.senders)
         to = Position(at.log_id, last, received_us)
         rows.store_position(self._con, to, engine.clock_us)
-        rows.note(self._con, "beats_us", str(self._beats_us))
+        if self._beats_us != self._noted_us:
+            rows.note(self._con, "beats_us", str(self._beats_us))
         if (engine.behind or self._releasing) != was_behind:
             rows.note(self._con, "behind", None if was_behind else "1")
         self._con.execute("COMMIT")
-        self._at = to
+        self._at, self._noted_us, self.rows_written = to, self._beats_us, self._con.total_changes
         self.figures.take(journal.decisions, last - at.seq, time.monotonic() - began)
         journal.forget()
         return not whole or not at_end
@@ -248,8 +246,7 @@ class LiveRunner:
                 self._engine.warming = True
             self._con.execute("COMMIT")
             return
-        seq = self._log.resume(self._at)
-        if (log_id, seq) != (self._at.log_id, self._at.seq):
+        if (log_id, seq := self._log.resume(self._at)) != (self._at.log_id, self._at.seq):
             self._at = Position(log_id, seq)
 
     def _changed(self) -> bool:
@@ -278,9 +275,7 @@ class LiveRunner:
         for name, n in self._journal.decisions.faults.items():
             _, faults = rows.rule_statuses(self._con).get(name, ("", 0))
             if faults + n >= FAULTS_UNTIL_DEGRADED and name not in self._engine.stopped:
-                _log.error(
-                    "triggers: rule %s raised %d times and is stopped; gtm trigger status names it", name, faults + n
-                )
+                _log.error("triggers: rule %s raised %d times and is stopped; see gtm trigger status", name, faults + n)
                 self._engine.drop(name, "fault", "the rule is stopped")
                 self._engine.stopped |= {name}
                 rows.set_status(self._con, name, "degraded")
@@ -293,6 +288,10 @@ class LiveRunner:
         """Whether a timer is."""
         next_us = self._store.next_wake()
         return next_us is not None and next_us <= self._clock() and next_us <= self._settled.us()
+
+    def close(self) -> None:
+        self._tail.close()
+        self._con.close()
 
     def commit_offset(self) -> None:
         """Say in the log that nobody here needs what stands before the position any more."""

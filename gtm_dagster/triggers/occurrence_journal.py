@@ -25,7 +25,7 @@ Place = tuple[str, str]
 """A rule and the id of a start."""
 
 
-class Row(Struct):
+class Row(Struct, gc=False):
     """A row of `occurrences` as a batch leaves it; `start` is JSON of Started."""
 
     person: str
@@ -134,9 +134,9 @@ class OccurrenceJournal:
 
     def flush(self, con: sqlite3.Connection, spread_us: int = 0) -> None:
         """Write the batch. `spread_us`: between two messages of a channel, for a batch that decides what had piled up."""
-        con.executemany(MOVE_OCCURRENCES, self._links)
-        con.executemany(MOVE_MESSAGES, self._links)
-        con.executemany(MOVE_ITEMS, self._links)
+        if self._links:
+            for statement in (MOVE_OCCURRENCES, MOVE_MESSAGES, MOVE_ITEMS):
+                con.executemany(statement, self._links)
         starts = {place: self._start_of(con, place) for action in self._actions if (place := _place(action))}
         con.executemany(PUT, [(*place, *_values(row)) for place, row in self._rows.items()])
         messages = [self._message(action, starts[_place(action)]) for action in self._actions]
@@ -148,8 +148,9 @@ class OccurrenceJournal:
                 numbers[each.channel] += 1
         if self._ended:
             retract_items(con, [row[0] for each in self._ended for row in con.execute(SHOWN, each)])
-        con.executemany("INSERT INTO faults VALUES (?, ?, ?, ?, ?)", self._faults)
-        con.executemany("UPDATE rules SET faults = faults + ? WHERE name = ?", [(n, name) for name, n in self.decisions.faults.items()])  # fmt: skip
+        if self._faults:
+            con.executemany("INSERT INTO faults VALUES (?, ?, ?, ?, ?)", self._faults)
+            con.executemany("UPDATE rules SET faults = faults + ? WHERE name = ?", [(n, name) for name, n in self.decisions.faults.items()])  # fmt: skip
 
     def _row(self, person: str, key: str, outcome: str, at_us: int, started_us: int, event_id: str) -> Row:
         event, start = self._event, None

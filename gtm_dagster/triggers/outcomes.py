@@ -58,7 +58,7 @@ def action_id(rule: str, kind: Kind, trigger_event_id: str, step: int = 0) -> st
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
-class Want(Struct, frozen=True):
+class Want(Struct, frozen=True, gc=False):
     """A rule wants to act. `at_us`: the start's time; `due_us`: when the condition became true."""
 
     rule: Rule
@@ -72,7 +72,7 @@ class Want(Struct, frozen=True):
         return action_id(self.rule.name, self.rule.kind, self.trigger_event_id)
 
 
-class Action(Struct, frozen=True):
+class Action(Struct, frozen=True, gc=False):
     """What is to be sent. Times are microseconds UTC; `at_us` - `due_us` is how late it is."""
 
     action_id: str
@@ -87,7 +87,7 @@ class Action(Struct, frozen=True):
     expires_us: int
 
 
-class Hold(Struct, frozen=True):
+class Hold(Struct, frozen=True, gc=False):
     """A want that waits: it is asked again at `until_us`, if a cancelling event does not end it before."""
 
     want: Want
@@ -95,7 +95,7 @@ class Hold(Struct, frozen=True):
     until_us: int
 
 
-class NonSend(Struct, frozen=True):
+class NonSend(Struct, frozen=True, gc=False):
     """A start that leads to nothing. `detail`: the event that ended it, or the numbers; `next_us`: when it could again."""
 
     rule: str

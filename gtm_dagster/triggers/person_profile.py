@@ -11,7 +11,7 @@ from gtm_dagster.triggers.trigger_event import TriggerEvent
 CONSENT_EVENT = "consent_updated"
 
 
-class Given(Struct, frozen=True, order=True):
+class Given(Struct, frozen=True, order=True, gc=False):
     """Consent to a purpose as an event said it; of two at one moment the refusal is the greater."""
 
     at_us: int
@@ -19,7 +19,7 @@ class Given(Struct, frozen=True, order=True):
     purpose: str
 
 
-class Place(Struct, frozen=True, order=True):
+class Place(Struct, frozen=True, order=True, gc=False):
     """Where an event says that the person is."""
 
     at_us: int
@@ -27,7 +27,7 @@ class Place(Struct, frozen=True, order=True):
     country: str = ""
 
 
-class Profile(Struct, frozen=True):
+class Profile(Struct, frozen=True, gc=False):
     """`consents`: the newest of each purpose. A purpose nobody spoke of is not consented to."""
 
     consents: tuple[Given, ...] = ()
@@ -44,24 +44,41 @@ NOBODY = Profile()
 
 def profile_after(profile: Profile, event: TriggerEvent) -> Profile:
     """`profile` with what `event` says; late events do not undo newer ones."""
-    said = dict(event.consent)
+    said, at_us = event.consent, event.at_us
     if event.name == CONSENT_EVENT:
-        said |= {p: event.properties[p] for p in PURPOSES if isinstance(event.properties.get(p), bool)}
-    news = Profile(
-        tuple(Given(event.at_us, not granted, purpose) for purpose, granted in sorted(said.items())),
-        Place(event.at_us, timezone=event.timezone) if event.timezone else None,
-        Place(event.at_us, country=event.context["country"]) if event.context.get("country") else None,
+        said = dict(said) | {p: event.properties[p] for p in PURPOSES if isinstance(event.properties.get(p), bool)}
+    zone, country = event.timezone, event.context.get("country")
+    if not said and not zone and not country:
+        return profile
+    return Profile(
+        _newest_given(profile.consents, tuple(Given(at_us, not said[purpose], purpose) for purpose in sorted(said))),
+        _newest_place(profile.zone, Place(at_us, timezone=zone) if zone else None),
+        _newest_place(profile.country, Place(at_us, country=country) if country else None),
     )
-    return profile if news == NOBODY else merged_profile(profile, news)
 
 
 def merged_profile(one: Profile, other: Profile) -> Profile:
     """What two ids of one person say together, the newest of each; in any order."""
-    newest: dict[str, Given] = {}
-    for each in (*one.consents, *other.consents):
-        newest[each.purpose] = max(newest.get(each.purpose, each), each)
     return Profile(
-        tuple(newest[purpose] for purpose in sorted(newest)),
-        max((each for each in (one.zone, other.zone) if each), default=None),
-        max((each for each in (one.country, other.country) if each), default=None),
+        _newest_given(one.consents, other.consents),
+        _newest_place(one.zone, other.zone),
+        _newest_place(one.country, other.country),
     )
+
+
+def _newest_given(one: tuple[Given, ...], other: tuple[Given, ...]) -> tuple[Given, ...]:
+    """The newest of each purpose, by purpose, as both are."""
+    if not one or not other:
+        return one or other
+    newest = {each.purpose: each for each in one}
+    for each in other:
+        known = newest.get(each.purpose)
+        if known is None or known < each:
+            newest[each.purpose] = each
+    return tuple(newest[purpose] for purpose in sorted(newest))
+
+
+def _newest_place(one: Place | None, other: Place | None) -> Place | None:
+    if one is None or other is None:
+        return one or other
+    return max(one, other)

@@ -17,7 +17,7 @@ from gtm_dagster.triggers.outcomes import Action, Hold, NonSend, Reason, Want
 from gtm_dagster.triggers.person_profile import NOBODY, Profile, merged_profile, profile_after
 from gtm_dagster.triggers.rule_state import EMPTY, RuleState
 from gtm_dagster.triggers.state_store import Journal, StateStore
-from gtm_dagster.triggers.step import NEVER_US, Edited, Input, Linked, Stepped, Wake, concerns, ends, step
+from gtm_dagster.triggers.step import NEVER_US, Edited, Input, Linked, Stepped, Wake, ends, starts, step
 from gtm_dagster.triggers.trigger_event import TriggerEvent
 
 _TRIM_ABOVE = 100
@@ -52,14 +52,21 @@ class RuleEngine:
             self._store.set_profile(person, profile)
         if event.name in self._cancelling and event.write_key is not None:
             self.senders[event.name].add(event.write_key)
-        concerned = [rule for rule in self._by_event.get(event.name, ()) if concerns(rule, event)]
+        concerned, ending = self._concerned(event)
         self._store.expect(person, [rule.name for rule in concerned])
         wants = [want for rule in concerned for want in self._step(rule, person, event)]
         self._admit(person, wants)
-        for rule in concerned:
-            if ends(rule, event):
-                self._journal.ended(rule, person, event)
+        for rule in ending:
+            self._journal.ended(rule, person, event)
         self._journal.reading(None)
+
+    def look_ahead(self, events: Iterable[TriggerEvent]) -> None:
+        """These come next: a store that has to look up what they need does so for all of them at once."""
+        wanted: defaultdict[str, set[str]] = defaultdict(set)
+        for event in events:
+            owner = event.user_id or self._store.user_of(event.anonymous_id or "") or event.anonymous_id
+            wanted[owner or ""].update(rule.name for rule in self._concerned(event)[0])
+        self._store.expect_all(wanted)
 
     def advance(self, to_us: int) -> None:
         """Moves the clock, which never goes back, and fires what is due and settled, each at its own moment."""
@@ -119,6 +126,18 @@ class RuleEngine:
             for name in rule.events:
                 self._by_event[name].append(rule)
 
+    def _concerned(self, event: TriggerEvent) -> tuple[list[Rule], list[Rule]]:
+        """The rules whose `step` looks at `event`, and those of them whose open starts it ends."""
+        looking: list[Rule] = []
+        ending: list[Rule] = []
+        for rule in self._by_event.get(event.name, ()):
+            if ends(rule, event):
+                looking.append(rule)
+                ending.append(rule)
+            elif starts(rule, event):
+                looking.append(rule)
+        return looking, ending
+
     def _person(self, event: TriggerEvent) -> str:
         """The user of an event; an anonymous id belongs to the first user it was seen with, and so does its past."""
         user, anonymous = event.user_id, event.anonymous_id
@@ -165,10 +184,11 @@ class RuleEngine:
                 raise
             done = self._without_state(rule, state)
         self._keep(rule, person, state, done)
-        started = {each.event_id: each.at_us for each in done.state.decided} if done.non_sends else {}
-        for refused in done.non_sends:
-            at_us = started.get(refused.trigger_event_id, self.clock_us)
-            self._journal.decided(self.clock_us, person, refused, at_us)
+        if done.non_sends:
+            started = {each.event_id: each.at_us for each in done.state.decided}
+            for refused in done.non_sends:
+                at_us = started.get(refused.trigger_event_id, self.clock_us)
+                self._journal.decided(self.clock_us, person, refused, at_us)
         return done.wants
 
     def _keep(self, rule: Rule, person: str, before: RuleState, done: Stepped) -> None:

@@ -1,4 +1,7 @@
-"""What one rule remembers of one person: small, frozen, merged in any order, stored with a version."""
+"""What one rule remembers of one person: small, frozen, merged in any order, stored with a version.
+
+Tens of thousands are in memory, and none can lead back to itself: the collector of cycles does not look at them (`gc`).
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ MOST_OPEN = 200
 FORMAT = 1
 
 
-class Occurrence(Struct, frozen=True, array_like=True, order=True):
+class Occurrence(Struct, frozen=True, array_like=True, order=True, gc=False):
     """A start that is not decided yet. `held`: "" while it waits for `due_us`, else why it waits until `until_us`."""
 
     at_us: int
@@ -30,7 +33,7 @@ class Occurrence(Struct, frozen=True, array_like=True, order=True):
     until_us: int = 0
 
 
-class Counted(Struct, frozen=True, array_like=True, order=True):
+class Counted(Struct, frozen=True, array_like=True, order=True, gc=False):
     """An event of a count."""
 
     at_us: int
@@ -38,7 +41,7 @@ class Counted(Struct, frozen=True, array_like=True, order=True):
     key: str = ""
 
 
-class Cancelled(Struct, frozen=True, array_like=True, order=True):
+class Cancelled(Struct, frozen=True, array_like=True, order=True, gc=False):
     """The last cancelling event of a key; None is every key."""
 
     at_us: int
@@ -46,7 +49,7 @@ class Cancelled(Struct, frozen=True, array_like=True, order=True):
     key: str | None = ""
 
 
-class Decided(Struct, frozen=True, array_like=True, order=True):
+class Decided(Struct, frozen=True, array_like=True, order=True, gc=False):
     """A start that was decided; starts of its key before `until_us` were part of it (0: none were)."""
 
     at_us: int
@@ -55,7 +58,7 @@ class Decided(Struct, frozen=True, array_like=True, order=True):
     until_us: int = 0
 
 
-class RuleState(Struct, frozen=True, array_like=True):
+class RuleState(Struct, frozen=True, array_like=True, gc=False):
     """The state of (rule, person); all tuples are sorted."""
 
     version: int = FORMAT
@@ -72,8 +75,15 @@ class RuleState(Struct, frozen=True, array_like=True):
     def has_decided(self, event_id: str) -> bool:
         return bool(self.decided) and any(each.event_id == event_id for each in self.decided)
 
+    def has_counted(self, event_id: str) -> bool:
+        return bool(self.counted) and any(each.event_id == event_id for each in self.counted)
+
 
 EMPTY = RuleState()
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(RuleState).decode
+_BEGINNING = _encode(EMPTY)[:2]
+"""Of every state of this format: an array of so many values, and the version."""
 
 
 def merged(one: RuleState, other: RuleState) -> RuleState:
@@ -102,35 +112,45 @@ def newest_cancels(cancelled: tuple[Cancelled, ...]) -> tuple[Cancelled, ...]:
 
 def trimmed(state: RuleState, now_us: int, within_us: int) -> RuleState:
     """`state` without what can decide nothing any more, and within its bounds."""
+    counted, cancelled, decided = state.counted, state.cancelled, state.decided
     late_us, decided_us = now_us - within_us - LATE_US, now_us - within_us - DECIDED_US
-    counted = _newer(state.counted, late_us, MOST_TIMES)
-    cancelled = _newer(state.cancelled, late_us, len(state.cancelled))
-    decided = _newer(state.decided, decided_us, MOST_DECIDED)
-    if counted is state.counted and cancelled is state.cancelled and decided is state.decided:
-        return state
-    return RuleState(FORMAT, state.open, counted, cancelled, decided)
+    if (
+        (not counted or (counted[0].at_us > late_us and len(counted) <= MOST_TIMES))
+        and (not cancelled or cancelled[0].at_us > late_us)
+        and (not decided or (decided[0].at_us > decided_us and len(decided) <= MOST_DECIDED))
+    ):
+        return state  # as nearly always: nothing is built anew
+    counted = _newer(counted, late_us)[-MOST_TIMES:]
+    decided = _newer(decided, decided_us)[-MOST_DECIDED:]
+    return RuleState(FORMAT, state.open, counted, _newer(cancelled, late_us), decided)
 
 
-def _newer(rows: tuple[Any, ...], after_us: int, most: int) -> tuple[Any, ...]:
-    """The last `most` of the sorted `rows` that are later than `after_us`."""
-    if not rows or (rows[0].at_us > after_us and len(rows) <= most):
-        return rows
-    return tuple(each for each in rows if each.at_us > after_us)[-most:]
+def _newer(rows: tuple[Any, ...], after_us: int) -> tuple[Any, ...]:
+    """Those of the sorted `rows` that are later than `after_us`."""
+    return tuple(each for each in rows if each.at_us > after_us)
+
+
+def with_one(rows: tuple[Any, ...], row: Any) -> tuple[Any, ...]:
+    """The sorted `rows` with one more, which most often is the last."""
+    if not rows or rows[-1] <= row:
+        return (*rows, row)
+    return tuple(sorted((*rows, row)))
 
 
 def encoded(state: RuleState) -> bytes:
     """msgpack, whose first value is the version of the format."""
-    return msgspec.msgpack.encode(state)
+    return _encode(state)
 
 
 def decoded(data: bytes) -> RuleState:
     """The state of `data`. Raises ValueError for one that a newer version wrote."""
-    version = msgspec.msgpack.decode(data)[0]
-    if version > FORMAT:
-        raise ValueError(
-            f"a trigger state of format {version} was written by a newer gtm-dagster; install that version"
-        )
-    return msgspec.msgpack.decode(data, type=RuleState)
+    if data[:2] != _BEGINNING:
+        version = msgspec.msgpack.decode(data)[0]
+        if version > FORMAT:
+            raise ValueError(
+                f"a trigger state of format {version} was written by a newer gtm-dagster; install that version"
+            )
+    return _decode(data)
 
 
 def _cancel_order(cancel: Cancelled) -> tuple[int, str, bool, str]:

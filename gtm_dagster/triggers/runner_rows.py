@@ -62,7 +62,8 @@ def stored_watches(con: sqlite3.Connection) -> dict[str, Watch]:
 
 
 def store_watches(con: sqlite3.Connection, watches: Mapping[str, Watch]) -> None:
-    con.executemany("INSERT OR REPLACE INTO watches VALUES (?, ?)", [(k, _encode(w)) for k, w in watches.items()])
+    if watches:
+        con.executemany("INSERT OR REPLACE INTO watches VALUES (?, ?)", [(k, _encode(w)) for k, w in watches.items()])
 
 
 def stored_senders(con: sqlite3.Connection) -> dict[str, set[str]]:

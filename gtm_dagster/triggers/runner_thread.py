@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from gtm_dagster.triggers.live_figures import LiveFigures
 from gtm_dagster.triggers.live_runner import LOOK_SECONDS, LiveRunner
+from gtm_dagster.triggers.wal_checkpoints import WalCheckpoints
 
 POLL_SECONDS, SPACING_SECONDS = 0.005, 0.010
 """Between two looks at the log when nothing comes, and between the commits of small batches."""
@@ -53,9 +54,10 @@ class RunnerThread:
                 continue
             try:
                 runner.figures = self.figures
-                while not self._stop.is_set():
-                    self._once(runner)
-                    pause, self.figures.error = 0.0, None
+                with WalCheckpoints(runner.path, runner.turn) as checkpoints:
+                    while not self._stop.is_set():
+                        self._once(runner, checkpoints)
+                        pause, self.figures.error = 0.0, None
                 runner.commit_offset()
             except Exception as error:  # noqa: BLE001
                 pause = self._failed(error, pause)
@@ -69,12 +71,13 @@ class RunnerThread:
         self._stop.wait(pause)
         return pause
 
-    def _once(self, runner: LiveRunner) -> None:
+    def _once(self, runner: LiveRunner, checkpoints: WalCheckpoints) -> None:
         """A round, and then the time until there is something for the next one; small batches keep a distance."""
         began = time.monotonic()
         seen = runner.changes()
         sent = self.figures.sent
         more = runner.round()
+        checkpoints.wrote(runner.rows_written)
         if self.figures.sent != sent:
             self.on_messages()
         if more:

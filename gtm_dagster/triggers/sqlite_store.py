@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
-
-import msgspec
 
 from gtm_dagster.triggers.admit import Ledger
 from gtm_dagster.triggers.person_profile import NOBODY, Profile
+from gtm_dagster.triggers.person_rows import NO_STATE, PersonEntry, StateRow, stored_persons, stored_states
 from gtm_dagster.triggers.rule_state import EMPTY, RuleState, decoded, encoded
 from gtm_dagster.triggers.state_store import Place
 
@@ -22,22 +21,6 @@ CACHED_STATES = 40_000
 CACHED_PERSONS = 20_000
 CACHED_LINKS = 20_000
 _PERSONS_AT_ONCE = 200
-_encode = msgspec.msgpack.Encoder().encode
-_profile = msgspec.msgpack.Decoder(Profile).decode
-_ledger = msgspec.msgpack.Decoder(Ledger).decode
-_Row = tuple[RuleState, int | None]
-
-
-class _Person:
-    """A person in memory. `whole`: there is no state on disk that is not in `states`."""
-
-    __slots__ = ("changed", "id", "ledger", "profile", "states", "whole")
-
-    def __init__(self, id: int | None, profile: Profile, ledger: Ledger) -> None:
-        self.id, self.profile, self.ledger = id, profile, ledger
-        self.states: dict[str, _Row] = {}
-        self.whole = id is None
-        self.changed = False
 
 
 class SqliteStore:
@@ -49,42 +32,50 @@ class SqliteStore:
 
     def forget(self) -> None:
         """Take everything from the file again."""
-        self._persons: OrderedDict[str, _Person] = OrderedDict()
-        self._last: tuple[str, _Person] | None = None
+        self._persons: OrderedDict[str, PersonEntry] = OrderedDict()
+        self._last: tuple[str, PersonEntry] | None = None
         self._users: OrderedDict[str, str | None] = OrderedDict()
-        self._dirty_states: set[Place] = set()
+        self._dirty_states: dict[str, PersonEntry] = {}
         self._dirty_persons: set[str] = set()
         self._new_links: dict[str, str] = {}
         self._cached_states = 0
         self._earliest: int | None = None
         self._knows_earliest = False
 
+    def expect_all(self, wanted: Mapping[str, Collection[str]]) -> None:
+        """Look up what is not in memory of these persons and of their rules, in a statement each."""
+        absent = [person for person in wanted if person not in self._persons]
+        self._persons.update(stored_persons(self._con, absent))
+        places: list[tuple[int | None, str]] = []
+        entries: dict[int | None, PersonEntry] = {}
+        for person, rules in wanted.items():
+            if not (entry := self._persons[person]).whole:
+                entries[entry.id] = entry
+                places += ((entry.id, rule) for rule in rules if rule not in entry.states)
+        for (id, rule), row in stored_states(self._con, places):
+            self._cache(entries[id], rule, row)
+
     def expect(self, person: str, rules: Sequence[str]) -> None:
         entry = self._person(person)
-        missing = [] if entry.whole else [rule for rule in rules if rule not in entry.states]
-        if len(missing) < 2:
+        if entry.whole:
             return
-        marks = ", ".join("?" * len(missing))
-        found = self._con.execute(
-            f"SELECT rule, state, wake_us FROM states WHERE person = ? AND rule IN ({marks})",  # noqa: S608
-            (entry.id, *missing),
-        ).fetchall()
-        for rule, state, wake_us in found:
-            self._cache(entry, rule, (decoded(state), wake_us))
-        for rule in missing:
-            if rule not in entry.states:
-                self._cache(entry, rule, (EMPTY, None))
+        missing = [(entry.id, rule) for rule in rules if rule not in entry.states]
+        if len(missing) > 1:
+            for (_, rule), row in stored_states(self._con, missing):
+                self._cache(entry, rule, row)
 
     def state(self, rule: str, person: str) -> RuleState:
-        return self._state(rule, self._person(person))[0]
+        entry = self._person(person)
+        return (entry.states.get(rule) or self._state(rule, entry))[0]
 
     def set_state(self, rule: str, person: str, state: RuleState, wake_us: int | None) -> None:
         entry = self._person(person)
-        before = self._state(rule, entry)
+        before = entry.states.get(rule) or self._state(rule, entry)
         if before[1] == wake_us and (before[0] is state or before[0] == state):
             return
         entry.states[rule] = (state, wake_us)
-        self._dirty_states.add((rule, person))
+        entry.changed.add(rule)
+        self._dirty_states[person] = entry
         if self._knows_earliest:
             if wake_us is not None and (self._earliest is None or wake_us < self._earliest):
                 self._earliest = wake_us
@@ -132,7 +123,7 @@ class SqliteStore:
             self._con.execute("DELETE FROM states WHERE person = ?", (entry.id,))
             self._con.execute("DELETE FROM persons WHERE id = ?", (entry.id,))
         self._drop(person)
-        self._persons[person] = _Person(None, NOBODY, Ledger(person))
+        self._persons[person] = PersonEntry(None, NOBODY, Ledger(person))
         self._knows_earliest = False
         return profile, ledger, states
 
@@ -180,26 +171,22 @@ class SqliteStore:
     def flush(self) -> None:
         """Write what changed, and keep in memory what fits."""
         self._write_states()
-        self._con.executemany("INSERT OR IGNORE INTO links VALUES (?, ?)", self._new_links.items())
-        self._new_links.clear()
+        if self._new_links:
+            self._con.executemany("INSERT OR IGNORE INTO links VALUES (?, ?)", self._new_links.items())
+            self._new_links.clear()
         while self._persons and (len(self._persons) > self._most_persons or self._cached_states > self._most_states):
             self._drop(next(iter(self._persons)))
         while len(self._users) > CACHED_LINKS:
             self._users.popitem(last=False)
 
-    def _person(self, person: str) -> _Person:
+    def _person(self, person: str) -> PersonEntry:
         if self._last is not None and self._last[0] == person:
             return self._last[1]
         if (entry := self._persons.get(person)) is not None:
             self._persons.move_to_end(person)
             self._last = person, entry
             return entry
-        row = self._con.execute("SELECT id, profile, ledger FROM persons WHERE person = ?", (person,)).fetchone()
-        if row is None:
-            entry = _Person(None, NOBODY, Ledger(person))
-        else:
-            profile = NOBODY if row[1] is None else _profile(row[1])
-            entry = _Person(row[0], profile, Ledger(person) if row[2] is None else _ledger(row[2]))
+        entry = next(stored_persons(self._con, [person]))[1]
         self._persons[person] = entry
         self._last = person, entry
         return entry
@@ -209,22 +196,19 @@ class SqliteStore:
         if (entry := self._persons.pop(person, None)) is not None:
             self._cached_states -= len(entry.states)
             self._dirty_persons.discard(person)
-            self._dirty_states -= {(rule, person) for rule in entry.states}
+            self._dirty_states.pop(person, None)
 
-    def _cache(self, entry: _Person, rule: str, row: _Row) -> _Row:
+    def _cache(self, entry: PersonEntry, rule: str, row: StateRow) -> StateRow:
         self._cached_states += rule not in entry.states
         entry.states[rule] = row
         return row
 
-    def _state(self, rule: str, entry: _Person) -> _Row:
+    def _state(self, rule: str, entry: PersonEntry) -> StateRow:
         if (row := entry.states.get(rule)) is not None:
             return row
-        found = None
-        if not entry.whole:
-            found = self._con.execute(
-                "SELECT state, wake_us FROM states WHERE person = ? AND rule = ?", (entry.id, rule)
-            ).fetchone()
-        return self._cache(entry, rule, (EMPTY, None) if found is None else (decoded(found[0]), found[1]))
+        if entry.whole:
+            return self._cache(entry, rule, NO_STATE)
+        return self._cache(entry, rule, next(stored_states(self._con, [(entry.id, rule)]))[1])
 
     def _taken(self, statement: str, *values: Any) -> list[Place]:
         """The places found; their timers are gone."""
@@ -234,38 +218,40 @@ class SqliteStore:
         return places
 
     def _write_states(self) -> None:
-        for person in sorted(self._dirty_persons | {person for _, person in self._dirty_states}):
-            self._write_person(person)
-        self._dirty_persons.clear()
+        if not self._dirty_states and not self._dirty_persons:
+            return
+        self._write_persons()
         kept: list[tuple[int | None, str, bytes, int | None, bool]] = []
         gone: list[tuple[int | None, str]] = []
-        for rule, person in sorted(self._dirty_states):
-            entry = self._persons[person]
-            state, wake_us = entry.states[rule]
-            if state == EMPTY:
-                gone.append((entry.id, rule))
-            else:
-                at_end = bool(state.open) and any(each.held == "behind" for each in state.open)
-                kept.append((entry.id, rule, encoded(state), wake_us, at_end))
+        for entry in self._dirty_states.values():
+            for rule in sorted(entry.changed):
+                state, wake_us = entry.states[rule]
+                if state == EMPTY:
+                    gone.append((entry.id, rule))
+                else:
+                    at_end = bool(state.open) and any(each.held == "behind" for each in state.open)
+                    kept.append((entry.id, rule, encoded(state), wake_us, at_end))
+            entry.changed.clear()
         self._dirty_states.clear()
-        self._con.executemany("DELETE FROM states WHERE person = ? AND rule = ?", gone)
+        if gone:
+            self._con.executemany("DELETE FROM states WHERE person = ? AND rule = ?", gone)
         self._con.executemany(_PUT_STATE, kept)
 
-    def _write_person(self, person: str) -> None:
-        entry = self._persons[person]
-        if entry.id is not None and person not in self._dirty_persons:
-            return
-        profile = None if entry.profile == NOBODY else _encode(entry.profile)
-        ledger = _encode(entry.ledger) if entry.ledger.entries else None
-        if entry.id is None:
-            added = self._con.execute(
-                "INSERT INTO persons (person, profile, ledger) VALUES (?, ?, ?)", (person, profile, ledger)
-            )
-            entry.id = added.lastrowid
-        else:
-            self._con.execute("UPDATE persons SET profile = ?, ledger = ? WHERE id = ?", (profile, ledger, entry.id))
+    def _write_persons(self) -> None:
+        changed: list[tuple[bytes | None, bytes | None, int]] = []
+        new = {person for person, entry in self._dirty_states.items() if entry.id is None}
+        for person in sorted(self._dirty_persons | new):
+            entry = self._persons[person]
+            profile, ledger = entry.encoded()
+            if entry.id is None:
+                entry.id = self._con.execute(_ADD_PERSON, (person, profile, ledger)).lastrowid
+            else:
+                changed.append((profile, ledger, entry.id))
+        self._con.executemany("UPDATE persons SET profile = ?, ledger = ? WHERE id = ?", changed)
+        self._dirty_persons.clear()
 
 
+_ADD_PERSON = "INSERT INTO persons (person, profile, ledger) VALUES (?, ?, ?)"
 _PUT_STATE = """
 INSERT INTO states (person, rule, state, wake_us, at_end) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT (person, rule) DO UPDATE SET state = excluded.state, wake_us = excluded.wake_us, at_end = excluded.at_end

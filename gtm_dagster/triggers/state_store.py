@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -24,6 +24,10 @@ class StateStore(Protocol):
 
     def expect(self, person: str, rules: Sequence[str]) -> None:
         """The states of these rules are asked for next: a store that has to look them up does so at once."""
+        ...
+
+    def expect_all(self, wanted: Mapping[str, Collection[str]]) -> None:
+        """The same of many persons: the states of these rules, by person, are most likely asked for soon."""
         ...
 
     def state(self, rule: str, person: str) -> RuleState: ...
@@ -117,6 +121,9 @@ class MemoryStore:
         self._armed: dict[Place, int] = {}
 
     def expect(self, person: str, rules: Sequence[str]) -> None:
+        pass
+
+    def expect_all(self, wanted: Mapping[str, Collection[str]]) -> None:
         pass
 
     def state(self, rule: str, person: str) -> RuleState:

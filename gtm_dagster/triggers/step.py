@@ -5,7 +5,6 @@ Pure: no clock, no files, no chance. `now` is the log's clock in microseconds UT
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -25,6 +24,7 @@ from gtm_dagster.triggers.rule_state import (
     merged,
     newest_cancels,
     trimmed,
+    with_one,
 )
 from gtm_dagster.triggers.trigger_event import TriggerEvent, satisfies
 
@@ -87,16 +87,16 @@ def step(rule: Rule, state: RuleState, input: Input, now: int) -> Stepped:
     return Stepped(state, tuple(work.wants), timers, tuple(work.non_sends))
 
 
-def concerns(rule: Rule, event: TriggerEvent) -> bool:
-    """Whether `step` looks at `event` at all: it starts the rule, is counted, or ends what is open."""
-    if event.name == rule.on and satisfies(rule.where, event):
-        return True
-    return ends(rule, event)
+def starts(rule: Rule, event: TriggerEvent) -> bool:
+    """Whether `event` starts the rule or is counted."""
+    return event.name == rule.on and (not rule.where or satisfies(rule.where, event))
 
 
 def ends(rule: Rule, event: TriggerEvent) -> bool:
     """Whether `event` ends what is open."""
-    return event.name in rule.cancel_on or (event.name == rule.absent_event and satisfies(rule.absent_where, event))
+    if event.name == rule.absent_event and (not rule.absent_where or satisfies(rule.absent_where, event)):
+        return True
+    return event.name in rule.cancel_on
 
 
 class _Work:
@@ -113,9 +113,10 @@ class _Work:
         rule = self.rule
         if ends(rule, event):
             cancel = Cancelled(event.at_us, event.event_id, event.key(rule.key))
-            self.state = replace(self.state, cancelled=newest_cancels((*self.state.cancelled, cancel)))
+            known = self.state.cancelled
+            self.state = replace(self.state, cancelled=newest_cancels((*known, cancel)) if known else (cancel,))
             self.apply_cancels()
-        if event.name == rule.on and satisfies(rule.where, event):
+        if starts(rule, event):
             self._start(event)
 
     def wake(self, wake: Wake) -> None:
@@ -153,7 +154,7 @@ class _Work:
 
     def count(self, from_us: int) -> None:
         """Wants for the windows that are full and end at `from_us` or later."""
-        if self.rule.kind != "count":
+        if self.rule.kind != "count" or len(self.state.counted) < self.rule.n:
             return
         for last in full_windows(self.state.counted, self.rule.n, self.rule.within_us, from_us):
             if not self.state.has_decided(last.event_id) and not self._is_cancelled(
@@ -185,9 +186,8 @@ class _Work:
         elif key is None:
             self._refuse(event, "", "no_key", f"{event.name} without {rule.key}")
         elif rule.kind == "count":
-            if all(each.event_id != event.event_id for each in state.counted):
-                counted = tuple(sorted((*state.counted, Counted(event.at_us, event.event_id, key))))
-                self.state = replace(state, counted=counted)
+            if not state.has_counted(event.event_id):
+                self.state = replace(state, counted=with_one(state.counted, Counted(event.at_us, event.event_id, key)))
                 self.count(event.at_us)
         elif rule.kind == "absent":
             self._open(event, key)
@@ -196,8 +196,8 @@ class _Work:
 
     def _open(self, event: TriggerEvent, key: str) -> None:
         due = event.at_us + self.rule.within_us
-        covered = any(each.key == key and each.at_us <= event.at_us < each.until_us for each in self.state.decided)
-        if covered:
+        decided = self.state.decided
+        if decided and any(each.key == key and each.at_us <= event.at_us < each.until_us for each in decided):
             self._refuse(event, key, "already_open")
         elif event.received_us >= due:
             self._refuse(event, key, "stale_start", f"due {(event.received_us - due) // 1_000_000} s before it arrived")
@@ -205,8 +205,9 @@ class _Work:
             self._refuse(event, key, "too_many_open")
         else:
             opened = Occurrence(event.at_us, event.event_id, due, key)
-            self.state = replace(self.state, open=tuple(sorted((*self.state.open, opened))))
-            self.apply_cancels()
+            self.state = replace(self.state, open=with_one(self.state.open, opened))
+            if self.state.cancelled:
+                self.apply_cancels()
 
     def _due(self, occurrence: Occurrence, watch: Watch | Watches) -> None:
         rule, start = self.rule, occurrence
@@ -244,10 +245,11 @@ class _Work:
         self.non_sends.append(NonSend(self.rule.name, event_id, key, reason, self.now, detail))
 
     def _decide(self, event_id: str, at_us: int, key: str, until_us: int) -> None:
-        before = next((each.until_us for each in self.state.decided if each.event_id == event_id), 0)
-        others: Iterable[Decided] = (each for each in self.state.decided if each.event_id != event_id)
-        decided = tuple(sorted((*others, Decided(at_us, event_id, key, max(before, until_us)))))
-        self.state = replace(self.state, decided=decided)
+        decided = self.state.decided
+        if self.state.has_decided(event_id):
+            until_us = max(until_us, next(each.until_us for each in decided if each.event_id == event_id))
+            decided = tuple(each for each in decided if each.event_id != event_id)
+        self.state = replace(self.state, decided=with_one(decided, Decided(at_us, event_id, key, until_us)))
 
     def _without(self, occurrence: Occurrence) -> tuple[Occurrence, ...]:
         return tuple(each for each in self.state.open if each.trigger_event_id != occurrence.trigger_event_id)
