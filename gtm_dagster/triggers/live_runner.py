@@ -279,7 +279,7 @@ class LiveRunner:
             _, faults = rows.rule_statuses(self._con).get(name, ("", 0))
             if faults + n >= FAULTS_UNTIL_DEGRADED and name not in self._engine.stopped:
                 _log.error(
-                    "triggers: rule %s raised %d times and is stopped; gtm trigger status names it", name, faults + n
+                    "triggers: rule %s raised %d times and is stopped; `gtm trigger status` names it", name, faults + n
                 )
                 self._engine.drop(name, "fault", "the rule is stopped")
                 self._engine.stopped |= {name}
