@@ -37,7 +37,7 @@ def status(context: typer.Context, json: Json = False) -> int:
         if json:
             say_json({"rules": [], "ran": False})
         else:
-            say("no rule has run yet: name a file of rules in triggers_file and start `gtm stream`")
+            say_prose("no rule has run yet: name a file of rules in triggers_file and start `gtm stream`")
         return 0
     with trigger_state(path):
         found = trigger_status(path, settings.log_path, time.time_ns() // 1000)
