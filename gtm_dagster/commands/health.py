@@ -291,11 +291,8 @@ def _triggers(here: Invocation) -> list[Finding]:
         found.append(Finding("triggers", False, f"older rules run: {status.rules_error}"))
     for rule in status.rules:
         if rule.status == "degraded":
-            found.append(
-                Finding(
-                    "triggers", False, f"{rule.rule} raised errors and is stopped; `gtm trigger resume {rule.rule}`"
-                )
-            )
+            stopped = f"{rule.rule} raised errors and is stopped; `gtm trigger resume {rule.rule}`"
+            found.append(Finding("triggers", False, stopped))
         elif rule.blind:
             found.append(
                 Finding("triggers", True, f"{rule.rule} waits: nobody is heard who would report its cancelling event")
