@@ -84,7 +84,7 @@ def attack_guard(
             report(f"rolled back and verified off {seconds:.0f} s after the break")
         evidence = sum(each.evidence for each in attackers)
         left_out = _left_out(watch, evidence)
-        findings.expect(dev.stop() == 0, "gtm dev did not end cleanly")
+        findings.expect(dev.stop() == 0, "`gtm dev` did not end cleanly")
     findings.expect(
         left_out == evidence, f"{left_out:,} records of client keys are counted as left out, {evidence:,} were sent"
     )
@@ -230,7 +230,7 @@ class _GtmDev:
         ready = until(lambda: not self.child.running() or all(map(_answers, places)), READY_SECONDS, 0.5)
         if not ready or not self.child.running():
             self.child.kill()
-            raise ChaosError(f"gtm dev was not ready within {READY_SECONDS:g} s: {self.child.err.strip()[-500:]}")
+            raise ChaosError(f"`gtm dev` was not ready within {READY_SECONDS:g} s: {self.child.err.strip()[-500:]}")
 
     def __enter__(self) -> _GtmDev:
         return self

@@ -17,7 +17,7 @@ def check_refresh(result: CommandResult, expected: int, findings: Findings, when
     """Whether an undisturbed refresh succeeded, with every row of `expected` in balanced books."""
     if result.code != 0 or not isinstance(result.document, dict):
         return findings.expect(
-            False, f"{when}: gtm refresh ended with {result.code}: {result.message or 'no reason given'}"
+            False, f"{when}: `gtm refresh` ended with {result.code}: {result.message or 'no reason given'}"
         )
     books = result.document["books"]
     raw = sum(row["raw"] for row in books)
@@ -35,7 +35,7 @@ def check_rebuild(deployment: ThrowAway, findings: Findings, when: str) -> bool:
     result = deployment.run("doctor", "--verify", "--json")
     document = result.document
     if not isinstance(document, dict):
-        return findings.expect(False, f"{when}: gtm doctor --verify ended with {result.code}: {result.message}")
+        return findings.expect(False, f"{when}: `gtm doctor --verify` ended with {result.code}: {result.message}")
     wrong = [f"{each['name']}: {each['detail']}" for each in document["findings"] if not each["ok"]]
     # Free space is the machine's own matter, and fill_disk makes the disk small on purpose.
     wrong = [each for each in wrong if not each.startswith("disk: ")]

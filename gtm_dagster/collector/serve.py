@@ -56,7 +56,7 @@ def _idle_ids(client_ids: Mapping[str, str], listed: Sequence[WriteKey]) -> list
     """The ids that open nothing now, and why."""
     clients = {key.name for key in listed if key.role == "client"} | {DEV_KEY}
     return [
-        f"collector.client_ids: {client_id!r} opens nothing, for {name!r} is no client key; gtm keys add {name} --role client"
+        f"collector.client_ids: {client_id!r} opens nothing, for {name!r} is no client key; `gtm keys add {name} --role client`"
         for client_id, name in client_ids.items()
         if name not in clients
     ]

@@ -89,7 +89,7 @@ def _unwatched(here: Invocation, after: SplitFlag) -> list[str]:
             rows = [store.guard(key) for key in after.guards]
         armed = any(row is not None and row.state == ARMED for row in rows)
     if after.guards and not armed:
-        lines.append(f"no guard of it is armed: gtm guard rearm {after.flag} --reason ...")
+        lines.append(f"no guard of it is armed: `gtm guard rearm {after.flag} --reason ...`")
     try:
         killed = after.flag in kill_list.read(here.settings.kill_list_path)
     except kill_list.KillListError as error:

@@ -14,7 +14,7 @@ from gtm_dagster.commands.output import Json, Problem, invocation, say, say_json
 
 def forget(
     context: typer.Context,
-    producer: Annotated[str, typer.Argument(help="The name it sends heartbeats under; gtm guard status shows it.")],
+    producer: Annotated[str, typer.Argument(help="The name it sends heartbeats under; `gtm guard status` shows it.")],
     reason: Annotated[str, typer.Option(help="Why; it is kept in the history of each guard it served.")] = "it is gone",
     actor: Actor = None,
     json: Json = False,
@@ -28,7 +28,7 @@ def forget(
     here = invocation(context)
     who, why = actor_name(actor), reason_given(reason)
     if not store_exists(here.settings):
-        raise Problem(f"{producer}: no heartbeat was ever counted here; gtm stream counts them", 2)
+        raise Problem(f"{producer}: no heartbeat was ever counted here; `gtm stream` counts them", 2)
     with OpsStore.of(here.settings) as store:
         try:
             guards = forget_producer(store, here.settings, producer, who, why, time.time_ns() // 1000)

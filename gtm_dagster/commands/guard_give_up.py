@@ -34,7 +34,7 @@ def give_up(context: typer.Context, flag: GuardName, reason: Reason, actor: Acto
         )
         return
     say(f"{guard.key}: the rollback {step.episode} is given up, by {who}: {why}")
-    say(f"{step.reason}; gtm guard rearm {guard.flag} --reason ... watches it again")
+    say(f"{step.reason}; `gtm guard rearm {guard.flag} --reason ...` watches it again")
 
 
 COMMANDS = (Command("guard give-up", give_up, order=65),)

@@ -77,7 +77,7 @@ def plan(
         if seen is None:
             raise Problem(
                 f"{declared.key}: nothing is counted yet; give --visitors-per-minute, --split and --base-rate, "
-                f"or arm it (gtm guard rearm {declared.flag} --reason ...) and wait for traffic"
+                f"or arm it (`gtm guard rearm {declared.flag} --reason ...`) and wait for traffic"
             )
         traffic = seen
     else:

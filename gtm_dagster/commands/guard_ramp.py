@@ -41,7 +41,7 @@ def ramp(
     if not approve and (by is not None or reason is not None):
         raise Problem("--by and --reason belong to --approve; give it too", 2)
     if not store_exists(here.settings):
-        raise Problem(f"{guard.key}: never armed; gtm guard rearm {guard.flag} --reason ...")
+        raise Problem(f"{guard.key}: never armed; `gtm guard rearm {guard.flag} --reason ...`")
     who, why = (actor_name(by), reason_given(reason or "")) if approve else ("", "")
     with OpsStore.of(here.settings) as store:
         guarded = GuardContext.of(here.settings, store, guard, os.environ)

@@ -32,7 +32,7 @@ def rearm(context: typer.Context, flag: GuardName, reason: Reason, actor: Actor 
         return
     say(f"{guard.key} is armed, epoch {epoch}, by {who}: {why}")
     if guard.ramp is not None:
-        say(f"its ramp begins at what the flag serves now: gtm guard ramp {guard.flag}")
+        say(f"its ramp begins at what the flag serves now: `gtm guard ramp {guard.flag}`")
     elif enabled is False:
         say(f"the flag is off at {guard.provider}; switch it on there when you are ready")
 

@@ -50,7 +50,7 @@ def _stored_bundle(context: typer.Context, episode: str) -> tuple[str, bool | No
                 sums = [(move.detail or {}).get("bundle_sha256") for move in store.history(row.guard)]
                 recorded = [each for each in sums if each]
                 return row.bundle, digest(row.bundle) in recorded and store.check_chain(row.guard) if recorded else None
-    raise Problem(f"{episode}: neither a file nor an episode with a bundle; gtm guard status names the last one")
+    raise Problem(f"{episode}: neither a file nor an episode with a bundle; `gtm guard status` names the last one")
 
 
 COMMANDS = (Command("guard replay", replay, order=80),)

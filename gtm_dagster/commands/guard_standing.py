@@ -91,7 +91,7 @@ def _with_problem(settings: Settings, standing: Standing) -> Standing:
 def _never(guard: Guard) -> Standing:
     from gtm_dagster.rollout.guard.decide import DISARMED
 
-    reason = f"never armed: gtm guard rearm {guard.flag} --reason ..."
+    reason = f"never armed: `gtm guard rearm {guard.flag} --reason ...`"
     return Standing(guard, DISARMED, reason, 0, None, None, None, None, (), None, True, None)
 
 

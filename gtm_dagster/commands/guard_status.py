@@ -147,7 +147,7 @@ def _lines(standing: Standing) -> list[str]:
     if standing.differences:
         lines.append(
             f"  gtm.toml has another rule since epoch {standing.epoch} was armed: {', '.join(map(str, standing.differences))}; "
-            f"re-arm to take it: gtm guard rearm {standing.guard.flag} --reason ..."
+            f"re-arm to take it: `gtm guard rearm {standing.guard.flag} --reason ...`"
         )
     lines += [
         f"  {line}"

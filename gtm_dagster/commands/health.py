@@ -32,7 +32,7 @@ def examine(here: Invocation) -> list[Finding]:
     found.append(_plan(here))
     found += _deployment()
     if not settings.state_dir.exists():
-        found.append(Finding("state directory", True, "not there yet; gtm collect or gtm import makes it"))
+        found.append(Finding("state directory", True, "not there yet; `gtm collect` or `gtm import` makes it"))
         return found
     found.append(_state_dir(settings.state_dir))
     free = shutil.disk_usage(settings.state_dir).free
@@ -84,7 +84,7 @@ def _deployment() -> list[Finding]:
     except TemplateError as error:
         return [Finding("deployment", False, str(error))]
     state = (
-        f"the templates of this version differ in {len(found)} files: gtm init --diff"
+        f"the templates of this version differ in {len(found)} files: `gtm init --diff`"
         if found
         else "as its templates are"
     )
@@ -130,7 +130,7 @@ def _log(here: Invocation) -> Finding:
     except (EventLogError, NewerFormatError, ContractBreak) as error:
         return Finding("event log", False, str(error))
     if not log_exists(here.settings):
-        return Finding("event log", True, "nothing collected yet; gtm collect starts the collector")
+        return Finding("event log", True, "nothing collected yet; `gtm collect` starts the collector")
     return Finding(
         "event log", True, f"{offsets.newest:,} records, {offsets.newest - offsets.landed:,} of them not landed yet"
     )
@@ -152,7 +152,7 @@ def _spool(here: Invocation) -> list[Finding]:
             Finding(
                 "spool",
                 False,
-                f"{waiting:,} events wait for the broker; a running gtm collect delivers them when it is back",
+                f"{waiting:,} events wait for the broker; a running `gtm collect` delivers them when it is back",
             )
         ]
     return [Finding("spool", True, "empty: the topic has every event that was answered")]
@@ -185,7 +185,7 @@ def _tables(here: Invocation) -> Finding:
     from gtm_dagster.warehouse.serving import QueryError, query
 
     if not here.settings.serving_path.exists():
-        return Finding("serving copy", True, "not built yet; gtm refresh builds it")
+        return Finding("serving copy", True, "not built yet; `gtm refresh` builds it")
     try:
         _, rows = query(
             here.settings,
@@ -205,19 +205,19 @@ def verify_warehouse(here: Invocation) -> list[Finding]:
 
     settings = here.settings
     if not settings.warehouse_path.exists():
-        return [Finding("rebuild", False, "there is no warehouse to verify; run gtm refresh")]
+        return [Finding("rebuild", False, "there is no warehouse to verify; run `gtm refresh`")]
     try:
         with WarehouseLock(settings.state_dir).hold("gtm doctor --verify", settings.refresh.lock_timeout_seconds):
             result, copy = verify(settings, here.plan), verify_served(settings)
     except LockHeldError as error:
         return [Finding("rebuild", False, str(error))]
-    rebuilt = _verdict("rebuild", result, "equal a rebuild of their landing files", "gtm refresh --full rebuilds")
+    rebuilt = _verdict("rebuild", result, "equal a rebuild of their landing files", "`gtm refresh --full` rebuilds")
     if copy is None:
         return [
             rebuilt,
-            Finding("published", True, "the serving copy is not of now and was not compared; gtm refresh publishes"),
+            Finding("published", True, "the serving copy is not of now and was not compared; `gtm refresh` publishes"),
         ]
-    again = f"remove {settings.serving_path} and run gtm refresh: it is written anew"
+    again = f"remove {settings.serving_path} and run `gtm refresh`: it is written anew"
     return [rebuilt, _verdict("published", copy, "of the serving copy equal those of the warehouse", again)]
 
 
@@ -291,9 +291,8 @@ def _triggers(here: Invocation) -> list[Finding]:
         found.append(Finding("triggers", False, f"older rules run: {status.rules_error}"))
     for rule in status.rules:
         if rule.status == "degraded":
-            found.append(
-                Finding("triggers", False, f"{rule.rule} raised errors and is stopped; gtm trigger resume {rule.rule}")
-            )
+            stopped = f"{rule.rule} raised errors and is stopped; `gtm trigger resume {rule.rule}`"
+            found.append(Finding("triggers", False, stopped))
         elif rule.blind:
             found.append(
                 Finding("triggers", True, f"{rule.rule} waits: nobody is heard who would report its cancelling event")

@@ -37,7 +37,9 @@ def checks_over_everything(here: Invocation) -> list[Finding]:
         return [Finding("checks", True, f"not looked at: {error}")]
     except (duckdb.CatalogException, duckdb.BinderException) as error:
         older = str(error).splitlines()[0]
-        return [Finding("checks", True, f"not looked at: tables of another version ({older}); gtm refresh builds them")]
+        return [
+            Finding("checks", True, f"not looked at: tables of another version ({older}); `gtm refresh` builds them")
+        ]
     except duckdb.Error as error:
         return [Finding("checks", False, f"{settings.warehouse_path} cannot be read: {error}")]
     passed = sum(result.passed for _, _, result in results)

@@ -56,7 +56,7 @@ def list_(context: typer.Context, format: Format = None, json: Json = False) -> 
     if rows or form is not Form.TABLE:
         say_table(_COLUMNS, [[row[column] for column in _COLUMNS] for row in rows], form)
     if not rows:
-        note("nothing was imported yet: gtm import FILE")
+        note("nothing was imported yet: `gtm import FILE`")
 
 
 def withdraw(

@@ -60,7 +60,7 @@ def _run(folder: Path, stage: Any, diff: bool, upgrade: bool, json: bool) -> int
         for change in taken:
             say(f"{change.path}: taken")
         for change in left:
-            say(f"{change.path}: left, you have changed it too; gtm init --diff shows what to merge")
+            say(f"{change.path}: left, you have changed it too; `gtm init --diff` shows what to merge")
         if not taken and not left:
             say("the templates have not changed")
         return 1 if left else 0
@@ -70,7 +70,7 @@ def _run(folder: Path, stage: Any, diff: bool, upgrade: bool, json: bool) -> int
         return 0
     say(f"{len(files)} files in {folder.absolute()}" + (f", settings of the stage {stage}" if stage else ""))
     here = folder.absolute() == Path.cwd()
-    say(f"next: {'' if here else f'cd {folder} && '}gtm dev")
+    say(f"next: `{'' if here else f'cd {folder} && '}gtm dev`")
     return 0
 
 
@@ -81,7 +81,7 @@ def _say_changes(changes: list[Change], json: bool) -> None:
     if not changes:
         note("the templates have not changed")
     for change in changes:
-        whose = "you have changed it too: merge by hand" if change.is_own else "gtm init --upgrade takes it"
+        whose = "you have changed it too: merge by hand" if change.is_own else "`gtm init --upgrade` takes it"
         say(f"# {change.path}: {whose}")
         say(change.diff().rstrip("\n"))
 

@@ -29,7 +29,7 @@ def status(context: typer.Context, json: Json = False) -> int:
     settings = invocation(context).settings
     if not log_exists(settings):
         gone = missing_log(settings)
-        raise Problem(str(gone) if gone else f"{log_place(settings)}: no event log yet; gtm collect starts one")
+        raise Problem(str(gone) if gone else f"{log_place(settings)}: no event log yet; `gtm collect` starts one")
     with _opened(settings) as opened:
         rows, problems = [], []
         for name, position, from_start in _consumers(settings, opened):

@@ -34,7 +34,7 @@ def query(
     form = form_of(format, json)
     text = sys.stdin.read() if sql == "-" else sql
     if not text.strip():
-        raise Problem('the query is empty; try gtm query "SELECT * FROM marts.funnel"', 2)
+        raise Problem('the query is empty; try `gtm query "SELECT * FROM marts.funnel"`', 2)
     settings = invocation(context).settings
     with progress_bar("querying"):
         columns, rows = ask(settings, text, work=work)
@@ -44,7 +44,7 @@ def query(
         for model, hours, reason in absent:
             note(f"  {model} {hours:g} h: {reason}")
     if not rows and text.lower().split()[:2] == ["show", "tables"]:
-        note("tables lie in schemas: gtm tables lists them, or SHOW ALL TABLES")
+        note("tables lie in schemas: `gtm tables` lists them, or SHOW ALL TABLES")
     if form is Form.JSON:
         overflown = sum(1 for row in rows for cell in row if isinstance(cell, float) and isinf(cell))
         if overflown:

@@ -40,7 +40,7 @@ def simulate(
     else:
         say(f"{traffic.events.num_rows:,} events of {days} days in {paths[0]}, their truth in {paths[1]}")
         # Planted rows among real ones: apart from one's own data unless the user says otherwise.
-        say(f"next, apart from your own data: GTM_STATE_DIR={out / 'state'} gtm import {paths[0]}")
+        say(f"next, apart from your own data: `GTM_STATE_DIR={out / 'state'} gtm import {paths[0]}`")
 
 
 COMMANDS = (Command("simulate", simulate, order=50),)

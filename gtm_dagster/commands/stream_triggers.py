@@ -42,7 +42,7 @@ def live_rules(here: Invocation, log: EventLog, warm: int, turn: Lock) -> Iterat
         return
     if here.settings.event_log is not None:
         note(
-            f"stream: no rule of {here.settings.triggers_file} runs: the log is a topic; set trigger_shards and start gtm trigger run"
+            f"stream: no rule of {here.settings.triggers_file} runs: the log is a topic; set trigger_shards and start `gtm trigger run`"
         )
         yield None
         return

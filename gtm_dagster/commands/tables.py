@@ -37,7 +37,7 @@ def tables(
         ["table", "rows", "meaning"], [(table.name, rows.get(table.name), table.meaning) for table in declared], form
     )
     if not rows:
-        note("nothing is built yet: gtm refresh")
+        note("nothing is built yet: `gtm refresh`")
 
 
 def _table(name: str, declared: list[Table]) -> Table:
@@ -64,7 +64,7 @@ def _say_one(table: Table, form: Form) -> None:
         text(f"checked: {check.name}: {check.description}")
     query = f'"SELECT * FROM {table.name} LIMIT 20"'  # noqa: S608 - a line to paste
     (say if form is Form.TABLE else note)(
-        f"gtm query {query}" if table.served else f"It is in the working file alone: gtm query --work {query}"
+        f"gtm query {query}" if table.served else f"It is in the working file alone: `gtm query --work {query}`"
     )
 
 

@@ -118,7 +118,7 @@ def _set_in_shards(here: Invocation, rule: str, status: Status, json: bool) -> N
     if reached.missing:
         numbers = ", ".join(map(str, reached.missing))
         say_prose(
-            f"shards {numbers} take it as soon as a resolver and their worker run: gtm trigger status says whether they do"
+            f"shards {numbers} take it as soon as a resolver and their worker run: `gtm trigger status` says whether they do"
         )
 
 

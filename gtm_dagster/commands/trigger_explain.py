@@ -35,7 +35,7 @@ def explain(
     with trigger_state(path):
         found = explained(path, (person, here.pseudonymize(person)), rule, time.time_ns() // 1000)
     if rule is not None and not found.chances:
-        raise Problem(f"{rule}: there is no such rule; gtm trigger list names them", 2)
+        raise Problem(f"{rule}: there is no such rule; `gtm trigger list` names them", 2)
     if json:
         say_json(_document(found))
     else:

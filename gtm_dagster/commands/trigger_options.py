@@ -51,10 +51,10 @@ def existing_state(here: Invocation) -> Path:
     if path.exists():
         return path
     if here.settings.trigger_shards is None:
-        raise Problem(f"{path}: no rule has run yet; gtm stream runs them")
+        raise Problem(f"{path}: no rule has run yet; `gtm stream` runs them")
     raise Problem(
-        f"{path}: there is none on this machine; the shards of {here.settings.trigger_shards} have it where gtm trigger run "
-        "--part outbox runs: ask there, or start that part here instead"
+        f"{path}: there is none on this machine; the shards of {here.settings.trigger_shards} have it where "
+        "`gtm trigger run --part outbox` runs: ask there, or start that part here instead"
     )
 
 

@@ -64,13 +64,13 @@ def run(
         raise Problem(f"--engine {engine}: give kafka or flink", 2)
     if engine == "flink" and "worker" in parts and metrics_port:
         raise Problem(
-            "--metrics-port: a job of Flink has no metrics of rules; gtm trigger status says how its shards stand. Run the other "
+            "--metrics-port: a job of Flink has no metrics of rules; `gtm trigger status` says how its shards stand. Run the other "
             "parts with metrics in a process of their own: --part resolver --part outbox",
             2,
         )
     if settings.trigger_shards is None:
         raise Problem(
-            'trigger_shards is not set: name brokers and a prefix of topics, "kafka://host:9092/gtm"; without Kafka, gtm stream '
+            'trigger_shards is not set: name brokers and a prefix of topics, "kafka://host:9092/gtm"; without Kafka, `gtm stream` '
             "runs the rules",
             2,
         )

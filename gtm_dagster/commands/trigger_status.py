@@ -37,7 +37,7 @@ def status(context: typer.Context, json: Json = False) -> int:
         if json:
             say_json({"rules": [], "ran": False})
         else:
-            say("no rule has run yet: name a file of rules in triggers_file and start gtm stream")
+            say_prose("no rule has run yet: name a file of rules in triggers_file and start `gtm stream`")
         return 0
     with trigger_state(path):
         found = trigger_status(path, settings.log_path, time.time_ns() // 1000)
@@ -72,7 +72,7 @@ def _say(found: TriggerStatus) -> None:
         if each.blind:
             say_prose(f"{each.rule}: blind: nobody is heard who would report its cancelling event, so it waits")
         if each.faults:
-            say_prose(f"{each.rule}: raised {each.faults} times; once it is mended: gtm trigger resume {each.rule}")
+            say_prose(f"{each.rule}: raised {each.faults} times; once it is mended: `gtm trigger resume {each.rule}`")
     outbox = ", ".join(f"{n:,} {status}" for status, n in sorted(found.outbox.items())) or "empty"
     say(f"outbox: {outbox}")
     if found.offset is None:
@@ -116,7 +116,7 @@ def _say_shards(found: TriggerStatus, lags: dict[int, int], problem: str | None)
     for each in found.shards:
         if each.is_silent:
             say_prose(
-                f"PROBLEM shard {each.number} does not commit: does gtm trigger run have a resolver and a worker?"
+                f"PROBLEM shard {each.number} does not commit: does `gtm trigger run` have a resolver and a worker?"
             )
         elif each.behind:
             say_prose(f"shard {each.number} is behind: it sends nothing before it has read to the log's end")

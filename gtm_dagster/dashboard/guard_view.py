@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 
 from gtm_dagster.attribution.share_intervals import share_interval
-from gtm_dagster.dashboard.charts.evidence_chart import Curve, evidence
+from gtm_dagster.dashboard.charts.evidence_chart import WIDE, Curve, evidence
 from gtm_dagster.opsstore import GuardRow, HistoryRow, OpsStore, RampStepRow, RollbackRow
 from gtm_dagster.rollout.control.chart import curves
 from gtm_dagster.rollout.control.evaluation import Evaluation, evaluate
@@ -72,12 +72,26 @@ class GuardView:
         ]
 
     @property
+    def loss_range(self) -> str:
+        """Whom the estimate of a loss counts, beside the whole epoch that the arms are of; empty without an estimate."""
+        verdict = self.verdict
+        if verdict is None or verdict.estimate is None:
+            return ""
+        since = f"{datetime.fromtimestamp(verdict.estimate_since_us / 1e6, UTC):%Y-%m-%d %H:%M} UTC"
+        return (
+            f"The loss is that of visitors exposed since {since} whose outcome is known: control "
+            f"{verdict.range_control_converted:,} of {verdict.range_control:,}, treated "
+            f"{verdict.range_treated_converted:,} of {verdict.range_treated:,}. The rates of the arms are those of all visitors "
+            "since the guard was armed."
+        )
+
+    @property
     def watermark(self) -> datetime | None:
         """Up to when everything is counted, UTC."""
         us = self.evaluation.signals.watermark_us if self.evaluation else None
         return datetime.fromtimestamp(us / 1e6, UTC) if us else None
 
-    def picture(self) -> str:
+    def picture(self, across: int = WIDE) -> str:
         """Conversion of both arms and the evidence; empty before a unit of each arm was counted."""
         if self.evaluation is None or self.evaluation.counts.exposed.sum() == 0:
             return ""
@@ -89,7 +103,11 @@ class GuardView:
         ]
         log_e = Curve("evidence", drawn.evidence_us.tolist(), _known(drawn.log_e.tolist()), "s2")
         return evidence(
-            f"{self.guard.flag}: conversion of both arms, and the evidence of a loss", rates, log_e, drawn.log_budget
+            f"{self.guard.flag}: conversion of both arms, and the evidence of a loss",
+            rates,
+            log_e,
+            drawn.log_budget,
+            across,
         )
 
     def times_to_proof(self) -> list[tuple[float, str]]:

@@ -84,8 +84,10 @@ def cell(value: Any, kind: str = "") -> str:
 
 
 def heading(column: str, kind: str = "") -> str:
-    """The name of a column; hours are shown in the unit that fits, so it names none."""
-    return (column.removesuffix("_hours") + "_time" if kind == "hours" else column).replace("_", " ")
+    """The name of a column as a table heads it; hours are shown in the unit that fits, so it names none."""
+    words = (column.removesuffix("_hours") + "_time" if kind == "hours" else column).replace("_", " ")
+    words = re.sub(r"\bp(\d\d) time\b", r"\1 % within", words)
+    return words[:1].upper() + words[1:]
 
 
 def alike(value: float | None, column: Iterable[float | None], decimals: int = 1) -> str:

@@ -26,7 +26,7 @@ class Endings:
         if attempt.gone and self._store.disable(lane.name, f"it answered {attempt.code}", now_us):
             words = (
                 f"{lane.name} answered {attempt.code}: it takes no more messages and is disabled; "
-                f"when it is back: gtm trigger replay --destination {lane.name}"
+                f"when it is back: `gtm trigger replay --destination {lane.name}`"
             )
             _log.error("%s", words)
             self._alerts.append((lane.name, words))

@@ -6,6 +6,7 @@ import shutil
 import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -210,14 +211,27 @@ def _retention(settings: Settings) -> Table:
         cells[cohort][period] = pair
     periods = sorted({period for row in cells.values() for period in row})
     unit = settings.retention.unit
+    newest = max((_place(cohort, unit) + period for cohort, row in cells.items() for period in row), default=0)
     table = _table(
-        f"Retention by {unit} of the first visit", "cohort", "persons", *(f"{unit} {period}" for period in periods)
-    )
+        f"Retention by {unit} of the first visit; *: the {unit} is not over",
+        "cohort", "persons", *(f"{unit} {period}" for period in periods),
+    )  # fmt: skip
     for cohort, row in sorted(cells.items()):
         persons = row[0][0]
-        shown = [f"{row[period][1] / persons:.0%}" if period in row and persons else "" for period in periods]
+        shown = [
+            f"{row[period][1] / persons:.0%}{'*' if _place(cohort, unit) + period == newest else ''}"
+            if period in row and persons
+            else ""
+            for period in periods
+        ]
         table.add_row(cohort, f"{persons:,.0f}", *shown)
     return table
+
+
+def _place(cohort: str, unit: str) -> int:
+    """The number of a period that begins on this day, counted in days, weeks or months."""
+    day = date.fromisoformat(cohort)
+    return 12 * day.year + day.month if unit == "month" else day.toordinal() // (7 if unit == "week" else 1)
 
 
 def _verdicts(comparisons: Sequence[Comparison]) -> Table:

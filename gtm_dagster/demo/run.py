@@ -177,7 +177,7 @@ def drill_the_guard(settings: Settings, console: Console, tick: Callable[[Settin
     )
     for line in drill_lines(drill):
         console.print(line, highlight=False, soft_wrap=True)
-    console.print("  what it left: gtm guard status --demo, and the page Rollouts", highlight=False, soft_wrap=True)
+    console.print("  what it left: `gtm guard status --demo`, and the page Rollouts", highlight=False, soft_wrap=True)
     return drill.verified and drill.served_new_after == 0
 
 

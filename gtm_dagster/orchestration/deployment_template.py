@@ -66,7 +66,7 @@ def write_deployment(folder: Path, stage: Stage | None) -> list[str]:
         more = f" and {len(there) - 1} more" if len(there) > 1 else ""
         raise TemplateError(
             f"{folder}: {there[0]}{more} is there already, and nothing was written; name another folder "
-            "(what a newer version changed: gtm init --diff)"
+            "(what a newer version changed: `gtm init --diff`)"
         )
     written: list[Path] = []
     try:
@@ -133,7 +133,7 @@ def _recorded(folder: Path) -> tuple[dict[str, str], Stage | None]:
     text = _text(folder / RECORD)
     if text is None:
         raise TemplateError(
-            f"{folder}: no {RECORD}, so it is not known what was written; gtm init DIR writes a deployment"
+            f"{folder}: no {RECORD}, so it is not known what was written; `gtm init DIR` writes a deployment"
         )
     try:
         document = json.loads(text)

@@ -38,5 +38,5 @@ def approval_text(standing: RampStanding) -> str:
     at = "no single share" if standing.share is None else percent(standing.share)
     return (
         f"the ramp of {guard.flag} in {guard.environment} waits for approval alone: step {standing.number} from {at} to {to}. "
-        f"To approve it: gtm guard ramp {guard.flag} --approve --by NAME --reason ..., or the job ramp_flag"
+        f"To approve it: `gtm guard ramp {guard.flag} --approve --by NAME --reason ...`, or the job ramp_flag"
     )

@@ -33,7 +33,7 @@ def named_deployment(environ: Mapping[str, str] | None = None) -> Path | None:
         named = Path(environ[VARIABLE])
         if not (is_deployment(named) or named == template_folder()):
             raise SettingsError(
-                f"{VARIABLE}: {named} has no workspace.yaml, assets/ and sensors/; name another folder, or write them: gtm init"
+                f"{VARIABLE}: {named} has no workspace.yaml, assets/ and sensors/; name another folder, or write them: `gtm init`"
             )
         return named
     config = environ.get("GTM_CONFIG")

@@ -32,7 +32,9 @@ def read_event_lines(path: Path, plan: Plan) -> list[TriggerEvent]:
     except (OSError, UnicodeDecodeError) as error:
         raise EventLineError(f"--event {path}: cannot be read ({error})") from error
     if len(lines) > MOST_LINES:
-        raise EventLineError(f"--event {path}: {len(lines)} lines are more than {MOST_LINES}; use gtm trigger backtest")
+        raise EventLineError(
+            f"--event {path}: {len(lines)} lines are more than {MOST_LINES}; use `gtm trigger backtest`"
+        )
     validator = EventValidator(plan)
     events: list[TriggerEvent] = []
     problems: list[str] = []

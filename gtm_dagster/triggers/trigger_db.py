@@ -71,7 +71,7 @@ def reading_trigger_db(path: Path) -> Iterator[sqlite3.Connection]:
     try:
         con.execute("PRAGMA query_only = ON")
         if pending(_applied(con), MIGRATIONS, path):
-            raise TriggerDbError(f"{path}: its tables are not made yet; gtm stream makes them when it starts")
+            raise TriggerDbError(f"{path}: its tables are not made yet; `gtm stream` makes them when it starts")
         con.row_factory = sqlite3.Row
         con.execute("BEGIN")
         yield con

@@ -104,14 +104,16 @@ def check_settings(con: duckdb.DuckDBPyConnection, ctx: BuildContext, allow_rebu
     stored = get_state(con, "fingerprints")
     old: Any = json.loads(stored) if stored else new
     changed: set[str] = set()
-    lines = []
+    found = []
     for name, key, before, now in differences(old, new):
         changed.add(name)
-        lines.append(f"{key}: built with {before}, now {now}: rebuilding {name} and what follows")
-    if lines and not allow_rebuild:
+        found.append((f"{key}: built with {before}, now {now}", name))
+    if found and not allow_rebuild:
         raise SettingsChangedError(
-            "; ".join(lines) + ". Run `gtm refresh`, or launch the run with allow_rebuild: true, to rebuild."
+            "; ".join(f"{change}, so {name} and what follows must be rebuilt" for change, name in found)
+            + ". Run `gtm refresh`, or launch the job rebuild."
         )
+    lines = [f"{change}: rebuilding {name} and what follows" for change, name in found]
     if STAGING in changed:
         drop_all(con)
     with transaction(con):

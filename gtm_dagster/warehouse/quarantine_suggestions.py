@@ -91,7 +91,7 @@ def _event(plan: Plan, name: str | None) -> Suggestion:
     if close:
         text = f"the nearest event is {close[0]}: an alias in the plan (`aliases: {{{name}: {close[0]}}}`), or for a replay alone"
         return Suggestion("alias", text, f"--alias {shlex.quote(f'{name}={close[0]}')}")
-    return Suggestion("declare", f"declare {name} in the plan: gtm plan init --from-quarantine drafts it")
+    return Suggestion("declare", f"declare {name} in the plan: `gtm plan init --from-quarantine` drafts it")
 
 
 def _unknown_property(spec: EventSpec, name: str) -> Suggestion:

@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gtm_dagster.dashboard.charts.bar_chart import BarRow, bars
+from gtm_dagster.dashboard.charts.evidence_chart import Curve, evidence, rounded_up
 from gtm_dagster.dashboard.charts.funnel_chart import Stage, funnel
 from gtm_dagster.dashboard.charts.heat_chart import HeatCell, HeatRow, cells
-from gtm_dagster.dashboard.charts.line_chart import Line, lines
+from gtm_dagster.dashboard.charts.line_chart import NARROW, Line, lines
 from gtm_dagster.dashboard.charts.svg_parts import step
 
 NAMES = st.text(max_size=12)
@@ -81,8 +82,43 @@ def test_the_last_day_that_still_grows_is_drawn_apart() -> None:
 
 
 def test_open_cells_are_hatched_and_carry_their_number() -> None:
-    svg = cells("t", ["0"], [HeatRow("w", "10", (HeatCell(0.25, is_open=True),))])
-    assert "url(#hatch)" in svg and "25 %" in svg and "so far" in svg
+    row = HeatRow("w", "10", (HeatCell(1.0), HeatCell(0.02, is_open=True), HeatCell(0.9, is_open=True)))
+    svg = cells("t", ["0", "1", "2"], [row])
+    assert "2 %" in svg and svg.count("so far") == 2
+    kinds = re.findall(r'fill="url\(#([a-z]+?)[0-9a-f]{8}\)"', svg)
+    assert kinds == ["hatch", "deep"]  # dark lines in a pale cell, pale ones in a dark cell: else nobody sees them
+
+
+@pytest.mark.parametrize(
+    ("series", "named"),
+    [
+        ([Line("this period", (1, 2))], []),
+        ([Line("this period", (1, 2), is_open=True)], ["so far"]),
+        ([Line("this period", (1, 2)), Line("before", (2, 1), "before")], ["before", "this period"]),
+    ],
+    ids=["alone", "alone and growing", "two"],
+)
+def test_a_line_has_a_name_where_there_is_another(series: list[Line], named: list[str]) -> None:
+    assert sorted(re.findall(r'class="end [^>]*>([^<]+)<', lines("t", days(2), series))) == named
+
+
+def test_a_name_fits_beside_a_small_picture_whose_letters_are_larger() -> None:
+    svg = lines("t", days(3), [Line("(unattributed)", (1, 2, 3)), Line("Email", (3, 2, 1), "s2")], across=NARROW)
+    at = float(re.search(r'<text x="([\d.]+)"[^>]*class="end now"[^>]*>\(unattributed\)', svg)[1])  # type: ignore[index]
+    assert at + len("(unattributed)") * 15 * 0.57 < NARROW  # 15 px on a phone
+
+
+@pytest.mark.parametrize(("top", "end"), [(0.519, 0.6), (9.6, 10.0), (10.0, 10.0), (0.07, 0.08)])
+def test_the_axes_of_evidence_end_at_a_round_number(top: float, end: float) -> None:
+    assert rounded_up(top) == pytest.approx(end)
+
+
+def test_the_ticks_of_evidence_are_round() -> None:
+    curve = Curve("treated", (0.0, 6e7), (0.1, 0.519))
+    svg = evidence("t", [curve], Curve("evidence", (0.0, 6e7), (1.0, 9.6), "s2"), 9.1)
+    ticks = re.findall(r'class="tick" text-anchor="end">([^<]+)<', svg)
+    assert ticks[:4] == ["0 %", "20 %", "40 %", "60 %"] and ticks[4:9] == ["0", "2.5", "5", "7.5", "10"]
+    drawn(svg)
 
 
 def test_a_bar_of_nothing_known_is_a_dash() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import re
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -84,7 +85,11 @@ def test_open_cells_are_marked_and_in_no_average(tmp_path: Path) -> None:
     assert [row["rate"] for row in cells] == [1.0, 0.5, 0.1, 1.0, 0.1, 1.0]
     assert [(row["period"], row["size"], row["rate"]) for row in channels] == [(0, 40, 1.0), (1, 10, 0.5)]
     assert "A week later 50 % were back: 5 of 10" in text
-    assert text.count('fill="url(#hatch)"') == 3
+    wide, small = re.findall(r'<svg [^>]*class="chart cells".*?</svg>', text)[:2]
+    for picture in (wide, small):
+        assert len(re.findall(r'fill="url\(#(hatch|deep)\w+\)"', picture)) == 3
+    patterns = re.findall(r'<pattern id="(\w+)"', text)
+    assert len(patterns) == len(set(patterns)) == 8
 
 
 def _conversion(number: int, value: float, hours_before: float | None, touches: int) -> dict[str, list[dict[str, Any]]]:

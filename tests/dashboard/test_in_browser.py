@@ -42,6 +42,8 @@ MORE = [
 A4 = {"width": 718, "height": 1040}
 """What is left of a sheet within margins of 10 mm."""
 CUT = "[...document.querySelectorAll('table, svg')].filter(each => each.getBoundingClientRect().right > innerWidth + 1).map(each => each.outerHTML.slice(0, 80))"
+SCROLLED = "[...document.querySelectorAll('svg.chart, .stacked')].filter(each => each.scrollWidth > each.clientWidth + 1 || each.getBoundingClientRect().right > innerWidth + 1).map(each => each.outerHTML.slice(0, 80))"
+"""What shows on a phone in part alone: a picture, or a table of texts."""
 ASK_AXE = "async () => (await axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'best-practice']})).violations"
 
 
@@ -120,6 +122,8 @@ def test_every_page_is_whole_and_accessible(addresses: dict[str, str], browser: 
             ]
             if page.evaluate("document.documentElement.scrollWidth > window.innerWidth"):
                 found.append((*where, "wider than the window"))
+            if width == 400:
+                found += [(*where, "cut on a phone", each) for each in page.evaluate(SCROLLED)]
             if deployment == "small" and width == 1200:
                 page.emulate_media(media="print")
                 page.set_viewport_size(A4)

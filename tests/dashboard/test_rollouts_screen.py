@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import msgspec
@@ -25,6 +26,8 @@ def test_a_broken_flow_shows_both_arms_the_loss_and_the_evidence_before_anything
     for text in (overview, page):
         assert "BREACH" in text and "95 %" in text
     assert '<svg xmlns="http://www.w3.org/2000/svg" class="chart evidence"' in page
+    for text in (overview, page):  # the loss has a range of its own, beside the rates of the whole epoch
+        assert re.search(r"exposed since [\d: -]+ UTC whose outcome is known: control [\d,]+ of [\d,]+, treated", text)
     assert "When will we know?" in page and "dead flow" in page and "minutes</td>" in page
     assert "release 12" in page  # the history says why it was armed
 
@@ -37,7 +40,7 @@ def test_after_a_rollback_the_page_says_so_and_how_to_replay_it(tmp_path: Path) 
         episode = store.rollbacks(evidence=False)[0].episode
     with dashboard(settings) as client:
         overview, page = client.get("/rollouts").text, client.get(PAGE).text
-    assert "ROLLED_BACK" in page and "rolled back, verified" in overview
+    assert "ROLLED BACK" in page and "rolled back, verified" in overview
     assert f"gtm guard replay {episode}" in page
 
 

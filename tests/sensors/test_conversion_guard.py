@@ -80,7 +80,8 @@ def test_scenario_10_zero_conversions_with_healthy_heartbeats_is_rolled_back(tmp
     assert metadata["log_e"] > 9 and metadata["above_threshold_minutes"] > 5
     assert 0 <= metadata["seconds_intent_to_off"] < 5 and 0 <= metadata["seconds_off_to_verified"] < 5
     assert len(metadata["chart"]) < 1000 and "image/png" in metadata["picture"]
-    assert metadata["bundle_sha256"] == digest(store.rollback(EPISODE).bundle)
+    assert metadata["bundle_sha256"].startswith(digest(store.rollback(EPISODE).bundle)[:16])
+    assert max(map(len, metadata["bundle_sha256"].split())) < 30, "a longer word cuts the sentences of the page"
     assert list(metadata)[:3] == ["what_happened", "chart", "picture"], "what a person looks for comes first"
     assert list(metadata)[-5:] == ["flag", "guard", "episode", "replay", "bundle_sha256"], "names come last"
     assert metadata["what_happened"].startswith(

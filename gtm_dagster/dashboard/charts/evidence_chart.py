@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from gtm_dagster.dashboard.charts.svg_parts import label, picture
+from gtm_dagster.dashboard.charts.svg_parts import label, picture, short_number, step
+from gtm_dagster.reports.number_text import share
 
-ACROSS = 1040
+WIDE, NARROW = 1040, 500
+"""Width of a picture over the whole page, and of one on a phone."""
 _LEFT, _RIGHT, _TOP, _HEIGHT, _BETWEEN, _BOTTOM = 52, 110, 18, 130, 34, 26
 
 
@@ -22,30 +24,29 @@ class Curve:
     kind: str = "now"
 
 
-def evidence(title: str, rates: Sequence[Curve], log_e: Curve, bar: float) -> str:
+def evidence(title: str, rates: Sequence[Curve], log_e: Curve, bar: float, wide: int = WIDE) -> str:
     """Two pictures above each other on one axis of time; the dashed line of the lower one is what a rollback needs."""
     moments = [at for curve in (*rates, log_e) for at in curve.at_us]
     first, last = (min(moments), max(moments)) if moments else (0.0, 1.0)
     span = (last - first) or 1.0
-    width = ACROSS - _LEFT - _RIGHT
+    width = wide - _LEFT - _RIGHT
 
     def across(at: float) -> float:
         return _LEFT + width * (at - first) / span
 
     top = max([value for curve in rates for value in curve.values if value is not None], default=0.0) or 1.0
-    parts = _panel(
-        _TOP, rates, across, top, "conversion by time of exposure", lambda share: f"{share:.1%}".replace("%", " %")
-    )
+    parts = _panel(_TOP, rates, across, top, wide - _RIGHT, "conversion by time of exposure", share)
     below = _TOP + _HEIGHT + _BETWEEN
     high = max([bar * 1.1, *(value for value in log_e.values if value is not None)])
     clipped = Curve(log_e.name, log_e.at_us, [None if v is None else max(v, 0.0) for v in log_e.values], log_e.kind)
-    y = below + _HEIGHT * (1 - bar / high)
+    y = below + _HEIGHT * (1 - bar / rounded_up(high))
     needed = (y, f"needed {bar:.1f}", "before")
-    parts += _panel(below, [clipped], across, high, "log evidence of a loss", lambda value: f"{value:.1f}", needed)
-    parts.append(f'<path class="line before" d="M{_LEFT} {y:.1f}H{ACROSS - _RIGHT}"/>')
-    for number in range(5):
-        at = first + span * number / 4
-        anchor = "start" if number == 0 else ("end" if number == 4 else "middle")
+    parts += _panel(below, [clipped], across, high, wide - _RIGHT, "log evidence of a loss", short_number, needed)
+    parts.append(f'<path class="line before" d="M{_LEFT} {y:.1f}H{wide - _RIGHT}"/>')
+    labels = 4 if wide > NARROW else 2
+    for number in range(labels + 1):
+        at = first + span * number / labels
+        anchor = "start" if number == 0 else ("end" if number == labels else "middle")
         parts.append(
             label(
                 across(at),
@@ -61,16 +62,23 @@ def evidence(title: str, rates: Sequence[Curve], log_e: Curve, bar: float) -> st
         if newest is not None
         else "There is no evidence yet."
     )
-    return picture("evidence", title, words, ACROSS, below + _HEIGHT + _BOTTOM, parts)
+    return picture("evidence", title, words, wide, below + _HEIGHT + _BOTTOM, parts)
 
 
-def _panel(y0, curves, across, top, name, write, *labels: tuple[float, str, str]) -> list[str]:  # type: ignore[no-untyped-def]
+def rounded_up(top: float) -> float:
+    """The next round number, which the axis ends at."""
+    each = step(top)
+    return each * -(-top // each)
+
+
+def _panel(y0, curves, across, top, end, name, write, *labels: tuple[float, str, str]) -> list[str]:  # type: ignore[no-untyped-def]
     """Curves under a name; `labels`: further (y, text, kind) at the right edge, which give way to those of the curves."""
     parts = [label(_LEFT, y0 - 6, name, "tick")]
-    for part in (0.0, 0.5, 1.0):
-        y = y0 + _HEIGHT * (1 - part)
-        parts.append(f'<path class="grid" d="M{_LEFT} {y:.1f}H{ACROSS - _RIGHT}"/>')
-        parts.append(label(_LEFT - 8, y + 4, write(top * part), "tick", "end"))
+    each, top = step(top), rounded_up(top)
+    for number in range(round(top / each) + 1):
+        y = y0 + _HEIGHT * (1 - number * each / top)
+        parts.append(f'<path class="grid" d="M{_LEFT} {y:.1f}H{end}"/>')
+        parts.append(label(_LEFT - 8, y + 4, write(number * each), "tick", "end"))
     ends = list(labels)
     for curve in curves:
         segment: list[str] = []
@@ -87,8 +95,8 @@ def _panel(y0, curves, across, top, name, write, *labels: tuple[float, str, str]
             ends.append((last, curve.name, curve.kind))
     below = float("-inf")
     for y, text, kind in sorted(ends):
-        below = max(y, below + 14)
-        parts.append(label(ACROSS - _RIGHT + 8, below + 4, text, f"end {kind}"))
+        below = max(y, below + 16)
+        parts.append(label(end + 8, below + 4, text, f"end {kind}"))
     return parts
 
 

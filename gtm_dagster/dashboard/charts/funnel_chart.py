@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from gtm_dagster.dashboard.charts.svg_parts import label, picture, shortened
 from gtm_dagster.reports.number_text import amount, share
 
-WIDTH = 720
-_LEFT, _RIGHT, _BAR, _GAP, _TOP = 140, 150, 30, 26, 6
+WIDE, NARROW = 1040, 400
+"""Width of a picture over the whole page, and of one on a phone."""
+_BAR, _GAP, _TOP = 30, 26, 6
 
 
 @dataclass(frozen=True)
@@ -21,11 +22,12 @@ class Stage:
     note: str = ""
 
 
-def funnel(title: str, stages: Sequence[Stage], who: str = "persons") -> str:
+def funnel(title: str, stages: Sequence[Stage], who: str = "persons", across: int = WIDE) -> str:
     """A bar a stage; between two of them the share of the former that goes on, and of how many that is no more said."""
     top = max((stage.persons or 0 for stage in stages), default=0) or 1
     first = next((stage.persons for stage in stages if stage.persons), None)
-    scale = (WIDTH - _LEFT - _RIGHT) / top
+    left, right = (140, 150) if across > NARROW else (96, 118)
+    scale = (across - left - right) / top
     parts: list[str] = []
     before: float | None = None
     for number, stage in enumerate(stages):
@@ -33,15 +35,15 @@ def funnel(title: str, stages: Sequence[Stage], who: str = "persons") -> str:
         if number:
             passed = f"{share(stage.persons / before)} go on" if before and stage.persons is not None else "–"
             words = f"↓ {passed}" + (f", {stage.note}" if stage.note else "")
-            parts.append(label(_LEFT + 6, y - 8, shortened(words, WIDTH - _LEFT), "tick"))
-        parts.append(label(_LEFT - 10, y + 20, shortened(stage.name, _LEFT - 12), "name", "end"))
+            parts.append(label(left + 6, y - 8, shortened(words, across - left), "tick"))
+        parts.append(label(left - 10, y + 20, shortened(stage.name, left - 12), "name", "end"))
         if stage.persons is not None:
             length = max(stage.persons * scale, 1.0 if stage.persons else 0.0)
-            parts.append(f'<rect class="bar" x="{_LEFT}" y="{y}" width="{length:.1f}" height="{_BAR}" rx="3"/>')
+            parts.append(f'<rect class="bar" x="{left}" y="{y}" width="{length:.1f}" height="{_BAR}" rx="3"/>')
             of_first = f" · {share(stage.persons / first)}" if first and number else ""
-            parts.append(label(_LEFT + length + 8, y + 20, amount(stage.persons) + of_first, "number"))
+            parts.append(label(left + length + 8, y + 20, amount(stage.persons) + of_first, "number"))
         else:
-            parts.append(label(_LEFT + 8, y + 20, "–", "number"))
+            parts.append(label(left + 8, y + 20, "–", "number"))
         before = stage.persons
     words = ". ".join(f"{stage.name}: {amount(stage.persons)} {who}" for stage in stages)
-    return picture("funnel", title, f"{words}.", WIDTH, _TOP + len(stages) * (_BAR + _GAP) - _GAP + 8, parts)
+    return picture("funnel", title, f"{words}.", across, _TOP + len(stages) * (_BAR + _GAP) - _GAP + 8, parts)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gtm_dagster.dashboard.charts.svg_parts import clean, label, picture, shortened, text_width
 from gtm_dagster.reports.number_text import share
 
-WIDTH = 720
-_NOTE, _LINE, _TOP = 64, 28, 26
+WIDE, NARROW = 1040, 400
+"""Width of a picture over the whole page, and of one on a phone."""
+_LINE, _TOP = 28, 26
 _NARROWEST, _WIDEST = 92, 190
 """Room for the names of the rows."""
-STEPS = 10
-"""Depths of colour, classes h0 to h10."""
+STEPS, DARK_INK = 10, 5
+"""Depths of colour, classes h0 to h10, and the deepest one that text and hatching are dark on."""
 
 
 @dataclass(frozen=True)
@@ -33,25 +35,36 @@ class HeatRow:
     cells: tuple[HeatCell, ...]
 
 
-def cells(title: str, columns: Sequence[str], rows: Sequence[HeatRow], full: float | None = None) -> str:
+def cells(
+    title: str, columns: Sequence[str], rows: Sequence[HeatRow], full: float | None = None, across: int = WIDE
+) -> str:
     """A grid; `full` is the share of the deepest colour (None: the largest share there is)."""
     known = [cell.share for row in rows for cell in row.cells if cell.share is not None]
     deepest = full or max(known, default=0) or 1.0
-    left = min(max([_NARROWEST, *(text_width(row.name) + 12 for row in rows)]), _WIDEST)
-    wide = (WIDTH - left - _NOTE) / max(len(columns), 1)
+    large = across > NARROW
+    left = min(max([_NARROWEST, *(text_width(row.name) + 12 for row in rows)]), _WIDEST if large else 120)
+    note = 64 if large else 46
+    wide = (across - left - note) / max(len(columns), 1)
+    # two pictures of a page have two names: one that is not shown lends its pattern to no other
+    light, deep = (f"{kind}{hashlib.sha256(f'{title}{across}'.encode()).hexdigest()[:8]}" for kind in ("hatch", "deep"))
     parts = [
-        '<defs><pattern id="hatch" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">'
-        '<path class="hatch" d="M0 0V6"/></pattern></defs>'
+        "<defs>"
+        + "".join(
+            f'<pattern id="{name}" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">'
+            f'<path class="{kind}" d="M0 0V6"/></pattern>'
+            for name, kind in ((light, "hatch"), (deep, "hatch deep"))
+        )
+        + "</defs>"
     ]
     for number, column in enumerate(columns):
-        middle = left + _NOTE + wide * (number + 0.5)
+        middle = left + note + wide * (number + 0.5)
         parts.append(label(middle, _TOP - 10, shortened(column, wide), "tick", "middle"))
     for line, row in enumerate(rows):
         y = _TOP + line * _LINE
         parts.append(label(0, y + 18, shortened(row.name, left), "name"))
-        parts.append(label(left + _NOTE - 10, y + 18, shortened(row.note, _NOTE), "tick", "end"))
+        parts.append(label(left + note - 10, y + 18, shortened(row.note, note), "tick", "end"))
         for number, cell in enumerate(row.cells[: len(columns)]):
-            x = left + _NOTE + wide * number
+            x = left + note + wide * number
             if cell.share is None:
                 parts.append(label(x + wide / 2, y + 18, "–", "tick", "middle"))
                 continue
@@ -60,9 +73,9 @@ def cells(title: str, columns: Sequence[str], rows: Sequence[HeatRow], full: flo
             cell_words = f"{row.name}, {columns[number]}: {share(cell.share)}{', so far' if cell.is_open else ''}"
             parts.append(f'<g class="h{depth}"><title>{clean(cell_words)}</title><rect class="cell" {place}/>')
             if cell.is_open:
-                parts.append(f'<rect fill="url(#hatch)" {place}/>')
+                parts.append(f'<rect fill="url(#{deep if depth > DARK_INK else light})" {place}/>')
             parts.append(label(x + wide / 2, y + 18, share(cell.share), "inside", "middle") + "</g>")
     height = _TOP + len(rows) * _LINE + 4
     open_there = any(cell.is_open for row in rows for cell in row.cells)
     words = f"{len(rows)} rows by {len(columns)} columns, shares of 1 in per cent."
-    return picture("cells", title, words + (" Hatched cells still grow." if open_there else ""), WIDTH, height, parts)
+    return picture("cells", title, words + (" Hatched cells still grow." if open_there else ""), across, height, parts)

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from gtm_dagster.dashboard.charts.svg_parts import label, picture, short_number, shortened, step
+from gtm_dagster.dashboard.charts.svg_parts import TEXT_LETTER, label, picture, short_number, shortened, step
 
 WIDE, NARROW, HEIGHT = 1040, 500, 220
 """Width of a picture over the whole page, and of one of two beside each other."""
 _LEFT, _TOP, _BOTTOM = 46, 14, 30
-_LEAST_RIGHT, _MOST_RIGHT, _LETTER = 40, 150, 7.2
+_LEAST_RIGHT, _MOST_RIGHT, _LETTER, _LARGE_LETTER = 40, 150, 7.2, 9.0
+"""Room for the names of the lines; letters are larger in a picture that is shown small."""
 _APART = 15
 
 
@@ -29,14 +30,20 @@ class Line:
 
 
 def lines(title: str, days: Sequence[date], series: Sequence[Line], unit: str = "", across: int = WIDE) -> str:
-    """A picture of all series over the same days; from 0 on. The last segment of an open line is dotted."""
+    """A picture of all series over the same days; from 0 on. The last segment of an open line is dotted.
+
+    One line alone needs no name; while it still grows, its end says so.
+    """
     known = [value for line in series for value in line.values if value is not None]
     top = max([*known, 0.0])
     whole = all(float(value).is_integer() for value in known)
     each = step(top, whole=whole) if top > 0 else 1.0
     top = each * max(-(-top // each), 1)
-    longest = max((len(line.name) for line in series), default=0)
-    right = min(max(longest * _LETTER + 14, _LEAST_RIGHT), _MOST_RIGHT)
+    names = [line.name for line in series]
+    if len(series) == 1:
+        names = ["so far" if series[0].is_open else ""]
+    letter = _LETTER if across > NARROW else _LARGE_LETTER
+    right = min(max(max(map(len, names), default=0) * letter + 14, _LEAST_RIGHT), _MOST_RIGHT)
     width, height = across - _LEFT - right, HEIGHT - _TOP - _BOTTOM
 
     def at(place: int) -> float:
@@ -50,19 +57,23 @@ def lines(title: str, days: Sequence[date], series: Sequence[Line], unit: str = 
         y = down(number * each)
         parts.append(f'<path class="grid" d="M{_LEFT} {y:.1f}H{across - right:.1f}"/>')
         parts.append(label(_LEFT - 8, y + 4, short_number(number * each), "tick", "end"))
-    marked = _marked(len(days), 6 if across > NARROW else 4)
+    marked = _marked(len(days), 6 if across > NARROW else 4 if width > 340 else 3)
     for place in marked:
         anchor = "middle" if 0 < place < len(days) - 1 or len(days) == 1 else ("start" if place == 0 else "end")
         parts.append(label(at(place), HEIGHT - 8, f"{days[place]:%-d %b}", "tick", anchor))
     ends: list[tuple[float, str, str]] = []
-    for line in sorted(series, key=lambda line: line.kind == "now"):  # the one that matters is drawn last
+    for name, line in sorted(
+        zip(names, series, strict=True), key=lambda each: each[1].kind == "now"
+    ):  # what matters is drawn last
         points = [(at(i), down(value)) if value is not None else None for i, value in enumerate(line.values)]
         parts.append(_line(points, line))
         last = next((i for i in range(len(points) - 1, -1, -1) if points[i] is not None), None)
         if last is not None:
-            ends.append((points[last][1], line.name, line.kind))  # type: ignore[index]
+            ends.append((points[last][1], name, line.kind))  # type: ignore[index]
     for y, name, kind in _spread(ends, _TOP + 4, HEIGHT - _BOTTOM):
-        parts.append(label(across - right + 10, y + 4, shortened(name, right - 10), f"end {kind}"))
+        if name:
+            fitting = shortened(name, (right - 10) * TEXT_LETTER / letter)
+            parts.append(label(across - right + 10, y + 4, fitting, f"end {kind}"))
     return picture("lines", title, _words(title, days, series, unit), across, HEIGHT, parts)
 
 

@@ -8,7 +8,7 @@ from html import escape
 from math import floor, log10
 
 FONT = 12
-_LETTER = 6.6
+TEXT_LETTER = 6.6
 """Mean width of a letter at FONT."""
 
 
@@ -38,12 +38,12 @@ def label(x: float, y: float, text: str, kind: str = "", anchor: str = "start") 
 
 def text_width(text: str) -> float:
     """About how wide a text is."""
-    return len(text) * _LETTER
+    return len(text) * TEXT_LETTER
 
 
 def shortened(text: str, width: float) -> str:
     """`text`, cut to what fits into a width."""
-    most = max(int(width / _LETTER), 3)
+    most = max(int(width / TEXT_LETTER), 3)
     return text if len(text) <= most else text[: most - 1] + "…"
 
 

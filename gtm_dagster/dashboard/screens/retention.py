@@ -4,33 +4,39 @@ from __future__ import annotations
 
 from typing import Any
 
-from gtm_dagster.dashboard.chart_query import Chart
-from gtm_dagster.dashboard.charts.heat_chart import HeatCell, HeatRow, cells
+from gtm_dagster.dashboard.chart_query import Chart, Draw
+from gtm_dagster.dashboard.charts.heat_chart import NARROW, WIDE, HeatCell, HeatRow, cells
 from gtm_dagster.dashboard.parameters import Selection
 from gtm_dagster.dashboard.screen import Screen
 from gtm_dagster.dashboard.snapshots import Rows
 from gtm_dagster.dashboard.view import Panel, View
 from gtm_dagster.reports.number_text import amount, share
 
-MOST_COLUMNS = 13
+MOST_COLUMNS, MOST_SMALL = 13, 6
 MOST_CHANNELS = 14
-"""Columns and rows of a picture; the table has all."""
+"""Columns and rows of a picture, and columns of one on a phone; the table has all."""
 
 
-def _triangle(found: Rows, selection: Selection) -> str:
-    rows = [
-        HeatRow(f"{cohort}", amount(each[0]["size"]), _cells(each))
-        for cohort, each in _grouped(found, "cohort").items()
-    ]
-    return cells(f"Retention of {selection.more['count']} by first period", _columns(found), rows, _deepest(found))
+def _triangle(across: int, columns: int) -> Draw:
+    def draw(found: Rows, selection: Selection) -> str:
+        rows = [
+            HeatRow(f"{cohort}", amount(each[0]["size"]), _cells(each))
+            for cohort, each in _grouped(found, "cohort").items()
+        ]
+        title = f"Retention of {selection.more['count']} by first period"
+        return cells(title, _columns(found)[:columns], rows, _deepest(found), across)
+
+    return draw
 
 
-def _by_channel(found: Rows, selection: Selection) -> str:
-    channels = list(_grouped(found, "channel").items())[:MOST_CHANNELS]
-    rows = [HeatRow(channel, amount(each[0]["size"]), _cells(each)) for channel, each in channels]
-    return cells(
-        f"Retention of {selection.more['count']} by channel, closed periods", _columns(found), rows, _deepest(found)
-    )
+def _by_channel(across: int, columns: int) -> Draw:
+    def draw(found: Rows, selection: Selection) -> str:
+        channels = list(_grouped(found, "channel").items())[:MOST_CHANNELS]
+        rows = [HeatRow(channel, amount(each[0]["size"]), _cells(each)) for channel, each in channels]
+        title = f"Retention of {selection.more['count']} by channel, closed periods"
+        return cells(title, _columns(found)[:columns], rows, _deepest(found), across)
+
+    return draw
 
 
 def _grouped(found: Rows, name: str) -> dict[Any, list[dict[str, Any]]]:
@@ -60,8 +66,13 @@ def _cells(rows: list[dict[str, Any]]) -> tuple[HeatCell, ...]:
     )
 
 
-TRIANGLE = Chart("retention_cells", "Who came back", _triangle, {"rate": "share"})
-CHANNELS = Chart("retention_channels", "Who came back, by channel", _by_channel, {"rate": "share"})
+TRIANGLE = Chart(
+    "retention_cells", "Who came back", _triangle(WIDE, MOST_COLUMNS), {"rate": "share"}, _triangle(NARROW, MOST_SMALL)
+)
+CHANNELS = Chart(
+    "retention_channels", "Who came back, by channel", _by_channel(WIDE, MOST_COLUMNS), {"rate": "share"},
+    _by_channel(NARROW, MOST_SMALL),
+)  # fmt: skip
 
 
 def context(view: View) -> dict[str, Any]:

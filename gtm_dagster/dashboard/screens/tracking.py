@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import date
 from typing import Any
 
-from gtm_dagster.dashboard.chart_query import Chart
-from gtm_dagster.dashboard.charts.line_chart import WIDE, Line, lines
+from gtm_dagster.dashboard.chart_query import Chart, Draw
+from gtm_dagster.dashboard.charts.line_chart import NARROW, WIDE, Line, lines
 from gtm_dagster.dashboard.live_log import live_log, reasons
 from gtm_dagster.dashboard.notices import UnavailableError
 from gtm_dagster.dashboard.parameters import Selection
@@ -20,16 +20,19 @@ SILENT_SECONDS = 120
 """A producer unheard of for longer is shown as silent."""
 
 
-def _books(found: Rows, selection: Selection) -> str:
-    days: list[date] = found.column("day")
-    series = [
-        Line("clean", tuple(found.column("clean")), "now", selection.is_open),
-        Line("refused", tuple(found.column("quarantined")), "s2", selection.is_open),
-    ]
-    return lines(f"Rows by ingest day, {selection.period}", days, series, "rows", WIDE)
+def _books(across: int) -> Draw:
+    def draw(found: Rows, selection: Selection) -> str:
+        days: list[date] = found.column("day")
+        series = [
+            Line("clean", tuple(found.column("clean")), "now", selection.is_open),
+            Line("refused", tuple(found.column("quarantined")), "s2", selection.is_open),
+        ]
+        return lines(f"Rows by ingest day, {selection.period}", days, series, "rows", across)
+
+    return draw
 
 
-BOOKS = Chart("books_by_day", "The books by day", _books, {"quarantined_share": "share"})
+BOOKS = Chart("books_by_day", "The books by day", _books(WIDE), {"quarantined_share": "share"}, _books(NARROW))
 REASONS = Chart("quarantine_reasons", "Why events were refused")
 EXAMPLES = Chart("quarantined_examples", "Refused events, by event and reasons", parts={"shape": SHAPE})
 VALUES = Chart("quarantined_values", "Values of a wrong type", parts={"shape": SHAPE})

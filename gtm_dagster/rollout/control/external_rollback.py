@@ -63,7 +63,7 @@ def _stored(store: OpsStore, guard: Guard, actor: str, reason: str) -> RequestRe
         return RequestResult(
             "latched",
             f"{guard.key} is {row.state} in epoch {row.epoch} (episode {row.episode}): {row.reason}. "
-            f"gtm guard rearm {guard.flag} --reason ... watches it again",
+            f"`gtm guard rearm {guard.flag} --reason ...` watches it again",
             guard.key,
             episode,
         )
@@ -72,7 +72,7 @@ def _stored(store: OpsStore, guard: Guard, actor: str, reason: str) -> RequestRe
         guard.key, row.epoch, episode=episode, actor=actor, reason=reason, at_us=time.time_ns() // 1000
     )
     word = "the sensor conversion_guard starts its run" if first else "it was asked for before"
-    return RequestResult("asked", f"{word}: gtm guard status shows it", guard.key, episode)
+    return RequestResult("asked", f"{word}: `gtm guard status` shows it", guard.key, episode)
 
 
 def pending(store: OpsStore, row: GuardRow) -> RequestRow | None:

@@ -58,7 +58,7 @@ def _written(
         if not isinstance(writer, SplitWriter):
             raise ProviderError(
                 f"provider {declared.name}: gtm makes flags in flag files alone (flagd, goff), not at {declared.kind}; make it "
-                "there, off and with a percentage, then gtm flag split sets its share"
+                "there, off and with a percentage, then `gtm flag split` sets its share"
             )
         writer.create(flag, place.environment, share)
     elif isinstance(writer, ShareWriter):

@@ -51,7 +51,7 @@ def rollback_message(row: RollbackRow, event: str, detail: str = "") -> Message:
     if row.actor != "conversion_guard":
         parts.append(f"asked for by {row.actor}: {row.reason}")
     if event != "rollback_failed":
-        parts.append(f"to watch it again: gtm guard rearm {row.flag} --reason ...")
+        parts.append(f"to watch it again: `gtm guard rearm {row.flag} --reason ...`")
     figures = {
         "flag": row.flag, "environment": row.environment, "provider": row.provider, "episode": row.episode,
         "estimate": row.estimate, "low": row.low, "high": row.high, "log_e": row.log_e, "log_budget": row.log_budget,

@@ -259,5 +259,5 @@ def _nothing(flag: str, conversion: str, since_us: int | None, until_us: int | N
         return f"{flag}: {left_out} exposures and conversions{when}, all of client keys; write_keys of the guard names those it believes"
     return (
         f"{flag}: no exposure by a split has landed{when}, so there is nothing to evaluate; the gate (RolloutController) sends "
-        f"{EXPOSED} with flag, variant and reason SPLIT, gtm import FILE brings past ones, {conversion} is the conversion"
+        f"{EXPOSED} with flag, variant and reason SPLIT, `gtm import FILE` brings past ones, {conversion} is the conversion"
     )

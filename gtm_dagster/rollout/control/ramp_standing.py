@@ -160,7 +160,7 @@ def ramp_standing(
     )  # fmt: skip
     if not standing.needs_person or standing.approver is not None:
         return standing
-    text = f"a person approves it: gtm guard ramp {guard.flag} --approve --by NAME --reason ..., or the job ramp_flag"
+    text = f"a person approves it: `gtm guard ramp {guard.flag} --approve --by NAME --reason ...`, or the job ramp_flag"
     return replace(standing, waits=(*waits, Wait(APPROVAL, text)))
 
 
@@ -193,14 +193,14 @@ def _level(
 def _ended(guard: Guard, row: GuardRow | None) -> list[Wait]:
     if row is not None and row.state == ARMED:
         return []
-    way_out = f"gtm guard rearm {guard.flag} --reason ... begins the ramp at what the flag then serves"
+    way_out = f"`gtm guard rearm {guard.flag} --reason ...` begins the ramp at what the flag then serves"
     return [Wait(ENDED, f"the guard is {_stored(row)}, so its ramp is over; {way_out}")]
 
 
 def _unhealthy(store: OpsStore, settings: Settings, guard: Guard, seen: Evaluation | None, now_us: int) -> list[Wait]:
     """Whatever would keep a guard of the flag from seeing a loss, or from turning the flag off."""
     waits = [
-        Wait(UNHEALTHY, f"{part} has been silent for minutes, so no loss would be seen or acted on; gtm guard status says more")
+        Wait(UNHEALTHY, f"{part} has been silent for minutes, so no loss would be seen or acted on; `gtm guard status` says more")
         for part in store.alarms()
     ]  # fmt: skip
     if guard.dry_run:
@@ -242,6 +242,6 @@ def _drift(
         Wait(
             DRIFT,
             f"{guard.provider} serves {percent(share)}, the ramp wrote {percent(current.to_share)}: somebody changed the "
-            f"flag. Set it back, or begin anew from what it serves: gtm guard rearm {guard.flag} --reason ...",
+            f"flag. Set it back, or begin anew from what it serves: `gtm guard rearm {guard.flag} --reason ...`",
         )
     ]

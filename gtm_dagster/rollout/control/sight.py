@@ -66,7 +66,7 @@ def notes_about(waiting: Waiting) -> tuple[str, ...]:
     """What to know of the producers that serve a guard: who vanished since when, who is far behind, whose clock is off."""
     notes = [
         f"{row.name} is silent since {moment(row.received_us)} and not waited for any more, so its events may be missing; "
-        f"gtm guard forget {row.name} ends this notice"
+        f"`gtm guard forget {row.name}` ends this notice"
         for row in waiting.vanished
     ]
     notes += [

@@ -29,9 +29,9 @@ def unguarded(settings: Settings, guard: Guard, state: str, environ: Mapping[str
     if state == GIVEN_UP:
         return (
             f"{guard.flag} is on at {guard.provider} ({flag.detail}) and its rollback was given up: nobody turns it off. "
-            f"Turn it off there, or arm the guard: gtm guard rearm {guard.flag} --reason ..."
+            f"Turn it off there, or arm the guard: `gtm guard rearm {guard.flag} --reason ...`"
         )
     return (
         f"{guard.flag} is on at {guard.provider} ({flag.detail}) and its guard is not armed: nobody turns it off. "
-        f"gtm guard rearm {guard.flag} --reason ... arms it; was it armed before, look for another ops.db than this one"
+        f"`gtm guard rearm {guard.flag} --reason ...` arms it; was it armed before, look for another ops.db than this one"
     )

@@ -142,7 +142,7 @@ def lost_conversions(event: str, spans: Mapping[str, Seen]) -> str:
         if seen.refused_share > REFUSED_SHARE:
             return (
                 f"{seen.refused_share:.0%} of the {event} {span} never counted ({refused_text(event, seen)}): a drop may be "
-                "one of the tracking; gtm quarantine shows what is wrong with them"
+                "one of the tracking; `gtm quarantine` shows what is wrong with them"
             )
     return ""
 

@@ -57,7 +57,7 @@ def lopsided(event: str, spans: Mapping[str, ByArm], threshold: float) -> str:
         if refused[1] >= LEAST_REFUSED and drop >= threshold / 2:
             return (
                 f"of the {event} {span} {treated:.0%} of the treated arm were refused and {control:.0%} of the control's "
-                f"({refused[1]:,} and {refused[0]:,}), which alone looks like a drop of {drop:.0%}: gtm quarantine shows "
+                f"({refused[1]:,} and {refused[0]:,}), which alone looks like a drop of {drop:.0%}: `gtm quarantine` shows "
                 "what is wrong with them"
             )
         refused, counted = seen.pair(REFUSED, EXPOSURES), seen.pair(COUNTED, EXPOSURES)
@@ -65,7 +65,7 @@ def lopsided(event: str, spans: Mapping[str, ByArm], threshold: float) -> str:
         if sum(refused) >= LEAST_REFUSED and abs(treated - control) > REFUSED_SHARE:
             return (
                 f"of the exposures {span} {treated:.0%} of the treated arm were refused and {control:.0%} of the control's "
-                f"({refused[1]:,} and {refused[0]:,}): the arms are not counted alike; gtm quarantine shows what is wrong "
+                f"({refused[1]:,} and {refused[0]:,}): the arms are not counted alike; `gtm quarantine` shows what is wrong "
                 "with them"
             )
     return ""

@@ -60,7 +60,7 @@ def _decided(stored: str, verdict: Verdict | None, signals: Signals, rule: Rule)
         return Decision(
             stored,
             True,
-            "the rollback is not finished; it is asked again until it is, or gtm guard give-up ends it",
+            "the rollback is not finished; it is asked again until it is, or `gtm guard give-up` ends it",
             at,
         )
     if stored != ARMED:
@@ -101,8 +101,8 @@ def _hidden(verdict: Verdict | None, signals: Signals) -> bool:
 _LATCHED = {
     DISARMED: "not armed: `gtm guard rearm FLAG --reason ...` arms it",
     ROLLED_BACK: "rolled back and latched: `gtm guard rearm FLAG --reason ...` starts a new epoch",
-    GIVEN_UP: "a person gave the rollback up before the flag was proven off. gtm guard rearm starts a new epoch",
-    SUPERSEDED: "somebody changed the flag during the breach; their change stands. gtm guard rearm starts a new epoch",
+    GIVEN_UP: "a person gave the rollback up before the flag was proven off. `gtm guard rearm` starts a new epoch",
+    SUPERSEDED: "somebody changed the flag during the breach; their change stands. `gtm guard rearm` starts a new epoch",
 }
 
 
@@ -111,7 +111,7 @@ def _blind(signals: Signals) -> str:
         return "no producer has sent a heartbeat: an event that is late looks like one that never happened"
     if signals.missing:
         ends = [name for name in signals.missing if name != "collector" and not name.startswith("stream/")]
-        way_out = f" (waited for at most ten minutes; gtm guard forget {ends[0]} ends it now)" if ends else ""
+        way_out = f" (waited for at most ten minutes; `gtm guard forget {ends[0]}` ends it now)" if ends else ""
         return f"no heartbeat for two minutes from {', '.join(signals.missing)}{way_out}"
     return ""
 

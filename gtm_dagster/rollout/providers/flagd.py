@@ -98,7 +98,7 @@ class Flagd:
             flags = snapshot.document.setdefault("flags", {})
             if flag in flags:
                 raise ProviderError(
-                    f"flag file {self._file.path}: there is a flag {flag!r} already; gtm flag split {flag} SHARE sets its share"
+                    f"flag file {self._file.path}: there is a flag {flag!r} already; `gtm flag split {flag} SHARE` sets its share"
                 )
             flags[flag] = {"variants": {"on": True, "off": False}}
             _split(flags[flag], flag, self._file.path, share)
@@ -185,7 +185,7 @@ def _rule(document: Document, flag: str, path: Path) -> dict[str, Any]:
         known = ", ".join(sorted(flags)[:10]) if isinstance(flags, dict) else ""
         near = did_you_mean(flag, flags) if isinstance(flags, dict) else ""
         raise ProviderError(
-            f"flag file {path}: no flag {flag!r}{near} (there are: {known or 'none'}); check its name, or make it: gtm flag create {flag}",
+            f"flag file {path}: no flag {flag!r}{near} (there are: {known or 'none'}); check its name, or make it: `gtm flag create {flag}`",
             status=404,
         )
     return rule

@@ -112,7 +112,7 @@ class GoFeatureFlag:
         def change(snapshot: Snapshot) -> Document:
             if flag in snapshot.document:
                 raise ProviderError(
-                    f"flag file {self._path}: there is a flag {flag!r} already; gtm flag split {flag} SHARE sets its share"
+                    f"flag file {self._path}: there is a flag {flag!r} already; `gtm flag split {flag} SHARE` sets its share"
                 )
             snapshot.document[flag] = {"variations": {"on": True, "off": False}}
             _split(snapshot.document[flag], flag, self._path, share)
@@ -165,7 +165,7 @@ def _rule(document: Document, flag: str, path: Path) -> dict[str, Any]:
     if not isinstance(rule, dict):
         raise ProviderError(
             f"flag file {path}: no flag {flag!r}{did_you_mean(flag, document)} (there are: {', '.join(sorted(document)[:10]) or 'none'}); check its name, "
-            f"or make it: gtm flag create {flag}",
+            f"or make it: `gtm flag create {flag}`",
             status=404,
         )
     return rule

@@ -142,7 +142,7 @@ class ShardTopics(Struct, frozen=True):
         missing = [name for name in (self.events, self.starts, self.control) if name not in known]
         if missing:
             raise ShardError(
-                f"kafka://{self.servers}/{self.prefix}: there is no topic {missing[0]}; gtm trigger run makes it when it starts"
+                f"kafka://{self.servers}/{self.prefix}: there is no topic {missing[0]}; `gtm trigger run` makes it when it starts"
             )
         return len(known[self.events].partitions)
 

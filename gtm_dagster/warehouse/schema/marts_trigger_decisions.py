@@ -46,7 +46,7 @@ TABLES = (
                 "No message of the last 7 days was given up.",
                 none_of(
                     "SELECT count(*) FROM marts.trigger_decisions WHERE delivery = 'dead' AND decided_wall_at > now()::TIMESTAMP - INTERVAL 7 DAY",
-                    "messages were given up; gtm trigger deadletters lists them",
+                    "messages were given up; `gtm trigger deadletters` lists them",
                 ),
                 blocking=False,
                 severity="WARN",

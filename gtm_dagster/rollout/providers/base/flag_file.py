@@ -74,7 +74,7 @@ class FlagFile:
         except FileNotFoundError as error:
             raise ProviderError(
                 f"flag file {self.path}: there is none; clients keep what they loaded last. Restore it, or make a flag in "
-                "it: gtm flag create FLAG (docs/providers.md)"
+                "it: `gtm flag create FLAG` (docs/providers.md)"
             ) from error
         except OSError as error:
             raise ProviderError(f"flag file {self.path}: cannot be read ({error.strerror})") from error
