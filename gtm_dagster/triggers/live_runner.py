@@ -275,7 +275,7 @@ class LiveRunner:
         for name, n in self._journal.decisions.faults.items():
             _, faults = rows.rule_statuses(self._con).get(name, ("", 0))
             if faults + n >= FAULTS_UNTIL_DEGRADED and name not in self._engine.stopped:
-                _log.error("triggers: rule %s raised %d times and is stopped; see `gtm trigger status`", name, faults + n)
+                _log.error("triggers: rule %s raised %d times, so it stops; see `gtm trigger status`", name, faults + n)
                 self._engine.drop(name, "fault", "the rule is stopped")
                 self._engine.stopped |= {name}
                 rows.set_status(self._con, name, "degraded")
