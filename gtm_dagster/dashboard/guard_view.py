@@ -75,7 +75,7 @@ class GuardView:
     def loss_range(self) -> str:
         """Whom the estimate of a loss counts, beside the whole epoch that the arms are of; empty without an estimate."""
         verdict = self.verdict
-        if verdict is None or verdict.estimate is None:
+        if verdict is None or verdict.estimate is None or verdict.estimate_since_us is None:
             return ""
         since = f"{datetime.fromtimestamp(verdict.estimate_since_us / 1e6, UTC):%Y-%m-%d %H:%M} UTC"
         return (
