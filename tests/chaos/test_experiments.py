@@ -116,7 +116,7 @@ def book(**counts: int) -> dict:
         pytest.param(0, [book(clean=6)], "books out of balance on 2026-01-01", id="a row gone from the table"),
         pytest.param(0, [book(log_rows=11)], "books out of balance", id="a row the writer took and nobody read"),
         pytest.param(0, [], "the books show 0 rows, 10 were sent", id="a batch never landed"),
-        pytest.param(1, [book()], "gtm refresh ended with 1: it broke", id="a refresh that failed"),
+        pytest.param(1, [book()], "`gtm refresh` ended with 1: it broke", id="a refresh that failed"),
     ],
 )
 def test_checking_a_refresh(code: int, books: list[dict], found: str):

@@ -57,7 +57,7 @@ def test_what_is_asked_is_stored_and_answered_with_its_episode(alerted: Alerted)
     assert answer.json() == {
         "outcome": "asked", "guard": GUARD.key, "episode": episode_id(GUARD.key, 0), "actor": "key alertmanager",
         "reason": "CheckoutErrors: 5xx of checkout above 2 %",
-        "message": "the sensor conversion_guard starts its run: gtm guard status shows it",
+        "message": "the sensor conversion_guard starts its run: `gtm guard status` shows it",
     }  # fmt: skip
     with alerted.store() as store:
         request = store.rollback_request(GUARD.key, 0)

@@ -39,7 +39,7 @@ def test_what_does_not_hold_is_named(here, harm, name, ok):
     found = {finding.name: finding for finding in checks_over_everything(here)}
     assert found[name].ok is ok
     if name == "checks":
-        assert "gtm refresh builds them" in found[name].detail
+        assert "`gtm refresh` builds them" in found[name].detail
 
 
 def test_while_somebody_writes_nothing_is_looked_at(here):

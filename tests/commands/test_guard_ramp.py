@@ -47,7 +47,7 @@ def world(gtm: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_it_says_what_to_do_before_anything_is_armed(gtm: Any, tmp_path: Path) -> None:
     code, _, error = gtm("guard", "ramp", "checkout-v2")
-    assert code == 1 and "never armed; gtm guard rearm checkout-v2" in error
+    assert code == 1 and "never armed; `gtm guard rearm checkout-v2" in error
     (tmp_path / "gtm.toml").write_text(GUARD.partition("[guards.ramp]")[0])
     gtm("flag", "create", "checkout-v2")
     gtm("guard", "rearm", "checkout-v2", "--reason", "rollout begins")
@@ -58,13 +58,13 @@ def test_it_says_what_to_do_before_anything_is_armed(gtm: Any, tmp_path: Path) -
 def test_arming_names_the_ramp(gtm: Any) -> None:
     gtm("flag", "create", "checkout-v2")
     code, out, _ = gtm("guard", "rearm", "checkout-v2", "--reason", "rollout begins")
-    assert code == 0 and "its ramp begins at what the flag serves now: gtm guard ramp checkout-v2" in out
+    assert code == 0 and "its ramp begins at what the flag serves now: `gtm guard ramp checkout-v2" in out
 
 
 def test_a_ramp_from_the_first_approval_to_the_second_step(gtm: Any, world: RampWorld) -> None:
     code, out, _ = gtm("guard", "ramp", "checkout-v2")
     assert code == 0 and out.startswith("checkout-v2: 0 % at flagd, the guard is ARMED; steps 1, 5, 25, 50, 100 %\n")
-    assert "  next 1 % waits:\n  - a person approves it: gtm guard ramp checkout-v2 --approve" in out
+    assert "  next 1 % waits:\n  - a person approves it: `gtm guard ramp checkout-v2 --approve" in out
     code, out, _ = gtm("guard", "ramp", "checkout-v2", "--approve", "--by", "ann", "--reason", "release 12")
     assert code == 0 and "step 1 to 1 % is approved, by ann: release 12" in out and "taken by the sensor" in out
     assert world.take(step=world.standing.id).outcome == "taken"

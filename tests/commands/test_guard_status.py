@@ -105,7 +105,7 @@ def test_gd_18_an_edited_rule_is_shown_and_waits_for_the_next_arming(status, tmp
     assert differs["hold_minutes"] == {"armed": 5, "declared": 1}
     (line,) = [line for line in shown.splitlines() if "gtm.toml has another rule since epoch 1 was armed" in line]
     assert "hold_minutes 5 is now 1" in line and "threshold 0.15 is now 0.05" in line
-    assert line.endswith("re-arm to take it: gtm guard rearm checkout-v2 --reason ...")
+    assert line.endswith("re-arm to take it: `gtm guard rearm checkout-v2 --reason ...`")
     arm()
     assert status()[1]["guards"][0]["rule_differs"] == {}
 

@@ -130,7 +130,7 @@ def test_a_log_that_is_gone_is_made_anew_when_that_is_accepted(gtm: Gtm, setting
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["status"], 1, "events.db: no event log yet; gtm collect starts one"),
+        (["status"], 1, "events.db: no event log yet; `gtm collect` starts one"),
         (["accept"], 2, "Missing option '--reason'"),
         (["accept", "--reason", " "], 2, "--reason: say why; it is kept in the log"),
         (["accept", "--reason", "x", "--actor", " "], 2, "--actor: say who accepts it"),

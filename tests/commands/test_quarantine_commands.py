@@ -60,7 +60,7 @@ def test_groups_are_listed_shown_and_replayed_as_suggested(rejected: Gtm, tmp_pa
     ("arguments", "code", "words"),
     [
         (["show", "nope"], 1, "nope: no group and no rejected event of this id"),
-        (["replay", "nope"], 1, "nope: no group of this id; see gtm quarantine list"),
+        (["replay", "nope"], 1, "nope: no group of this id; see `gtm quarantine list`"),
         (["replay", "--reason", "typ"], 0, "no rejected row has the reason typ; did you mean type?"),
         (["replay", "--event", "nope"], 0, "no rejected row: event name nope"),
         (["replay", "--cast", "amount=float"], 2, "float is not a type"),

@@ -105,7 +105,7 @@ def test_deliver_without_rules_says_what_is_missing(gtm: Gtm, tmp_path: Path) ->
     code, _, err = gtm("deliver", "--once")
     assert code == 2 and "triggers_file is not set" in err
     code, _, err = gtm("trigger", "deadletters")
-    assert code == 1 and "no rule has run yet; gtm stream runs them" in " ".join(err.split())
+    assert code == 1 and "no rule has run yet; `gtm stream` runs them" in " ".join(err.split())
 
 
 @pytest.mark.parametrize("command", ["deliver", "stream"])

@@ -99,7 +99,7 @@ def test_a_diff_is_what_the_templates_changed(upgraded: Path, capsys: pytest.Cap
     assert "+# newer" in found["assets/core.py"]["diff"] and "mine" not in found["assets/core.py"]["diff"]
     assert run(["init", str(upgraded), "--diff"]) == 0
     out = capsys.readouterr().out
-    assert "# assets/core.py: you have changed it too" in out and "# dagster.yaml: gtm init --upgrade takes it" in out
+    assert "# assets/core.py: you have changed it too" in out and "# dagster.yaml: `gtm init --upgrade` takes it" in out
 
 
 def test_an_upgrade_takes_what_nobody_changed_and_names_the_rest(
@@ -135,7 +135,7 @@ def test_the_doctor_says_that_the_templates_changed(
     monkeypatch.delenv("GTM_CONFIG", raising=False)
     (upgraded / "plan.yaml").write_text((ROOT / "gtm_dagster" / "taxonomy" / "plan.yaml").read_text())
     assert run(["doctor"]) == 0
-    assert "the templates of this version differ in 4 files: gtm init --diff" in capsys.readouterr().out
+    assert "the templates of this version differ in 4 files: `gtm init --diff`" in capsys.readouterr().out
 
 
 OWN = """

@@ -224,7 +224,7 @@ def test_a_planted_loss_at_25_percent_is_rolled_back_and_the_ramp_ends(world):
     assert record.verified and record.estimate == pytest.approx(0.5, abs=0.15)
     assert from_json(record.bundle).guard.conversion == "payment_completed"
     assert world.kinds[0] == "ended"
-    with pytest.raises(Refused, match="the guard is ROLLED_BACK, so its ramp is over; gtm guard rearm"):
+    with pytest.raises(Refused, match="the guard is ROLLED_BACK, so its ramp is over; `gtm guard rearm"):
         world.take()
     rearm(world.context, "ana", "fixed in release 13")
     assert (world.standing.next_share, world.standing.number) == (0.01, 1)

@@ -176,7 +176,7 @@ def test_an_error_between_any_two_statements_changes_nothing(tmp_path: Path, see
         def work(self) -> None:
             nonlocal kills
             if rng.random() < 0.5:
-                self.failing.after = rng.randrange(40)
+                self.failing.after = rng.randrange(30)
             try:
                 self.runner.drain()
             except Killed:
