@@ -59,7 +59,7 @@ def test_gd_10_a_vanished_producer_holds_the_guards_it_serves_for_ten_minutes(he
     after = seen(here, BEGIN + 11 * MINUTE)
     assert after.decision.state == "ARMED" and after.signals.watermark_us == BEGIN + 11 * MINUTE
     assert "shop-1 is silent since 2026-03-01T13:00:00" in after.decision.reason
-    assert "`gtm guard forget shop-1 ends this notice" in after.decision.reason
+    assert "`gtm guard forget shop-1` ends this notice" in after.decision.reason
     claimed = evaluate(here.store, SETTINGS, GUARD, here.store.guard(KEY), BEGIN + 11 * MINUTE, BEGIN + 10 * MINUTE)
     assert "shop-1 is silent since" in claimed.decision.reason, "so the record of a rollback says it"
     beat(here, BEGIN + 12 * MINUTE, ("shop-1", "shop"))
