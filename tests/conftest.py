@@ -39,6 +39,10 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     gc.enable()
 
 
+def pytest_unconfigure() -> None:
+    gc.unfreeze()  # extensions complain at the exit of what nobody has freed
+
+
 @pytest.fixture(scope="session", autouse=True)
 def no_thread_works_on_unseen() -> Iterator[None]:
     """At the end of a worker: a thread that a test left spinning takes the interpreter from all tests after it."""
