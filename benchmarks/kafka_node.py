@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-START_SECONDS = 120
+START_SECONDS, STOP_SECONDS = 120, 30
 INSTALLED = ROOT / ".cache/kafka/installed"
 
 
@@ -52,15 +52,30 @@ class KafkaNode:
             return False
 
     def signal(self, number: signal.Signals) -> None:
-        """SIGSTOP and SIGCONT, or SIGKILL: the broker is one process, scripts/start-kafka becomes it."""
+        """SIGSTOP and SIGCONT, or SIGKILL: the broker is one process, scripts/start-kafka becomes it.
+
+        After SIGSTOP none of its threads runs any more: on a busy machine some go on answering for a while.
+        """
         assert self._process is not None
         os.kill(self._process.pid, number)
+        threads = Path(f"/proc/{self._process.pid}/task")
+        until = time.monotonic() + STOP_SECONDS
+        while number == signal.SIGSTOP and not all(map(_stands_still, threads.glob("*/stat"))):
+            assert time.monotonic() < until, "Kafka does not stop"
+            time.sleep(0.005)
 
     def kill(self) -> None:
         """kill -9, whatever it does."""
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
             self._process.wait(30)
+
+
+def _stands_still(stat: Path) -> bool:
+    try:
+        return stat.read_text().rpartition(")")[2].split()[0] in "TtZX"
+    except FileNotFoundError:
+        return True  # this thread has ended
 
 
 @contextmanager
