@@ -7,12 +7,14 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from collector_server import Server
+from lateness import Lateness
 
 from gtm_dagster.eventlog.sqlite import SqliteEventLog
 
@@ -220,6 +222,20 @@ def test_scenario_14_a_collector_that_is_away_costs_nothing_but_time(tmp_path: P
         assert product.wait(90) == 0
     keeper.close()
     assert deployment.delivered() == 1007
+
+
+def test_an_exit_waits_five_seconds_at_most_for_a_collector_that_is_silent() -> None:
+    """As it is shipped: a product that ends is not kept by its tracking."""
+    shipped = START.replace("process_end.EXIT_TIMEOUT = 20.0\n", "assert process_end.EXIT_TIMEOUT == 5.0\n")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        command = [sys.executable, "-c", shipped + TRACKER + "track(0, 3); print('tracked', flush=True)", url]
+        with Lateness() as late, subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as product:
+            assert product.stdout is not None and product.stdout.readline() == "tracked\n"
+            began = time.monotonic()
+            assert product.wait(60) == 0
+            took = time.monotonic() - began
+    assert 3 < took < 7 + late.lost
 
 
 def test_the_signal_is_left_alone_where_it_cannot_or_shall_not_be_hooked() -> None:
