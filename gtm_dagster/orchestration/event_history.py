@@ -31,7 +31,6 @@ from gtm_dagster.orchestration.run_records import (
     copy_where_missing,
     has_tables,
 )
-from gtm_dagster.storage.atomic_write import write_whole
 
 _OPEN_FILES = 4
 """Files left open: the index and the run under way, and what a look at other runs opens beside them."""
@@ -120,8 +119,7 @@ class OpenEventLog(SqliteEventLogStorage):
         while len(self._engines) >= _OPEN_FILES:
             self._engines.popitem(last=False)[1].dispose()
         path = Path(self.path_for_shard(shard))
-        if not path.exists():
-            write_whole(path, _empty_files().run_file, durable=False)
+        copy_where_missing(path, lambda: _empty_files().run_file)
         engine = create_engine(
             self.conn_string_for_shard(shard),
             poolclass=QueuePool,

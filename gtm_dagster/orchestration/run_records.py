@@ -19,7 +19,7 @@ from dagster._serdes import ConfigurableClassData
 from sqlalchemy import Engine, create_engine, inspect, text
 from sqlalchemy.pool import NullPool
 
-from gtm_dagster.storage.atomic_write import write_whole
+from gtm_dagster.storage.atomic_write import write_once
 
 
 class OpenedRunStorage(SqliteRunStorage):
@@ -55,10 +55,10 @@ class OpenedScheduleStorage(SqliteScheduleStorage):
 
 
 def copy_where_missing(path: Path, empty: Callable[[], bytes]) -> None:
-    """Write the bytes of an empty file to `path` where no file is."""
+    """Write the bytes of an empty file to `path` where no file is. Of two processes one is first, and its rows stay."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, empty(), durable=False)
+        write_once(path, empty(), durable=False)
 
 
 @cache

@@ -81,9 +81,9 @@ def write_whole(path: Path, content: bytes, *, mode: int = 0o666, durable: bool 
         drafts.rename()
 
 
-def write_once(path: Path, content: bytes, *, mode: int = 0o666) -> bool:
-    """Make the file unless there is one; False when another was first, whose content stays."""
-    with Drafts() as drafts:
+def write_once(path: Path, content: bytes, *, mode: int = 0o666, durable: bool = True) -> bool:
+    """Make the file unless there is one; False when another was first, whose content stays. `durable` as in Drafts."""
+    with Drafts(durable=durable) as drafts:
         _write(drafts.of(path), content, mode)
         return not drafts.link()
 

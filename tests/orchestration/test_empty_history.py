@@ -8,6 +8,7 @@ from alembic.script import ScriptDirectory
 from dagster._core.instance.ref import InstanceRef
 
 from gtm_dagster.orchestration.instance import dagster_home, instance_of
+from gtm_dagster.orchestration.run_records import copy_where_missing
 from gtm_dagster.settings import load_settings
 
 FILES = ("history/runs.db", "history/runs/index.db", "schedules/schedules.db")
@@ -18,13 +19,13 @@ def _content(path):
     assert path.stat().st_size and not path.with_name(f"{path.name}-wal").exists()
     con = sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True)
     try:
-        made = con.execute("SELECT type, name, sql FROM sqlite_schema ORDER BY 1, 2").fetchall()
+        tables = con.execute("SELECT type, name, sql FROM sqlite_schema ORDER BY 1, 2").fetchall()
         rows = {
             name: [row[0] if name == "alembic_version" else row[1] for row in con.execute(f"SELECT * FROM {name}")]
-            for kind, name, _ in made
+            for kind, name, _ in tables
             if kind == "table" and not name.startswith("sqlite_")
         }
-        return made, rows, con.execute("PRAGMA journal_mode").fetchall(), con.execute("PRAGMA page_size").fetchall()
+        return tables, rows, con.execute("PRAGMA journal_mode").fetchall(), con.execute("PRAGMA page_size").fetchall()
     finally:
         con.close()
 
@@ -40,6 +41,18 @@ def test_they_hold_what_dagsters_own_storage_makes(tmp_path, monkeypatch):
         assert instance.get_runs() == []
     for file in FILES:
         assert _content(dagster_home(settings) / file) == _content(plain / file), file
+
+
+def test_what_another_process_made_meanwhile_stays(tmp_path):
+    path = tmp_path / "history/runs.db"
+
+    def another_is_first() -> bytes:
+        path.write_bytes(b"its rows")
+        return b"an empty file"
+
+    copy_where_missing(path, another_is_first)
+    assert path.read_bytes() == b"its rows"
+    assert [each.name for each in path.parent.iterdir()] == ["runs.db"]
 
 
 def test_the_migrations_are_loaded_for_the_first_history_of_a_process_alone(tmp_path, monkeypatch):
