@@ -44,14 +44,14 @@ NOBODY = Profile()
 
 def profile_after(profile: Profile, event: TriggerEvent) -> Profile:
     """`profile` with what `event` says; late events do not undo newer ones."""
-    said, at_us = event.consent, event.at_us
+    granted, at_us = event.consent, event.at_us
     if event.name == CONSENT_EVENT:
-        said = dict(said) | {p: event.properties[p] for p in PURPOSES if isinstance(event.properties.get(p), bool)}
+        granted = dict(granted) | {p: event.properties[p] for p in PURPOSES if isinstance(event.properties.get(p), bool)}
     zone, country = event.timezone, event.context.get("country")
-    if not said and not zone and not country:
+    if not granted and not zone and not country:
         return profile
     return Profile(
-        _newest_given(profile.consents, tuple(Given(at_us, not said[purpose], purpose) for purpose in sorted(said))),
+        _newest_given(profile.consents, tuple(Given(at_us, not granted[purpose], purpose) for purpose in sorted(granted))),
         _newest_place(profile.zone, Place(at_us, timezone=zone) if zone else None),
         _newest_place(profile.country, Place(at_us, country=country) if country else None),
     )
