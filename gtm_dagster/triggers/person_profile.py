@@ -46,12 +46,14 @@ def profile_after(profile: Profile, event: TriggerEvent) -> Profile:
     """`profile` with what `event` says; late events do not undo newer ones."""
     granted, at_us = event.consent, event.at_us
     if event.name == CONSENT_EVENT:
-        granted = dict(granted) | {p: event.properties[p] for p in PURPOSES if isinstance(event.properties.get(p), bool)}
+        properties = event.properties
+        granted = dict(granted) | {p: properties[p] for p in PURPOSES if isinstance(properties.get(p), bool)}
     zone, country = event.timezone, event.context.get("country")
     if not granted and not zone and not country:
         return profile
+    news = tuple(Given(at_us, not granted[purpose], purpose) for purpose in sorted(granted))
     return Profile(
-        _newest_given(profile.consents, tuple(Given(at_us, not granted[purpose], purpose) for purpose in sorted(granted))),
+        _newest_given(profile.consents, news),
         _newest_place(profile.zone, Place(at_us, timezone=zone) if zone else None),
         _newest_place(profile.country, Place(at_us, country=country) if country else None),
     )
