@@ -87,9 +87,10 @@ def store(
         keep(con, seq, new)
     if records:
         _count(con, records, statuses)
-    else:
+    if not all(batches):
         # An empty append proves that the disk takes a write; SQLite skips a write that changes nothing, and finds
-        # room for so little in its own log when the disk has none for events.
+        # room for so little in its own log when the disk has none for events. The events of a group that fails by it
+        # are committed without it.
         if full_disk(path.parent):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         con.execute("INSERT INTO consumers VALUES ('', 0)")

@@ -110,17 +110,34 @@ def test_every_commit_waits_for_the_disk(log):
         assert own.execute("PRAGMA synchronous").fetchone() == (2,)
 
 
-def test_an_empty_append_asks_whether_there_is_room_for_events(log, monkeypatch):
-    """SQLite finds room for a probe in its own log when the disk has none left; /readyz has to say so."""
-    log.append([])
+def fill_disk(monkeypatch) -> None:
     for module in ("group_commit", "log_writer"):
         monkeypatch.setattr(
             f"gtm_dagster.eventlog.{module}.full_disk", lambda _: "; no space left on its disk (0 bytes free)"
         )
+
+
+def test_an_empty_append_asks_whether_there_is_room_for_events(log, monkeypatch):
+    """SQLite finds room for a probe in its own log when the disk has none left; /readyz has to say so."""
+    log.append([])
+    fill_disk(monkeypatch)
     with pytest.raises(EventLogError, match="no space left"):
         log.append([])
     monkeypatch.undo()
     log.append([])
+
+
+def test_an_empty_append_among_events_asks_too_and_takes_none_of_them_along(log, monkeypatch):
+    log.append([record("a")])
+    fill_disk(monkeypatch)
+    with sqlite3.connect(log.path, isolation_level=None) as other:
+        other.execute("BEGIN IMMEDIATE")
+        futures = [log.submit(records) for records in ([record("b")], [record("c")], [], [record("d")])]
+        other.execute("ROLLBACK")
+    other.close()
+    with pytest.raises(EventLogError, match="no space left"):
+        futures.pop(2).result(10)
+    assert [future.result(10).accepted for future in futures] == [1, 1, 1]
 
 
 @pytest.mark.parametrize("content", [b"no database, but longer than a header" * 20], ids=["not a database"])
