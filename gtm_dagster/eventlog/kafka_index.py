@@ -69,7 +69,7 @@ def make(path: Path) -> None:
         prepare(con, path, INDEX_MIGRATIONS)
     except sqlite3.Error as error:
         raise EventLogError(
-            f"{path}: cannot prepare the index of the topic ({error}){full_disk(path.parent)}"
+            f"{path}: cannot prepare the index of the topic ({error}){full_disk(path.parent, error)}"
         ) from error
     finally:
         con.close()

@@ -49,7 +49,7 @@ def connect(path: Path, *, new: bool = False, busy_seconds: float = 30) -> sqlit
     except (sqlite3.Error, OSError) as error:
         if con is not None:
             con.close()
-        raise EventLogError(f"{path}: cannot open the event log ({error}){full_disk(path.parent)}") from error
+        raise EventLogError(f"{path}: cannot open the event log ({error}){full_disk(path.parent, error)}") from error
     return con
 
 
@@ -60,7 +60,7 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
     try:
         yield con
     except sqlite3.Error as error:
-        raise EventLogError(f"{path}: {error}{full_disk(path.parent)}") from error
+        raise EventLogError(f"{path}: {error}{full_disk(path.parent, error)}") from error
     finally:
         con.close()
 

@@ -166,7 +166,7 @@ class LogWriter:
                 self._disconnect()  # the next group has a connection of its own
             reason = str(error)
             if not isinstance(error, EventLogError):
-                reason = f"{self.path}: cannot be written ({error}){full_disk(self.path.parent)}"
+                reason = f"{self.path}: cannot be written ({error}){full_disk(self.path.parent, error)}"
             if isinstance(error, (*_OF_THE_FILE, OSError)):
                 self._fault = reason
             _fail(group, reason)

@@ -74,6 +74,6 @@ def in_slices(path: Path, seconds: float) -> Iterator[Slices]:
         con.execute("PRAGMA wal_autocheckpoint = 0")  # it would be part of the commit
         yield Slices(con, seconds)
     except sqlite3.Error as error:
-        raise EventLogError(f"{path}: {error}{full_disk(path.parent)}") from error
+        raise EventLogError(f"{path}: {error}{full_disk(path.parent, error)}") from error
     finally:
         con.close()

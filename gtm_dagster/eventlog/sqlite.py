@@ -62,7 +62,7 @@ class SqliteEventLog:
             prepare(con, self.path, migrations)
         except sqlite3.Error as error:
             raise EventLogError(
-                f"{path}: cannot prepare the event log ({error}){full_disk(self.path.parent)}"
+                f"{path}: cannot prepare the event log ({error}){full_disk(self.path.parent, error)}"
             ) from error
         finally:
             con.close()
@@ -99,7 +99,7 @@ class SqliteEventLog:
             return self._receipts.receiving() if self._receipts is not None else unannounced()
         except OSError as error:
             raise EventLogError(
-                f"{self.path}: a receipt cannot be announced ({error}){full_disk(self.path.parent)}"
+                f"{self.path}: a receipt cannot be announced ({error}){full_disk(self.path.parent, error)}"
             ) from error
 
     def beat(

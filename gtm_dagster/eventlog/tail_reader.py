@@ -78,4 +78,4 @@ class TailReader:
 
     def _failed(self, error: sqlite3.Error) -> EventLogError:
         self.close()
-        return EventLogError(f"{self.path}: {error}{full_disk(self.path.parent)}")
+        return EventLogError(f"{self.path}: {error}{full_disk(self.path.parent, error)}")

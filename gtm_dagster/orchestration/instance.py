@@ -91,7 +91,7 @@ def run_history(settings: Settings) -> Iterator[dg.DagsterInstance]:
             yield instance
     except (OperationalError, OSError) as error:
         cause = error.orig if isinstance(error, OperationalError) else error
-        full = full_disk(settings.state_dir)
+        full = full_disk(settings.state_dir, error)
         raise HistoryError(
             f"{settings.dagster_home}: Dagster's run history cannot be written ({cause}){full}"
         ) from error

@@ -83,7 +83,7 @@ def reading_trigger_db(path: Path) -> Iterator[sqlite3.Connection]:
 
 def failure(path: Path, error: Exception) -> TriggerDbError:
     """What went wrong with the file, and whether its disk is full."""
-    return TriggerDbError(f"{path}: the trigger state cannot be used ({error}){full_disk(path.parent)}")
+    return TriggerDbError(f"{path}: the trigger state cannot be used ({error}){full_disk(path.parent, error)}")
 
 
 def _make_file(path: Path) -> None:

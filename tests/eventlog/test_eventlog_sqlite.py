@@ -113,7 +113,7 @@ def test_every_commit_waits_for_the_disk(log):
 def fill_disk(monkeypatch) -> None:
     for module in ("group_commit", "log_writer"):
         monkeypatch.setattr(
-            f"gtm_dagster.eventlog.{module}.full_disk", lambda _: "; no space left on its disk (0 bytes free)"
+            f"gtm_dagster.eventlog.{module}.full_disk", lambda *_: "; no space left on its disk (0 bytes free)"
         )
 
 
