@@ -81,7 +81,7 @@ LIFE = st.lists(st.tuples(st.sampled_from([0, 0, 1, MINUTE, DAY]), st.sampled_fr
 
 
 @pytest.mark.slow
-@examples(10, deadline=None)
+@examples(6, deadline=None)
 @given(lists=st.lists(LIST, min_size=2, max_size=5), lives=st.lists(LIFE, min_size=1, max_size=20))
 def test_stages_are_those_of_a_walk_through_the_events(lists: list[str], lives: list) -> None:
     steps = steps_of(*lists)

@@ -244,7 +244,7 @@ def drawn(persons: list[list[dict]]) -> list[dict]:
 
 
 @pytest.mark.parametrize("definition", slow_but(1, "ua", "ga4", "tracker"))
-@examples(10, deadline=None)
+@examples(6, deadline=None)
 @given(persons=PERSONS, parts=st.integers(1, 4))
 def test_late_sources_in_any_order_give_what_the_definitions_say(definition: str, persons: list, parts: int) -> None:
     rows = drawn(persons)
