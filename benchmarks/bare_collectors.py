@@ -37,7 +37,9 @@ async def _body(receive: Any) -> bytes:
 
 
 async def _answer(send: Any, ids: list[str]) -> None:
-    body = msgspec.json.encode({"results": [{"event_id": one, "status": "accepted", "errors": []} for one in ids]})
+    counts = {"accepted": len(ids), "duplicates": 0, "quarantined": 0, "suppressed": 0}
+    results = [{"event_id": one, "status": "accepted", "errors": []} for one in ids]
+    body = msgspec.json.encode({**counts, "results": results})
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})
