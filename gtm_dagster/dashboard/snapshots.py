@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,12 @@ class Rows:
     def records(self) -> list[dict[str, Any]]:
         """The rows by column name."""
         return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+
+    @property
+    def numeric(self) -> list[bool]:
+        """Which columns hold nothing but numbers, and one at least."""
+        kinds = [{type(value) for value in column if value is not None} for column in zip(*self.rows, strict=True)]
+        return [bool(kind) and kind <= {int, float, Decimal} for kind in kinds] or [False] * len(self.columns)
 
     def column(self, name: str) -> list[Any]:
         """The values of one column."""

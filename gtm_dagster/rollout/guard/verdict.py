@@ -224,7 +224,7 @@ def nothing_yet(verdict: Verdict) -> str:
 
 def reason(verdict: Verdict, rule: Rule, event: str = "") -> str:
     """The verdict in words; `event`: what is compared, where it is not the guard's conversion."""
-    evidence = f"log e {verdict.log_e:.1f} of {verdict.log_budget:.1f}"
+    evidence = f"evidence {verdict.log_e:.1f} of {verdict.log_budget:.1f} needed"
     noun = event or "conversions"
     if verdict.estimate is None and verdict.control_converted:
         young = f"{verdict.control_converted} control {noun}, none of a block whose outcome is known yet"
@@ -236,4 +236,6 @@ def reason(verdict: Verdict, rule: Rule, event: str = "") -> str:
     comparison = f"treated {word} of the control's {event or 'conversion'}{between}, {evidence}"
     if verdict.above_since_us is None:
         return comparison
-    return f"{comparison}, above {rule.threshold:.0%} for {verdict.above_minutes:.1f} of {rule.hold_minutes:g} min"
+    return (
+        f"{comparison}, above {rule.threshold:.0%} for {verdict.above_minutes:.1f} min ({rule.hold_minutes:g} needed)"
+    )
