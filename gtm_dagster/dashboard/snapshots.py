@@ -23,6 +23,7 @@ from gtm_dagster.settings import Settings
 from gtm_dagster.warehouse.engine import close_off, connect
 from gtm_dagster.warehouse.literals import composed, literal
 from gtm_dagster.warehouse.read_only import only_statement
+from gtm_dagster.warehouse.serving import reason_of
 
 THREADS = 2
 MEMORY = "1GB"
@@ -154,15 +155,14 @@ class Snapshot:
         return Rows(columns, tuple(rows[:most]), is_cut)
 
     def _notice(self, error: duckdb.Error, *, checked: bool) -> Notice:
-        first, *rest = str(error).strip().splitlines()
+        first = str(error).strip().splitlines()[0]
         if isinstance(error, duckdb.InterruptException):
             return Notice(
                 f"This took longer than {self._seconds:g} seconds and was ended.",
                 why="Take a shorter period, or set dashboard.statement_seconds.",
             )
         if checked:
-            candidates = next((line for line in rest if "andidate" in line), "")
-            return Notice(" ".join(filter(None, (first, candidates.strip()))))
+            return Notice(reason_of(error))
         if isinstance(error, duckdb.CatalogException):
             return Notice(
                 f"The serving copy lacks what this needs: {first.removeprefix('Catalog Error: ')}",
