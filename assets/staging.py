@@ -66,7 +66,9 @@ def _staged(
         imported = imported_rows(con)
         if imported:
             context.log_event(dg.AssetObservation(IMPORTS, metadata={"new_rows": imported}))
-        news = news_tags(context.run.tags, staged.clean, staged.quarantined, only_imported=imported == staged.read)
+        news = news_tags(
+            context.run.tags, staged.clean, staged.quarantined, staged.suppressed, only_imported=imported == staged.read
+        )
         context.instance.add_run_tags(context.run.run_id, news)
     days = books(con)
     rebuilt = {"rebuilding": "\n".join(rebuilding)} if rebuilding else {}

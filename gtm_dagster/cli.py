@@ -13,6 +13,8 @@ import sys
 from gtm_dagster import __version__
 from gtm_dagster.commands.extras import install_line
 
+INTERRUPTED = 130
+
 
 def run(arguments: list[str]) -> int:
     """Run one command line; returns the exit code and never raises for a user's mistake.
@@ -50,10 +52,12 @@ def _run(arguments: list[str]) -> int:
         code = application()(args=arguments, prog_name="gtm", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except typer.Exit as stop:
+        if stop.exit_code == INTERRUPTED:  # typer makes it of a Ctrl-C, without a word
+            say_error("stopped")
         return stop.exit_code
     except (typer.Abort, KeyboardInterrupt):
         say_error("stopped")
-        return 130
+        return INTERRUPTED
     except TyperException as wrong:
         message = wrong.format_message() if hasattr(wrong, "format_message") else str(wrong)
         if type(wrong).__name__ == "NoArgsIsHelpError":

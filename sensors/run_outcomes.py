@@ -10,6 +10,8 @@ from gtm_dagster.settings import Settings
 
 Jobs = Sequence[Any]
 """Jobs of assets and of ops: Dagster has no public type for the first."""
+QUIET = "A tick with an empty result saw no run that ended so since the tick before."
+"""Dagster's own words for that tick are `Sensor function returned an empty result`."""
 
 
 def failed_runs(settings: Settings, watched: Jobs, notify: dg.JobDefinition) -> dg.SensorDefinition:
@@ -20,7 +22,8 @@ def failed_runs(settings: Settings, watched: Jobs, notify: dg.JobDefinition) -> 
         monitored_jobs=list(watched),
         request_job=notify,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Notifies people ([[notify]] in gtm.toml) when a refresh, a rebuild or a pruning fails: once for a row of failures.",
+        description="Notifies people ([[notify]] in gtm.toml) when a refresh, a rebuild or a pruning fails: once for a row of failures. "
+        + QUIET,
     )
     def sensor(context: dg.RunFailureSensorContext) -> dg.RunRequest | dg.SkipReason:
         if not settings.notify:
@@ -41,7 +44,7 @@ def finished_runs(settings: Settings, watched: Jobs, notify: dg.JobDefinition) -
         request_job=notify,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Notifies people ([[notify]] in gtm.toml) when a refresh works again after a failure, and when a check that "
-        "held does not hold any more, such as the share of refused events.",
+        "held does not hold any more, such as the share of refused events. " + QUIET,
     )
     def sensor(context: dg.RunStatusSensorContext) -> dg.RunRequest | dg.SkipReason:
         if not settings.notify:

@@ -60,7 +60,7 @@ def path_table(frame: pd.DataFrame, columns: PathColumns, where: str, skip_bad_r
         if wrong.any() and not skip_bad_rows:
             row = int(np.flatnonzero(wrong)[0])
             given = frame[column].iloc[row]
-            raise PathsError(f"{where}: row {row + 1}, column {column!r}: {given!r} is not a number of 0 or more")
+            raise PathsError(f"{where}: row {row + 1}, column {column!r}: {_shown(given)} is not a number of 0 or more")
         bad_row |= wrong
     parsed = _Parsed(distinct, columns)
     bad_path = np.zeros(len(parsed.lengths), dtype=bool)
@@ -196,3 +196,8 @@ def _floats(texts: pa.Array) -> np.ndarray:
         return trimmed.cast(pa.float64()).to_numpy(zero_copy_only=False)
     except pa.ArrowInvalid:
         return np.asarray(pd.to_numeric(pd.Series(trimmed.to_pylist()), errors="coerce"), dtype=np.float64)
+
+
+def _shown(value: object) -> str:
+    """A cell as its file has it: a number of numpy without its type."""
+    return repr(value.item() if isinstance(value, np.generic) else value)

@@ -15,6 +15,10 @@ class PathsUsage(PathsError):
     """What was asked for cannot be done with any file, or names a column that this one does not have."""
 
 
+_UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+_NOT_UTF_8 = "its header is not UTF-8; save the file as UTF-8 with commas between its cells"
+
+
 def read_paths(file: str | Path, *, text_columns: tuple[str, ...] = ("path",)) -> pd.DataFrame:
     """The rows of a CSV (also .gz, .bz2, .zst) or Parquet file; `text_columns` are never read as numbers.
 
@@ -29,6 +33,9 @@ def read_paths(file: str | Path, *, text_columns: tuple[str, ...] = ("path",)) -
         if path.suffix.lower() in {".parquet", ".pq"}:
             table = parquet.read_table(path)
         else:
+            with path.open("rb") as opened:
+                if opened.read(2) in _UTF_16_MARKS:
+                    raise PathsError(f"{path}: {_NOT_UTF_8}")
             options = csv.ConvertOptions(column_types={name: pa.large_string() for name in text_columns})
             table = csv.read_csv(path, convert_options=options, parse_options=csv.ParseOptions(newlines_in_values=True))
     except FileNotFoundError:
@@ -37,7 +44,10 @@ def read_paths(file: str | Path, *, text_columns: tuple[str, ...] = ("path",)) -
         raise PathsError(f"{path}: may not be read; check its permissions") from None
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise PathsError(f"{path}: cannot be read as a table of paths: {str(error).strip()}") from None
-    names = table.column_names
+    try:
+        names = table.column_names
+    except UnicodeDecodeError:
+        raise PathsError(f"{path}: {_NOT_UTF_8}") from None
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise PathsError(f"{path}: column {twice[0]!r} is there more than once; rename one of them")

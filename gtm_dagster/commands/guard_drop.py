@@ -16,8 +16,9 @@ def drop_line(verdict: Verdict) -> str | None:
     """One line; None without an estimate."""
     if verdict.estimate is None:
         return None
-    drop = f"lost {verdict.estimate:.0%}" if verdict.estimate >= 0 else f"gained {-verdict.estimate:.0%}"
-    between = "" if verdict.low is None or verdict.high is None else f" (95 %: {verdict.low:.0%} to {verdict.high:.0%})"
+    from gtm_dagster.rollout.guard.verdict import change_and_interval
+
+    drop, between = change_and_interval(verdict.estimate, verdict.low, verdict.high)
     since = f"exposed since {utc_time(verdict.estimate_since_us):%Y-%m-%dT%H:%M:%SZ} whose outcome is known"
     return (
         f"{drop}{between} of the control's conversion, by visitors {since}: control {verdict.range_control_converted:,} of "

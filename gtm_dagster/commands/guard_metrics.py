@@ -36,7 +36,7 @@ def metric_cells(verdict: Verdict, metric: MetricRule) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-METRIC_COLUMNS = ("metric", "rolled back at", "change", "log e", "control", "treated")
+METRIC_COLUMNS = ("metric", "rolled back at", "change", "evidence", "control", "treated")
 
 
 def _figure(converted: float, exposed: int, metric: MetricRule) -> str:
@@ -73,7 +73,7 @@ def metric_documents(verdict: Verdict | None, rule: Rule) -> list[dict[str, Any]
 def page_line(verdict: Verdict, paged_us: int | None) -> str:
     """Where the line stands that only notifies people."""
     metric = f" by {verdict.metric}" if verdict.metric else ""
-    state = f"log e {verdict.log_e:.1f} of {verdict.log_budget:.1f}{metric}"
+    state = f"evidence {verdict.log_e:.1f} of {verdict.log_budget:.1f}{metric}"
     when = "proven" if verdict.fires else "not proven"
     if paged_us is not None:
         when = f"people were notified at {utc_time(paged_us):%Y-%m-%dT%H:%M:%SZ}"

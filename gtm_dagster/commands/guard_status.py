@@ -52,7 +52,7 @@ def status(context: typer.Context, format: ReportFormat = None, json: Json = Fal
     elif not standings:
         say("no guard is declared; add [[guards]] to gtm.toml")
     else:
-        say_table(("guard", "state", "drop", "log e", "control", "treated", "lag"), [_cells(s) for s in standings])
+        say_table(("guard", "state", "drop", "evidence", "control", "treated", "lag"), [_cells(s) for s in standings])
         for standing in standings:
             for line in _lines(standing):
                 say_prose(line)

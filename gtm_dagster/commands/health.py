@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from gtm_dagster.commands.finding import Finding
 from gtm_dagster.commands.guard_watching import unwatched
-from gtm_dagster.commands.health_checks import checks_over_everything
+from gtm_dagster.commands.health_checks import checks_over_everything, keys_of
 from gtm_dagster.commands.output import Invocation
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def examine(here: Invocation) -> list[Finding]:
     found += _history(settings.dagster_home)
     found += _guards(here)
     found += _spool(here)
-    found += [_keys(settings.keys_dir), _log(here), _landing(here), _lock(here), _tables(here)]
+    found += [keys_of(settings), _log(here), _landing(here), _lock(here), _tables(here)]
     found += _messages(here)
     found += _triggers(here)
     found += _stage(here)
@@ -108,15 +108,6 @@ def _history(home: Path) -> list[Finding]:
         return []
     names = ", ".join(dict.fromkeys(line.strip() for line in note.read_text().splitlines() if line.startswith("  ")))
     return [Finding("secrets", False, f"{names} lay in Dagster's run history: give new values, then remove {note}")]
-
-
-def _keys(folder: Path) -> Finding:
-    if not folder.exists():
-        return Finding("keys", True, "none made yet")
-    open_to_others = [p.name for p in folder.iterdir() if p.is_file() and stat.S_IMODE(p.stat().st_mode) & 0o077]
-    if open_to_others:
-        return Finding("keys", False, f"{', '.join(sorted(open_to_others))}: others can read it; chmod 600 in {folder}")
-    return Finding("keys", True, f"{sum(1 for _ in folder.iterdir())} files, readable by their owner alone")
 
 
 def _log(here: Invocation) -> Finding:

@@ -1,9 +1,28 @@
-"""The checks of the warehouse over everything, as `gtm doctor` runs them: a refresh looks at what changed."""
+"""What `gtm doctor` says of keys, and the checks of the warehouse over everything: a refresh looks at what changed."""
 
 from __future__ import annotations
 
+import stat
+
 from gtm_dagster.commands.finding import Finding
 from gtm_dagster.commands.output import Invocation
+from gtm_dagster.settings import Settings
+
+
+def keys_of(settings: Settings) -> Finding:
+    """Whether the deployment's key is there and whole, and no other account can read any of them."""
+    from gtm_dagster.privacy.pseudonyms import PseudonymKeyError, existing_key
+
+    folder = settings.keys_dir
+    files = [path for path in folder.iterdir() if path.is_file()] if folder.exists() else []
+    open_to_others = sorted(path.name for path in files if stat.S_IMODE(path.stat().st_mode) & 0o077)
+    if open_to_others:
+        return Finding("keys", False, f"{', '.join(open_to_others)}: others can read it; chmod 600 in {folder}")
+    try:
+        existing_key(folder, settings.privacy.pseudonym_key)
+    except PseudonymKeyError as error:
+        return Finding("keys", False, str(error))
+    return Finding("keys", True, f"{len(files)} files, readable by their owner alone" if files else "none made yet")
 
 
 def checks_over_everything(here: Invocation) -> list[Finding]:

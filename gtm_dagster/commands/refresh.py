@@ -34,11 +34,12 @@ def refresh(
     settings = here.settings  # first: the definitions read the settings too, when they are imported
     for line in here.notices:
         note(line)
-    from gtm_dagster.definitions import build_defs
-    from gtm_dagster.orchestration.refresh_run import run_refresh
+    with quiet_interrupt():
+        from gtm_dagster.definitions import build_defs
+        from gtm_dagster.orchestration.refresh_run import run_refresh
 
-    with quiet_interrupt(), progress_bar("refreshing") as tell:
-        result = run_refresh(settings, build_defs, full=full, progress=tell)
+        with progress_bar("refreshing") as tell:
+            result = run_refresh(settings, build_defs, full=full, progress=tell)
     totals = {name: sum(getattr(row, name) for row in result.books) for name in (*_COUNTS, "bots")}
     if json:
         checks = [asdict(check) for check in result.checks]

@@ -11,26 +11,36 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 
+from gtm_dagster.dashboard.charts.svg_parts import WIDE
 from gtm_dagster.dashboard.parameters import Selection
 from gtm_dagster.dashboard.snapshots import Rows
 
 _VALUE = re.compile(r"\$([a-z][a-z_]*)")
-Draw = Callable[[Rows, Selection], str]
+Draw = Callable[[Rows, Selection, int], str]
+"""Rows, selection, and how wide the picture is."""
 
 
 @dataclass(frozen=True)
 class Chart:
     """A chart of the file sql/`name`.sql. `draw` makes its SVG; None: it is a table alone.
 
-    `parts`: expressions that stand for names in the file, because other statements have them too. `draw_small`: the same for a screen 400 pixels wide, where `draw` is wide. `formats`: how a column is shown in the table under the chart: amount, money, share; others as they are.
+    `formats`: how a column is shown in the table under the chart: amount, money, share; others as they are. `widths`: of its
+    picture, and of the one for a screen 400 pixels wide where the first is too wide for it. `parts`: expressions that stand for
+    names in the file, because other statements have them too.
     """
 
     name: str
     title: str
     draw: Draw | None = None
     formats: Mapping[str, str] | None = None
-    draw_small: Draw | None = None
+    widths: tuple[int, ...] = (WIDE,)
     parts: Mapping[str, str] = field(default_factory=dict)
+
+    def pictures(self, rows: Rows, selection: Selection) -> list[str]:
+        """Its SVG in each width; none of a table, or where there is nothing to draw."""
+        if self.draw is None or not rows.rows:
+            return []
+        return [self.draw(rows, selection, across) for across in self.widths]
 
     @property
     def how(self) -> str:

@@ -7,6 +7,7 @@ from datetime import date
 
 from gtm_dagster.dashboard.notices import UnavailableError
 from gtm_dagster.dashboard.snapshots import Snapshot
+from gtm_dagster.reports.number_text import window_text
 from gtm_dagster.settings import Settings
 
 _DAYS = "SELECT min(day), max(day) FROM marts.daily"
@@ -32,8 +33,8 @@ class Result:
 
     @property
     def label(self) -> str:
-        """Such as `linear, 7 d`."""
-        return f"{self.model}, {hours(self.window_hours)}"
+        """Such as `linear, 7 days`."""
+        return f"{self.model}, {window_text(self.window_hours)}"
 
 
 @dataclass(frozen=True)
@@ -81,11 +82,6 @@ class Choices:
 def shown(name: str | None) -> str:
     """A name as pages show it; `(not set)` for none."""
     return NOT_SET if name is None else name
-
-
-def hours(window_hours: float) -> str:
-    """A window as people say it: 24 h, 7 d."""
-    return f"{window_hours / 24:g} d" if window_hours >= 48 and window_hours % 24 == 0 else f"{window_hours:g} h"
 
 
 def choices_in(snapshot: Snapshot, settings: Settings) -> Choices:

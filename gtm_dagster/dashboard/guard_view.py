@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from functools import lru_cache
 
 from gtm_dagster.attribution.share_intervals import share_interval
-from gtm_dagster.dashboard.charts.evidence_chart import WIDE, Curve, evidence
+from gtm_dagster.dashboard.charts.evidence_chart import Curve, evidence
+from gtm_dagster.dashboard.charts.svg_parts import WIDE
 from gtm_dagster.opsstore import GuardRow, HistoryRow, OpsStore, RampStepRow, RollbackRow
 from gtm_dagster.rollout.control.chart import curves
 from gtm_dagster.rollout.control.evaluation import Evaluation, evaluate

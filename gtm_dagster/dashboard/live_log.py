@@ -68,7 +68,7 @@ _Glance = tuple[list[dict[str, Any]], dict[str, dict[str, int]], list[Heartbeat]
 
 
 def _file(path: Path) -> _Glance:
-    return newest_events(path, NEWEST), edge_answers(path), newest_heartbeats(path)
+    return newest_events(path, NEWEST, DRILL_REASON), edge_answers(path), newest_heartbeats(path)
 
 
 def _topic(settings: Settings) -> _Glance:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from gtm_dagster.dashboard import page_text
-from gtm_dagster.dashboard.choices_there import Choices, choices_in, hours, shown
+from gtm_dagster.dashboard.choices_there import Choices, choices_in, shown
 from gtm_dagster.dashboard.data_ages import DataAges
 from gtm_dagster.dashboard.downloads import as_csv, as_json
 from gtm_dagster.dashboard.live_store import LiveStore
@@ -22,6 +22,7 @@ from gtm_dagster.dashboard.parameters import plain_number, selected
 from gtm_dagster.dashboard.screen import Screen, charts, screens
 from gtm_dagster.dashboard.snapshots import Identity, Snapshot, Snapshots
 from gtm_dagster.dashboard.view import View
+from gtm_dagster.reports.number_text import window_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,7 +77,7 @@ class Pages:
             trim_blocks=True, lstrip_blocks=True,
         )  # fmt: skip
         self._templates.filters.update(
-            moment=page_text.moment, coded=page_text.coded, heading=page_text.heading, alike=page_text.alike, cell=page_text.cell, hours=hours, shown=shown,
+            moment=page_text.moment, coded=page_text.coded, heading=page_text.heading, alike=page_text.alike, cell=page_text.cell, hours=window_text, shown=shown,
             amount=page_text.amount, money=page_text.money, share=lambda value: page_text.cell(value, "share"),
         )  # fmt: skip
         self._templates.globals.update(
@@ -153,7 +154,8 @@ class Pages:
         self, screen: Screen, given: Given, snapshot: Snapshot | None, problem: Notice | None, path: Mapping[str, str] | None
     ) -> View:  # fmt: skip
         choices = choices_in(snapshot, self._settings) if snapshot else Choices()
-        selection = selected(given, choices, self._settings.report_timezone, screen.more)
+        zone, unit = self._settings.report_timezone, self._settings.retention.unit
+        selection = selected(given, choices, zone, screen.more, unit)
         return View(screen, self._settings, selection, choices, self._live, snapshot, problem, path)
 
     def close(self) -> None:

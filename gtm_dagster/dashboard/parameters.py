@@ -31,7 +31,8 @@ class Selection:
 
     Channel, source, medium and campaign are None where all are meant. `more`: values of the screen's own parameters.
     `given`: the parameters as they stood in the URL. `first_day`, `newest_day`: of the tables; None before the first refresh.
-    `last_touch`: the result that others are compared with, where there is one.
+    `last_touch`: the result that others are compared with, where there is one. `cohort_unit`: day, week or month, the length of a
+    period of retention.
     """
 
     period: Period
@@ -49,6 +50,7 @@ class Selection:
     first_day: date | None = None
     newest_day: date | None = None
     last_touch: Result | None = None
+    cohort_unit: str = "week"
 
     @property
     def is_open(self) -> bool:
@@ -87,8 +89,9 @@ class Selection:
 
 
 def selected(
-    given: Sequence[tuple[str, str]], choices: Choices, zone: str, more: Mapping[str, Sequence[str]] | None = None
-) -> Selection:
+    given: Sequence[tuple[str, str]], choices: Choices, zone: str, more: Mapping[str, Sequence[str]] | None = None,
+    cohort_unit: str = "week",
+) -> Selection:  # fmt: skip
     """What the parameters of a URL select; `more`: the screen's own ones with their values, the first by default (no values: any text).
 
     The period ends on the newest day of the tables unless `to` says otherwise, and covers 30 days. Raises
@@ -118,7 +121,7 @@ def selected(
         period=period, before=before, conversion_type=conversion_type, currency=currency, model=model,
         window_hours=window_hours, channel=names["channel"], source=names["source"], medium=names["medium"],
         campaign=names["campaign"], more=extra, given=values, first_day=choices.first_day, newest_day=choices.last_day,
-        last_touch=choices.last_touch,
+        last_touch=choices.last_touch, cohort_unit=cohort_unit,
     )  # fmt: skip
 
 

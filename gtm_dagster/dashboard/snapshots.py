@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from gtm_dagster.settings import Settings
 from gtm_dagster.warehouse.engine import close_off, connect
 from gtm_dagster.warehouse.literals import composed, literal
 from gtm_dagster.warehouse.read_only import only_statement
+from gtm_dagster.warehouse.serving import reason_of
 
 THREADS = 2
 MEMORY = "1GB"
@@ -51,6 +53,12 @@ class Rows:
     def records(self) -> list[dict[str, Any]]:
         """The rows by column name."""
         return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+
+    @property
+    def numeric(self) -> list[bool]:
+        """Which columns hold nothing but numbers, and one at least."""
+        kinds = [{type(value) for value in column if value is not None} for column in zip(*self.rows, strict=True)]
+        return [bool(kind) and kind <= {int, float, Decimal} for kind in kinds] or [False] * len(self.columns)
 
     def column(self, name: str) -> list[Any]:
         """The values of one column."""
@@ -147,15 +155,14 @@ class Snapshot:
         return Rows(columns, tuple(rows[:most]), is_cut)
 
     def _notice(self, error: duckdb.Error, *, checked: bool) -> Notice:
-        first, *rest = str(error).strip().splitlines()
+        first = str(error).strip().splitlines()[0]
         if isinstance(error, duckdb.InterruptException):
             return Notice(
                 f"This took longer than {self._seconds:g} seconds and was ended.",
                 why="Take a shorter period, or set dashboard.statement_seconds.",
             )
         if checked:
-            candidates = next((line for line in rest if "andidate" in line), "")
-            return Notice(" ".join(filter(None, (first, candidates.strip()))))
+            return Notice(reason_of(error))
         if isinstance(error, duckdb.CatalogException):
             return Notice(
                 f"The serving copy lacks what this needs: {first.removeprefix('Catalog Error: ')}",

@@ -62,6 +62,11 @@ class View:
         self.problem = problem
         self.path: Mapping[str, str] = path or {}
 
+    @property
+    def of_demo(self) -> bool:
+        """Whether these are the data of `gtm demo`, which a command finds with `--demo`."""
+        return self.settings.state_dir.name.endswith("-demo")
+
     @cached_property
     def now(self) -> datetime:
         """The moment of this page, UTC."""
@@ -80,8 +85,8 @@ class View:
             rows = self.rows(statement)
         except UnavailableError as error:
             return Panel(chart, statement, links, notice=error.notice)
-        svg = Markup(chart.draw(rows, self.selection)) if chart.draw is not None and rows.rows else None  # noqa: S704 - charts/ escape every text
-        small = Markup(chart.draw_small(rows, self.selection)) if chart.draw_small and rows.rows else None  # noqa: S704 - as above
+        pictures = [Markup(svg) for svg in chart.pictures(rows, self.selection)]  # noqa: S704 - charts/ escape every text
+        svg, small, *_ = (*pictures, None, None)
         return Panel(chart, statement, links, rows, svg, small)
 
     def rows(self, statement: str) -> Rows:

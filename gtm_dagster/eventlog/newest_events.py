@@ -5,30 +5,37 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from gtm_dagster.eventlog.frames import to_arrow
+from gtm_dagster.eventlog.frames import to_arrow, to_rows
 from gtm_dagster.eventlog.group_commit import FORGOTTEN_US
 from gtm_dagster.eventlog.log import EventLog, Heartbeat
 from gtm_dagster.eventlog.log_file import reading
 
+LOOKED_AT = 10_000
+"""Records, at most, among which those are found that are not left out."""
 _NEWEST = "SELECT first_seq, last_seq, payload FROM frames ORDER BY first_seq DESC"
 
 
-def newest_events(path: Path, most: int) -> list[dict[str, Any]]:
-    """The newest records, newest first, as the landing columns (`row_no`: the offset). Raises EventLogError."""
-    frames, size = [], 0
+def newest_events(path: Path, most: int, but: str | None = None) -> list[dict[str, Any]]:
+    """The newest records, newest first, as the landing columns (`row_no`: the offset). Raises EventLogError.
+
+    `but`: without records of this reason, such as the thousands of a drill, where there are others among the newest LOOKED_AT.
+    """
+    frames: list[tuple[int, int, bytes]] = []
+    size, looked_at = 0, 0
     with reading(path) as con:
         cursor = con.execute(_NEWEST)
-        for first, last, payload in cursor:
-            frames.append((first, last, payload))
-            size += last - first + 1
-            if size >= most:
+        for frame in cursor:
+            records = frame[1] - frame[0] + 1
+            looked_at += records
+            wanted = sum(reason != but for (reason,) in to_rows([frame], ["reason_codes"])) if but else records
+            if wanted or not frames:
+                frames.append(frame)
+            size += wanted
+            if size >= most or looked_at >= LOOKED_AT:
                 break
         cursor.close()
-    if not frames:
-        return []
-    table = to_arrow(frames[::-1])
-    rows: list[dict[str, Any]] = table.slice(max(table.num_rows - most, 0)).to_pylist()
-    return rows[::-1]
+    rows: list[dict[str, Any]] = to_arrow(frames[::-1]).to_pylist()[::-1] if frames else []
+    return ([row for row in rows if not but or row["reason_codes"] != but] or rows)[:most]
 
 
 def newest_of(log: EventLog, most: int) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Iterator
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pacsv
@@ -17,6 +18,8 @@ from gtm_dagster.importing.file_rows import BrokenRow, Rows
 from gtm_dagster.importing.mapping import Mapping
 from gtm_dagster.taxonomy.event import FieldError
 
+_EXCEL_DELIMITER = re.compile(rb'"?sep=([\t -~])"?', re.IGNORECASE)
+"""A first line that says only by what cells are divided, as Excel writes and reads it: the header is the line behind it."""
 _LONGEST_ROW = 64 << 20
 _LONGEST_HEADER = 1 << 20
 _QUOTE_HELP = 'close it, set quote = "" in a mapping when the file does not quote, or escape = "\\\\" when it writes \\" inside quotes'
@@ -30,11 +33,14 @@ def csv_rows(source: SourceFile, mapping: Mapping, block: int = BLOCK) -> Iterat
 class _CsvReader:
     def __init__(self, source: SourceFile, mapping: Mapping) -> None:
         self._source = source
-        self._mapping = mapping
-        self._dialect = Dialect(mapping.delimiter.encode(), mapping.quote.encode(), mapping.escape.encode())
+        self._read_as(mapping)
         self._names: list[str] = []
         self._rows_done = 0
         self._lines_done = 0
+
+    def _read_as(self, mapping: Mapping) -> None:
+        self._mapping = mapping
+        self._dialect = Dialect(mapping.delimiter.encode(), mapping.quote.encode(), mapping.escape.encode())
 
     def rows(self, block_size: int) -> Iterator[Rows]:
         buffer = b""
@@ -69,6 +75,11 @@ class _CsvReader:
             raise ImportFailed(f"{path}: the header opens a quote that never closes; {_QUOTE_HELP}") from None
         if not end:
             return buffer
+        named = _EXCEL_DELIMITER.fullmatch(row)
+        if named and not self._lines_done:
+            self._read_as(msgspec.structs.replace(self._mapping, delimiter=named[1].decode()))
+            self._lines_done = buffer.count(b"\n", 0, blank + end)
+            return self._without_header(buffer[blank + end :], is_last)
         cells = _cells(row.decode("utf-8", "replace"), self._mapping)
         if not cells or b"\x00" in row or len(row) > _LONGEST_HEADER:
             raise ImportFailed(f"{path}: the header line is not text; is it a CSV file?")
@@ -77,7 +88,7 @@ class _CsvReader:
         twice = sorted({name for name in self._names if self._names.count(name) > 1})
         if twice:
             raise ImportFailed(f"{path}: the header names {', '.join(twice)} twice; rename one of them")
-        self._lines_done = buffer.count(b"\n", 0, end)
+        self._lines_done += buffer.count(b"\n", 0, end)
         return buffer[end:]
 
     def _part(self, text: bytes, bad: tuple[tuple[int, bytes], ...]) -> Rows:

@@ -18,7 +18,7 @@ class MappingError(ValueError):
 def read_mapping(path: Path, kind: type[T]) -> T:
     """The file as `kind`. Raises MappingError, which names the file."""
     try:
-        return msgspec.convert(tomllib.loads(Path(path).read_text("utf-8")), kind)
+        return msgspec.convert(tomllib.loads(Path(path).read_text("utf-8-sig")), kind)
     except (OSError, UnicodeDecodeError) as error:
         raise MappingError(f"mapping {path}: cannot be read ({error})") from error
     except tomllib.TOMLDecodeError as error:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
+from math import isfinite
 
 import pyarrow as pa
 
@@ -38,7 +39,8 @@ def number_format(decimal: str | None, thousands: str) -> Callable[[str], str | 
         sign, whole, fraction, exponent = match.groups()
         if thousands:
             whole = re.sub("[^0-9]", "", whole)
-        return f"{sign}{whole}{'.' + fraction if fraction else ''}{exponent or ''}"
+        found = f"{sign}{whole}{'.' + fraction if fraction else ''}{exponent or ''}"
+        return found if isfinite(float(found)) else None
 
     return number
 

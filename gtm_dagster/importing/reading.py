@@ -17,10 +17,18 @@ _PARQUET_ROWS = 100_000
 _KINDS = {".csv": "csv", ".tsv": "csv", ".txt": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson", ".json": "ndjson", ".parquet": "parquet", ".pq": "parquet"}  # fmt: skip
 
 
+_WORKBOOKS = {b"PK\x03\x04": "a zip file, as workbooks of Excel are", b"\xd0\xcf\x11\xe0": "a workbook of Excel"}
+
+
 def kind_of(source: SourceFile) -> str:
     """csv, ndjson or parquet. Raises ImportFailed."""
-    if source.head(4) == b"PAR1":
+    head = source.head(4)
+    if head == b"PAR1":
         return "parquet"
+    if head in _WORKBOOKS:
+        raise ImportFailed(
+            f"{source.path}: is {_WORKBOOKS[head]}; save its sheet as CSV, or unpack it, and import that"
+        )
     suffixes = [suffix.lower() for suffix in source.path.suffixes if suffix.lower() != ".gz"]
     kind = _KINDS.get(suffixes[-1] if suffixes else "")
     if kind is None:

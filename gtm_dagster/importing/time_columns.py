@@ -70,22 +70,30 @@ def to_us(column: pa.Array | pa.ChunkedArray, rule: TimeColumn) -> Times:
 
 
 def _texts(texts: pa.Array, rule: TimeColumn) -> tuple[np.ndarray, np.ndarray]:
-    """(microseconds, kind) of texts: the first format whole columns at once, the rest text by text."""
+    """(microseconds, kind) of texts: the first format whole columns at once, the rest text by text.
+
+    Where several units since the epoch are named, a number is of the first that puts it into a year an event may have.
+    """
     first = rule.formats[0]
     zoned = rule.timezone is not None
     kind = np.full(len(texts), _UTC)
+    several = sum(name in UNIX for name in rule.formats) > 1
     if first in UNIX:
         us, fits = _whole_numbers(texts, 10 ** UNIX[first])
+        fits = fits & (us >= MIN_US) & (us < MAX_US) if several else fits
     else:
         found = read_fixed(texts, first)
         us, fits = found.us, found.fits if zoned else found.fits & found.is_utc
         kind = np.where(found.is_utc, _UTC, _LOCAL)
     rest, codes, distinct = _distinct(texts, fits)
-    readers = [time_format(name) for name in rule.formats]
+    readers = [(name, time_format(name)) for name in rule.formats]
     values, kinds = np.zeros(len(distinct), np.int64), np.full(len(distinct), _REFUSED)
     for index, text in enumerate(distinct):
-        for reader in readers:
+        for name, reader in readers:
             moment = reader(text)
+            if several and name in UNIX and moment is not None and not MIN_US <= moment[0] < MAX_US:
+                values[index], kinds[index] = moment[0], _UTC  # refused as out of range, unless another unit fits
+                continue
             if moment is not None and (moment[1] or zoned):
                 values[index], kinds[index] = moment[0], _UTC if moment[1] else _LOCAL
                 break

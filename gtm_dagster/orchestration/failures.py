@@ -25,7 +25,7 @@ _REMEDIES: dict[type[Exception], str] = {
     NewerFormatError: "Run the version of gtm-dagster that wrote it, or a later one.",
     EventLogError: "`gtm doctor` looks at the event log; docs/deploy.md says how it is restored.",
     OpsStoreError: "`gtm doctor` looks at the ops store; see `ops_url` in gtm.toml.",
-    duckdb.Error: "`gtm doctor` looks at the warehouse. It can be made again from the landing files: `gtm refresh --full`.",
+    duckdb.Error: "`gtm doctor` looks at the warehouse. It can be made again from the landing files: `gtm refresh --full`; of a damaged file, move it away first.",
     OSError: "`gtm doctor` looks at disk and files. The next run goes on from what was committed.",
 }
 """What people do about an error that is none of the program's, by its class; the first that fits."""

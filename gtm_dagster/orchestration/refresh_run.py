@@ -13,6 +13,7 @@ import duckdb
 from gtm_dagster.orchestration.dead_runs import fail_dead_runs
 from gtm_dagster.orchestration.failures import reason_of
 from gtm_dagster.orchestration.instance import run_history
+from gtm_dagster.orchestration.interrupts import interrupts_for_this_process
 from gtm_dagster.orchestration.jobs import REFRESH
 from gtm_dagster.orchestration.resources import warehouse_of
 from gtm_dagster.orchestration.run_labels import BY_HAND, TRIGGER, run_tags
@@ -21,6 +22,8 @@ from gtm_dagster.settings import Settings
 from gtm_dagster.warehouse.engine import opened
 from gtm_dagster.warehouse.staging.books import BookRow, books
 from gtm_dagster.warehouse.writer_lock import WarehouseLock
+
+_INTERRUPTED = ("DagsterExecutionInterruptedError", "RuntimeError: Query interrupted")
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,8 @@ def run_refresh(
     """Run the job `refresh` of `build_defs` (`definitions.build_defs`) here; `trigger`: what asked for it, as its tag says.
     `progress` gets the steps as they begin: its name, or how many are done of all.
 
-    Raises LockHeldError when another writer does not finish in time, HistoryError when Dagster cannot record the run.
+    Raises LockHeldError when another writer does not finish in time, HistoryError when Dagster cannot record the run,
+    KeyboardInterrupt when the run was interrupted.
     """
     warehouse = warehouse_of(settings, full=full, allow_rebuild=allow_rebuild, has_lock=True)
     job = build_defs(settings=settings, resources={"warehouse": warehouse}).resolve_job_def(REFRESH)
@@ -81,10 +85,12 @@ def run_refresh(
             # The console would repeat every event of the run; the instance keeps them, the result names what failed.
             quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
             tags = run_tags(run_id, {TRIGGER: trigger}) | NO_RETRY
-            with recorded_as(instance, REFRESH):
+            with recorded_as(instance, REFRESH), interrupts_for_this_process():
                 done = job.execute_in_process(
                     instance=instance, raise_on_error=False, run_id=run_id, tags=tags, run_config=quiet
                 )
+        if _is_interrupted(done):
+            raise KeyboardInterrupt
         result = _result_of(done)
         try:
             return replace(result, books=_books(settings))
@@ -92,6 +98,12 @@ def run_refresh(
             if result.error is None:
                 raise
             return result  # the error of the step matters more than why the books cannot be shown after it
+
+
+def _is_interrupted(done: dg.ExecuteInProcessResult) -> bool:
+    """Whether a Ctrl-C ended a step: Dagster makes a failure of it, and DuckDB an error of its own in the midst of a query."""
+    failed = [event.event_specific_data for event in done.all_events if event.event_type_value == "STEP_FAILURE"]
+    return any(words in str(data.error) for data in failed for words in _INTERRUPTED)  # type: ignore[union-attr]
 
 
 def _steps_told(progress: Callable[..., None], steps: int) -> Callable[[Any], None]:

@@ -23,8 +23,12 @@ def run_tags(run_id: str, tags: Mapping[str, str]) -> dict[str, str]:
     return {TRIGGER: tags.get(TRIGGER, asked_by), **WRITES, **process_tags(run_id)}
 
 
-def news_tags(tags: Mapping[str, str], new: int, quarantined: int, *, only_imported: bool) -> dict[str, str]:
-    """Tags of a run that staged something. One started by hand that found nothing but imported files is of the import."""
+def news_tags(
+    tags: Mapping[str, str], new: int, quarantined: int, suppressed: int = 0, *, only_imported: bool
+) -> dict[str, str]:
+    """Tags of a run that staged something; suppressed rows, such as a drill's, are named where they are all there was. One started by hand that found nothing but imported files is of the import."""
     events = f"{new:,} new" + (f", {quarantined:,} refused" if quarantined else "")
+    if suppressed and not new:
+        events += f", {suppressed:,} suppressed"
     by_import = only_imported and tags.get(TRIGGER) == BY_HAND
     return {EVENTS: events, **({TRIGGER: IMPORT} if by_import else {})}

@@ -12,6 +12,7 @@ import msgspec
 
 from gtm_dagster.privacy.landing_text import ADDRESS, landable, percent_decoded
 from gtm_dagster.privacy.personal_names import holds_personal
+from gtm_dagster.taxonomy.absent import present_id
 from gtm_dagster.taxonomy.event import Event
 from gtm_dagster.taxonomy.plan import EventSpec, Plan
 
@@ -58,8 +59,8 @@ def scrub(
 ) -> Event:
     """`event` without personal data, but for its identifiers, which become pseudonyms in the record.
 
-    A property of class personal becomes a pseudonym (dropped when `pseudonymize` is None). Dropped are properties of
-    class sensitive and free_text, and what `scrub_properties` drops of undeclared ones. Every other text lands as
+    A property of class personal becomes a pseudonym (dropped when `pseudonymize` is None, or the text is a word for
+    nothing). Dropped are properties of class sensitive and free_text, and what `scrub_properties` drops of undeclared ones. Every other text lands as
     `landable` leaves it; URLs lose user info, query and fragment. Returns the same object when nothing changes.
     """
     changes: dict[str, Any] = {}
@@ -107,7 +108,7 @@ def scrub_properties(
             elif type(value) is int and value > _LEAST_CARD and landable(str(value)) != str(value):
                 continue
         elif value is not None and rule.privacy != "plain":
-            if rule.privacy == "personal" and pseudonymize is not None:
+            if rule.privacy == "personal" and pseudonymize is not None and present_id(value) is not None:
                 kept[name] = pseudonymize(value)
             continue
         elif isinstance(value, str) and not rule.allowed and not rule.pattern:

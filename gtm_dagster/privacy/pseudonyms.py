@@ -71,6 +71,15 @@ def load_or_create_key(keys_dir: Path, setting: str | None = None) -> bytes:
 
     Processes that start at the same time get the same key. Raises PseudonymKeyError.
     """
+    key = existing_key(keys_dir, setting)
+    if key is None:
+        _create(keys_dir / KEY_FILE)
+        key = _read(keys_dir / KEY_FILE)
+    return key
+
+
+def existing_key(keys_dir: Path, setting: str | None = None) -> bytes | None:
+    """As `load_or_create_key`; None where none was made yet. Raises PseudonymKeyError, also for a key that is gone."""
     if setting:
         key = setting.encode()
         if len(key) < MIN_SETTING:
@@ -78,7 +87,15 @@ def load_or_create_key(keys_dir: Path, setting: str | None = None) -> bytes:
         return key
     path = keys_dir / KEY_FILE
     if not path.exists():
-        _create(path)
+        # What has landed was pseudonymised by a key; with another one every person would begin anew, without a word.
+        if any((keys_dir.parent / "landing").rglob("*.parquet")) and not path.exists():
+            raise PseudonymKeyError(
+                f"{path}: is missing, and events have landed under it; restore it from a backup, or set the "
+                "privacy.pseudonym_key they landed under. Where the key is lost, write 64 hex characters into the file: "
+                "persons known so far are then strangers"
+            )
+        if not path.exists():
+            return None
     return _read(path)
 
 

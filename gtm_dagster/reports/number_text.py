@@ -21,4 +21,11 @@ def money(value: float | None) -> str:
 
 def share(value: float) -> str:
     """A share of 1 in per cent: 12 %, below one per cent with a decimal."""
-    return f"{value:.0%}".replace("%", " %") if abs(value) >= 0.01 or value == 0 else f"{value:.1%}".replace("%", " %")
+    return (
+        f"{value:.0%}".replace("%", " %") if abs(value) >= 0.0095 or value == 0 else f"{value:.1%}".replace("%", " %")
+    )
+
+
+def window_text(window_hours: float) -> str:
+    """A lookback as people say it: 24 h, 7 days."""
+    return f"{window_hours / 24:g} days" if window_hours >= 48 and window_hours % 24 == 0 else f"{window_hours:g} h"

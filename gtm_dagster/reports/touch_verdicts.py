@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from gtm_dagster.reports.number_text import window_text
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -60,7 +62,7 @@ def _plain(window: Window, touch: Touch, max_touches: int) -> str | None:
     if touch.age_us < 0:
         return AFTER
     if touch.age_us > round(hours * HOUR_US):
-        return f"older than {hours:g} h"
+        return f"older than {window_text(hours)}"
     if not touch.kept:
         return f"not among the {max_touches} newest"
     if (window.only and touch.channel not in window.only) or touch.channel in window.without:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from pathlib import Path
 
 from gtm_dagster.settings.secret_text import shown
 from gtm_dagster.settings.source import Origin, SettingsError
 
-_NOT_IN_A_PATH = {"\0": "a NUL character", "?": "a question mark, which DuckDB reads as the start of options"}
+_NOT_IN_A_PATH = {
+    "\0": "a NUL character",
+    r"\?": "a question mark, which DuckDB reads as the start of options",
+    "%[0-9A-Fa-f]{2}": "a percent sign before two hex digits, which Dagster's run history reads as one character",
+}
 if os.sep == "/":
-    _NOT_IN_A_PATH["\\"] = "a backslash, which DuckDB reads as a slash"
+    _NOT_IN_A_PATH[r"\\"] = "a backslash, which DuckDB reads as a slash"
 
 
 def check_state_dir(path: Path, origin: Origin) -> None:
@@ -19,8 +24,8 @@ def check_state_dir(path: Path, origin: Origin) -> None:
 
     A folder that is not there yet is made by whoever writes first.
     """
-    for character, why in _NOT_IN_A_PATH.items():
-        if character in str(path):
+    for pattern, why in _NOT_IN_A_PATH.items():
+        if re.search(pattern, str(path)):
             raise SettingsError(
                 f"state_dir: {shown(str(path))} has {why}; give another name{origin.place('state_dir')}"
             )

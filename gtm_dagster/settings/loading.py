@@ -18,10 +18,13 @@ from gtm_dagster.settings.guard_metrics import problems
 from gtm_dagster.settings.model import Guard, Settings
 from gtm_dagster.settings.nearest import did_you_mean
 from gtm_dagster.settings.ramp import ramp_problems
+from gtm_dagster.settings.secret_text import shown
 from gtm_dagster.settings.source import NOT_GIVEN, Origin, SettingsError, read_environment, read_toml, to_struct
 from gtm_dagster.settings.stage_presets import PRESETS, preset_keys
 from gtm_dagster.settings.window_checks import check_windows
 
+_HTTP = re.compile(r"https?://[^\s/]", re.IGNORECASE)
+_LEAST_KEY_BYTES = 16
 _LOCAL = frozenset({"localtime", "posixrules", "Factory"})
 _REGION = re.compile(r"(?:default|EU|EEA|[A-Z]{2}(?:-[A-Z0-9]{1,3})?)\Z")
 _NOT_IANA = ("posix/", "right/", "SystemV/")
@@ -61,6 +64,8 @@ def read_settings(config: Path | None = None, environ: Mapping[str, str] | None 
     settings: Settings = to_struct(values, Settings, origin)
     _check_distinct("providers", [provider.name for provider in settings.providers], origin)
     _check_destinations(settings, origin)
+    _check_sinks(settings, origin)
+    _check_pseudonym_key(settings, origin)
     settings = _with_guards(settings, guards, origin)
     _check_zone(settings, origin)
     _check_regions(settings, origin)
@@ -84,6 +89,27 @@ def _check_destinations(settings: Settings, origin: Origin) -> None:
     ]
     if found:
         raise SettingsError(*found)
+
+
+def _check_sinks(settings: Settings, origin: Origin) -> None:
+    for index, sink in enumerate(settings.notify):
+        key = f"notify[{index}]"
+        if not sink.url and not sink.url_env:
+            raise SettingsError(
+                f"{key}.url: is missing; give url, or url_env, the variable that holds it{origin.place(key)}"
+            )
+        if sink.url and not _HTTP.match(sink.url):
+            raise SettingsError(
+                f"{key}.url: {shown(sink.url, key)} is not an http or https address{origin.place(f'{key}.url') or origin.place(key)}"
+            )
+
+
+def _check_pseudonym_key(settings: Settings, origin: Origin) -> None:
+    size = len((settings.privacy.pseudonym_key or "").encode(errors="surrogateescape"))
+    if 0 < size < _LEAST_KEY_BYTES:
+        raise SettingsError(
+            f"privacy.pseudonym_key: *** has {size} bytes; give at least {_LEAST_KEY_BYTES}{origin.place('privacy.pseudonym_key')}"
+        )
 
 
 def _over_preset(values: dict[str, Any], origin: Origin) -> dict[str, Any]:

@@ -86,7 +86,7 @@ class EnvironmentValues:
 def read_toml(path: Path) -> tuple[dict[str, Any], Origin]:
     """The file's content and the line of each key. Raises SettingsError when it cannot be read or parsed."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # some editors begin a file with a byte order mark
     except FileNotFoundError:
         raise SettingsError(f"{path}: there is no such settings file; correct --config or GTM_CONFIG") from None
     except (OSError, UnicodeDecodeError) as error:

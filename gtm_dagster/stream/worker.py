@@ -85,7 +85,7 @@ class Worker:
                 raise
             except (OpsStoreError, EventLogError) as error:
                 pause = min(MAX_PAUSE / 2, 2 * pause or 1.0)
-                _log.error("%s; trying again in %g s", error, pause)
+                _log.error("stream: %s; trying again in %g s", error, pause)
                 stop.wait(pause)
                 continue
             if not busy or self._at_end():

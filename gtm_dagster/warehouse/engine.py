@@ -18,6 +18,8 @@ _CHECKPOINT_AT = "256MB"
 _VACUUM_TASKS = 100
 """What DuckDB itself allows a checkpoint."""
 
+_DAMAGED = ("not a valid DuckDB database file", "Could not read enough bytes", "Corrupt database file")
+
 _CLOSED = {
     "python_enable_replacements": False,  # FROM x would read a variable of this program
     "autoinstall_known_extensions": False,
@@ -47,7 +49,14 @@ def connect(
         config["memory_limit"] = settings.warehouse.memory_limit
     if settings.warehouse.threads:
         config["threads"] = settings.warehouse.threads
-    con = duckdb.connect(str(path), read_only=read_only, config=config)
+    try:
+        con = duckdb.connect(str(path), read_only=read_only, config=config)
+    except duckdb.IOException as error:
+        if Path(path) != settings.warehouse_path or not any(words in str(error) for words in _DAMAGED):
+            raise
+        raise duckdb.IOException(
+            f"{path} is damaged: move it away and run `gtm refresh`, which makes it again from the landing files ({error})"
+        ) from error
     con.execute("SET TimeZone = 'UTC'")
     con.execute("SET preserve_insertion_order = false")
     con.execute("SET enable_progress_bar = false")

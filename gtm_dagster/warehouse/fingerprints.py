@@ -33,6 +33,8 @@ Fingerprints = dict[str, dict[str, str]]
 """Text by key, by table."""
 STAGING = "staging.events"
 _STAGING_CODE = ("gtm_dagster.warehouse.staging.stage", "gtm_dagster.channels.classify")
+JUDGED_AGAIN = "judged again"
+"""State: whether the rows of other plan versions were judged by this plan, as a full rebuild does."""
 FORMAT = 4
 """Of the working file as a whole, and of this record; a file of another one is rebuilt from landing."""
 
@@ -117,6 +119,8 @@ def check_settings(con: duckdb.DuckDBPyConnection, ctx: BuildContext, allow_rebu
     if STAGING in changed:
         drop_all(con)
     with transaction(con):
+        if ctx.full or STAGING in changed:
+            set_state(con, JUDGED_AGAIN, "yes" if ctx.full else "")
         for name in changed - {STAGING}:
             if old.get(name, {}).get("columns") != new[name]["columns"]:
                 replace_table(con, name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import duckdb
 from gtm_dagster.warehouse.engine import opened
 from gtm_dagster.warehouse.literals import literal
 from gtm_dagster.warehouse.read_only import only_statement
+from gtm_dagster.warehouse.schema import tables
 from gtm_dagster.warehouse.writer_lock import LockHeldError, WarehouseLock
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 WORK_WAIT_SECONDS = 2.0
 """How long a query of the working file waits for its writer."""
+_NEAR_TABLE = re.compile(r'Did you mean "(\w+)"')
 _COMMAND_FOR = {
     "staging.events": "it is not in the serving copy: use `gtm query --work`",
     "staging": "run `gtm refresh`",
@@ -80,13 +83,13 @@ def query(
             rows = cursor.fetchall() if limit is None else cursor.fetchmany(limit)
             return [column[0] for column in cursor.description or ()], rows
         except duckdb.CatalogException as error:
-            reason = _reason(error)
+            reason = reason_of(error)
             near = "Did you mean" in reason and "staging.events" not in sql.lower()
             raise QueryError(reason if near else f"{reason} ({_way_out(sql)})") from error
         except duckdb.IOException:
             raise
         except duckdb.Error as error:
-            raise QueryError(_reason(error)) from error
+            raise QueryError(reason_of(error)) from error
 
 
 def rows_of_tables(settings: Settings) -> dict[str, int]:
@@ -101,13 +104,18 @@ def rows_of_tables(settings: Settings) -> dict[str, int]:
         return dict(con.execute(counts).fetchall()) if counts else {}
 
 
-def _reason(error: Exception) -> str:
-    """DuckDB's own first line, and the names that it would have taken instead."""
+def reason_of(error: Exception) -> str:
+    """DuckDB's own first line, and the names that it would have taken instead, of a table with its schema."""
     first, *rest = str(error).strip().splitlines()
     near = [
         line.strip() for line in rest if line.startswith(("Candidate bindings", "Did you mean", "Candidate functions"))
     ]
-    return " ".join((first, *near))
+    return _NEAR_TABLE.sub(_with_schema, " ".join((first, *near)))
+
+
+def _with_schema(found: re.Match[str]) -> str:
+    known = [table.name for table in tables() if table.name.partition(".")[2] == found[1]]
+    return f'Did you mean "{known[0] if known else found[1]}"'
 
 
 def _first_line(error: Exception) -> str:

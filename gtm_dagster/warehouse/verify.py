@@ -14,13 +14,14 @@ from gtm_dagster.taxonomy.settings_for_plan import settings_for_plan
 from gtm_dagster.warehouse.build import build_all
 from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.engine import connect, opened
-from gtm_dagster.warehouse.fingerprints import check_settings
+from gtm_dagster.warehouse.fingerprints import JUDGED_AGAIN, check_settings
 from gtm_dagster.warehouse.landing import Landing
 from gtm_dagster.warehouse.landing.landed_spend import SpendLanding
 from gtm_dagster.warehouse.literals import composed, literal
 from gtm_dagster.warehouse.publishing import is_current, served
 from gtm_dagster.warehouse.schema import tables
 from gtm_dagster.warehouse.schema.ddl import create
+from gtm_dagster.warehouse.state import get_state
 
 if TYPE_CHECKING:
     from gtm_dagster.settings import Settings
@@ -109,10 +110,11 @@ def verify(settings: Settings, plan: Plan) -> VerifyResult:
     settings = settings_for_plan(settings, plan)
     with tempfile.TemporaryDirectory(prefix="gtm-verify-", dir=settings.state_dir) as folder:
         beside = msgspec.structs.replace(settings, state_dir=Path(folder))
-        Landing(settings.landing_dir).lend(beside.landing_dir, *_staged(settings))
+        batches, withdrawals, judged_again = _staged(settings)
+        Landing(settings.landing_dir).lend(beside.landing_dir, batches, withdrawals)
         SpendLanding(settings.landing_dir).lend(SpendLanding(beside.landing_dir).folder, *_read_spend(settings))
         with opened(beside.warehouse_path, settings) as con:
-            ctx = BuildContext(beside, plan, full=False)
+            ctx = BuildContext(beside, plan, full=judged_again)
             check_settings(con, ctx, allow_rebuild=True)
             build_all(con, ctx)
         con = connect(settings.warehouse_path, settings)
@@ -122,13 +124,14 @@ def verify(settings: Settings, plan: Plan) -> VerifyResult:
             con.close()
 
 
-def _staged(settings: Settings) -> tuple[set[str], set[str]]:
-    """Names of the batches in the warehouse, and the withdrawals it has followed."""
+def _staged(settings: Settings) -> tuple[set[str], set[str], bool]:
+    """Names of the batches in the warehouse, the withdrawals it has followed, and whether it judged all rows by its plan."""
     with opened(settings.warehouse_path, settings) as con:
         create(con)
         keys = con.execute("SELECT file_key FROM meta.landing_files").fetchall()
         followed = con.execute("SELECT DISTINCT withdrawal FROM meta.withdrawals").fetchall()
-        return {key.partition("/")[2] for (key,) in keys}, {withdrawal for (withdrawal,) in followed}
+        judged_again = bool(get_state(con, JUDGED_AGAIN))
+        return {key.partition("/")[2] for (key,) in keys}, {withdrawal for (withdrawal,) in followed}, judged_again
 
 
 def _read_spend(settings: Settings) -> tuple[set[str], set[str]]:

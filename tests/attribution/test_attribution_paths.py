@@ -103,6 +103,7 @@ HEADER = b"path,total_conversions,total_conversion_value\n"
         pytest.param(HEADER + b"a,1,1\nb,NaN,1\n", "row 2, column 'total_conversions'", id="nan"),
         pytest.param(HEADER + b"a,1,1\na >  > b,1,1\n", "row 2, column 'path': 'a >  > b'", id="nameless-channel"),
         pytest.param(HEADER + b"\xff\xfe,1,1\n", "cannot be read", id="not-utf-8"),
+        pytest.param((HEADER + b"a,1,1\n").decode().encode("utf-16"), "header is not UTF-8", id="utf-16"),
         pytest.param(b"path,path,total_conversions\na,b,1\n", "'path' is there more than once", id="twice"),
     ],
 )

@@ -14,8 +14,8 @@ from gtm_dagster.dashboard.charts.bar_chart import BarRow, bars
 from gtm_dagster.dashboard.charts.evidence_chart import Curve, evidence, rounded_up
 from gtm_dagster.dashboard.charts.funnel_chart import Stage, funnel
 from gtm_dagster.dashboard.charts.heat_chart import HeatCell, HeatRow, cells
-from gtm_dagster.dashboard.charts.line_chart import NARROW, Line, lines
-from gtm_dagster.dashboard.charts.svg_parts import step
+from gtm_dagster.dashboard.charts.line_chart import Line, lines
+from gtm_dagster.dashboard.charts.svg_parts import HALF, step
 
 NAMES = st.text(max_size=12)
 NUMBERS = st.none() | st.just(0.0) | st.floats(1e-6, 1e12)
@@ -103,9 +103,9 @@ def test_a_line_has_a_name_where_there_is_another(series: list[Line], named: lis
 
 
 def test_a_name_fits_beside_a_small_picture_whose_letters_are_larger() -> None:
-    svg = lines("t", days(3), [Line("(unattributed)", (1, 2, 3)), Line("Email", (3, 2, 1), "s2")], across=NARROW)
+    svg = lines("t", days(3), [Line("(unattributed)", (1, 2, 3)), Line("Email", (3, 2, 1), "s2")], across=HALF)
     at = float(re.search(r'<text x="([\d.]+)"[^>]*class="end now"[^>]*>\(unattributed\)', svg)[1])  # type: ignore[index]
-    assert at + len("(unattributed)") * 15 * 0.57 < NARROW  # 15 px on a phone
+    assert at + len("(unattributed)") * 15 * 0.57 < HALF  # 15 px on a phone
 
 
 @pytest.mark.parametrize(("top", "end"), [(0.519, 0.6), (9.6, 10.0), (10.0, 10.0), (0.07, 0.08)])

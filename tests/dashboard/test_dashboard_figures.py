@@ -14,6 +14,8 @@ import pytest
 from asgi_client import AsgiClient
 from dashboard_cases import LAST, dashboard, publish, settings_in, small
 
+from gtm_dagster.collector.metrics import REASON_CODES
+from gtm_dagster.dashboard.refusal_meanings import MEANINGS
 from gtm_dagster.warehouse.engine import in_memory
 from gtm_dagster.warehouse.quarantine_groups import add_shapes, group_id
 from gtm_dagster.warehouse.quarantine_groups import groups as quarantine_groups
@@ -197,6 +199,8 @@ def test_a_refused_event_stands_with_its_reasons_and_masked(tmp_path: Path) -> N
         ("unknown_event", 2),
     ]
     assert "nearest: page_viewed" in text and "&lt;string:7&gt;" in text and "gtm quarantine show e1" in text
+    assert text.count("<dd>") == 5 + 2 and "the plan has no event of this name" in text
+    assert set(REASON_CODES) <= set(MEANINGS)
 
 
 def test_refused_events_stand_in_the_groups_of_the_command_line(tmp_path: Path) -> None:
@@ -276,12 +280,21 @@ def test_own_events_stand_on_the_page_at_once(tmp_path: Path) -> None:
         errors=error,
         raw="{}",
     )
+    drill = [
+        Record("dev", f"d-{n}", "guard_drill_converted", now_us, now_us, verdict="suppressed", reason_codes="drill")
+        for n in range(60)
+    ]
     with open_log(settings) as log:
+        log.append(drill[:1])
+        with dashboard(settings) as client:
+            assert "guard_drill_converted" in client.get("/tracking").text  # there is nothing else yet
         log.append([good, bad])
         log.append([good])
+        log.append(drill[1:])  # a drill sends thousands, among which one's own event would not be seen
     with dashboard(settings) as client:
         text = client.get("/tracking").text
     for words in ("signup_completed", "signup_complet", "no event of the plan", "my-2"):
         assert words in text
+    assert "guard_drill_converted" not in text
     for name in ("accepted", "duplicate", "quarantined"):
         assert f'<div class="name">{name}</div>\n<div class="value">1</div>' in text, name

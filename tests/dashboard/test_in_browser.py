@@ -150,7 +150,7 @@ def test_a_question_is_answered_by_clicks_without_any_script(addresses: dict[str
     assert page.locator(".tile", has_text="payment_completed").is_visible()
     click("link", "Channels", exact=True)
     assert clicks == 1 and page.get_by_role("rowheader", name="Paid Search").first.is_visible()
-    assert page.get_by_text("time_decay, 7 d is not computed:").is_visible()
+    assert page.get_by_text("time decay, 7 days is not computed:").is_visible()
     click("link", "linear")
     assert "model=linear" in page.url and page.get_by_text("credited by linear").is_visible()
     for name in ("Paid Search", "google", "cpc"):

@@ -77,6 +77,11 @@ def test_rows_are_whole_whatever_the_parts(tmp_path: Path, text: str, layout: di
     assert rows_of(tmp_path / "e.csv", header + text, block, **layout) == list(enumerate(expected, 1))
 
 
+@pytest.mark.parametrize("block", [1, 1 << 20])
+def test_the_line_in_which_excel_names_the_delimiter_is_read_so(tmp_path: Path, block: int) -> None:
+    assert rows_of(tmp_path / "e.csv", 'sep=;\r\na;b\r\n"x,y";1\r\n', block) == [(1, ["x,y", "1"])]
+
+
 cell = st.text(alphabet='ab",\n\r\\ ;é', max_size=6)
 
 

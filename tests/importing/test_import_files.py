@@ -211,9 +211,10 @@ def test_hostile_rows_are_quarantined_with_their_reason(workspace: Workspace, ro
         ("e.csv", "a;b\n1;2\n", "--mapping"),
         ("e.csv", HEADER + 'e,page_viewed,2026-01-01T00:00:00Z,"u,\n', "quote"),
         ("e.parquet", b"PAR1 and no more", "Parquet"),
-        ("e.xlsx", b"PK", "rename"),
+        ("e.xls", b"no sheet", "rename"),
+        ("e.csv", b"PK\x03\x04 and a sheet", "save its sheet as CSV"),
     ],
-    ids=["empty", "blank", "latin-1", "truncated gzip", "duplicate header", "other delimiter", "open quote", "broken parquet", "xlsx"],
+    ids=["empty", "blank", "latin-1", "truncated gzip", "duplicate header", "other delimiter", "open quote", "broken parquet", "another name", "xlsx"],
 )  # fmt: skip
 def test_a_file_that_cannot_be_read_lands_nothing(
     workspace: Workspace, name: str, content: str | bytes, says: str

@@ -30,16 +30,17 @@ def test_a_run_says_what_asked_for_it_and_hides_its_plumbing(tags, expected):
 
 
 @pytest.mark.parametrize(
-    ("trigger", "only_imported", "quarantined", "expected"),
+    ("trigger", "only_imported", "quarantined", "new", "expected"),
     [
-        pytest.param("event log", False, 0, {"events": "1,984 new"}, id="from the log"),
-        pytest.param("by hand", True, 3, {"events": "1,984 new, 3 refused", "trigger": "import"}, id="after an import"),
-        pytest.param("by hand", False, 0, {"events": "1,984 new"}, id="an import and the log"),
-        pytest.param("schedule", True, 0, {"events": "1,984 new"}, id="a schedule that finds an import"),
+        pytest.param("event log", False, 0, 1984, {"events": "1,984 new"}, id="from the log"),
+        pytest.param("by hand", True, 3, 1984, {"events": "1,984 new, 3 refused", "trigger": "import"}, id="after an import"),
+        pytest.param("by hand", False, 0, 1984, {"events": "1,984 new"}, id="an import and the log"),
+        pytest.param("schedule", True, 0, 1984, {"events": "1,984 new"}, id="a schedule that finds an import"),
+        pytest.param("event log", False, 0, 0, {"events": "0 new, 5,827 suppressed"}, id="a drill of a guard alone"),
     ],
 )  # fmt: skip
-def test_a_run_says_what_was_new(trigger, only_imported, quarantined, expected):
-    assert news_tags({"trigger": trigger}, 1984, quarantined, only_imported=only_imported) == expected
+def test_a_run_says_what_was_new(trigger, only_imported, quarantined, new, expected):
+    assert news_tags({"trigger": trigger}, new, quarantined, 5827, only_imported=only_imported) == expected
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ def test_nothing_personal_is_the_same_object():
         pytest.param("signup_completed", {"email": MAIL, "plan": "pro"}, {"email": PSEUDONYM(MAIL), "plan": "pro"}, id="personal"),
         pytest.param("demo_requested", {"message": "call me", "plan": "x"}, {"plan": "x"}, id="free text"),
         pytest.param("signup_completed", {"plan": f"for {MAIL}"}, {"plan": "for [mail]"}, id="address inside a plain text"),
+        pytest.param("signup_completed", {"account_id": "undefined", "company": " N/A ", "plan": "pro"}, {"plan": "pro"}, id="personal, but a word for nothing"),
         pytest.param("page_viewed", {"email": "x", "first_name": "Ann", "user_ip": "x", "n": 1}, {"n": 1}, id="undeclared personal name"),
         pytest.param("page_viewed", {"a": "from 10.0.0.1", "b": "2001:db8:0:0:0:0:0:1"}, {}, id="undeclared IP address"),
         pytest.param("page_viewed", {"a": f"mail {MAIL} now", "b": MAIL}, {}, id="address in an undeclared text"),

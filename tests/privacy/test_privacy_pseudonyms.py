@@ -7,7 +7,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 
-from gtm_dagster.privacy.pseudonyms import KEY_FILE, Pseudonymizer, PseudonymKeyError, load_or_create_key
+from gtm_dagster.privacy.pseudonyms import KEY_FILE, Pseudonymizer, PseudonymKeyError, existing_key, load_or_create_key
 from gtm_dagster.privacy.sealing import Sealer, SealError
 
 KEY = b"k" * 32
@@ -96,3 +96,13 @@ def test_damaged_seal_is_refused(damage):
 def test_another_key_does_not_open():
     with pytest.raises(SealError, match="another key"):
         Sealer(b"z" * 32).open(Sealer(KEY).seal(b"secret"))
+
+
+def test_a_key_that_is_gone_is_not_made_anew_where_events_have_landed(tmp_path):
+    assert existing_key(tmp_path / "keys") is None
+    (tmp_path / "landing" / "2026-01-01").mkdir(parents=True)
+    (tmp_path / "landing" / "2026-01-01" / "import-1.parquet").touch()
+    with pytest.raises(PseudonymKeyError, match="is missing, and events have landed"):
+        load_or_create_key(tmp_path / "keys")
+    assert load_or_create_key(tmp_path / "keys", "correct horse battery") == b"correct horse battery"
+    assert not (tmp_path / "keys").exists()

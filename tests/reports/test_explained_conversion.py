@@ -38,8 +38,8 @@ def touch(age_hours: float, channel: str, *, kept: bool = True) -> Touch:
     ("window", "touches", "expected"),
     [
         pytest.param(Window("linear", 72), [touch(72, "a"), touch(0, "b")], [None, None], id="both edges of a lookback count"),
-        pytest.param(Window("linear", 72), [touch(72.001, "a"), touch(-0.001, "b", kept=False)], ["older than 72 h", AFTER], id="beside the edges none does"),
-        pytest.param(Window("linear", 72, channel_hours={"a": 100}), [touch(100, "a"), touch(100, "b")], [None, "older than 72 h"], id="a channel with hours of its own"),
+        pytest.param(Window("linear", 72), [touch(72.001, "a"), touch(-0.001, "b", kept=False)], ["older than 3 days", AFTER], id="beside the edges none does"),
+        pytest.param(Window("linear", 72, channel_hours={"a": 100}), [touch(100, "a"), touch(100, "b")], [None, "older than 3 days"], id="a channel with hours of its own"),
         pytest.param(Window("linear", 72, only=("a",)), [touch(3, "a"), touch(2, "b")], [None, "its channel does not count"], id="only"),
         pytest.param(Window("linear", 72, without=("a",)), [touch(3, "a"), touch(2, "b")], ["its channel does not count", None], id="without"),
         pytest.param(Window("linear", 72), [touch(3, "a", kept=False), touch(2, "b")], ["not among the 9 newest", None], id="truncated"),
@@ -103,7 +103,7 @@ def test_the_text_says_each_touch_in_80_columns_and_cuts_no_id(gtm: Any) -> None
     assert PERSON in out and "Conversion w:pay-1" in out
     assert max(len(line) for line in out.splitlines()) <= 80
     for words in (
-        "out: older than 72 h", "out: after the conversion", "out: its channel does not count",
+        "out: older than 3 days", "out: after the conversion", "out: its channel does not count",
         "in, gets nothing", "each channel gets all of it", "markov 168 h: is estimated from all paths",
         "partner was named after the conversion", "(rule utm medium",
     ):  # fmt: skip
@@ -178,7 +178,7 @@ def test_the_page_is_one_file_without_scripts_and_escapes_what_was_sent(gtm: Any
     assert "http" not in text and "url(" not in text and "@import" not in text
     assert "&lt;b&gt;spring&lt;/b&gt;" in text and "&lt;u&gt;&amp;1" in text
     assert "prefers-color-scheme: dark" in text and "@media print" in text
-    assert "out: older than 72 h" in text and "25.00 %" in text
+    assert "out: older than 3 days" in text and "25.00 %" in text
 
 
 def test_restated_days_for_people_and_for_scripts(gtm: Any) -> None:

@@ -7,7 +7,7 @@ import pytest
 from gtm_dagster.rollout.guard.counts import Counts
 from gtm_dagster.rollout.guard.decide import Signals, decide, episode_id
 from gtm_dagster.rollout.guard.rule import Rule
-from gtm_dagster.rollout.guard.verdict import Verdict, detect
+from gtm_dagster.rollout.guard.verdict import Verdict, change_and_interval, detect
 
 RULE = Rule()
 EMPTY = detect(Counts.from_rows([], 0), RULE)
@@ -57,3 +57,15 @@ def test_the_reason_of_a_blind_guard_names_who_is_silent() -> None:
 def test_an_episode_is_one_epoch_of_one_guard() -> None:
     names = {episode_id(guard, epoch) for guard in ("a:x:p", "b:x:p") for epoch in (1, 2)}
     assert len(names) == 4 and episode_id("a:x:p", 1) == episode_id("a:x:p", 1)
+
+
+@pytest.mark.parametrize(
+    ("estimate", "low", "high", "words"),
+    [
+        pytest.param(0.2, -0.05, 0.34, ("lost 20%", " (95 %: -5% to 34%)"), id="a loss and its range"),
+        pytest.param(-0.11, -0.24, 0.01, ("gained 11%", " (95 %: -1% to 24%)"), id="a gain, and the range of the gain"),
+        pytest.param(0.0, None, None, ("lost 0%", ""), id="no range"),
+    ],
+)
+def test_the_interval_is_of_what_is_said(estimate, low, high, words) -> None:
+    assert change_and_interval(estimate, low, high) == words

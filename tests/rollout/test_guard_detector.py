@@ -60,7 +60,7 @@ def test_numbers_of_a_verdict() -> None:
     exposed, hits = counts.exposed.sum(axis=1), np.bincount(counts.conv_arm, counts.conv_n)
     assert (verdict.control_exposed, verdict.treated_exposed) == tuple(exposed)
     assert (verdict.control_converted, verdict.treated_converted) == tuple(hits)
-    assert "lost 57%" in verdict.reason and "of 5 min" in verdict.reason
+    assert "lost 57%" in verdict.reason and "min (5 needed)" in verdict.reason
 
 
 def test_a_dead_flow_has_an_interval_too() -> None:

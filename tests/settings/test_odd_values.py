@@ -69,6 +69,7 @@ STATE_DIRS = {
     "a link to nothing": (lambda folder: (folder / "link").symlink_to("gone") or folder / "link", "it is a link to nothing"),
     "a name that is too long": (lambda folder: folder / ("x" * 3_000), "file name too long"),
     "a question mark": (lambda folder: folder / "a?b", "has a question mark"),
+    "a percent sign before hex digits": (lambda folder: folder / "a%20b", "has a percent sign"),
     "a backslash": (lambda folder: folder / "a\\b", "has a backslash"),
 }  # fmt: skip
 
@@ -83,5 +84,5 @@ def test_what_cannot_be_a_state_directory_is_refused(tmp_path, place, reason):
 def test_a_state_directory_may_be_a_link_or_not_there_yet(tmp_path):
     (tmp_path / "there").mkdir()
     (tmp_path / "link").symlink_to("there")
-    for name in ("there", "link", "new/below", "o'brien"):
+    for name in ("there", "link", "new/below", "o'brien", "100%"):
         assert load_settings(None, {"GTM_STATE_DIR": str(tmp_path / name)}).state_dir == tmp_path / name

@@ -38,11 +38,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def built(settings: Settings, *queries: str) -> list[Any]:
+def built(settings: Settings, *queries: str, full: bool = False) -> list[Any]:
     """The answers after a build with these settings as the plan has them."""
     plan = load_plan(settings.plan_file)
     with opened(settings.warehouse_path, settings) as con:
-        ctx = BuildContext(settings_for_plan(settings, plan), plan)
+        ctx = BuildContext(settings_for_plan(settings, plan), plan, full)
         check_settings(con, ctx, allow_rebuild=True)
         build_all(con, ctx)
         return [con.execute(query).fetchall() for query in queries]
@@ -74,3 +74,20 @@ def test_an_alias_of_the_plan_counts_like_its_event(folder: Path) -> None:
             msgspec.structs.replace(settings, retention=msgspec.structs.replace(settings.retention, activity=("x",))),
             plan,
         )
+
+
+def test_an_event_that_was_renamed_counts_under_its_new_name(folder: Path) -> None:
+    conversions = 'plan_file = "plan.yaml"\nstate_dir = "state"\nconversions = [{event = "%s", value = "total"}]\n'
+    (folder / "gtm.toml").write_text(conversions % "bought")
+    query = "SELECT conversion_type, value FROM core.conversions"
+    assert built(load_settings(folder / "gtm.toml", {}), query) == [[("bought", 12.5)]]
+    (folder / "gtm.toml").write_text(conversions % "paid")
+    (folder / "plan.yaml").write_text(PLAN.replace("1-0-0", "1-1-0").replace("bought", "paid").replace("{Order", "{bought: paid, Order"))  # fmt: skip
+    settings = load_settings(folder / "gtm.toml", {})
+    assert built(settings, query) == [[("paid", 12.5)]]
+    required = "total: {type: number, required: true}, order: {type: string, required: true}"
+    (folder / "plan.yaml").write_text((folder / "plan.yaml").read_text().replace("1-1-0", "2-0-0").replace("total: {type: number}", required))  # fmt: skip
+    assert built(settings, query) == [[("paid", 12.5)]]  # by the version it carries
+    assert verify(settings, load_plan(settings.plan_file)).ok
+    assert built(settings, query, full=True) == [[]]
+    assert verify(settings, load_plan(settings.plan_file)).ok

@@ -10,6 +10,7 @@ import pytest
 from warehouse_cases import DAY, PLAN, START, event, land, refresh, rows_of, settings_for
 
 from gtm_dagster.settings import Settings
+from gtm_dagster.taxonomy.absent import present_id
 from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.engine import opened
 from gtm_dagster.warehouse.schema import table_of
@@ -49,6 +50,8 @@ CASES: list[tuple[list[dict], dict[str, tuple], str]] = [
     ([money("a", 0, "p", 9, write_key="x"), money("a", 0, "p", 8)], {"w:a": ("user of p", 8.0, 0.0, 8.0, 2)}, "and then the write key"),
     ([money("a", 0, "p", 9, write_key="x", user_id="u"), money("b", 1, "p", 8)], {"x:a": ("u", 9.0, 0.0, 9.0, 2)}, "by two sources and persons"),
     ([money("a", 0, "", 9), money("b", 1, "", 8)], {"w:a": ("user of ", 9.0, 0.0, 9.0, 1), "w:b": ("user of ", 8.0, 0.0, 8.0, 1)}, "an empty id is none"),
+    ([money("a", 0, " Null", 9, user_id="u"), money("b", 1, "undefined", 8, user_id="u"), money("c", 2, "undefined", 7, user_id="u"), back("d", 3, "undefined", 1)],
+     {"w:a": ("u", 9.0, 0.0, 9.0, 1), "w:b": ("u", 8.0, 0.0, 8.0, 1), "w:c": ("u", 7.0, 0.0, 7.0, 1)}, "nor is a word for nothing"),
 ]  # fmt: skip
 
 
@@ -75,7 +78,7 @@ def test_payments_and_refunds(tmp_path: Path, landings: int) -> None:
 def of_case(number: int, row: dict) -> dict:
     """The event with ids of a case of its own."""
     sent = json.loads(row["properties"])
-    if sent["payment_id"]:
+    if present_id(sent["payment_id"]):
         sent["payment_id"] = f"{number}-{sent['payment_id']}"
     ids = {name: f"{number}-{row[name]}" for name in ("event_id", "user_id")}
     return {**row, **ids, "properties": json.dumps(sent)}

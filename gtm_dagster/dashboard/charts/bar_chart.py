@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gtm_dagster.dashboard.charts.svg_parts import clean, label, picture, shortened
+from gtm_dagster.dashboard.charts.svg_parts import WIDE, clean, label, picture, shortened
 from gtm_dagster.reports.number_text import amount
 
-WIDE, NARROW = 1040, 500
-"""Width of a picture over the whole page, and of one of two beside each other."""
 _LEFT, _RIGHT, _LINE, _TOP, _BOTTOM = 150, 128, 26, 6, 8
 
 

@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from gtm_dagster.dashboard.charts.svg_parts import label, picture, short_number, step
+from gtm_dagster.dashboard.charts.svg_parts import HALF, WIDE, label, picture, short_number, step
 from gtm_dagster.reports.number_text import share
 
-WIDE, NARROW = 1040, 500
-"""Width of a picture over the whole page, and of one on a phone."""
 _LEFT, _RIGHT, _TOP, _HEIGHT, _BETWEEN, _BOTTOM = 52, 110, 18, 130, 34, 26
 
 
@@ -43,7 +41,7 @@ def evidence(title: str, rates: Sequence[Curve], log_e: Curve, bar: float, wide:
     needed = (y, f"needed {bar:.1f}", "before")
     parts += _panel(below, [clipped], across, high, wide - _RIGHT, "log evidence of a loss", short_number, needed)
     parts.append(f'<path class="line before" d="M{_LEFT} {y:.1f}H{wide - _RIGHT}"/>')
-    labels = 4 if wide > NARROW else 2
+    labels = 4 if wide > HALF else 2
     for number in range(labels + 1):
         at = first + span * number / labels
         anchor = "start" if number == 0 else ("end" if number == labels else "middle")

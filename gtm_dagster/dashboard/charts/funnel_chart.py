@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gtm_dagster.dashboard.charts.svg_parts import label, picture, shortened
+from gtm_dagster.dashboard.charts.svg_parts import PHONE, WIDE, label, picture, shortened
 from gtm_dagster.reports.number_text import amount, share
 
-WIDE, NARROW = 1040, 400
-"""Width of a picture over the whole page, and of one on a phone."""
 _BAR, _GAP, _TOP = 30, 26, 6
 
 
@@ -26,7 +24,7 @@ def funnel(title: str, stages: Sequence[Stage], who: str = "persons", across: in
     """A bar a stage; between two of them the share of the former that goes on, and of how many that is no more said."""
     top = max((stage.persons or 0 for stage in stages), default=0) or 1
     first = next((stage.persons for stage in stages if stage.persons), None)
-    left, right = (140, 150) if across > NARROW else (96, 118)
+    left, right = (140, 150) if across > PHONE else (96, 118)
     scale = (across - left - right) / top
     parts: list[str] = []
     before: float | None = None

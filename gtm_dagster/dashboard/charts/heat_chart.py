@@ -6,12 +6,19 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gtm_dagster.dashboard.charts.svg_parts import clean, label, picture, shortened, text_width
+from gtm_dagster.dashboard.charts.svg_parts import (
+    PHONE,
+    TEXT_LETTER,
+    WIDE,
+    clean,
+    label,
+    picture,
+    shortened,
+    text_width,
+)
 from gtm_dagster.reports.number_text import share
 
-WIDE, NARROW = 1040, 400
-"""Width of a picture over the whole page, and of one on a phone."""
-_LINE, _TOP = 28, 26
+_LINE, _TOP, _TICK_LETTER = 28, 30, 5.8
 _NARROWEST, _WIDEST = 92, 190
 """Room for the names of the rows."""
 STEPS, DARK_INK = 10, 5
@@ -36,12 +43,14 @@ class HeatRow:
 
 
 def cells(
-    title: str, columns: Sequence[str], rows: Sequence[HeatRow], full: float | None = None, across: int = WIDE
-) -> str:
-    """A grid; `full` is the share of the deepest colour (None: the largest share there is)."""
+    title: str, columns: Sequence[str], rows: Sequence[HeatRow], full: float | None = None, across: int = WIDE,
+    heads: tuple[str, str] = ("", ""),
+) -> str:  # fmt: skip
+    """A grid; `full` is the share of the deepest colour (None: the largest share there is); `heads`: over the names of the rows
+    and what stands behind them."""
     known = [cell.share for row in rows for cell in row.cells if cell.share is not None]
     deepest = full or max(known, default=0) or 1.0
-    large = across > NARROW
+    large = across > PHONE
     left = min(max([_NARROWEST, *(text_width(row.name) + 12 for row in rows)]), _WIDEST if large else 120)
     note = 64 if large else 46
     wide = (across - left - note) / max(len(columns), 1)
@@ -56,9 +65,19 @@ def cells(
         )
         + "</defs>"
     ]
+    parts += [
+        label(at, _TOP - 9, _head(text, room), "tick", anchor)
+        for text, at, room, anchor in (
+            (heads[0], 0.0, left - 8.0, "start"),
+            (heads[1], left + note - 10.0, note + 0.0, "end"),
+        )
+        if text
+    ]
     for number, column in enumerate(columns):
         middle = left + note + wide * (number + 0.5)
-        parts.append(label(middle, _TOP - 10, shortened(column, wide), "tick", "middle"))
+        lines = column.replace("_", "_ ").split() if len(column) * _TICK_LETTER > wide else [column]
+        for above, word in enumerate(reversed(lines[:2])):
+            parts.append(label(middle, _TOP - 9 - 11 * above, _head(word, wide), "tick", "middle"))
     for line, row in enumerate(rows):
         y = _TOP + line * _LINE
         parts.append(label(0, y + 18, shortened(row.name, left), "name"))
@@ -79,3 +98,8 @@ def cells(
     open_there = any(cell.is_open for row in rows for cell in row.cells)
     words = f"{len(rows)} rows by {len(columns)} columns, shares of 1 in per cent."
     return picture("cells", title, words + (" Hatched cells still grow." if open_there else ""), across, height, parts)
+
+
+def _head(text: str, width: float) -> str:
+    """The head of a column, whose letters are smaller than those that `shortened` counts."""
+    return shortened(text, width * TEXT_LETTER / _TICK_LETTER)

@@ -6,10 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from gtm_dagster.dashboard.charts.svg_parts import TEXT_LETTER, label, picture, short_number, shortened, step
+from gtm_dagster.dashboard.charts.svg_parts import (
+    HALF,
+    TEXT_LETTER,
+    WIDE,
+    label,
+    picture,
+    short_number,
+    shortened,
+    step,
+)
 
-WIDE, NARROW, HEIGHT = 1040, 500, 220
-"""Width of a picture over the whole page, and of one of two beside each other."""
+HEIGHT = 220
 _LEFT, _TOP, _BOTTOM = 46, 14, 30
 _LEAST_RIGHT, _MOST_RIGHT, _LETTER, _LARGE_LETTER = 40, 150, 7.2, 9.0
 """Room for the names of the lines; letters are larger in a picture that is shown small."""
@@ -42,7 +50,7 @@ def lines(title: str, days: Sequence[date], series: Sequence[Line], unit: str = 
     names = [line.name for line in series]
     if len(series) == 1:
         names = ["so far" if series[0].is_open else ""]
-    letter = _LETTER if across > NARROW else _LARGE_LETTER
+    letter = _LETTER if across > HALF else _LARGE_LETTER
     right = min(max(max(map(len, names), default=0) * letter + 14, _LEAST_RIGHT), _MOST_RIGHT)
     width, height = across - _LEFT - right, HEIGHT - _TOP - _BOTTOM
 
@@ -57,7 +65,7 @@ def lines(title: str, days: Sequence[date], series: Sequence[Line], unit: str = 
         y = down(number * each)
         parts.append(f'<path class="grid" d="M{_LEFT} {y:.1f}H{across - right:.1f}"/>')
         parts.append(label(_LEFT - 8, y + 4, short_number(number * each), "tick", "end"))
-    marked = _marked(len(days), 6 if across > NARROW else 4 if width > 340 else 3)
+    marked = _marked(len(days), 6 if across > HALF else 4 if width > 340 else 3)
     for place in marked:
         anchor = "middle" if 0 < place < len(days) - 1 or len(days) == 1 else ("start" if place == 0 else "end")
         parts.append(label(at(place), HEIGHT - 8, f"{days[place]:%-d %b}", "tick", anchor))

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from html import escape
 from math import floor, log10
 
+WIDE, HALF, PHONE = 1040, 500, 400
+"""Width of a picture over the whole page, of one of two beside each other, and of one on a phone."""
 FONT = 12
 TEXT_LETTER = 6.6
 """Mean width of a letter at FONT."""

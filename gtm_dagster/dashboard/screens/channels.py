@@ -7,13 +7,14 @@ from typing import Any
 
 from gtm_dagster.dashboard.chart_query import Chart
 from gtm_dagster.dashboard.charts.bar_chart import BarRow, bars
-from gtm_dagster.dashboard.charts.line_chart import NARROW, WIDE, Line, lines
-from gtm_dagster.dashboard.choices_there import NOT_SET, hours
+from gtm_dagster.dashboard.charts.line_chart import Line, lines
+from gtm_dagster.dashboard.charts.svg_parts import HALF, WIDE
+from gtm_dagster.dashboard.choices_there import NOT_SET
 from gtm_dagster.dashboard.parameters import Selection
 from gtm_dagster.dashboard.screen import Screen
 from gtm_dagster.dashboard.snapshots import Rows
 from gtm_dagster.dashboard.view import Panel, View
-from gtm_dagster.reports.number_text import amount, share
+from gtm_dagster.reports.number_text import amount, share, window_text
 
 UNATTRIBUTED = "(unattributed)"
 FEWEST = 30
@@ -45,7 +46,7 @@ class ModelRow:
         return max(values) - min(values) if len(values) > 1 else None
 
 
-def _credit(found: Rows, selection: Selection, across: int = WIDE) -> str:
+def _credit(found: Rows, selection: Selection, across: int) -> str:
     records = [each for each in found.records() if each["conversions"]]
     total = sum(each["conversions"] for each in records)
     rows = [
@@ -63,24 +64,17 @@ def _is_pale(row: dict[str, Any]) -> bool:
     return bool(row["persons"] < FEWEST or row["channel"] == UNATTRIBUTED)
 
 
-def _credit_small(found: Rows, selection: Selection) -> str:
-    return _credit(found, selection, NARROW)
-
-
-def _by_day(across: int) -> Any:
-    def draw(found: Rows, selection: Selection) -> str:
-        days = sorted(set(found.column("day")))
-        series: dict[str, dict[Any, float]] = {}
-        for day, channel, n in found.rows:
-            series.setdefault(channel, {})[day] = n
-        kinds = ("now", "s2", "s3", "s4", "s5")
-        found_lines = [
-            Line(channel, tuple(values.get(day) for day in days), kind, selection.is_open)
-            for (channel, values), kind in zip(series.items(), kinds, strict=False)
-        ]
-        return lines("Credited conversions by day", days, found_lines, across=across)
-
-    return draw
+def _by_day(found: Rows, selection: Selection, across: int) -> str:
+    days = sorted(set(found.column("day")))
+    series: dict[str, dict[Any, float]] = {}
+    for day, channel, n in found.rows:
+        series.setdefault(channel, {})[day] = n
+    kinds = ("now", "s2", "s3", "s4", "s5")
+    found_lines = [
+        Line(channel, tuple(values.get(day) for day in days), kind, selection.is_open)
+        for (channel, values), kind in zip(series.items(), kinds, strict=False)
+    ]
+    return lines("Credited conversions by day", days, found_lines, across=across)
 
 
 _MONEY = {
@@ -90,13 +84,11 @@ _MONEY = {
 _FIGURES = dict.fromkeys(
     ("conversions", "low", "high", "last_touch", "difference", "difference_low", "difference_high"), "amount"
 )
-CREDIT = Chart("channel_credit", "Credited conversions, with 95 % intervals", _credit, _FIGURES, _credit_small)
+CREDIT = Chart("channel_credit", "Credited conversions, with 95 % intervals", _credit, _FIGURES, (WIDE, HALF))
 MODELS = Chart("channel_models", "Every model beside the others", None, _FIGURES)
 MONEY = Chart("channel_money", "What channels earned and cost", None, _MONEY)
 SOURCES = Chart("source_money", "Within the channel", None, _MONEY)
-BY_DAY = Chart(
-    "channel_by_day", "The five largest channels by day", _by_day(WIDE), {"conversions": "amount"}, _by_day(NARROW)
-)  # fmt: skip
+BY_DAY = Chart("channel_by_day", "Credited conversions by day", _by_day, {"conversions": "amount"}, (WIDE, HALF))
 
 
 def context(view: View) -> dict[str, Any]:
@@ -126,7 +118,7 @@ def context(view: View) -> dict[str, Any]:
         "next": "name" if chosen else "channel",
         "crumbs": _crumbs(view, chosen),
         "drill": {name: _deeper(view, step, name) for name in _names(money, bool(chosen))},
-        "window": hours(selection.window_hours) if selection.window_hours else "",
+        "window": window_text(selection.window_hours) if selection.window_hours else "",
         "unattributed": UNATTRIBUTED,
         "few": FEWEST if credit.rows and any(_is_pale(each) for each in credit.rows.records()) else None,
     }

@@ -13,6 +13,8 @@ from gtm_dagster.warehouse.literals import composed
 from gtm_dagster.warehouse.schema import Table, tables
 
 SAMPLE = 20
+_DAYS = ("day", "cohort_day", "ingest_date")
+"""First columns by which the newest rows stand first."""
 _SCHEMAS = ("marts", "core", "ops", "staging")
 _THERE = """SELECT schema_name || '.' || table_name, estimated_size FROM duckdb_tables()
 WHERE database_name = 'serving' ORDER BY 1"""
@@ -68,7 +70,8 @@ def _one(view: View, name: str, declared: Table | None, *, present: bool) -> dic
         for table, column, kind in view.rows(_COLUMNS).rows
         if table == name
     ]
-    statement = composed(f'SELECT *\nFROM $name\nLIMIT {SAMPLE}', name=_quoted(name))  # fmt: skip
+    newest = f"\nORDER BY {columns[0].name} DESC" if columns and columns[0].name in _DAYS else ""
+    statement = composed(f"SELECT *\nFROM $name{newest}\nLIMIT {SAMPLE}", name=_quoted(name))
     sample: Rows | None = None
     notice: Notice | None = None
     try:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
-from gtm_dagster.dashboard.chart_query import Chart, Draw
-from gtm_dagster.dashboard.charts.funnel_chart import NARROW, WIDE, Stage, funnel
+from gtm_dagster.dashboard.chart_query import Chart
+from gtm_dagster.dashboard.charts.funnel_chart import Stage, funnel
 from gtm_dagster.dashboard.charts.heat_chart import HeatCell, HeatRow, cells
+from gtm_dagster.dashboard.charts.svg_parts import PHONE, WIDE
 from gtm_dagster.dashboard.parameters import Selection
 from gtm_dagster.dashboard.screen import Screen
 from gtm_dagster.dashboard.snapshots import Rows
@@ -18,37 +19,32 @@ MOST_CHANNELS = 14
 """Rows of the picture; the table has all."""
 
 
-def _funnel(across: int) -> Draw:
-    def draw(found: Rows, selection: Selection) -> str:
-        stages = [Stage(row["stage"], row["reached"]) for row in found.records()]
-        return funnel(f"Funnel of first sessions, {selection.period}", stages, selection.more["count"], across)
-
-    return draw
+def _funnel(found: Rows, selection: Selection, across: int) -> str:
+    stages = [Stage(row["stage"], row["reached"]) for row in found.records()]
+    return funnel(f"Funnel of first sessions, {selection.period}", stages, selection.more["count"], across)
 
 
-def _by_channel(across: int) -> Draw:
-    def draw(found: Rows, selection: Selection) -> str:
-        channels: dict[str, list[dict[str, Any]]] = {}
-        for row in found.records():
-            channels.setdefault(row["channel"], []).append(row)
-        names = [row["stage"] for row in next(iter(channels.values()))]
-        rows = [
-            HeatRow(channel, amount(each[0]["persons"]), tuple(HeatCell(row["rate_from_first"]) for row in each[1:]))
-            for channel, each in list(channels.items())[:MOST_CHANNELS]
-        ]
-        return cells(f"Share of the first stage by channel, {selection.period}", names[1:], rows, across=across)
-
-    return draw
+def _by_channel(found: Rows, selection: Selection, across: int) -> str:
+    channels: dict[str, list[dict[str, Any]]] = {}
+    for row in found.records():
+        channels.setdefault(row["channel"], []).append(row)
+    names = [row["stage"] for row in next(iter(channels.values()))]
+    rows = [
+        HeatRow(channel, amount(each[0]["persons"]), tuple(HeatCell(row["rate_from_first"]) for row in each[1:]))
+        for channel, each in list(channels.items())[:MOST_CHANNELS]
+    ]
+    title = f"Share of the first stage by channel, {selection.period}"
+    return cells(title, names[1:], rows, across=across, heads=("", selection.more["count"]))
 
 
+_WIDTHS = (WIDE, PHONE)
 STAGES = Chart(
-    "funnel_stages", "Stages", _funnel(WIDE),
-    {"rate_from_before": "share", "rate_from_first": "share", "rate_from_first_before": "share"}, _funnel(NARROW),
+    "funnel_stages", "Stages", _funnel,
+    {"rate_from_before": "share", "rate_from_first": "share", "rate_from_first_before": "share"}, _WIDTHS,
 )  # fmt: skip
 CHANNELS = Chart(
-    "funnel_channels", "How far each channel's persons get", _by_channel(WIDE), {"rate_from_first": "share"},
-    _by_channel(NARROW),
-)  # fmt: skip
+    "funnel_channels", "How far visitors of each channel get", _by_channel, {"rate_from_first": "share"}, _WIDTHS
+)
 TIMES = Chart(
     "funnel_times", "Time from stage to stage, over all days", None, {"median_hours": "hours", "p90_hours": "hours"}
 )

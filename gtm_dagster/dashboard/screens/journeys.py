@@ -6,7 +6,8 @@ from typing import Any
 from urllib.parse import quote
 
 from gtm_dagster.dashboard.chart_query import Chart, Draw
-from gtm_dagster.dashboard.charts.bar_chart import NARROW, BarRow, bars
+from gtm_dagster.dashboard.charts.bar_chart import BarRow, bars
+from gtm_dagster.dashboard.charts.svg_parts import HALF
 from gtm_dagster.dashboard.parameters import Selection
 from gtm_dagster.dashboard.screen import Screen
 from gtm_dagster.dashboard.snapshots import Rows
@@ -17,7 +18,7 @@ from gtm_dagster.reports.number_text import amount, share
 def _bars(title: str, column: str) -> Draw:
     """A bar a row by its number of conversions, with its share of all of them."""
 
-    def draw(found: Rows, selection: Selection) -> str:
+    def draw(found: Rows, selection: Selection, across: int) -> str:
         rows = found.records()
         total = sum(row["conversions"] for row in rows) or 1
         marks = [
@@ -28,14 +29,16 @@ def _bars(title: str, column: str) -> Draw:
             )
             for row in rows
         ]
-        return bars(f"{title}, {selection.conversion_type}, {selection.period}", marks, across=NARROW)
+        return bars(f"{title}, {selection.conversion_type}, {selection.period}", marks, across=across)
 
     return draw
 
 
 PATHS = Chart("top_paths", "Most frequent paths", None, {"share_of_conversions": "share", "value": "money"})
-TIMES = Chart("time_to_convert", "Time to convert", _bars("Time to convert", "time_to_convert"))
-TOUCHES = Chart("touches_to_convert", "Touches before converting", _bars("Touches before converting", "touches"))
+TIMES = Chart("time_to_convert", "Time to convert", _bars("Time to convert", "time_to_convert"), widths=(HALF,))
+TOUCHES = Chart(
+    "touches_to_convert", "Touches before converting", _bars("Touches before converting", "touches"), widths=(HALF,)
+)
 LATEST = Chart("latest_conversions", "Single conversions", None, {"value": "money", "refunded": "money"})
 
 

@@ -8,7 +8,8 @@ from datetime import date
 from typing import Any
 
 from gtm_dagster.dashboard.chart_query import Chart, Draw
-from gtm_dagster.dashboard.charts.line_chart import NARROW, WIDE, Line, lines
+from gtm_dagster.dashboard.charts.line_chart import Line, lines
+from gtm_dagster.dashboard.charts.svg_parts import HALF, WIDE
 from gtm_dagster.dashboard.notices import UnavailableError
 from gtm_dagster.dashboard.page_text import UNKNOWN, change
 from gtm_dagster.dashboard.parameters import Selection
@@ -17,6 +18,7 @@ from gtm_dagster.dashboard.screens.rollouts import address_of
 from gtm_dagster.dashboard.snapshots import Rows
 from gtm_dagster.dashboard.view import Panel, View
 from gtm_dagster.reports.number_text import amount, money, share
+from gtm_dagster.settings import DRILL_FLAG
 
 
 @dataclass(frozen=True)
@@ -31,10 +33,10 @@ class Tile:
     href: str = ""
 
 
-def by_day(column: str, title: str, across: int = NARROW) -> Draw:
+def by_day(column: str, title: str) -> Draw:
     """Draws a column of days and, dashed, the same column of the period before."""
 
-    def draw(found: Rows, selection: Selection) -> str:
+    def draw(found: Rows, selection: Selection, across: int) -> str:
         days: list[date] = found.column("day")
         series = [Line("this period", tuple(found.column(column)), "now", selection.is_open)]
         if selection.is_comparable:  # else the line would begin where the data do, and look like a rise
@@ -45,14 +47,13 @@ def by_day(column: str, title: str, across: int = NARROW) -> Draw:
 
 
 CONVERSIONS = Chart(
-    "conversions_by_day", "Conversions by day", by_day("conversions", "Conversions by day", WIDE),
-    draw_small=by_day("conversions", "Conversions by day"),
+    "conversions_by_day", "Conversions by day", by_day("conversions", "Conversions by day"), widths=(WIDE, HALF)
 )  # fmt: skip
 VALUE = Chart(
-    "value_by_day", "Value by day", by_day("value", "Value by day"), {"value": "money", "value_before": "money"}
+    "value_by_day", "Value by day", by_day("value", "Value by day"), {"value": "money", "value_before": "money"}, (HALF,)
 )  # fmt: skip
-SIGN_UPS = Chart("sign_ups_by_day", "Sign-ups by day", by_day("sign_ups", "Sign-ups by day"))
-VISITORS = Chart("visitors_by_day", "Visitors by day", by_day("visitors", "Visitors by day"))
+SIGN_UPS = Chart("sign_ups_by_day", "Sign-ups by day", by_day("sign_ups", "Sign-ups by day"), widths=(HALF,))
+VISITORS = Chart("visitors_by_day", "Visitors by day", by_day("visitors", "Visitors by day"), widths=(HALF,))
 
 
 def context(view: View) -> dict[str, Any]:
@@ -82,6 +83,7 @@ def context(view: View) -> dict[str, Any]:
         "visitors": panels[VISITORS.name],
         "guards": guards,
         "guards_notice": guards_notice,
+        "drill_flag": DRILL_FLAG,
         "open_day": selection.newest_day if selection.is_open else None,
     }
 

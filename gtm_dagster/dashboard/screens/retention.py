@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from gtm_dagster.dashboard.chart_query import Chart, Draw
-from gtm_dagster.dashboard.charts.heat_chart import NARROW, WIDE, HeatCell, HeatRow, cells
+from gtm_dagster.dashboard.chart_query import Chart
+from gtm_dagster.dashboard.charts.heat_chart import HeatCell, HeatRow, cells
+from gtm_dagster.dashboard.charts.svg_parts import PHONE, WIDE
 from gtm_dagster.dashboard.parameters import Selection
 from gtm_dagster.dashboard.screen import Screen
 from gtm_dagster.dashboard.snapshots import Rows
@@ -17,26 +18,22 @@ MOST_CHANNELS = 14
 """Columns and rows of a picture, and columns of one on a phone; the table has all."""
 
 
-def _triangle(across: int, columns: int) -> Draw:
-    def draw(found: Rows, selection: Selection) -> str:
-        rows = [
-            HeatRow(f"{cohort}", amount(each[0]["size"]), _cells(each))
-            for cohort, each in _grouped(found, "cohort").items()
-        ]
-        title = f"Retention of {selection.more['count']} by first period"
-        return cells(title, _columns(found)[:columns], rows, _deepest(found), across)
-
-    return draw
+def _triangle(found: Rows, selection: Selection, across: int) -> str:
+    rows = [
+        HeatRow(f"{cohort}", amount(each[0]["size"]), _cells(each))
+        for cohort, each in _grouped(found, "cohort").items()
+    ]
+    count, unit = selection.more["count"], selection.cohort_unit
+    title = f"Retention of {count} by first {unit}"
+    return cells(title, _columns(found, unit, across), rows, _deepest(found), across, (f"first {unit}", count))
 
 
-def _by_channel(across: int, columns: int) -> Draw:
-    def draw(found: Rows, selection: Selection) -> str:
-        channels = list(_grouped(found, "channel").items())[:MOST_CHANNELS]
-        rows = [HeatRow(channel, amount(each[0]["size"]), _cells(each)) for channel, each in channels]
-        title = f"Retention of {selection.more['count']} by channel, closed periods"
-        return cells(title, _columns(found)[:columns], rows, _deepest(found), across)
-
-    return draw
+def _by_channel(found: Rows, selection: Selection, across: int) -> str:
+    channels = list(_grouped(found, "channel").items())[:MOST_CHANNELS]
+    rows = [HeatRow(channel, amount(each[0]["size"]), _cells(each)) for channel, each in channels]
+    count, unit = selection.more["count"], selection.cohort_unit
+    title = f"Retention of {count} by channel, {unit}s that are over"
+    return cells(title, _columns(found, unit, across), rows, _deepest(found), across, ("channel", count))
 
 
 def _grouped(found: Rows, name: str) -> dict[Any, list[dict[str, Any]]]:
@@ -46,9 +43,10 @@ def _grouped(found: Rows, name: str) -> dict[Any, list[dict[str, Any]]]:
     return groups
 
 
-def _columns(found: Rows) -> list[str]:
-    last = min(max(found.column("period")), MOST_COLUMNS - 1)
-    return [str(period) for period in range(last + 1)]
+def _columns(found: Rows, unit: str, across: int) -> list[str]:
+    """Such as `week 1`; of the first one everybody is part."""
+    most = MOST_COLUMNS if across > PHONE else MOST_SMALL
+    return [f"{unit} {period}" for period in range(min(max(found.column("period")) + 1, most))]
 
 
 def _deepest(found: Rows) -> float | None:
@@ -66,13 +64,9 @@ def _cells(rows: list[dict[str, Any]]) -> tuple[HeatCell, ...]:
     )
 
 
-TRIANGLE = Chart(
-    "retention_cells", "Who came back", _triangle(WIDE, MOST_COLUMNS), {"rate": "share"}, _triangle(NARROW, MOST_SMALL)
-)
-CHANNELS = Chart(
-    "retention_channels", "Who came back, by channel", _by_channel(WIDE, MOST_COLUMNS), {"rate": "share"},
-    _by_channel(NARROW, MOST_SMALL),
-)  # fmt: skip
+_WIDTHS = (WIDE, PHONE)
+TRIANGLE = Chart("retention_cells", "Who came back", _triangle, {"rate": "share"}, _WIDTHS)
+CHANNELS = Chart("retention_channels", "Who came back, by channel", _by_channel, {"rate": "share"}, _WIDTHS)
 
 
 def context(view: View) -> dict[str, Any]:

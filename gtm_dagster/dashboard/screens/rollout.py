@@ -7,7 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from gtm_dagster.dashboard.charts.evidence_chart import NARROW
+from gtm_dagster.dashboard.charts.svg_parts import HALF
 from gtm_dagster.dashboard.guard_view import Arm, GuardView, arm, guard_view
 from gtm_dagster.dashboard.live_store import TROUBLE
 from gtm_dagster.dashboard.notices import NotFoundError
@@ -27,7 +27,7 @@ def context(view: View) -> dict[str, Any]:
     return {
         "each": shown,
         "picture": Markup(shown.picture()),  # noqa: S704 - charts/ escape every text
-        "picture_small": Markup(shown.picture(NARROW)),  # noqa: S704 - as above
+        "picture_small": Markup(shown.picture(HALF)),  # noqa: S704 - as above
         "times": shown.times_to_proof(),
         "metrics": _metrics(shown),
         "segments": _segments(shown.segments),

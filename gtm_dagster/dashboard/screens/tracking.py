@@ -5,11 +5,14 @@ from __future__ import annotations
 from datetime import date
 from typing import Any
 
-from gtm_dagster.dashboard.chart_query import Chart, Draw
-from gtm_dagster.dashboard.charts.line_chart import NARROW, WIDE, Line, lines
+from gtm_dagster.collector.address import running_address
+from gtm_dagster.dashboard.chart_query import Chart
+from gtm_dagster.dashboard.charts.line_chart import Line, lines
+from gtm_dagster.dashboard.charts.svg_parts import HALF, WIDE
 from gtm_dagster.dashboard.live_log import live_log, reasons
 from gtm_dagster.dashboard.notices import UnavailableError
 from gtm_dagster.dashboard.parameters import Selection
+from gtm_dagster.dashboard.refusal_meanings import MEANINGS
 from gtm_dagster.dashboard.refused_groups import help_for, plan_today, refused_documents
 from gtm_dagster.dashboard.screen import Screen
 from gtm_dagster.dashboard.snapshots import Rows
@@ -20,19 +23,16 @@ SILENT_SECONDS = 120
 """A producer unheard of for longer is shown as silent."""
 
 
-def _books(across: int) -> Draw:
-    def draw(found: Rows, selection: Selection) -> str:
-        days: list[date] = found.column("day")
-        series = [
-            Line("clean", tuple(found.column("clean")), "now", selection.is_open),
-            Line("refused", tuple(found.column("quarantined")), "s2", selection.is_open),
-        ]
-        return lines(f"Rows by ingest day, {selection.period}", days, series, "rows", across)
-
-    return draw
+def _books(found: Rows, selection: Selection, across: int) -> str:
+    days: list[date] = found.column("day")
+    series = [
+        Line("clean", tuple(found.column("clean")), "now", selection.is_open),
+        Line("refused", tuple(found.column("quarantined")), "s2", selection.is_open),
+    ]
+    return lines(f"Rows by ingest day, {selection.period}", days, series, "rows", across)
 
 
-BOOKS = Chart("books_by_day", "The books by day", _books(WIDE), {"quarantined_share": "share"}, _books(NARROW))
+BOOKS = Chart("books_by_day", "The books by day", _books, {"quarantined_share": "share"}, (WIDE, HALF))
 REASONS = Chart("quarantine_reasons", "Why events were refused")
 EXAMPLES = Chart("quarantined_examples", "Refused events, by event and reasons", parts={"shape": SHAPE})
 VALUES = Chart("quarantined_values", "Values of a wrong type", parts={"shape": SHAPE})
@@ -54,13 +54,21 @@ def context(view: View) -> dict[str, Any]:
         "books": panels[BOOKS.name],
         "verdict": _balance(panels[BOOKS.name]),
         "reasons": panels[REASONS.name],
+        "meanings": _meanings(panels[REASONS.name]),
         "examples": examples,
         "refused": [
             {**row, "reasons": reasons(row["errors"]), **help_for(row, documents, plan)}
             for row in (examples.rows.records() if examples.rows else [])
         ],
         "silent_seconds": SILENT_SECONDS,
+        "collector_url": running_address(view.settings.state_dir) or f"http://127.0.0.1:{view.settings.collector.port}",
     }  # fmt: skip
+
+
+def _meanings(panel: Panel) -> dict[str, str]:
+    """What the reasons of the panel mean, in its order."""
+    names = panel.rows.column("reason") if panel.rows else []
+    return {name: MEANINGS[name] for name in names if name in MEANINGS}
 
 
 def _balance(panel: Panel) -> tuple[str, bool] | None:

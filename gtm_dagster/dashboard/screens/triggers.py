@@ -7,8 +7,9 @@ import time
 from datetime import date
 from typing import Any
 
-from gtm_dagster.dashboard.chart_query import Chart, Draw
-from gtm_dagster.dashboard.charts.line_chart import NARROW, WIDE, Line, lines
+from gtm_dagster.dashboard.chart_query import Chart
+from gtm_dagster.dashboard.charts.line_chart import Line, lines
+from gtm_dagster.dashboard.charts.svg_parts import HALF, WIDE
 from gtm_dagster.dashboard.notices import Notice, UnavailableError
 from gtm_dagster.dashboard.parameters import Selection
 from gtm_dagster.dashboard.screen import Screen
@@ -24,19 +25,16 @@ from gtm_dagster.triggers.trigger_status import TriggerStatus, trigger_status
 MOST_MESSAGES = 20
 
 
-def _by_day(across: int) -> Draw:
-    def draw(found: Rows, selection: Selection) -> str:
-        days: list[date] = found.column("day")
-        series = [
-            Line("sent", tuple(found.column("messages")), "now"),
-            Line("not sent", tuple(found.column("not_sent")), "s2"),
-        ]
-        return lines(f"Starts of rules by day, {selection.period}", days, series, "starts", across)
-
-    return draw
+def _by_day(found: Rows, selection: Selection, across: int) -> str:
+    days: list[date] = found.column("day")
+    series = [
+        Line("sent", tuple(found.column("messages")), "now"),
+        Line("not sent", tuple(found.column("not_sent")), "s2"),
+    ]
+    return lines(f"Starts of rules by day, {selection.period}", days, series, "starts", across)
 
 
-BY_DAY = Chart("messages_by_day", "Messages by day", _by_day(WIDE), draw_small=_by_day(NARROW))
+BY_DAY = Chart("messages_by_day", "Messages by day", _by_day, widths=(WIDE, HALF))
 REASONS = Chart("unsent_reasons", "Why nothing was sent")
 SECONDS = Chart("message_seconds", "How fast")
 _SHARES = ("rate", "low", "high", "effect", "effect_low", "effect_high")

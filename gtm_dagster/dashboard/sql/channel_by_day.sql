@@ -1,5 +1,5 @@
--- Conversions credited by one model by day of the conversion, of the five channels with most in the period. A day on which
--- conversions were credited, but none to a channel, counts 0 there; a day without any has no row.
+-- Conversions credited by one model by day of the conversion, of the five channels with most in the period. A day counts 0
+-- for a channel without any; one on which nobody came at all has no row.
 WITH credited AS (
   SELECT day, channel, SUM(conversions) AS n
   FROM marts.channel_attribution
@@ -13,7 +13,7 @@ WITH credited AS (
   ORDER BY total DESC, channel
   LIMIT 5
 ), days AS (
-  SELECT DISTINCT day FROM credited
+  SELECT DISTINCT day FROM marts.daily WHERE day BETWEEN $from AND $to
 )
 SELECT d.day, m.channel, coalesce(c.n, 0) AS conversions
 FROM days AS d

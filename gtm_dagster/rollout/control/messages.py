@@ -68,7 +68,9 @@ def loss_text(row: RollbackRow) -> str:
     if row.estimate is None:
         return ""
     between = f" (95 %: {row.low:.0%} to {row.high:.0%})" if row.low is not None and row.high is not None else ""
-    evidence = f", log e {row.log_e:.1f} of {row.log_budget:.1f}" if row.log_e is not None and row.log_budget else ""
+    evidence = (
+        f", evidence {row.log_e:.1f} of {row.log_budget:.1f} needed" if row.log_e is not None and row.log_budget else ""
+    )
     return f"the treated arm lost {row.estimate:.0%} of the control's conversion{between}{evidence}"
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from gtm_dagster.rollout.guard.cells import AGE_SHARES, FIRST_MINUTES, SLOWER_TIMES
 from gtm_dagster.rollout.guard.counts import SLOT_US
 from gtm_dagster.rollout.guard.e_process import closest_null
+from gtm_dagster.rollout.guard.first_passage import staying
 from gtm_dagster.rollout.guard.log_e_path import AGE_WEIGHTS, BET_WEIGHTS, BETS
 from gtm_dagster.rollout.guard.rule import Rule
 
@@ -27,6 +28,9 @@ _AGES_COST = 1.6
 """Where customers do not convert at once, the ages share the stake and have to be learned."""
 _FLOOR, _START_FLOOR, _GRID = 3.0, 8.0, 120
 """How far evidence may fall, in nats: restarts keep it up, and nothing does so for the stake on a start."""
+_STEEPEST = math.expm1(0.5)
+"""The most that steps up outnumber those down, as a share of the latter: of a steeper walk, as of a dead flow that nearly
+everybody used, the sum over its waves loses all digits. It then spreads a little more than it does, and drifts as it does."""
 _FAR_MINUTES = 10.0 * 365 * 1440
 
 
@@ -156,19 +160,13 @@ def visitors_to_proof(
 def _passage(step: LogEMoments, level: float, floor: float, quantile: float) -> float:
     """Visitors until the chain has passed the level in `quantile` of the cases."""
     width = (level + floor) / _GRID
-    spread = step.mean_square / (2 * width * width)
-    up = spread + step.mean / (2 * width)
-    down = max(spread - step.mean / (2 * width), 1e-9 * spread)
-    rates = np.full(_GRID, -(up + down))
-    rates[0] = -up
-    beside = np.full(_GRID - 1, math.sqrt(up * down))
-    values, vectors = np.linalg.eigh(np.diag(rates) + np.diag(beside, 1) + np.diag(beside, -1))
-    scale = 0.5 * math.log(up / down) * np.arange(_GRID)  # makes the symmetric matrix similar to the chain's
-    start = round(floor / width)
-    weights = vectors[start] * (np.exp(scale - scale[start]) @ vectors)
+    drift = step.mean / width
+    down = max((step.mean_square / (width * width) - drift) / 2, drift / _STEEPEST)
+    up = max(down + drift, 1e-9 * down)
+    weights, rates = staying(up, down, _GRID, round(floor / width))
 
     def passed(visitors: float) -> bool:
-        return float(weights @ np.exp(values * visitors)) <= 1.0 - quantile
+        return float((weights * np.exp(rates * visitors)).sum()) <= 1.0 - quantile
 
     far = 1.0
     while not passed(far):

@@ -114,11 +114,11 @@ def _reason(verdict: Verdict, metric: MetricRule, rule: Rule) -> str:
         return nothing_yet(verdict)
     if metric.bad != UP:
         return f"{metric.name}: {reason(verdict, replace(rule, threshold=metric.threshold), metric.subject)}"
-    evidence = f"log e {verdict.log_e:.1f} of {verdict.log_budget:.1f}"
+    evidence = f"evidence {verdict.log_e:.1f} of {verdict.log_budget:.1f} needed"
     figures = change_text(metric, verdict)
     if verdict.above_since_us is None:
         return f"{metric.name}: {figures}, {evidence}"
-    held = f"above {metric.threshold:.0%} for {verdict.above_minutes:.1f} of {rule.hold_minutes:g} min"
+    held = f"above {metric.threshold:.0%} for {verdict.above_minutes:.1f} min ({rule.hold_minutes:g} needed)"
     return f"{metric.name}: {figures}, {evidence}, {held}"
 
 

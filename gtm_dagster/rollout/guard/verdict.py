@@ -222,18 +222,29 @@ def nothing_yet(verdict: Verdict) -> str:
     return f"{verdict.treated_exposed} treated and {verdict.control_exposed} control units: no block of both arms is complete"
 
 
+def change_and_interval(estimate: float, low: float | None, high: float | None) -> tuple[str, str]:
+    """`lost 20%` and ` (95 %: 5% to 34%)` of a relative drop; of a rise both are of the gain: `gained 11%`, ` (95 %: -1% to 24%)`."""
+    lost = estimate >= 0
+    if low is None or high is None:
+        between = ""
+    else:
+        between = f" (95 %: {low:.0%} to {high:.0%})" if lost else f" (95 %: {0.0 - high:.0%} to {0.0 - low:.0%})"
+    return f"lost {estimate:.0%}" if lost else f"gained {-estimate:.0%}", between
+
+
 def reason(verdict: Verdict, rule: Rule, event: str = "") -> str:
     """The verdict in words; `event`: what is compared, where it is not the guard's conversion."""
-    evidence = f"log e {verdict.log_e:.1f} of {verdict.log_budget:.1f}"
+    evidence = f"evidence {verdict.log_e:.1f} of {verdict.log_budget:.1f} needed"
     noun = event or "conversions"
     if verdict.estimate is None and verdict.control_converted:
         young = f"{verdict.control_converted} control {noun}, none of a block whose outcome is known yet"
         return f"{young}; {evidence}"
     if verdict.estimate is None:
         return f"no control {event or 'conversion'} to compare with; {evidence}"
-    word = f"lost {verdict.estimate:.0%}" if verdict.estimate >= 0 else f"gained {-verdict.estimate:.0%}"
-    between = f" (95 %: {verdict.low:.0%} to {verdict.high:.0%})" if verdict.low is not None else ""
+    word, between = change_and_interval(verdict.estimate, verdict.low, verdict.high)
     comparison = f"treated {word} of the control's {event or 'conversion'}{between}, {evidence}"
     if verdict.above_since_us is None:
         return comparison
-    return f"{comparison}, above {rule.threshold:.0%} for {verdict.above_minutes:.1f} of {rule.hold_minutes:g} min"
+    return (
+        f"{comparison}, above {rule.threshold:.0%} for {verdict.above_minutes:.1f} min ({rule.hold_minutes:g} needed)"
+    )

@@ -6,8 +6,11 @@ about others of it, whosever they are and whenever. Their moments join the affec
 
 from __future__ import annotations
 
+from string import whitespace
+
 import duckdb
 
+from gtm_dagster.taxonomy.absent import ABSENT_IDS
 from gtm_dagster.warehouse.affected import (
     SESSIONS,
     add_ranges,
@@ -23,7 +26,7 @@ from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.causes import remember_credit
 from gtm_dagster.warehouse.core.conversion_types import matching, write_conversion_types
 from gtm_dagster.warehouse.engine import transaction
-from gtm_dagster.warehouse.literals import composed
+from gtm_dagster.warehouse.literals import composed, literal, literals
 from gtm_dagster.warehouse.results import StepResult, count, unchanged
 from gtm_dagster.warehouse.statements import fragment
 
@@ -54,7 +57,13 @@ def build_conversions(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> Step
 def _follow_events(con: duckdb.DuckDBPyConnection, ctx: BuildContext, whole: bool) -> None:
     """Bring `meta.conversion_events` up to date, widen `affected` by what the changes decide about, and make `candidates`."""
     among = "" if whole else f"JOIN affected r ON {within('e', 'event_us')}"
-    events = fragment("conversion_events", among=among, matches=matching(ctx.settings.conversions))
+    events = fragment(
+        "conversion_events",
+        among=among,
+        matches=matching(ctx.settings.conversions),
+        absent=literals(sorted(ABSENT_IDS)),
+        blanks=literal(whitespace),
+    )
     if whole:
         con.execute("DELETE FROM meta.conversion_events")
         con.execute(f"INSERT INTO meta.conversion_events {events}")

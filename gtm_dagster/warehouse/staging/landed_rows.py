@@ -7,16 +7,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gtm_dagster.admission.record import DEFAULTS, REQUIRED_COLUMNS
+from gtm_dagster.admission.rules import rules_fingerprint
+from gtm_dagster.taxonomy import Plan
 from gtm_dagster.warehouse.landing import ARROW_SCHEMA, ROW_COLUMNS, LandingFile
 from gtm_dagster.warehouse.landing.manifests import BATCH_NAME
-from gtm_dagster.warehouse.literals import composed, literals
+from gtm_dagster.warehouse.literals import composed, literal, literals
 from gtm_dagster.warehouse.statements import fragment
 
 _SQL_TYPES = {pa.string(): "VARCHAR", pa.int64(): "BIGINT", pa.binary(): "BLOB"}
 
 
-def view_landed(con: duckdb.DuckDBPyConnection, files: list[LandingFile]) -> None:
+def view_landed(con: duckdb.DuckDBPyConnection, files: list[LandingFile], plan: Plan) -> None:
     """`landed`: the rows of `files` where they lie, named by file_path and file_row; without those that are left out.
+
+    An accepted event has the name that `plan` gives it: of one that landed under another plan that is maybe an alias now.
 
     A column that a file lacks has its default, NULL for most. `batch_name`: in a compacted file the batch the row landed in.
     """
@@ -38,11 +42,28 @@ def view_landed(con: duckdb.DuckDBPyConnection, files: list[LandingFile]) -> Non
         source = composed("(SELECT * FROM $source ANTI JOIN left_out USING (filename, batch_name))", source=source)
     con.execute(
         composed(
-            "CREATE OR REPLACE TEMP VIEW landed AS SELECT $columns, $batch_name, filename AS file_path, file_row_number AS file_row FROM $source",
+            "CREATE OR REPLACE TEMP VIEW landed AS SELECT *$renamed FROM (SELECT $columns, $batch_name, filename AS file_path, file_row_number AS file_row FROM $source)",
+            renamed=_renamed(plan),
             columns=columns,
             batch_name=batch_name,
             source=source,
         )
+    )
+
+
+def _renamed(plan: Plan) -> str:
+    """What puts an event's name of today in the place of an alias; nothing where the plan has none."""
+    if not plan.aliases:
+        return ""
+    cases = " ".join(
+        composed("WHEN $alias THEN $name", alias=literal(alias), name=literal(name))
+        for alias, name in plan.aliases.items()
+    )
+    return composed(
+        """ REPLACE (CASE WHEN verdict = 'accepted' AND rules IS DISTINCT FROM $rules
+          THEN CASE event_name $cases ELSE event_name END ELSE event_name END AS event_name)""",
+        rules=literal(rules_fingerprint(plan)),
+        cases=cases,
     )
 
 

@@ -172,7 +172,7 @@ def _stage_files(
     if progress:
         progress(0, total)
     wanted = [file for file in files if file.wanted_rows]
-    view_landed(con, wanted)
+    view_landed(con, wanted, ctx.plan)
     name_files(con, wanted)
     _apply_verdicts(con, judge(con, ctx.plan, "landed", ctx.full))
     add_sources(con, ctx.settings.own_hosts)

@@ -82,7 +82,7 @@ def follow_withdrawals(
 
 def _take_back(con: duckdb.DuckDBPyConnection, ctx: BuildContext, gone: list[LandingFile]) -> None:
     keys = {file.key for file in gone}
-    view_landed(con, gone)
+    view_landed(con, gone, ctx.plan)
     con.execute(
         "CREATE OR REPLACE TEMP TABLE withdrawn_ids AS SELECT DISTINCT write_key, event_id FROM landed WHERE verdict = 'accepted'"
     )
@@ -91,7 +91,7 @@ def _take_back(con: duckdb.DuckDBPyConnection, ctx: BuildContext, gone: list[Lan
     con.execute(f"CREATE OR REPLACE TEMP TABLE id_copies AS {fragment('id_copies', withdrawn='true')}")
     stay = _staged_files(con, ctx, keys)
     if stay:
-        view_landed(con, stay)
+        view_landed(con, stay, ctx.plan)
         name_files(con, stay)
         con.execute(f"INSERT INTO id_copies {fragment('id_copies', withdrawn='false')}")
     con.execute("CREATE OR REPLACE TEMP VIEW batch AS SELECT * EXCLUDE (withdrawn) FROM id_copies")

@@ -1,0 +1,38 @@
+"""What each reason of a refused event means, for who reads the page and not the code."""
+
+from __future__ import annotations
+
+MEANINGS = {
+    "bad_timestamp": "its time cannot be read",
+    "consent": "its consent does not allow it",
+    "drill": "sent by a drill",
+    "future_timestamp": "it claims to have happened more than an hour after it was received",
+    "invalid": "its fields do not fit together",
+    "invalid_json": "not JSON",
+    "invalid_utf8": "not UTF-8 text",
+    "lone_surrogate": "holds half of a character",
+    "maximum": "a number is above the most that the plan allows",
+    "minimum": "a number is below the least that the plan allows",
+    "missing_field": "a field that every event needs is not there",
+    "missing_identity": "it names neither a user nor a visitor",
+    "missing_property": "a property that the plan requires is not there",
+    "not_allowed": "a value is none of those that the plan lists",
+    "not_finite": "a number is infinite or none at all",
+    "nul": "holds a NUL character",
+    "number_out_of_range": "a number is too large to be kept",
+    "pattern": "a value does not have the form that the plan asks for",
+    "personal_data": "holds an e-mail address where an id belongs",
+    "placeholder_id": "an id is a word for nothing, such as null or undefined",
+    "property_name": "the name of a property is empty or too long",
+    "timestamp_out_of_range": "its time lies outside the years 1990 to 2099",
+    "timestamp_without_offset": "its time does not say the offset from UTC",
+    "too_deep": "nested too deep",
+    "too_large": "too many bytes",
+    "too_long": "a text is longer than allowed",
+    "too_many_properties": "too many properties",
+    "too_short": "an id is empty",
+    "type": "a value is of another type than the plan says, such as text where a number belongs",
+    "unknown_event": "the plan has no event of this name",
+    "unknown_field": "a field that no event has; data of your own go under properties",
+    "unknown_property": "the plan does not have this property of the event",
+}
