@@ -95,7 +95,7 @@ DROP INDEX outbox_dead;
 {OUTBOX}
 INSERT INTO outbox ({_MESSAGE}) SELECT {_MESSAGE} FROM outbox_by_id ORDER BY decided_us, action_id;
 DROP TABLE outbox_by_id;
-"""
+"""  # noqa: S608 - names of this module
 """A message is a kilobyte: by its id, which is random, each began a page or two of its own, and each mark of it wrote them anew."""
 DECIDED = """
 DROP INDEX occurrences_decided;

@@ -63,10 +63,10 @@ def test_a_file_of_the_version_before_keeps_its_messages_and_gets_the_new_tables
         con.execute(
             "UPDATE outbox SET status = 'dead', ended_us = 5, last_error = 'x', first_attempt = 2 WHERE action_id = 'a'"
         )
-        before = con.execute(f"SELECT {columns} FROM outbox ORDER BY action_id").fetchall()  # noqa: S608
+        before = con.execute(f"SELECT {columns} FROM outbox ORDER BY action_id").fetchall()
         assert schema(con) != new
     with closing(open_trigger_db(path)) as con:
-        assert con.execute(f"SELECT {columns} FROM outbox ORDER BY action_id").fetchall() == before  # noqa: S608
+        assert con.execute(f"SELECT {columns} FROM outbox ORDER BY action_id").fetchall() == before
         assert schema(con) == new
         assert [row[0] for row in con.execute("SELECT action_id FROM outbox ORDER BY rowid")] == ["b", "a", "c"]
 
