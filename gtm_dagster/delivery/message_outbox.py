@@ -15,7 +15,7 @@ from msgspec import Struct
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS outbox (
-    action_id TEXT PRIMARY KEY,         -- the same for whoever decides it again; the webhook-id of every attempt
+    action_id TEXT NOT NULL PRIMARY KEY,  -- the same for whoever decides it again; the webhook-id of every attempt
     rule TEXT NOT NULL,
     person TEXT NOT NULL,
     purpose TEXT NOT NULL,              -- asked again before each attempt
@@ -33,7 +33,7 @@ CREATE TABLE IF NOT EXISTS outbox (
     ended_us INTEGER,                   -- when the status became final
     last_error TEXT,
     first_attempt INTEGER NOT NULL DEFAULT 0  -- attempts before it was put in anew by a person
-) WITHOUT ROWID;
+);                                      -- with rowids: rows of a batch stand together, whatever their ids are
 CREATE INDEX IF NOT EXISTS outbox_routes ON outbox (channel, target, next_us) WHERE status = 'due';
 CREATE INDEX IF NOT EXISTS outbox_expiry ON outbox (expires_us) WHERE status = 'due';
 CREATE INDEX IF NOT EXISTS outbox_person ON outbox (person);

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from gtm_dagster.demo.planted_rules import FILE
 from gtm_dagster.settings import Attribution, Settings, Window
 
 SUFFIX = "-demo"
@@ -53,12 +54,15 @@ def demo_variables(settings: Settings) -> dict[str, str]:
     """GTM_* variables that make the demo's settings of these, for this process and those it starts.
 
     Another state directory; nothing that is shared with real data or real people (ops store, guards, providers,
-    notifications); the packaged tracking plan, whose events are simulated, and with another plan the usual conversions,
+    notifications, rules and their destinations); the demo's own rules once it has some; the packaged tracking plan, whose events are simulated, and with another plan the usual conversions,
     funnel and retention, since the deployment's name events of that plan.
     """
     usual = Settings()
+    rules = demo_dir(settings.state_dir) / FILE
     variables = {
         "GTM_STATE_DIR": str(demo_dir(settings.state_dir)),
+        "GTM_TRIGGERS_FILE": str(rules) if rules.exists() else "",
+        "GTM_DESTINATIONS": "[]",
         "GTM_PLAN_FILE": "",
         "GTM_OPS_URL": "",
         "GTM_GUARDS": "[]",

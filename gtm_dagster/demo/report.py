@@ -111,6 +111,20 @@ def way_to_gtm(program: Path) -> str:
     return f"This shell does not know [bold]gtm[/bold] yet: [bold]. {escape(str(activate))}[/bold], or write {escape(str(program))}.\n"
 
 
+def print_rules(console: Console, starts: Mapping[str, int]) -> None:
+    """What the demo's rules decided, and where to see it."""
+    console.print()
+    console.print("Rules: who got a message inside the product, who did not, and why", style="bold")
+    console.print(
+        f"  {starts.get('sent', 0):,} messages in the feed, {starts.get('not_sent', 0):,} starts without one, "
+        f"{starts.get('open', 0) + starts.get('held', 0):,} that still wait; nothing left this machine",
+        highlight=False, soft_wrap=True,
+    )  # fmt: skip
+    console.print(
+        "  what they did: the page Triggers, and `gtm trigger status --demo`", highlight=False, soft_wrap=True
+    )
+
+
 def print_checks(console: Console, result: Refreshed) -> int:
     """A line for each check that did not pass; returns how many."""
     failed = [check for check in result.checks if not check.passed]

@@ -26,7 +26,8 @@ from gtm_dagster.demo.canary import DrillError, drill_lines, run_drill
 from gtm_dagster.demo.comparison import compare
 from gtm_dagster.demo.deployment import MEMORY, DemoError, OtherDataError, refuse_other_data
 from gtm_dagster.demo.live import WRITE_KEY, collector, live_rows, send_live
-from gtm_dagster.demo.report import Refreshed, print_checks, print_report
+from gtm_dagster.demo.report import Refreshed, print_checks, print_report, print_rules
+from gtm_dagster.demo.rules_replay import pass_over, replay_rules
 from gtm_dagster.eventlog import open_log
 from gtm_dagster.importing import import_file
 from gtm_dagster.privacy.consent import consent_policy
@@ -142,6 +143,8 @@ def run_demo(
                     with steps.step("send live events over HTTP", amount) as tell:
                         send_live(endpoint, traffic, amount, tell)
                 save(folder, replace(memory, live_sent=True))
+            with steps.step("run the rules over the last days"), open_log(settings) as log:
+                starts = replay_rules(settings, load_plan(settings.plan_file), log)
             with steps.step("materialise every asset (Dagster)"):
                 result = refresh(settings)
     except DemoError as error:
@@ -155,7 +158,10 @@ def run_demo(
         return 1
     comparisons = compare(settings, traffic.truth, duplicates_at_the_edge(settings))
     print_report(console, settings, traffic.truth, comparisons, result, steps.seconds)
+    print_rules(console, starts)
     drilled = drill_the_guard(settings, console, tick)
+    with open_log(settings) as log:
+        pass_over(settings, log)
     return 0 if drilled and result.ok and all(comparison.ok for comparison in comparisons) else 1
 
 

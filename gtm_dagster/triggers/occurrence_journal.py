@@ -112,7 +112,7 @@ class OccurrenceJournal:
                 self._put((what.rule, what.trigger_event_id), row)
 
     def moved(self, at_us: int, rule: Rule, person: str, before: RuleState, after: RuleState) -> None:
-        known = set(before.open)
+        known = before.open
         for each in after.open:
             if each not in known and each.held not in ("quiet", "behind"):
                 self._put((rule.name, each.trigger_event_id), self._opened(at_us, rule, person, each))

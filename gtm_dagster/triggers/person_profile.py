@@ -51,7 +51,7 @@ def profile_after(profile: Profile, event: TriggerEvent) -> Profile:
     zone, country = event.timezone, event.context.get("country")
     if not granted and not zone and not country:
         return profile
-    news = tuple(Given(at_us, not granted[purpose], purpose) for purpose in sorted(granted))
+    news = tuple([Given(at_us, not granted[purpose], purpose) for purpose in sorted(granted)])
     return Profile(
         _newest_given(profile.consents, news),
         _newest_place(profile.zone, Place(at_us, timezone=zone) if zone else None),
@@ -72,6 +72,8 @@ def _newest_given(one: tuple[Given, ...], other: tuple[Given, ...]) -> tuple[Giv
     """The newest of each purpose, by purpose, as both are."""
     if not one or not other:
         return one or other
+    if len(one) == len(other) == 1 and one[0].purpose == other[0].purpose:  # as nearly always
+        return max(one, other)
     newest = {each.purpose: each for each in one}
     for each in other:
         known = newest.get(each.purpose)

@@ -8,19 +8,31 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from msgspec.msgpack import encode
 
 from gtm_dagster.triggers.admit import Ledger, admit, merged_ledger, trimmed_ledger
-from gtm_dagster.triggers.compiled_rule import Rule
+from gtm_dagster.triggers.compiled_rule import Condition, Rule
 from gtm_dagster.triggers.heard_keys import watch_of
 from gtm_dagster.triggers.heartbeat_watch import ALWAYS_HEARD, Watch, Watches
 from gtm_dagster.triggers.outcomes import Action, Hold, NonSend, Reason, Want
 from gtm_dagster.triggers.person_profile import NOBODY, Profile, merged_profile, profile_after
 from gtm_dagster.triggers.rule_state import EMPTY, RuleState
 from gtm_dagster.triggers.state_store import Journal, StateStore
-from gtm_dagster.triggers.step import NEVER_US, Edited, Input, Linked, Stepped, Wake, ends, starts, step
-from gtm_dagster.triggers.trigger_event import TriggerEvent
+from gtm_dagster.triggers.step import NEVER_US, Edited, Input, Linked, Seen, Stepped, Wake, step
+from gtm_dagster.triggers.trigger_event import TriggerEvent, satisfies
 
 _TRIM_ABOVE = 100
+_NEVER, _ALWAYS = -1, 0
+"""Among the numbers of conditions: what no event fulfils, and what needs no look at it."""
+
+
+class _Ahead(NamedTuple):
+    """What `look_ahead` found of an event, until it is taken."""
+
+    event: TriggerEvent
+    concerned: list[tuple[Rule, Seen]]
 
 
 class RuleEngine:
@@ -52,20 +64,29 @@ class RuleEngine:
             self._store.set_profile(person, profile)
         if event.name in self._cancelling and event.write_key is not None:
             self.senders[event.name].add(event.write_key)
-        concerned, ending = self._concerned(event)
-        self._store.expect(person, [rule.name for rule in concerned])
-        wants = [want for rule in concerned for want in self._step(rule, person, event)]
-        self._admit(person, wants)
-        for rule in ending:
-            self._journal.ended(rule, person, event)
+        ahead = self._ahead.pop(id(event), None)
+        concerned = ahead.concerned if ahead is not None and ahead.event is event else self._concerned(event)
+        if concerned:
+            self._store.expect(person, [rule.name for rule, _ in concerned])
+            wants: list[Want] = []
+            for rule, seen in concerned:
+                wants += self._step(rule, person, seen)
+            if wants:
+                self._admit(person, wants)
+            for rule, seen in concerned:
+                if seen.ends:
+                    self._journal.ended(rule, person, event)
         self._journal.reading(None)
 
     def look_ahead(self, events: Iterable[TriggerEvent]) -> None:
         """These come next: a store that has to look up what they need does so for all of them at once."""
         wanted: defaultdict[str, set[str]] = defaultdict(set)
+        self._ahead.clear()
         for event in events:
             owner = event.user_id or self._store.user_of(event.anonymous_id or "") or event.anonymous_id
-            wanted[owner or ""].update(rule.name for rule in self._concerned(event)[0])
+            concerned = self._concerned(event)
+            self._ahead[id(event)] = _Ahead(event, concerned)
+            wanted[owner or ""].update([rule.name for rule, _ in concerned])
         self._store.expect_all(wanted)
 
     def advance(self, to_us: int) -> None:
@@ -120,23 +141,42 @@ class RuleEngine:
 
     def _set_rules(self, rules: Sequence[Rule]) -> None:
         self.rules = {rule.name: rule for rule in sorted(rules, key=lambda rule: rule.name)}
-        self._by_event: defaultdict[str, list[Rule]] = defaultdict(list)
+        self._ahead: dict[int, _Ahead] = {}
+        self._by_event: defaultdict[str, list[tuple[Rule, int, int]]] = defaultdict(list)
         self._cancelling = {event for rule in self.rules.values() for event in rule.cancelling}
+        numbers = {encode(()): _ALWAYS}  # by their bytes, in which true is not 1
+        self._conditions: list[tuple[Condition, ...]] = [()]
+
+        def number(where: tuple[Condition, ...]) -> int:
+            found = numbers.setdefault(encode(where), len(numbers))
+            if found == len(self._conditions):
+                self._conditions.append(where)
+            return found
+
         for rule in self.rules.values():
             for name in rule.events:
-                self._by_event[name].append(rule)
+                start = number(rule.where) if name == rule.on else _NEVER
+                end = _ALWAYS if name in rule.cancel_on else _NEVER
+                if end == _NEVER and name == rule.absent_event:
+                    end = number(rule.absent_where)
+                self._by_event[name].append((rule, start, end))
 
-    def _concerned(self, event: TriggerEvent) -> tuple[list[Rule], list[Rule]]:
-        """The rules whose `step` looks at `event`, and those of them whose open starts it ends."""
-        looking: list[Rule] = []
-        ending: list[Rule] = []
-        for rule in self._by_event.get(event.name, ()):
-            if ends(rule, event):
-                looking.append(rule)
-                ending.append(rule)
-            elif starts(rule, event):
-                looking.append(rule)
-        return looking, ending
+    def _concerned(self, event: TriggerEvent) -> list[tuple[Rule, Seen]]:
+        """The rules whose `step` looks at `event`, and as what; conditions that rules share are looked at once."""
+        found: list[tuple[Rule, Seen]] = []
+        holds = {_NEVER: False, _ALWAYS: True}
+        seen: dict[tuple[bool, bool], Seen] = {}
+        for rule, start, end in self._by_event.get(event.name, ()):
+            if (does_start := holds.get(start)) is None:
+                does_start = holds[start] = satisfies(self._conditions[start], event)
+            if (does_end := holds.get(end)) is None:
+                does_end = holds[end] = satisfies(self._conditions[end], event)
+            if does_start or does_end:
+                as_what = does_start, does_end
+                if (how := seen.get(as_what)) is None:
+                    how = seen[as_what] = Seen(event, does_start, does_end)
+                found.append((rule, how))
+        return found
 
     def _person(self, event: TriggerEvent) -> str:
         """The user of an event; an anonymous id belongs to the first user it was seen with, and so does its past."""

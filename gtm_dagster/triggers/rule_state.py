@@ -102,6 +102,9 @@ def merged(one: RuleState, other: RuleState) -> RuleState:
 
 def newest_cancels(cancelled: tuple[Cancelled, ...]) -> tuple[Cancelled, ...]:
     """The last of each key."""
+    if len(cancelled) == 2 and cancelled[0].key == cancelled[1].key:
+        one, other = cancelled
+        return (other,) if (one.at_us, one.event_id) < (other.at_us, other.event_id) else (one,)
     newest: dict[str | None, Cancelled] = {}
     for each in cancelled:
         known = newest.get(each.key)

@@ -96,6 +96,6 @@ def end_old_rows(con: sqlite3.Connection, before_us: int, most: int) -> int:
     con.execute("DELETE FROM faults WHERE rowid <= (SELECT max(rowid) FROM faults) - ?", (MOST_FAULTS_KEPT,))
     return con.execute(
         "DELETE FROM occurrences WHERE (rule, trigger_event_id) IN (SELECT rule, trigger_event_id FROM occurrences "
-        "WHERE decided_us < ? AND outcome NOT IN ('open', 'held') LIMIT ?)",
+        "WHERE decided_us < ? AND outcome IN ('sent', 'not_sent') LIMIT ?)",
         (before_us, most),
     ).rowcount

@@ -66,11 +66,18 @@ class SqliteStore:
 
     def state(self, rule: str, person: str) -> RuleState:
         entry = self._person(person)
-        return (entry.states.get(rule) or self._state(rule, entry))[0]
+        row = entry.states.get(rule)
+        if row is None:
+            if entry.whole:
+                return EMPTY
+            row = self._state(rule, entry)
+        return row[0]
 
     def set_state(self, rule: str, person: str, state: RuleState, wake_us: int | None) -> None:
         entry = self._person(person)
-        before = entry.states.get(rule) or self._state(rule, entry)
+        before = entry.states.get(rule)
+        if before is None:
+            before = self._state(rule, entry)
         if before[1] == wake_us and (before[0] is state or before[0] == state):
             return
         entry.states[rule] = (state, wake_us)
@@ -239,19 +246,23 @@ class SqliteStore:
 
     def _write_persons(self) -> None:
         changed: list[tuple[bytes | None, bytes | None, int]] = []
+        added: list[tuple[int, str, bytes | None, bytes | None]] = []
         new = {person for person, entry in self._dirty_states.items() if entry.id is None}
         for person in sorted(self._dirty_persons | new):
             entry = self._persons[person]
             profile, ledger = entry.encoded()
-            if entry.id is None:
-                entry.id = self._con.execute(_ADD_PERSON, (person, profile, ledger)).lastrowid
-            else:
+            if entry.id is not None:
                 changed.append((profile, ledger, entry.id))
+                continue
+            if not added:
+                (newest,) = self._con.execute("SELECT coalesce(max(id), 0) FROM persons").fetchone()
+            entry.id = newest + 1 + len(added)
+            added.append((entry.id, person, profile, ledger))
+        self._con.executemany("INSERT INTO persons (id, person, profile, ledger) VALUES (?, ?, ?, ?)", added)
         self._con.executemany("UPDATE persons SET profile = ?, ledger = ? WHERE id = ?", changed)
         self._dirty_persons.clear()
 
 
-_ADD_PERSON = "INSERT INTO persons (person, profile, ledger) VALUES (?, ?, ?)"
 _PUT_STATE = """
 INSERT INTO states (person, rule, state, wake_us, at_end) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT (person, rule) DO UPDATE SET state = excluded.state, wake_us = excluded.wake_us, at_end = excluded.at_end

@@ -15,6 +15,7 @@ from gtm_dagster.triggers.counting import full_windows
 from gtm_dagster.triggers.heartbeat_watch import ALWAYS_HEARD, Watch, Watches
 from gtm_dagster.triggers.outcomes import Hold, NonSend, Reason, Want
 from gtm_dagster.triggers.rule_state import (
+    FORMAT,
     MOST_OPEN,
     Cancelled,
     Counted,
@@ -51,7 +52,15 @@ class Edited(Struct, frozen=True):
     before: Rule
 
 
-Input = TriggerEvent | Wake | Linked | Edited | Hold
+class Seen(Struct, frozen=True, gc=False):
+    """An event, of which it is known already whether it starts the rule and whether it ends what is open."""
+
+    event: TriggerEvent
+    starts: bool
+    ends: bool
+
+
+Input = Seen | TriggerEvent | Wake | Linked | Edited | Hold
 
 
 class Stepped(NamedTuple):
@@ -65,9 +74,13 @@ class Stepped(NamedTuple):
 
 def step(rule: Rule, state: RuleState, input: Input, now: int) -> Stepped:
     """`state` of (rule, person) after `input`."""
+    if isinstance(input, TriggerEvent):
+        input = Seen(input, starts(rule, input), ends(rule, input))
+    if isinstance(input, Seen) and input.ends and not (input.starts or state.open):
+        return Stepped(trimmed(_with_cancel(rule, state, input.event), now, rule.within_us), (), (), ())
     work = _Work(rule, state, now)
     match input:
-        case TriggerEvent():
+        case Seen():
             work.take_event(input)
         case Wake():
             work.wake(input)
@@ -99,6 +112,13 @@ def ends(rule: Rule, event: TriggerEvent) -> bool:
     return event.name in rule.cancel_on
 
 
+def _with_cancel(rule: Rule, state: RuleState, event: TriggerEvent) -> RuleState:
+    """`state` with an event that ends what is open."""
+    cancel = Cancelled(event.at_us, event.event_id, event.key(rule.key))
+    cancelled = newest_cancels((*state.cancelled, cancel)) if state.cancelled else (cancel,)
+    return RuleState(FORMAT, state.open, state.counted, cancelled, state.decided)
+
+
 class _Work:
     """One call of `step`: the state as it changes, and what comes out."""
 
@@ -109,15 +129,12 @@ class _Work:
         self.wants: list[Want] = []
         self.non_sends: list[NonSend] = []
 
-    def take_event(self, event: TriggerEvent) -> None:
-        rule = self.rule
-        if ends(rule, event):
-            cancel = Cancelled(event.at_us, event.event_id, event.key(rule.key))
-            known = self.state.cancelled
-            self.state = replace(self.state, cancelled=newest_cancels((*known, cancel)) if known else (cancel,))
+    def take_event(self, seen: Seen) -> None:
+        if seen.ends:
+            self.state = _with_cancel(self.rule, self.state, seen.event)
             self.apply_cancels()
-        if starts(rule, event):
-            self._start(event)
+        if seen.starts:
+            self._start(seen.event)
 
     def wake(self, wake: Wake) -> None:
         """Decides what is due, the earliest first: it covers the starts within its time."""

@@ -14,7 +14,7 @@ from gtm_dagster.delivery.message_store import CHECKPOINT
 from gtm_dagster.storage.disk_space import full_disk
 from gtm_dagster.storage.migrations import Migration, migrate, pending
 from gtm_dagster.storage.private_dir import private_dir
-from gtm_dagster.triggers.trigger_tables import BY_EVENT, ERASED, NEWEST, SCHEMA, SHARDS
+from gtm_dagster.triggers.trigger_tables import BY_EVENT, DECIDED, ERASED, NEWEST, OUTBOX_BY_ROWID, SCHEMA, SHARDS
 
 FILE_NAME = "triggers.db"
 _BUSY_SECONDS = 10.0
@@ -107,12 +107,21 @@ def _run(con: sqlite3.Connection, script: str) -> None:
             statement = ""
 
 
+def _fewer_pages(con: sqlite3.Connection) -> None:
+    """The outbox of older files is a tree by its ids; a file that begins now has rowids from the start."""
+    (outbox,) = con.execute("SELECT sql FROM sqlite_master WHERE name = 'outbox'").fetchone()
+    if "WITHOUT ROWID" in outbox:
+        _run(con, OUTBOX_BY_ROWID)
+    _run(con, DECIDED)
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     Migration("0001_initial", lambda con: _run(con, SCHEMA)),
     Migration("0002_erased", lambda con: _run(con, ERASED)),
     Migration("0003_newest", lambda con: _run(con, NEWEST)),
     Migration("0004_by_event", lambda con: _run(con, BY_EVENT)),
     Migration("0005_shards", lambda con: _run(con, SHARDS)),
+    Migration("0006_fewer_pages", lambda con: _fewer_pages(con)),
 )
 
 

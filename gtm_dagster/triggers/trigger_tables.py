@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from gtm_dagster.delivery.message_outbox import SCHEMA as OUTBOX
 
+_MESSAGE = (
+    "action_id, rule, person, purpose, channel, target, payload, collapse_key, status, attempts, next_us, lease_until_us,"
+    " expires_us, received_us, decided_us, ended_us, last_error, first_attempt"
+)
 STATE = """
 CREATE TABLE IF NOT EXISTS persons (id INTEGER PRIMARY KEY, person TEXT NOT NULL UNIQUE, profile BLOB, ledger BLOB);
 CREATE TABLE IF NOT EXISTS links (anonymous TEXT PRIMARY KEY, user TEXT NOT NULL) WITHOUT ROWID;
@@ -81,4 +85,21 @@ CREATE TABLE IF NOT EXISTS shards (
     standing BLOB NOT NULL              -- sharded.shard.Meta, as the shard's worker committed it last
 );
 """
+OUTBOX_BY_ROWID = f"""
+ALTER TABLE outbox RENAME TO outbox_by_id;
+DROP INDEX outbox_routes;
+DROP INDEX outbox_expiry;
+DROP INDEX outbox_person;
+DROP INDEX outbox_ended;
+DROP INDEX outbox_dead;
+{OUTBOX}
+INSERT INTO outbox ({_MESSAGE}) SELECT {_MESSAGE} FROM outbox_by_id ORDER BY decided_us, action_id;
+DROP TABLE outbox_by_id;
+"""  # noqa: S608 - names of this module
+"""A message is a kilobyte: by its id, which is random, each began a page or two of its own, and each mark of it wrote them anew."""
+DECIDED = """
+DROP INDEX occurrences_decided;
+CREATE INDEX occurrences_decided ON occurrences (decided_us) WHERE outcome IN ('sent', 'not_sent');
+"""
+"""What is open stands in `occurrences_pending` alone: half of what opens is decided soon, and left one page and dirtied another."""
 SCHEMA = STATE + OUTBOX

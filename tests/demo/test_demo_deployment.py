@@ -25,6 +25,7 @@ from gtm_dagster.storage.private_dir import private_dir
 OWN = """
 state_dir = "state"
 plan_file = "plan.yaml"
+triggers_file = "triggers.yaml"
 ops_url = "postgresql+psycopg://db.example/gtm"
 conversions = [{ event = "page_viewed" }]
 [sessions]
@@ -39,6 +40,9 @@ flag = "checkout"
 conversion = "page_viewed"
 [[notify]]
 url = "http://127.0.0.1:9/hook"
+[[destinations]]
+name = "crm"
+url = "https://crm.example/hook"
 """
 
 
@@ -60,7 +64,18 @@ def test_nothing_is_shared_with_real_data_or_real_people(tmp_path):
     demo = demo_of(tmp_path, OWN)
     usual = Settings()
     assert demo.state_dir == tmp_path / "state-demo"
-    for name in ("plan_file", "ops_url", "guards", "notify", "providers", "conversions", "funnel"):
+    shared = (
+        "plan_file",
+        "triggers_file",
+        "ops_url",
+        "guards",
+        "notify",
+        "providers",
+        "destinations",
+        "conversions",
+        "funnel",
+    )
+    for name in shared:
         assert getattr(demo, name) == getattr(usual, name), name
     assert demo.retention.activity == ()
     assert (demo.retention.unit, demo.sessions.timeout_minutes) == ("day", 20.0), "what names no event stays"
@@ -167,6 +182,8 @@ def test_a_demo_beside_real_data_leaves_it_as_it_was(tmp_path, monkeypatch, caps
         capsys.readouterr()
         assert run(["query", *line, "--json", "SELECT count(*) AS n FROM core.conversions"]) == 0
         assert (json.loads(capsys.readouterr().out)[0]["n"] > 1) is expected
+    assert run(["query", "--demo", "--json", "SELECT DISTINCT delivery FROM marts.trigger_decisions ORDER BY 1"]) == 0
+    assert {"delivery": "delivered"} in json.loads(capsys.readouterr().out), "the demo's rules ran, for the dashboard"
 
 
 @pytest.mark.parametrize(

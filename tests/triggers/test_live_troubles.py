@@ -30,7 +30,7 @@ MINUTE = 60 * SECOND
 
 def raises_for(person: str, step: Callable[..., Any]) -> Callable[..., Any]:
     def raising(rule: Any, state: Any, input: Any, now: int) -> Any:
-        if rule.name == "every" and getattr(input, "user_id", None) == person:
+        if rule.name == "every" and getattr(getattr(input, "event", input), "user_id", None) == person:
             raise ZeroDivisionError("boom")
         return step(rule, state, input, now)
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from trigger_cases import R1, rules, us
 
 from gtm_dagster.taxonomy import load_plan
+from gtm_dagster.triggers.event_lines import read_event_lines
+from gtm_dagster.triggers.memory_runner import MemoryRunner
+from gtm_dagster.triggers.outcomes import Action
 from gtm_dagster.triggers.rule_changes import rule_changes
 from gtm_dagster.triggers.rules_file import TriggerError, load_rules, parse_rules
 
@@ -78,9 +82,43 @@ def test_the_examples_fit_the_packaged_plan_and_show_every_kind() -> None:
     assert {rule.kind for rule in found} == {"absent", "count", "event"}
 
 
-def test_an_alias_of_the_plan_is_the_event_it_stands_for() -> None:
-    (rule,) = rules(f"\n  r: {{on: Trial Started, {DO.replace(chr(10) + '    ', ', ')}}}\n")
-    assert (rule.on, rule.expires_us) == ("trial_started", us("12-02 00:00") - us("00:00"))
+@pytest.mark.parametrize(
+    ("started", "cancelled", "sent", "expected"),
+    [
+        ("trial_started", "checkout_started", ("Trial Started",), 1),
+        ("Trial Started", "checkout_started", ("trial_started",), 1),
+        ("trial_started", "checkout_started", ("Trial Started", "begin_checkout"), 0),
+        ("Trial Started", "begin_checkout", ("trial_started", "Checkout Started"), 0),
+    ],
+    ids=["sent by the old name", "the rule has the old name", "ended by the old name", "the rule has old names, another is sent"],
+)  # fmt: skip
+def test_a_rule_and_a_sender_may_each_use_a_name_that_the_plan_replaced(
+    tmp_path: Path, started: str, cancelled: str, sent: tuple[str, ...], expected: int
+) -> None:
+    (rule,) = rules(
+        f"\n  r: {{on: {started}, absent: {{event: {cancelled}, within: 1h}}, {DO.replace(chr(10) + '    ', ', ')}}}\n"
+    )
+    assert (rule.on, rule.absent_event) == ("trial_started", "checkout_started")
+    assert rule.expires_us == us("12-02 00:00") - us("00:00")
+    file = tmp_path / "events.ndjson"
+    file.write_text("\n".join(line(name, f"2026-12-01T10:0{n}:00Z") for n, name in enumerate(sent)))
+    runner = MemoryRunner([rule])
+    for event in read_event_lines(file, load_plan()):  # judged as at the door
+        runner.receive(event)
+    runner.finish()
+    assert len([each for each in runner.outcomes if isinstance(each.what, Action)]) == expected
+
+
+def line(name: str, timestamp: str) -> str:
+    """An event with what the plan wants of it."""
+    sent = {
+        "event_id": name,
+        "event_name": name,
+        "timestamp": timestamp,
+        "user_id": "ana",
+        "properties": {"plan": "pro"},
+    }
+    return json.dumps(sent | {"context": {"source": None, "medium": None, "device_type": "web"}})
 
 
 @pytest.mark.parametrize(
