@@ -109,10 +109,12 @@ def last_non_direct(folder: Path) -> Iterator[Figure]:
 
 CASES = (
     KnownAnswer("10_ga4_channel_grouping", "channel groups of 15 visits", channel_groups),
+    # Google files a shop (rakuten), three webmails and an assistant (alice) under search; our own list names what they are.
     KnownAnswer("10_ga4_channel_grouping", "categories of 819 names of sources", source_categories, share=0.95),
-    # One of its addresses has a bare # in utm_source; by the URL standard the query ends there, and here it does.
+    # All figures missed are of one address with a bare # in utm_source: by the URL standard the query ends there, and here it does.
     KnownAnswer("11_aws_traffic_source", "traffic sources of pages and referrers", traffic_sources, share=0.8),
     KnownAnswer("12_referer_tests", "channels of referrers", referrers, share=0.95),
     KnownAnswer("13_last_non_direct", "the last session that is not direct", last_non_direct),
+    # One agent is Instagram's browser on a phone: its list goes by the number of an Android build, and people read in it.
     KnownAnswer("16_bot_user_agents", "user agents of programs", bots, share=0.98),
 )
