@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import stat
+from typing import TYPE_CHECKING
 
 from gtm_dagster.commands.finding import Finding
 from gtm_dagster.commands.output import Invocation
-from gtm_dagster.settings import Settings
+
+if TYPE_CHECKING:
+    from gtm_dagster.settings import Settings
 
 
 def keys_of(settings: Settings) -> Finding:

@@ -20,6 +20,9 @@ SENT_PSEUDONYM = "pseudonym:"
 _BLOCK = 64
 """Bytes of a block of SHA-256."""
 _INNER, _OUTER = (bytes(byte ^ pad for byte in range(256)) for pad in (0x36, 0x5C))
+_LOOKED_AT = 20
+"""Files of the landing folder."""
+_is_pseudonym = re.compile(r"[0-9a-f]{32}\Z").match
 _of_sender = re.compile(rf"{SENT_PSEUDONYM}([0-9a-f]{{32}})\Z").match
 
 
@@ -87,8 +90,8 @@ def existing_key(keys_dir: Path, setting: str | None = None) -> bytes | None:
         return key
     path = keys_dir / KEY_FILE
     if not path.exists():
-        # What has landed was pseudonymised by a key; with another one every person would begin anew, without a word.
-        if any((keys_dir.parent / "landing").rglob("*.parquet")) and not path.exists():
+        # Under another key every person would begin anew, without a word.
+        if _pseudonyms_landed(keys_dir.parent / "landing") and not path.exists():
             raise PseudonymKeyError(
                 f"{path}: is missing, and events have landed under it; restore it from a backup, or set the "
                 "privacy.pseudonym_key they landed under. Where the key is lost, write 64 hex characters into the file: "
@@ -97,6 +100,24 @@ def existing_key(keys_dir: Path, setting: str | None = None) -> bytes | None:
         if not path.exists():
             return None
     return _read(path)
+
+
+def _pseudonyms_landed(folder: Path) -> bool:
+    """Whether events with a pseudonym are in the landing folder: in the first rows of its newest files."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    for path in sorted(folder.rglob("*.parquet"), reverse=True)[:_LOOKED_AT]:
+        try:
+            with pq.ParquetFile(path) as file:
+                names = [name for name in ("user_id", "anonymous_id") if name in file.schema_arrow.names]
+                rows = next(file.iter_batches(1000, columns=names), None) if names else None
+        except (OSError, pa.ArrowException):
+            continue
+        for column in rows.columns if rows is not None else ():
+            if any(value is not None and _is_pseudonym(str(value)) for value in column.to_pylist()):
+                return True
+    return False
 
 
 def _create(path: Path) -> None:

@@ -5,6 +5,8 @@ import hmac
 import pickle
 from concurrent.futures import ProcessPoolExecutor
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from gtm_dagster.privacy.pseudonyms import KEY_FILE, Pseudonymizer, PseudonymKeyError, existing_key, load_or_create_key
@@ -98,11 +100,34 @@ def test_another_key_does_not_open():
         Sealer(b"z" * 32).open(Sealer(KEY).seal(b"secret"))
 
 
-def test_a_key_that_is_gone_is_not_made_anew_where_events_have_landed(tmp_path):
-    assert existing_key(tmp_path / "keys") is None
-    (tmp_path / "landing" / "2026-01-01").mkdir(parents=True)
-    (tmp_path / "landing" / "2026-01-01" / "import-1.parquet").touch()
+@pytest.mark.parametrize("column", ["user_id", "anonymous_id"])
+def test_a_key_that_is_gone_is_not_made_anew_where_pseudonyms_have_landed(tmp_path, column):
+    keys, day = tmp_path / "keys", tmp_path / "landing" / "2026-01-01"
+    assert existing_key(keys) is None
+    day.mkdir(parents=True)
+    pq.write_table(
+        pa.table({column: [None, Pseudonymizer(KEY)("ada")], "event_id": ["a", "b"]}), day / "import-1.parquet"
+    )
     with pytest.raises(PseudonymKeyError, match="is missing, and events have landed"):
-        load_or_create_key(tmp_path / "keys")
-    assert load_or_create_key(tmp_path / "keys", "correct horse battery") == b"correct horse battery"
-    assert not (tmp_path / "keys").exists()
+        load_or_create_key(keys)
+    assert load_or_create_key(keys, "correct horse battery") == b"correct horse battery"
+    assert not keys.exists()
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        pytest.param({"user_id": ["ada", None]}, id="ids that are no pseudonyms"),
+        pytest.param({"cost": [1.0, 2.0]}, id="no persons, as spend"),
+        pytest.param({"user_id": []}, id="no rows"),
+        pytest.param(None, id="a file that is no Parquet"),
+    ],
+)
+def test_a_first_key_is_made_where_no_pseudonym_has_landed(tmp_path, table):
+    (tmp_path / "landing").mkdir()
+    file = tmp_path / "landing" / "import-1.parquet"
+    if table is None:
+        file.touch()
+    else:
+        pq.write_table(pa.table(table), file)
+    assert load_or_create_key(tmp_path / "keys") == existing_key(tmp_path / "keys")
