@@ -133,9 +133,18 @@ def line(name: str, timestamp: str) -> str:
         (R1, R1.replace("24h", "48h"), ["rebased"]),
         (R1, R1.replace("24h", "48h") + "    on_change: drain\n", ["drained"]),
         (R1, R1.replace("24h", "48h") + "    on_change: cancel\n", ["cancelled"]),
+        (R1, R1.replace("onboarding_completed", "payment_completed") + "    on_change: drain\n", ["cancelled"]),
         (R1, R1.replace("onboarding_nudge:", "renamed:"), ["gone", "new"]),
     ],
-    ids=["nothing", "another text", "another time", "another time, drained", "another time, cancelled", "a new name"],
+    ids=[
+        "nothing",
+        "another text",
+        "another time",
+        "another time, drained",
+        "another time, cancelled",
+        "another end, drained",
+        "a new name",
+    ],
 )
 def test_what_an_edit_does_to_what_is_open(before: str, after: str, expected: list[str]) -> None:
     changes = rule_changes(rules(before), rules(after), {"onboarding_nudge": 1})
