@@ -82,13 +82,15 @@ def read_past_counts(
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    from gtm_dagster.warehouse.landing import named_as_today
+
     further = {metric.event for metric in rule.metrics} if rule else set()
     counted_as: dict[str, list[str]] = {EXPOSED: [EXPOSURES], conversion: [CONVERSIONS]}
     for metric in rule.metrics[1:] if rule else ():
         counted_as.setdefault(metric.event, []).append(metric_records(metric.name))
     parts, uncounted = [], []
     for landed in _tables(settings, progress):
-        table = _renamed(landed, aliases)
+        table = named_as_today(landed, aliases)
         uncounted.append(_uncounted(table, counted_as, since_us, until_us, write_keys))
         names = pc.is_in(
             table.column("event_name"), value_set=pa.array(sorted({EXPOSED, conversion, IDENTIFIED, *further}))
@@ -147,18 +149,6 @@ def read_past_counts(
     by_arm = past_by_arm(flag, exposures, converted, own, visitors)
     records = {**lost, **seen_of_all, EXPOSURES: shown}
     return PastCounts(counts, first_us, last_us, converted.num_rows, matched, left_out, seen, by_arm, records, early)
-
-
-def _renamed(table: pa.Table, aliases: Mapping[str, str]) -> pa.Table:
-    """With the name of today in the place of an alias."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    names = table.column("event_name")
-    if not pc.any(pc.is_in(names, value_set=pa.array(list(aliases), pa.string()))).as_py():
-        return table
-    now = pa.array([aliases.get(name, name) for name in names.to_pylist()], pa.string())
-    return table.set_column(table.column_names.index("event_name"), "event_name", now)
 
 
 def _refused(uncounted: pa.Table, counted_as: Mapping[str, Collection[str]]) -> Counter[str]:
