@@ -19,6 +19,7 @@ from gtm_dagster.commands.guard_options import (
     declared_for,
     rule_from,
 )
+from gtm_dagster.commands.guard_sight import early_by_arm, early_text
 from gtm_dagster.commands.output import (
     Invocation,
     Json,
@@ -84,7 +85,9 @@ def backtest(
         raise Problem(f"--until: {until} is not after --since {since}", 2)
     with progress_bar("reading landed events") as tell:
         keys = declared.write_keys if declared else ()
-        past = read_past_counts(here.settings, flag, event, rule.window_minutes, begin, end, tell, keys, rule)
+        past = read_past_counts(
+            here.settings, flag, event, rule.window_minutes, begin, end, tell, keys, rule, here.plan.aliases
+        )
     with progress_bar("judging") as tell:
         result = judge(past, rule, tell, event)
     if form is not Form.TABLE and form is not Form.JSON:
@@ -147,7 +150,7 @@ def _document(result: Backtest, flag: str, event: str, table: bool) -> dict[str,
         "treated_exposed": result.treated_exposed, "treated_converted": result.treated_converted,
         "conversions_seen": result.conversions, "conversions_of_exposed_units": result.linked,
         "client_key_records_left_out": result.left_out, "blind": result.blind or None, "refused": result.refused or None,
-        "bots": result.bots or None,
+        "bots": result.bots or None, "converted_before_exposure": early_by_arm(result.early),
         "metric": result.metric or None,
         "metrics": [{"metric": m.name, "decided_at": utc_time(m.decided_us), "peak_log_e": m.peak_log_e, "log_budget": m.log_budget} for m in result.metrics],
         "first_event_at": utc_time(result.first_us), "last_event_at": utc_time(result.last_us), "reason": result.reason,
@@ -182,6 +185,8 @@ def _say_backtest(result: Backtest, flag: str, event: str, table: bool) -> None:
         say(f"{result.refused}: they are in no count")
     if result.bots:
         say(result.bots)
+    if result.early:
+        say(early_text(result.early))
     if result.left_out:
         say(f"{result.left_out:,} records of client keys left out; write_keys of the guard names those it believes")
 

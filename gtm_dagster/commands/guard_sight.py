@@ -27,7 +27,7 @@ def sight_fields(
         "conversions_refused": dict(seen.refused) if seen else None,
         "conversions_suppressed": dict(seen.suppressed) if seen else None,
         "exposures_refused": seen.refused_exposures if seen else None,
-        "converted_before_exposure": _arms((early.get("control", 0), early.get("treatment", 0))),
+        "converted_before_exposure": early_by_arm(early),
         **_by_arm_fields(by_arm),
         "vanished_producers": [
             {"producer": row.name, "since": utc_time(row.received_us)} for row in (waiting.vanished if waiting else ())
@@ -63,11 +63,21 @@ def sight_lines(
     if by_arm is not None and (bots := bots_text(conversion, by_arm)):
         lines.append(bots)
     if early:
-        numbers = ", ".join(f"{arm} {n:,}" for arm, n in sorted(early.items()))
-        lines.append(f"converted only before their exposure: {numbers}; many in one arm are a clock that is behind")
+        lines.append(early_text(early))
     if waiting is not None and (clocks := clocks_text(waiting)):
         lines.append(clocks)
     return lines
+
+
+def early_by_arm(early: Mapping[str, int]) -> dict[str, int]:
+    """Units by arm that converted only before their exposure, for --json."""
+    return _arms((early.get("control", 0), early.get("treatment", 0)))
+
+
+def early_text(early: Mapping[str, int]) -> str:
+    """Units by arm that converted only before their exposure, as a sentence."""
+    numbers = ", ".join(f"{arm} {n:,}" for arm, n in sorted(early.items()))
+    return f"converted only before their exposure: {numbers}; many in one arm are a clock that is behind"
 
 
 def clocks_text(waiting: Waiting) -> str:

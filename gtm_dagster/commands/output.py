@@ -42,6 +42,11 @@ class Invocation:
     """The global options, and what follows from them; each part is loaded when a command asks for it."""
 
     config: Path | None
+    of_demo: bool = False
+
+    def command(self, words: str) -> str:
+        """A command line as it works on the same deployment; `words`: what is typed for the user's own."""
+        return f"{words} --demo" if self.of_demo else words
 
     def demo(self, *, make: bool = False) -> Invocation:
         """The same over the demo's deployment; GTM_* variables turn this process and those it starts to it.
@@ -51,7 +56,7 @@ class Invocation:
         from gtm_dagster.demo.deployment import demo_variables, has_demo
 
         os.environ.update(demo_variables(self.written[0]))
-        demo = Invocation(self.config)
+        demo = Invocation(self.config, of_demo=True)
         state_dir = demo.written[0].state_dir
         if not make and not has_demo(state_dir):
             raise Problem(f"there is no demo in {state_dir} yet: run `gtm demo` first")

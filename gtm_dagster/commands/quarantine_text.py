@@ -35,7 +35,7 @@ def group_document(here: Invocation, con: duckdb.DuckDBPyConnection, group: Quar
         "write_keys": list(group.write_keys),
         "plan_versions": list(group.plan_versions),
         "suggestions": [{"kind": each.kind, "text": each.text, "option": each.option} for each in found],
-        "replay": replay_command(group, found) if is_open else None,
+        "replay": here.command(replay_command(group, found)) if is_open else None,
     }
 
 
@@ -93,4 +93,4 @@ def say_result(here: Invocation, result: ReplayResult, dry_run: bool) -> None:
     elif dry_run:
         say(f"nothing was written; without --dry-run they land as {result.name}")
     else:
-        say(f"{result.accepted:,} events landed as {result.name}; next: `gtm refresh`")
+        say(f"{result.accepted:,} events landed as {result.name}; next: `{here.command('gtm refresh')}`")

@@ -37,7 +37,7 @@ def backtest(
     rule_named(rules, rule)
     try:
         with progress_bar("reading landed events") as tell:
-            result = backtest_rule(here.settings, rules, rule, days, tell)
+            result = backtest_rule(here.settings, rules, rule, days, tell, here.plan.aliases)
     except PastError as error:
         raise Problem(str(error), 1) from None
     if form is Form.JSON:

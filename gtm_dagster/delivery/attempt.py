@@ -30,11 +30,12 @@ class Leased:
     collapse_key: str
 
     def named(self) -> dict[str, Any]:
-        """What a template may name (`message_templates.NAMES`)."""
+        """What a template may name (`message_templates.NAMES`); a property that is null is absent, as in the plan."""
         event = self.payload.get("event") or {}
+        properties = {name: value for name, value in (event.get("properties") or {}).items() if value is not None}
         return {
             "rule": self.rule, "person": self.person, "key": self.payload.get("key"), "due_at": self.payload.get("due_at"),
-            "event": event, "properties": event.get("properties") or {},
+            "event": event, "properties": properties,
         }  # fmt: skip
 
 

@@ -16,7 +16,6 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Literal, cast
 from urllib.parse import unquote, urlsplit
@@ -27,6 +26,7 @@ import certifi
 from gtm_dagster.delivery.allowed_addresses import Network
 from gtm_dagster.delivery.kept_connections import Connection, KeptConnections
 from gtm_dagster.delivery.plain_answers import READ_AHEAD_BYTES, plain_answer
+from gtm_dagster.delivery.retry_schedule import retry_after
 from gtm_dagster.delivery.target_address import (
     AddressRefused,
     Resolver,
@@ -40,7 +40,6 @@ ANSWER_BYTES = 65_536
 """No more of an answer is taken in; its status counts all the same."""
 DRAIN_SECONDS = 1.0
 """So long the body of an answer may drip in whose status is all that counts."""
-LONGEST_WAIT_SECONDS = 86_400.0
 THROTTLING = frozenset({429, 502, 503, 504})
 Outcome = Literal["delivered", "failed", "refused", "unknown"]
 
@@ -229,19 +228,6 @@ def _answered(source: _UntilDeadline, began: float, method: str) -> tuple[Answer
     if status in range(200, 300):
         return Answer("delivered", status, None, body, None, seconds), is_good
     return Answer("failed", status, f"answered {status}", body, wait, seconds), is_good
-
-
-def retry_after(text: str | None, now: float) -> float | None:
-    """The seconds of a Retry-After: a number, or a date (RFC 9110, 10.2.3); at most a day. None without a good one."""
-    if not text:
-        return None
-    text = text.strip()
-    if text.isascii() and text.isdigit():
-        return min(float(text[:9]), LONGEST_WAIT_SECONDS)
-    try:
-        return min(max(parsedate_to_datetime(text).timestamp() - now, 0.0), LONGEST_WAIT_SECONDS)
-    except (ValueError, TypeError, OverflowError):
-        return None
 
 
 def _left(until: float) -> float:

@@ -41,8 +41,11 @@ class Rendered:
     html: str = ""
 
 
-def _plain(value: Any) -> str:
-    return Markup(value) if isinstance(value, str) else value  # noqa: S704 - plain text has no markup to escape
+def _plain(value: Any) -> Any:
+    """Text of a value on one line, so that it ends no header and begins none."""
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    return Markup(" ".join(value.split()))  # noqa: S704 - plain text has no markup to escape
 
 
 def _markdown(value: Any) -> Any:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 
 SECOND_US = 1_000_000
+LONGEST_WAIT_SECONDS = 86_400.0
 WAITS_SECONDS = (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
 """After the first attempt, the second, and so on, as Standard Webhooks 1.0.0 advises: some three days in all."""
 JITTER = 0.2
@@ -24,6 +27,22 @@ def wait_us(action_id: str, attempts: int, asked_seconds: float | None = None) -
     share = int.from_bytes(hashlib.sha256(f"{action_id}:{attempts}".encode()).digest()[:4], "big") / 2**32
     wait = round(WAITS_SECONDS[attempts - 1] * SECOND_US * (1 + JITTER * share))
     return max(wait, round((asked_seconds or 0) * SECOND_US))
+
+
+def retry_after(text: str | None, now: float) -> float | None:
+    """The seconds of a Retry-After: a number, or a date (RFC 9110, 10.2.3); at most a day. None without a good one."""
+    if not text:
+        return None
+    text = text.strip()
+    if text.isascii() and text.isdigit():
+        return min(float(text[:99]), LONGEST_WAIT_SECONDS)
+    try:
+        moment = parsedate_to_datetime(text)
+        if moment.tzinfo is None:  # the old form has no zone and is of UTC
+            moment = moment.replace(tzinfo=UTC)
+        return min(max(moment.timestamp() - now, 0.0), LONGEST_WAIT_SECONDS)
+    except (ValueError, TypeError, OverflowError):
+        return None
 
 
 @dataclass

@@ -19,6 +19,7 @@ from gtm_dagster.taxonomy import FieldError
 from gtm_dagster.taxonomy.absent import present_id
 from gtm_dagster.taxonomy.decoding import too_deep
 from gtm_dagster.taxonomy.envelope import CONTEXT_LIMITS, MAX_US, MIN_US, UTM_FIELDS
+from gtm_dagster.taxonomy.explain import decoded
 from gtm_dagster.taxonomy.times import read_time
 
 _FLAT = (*CONTEXT_LIMITS, *UTM_FIELDS, "device_type", "user_agent", "consent")
@@ -65,11 +66,8 @@ def decoded_line(line: bytes) -> dict[str, Any] | FieldError:
     """The object on a line, or why there is none."""
     if too_deep(line):
         return FieldError("", "too_deep", "nested too deeply")
-    try:
-        value = msgspec.json.decode(line)
-    except (ValueError, RecursionError) as error:
-        return FieldError("", "invalid_json", f"the line is not JSON ({error})")
-    return value if isinstance(value, dict) else FieldError("", "type", "expected an object on every line")
+    document, errors = decoded(line, "not JSON")
+    return errors[0] if document is None else document
 
 
 class LineIds:

@@ -38,7 +38,8 @@ _MOST_ROUNDS = 8
 _MOST_SECOND_LOOKS = 64
 """What looks like a number and is none may hide one behind its first digits; a text made of such costs no more than this."""
 _BLANK = "\ue000"
-_DASHES = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"), "-")
+_SIGNS = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"), "-") | {ord("\u3002"): "."}
+"""Dashes, and the full stop that hosts may have for a dot (UTS 46)."""
 
 
 def landable(text: str, *, is_version: bool = False) -> str:
@@ -79,9 +80,9 @@ def percent_decoded(text: str) -> str | None:
 
 
 def _plain(text: str) -> str:
-    """`text` with wide letters and digits of any script as plain ones, dashes of any kind as `-` and without invisible signs."""
+    """`text` with wide letters and digits of any script as plain ones, dashes of any kind as `-`, full stops as dots and without invisible signs."""
     shown = [_plain_sign(char) for char in text]
-    return unicodedata.normalize("NFKC", "".join(shown)).translate(_DASHES)
+    return unicodedata.normalize("NFKC", "".join(shown)).translate(_SIGNS)
 
 
 def _plain_sign(char: str) -> str:

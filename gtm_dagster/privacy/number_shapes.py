@@ -1,4 +1,4 @@
-"""Numbers that lead to a person inside a text: card numbers by their check digit, phone numbers by how people write them.
+"""Numbers that lead to a person inside a text: card and account numbers by their check digits, phone numbers by how people write them.
 
 A shape is a bounded pattern and a judge of what it matched; a judge says no where the number is rather an order, a date
 or an amount. What cannot be known: a bare run of digits that could be anything (`491705500226`, `5551234567`).
@@ -44,6 +44,12 @@ def is_card(text: str) -> bool:
     return sum(doubled) % 10 == 0
 
 
+def is_account(text: str) -> bool:
+    """Whether `text` is an IBAN, by its check digits (ISO 13616)."""
+    plain = text.replace(" ", "")
+    return 15 <= len(plain) <= 34 and int("".join(str(int(c, 36)) for c in plain[4:] + plain[:4])) % 97 == 1
+
+
 def _is_international(match: re.Match[str]) -> bool:
     """After a plus or 00. A plus inside a word may stand for a blank, a bare run after 00 for a padded number."""
     text, digits = match[0], _digits(match[0])
@@ -83,6 +89,13 @@ def _is_without_plus(match: re.Match[str]) -> bool:
 
 
 CARDS: tuple[Shape, ...] = (
+    (
+        re.compile(
+            r"(?<![0-9A-Za-z])[A-Z]{2}\d\d(?:[0-9A-Z]{11,30}|(?: [0-9A-Z]{4}){2,7}(?: [0-9A-Z]{1,4})?)(?![0-9A-Za-z])",
+            re.ASCII,
+        ),
+        lambda match: is_account(match[0]),
+    ),
     (re.compile(r"(?<!\d)[2-6](?:[ ._-]{0,2}\d){12,18}(?!\d)"), lambda match: is_card(match[0])),
 )
 PHONES: tuple[Shape, ...] = (

@@ -45,6 +45,10 @@ def read_yaml(text: str) -> Any:
         raise YamlError([(line, f"not YAML ({reason})")]) from error
     except TypeError:  # a mapping or a list as a key
         raise YamlError([(1, "not YAML of a plan (a key is not a name)")]) from None
+    except RecursionError:
+        raise YamlError([(1, "nested too deeply")]) from None
+    except ValueError as error:  # a date that there is not, a number of thousands of digits
+        raise YamlError([(1, f"a value is none ({error})")]) from None
 
 
 def compose(text: str) -> Any:

@@ -166,7 +166,7 @@ def _conversions(settings: Settings, look: _Look, default: bool) -> tuple[Conver
             value=parts["value"],
             currency=parts["currency"],
             unique=_identifier(look, f"{key}.unique", given.unique, look.plan.events[name], default),
-            refunds=_refunds(look, f"{key}.refunds", given.refunds, default),
+            refunds=_refunds(look, f"{key}.refunds", name, given.refunds, default),
             where=_where(look, f"{key}.where", given.where, look.plan.events[name]),
         )
     return tuple(found.values())
@@ -217,12 +217,15 @@ def _identifier(look: _Look, key: str, name: str | None, spec: EventSpec, defaul
     return None
 
 
-def _refunds(look: _Look, key: str, given: Refunds | None, default: bool) -> Refunds | None:
-    """The refunds of a conversion under the canonical name of their event; None where a default has none."""
+def _refunds(look: _Look, key: str, paid: str, given: Refunds | None, default: bool) -> Refunds | None:
+    """The refunds of the conversion `paid` under the canonical name of their event; None where a default has none."""
     if given is None or (default and look.plan.resolve(given.event) is None):
         return None
     name = look.event(f"{key}.event", given.event)
     if name is None:
+        return None
+    if name == paid:
+        look.problem(f"{key}.event", f"{given.event!r} is the conversion itself; name the event that takes value back")
         return None
     spec = look.plan.events[name]
     value = _property(look, f"{key}.value", "value", given.value, spec, default)

@@ -113,11 +113,14 @@ def _parameters(query: str) -> Iterator[tuple[str, str]]:
             yield _decoded(name).lower().removeprefix("amp;"), text.strip()  # &amp; of a page's source
 
 
+_BLANK = re.compile(r"\+(?![^+]{0,64}(?:@|%40))")
+
+
 def _decoded(text: str) -> str:
-    """`text` decoded once: a plus is a blank; bytes that are not UTF-8 are Latin-1. NUL characters go."""
+    """`text` decoded once: a plus is a blank, but for one inside an e-mail address, which is masked as a whole; bytes that are not UTF-8 are Latin-1. NUL characters go."""
     if "%" not in text and "+" not in text:
         return text.replace("\x00", "")
-    raw = unquote_to_bytes(text.replace("+", " "))
+    raw = unquote_to_bytes(_BLANK.sub(" ", text))
     try:
         decoded = raw.decode()
     except UnicodeDecodeError:

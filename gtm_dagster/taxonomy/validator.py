@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from math import isfinite
 from typing import Any
 
 import msgspec
@@ -20,6 +19,7 @@ from gtm_dagster.taxonomy.event import EMAIL, Event, FieldError, shown_name
 from gtm_dagster.taxonomy.explain import decoded, explain_document
 from gtm_dagster.taxonomy.plan import EventSpec, Plan
 from gtm_dagster.taxonomy.properties import check_properties
+from gtm_dagster.taxonomy.python_values import json_of
 from gtm_dagster.taxonomy.times import read_time
 from gtm_dagster.taxonomy.touch import NO_TOUCH, HostOf, Touch, normal_touch
 
@@ -71,7 +71,7 @@ class EventValidator:
         without one; such an event is refused where it is None. Never raises on data, whatever the data is.
         """
         if isinstance(raw, dict):
-            encoded = _encode(raw)
+            encoded = json_of(raw)
             if isinstance(encoded, FieldError):
                 return self._rejected((encoded,), raw)
             raw = encoded
@@ -269,20 +269,3 @@ def _moment(value: Any, otherwise: int | None) -> int | str | None:
     if value is None:
         return otherwise
     return read_time(value) if isinstance(value, str) and value else None
-
-
-def _encode(raw: dict[str, Any]) -> bytes | FieldError:
-    """JSON of a Python event; a value without JSON is refused here, because encoders turn NaN into null."""
-    properties = raw.get("properties")
-    if isinstance(properties, dict):
-        for name, value in properties.items():
-            if isinstance(value, float) and not isfinite(value):
-                return FieldError(f"properties.{shown_name(name)}", "not_finite", "JSON has neither NaN nor infinity")
-    try:
-        return msgspec.json.encode(raw)
-    except UnicodeEncodeError:
-        return FieldError("", "lone_surrogate", "holds half of a surrogate pair")
-    except RecursionError:
-        return FieldError("", "too_deep", f"nested deeper than {MAX_DEPTH} levels")
-    except (TypeError, ValueError, OverflowError) as error:
-        return FieldError("", "type", f"holds a value that JSON does not have ({type(error).__name__})")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ import msgspec
 if TYPE_CHECKING:
     import requests
 
+_KEY = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 MAX_ANSWER_BYTES = 8_000_000
 MAX_RETRY_AFTER = 300
 """Seconds; a collector that asks for more is asked again after this long."""
@@ -62,7 +64,7 @@ class Transport:
         from urllib3.exceptions import HTTPError
 
         self._base = base_url(endpoint)
-        self._key = write_key
+        self._key = checked_key(write_key)
         self._timeout = timeout
         self._requests = requests
         self._http_error = HTTPError
@@ -123,11 +125,26 @@ class Transport:
         return part
 
 
+def checked_key(write_key: str) -> str:
+    """The write key as it goes into a header; ValueError, which does not show it, for one that cannot."""
+    if not isinstance(write_key, str) or _KEY.fullmatch(write_key) is None:
+        what = (
+            "is missing" if not write_key else "holds a blank, a line end or another character that no header may have"
+        )
+        raise ValueError(f"write_key {what}; give the key as `gtm keys add` printed it")
+    return write_key
+
+
 def base_url(endpoint: str) -> str:
     """The collector's URL without a trailing `/ingest`; ValueError when it is not a URL."""
-    parts = urlsplit(endpoint)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"{endpoint!r} is not a collector URL; give one like http://127.0.0.1:8377")
+    wrong = f"{endpoint!r} is not a collector URL; give one like http://127.0.0.1:8377"
+    try:
+        parts = urlsplit(endpoint)
+        _ = parts.port
+    except ValueError:
+        raise ValueError(wrong) from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError(wrong)
     return endpoint.rstrip("/").removesuffix("/ingest").rstrip("/")
 
 

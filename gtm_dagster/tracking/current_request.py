@@ -6,16 +6,17 @@ app.wsgi_app = WsgiRequests(app.wsgi_app)           # Flask
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping
 from contextvars import ContextVar
 from functools import cached_property
-from http.cookies import CookieError, SimpleCookie
 from typing import Any
 
 from gtm_dagster.admission.trace_context import trace_id_of
 from gtm_dagster.tracking.request_context import acceptable, context_from_request, lower_case
 
 _AGENT_LIMIT = 512
+_ESCAPED = re.compile(r"\\([0-3][0-7][0-7]|.)")
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -155,9 +156,19 @@ def _wsgi_url(environ: dict[str, Any]) -> str:
 
 
 def _cookies(header: str) -> dict[str, str]:
-    cookies: SimpleCookie = SimpleCookie()
-    try:
-        cookies.load(header)
-    except CookieError:
-        return {}
-    return {name: morsel.value for name, morsel in cookies.items()}
+    """Each cookie by itself, as browsers send them (RFC 6265, 5.4): `http.cookies` gives up all for one it does not like,
+    such as `g_state={"i_l":0}`, and with it what the visitor agreed to.
+    """
+    found = {}
+    for part in header.split(";"):
+        name, equals, value = part.partition("=")
+        value = value.strip()
+        if equals and name.strip():
+            quoted = len(value) > 1 and value[0] == value[-1] == '"'
+            found[name.strip()] = _ESCAPED.sub(_unescaped, value[1:-1]) if quoted else value
+    return found
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    """What Python's own cookies write for a comma and the like in quotes: `\\054`; else the character itself."""
+    return match[1] if len(match[1]) == 1 else chr(int(match[1], 8))

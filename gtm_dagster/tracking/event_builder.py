@@ -13,6 +13,7 @@ from gtm_dagster.taxonomy import EventValidator, FieldError, Plan, Rejected
 from gtm_dagster.taxonomy.absent import present_id
 from gtm_dagster.taxonomy.envelope import DEVICE_TYPES, MAX_FUTURE_US, MIN_US
 from gtm_dagster.taxonomy.plain_event import PlainEvents
+from gtm_dagster.taxonomy.python_values import json_of
 from gtm_dagster.taxonomy.times import read_time
 from gtm_dagster.tracking.consent_gate import Consent, ConsentGate
 from gtm_dagster.tracking.current_request import CurrentRequest, current_request
@@ -71,6 +72,10 @@ class EventBuilder:
         event_id: str | None,
     ) -> BuiltEvent:
         """The event of these arguments. Raises InvalidEvent with every reason."""
+        for field, given in (("properties", properties), ("context", context)):
+            if given is not None and type(given) is not dict and not isinstance(given, Mapping):
+                wrong = FieldError(field, "type", f"expected a mapping, got {type(given).__name__}")
+                raise InvalidEvent(event_name, (wrong,))
         now_us = time.time_ns() // 1000
         if event_id is None or (isinstance(event_id, str) and present_id(event_id) is None):
             event_id = uuid7()
@@ -99,14 +104,16 @@ class EventBuilder:
             verdict = self._validate(event, live=True)
             if isinstance(verdict, Rejected):
                 raise InvalidEvent(event_name, verdict.errors)
-            event_us, line = verdict.event.event_us, msgspec.json.encode(event)
+            encoded = json_of(event)
+            assert isinstance(encoded, bytes)  # noqa: S101 - the validator took it
+            event_us, line, event = verdict.event.event_us, encoded, msgspec.json.decode(encoded)
         if self._gate.asks and self._gate.withholds(event_name, whole):
-            return BuiltEvent(event_id, None, event_us)
+            return BuiltEvent(event["event_id"], None, event_us)
         if self._pseudonyms is not None:
             line = msgspec.json.encode(self._pseudonyms.of(event))
         if request is not None and request.traceparent is not None:
             line = b'%s,"traceparent":%s}' % (line[:-1], msgspec.json.encode(request.traceparent))
-        return BuiltEvent(event_id, line, event_us)
+        return BuiltEvent(event["event_id"], line, event_us)
 
     def _context(
         self,

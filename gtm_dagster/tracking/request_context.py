@@ -55,14 +55,16 @@ def context_from_request(
 def lower_case(headers: Headers | None) -> dict[str, str]:
     """The headers by lower-case name; `HTTP_SEC_GPC` of a WSGI environ is `sec-gpc`, what is no header is left out."""
     pairs = () if headers is None else headers.items() if hasattr(headers, "items") else headers
-    found = {}
+    found: dict[str, str] = {}
     for name, value in pairs:
         if isinstance(name, bytes):
             name = name.decode("latin-1")
         if isinstance(value, bytes):
             value = value.decode("latin-1")
         if isinstance(name, str) and isinstance(value, str):
-            found[name.lower().removeprefix("http_").replace("_", "-")] = value
+            known = name.lower().removeprefix("http_").replace("_", "-")
+            # HTTP/2 may send every cookie in a header of its own (RFC 9113, 8.2.3)
+            found[known] = f"{found[known]}; {value}" if known == "cookie" and known in found else value
     return found
 
 

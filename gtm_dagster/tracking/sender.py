@@ -86,6 +86,7 @@ class Sender:
 
     def close(self, timeout: float) -> None:
         """Sends what waits for at most `timeout`, then stops the thread; the rest stays in the spool or is lost."""
+        timeout = min(timeout, threading.TIMEOUT_MAX / 2)
         deadline = time.monotonic() + timeout
         if self.begin_close():
             self.flush(timeout)
@@ -194,5 +195,8 @@ class Sender:
             ts_us = min(ts_us, oldest_us - 1)
         self._last_beat = time.monotonic()
         self._next_beat = self._last_beat + self.beat_interval
-        if not self._transport.beat(self._producer, self._instance, rfc3339(ts_us), rfc3339(now_us), closing):
-            logger.debug("the collector did not take the heartbeat")
+        try:
+            if not self._transport.beat(self._producer, self._instance, rfc3339(ts_us), rfc3339(now_us), closing):
+                logger.debug("the collector did not take the heartbeat")
+        except Exception:  # the thread goes on: with it events would wait for ever
+            logger.exception("a heartbeat failed unexpectedly")

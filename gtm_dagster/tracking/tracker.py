@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from gtm_dagster.taxonomy import Plan, load_plan
 from gtm_dagster.tracking.buffer import Buffer
-from gtm_dagster.tracking.collector_client import Transport, base_url
+from gtm_dagster.tracking.collector_client import Transport, base_url, checked_key
 from gtm_dagster.tracking.consent_gate import Consent
 from gtm_dagster.tracking.delivery_log import OnDrop
 from gtm_dagster.tracking.event_builder import BuiltEvent, EventBuilder
@@ -48,7 +48,7 @@ class GtmTracker:
     application has is called at once, and a process without one ends with the signal when all is sent
     (`handle_sigterm=False` leaves the signal alone; so does a tracker that is not made in the main thread). A process that
     ends by `os._exit` has to call `close()` before. A forked child starts with an empty queue and, from its first event
-    on, a thread and a spool of its own. ValueError for an endpoint, number, device type or purpose that there is not.
+    on, a thread and a spool of its own. ValueError for an endpoint, write key, number, device type or purpose that there is not.
     """
 
     def __init__(
@@ -76,6 +76,7 @@ class GtmTracker:
             raise ValueError(f"flush_interval={flush_interval!r} must be seconds above 0")
         self.builder = EventBuilder(plan if plan is not None else load_plan(), device_type, consent, pseudonym_key)
         url = base_url(endpoint)  # before the spool is opened and locked
+        checked_key(write_key)
         self.buffer = Buffer(
             batch_size=batch_size,
             flush_interval=flush_interval,

@@ -103,6 +103,16 @@ class Rule(Struct, frozen=True):
         )  # fmt: skip
 
 
+def drains(before: Rule, rule: Rule) -> bool:
+    """Whether what is open of `before` can end by it under `rule`, which says so: it still hears every event that ends it."""
+    if rule.on_change != "drain" or rule.key != before.key or (before.kind == "absent" and rule.kind != "absent"):
+        return False
+    heard = set(rule.cancel_on) | ({rule.absent_event} if not rule.absent_where else set())
+    absence = (before.absent_event, before.absent_where)
+    is_heard = before.absent_event in (None, *heard) or absence == (rule.absent_event, rule.absent_where)
+    return is_heard and set(before.cancel_on) <= heard
+
+
 def microseconds(duration: str) -> int:
     """The microseconds of a duration such as 24h."""
     return int(duration[:-1]) * _UNITS[duration[-1]]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -38,16 +39,22 @@ class Past(msgspec.Struct, frozen=True):
     last_us: int | None
 
 
-def read_past(settings: Settings, names: Collection[str], progress: Progress | None = None) -> Past:
+def read_past(
+    settings: Settings,
+    names: Collection[str],
+    progress: Progress | None = None,
+    aliases: Mapping[str, str] = MappingProxyType({}),
+) -> Past:
     """Accepted landed events named in `names`, and of the others those that say something new about their person.
 
-    One row a (write_key, event_id), the first that was received. Raises PastError.
+    One row a (write_key, event_id), the first that was received; `aliases` of the plan: what landed under one of them
+    has its name of today. Raises PastError.
     """
     import pyarrow as pa
 
     from gtm_dagster.warehouse.engine import in_memory
 
-    tables = list(_tables(settings, frozenset(names), progress))
+    tables = list(_tables(settings, frozenset(names), progress, aliases))
     if not tables:
         return Past(None, None, None)
     events = pa.concat_tables(tables)
@@ -97,12 +104,14 @@ def events_of(past: Past) -> Iterator[TriggerEvent]:
             )
 
 
-def _tables(settings: Settings, names: frozenset[str], progress: Progress | None) -> Iterator[pa.Table]:
+def _tables(
+    settings: Settings, names: frozenset[str], progress: Progress | None, aliases: Mapping[str, str]
+) -> Iterator[pa.Table]:
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    from gtm_dagster.warehouse.landing import Landing, complete
+    from gtm_dagster.warehouse.landing import Landing, complete, named_as_today
 
     landing = Landing(settings.landing_dir)
     columns = [*_COLUMNS, "row_no", "verdict"]
@@ -112,7 +121,7 @@ def _tables(settings: Settings, names: frozenset[str], progress: Progress | None
         for file in files:
             try:
                 for batch in pq.ParquetFile(file.path).iter_batches(_CHUNK_ROWS, columns=_present(file.path, columns)):
-                    table = complete(batch, columns)
+                    table = named_as_today(complete(batch, columns), aliases)
                     table = table.filter(pc.equal(table.column("verdict"), "accepted")).drop_columns(["verdict"])
                     needed = pc.is_in(table.column("event_name"), value_set=wanted)
                     place = table.schema.get_field_index("properties")

@@ -7,7 +7,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from gtm_dagster.triggers.compiled_rule import Rule
+from gtm_dagster.triggers.compiled_rule import Rule, drains
 
 Effect = Literal["unchanged", "kept", "rebased", "drained", "cancelled", "new", "gone"]
 EFFECTS: dict[Effect, str] = {
@@ -53,6 +53,6 @@ def _effect(before: Rule | None, after: Rule | None) -> Effect:
         return "unchanged"
     if before.condition == after.condition:
         return "kept"
-    if after.on_change == "drain":
+    if drains(before, after):
         return "drained"
-    return "cancelled" if after.on_change == "cancel" or after.kind != before.kind else "rebased"
+    return "cancelled" if after.on_change != "rebase" or after.kind != before.kind else "rebased"

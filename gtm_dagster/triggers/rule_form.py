@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct, field
 
 Duration = Annotated[
-    str, Meta(pattern=r"^[1-9][0-9]{0,5}[smhd]$", description="a duration such as 90s, 30m, 24h or 7d")
+    str, Meta(pattern=r"^[1-9][0-9]{0,5}[smhd]$(?!\n)", description="a duration such as 90s, 30m, 24h or 7d")
 ]
 ClockTime = Annotated[
-    str, Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$", description='a time of day such as "21:00"; quote it')
+    str, Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$(?!\n)", description='a time of day such as "21:00"; quote it')
 ]
 Scalar = bool | int | float | str
 Channel = Literal["email", "webhook", "slack", "in_app"]

@@ -37,6 +37,8 @@ def problems_of_rule(name: str, form: RuleForm, plan: Plan) -> Iterator[Problem]
         yield ("purpose",), f"{form.purpose!r} is not a purpose; {known_names(form.purpose, ALL_PURPOSES)}"
     if form.absent and form.count:
         yield ("count",), "absent and count exclude each other; make it two rules"
+    if form.holdout and round(form.holdout * 10_000) in (0, 10_000):
+        yield ("holdout",), f"{form.holdout:g} is read in steps of 0.0001; give 0, or 0.0001 to 0.9999"
     yield from _durations(form)
     yield from _events(form, plan)
     if form.quiet:

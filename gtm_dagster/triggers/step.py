@@ -10,7 +10,7 @@ from typing import NamedTuple
 from msgspec import Struct
 from msgspec.structs import replace
 
-from gtm_dagster.triggers.compiled_rule import Rule
+from gtm_dagster.triggers.compiled_rule import Rule, drains
 from gtm_dagster.triggers.counting import full_windows
 from gtm_dagster.triggers.heartbeat_watch import ALWAYS_HEARD, Watch, Watches
 from gtm_dagster.triggers.outcomes import Hold, NonSend, Reason, Want
@@ -147,9 +147,9 @@ class _Work:
     def edit(self, before: Rule) -> None:
         """An edit of the condition moves, keeps or ends what is open; any other edit leaves it alone."""
         rule = self.rule
-        if rule.condition == before.condition or rule.on_change == "drain":
+        if rule.condition == before.condition or drains(before, rule):
             return
-        if rule.on_change == "cancel" or rule.kind != before.kind:
+        if rule.on_change != "rebase" or rule.kind != before.kind:
             for occurrence in self.state.open:
                 self._end(occurrence, "rule_changed")
             return

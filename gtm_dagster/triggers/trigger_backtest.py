@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from itertools import islice
+from types import MappingProxyType
 
 from msgspec import Struct
 
@@ -55,15 +56,20 @@ class TriggerBacktest(Struct, frozen=True):
 
 
 def backtest_rule(
-    settings: Settings, rules: Sequence[Rule], name: str, days: int, progress: Progress | None = None
+    settings: Settings,
+    rules: Sequence[Rule],
+    name: str,
+    days: int,
+    progress: Progress | None = None,
+    aliases: Mapping[str, str] = MappingProxyType({}),
 ) -> TriggerBacktest:
     """Rule `name` of `rules` over the last `days` days of landed events. All rules run, since they share caps.
 
     What was received before those days fills the state and counts against caps; it is in no figure. Heartbeats are not
-    landed: the senders are taken as heard. Raises PastError.
+    landed: the senders are taken as heard. `aliases`: those of the plan. Raises PastError.
     """
     names = {event for rule in rules for event in rule.events}
-    past = read_past(settings, names, progress)
+    past = read_past(settings, names, progress, aliases)
     if past.last_us is None:
         return TriggerBacktest(name, None, None, 0, 0, (), 0, 0, 0, (), 0)
     since = past.last_us + 1 - days * DAY_US

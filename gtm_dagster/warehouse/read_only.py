@@ -41,6 +41,10 @@ def only_statement(con: duckdb.DuckDBPyConnection, sql: str) -> duckdb.Statement
     A reading statement is a SELECT (WITH, FROM, VALUES, DESCRIBE, SHOW and SUMMARIZE are SELECTs of DuckDB's parser), or
     EXPLAIN of one. Raises duckdb.Error for text that does not parse.
     """
+    try:
+        sql.encode()
+    except UnicodeEncodeError:
+        return "the query holds half of a character; is it UTF-8?"
     statements = con.extract_statements(sql)
     if not statements:
         return "the query is empty"

@@ -193,6 +193,11 @@ UNTAKEN = {
         401,
         "several_keys",
     ),
+    "another token beside api_key": (
+        json.dumps({"api_key": "dev", "token": "other", "batch": [_capture(1)]}).encode(),
+        401,
+        "several_keys",
+    ),
     "nothing": (b"", 400, "unparseable"),
     "an open brace": (b"{", 400, "unparseable"),
     "a number": (b"7", 400, "unparseable"),

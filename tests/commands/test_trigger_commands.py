@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from gtm_dagster.cli import run
+from gtm_dagster.settings import load_settings
+from gtm_dagster.triggers.past_events import events_of, read_past
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "triggers" / "triggers.yaml"
 Gtm = Callable[..., tuple[int, str, str]]
@@ -138,3 +140,5 @@ def test_backtest_counts_what_landed(gtm: Gtm, tmp_path: Path) -> None:
     assert json.loads(out)["sent"] == 5, "what was due before those days is in no figure"
     code, out, _ = gtm("trigger", "backtest", "nudge", "--days", "5", "--format", "csv")
     assert out.splitlines()[0] == "day,sent,persons,held,capped,no_consent,not_sent"
+    renamed = read_past(load_settings(), {"began"}, aliases={"trial_started": "began"})
+    assert sum(each.name == "began" for each in events_of(renamed)) == 31, "what landed before the plan renamed it"

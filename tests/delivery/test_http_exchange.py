@@ -11,7 +11,8 @@ import pytest
 from hostile_servers import Receiver, answering, dripping, flooding, hanging, own_certificate
 
 from gtm_dagster.delivery import http_exchange
-from gtm_dagster.delivery.http_exchange import Answer, Route, exchange, retry_after
+from gtm_dagster.delivery.http_exchange import Answer, Route, exchange
+from gtm_dagster.delivery.retry_schedule import retry_after
 
 LOOPBACK = (ip_network("127.0.0.0/8"),)
 
@@ -192,10 +193,20 @@ def test_an_address_nobody_listens_on_is_a_failure_that_names_no_path() -> None:
     [
         ("7", 7), ("0", 0), (" 120 ", 120), ("99999999999999", 86_400), ("-5", None), ("7.5", None), ("soon", None), (None, None),
         ("Sun, 29 Nov 2026 12:00:30 GMT", 30), ("Sun, 29 Nov 2026 11:00:00 GMT", 0), ("٣", None),
+        ("Sun Nov 29 12:00:30 2026", 30), ("00000000030", 30),
     ],
 )  # fmt: skip
-def test_retry_after_is_a_number_or_a_date(text: str | None, seconds: float | None) -> None:
-    assert retry_after(text, 1_795_953_600.0) == seconds
+def test_retry_after_is_a_number_or_a_date(
+    text: str | None, seconds: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever the machine is: a date without a zone was read in its own."""
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    try:
+        assert retry_after(text, 1_795_953_600.0) == seconds
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 @pytest.mark.parametrize(("status", "throttled"), [(429, True), (503, True), (502, True), (504, True), (500, False)])

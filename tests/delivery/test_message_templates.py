@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from gtm_dagster.delivery.attempt import Leased
 from gtm_dagster.delivery.message_templates import MessageTemplateError, MessageTemplates
 from gtm_dagster.taxonomy import load_plan
 from gtm_dagster.triggers.rules_file import load_rules
@@ -51,6 +52,16 @@ def test_a_value_is_never_markup(templates: MessageTemplates) -> None:
     text = templates.render("slack", "t.j2", values).text
     assert "&lt;https://evil.example|here&gt;" in text and "<https://good.example|us>" in text and "\n" not in text
     assert '&amp; "q"' in text, "Slack escapes three characters and no others"
+    values["properties"] = {"plan": "pro\nLink: https://evil.example/"}
+    write(templates, "Title: Your {{ properties.plan }}\n\nGo on")
+    assert templates.render("in_app", "t.j2", values).headers == {"Title": "Your pro Link: https://evil.example/"}
+
+
+def test_a_property_that_is_null_is_absent(templates: MessageTemplates) -> None:
+    write(templates, "Your plan: {{ properties.plan | default('free') }}")
+    payload = {"event": {"properties": {"plan": None}}}
+    message = Leased("a", "r", "p", "service", "slack", "t.j2", payload, 1, 1, 0, 0, 0, "")
+    assert templates.render("slack", "t.j2", message.named()).text == "Your plan: free"
 
 
 @pytest.mark.parametrize(

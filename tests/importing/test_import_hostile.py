@@ -62,7 +62,7 @@ def line(**changes: object) -> str:
     [
         (line(user_id="u\x00"), "nul"),
         ("\x00", "invalid_json"),
-        (line(event_id="\ud800"), "invalid_json"),
+        (line(event_id="\ud800"), "lone_surrogate"),
         ("[" * 100_000, "too_deep"),
         ('{"a":' * 5_000 + "1" + "}" * 5_000, "too_deep"),
         (line(properties={"path": float("nan")}), "invalid_json"),

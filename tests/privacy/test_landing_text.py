@@ -11,7 +11,7 @@ from gtm_dagster.privacy.landing_text import landable
 FOUND = {
     "[mail]": [
         "ann@example.org", "ann%40example.org", "ann%2540example.org", "ann%25252540example.org", "%61nn%40example%2Eorg",
-        '"ann person"@example.org', "ann@[10.0.0.1]", "ann＠example.org", "ann\u200b@example.org", "mailto:ann@example.org",
+        '"ann person"@example.org', "ann@[10.0.0.1]", "ann＠example.org", "ann\u200b@example.org", "mailto:ann@example.org", "ann@example。org",
     ],
     "[ip]": [
         "198.51.100.62", "10.0.0.1", "2001:db8::1", "::ffff:198.51.100.7", "fe80::1", "2001:db8:0:0:0:0:0:1", "00:1a:2b:3c:4d:5e",
@@ -26,6 +26,7 @@ FOUND = {
     "[card]": [
         "4111 1111 1193 7093", "4111-1111-1111-1111", "4111111111111111", "378282246310005", "3782 822463 10005",
         "5500005555555559", "4111.1111.1111.1111", "4111_1111_1111_1111", "6304000000000000",
+        "DE89370400440532013000", "DE89 3704 0044 0532 0130 00", "FR1420041010050500013M02606", "GB29 NWBK 6016 1331 9268 19",
     ],
 }  # fmt: skip
 INSIDE = [
@@ -38,6 +39,7 @@ INSIDE = [
     ("card4111111111111111", "card[card]"),
     ("550e8400-e29b-41d4-a716-446655440000 (555) 123-4567", "550e8400-e29b-41d4-a716-446655440000 [phone]"),
     ("2026-11-28 0170-5500226", "2026-11-28 [phone]"),
+    ("IBAN:DE89 3704 0044 0532 0130 00, DE88370400440532013000", "IBAN:[card], DE88370400440532013000"),
 ]
 STAYS = {
     "a campaign with a year": "2026-11-spring", "a compact date": "sale_20261128", "a SKU": "4711-0815", "a SKU with a 0": "sku 0815-4711",

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from gtm_dagster.cli import run
+from gtm_dagster.rollout.control.past_counts import read_past_counts
+from gtm_dagster.settings import load_settings
 
 BEGIN = datetime(2026, 3, 1, 9, tzinfo=UTC)
 MINUTES, PACE, RATE = 60, 100, 0.3
@@ -117,6 +119,25 @@ def test_a_part_of_the_past(gtm: Any, tmp_path: Path) -> None:
     assert gtm(*asked, "--until", "2026-03-01T11:00:00Z")[1]["would_roll_back"] is True
     assert gtm(*asked, "--since", "2026-03-01T11:00:00Z")[1]["would_roll_back"] is False
     assert gtm(*asked)[1]["would_roll_back"] is True
+
+
+def test_payments_before_their_exposure_and_under_an_earlier_name_are_seen(gtm: Any, tmp_path: Path, capsys) -> None:
+    """Treated whose exposures were reported a minute late looked like a loss of all; a renamed event like none at all."""
+    lines = []
+    for number in range(200):
+        at = BEGIN + timedelta(seconds=number)
+        shown = {"flag": "checkout-v2", "variant": ("control", "treatment")[number % 2], "reason": "SPLIT"}
+        late = timedelta(minutes=1 if number % 2 else 0)
+        lines.append(event(f"x{number}", "flag_exposed", at + late, f"u{number}", shown))
+        lines.append(event(f"p{number}", "payment_completed", at, f"u{number}", {"amount": 1, "currency": "EUR"}))
+    (tmp_path / "past.ndjson").write_text("\n".join(lines) + "\n")
+    gtm("import", "past.ndjson", "--json")
+    code, result = gtm("guard", "backtest", "--flag", "checkout-v2", "--json")
+    assert (code, result["converted_before_exposure"]) == (0, {"control": 0, "treatment": 100})
+    assert run(["guard", "backtest", "--flag", "checkout-v2", "--format", "table"]) == 0
+    assert "converted only before their exposure: treatment 100; many in one arm" in capsys.readouterr().out
+    past = read_past_counts(load_settings(), "checkout-v2", "paid", 60, aliases={"payment_completed": "paid"})
+    assert (past.counts.converted_by_arm(), past.early) == ((100, 0), {"treatment": 100})
 
 
 def test_the_table_tells_every_moment(gtm: Any, tmp_path: Path) -> None:

@@ -42,3 +42,16 @@ def test_a_click_id_that_a_sender_names_lands_as_sent_but_for_ids_of_mailings(se
 def test_a_click_id_is_of_one_kind():
     kinds = (AD_CLICK_IDS, FAINT_CLICK_IDS, MAIL_CLICK_IDS)
     assert sum(map(len, kinds)) == len(frozenset().union(*kinds))
+
+
+@pytest.mark.parametrize(
+    ("value", "campaign"),
+    [
+        ("spring+sale", "spring sale"),
+        ("ann+news@example.org", "ann+news@example.org"),
+        ("to+a+b%40c.org", "to a+b@c.org"),
+    ],
+)
+def test_a_plus_is_a_blank_but_inside_an_address(value, campaign):
+    """Half of the address landed, as the mask knew the other half alone."""
+    assert normal_touch(Touch(page_url=f"https://acme.example/?utm_campaign={value}")).campaign == campaign

@@ -67,6 +67,7 @@ def deployment(folder: Path, text: str, **environ: str):
         ("conversions = [{event = 'bought', value = 'gift'}]", "conversions[0].value: 'gift' of bought is a boolean"),
         ("conversions = [{event = 'bought', currency = 'total'}]", "conversions[0].currency: 'total' of bought is a number"),
         ("conversions = [{event = 'bought'}, {event = 'Order Completed'}]", "conversions[1].event: 'Order Completed' is bought, which is already entry 0"),
+        ("conversions = [{event = 'bought', refunds = {event = 'Order Completed'}}]", "conversions[0].refunds.event: 'Order Completed' is the conversion itself"),
         ("[funnel]\nsteps = ['visited', {stage = 'b', events = ['bought', 'paid']}]", "funnel.steps[1].events[1]: 'paid' is not an event"),
         ("[[funnel.steps]]\nstage = 'b'\nevents = ['paid']", "funnel.steps[0].events[0]: 'paid' is not an event"),
         ("[retention]\nactivity = ['visited', 'seen']", "retention.activity[1]: 'seen' is not an event"),

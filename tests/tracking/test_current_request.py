@@ -16,7 +16,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from gtm_dagster.tracking import AsgiRequests, GtmTracker, WsgiRequests
-from gtm_dagster.tracking.current_request import current_request
+from gtm_dagster.tracking.current_request import CurrentRequest, current_request
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 AGENT = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) Mobile"
@@ -190,6 +190,20 @@ def test_each_event_says_its_trace_also_out_of_the_spool(recorder, make, tmp_pat
     (batch,) = recorder.batches()
     assert [event.get("traceparent") for event in batch.body] == [TRACE, other, None, None]
     assert "traceparent" not in batch.headers
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [("cookie", 'g_state={"i_l":0}; a b; x=1 2; consent=yes')],
+        [("cookie", "consent=yes"), ("cookie", 'g_state={"i_l":0}')],
+        [("cookie", 'x="a\\"b"; consent="y\\145s"')],
+    ],
+    ids=["beside cookies that are none", "in a header of its own", "quoted"],
+)
+def test_the_consent_of_a_cookie_is_found_whatever_the_others_are(headers: list[tuple[str, str]]) -> None:
+    """One cookie of another script lost them all, and so a refusal too."""
+    assert CurrentRequest(lambda: "https://a.example/", headers, agreed).context["consent"] == {"analytics": True}
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from gtm_dagster.tracking import GtmTracker, TrackerStats
-from gtm_dagster.tracking.collector_client import MAX_RETRY_AFTER, Verdict, base_url, read_answer
+from gtm_dagster.tracking.collector_client import MAX_RETRY_AFTER, Transport, Verdict, base_url, read_answer
 
 
 def send(tracker: GtmTracker, count: int) -> list[str]:
@@ -202,12 +202,29 @@ def test_closing_is_bounded_when_the_collector_asks_to_wait(recorder, make, capl
     assert "2 events not delivered" in caplog.text
 
 
-@pytest.mark.parametrize("endpoint", ["", "collector:8377", "ftp://x", "http://"])
+@pytest.mark.parametrize(
+    "endpoint", ["", "collector:8377", "ftp://x", "http://", "http://h:99999", "http://[::1", "http://h/?a=1"]
+)
 def test_an_endpoint_that_is_no_url_is_refused(endpoint):
     with pytest.raises(ValueError, match="not a collector URL"):
         base_url(endpoint)
     with pytest.raises(ValueError, match="not a collector URL"):
         GtmTracker(endpoint, "k")
+
+
+@pytest.mark.parametrize("write_key", [None, "", "secret\n", " secret", "sécret", 5])
+def test_a_write_key_that_no_header_can_have_is_refused_and_not_shown(write_key):
+    """The thread that delivers ended at its first heartbeat, and everything waited for ever."""
+    with pytest.raises(ValueError, match="write_key") as refused:
+        GtmTracker("http://127.0.0.1:1", write_key)
+    assert "cret" not in str(refused.value)
+
+
+def test_a_heartbeat_that_fails_in_an_odd_way_does_not_end_the_thread(recorder, make, monkeypatch):
+    monkeypatch.setattr(Transport, "beat", lambda *_: 1 // 0)
+    tracker = make()
+    send(tracker, 1)
+    assert tracker.flush(30)
 
 
 @pytest.mark.parametrize("option", ["batch_size", "retries", "max_queue", "flush_interval"])

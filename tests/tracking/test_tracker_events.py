@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import pytest
 
+from gtm_dagster.taxonomy import load_plan
 from gtm_dagster.tracking import InvalidEvent, TrackerStats
+from gtm_dagster.tracking.event_builder import EventBuilder
 from gtm_dagster.tracking.event_id import uuid7
 
 
@@ -46,11 +50,31 @@ def test_an_invalid_event_raises_with_every_reason_and_is_not_queued(make):
         {"event_name": "page_viewed", "user_id": "u", "timestamp": datetime(2026, 1, 1)},  # noqa: DTZ001
         {"event_name": "page_viewed", "user_id": "u", "timestamp": datetime.now(UTC) + timedelta(hours=2)},
         {"event_name": "page_viewed", "user_id": "u", "properties": {"x": float("nan")}},
-        {"event_name": "page_viewed", "user_id": "u", "properties": {"x": object()}},
+        {"event_name": "page_viewed", "user_id": "u", "properties": {"x": Decimal("NaN")}},
+        {"event_name": "page_viewed", "user_id": "u", "properties": ["x"]},
+        {"event_name": "page_viewed", "user_id": "u", "context": "web"},
     ):
         with pytest.raises(InvalidEvent):
             tracker.track(**wrong)
+    with pytest.raises(InvalidEvent, match=r"properties\.x: holds a value that JSON does not have \(object\)"):
+        tracker.track("page_viewed", user_id="u", properties={"path": "/", "x": object()})
     assert tracker.stats() == TrackerStats()
+
+
+def test_values_of_libraries_are_what_they_stand_for() -> None:
+    """A Decimal was refused as a text, a kind of text or number without its name; a UUID beside a key raised TypeError,
+    and a personal value that is no `str` left in clear.
+    """
+    builder = EventBuilder(load_plan(), "api", None, b"k" * 32)
+    markup = type("Markup", (str,), {})
+    paid = {"amount": Decimal("1.10"), "currency": markup("EUR"), "account_id": uuid.UUID(int=5)}
+    user, own_id = uuid.UUID(int=7), uuid.UUID(int=9)
+    built = builder.build("payment_completed", user, None, None, paid, None, None, own_id)
+    text = builder.build("payment_completed", str(user), None, None, {**paid, "account_id": str(paid["account_id"])}, None, None, str(own_id))  # fmt: skip
+    sent, same = json.loads(built.line), json.loads(text.line)
+    assert (built.event_id, sent["properties"]["amount"], sent["properties"]["currency"]) == (str(own_id), 1.1, "EUR")
+    assert sent["properties"]["account_id"].startswith("pseudonym:") and sent["user_id"] == same["user_id"]
+    assert sent["properties"] == same["properties"]
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,10 @@ def problems(body: str, name: str = "r") -> list[str]:
         (f"{ON}\n    {DO}\n    quiet: {{from: \"21:00\", to: \"08:00\"}}", "line 6: rule r, quiet.default_zone: is missing"),
         (f"{ON}\n    {DO}\n    quiet: {{from: \"21:00\", to: \"08:00\", zone: Europe/Berln}}", "line 6: rule r, quiet.zone: 'Europe/Berln' is not a time zone; give an IANA name such as Europe/Berlin; did you mean Europe/Berlin"),
         (f"{ON}\n    {DO}\n    holdout: 1.0", "line 6: rule r, holdout: 1.0 is not a share from 0 to below 1"),
+        (f"{ON}\n    {DO}\n    holdout: 0.99999", "line 6: rule r, holdout: 0.99999 is read in steps of 0.0001"),
+        (f"{ON}\n    {DO}\n    expires: \"5m\\n\"", "line 6: rule r, expires: '5m\\n' is not a duration"),
+        (f"{ON}\n    {DO}\n    priority: {'9' * 5000}", "line 1: a value is none ("),
+        (f"{ON}\n    {DO}\n    where: {'[' * 5000}{']' * 5000}", "line 1: nested too deeply"),
         (f"{ON}\n    {DO}\n    priority: 101", "line 6: rule r, priority: 101 is not a whole number from 0 to 100"),
         (f"{ON}\n    {DO}\n    on: page_viewed", "line 6: 'on' is declared twice; keep one"),
         (f"{DO}", "line 2: rule r: on is missing"),
@@ -129,9 +133,18 @@ def line(name: str, timestamp: str) -> str:
         (R1, R1.replace("24h", "48h"), ["rebased"]),
         (R1, R1.replace("24h", "48h") + "    on_change: drain\n", ["drained"]),
         (R1, R1.replace("24h", "48h") + "    on_change: cancel\n", ["cancelled"]),
+        (R1, R1.replace("onboarding_completed", "payment_completed") + "    on_change: drain\n", ["cancelled"]),
         (R1, R1.replace("onboarding_nudge:", "renamed:"), ["gone", "new"]),
     ],
-    ids=["nothing", "another text", "another time", "another time, drained", "another time, cancelled", "a new name"],
+    ids=[
+        "nothing",
+        "another text",
+        "another time",
+        "another time, drained",
+        "another time, cancelled",
+        "another end, drained",
+        "a new name",
+    ],
 )
 def test_what_an_edit_does_to_what_is_open(before: str, after: str, expected: list[str]) -> None:
     changes = rule_changes(rules(before), rules(after), {"onboarding_nudge": 1})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, get_args
 
 import pytest
@@ -100,6 +101,21 @@ def test_a_longer_time_moves_what_is_open_and_a_drained_rule_keeps_it() -> None:
     runner.change_rules(rules(R1.replace("24h", "48h") + "    on_change: cancel\n"))
     runner.finish()
     assert reasons(runner) == [("p1", "rule_changed")]
+
+
+@pytest.mark.parametrize(
+    "after",
+    [R1.replace("onboarding_completed", "payment_completed"), re.sub(r"\n    absent:.*", "", R1)],
+    ids=["ended by another event", "no absence any more"],
+)
+def test_a_rule_that_no_longer_hears_what_ends_a_start_sends_nothing_for_it(after: str) -> None:
+    """It drained: who did what the old rule waited for got the message all the same."""
+    runner = MemoryRunner(rules(R1))
+    runner.receive(STARTED)
+    runner.change_rules(rules(after + "    on_change: drain\n"))
+    runner.receive(event("onboarding_completed", "12-01 15:00"))
+    runner.finish()
+    assert reasons(runner) == [("p1", "rule_changed")] and not actions(runner)
 
 
 def test_a_cap_is_a_rolling_window() -> None:

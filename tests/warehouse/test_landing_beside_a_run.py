@@ -49,7 +49,9 @@ def test_a_batch_that_was_there_and_was_not_read_is_missed(tmp_path):
 def test_a_staged_batch_that_is_gone_is_missed(tmp_path):
     settings = landed_and_staged(tmp_path, 2)
     (settings.landing_dir / "_batches" / "import-0.json").unlink()
-    assert not looked(settings)["books_balance"].passed
+    books = looked(settings)["books_balance"]
+    assert not books.passed
+    assert f"1 rows that were staged are not in {settings.landing_dir} any more: restore" in books.description
 
 
 @pytest.mark.slow

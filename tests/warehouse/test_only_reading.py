@@ -149,6 +149,7 @@ REFUSED = {
     "nothing": "",
     "a comment alone": "-- nothing",
     "no SQL": "please show me the sessions",
+    "half a character": "SELECT '\ud800'",
     "a shell's dot command": ".read x.sql",
     "nested beyond sense": "SELECT " + "(" * 5_000 + "1" + ")" * 5_000,
 }

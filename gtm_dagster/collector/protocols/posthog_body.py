@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Set
 from urllib.parse import unquote_to_bytes
 
 import msgspec
@@ -17,6 +18,7 @@ _COMMAS_PER_EVENT = 30
 """A list with more commas than this for each event it may hold is not searched for a key."""
 _ESCAPED = ((b"%2B", b"+"), (b"%2b", b"+"), (b"%2F", b"/"), (b"%2f", b"/"), (b"%3D", b"="), (b"%3d", b"="))
 """The characters of base64 that a form escapes."""
+_NO_KEY = frozenset({None, ""})
 _JSON_STARTS = (b"%5B", b"%5b", b"%7B", b"%7b", b"[", b"{")
 
 
@@ -66,10 +68,10 @@ def key_of(request: IngestRequest) -> str | None:
     if text.startswith(b"["):
         return _key_of_list(text, request.max_events)
     body = batch_of(text, request.max_events)
-    key = body.text("api_key", "token")
-    if key is None:
-        key = _key_of_list(b"[%s]" % text if body.messages is None else body.messages, request.max_events)
-    return key
+    keys = {body.text(field) for field in ("api_key", "token")} - _NO_KEY
+    if not keys:
+        return _key_of_list(b"[%s]" % text if body.messages is None else body.messages, request.max_events)
+    return _only(keys)
 
 
 def batch_of(text: bytes, max_events: int) -> BatchBody:
@@ -84,17 +86,22 @@ def _key_of_list(text: bytes, max_events: int) -> str | None:
     if text.count(b",") > max_events * _COMMAS_PER_EVENT:
         return None
     try:
-        keys = {_key_of_message(bytes(raw)) for raw in _decode_list(text)}
+        keys = {key for raw in _decode_list(text) for key in _keys_of_message(bytes(raw)) or {None}}
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return None
+    return _only(keys)
+
+
+def _only(keys: Set[str | None]) -> str | None:
+    """The one key of a request. Raises Refused 401 for several."""
     if len(keys) > 1:
         raise Refused(401, "several_keys", "the events of a request name several keys; send those of one key together")
     return next(iter(keys), None)
 
 
-def _key_of_message(raw: bytes) -> str | None:
+def _keys_of_message(raw: bytes) -> set[str | None]:
     try:
         message = _decode_message(raw)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
-        return None
-    return message.api_key or message.token or (message.properties.token if message.properties else None)
+        return set()
+    return {message.api_key, message.token, message.properties.token if message.properties else None} - _NO_KEY

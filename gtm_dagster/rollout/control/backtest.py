@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -26,7 +27,7 @@ class Backtest:
     `conversions`: conversion events seen; `linked`: those of exposed units, of which `*_converted` came in time.
     `left_out`: exposures and conversions of client keys that the guard does not name. `blind`: why nothing can be
     concluded from this past, empty when something can; then `would_roll_back` is None. `refused`: what was refused and suppressed, why and of which arm;
-    `bots`: what of them was left out.
+    `bots`: what of them was left out. `early`: units by arm that converted only before their exposure.
     `metric`: whose decision, evidence and trace these are, "" in a guard of one.
     """
 
@@ -51,6 +52,7 @@ class Backtest:
     bots: str = ""
     metric: str = ""
     metrics: tuple[PastMetric, ...] = ()
+    early: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,7 @@ def backtest(past: PastCounts, rule: Rule, progress: Progress | None = None, eve
         bots=bots_text(event, past.by_arm),
         metric=first.name,
         metrics=tuple(metrics) if rule.metrics else (),
+        early=past.early,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +16,7 @@ from gtm_dagster.rollout.control.past_metrics import past_outcomes
 from gtm_dagster.rollout.guard.believed import believes
 from gtm_dagster.rollout.guard.blindness import CONVERSIONS, EXPOSURES, MATCHED, Seen, metric_records, record_name
 from gtm_dagster.rollout.guard.by_arm import ByArm
-from gtm_dagster.rollout.guard.counts import Counts, count_units
+from gtm_dagster.rollout.guard.counts import Counts, count_units, early_conversions
 from gtm_dagster.rollout.guard.rule import Rule
 from gtm_dagster.rollout.guard.unit_links import IDENTIFIED, partners
 from gtm_dagster.settings import DRILL_REASON
@@ -44,7 +45,7 @@ class PastCounts:
     `conversions`: conversion events between the bounds, whoever they belong to; `linked`: those of exposed units.
     `left_out`: exposures and conversions of client keys that the guard does not name. `seen`: conversions and exposures
     of any flag by what became of them; `records`: the numbers by name, those of further metrics among them. `by_arm`: those
-    of the guard by arm, refused ones and those of bots too.
+    of the guard by arm, refused ones and those of bots too. `early`: units by arm that converted only before their exposure.
     """
 
     counts: Counts
@@ -56,6 +57,7 @@ class PastCounts:
     seen: Seen = field(default_factory=Seen)
     by_arm: ByArm = field(default_factory=ByArm)
     records: Mapping[str, int] = field(default_factory=dict)
+    early: Mapping[str, int] = field(default_factory=dict)
 
 
 def read_past_counts(
@@ -68,22 +70,27 @@ def read_past_counts(
     progress: Progress | None = None,
     write_keys: Collection[str] = (),
     rule: Rule | None = None,
+    aliases: Mapping[str, str] = MappingProxyType({}),
 ) -> PastCounts:
     """Count a flag's past as if its guard had been armed at `since_us` (half-open to `until_us`).
 
     Events of client keys count when `write_keys` names their key, as for a live guard. With the further metrics of `rule`.
+    `aliases` of the plan: what landed under one of them, before the plan renamed it, counts under its name of today.
 
     Raises BacktestError when the flag has no counted exposure there, or when they lie too far apart.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    from gtm_dagster.warehouse.landing import named_as_today
+
     further = {metric.event for metric in rule.metrics} if rule else set()
     counted_as: dict[str, list[str]] = {EXPOSED: [EXPOSURES], conversion: [CONVERSIONS]}
     for metric in rule.metrics[1:] if rule else ():
         counted_as.setdefault(metric.event, []).append(metric_records(metric.name))
     parts, uncounted = [], []
-    for table in _tables(settings, progress):
+    for landed in _tables(settings, progress):
+        table = named_as_today(landed, aliases)
         uncounted.append(_uncounted(table, counted_as, since_us, until_us, write_keys))
         names = pc.is_in(
             table.column("event_name"), value_set=pa.array(sorted({EXPOSED, conversion, IDENTIFIED, *further}))
@@ -126,7 +133,9 @@ def read_past_counts(
         raise BacktestError(
             f"{flag}: its events lie {days:,.0f} days apart, at most {LONGEST_DAYS} are evaluated at once; give --since and --until"
         )
-    counts = count_units(exposures, conversions, round(window_minutes * 60_000_000), last_us)
+    window_us = round(window_minutes * 60_000_000)
+    counts = count_units(exposures, conversions, window_us, last_us)
+    early = early_conversions(exposures, conversions, window_us)
     counts = replace(counts, metrics=outcomes)
     matched, shown = pc.sum(linked).as_py() or 0, pc.sum(pc.equal(names, EXPOSED)).as_py() or 0
     seen_of_all = {
@@ -139,7 +148,7 @@ def read_past_counts(
     own = rest.filter(pc.is_in(rest.column("event_name"), value_set=pa.array([EXPOSED, conversion])))
     by_arm = past_by_arm(flag, exposures, converted, own, visitors)
     records = {**lost, **seen_of_all, EXPOSURES: shown}
-    return PastCounts(counts, first_us, last_us, converted.num_rows, matched, left_out, seen, by_arm, records)
+    return PastCounts(counts, first_us, last_us, converted.num_rows, matched, left_out, seen, by_arm, records, early)
 
 
 def _refused(uncounted: pa.Table, counted_as: Mapping[str, Collection[str]]) -> Counter[str]:

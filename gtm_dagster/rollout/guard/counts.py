@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -231,6 +232,26 @@ def first_exposures(exposures: Iterable[tuple[Any, int, int]]) -> dict[Any, tupl
         if unit not in first or shown < first[unit]:
             first[unit] = shown
     return first
+
+
+def early_conversions(
+    exposures: Iterable[tuple[Any, int, int]], conversions: Iterable[tuple[Any, int]], window_us: int
+) -> dict[str, int]:
+    """Units by arm that converted only before their exposure, at most `window_us` before it; arms without one are absent.
+
+    A few are visitors who came back; many in one arm are a clock that is behind.
+    """
+    first = first_exposures(exposures)
+    ages: dict[Any, list[int]] = {}
+    for unit, us in conversions:
+        if unit in first:
+            ages.setdefault(unit, []).append(us - first[unit][0])
+    early = Counter(
+        ARMS[first[unit][1]]
+        for unit, each in ages.items()
+        if not any(0 <= age <= window_us for age in each) and any(-window_us <= age < 0 for age in each)
+    )
+    return dict(early)
 
 
 def count_units(

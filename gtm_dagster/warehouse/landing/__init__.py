@@ -5,7 +5,7 @@ Here belongs what a file and its manifest say. Not here: what its rows mean (sta
 
 from gtm_dagster.warehouse.landing.day_files import DAY_US
 from gtm_dagster.warehouse.landing.files import Landing, LandingFile
-from gtm_dagster.warehouse.landing.landing_columns import ARROW_SCHEMA, ROW_COLUMNS, complete
+from gtm_dagster.warehouse.landing.landing_columns import ARROW_SCHEMA, ROW_COLUMNS, complete, named_as_today
 from gtm_dagster.warehouse.landing.manifests import Manifest, log_name
 from gtm_dagster.warehouse.landing.withdrawals import WithdrawalError, Withdrawn
 
@@ -20,4 +20,5 @@ __all__ = [
     "Withdrawn",
     "complete",
     "log_name",
+    "named_as_today",
 ]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from gtm_dagster.admission.record import DEFAULTS, LANDING_COLUMNS, REQUIRED_COLUMNS
 from gtm_dagster.taxonomy.conform import ContractBreak
@@ -32,6 +33,15 @@ def complete(rows: pa.Table | pa.RecordBatch, names: Sequence[str] = ARROW_SCHEM
         else:
             columns.append(pa.repeat(pa.scalar(DEFAULTS.get(field.name), field.type), table.num_rows))
     return pa.Table.from_arrays(columns, names=list(names))
+
+
+def named_as_today(rows: pa.Table, aliases: Mapping[str, str]) -> pa.Table:
+    """`rows` with the plan's name of an event in the place of an alias: what landed before the plan renamed it has that."""
+    names = rows.column("event_name")
+    if not pc.any(pc.is_in(names, value_set=pa.array(list(aliases), pa.string()))).as_py():
+        return rows
+    today = pa.array([aliases.get(name, name) for name in names.to_pylist()], pa.string())
+    return rows.set_column(rows.schema.get_field_index("event_name"), "event_name", today)
 
 
 _NOT_CONTENT = {

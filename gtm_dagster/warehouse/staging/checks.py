@@ -69,6 +69,8 @@ def _balanced(con: duckdb.DuckDBPyConnection, ctx: BuildContext, days: set[date]
         if passed
         else f"days out of balance: {', '.join((bad + missing)[:10]) or 'none by day'}; {clean} clean rows in the table, {total} in the books"
     )
+    if lost := sum(max(row.raw - landed.get(row.ingest_date, 0), 0) for row in rows if row.ingest_date in compared):
+        description += f"; {lost:,} rows that were staged are not in {ctx.settings.landing_dir} any more: restore its files from a backup"
     return CheckResult(
         passed,
         description,
