@@ -220,6 +220,12 @@ def test_what_cannot_be_taken_is_refused_with_code_and_message(edge: Edge, case:
     assert answer.json()["message"] and not edge.records()
 
 
+def test_a_property_by_the_name_of_token_is_no_key_beside_one(edge: Edge) -> None:
+    body = json.dumps([_capture(1, api_key="dev", properties={"token": "a coupon's"}), _capture(2, api_key="dev")])
+    assert edge.post([body.encode()], "/e/", {}).status == 200
+    assert len(edge.records()) == 2
+
+
 def test_a_key_in_a_header_goes_before_one_in_the_body(edge: Edge) -> None:
     shop = edge.keys.add("shop")
     body = {"api_key": "phc_other", "batch": [_capture(1)]}

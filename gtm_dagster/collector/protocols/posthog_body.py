@@ -104,4 +104,7 @@ def _keys_of_message(raw: bytes) -> set[str | None]:
         message = _decode_message(raw)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return set()
-    return {message.api_key, message.token, message.properties.token if message.properties else None} - _NO_KEY
+    named = {message.api_key, message.token} - _NO_KEY
+    if named or message.properties is None:  # beside a key, a property `token` is the sender's own
+        return named
+    return {message.properties.token} - _NO_KEY
