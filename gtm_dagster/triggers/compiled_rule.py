@@ -104,13 +104,22 @@ class Rule(Struct, frozen=True):
 
 
 def drains(before: Rule, rule: Rule) -> bool:
-    """Whether what is open of `before` can end by it under `rule`, which says so: it still hears every event that ends it."""
-    if rule.on_change != "drain" or rule.key != before.key or (before.kind == "absent" and rule.kind != "absent"):
-        return False
-    heard = set(rule.cancel_on) | ({rule.absent_event} if not rule.absent_where else set())
-    absence = (before.absent_event, before.absent_where)
-    is_heard = before.absent_event in (None, *heard) or absence == (rule.absent_event, rule.absent_where)
-    return is_heard and set(before.cancel_on) <= heard
+    """Whether what is open of `before` ends by it under `rule`, which says so: it still hears every event that ends it."""
+    absence_gone = before.kind == "absent" and rule.kind != "absent"
+    return rule.on_change == "drain" and not absence_gone and _hears_ends_of(rule, before)
+
+
+def rebases(before: Rule, rule: Rule) -> bool:
+    """Whether what is open of `before` ends by `rule`, which says so: `before` has heard every event that ends it."""
+    return rule.on_change == "rebase" and rule.kind == before.kind and _hears_ends_of(before, rule)
+
+
+def _hears_ends_of(listening: Rule, other: Rule) -> bool:
+    """Whether one rule hears every event that ends a start of the other."""
+    heard = set(listening.cancel_on) | ({listening.absent_event} if not listening.absent_where else set())
+    absence = (other.absent_event, other.absent_where)
+    is_heard = other.absent_event in (None, *heard) or absence == (listening.absent_event, listening.absent_where)
+    return listening.key == other.key and is_heard and set(other.cancel_on) <= heard
 
 
 def microseconds(duration: str) -> int:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from gtm_dagster.triggers.compiled_rule import Rule, drains
+from gtm_dagster.triggers.compiled_rule import Rule, drains, rebases
 
 Effect = Literal["unchanged", "kept", "rebased", "drained", "cancelled", "new", "gone"]
 EFFECTS: dict[Effect, str] = {
@@ -55,4 +55,4 @@ def _effect(before: Rule | None, after: Rule | None) -> Effect:
         return "kept"
     if drains(before, after):
         return "drained"
-    return "cancelled" if after.on_change != "rebase" or after.kind != before.kind else "rebased"
+    return "rebased" if rebases(before, after) else "cancelled"

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from msgspec import Struct
 from msgspec.structs import replace
 
-from gtm_dagster.triggers.compiled_rule import Rule, drains
+from gtm_dagster.triggers.compiled_rule import Rule, drains, rebases
 from gtm_dagster.triggers.counting import full_windows
 from gtm_dagster.triggers.heartbeat_watch import ALWAYS_HEARD, Watch, Watches
 from gtm_dagster.triggers.outcomes import Hold, NonSend, Reason, Want
@@ -149,7 +149,7 @@ class _Work:
         rule = self.rule
         if rule.condition == before.condition or drains(before, rule):
             return
-        if rule.on_change != "rebase" or rule.kind != before.kind:
+        if not rebases(before, rule):
             for occurrence in self.state.open:
                 self._end(occurrence, "rule_changed")
             return

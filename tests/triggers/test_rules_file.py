@@ -134,6 +134,7 @@ def line(name: str, timestamp: str) -> str:
         (R1, R1.replace("24h", "48h") + "    on_change: drain\n", ["drained"]),
         (R1, R1.replace("24h", "48h") + "    on_change: cancel\n", ["cancelled"]),
         (R1, R1.replace("onboarding_completed", "payment_completed") + "    on_change: drain\n", ["cancelled"]),
+        (R1, R1.replace("onboarding_completed", "payment_completed"), ["cancelled"]),
         (R1, R1.replace("onboarding_nudge:", "renamed:"), ["gone", "new"]),
     ],
     ids=[
@@ -143,6 +144,7 @@ def line(name: str, timestamp: str) -> str:
         "another time, drained",
         "another time, cancelled",
         "another end, drained",
+        "another end",
         "a new name",
     ],
 )

@@ -118,6 +118,24 @@ def test_a_rule_that_no_longer_hears_what_ends_a_start_sends_nothing_for_it(afte
     assert reasons(runner) == [("p1", "rule_changed")] and not actions(runner)
 
 
+@pytest.mark.parametrize(
+    ("after", "sent"),
+    [
+        pytest.param(R1.replace("onboarding_completed", "payment_completed"), False, id="ended by another event"),
+        pytest.param(R1 + "    cancel_on: [payment_completed]\n", False, id="cancelled by one more"),
+        pytest.param(R1.replace("24h", "48h"), True, id="ended by the same event, later"),
+    ],
+)
+def test_an_edit_sends_nothing_for_a_start_whose_end_the_old_rule_did_not_hear(after: str, sent: bool) -> None:
+    """It rebased: who paid between the start and the edit got the message all the same."""
+    runner = MemoryRunner(rules(R1))
+    runner.receive(STARTED)
+    runner.receive(event("payment_completed", "12-01 15:00"))
+    runner.change_rules(rules(after))
+    runner.finish()
+    assert (reasons(runner), bool(actions(runner))) == ([] if sent else [("p1", "rule_changed")], sent)
+
+
 def test_a_cap_is_a_rolling_window() -> None:
     text = """
   r: {on: pricing_viewed, purpose: service, cap: {channel: slack, n: 2, per: 1h}, do: {slack: s}}
