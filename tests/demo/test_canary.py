@@ -35,7 +35,10 @@ def test_a_planted_drop_is_found_and_the_flag_is_off_twice_over(tmp_path: Path) 
     assert [key.name for key in keys.list()] == ["site"]
     for one in results:
         assert one.verified and one.served_new_after == 0
-        assert 5.0 <= one.detected_after_minutes <= 20.0 and one.estimate >= 0.3
+        assert 5.0 <= one.detected_after_minutes <= 20.0
+        assert one.estimate >= 0.15, (
+            "no rollback below the threshold; arms differ by key, and some visitors were before the drop"
+        )
         assert one.requested_seconds <= one.off_seconds <= one.verified_seconds <= one.seconds
     assert results[0].episode != results[1].episode
     flags = json.loads(settings.flags_path.read_text())["flags"]

@@ -162,11 +162,9 @@ def test_a_topic_is_made_to_keep_originals_no_longer_than_quarantine_days(kafka,
     admin = admin_of(topic)
     config = admin.describe_configs([resource])[resource].result()
     assert (config["retention.ms"].value, config["segment.ms"].value) == (str(3 * 86_400_000), str(86_400_000))
-    with pytest.raises(
-        EventLogError,
-        match=r"keeps records for 3 days, .* quarantine.days = 1; set retention.ms of the topic to 86400000",
-    ):
-        opened(tmp_path, topic, GTM_QUARANTINE__DAYS="1").append([record("b")])
+    says = r"keeps records for 3 days, .* quarantine.days = 1; set retention.ms of the topic to 86400000"
+    with opened(tmp_path, topic, GTM_QUARANTINE__DAYS="1") as log, pytest.raises(EventLogError, match=says):
+        log.append([record("b")])
     with opened(tmp_path, topic, GTM_QUARANTINE__DAYS="0") as log:
         assert log.append([record("b")]).accepted == 1, "nothing is sealed, so nothing has to end"
 
