@@ -102,6 +102,6 @@ def _walk(con: duckdb.DuckDBPyConnection, ctx: BuildContext, rules: Rules, whole
     find_sources(con)
     walks = fragment("path_walks", longest_us=str(longest_us))
     con.execute(f"CREATE OR REPLACE TEMP VIEW conversion_touches AS {walks}")
-    find_paths(con, rules, "path_no, conversion_id, channel_no, back_no")
+    find_paths(con, rules)
     drop_views(con, "conversion_touches", "conversion_moments")
     drop_touches(con, ctx)

@@ -19,7 +19,6 @@ from gtm_dagster.warehouse.affected import (
 from gtm_dagster.warehouse.build_context import BuildContext
 from gtm_dagster.warehouse.core.stages import find_stages
 from gtm_dagster.warehouse.engine import transaction
-from gtm_dagster.warehouse.literals import composed
 from gtm_dagster.warehouse.marts.window_rules import BY_CHANNEL, BY_STAGE, Rules, rules_of
 from gtm_dagster.warehouse.results import StepResult, count, unchanged
 from gtm_dagster.warehouse.state import get_state, set_state
@@ -103,20 +102,9 @@ def find_sources(con: duckdb.DuckDBPyConnection) -> None:
     )
 
 
-def find_paths(con: duckdb.DuckDBPyConnection, rules: Rules, columns: str = "*") -> None:
-    """The temporary table `path_touches`: the touches that count under each rule of counting, after its transforms.
-
-    `columns`: those that are read of it; where nothing else reads them, the others are not carried through the sort.
-    """
-    if rules.path_channels.rows or rules.n_steps:
-        columns = "*"
-    con.execute(
-        composed(
-            "CREATE OR REPLACE TEMP TABLE path_touches AS SELECT $columns FROM ($touches)",
-            columns=columns,
-            touches=statement("path_touches"),
-        )
-    )
+def find_paths(con: duckdb.DuckDBPyConnection, rules: Rules) -> None:
+    """The temporary table `path_touches`: the touches that count under each rule of counting, after its transforms."""
+    con.execute(f"CREATE OR REPLACE TEMP TABLE path_touches AS {statement('path_touches')}")
     if rules.path_channels.rows:
         con.execute(f"INSERT INTO path_touches {statement('path_touches_by_channel')}")
     for step_no in range(1, rules.n_steps + 1):
