@@ -113,7 +113,8 @@ def _parameters(query: str) -> Iterator[tuple[str, str]]:
             yield _decoded(name).lower().removeprefix("amp;"), text.strip()  # &amp; of a page's source
 
 
-_BLANK = re.compile(r"\+(?![^+]{0,64}(?:@|%40))")
+_BLANK = re.compile(r"\+(?![\w.-]{0,64}(?:@|%40)[\w-]+\.\w)")
+"""Every plus but one inside the local part of an e-mail address."""
 
 
 def _decoded(text: str) -> str:

@@ -50,6 +50,9 @@ def test_a_click_id_is_of_one_kind():
         ("spring+sale", "spring sale"),
         ("ann+news@example.org", "ann+news@example.org"),
         ("to+a+b%40c.org", "to a+b@c.org"),
+        ("ann+@example.org", "ann+@example.org"),
+        ("follow+us+@brand", "follow us @brand"),
+        ("noon+sale+at+8%40the+shop", "noon sale at 8@the shop"),
     ],
 )
 def test_a_plus_is_a_blank_but_inside_an_address(value, campaign):
