@@ -89,17 +89,16 @@ def existing_key(keys_dir: Path, setting: str | None = None) -> bytes | None:
             raise PseudonymKeyError(f"the pseudonym key setting has {len(key)} bytes; it needs at least {MIN_SETTING}")
         return key
     path = keys_dir / KEY_FILE
-    if not path.exists():
-        # Under another key every person would begin anew, without a word.
-        if _pseudonyms_landed(keys_dir.parent / "landing") and not path.exists():
-            raise PseudonymKeyError(
-                f"{path}: is missing, and events have landed under it; restore it from a backup, or set the "
-                "privacy.pseudonym_key they landed under. Where the key is lost, write 64 hex characters into the file: "
-                "persons known so far are then strangers"
-            )
-        if not path.exists():
-            return None
-    return _read(path)
+    if path.exists():
+        return _read(path)
+    # Under another key every person would begin anew, without a word. Looked at again: another process may just have begun.
+    if _pseudonyms_landed(keys_dir.parent / "landing") and not path.exists():
+        raise PseudonymKeyError(
+            f"{path}: is missing, and events have landed under it; restore it from a backup, or set the "
+            "privacy.pseudonym_key they landed under. Where the key is lost, write 64 hex characters into the file: "
+            "persons known so far are then strangers"
+        )
+    return None
 
 
 def _pseudonyms_landed(folder: Path) -> bool:

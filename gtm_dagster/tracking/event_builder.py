@@ -101,11 +101,12 @@ class EventBuilder:
             event_us = _past_time(timestamp, now_us)
         line = None if event_us is None else self._encoded(event)
         if line is None or event_us is None:
-            verdict = self._validate(event, live=True)
+            encoded = json_of(event)
+            if isinstance(encoded, FieldError):
+                raise InvalidEvent(event_name, (encoded,))
+            verdict = self._validate(encoded, live=True)
             if isinstance(verdict, Rejected):
                 raise InvalidEvent(event_name, verdict.errors)
-            encoded = json_of(event)
-            assert isinstance(encoded, bytes)  # noqa: S101 - the validator took it
             event_us, line, event = verdict.event.event_us, encoded, msgspec.json.decode(encoded)
         if self._gate.asks and self._gate.withholds(event_name, whole):
             return BuiltEvent(event["event_id"], None, event_us)
