@@ -21,9 +21,8 @@ def money(value: float | None) -> str:
 
 def share(value: float) -> str:
     """A share of 1 in per cent: 12 %, below one per cent with a decimal."""
-    return (
-        f"{value:.0%}".replace("%", " %") if abs(value) >= 0.0095 or value == 0 else f"{value:.1%}".replace("%", " %")
-    )
+    is_plain = abs(value) >= 0.0095 or value == 0  # what follows would be 1.0 %
+    return (f"{value:.0%}" if is_plain else f"{value:.1%}").replace("%", " %")
 
 
 def window_text(window_hours: float) -> str:

@@ -118,8 +118,8 @@ def _reason(verdict: Verdict, metric: MetricRule, rule: Rule) -> str:
     figures = change_text(metric, verdict)
     if verdict.above_since_us is None:
         return f"{metric.name}: {figures}, {evidence}"
-    held = f"above {metric.threshold:.0%} for {verdict.above_minutes:.1f} min ({rule.hold_minutes:g} needed)"
-    return f"{metric.name}: {figures}, {evidence}, {held}"
+    lasting = f"above {metric.threshold:.0%} for {verdict.above_minutes:.1f} min ({rule.hold_minutes:g} needed)"
+    return f"{metric.name}: {figures}, {evidence}, {lasting}"
 
 
 def change_text(metric: MetricRule, verdict: Verdict) -> str:
