@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from gtm_dagster.attribution.path_table import PathTable
 from gtm_dagster.attribution.pathfile import PathsError, PathsUsage
+from gtm_dagster.attribution.touch_lists import TouchLists
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def path_table(frame: pd.DataFrame, columns: PathColumns, where: str, skip_bad_r
         if column not in frame.columns:
             there = ", ".join(map(str, frame.columns)) or "none"
             raise PathsUsage(f"{where}: no column {column!r} (columns: {there}); rename it or say which column to use")
-    distinct, of_row = _distinct(_text(frame[name]) for name in columns.texts)
+    texts, of_row = _distinct({name: _text(frame[name]) for name in columns.texts})
     sums: dict[str, np.ndarray] = {}
     bad_row = np.zeros(len(frame), dtype=bool)
     for column in filter(None, (columns.conversions, columns.value, columns.nulls)):
@@ -62,7 +63,7 @@ def path_table(frame: pd.DataFrame, columns: PathColumns, where: str, skip_bad_r
             given = frame[column].iloc[row]
             raise PathsError(f"{where}: row {row + 1}, column {column!r}: {_shown(given)} is not a number of 0 or more")
         bad_row |= wrong
-    parsed = _Parsed(distinct, columns)
+    parsed = _Parsed(texts, columns)
     bad_path = np.zeros(len(parsed.lengths), dtype=bool)
     for flaw in parsed.flaws():
         if flaw.wrong.any() and not skip_bad_rows:
@@ -90,7 +91,7 @@ def path_table(frame: pd.DataFrame, columns: PathColumns, where: str, skip_bad_r
         nulls=total(columns.nulls),
         rows=np.bincount(of_row, minlength=paths),
     )
-    del parsed, distinct
+    del parsed, texts
     pa.default_memory_pool().release_unused()  # the texts are done with; what is computed of them takes their room
     return table.paths(table.rows > 0), int((~good).sum())
 
@@ -105,9 +106,22 @@ def _text(column: pd.Series) -> pa.Array:
     return text if pa.types.is_large_string(text.type) else text.cast(pa.large_string())
 
 
-def _distinct(texts: Iterable[pa.Array]) -> tuple[list[pa.Array], np.ndarray]:
+@dataclass(frozen=True)
+class _Texts:
+    """The distinct texts of a column, and which of them each distinct row has: a text is split once, whatever it stands beside."""
+
+    texts: pa.Array
+    of_path: np.ndarray
+
+    def split(self, separator: str) -> tuple[pa.Array, np.ndarray]:
+        """The entries of all texts, and how many each has."""
+        parts = pc.split_pattern(self.texts.fill_null(""), separator)
+        return pc.list_flatten(parts), pc.list_value_length(parts).to_numpy(zero_copy_only=False).astype(np.int64)
+
+
+def _distinct(columns: dict[str, pa.Array]) -> tuple[dict[str, _Texts], np.ndarray]:
     """The distinct rows of parallel arrays, column by column, and the number of the distinct row of each row."""
-    encoded = [text.dictionary_encode(null_encoding="encode") for text in texts]
+    encoded = [text.dictionary_encode(null_encoding="encode") for text in columns.values()]
     of_row = encoded[0].indices.to_numpy(zero_copy_only=False)
     codes = [np.arange(len(encoded[0].dictionary))]
     for array in encoded[1:]:
@@ -116,21 +130,25 @@ def _distinct(texts: Iterable[pa.Array]) -> tuple[list[pa.Array], np.ndarray]:
         pairs += array.indices.to_numpy(zero_copy_only=False)
         of_row, distinct = pd.factorize(pairs)
         codes = [*(code[distinct // several] for code in codes), distinct % several]
-    return [array.dictionary.take(pa.array(code)) for array, code in zip(encoded, codes, strict=True)], of_row
+    texts = [_Texts(array.dictionary, code) for array, code in zip(encoded, codes, strict=True)]
+    return dict(zip(columns, texts, strict=True)), of_row
 
 
 class _Parsed:
     """Distinct paths, their ages and stages, split; `flaws` finds what is wrong with each before any of it is read."""
 
-    def __init__(self, texts: list[pa.Array], columns: PathColumns) -> None:
-        self._columns, self._texts = columns, dict(zip(columns.texts, texts, strict=True))
-        paths = self._texts[columns.path]
-        self._absent = paths.is_null().to_numpy(zero_copy_only=False)
-        parts = pc.split_pattern(paths.fill_null(""), columns.separator)
-        self.lengths = _lengths(parts)
-        names = pc.utf8_trim_whitespace(pc.list_flatten(parts)).dictionary_encode()
+    def __init__(self, texts: dict[str, _Texts], columns: PathColumns) -> None:
+        self._columns, self._texts = columns, texts
+        paths = texts[columns.path]
+        self._absent = paths.texts.is_null().to_numpy(zero_copy_only=False)[paths.of_path]
+        entries, lengths = paths.split(columns.separator)
+        written = entries.dictionary_encode()
+        names = pc.utf8_trim_whitespace(written.dictionary).dictionary_encode()
         self.channels: list[str] = names.dictionary.to_pylist()
-        self.channel = names.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+        channel = names.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+        written_as = written.indices.to_numpy(zero_copy_only=False)
+        touches = TouchLists(channel[written_as], lengths).of(paths.of_path)
+        self.channel, self.lengths = touches.code, touches.lengths
         self.ages_hours: np.ndarray | None = None
         self.stages = np.zeros(len(self.channel), dtype=np.int64)
 
@@ -146,13 +164,13 @@ class _Parsed:
             yield from self._read_stages(self._columns.stages)
 
     def _read_ages(self, column: str) -> Iterator[_Flaw]:
-        parts = pc.split_pattern(self._texts[column].fill_null(""), self._columns.separator)
-        counts = _lengths(parts)
-        other_count = counts != self.lengths
+        texts = self._texts[column]
+        entries, counts = texts.split(self._columns.separator)
+        other_count = counts[texts.of_path] != self.lengths
         yield _Flaw(other_count, column, "{given!r} has not as many ages as the path has touches")
         ages = np.zeros(len(self.channel))
         same = (~other_count).repeat(self.lengths)
-        ages[same] = _floats(pc.list_flatten(parts))[(~other_count).repeat(counts)]
+        ages[same] = TouchLists(_floats(entries), counts).of(texts.of_path[~other_count]).code
         bad = ~(np.isfinite(ages) & (ages >= 0))
         yield _Flaw(self._any(bad), column, "{given!r} has an age that is not a number of hours of 0 or more")
         older = np.zeros(len(ages), dtype=bool)
@@ -165,12 +183,12 @@ class _Parsed:
 
     def _read_stages(self, column: str) -> Iterator[_Flaw]:
         # An entry is the place of the touch of a stage in the path, from 1; an empty one a stage that was not reached.
-        parts = pc.split_pattern(self._texts[column].fill_null(""), self._columns.separator.strip() or " ")
-        counts = _lengths(parts)
-        path = np.arange(len(self.lengths)).repeat(counts)
-        entries = pc.utf8_trim_whitespace(pc.list_flatten(parts))
-        given = pc.not_equal(entries, "").to_numpy(zero_copy_only=False)
-        places = _floats(entries)
+        texts = self._texts[column]
+        entries, counts = texts.split(self._columns.separator.strip() or " ")
+        entries = pc.utf8_trim_whitespace(entries)
+        given = TouchLists(pc.not_equal(entries, "").to_numpy(zero_copy_only=False), counts).of(texts.of_path).code
+        stages = TouchLists(_floats(entries), counts).of(texts.of_path)
+        path, places = stages.number, stages.code
         bad = given & ~((places >= 1) & (places <= self.lengths[path]) & (places == np.floor(places)))
         wrong = np.bincount(path[bad], minlength=len(self.lengths)) > 0
         yield _Flaw(wrong, column, "{given!r} has a place that the path does not have")
@@ -183,10 +201,6 @@ class _Parsed:
         """For each path whether any of its touches is so."""
         path = np.arange(len(self.lengths)).repeat(self.lengths)
         return np.bincount(path[of_touch], minlength=len(self.lengths)) > 0
-
-
-def _lengths(parts: pa.Array) -> np.ndarray:
-    return pc.list_value_length(parts).to_numpy(zero_copy_only=False).astype(np.int64)
 
 
 def _floats(texts: pa.Array) -> np.ndarray:

@@ -44,6 +44,21 @@ def test_the_row_that_is_named_is_the_first_of_its_kind():
         attribute(frame, "linear")
 
 
+def test_texts_that_several_paths_share_are_those_of_each_row():
+    paths, ages = (
+        ["a > b", "b > a", "c", "a > b", " a  >  b", None],
+        ["3 > 0", "3 > 0", "3 > 0", "9 > 9", "3 > 0", "3 > 0"],
+    )
+    frame = pd.DataFrame({"path": paths, "ages": ages, "total_conversions": 1})
+    rows = attribute(frame, "time_decay", ages_column="ages", half_life_hours=3, skip_bad_rows=True)
+    older, newer = 1 / 3, 2 / 3
+    assert list(rows["channel"]) == ["a", "b"]
+    assert list(rows["conversions"]) == pytest.approx([2 * older + newer + 0.5, 2 * newer + older + 0.5])
+    assert rows.attrs["skipped_rows"] == 2
+    with pytest.raises(PathsError, match="row 3, column 'ages': '3 > 0' has not as many ages"):
+        attribute(frame.iloc[:5], "time_decay", ages_column="ages")
+
+
 def test_nothing_left_after_skipping_is_an_empty_table():
     rows = attribute(FLAWED.iloc[[1]], "linear", skip_bad_rows=True)
     assert rows.empty and list(rows.columns) == ["channel", "conversions", "value"]
