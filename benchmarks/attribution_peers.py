@@ -37,6 +37,8 @@ def ours(file: str) -> Iterator[tuple[str, Work]]:
         yield model, lambda model=model: credit(model)  # type: ignore[misc]
     yield "time_decay", lambda: credit("time_decay", ages_column="ages")
     yield "first, last, linear", lambda: credit(["first_touch", "last_touch", "linear"])  # type: ignore[arg-type]
+    yield "all five", lambda: credit(HEURISTICS, ages_column="ages")  # type: ignore[arg-type]
+    yield "all five, 200 replicates", lambda: credit(HEURISTICS, ages_column="ages", intervals=200)  # type: ignore[arg-type]
     for order in (1, 2, 3):
         yield f"markov {order}", lambda order=order: credit("markov", order=order)  # type: ignore[misc]
     yield "shapley", lambda: credit("shapley")
