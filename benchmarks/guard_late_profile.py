@@ -30,6 +30,8 @@ from gtm_dagster.rollout.guard.simulation import PER_HOUR, PER_MINUTE, Scenario,
 CELLS = ((0.1, 0.2), (0.1, 0.3), (0.1, 0.5))
 NO_START = Rule(margin=0.0, start_risk=0.0, budget_hours=480.0)
 """All of the 5 % a day for breaks after the start."""
+OTHER_STAKES = (0.6, 0.25, 0.15)
+"""More on the smallest of the three losses, less on a dead flow."""
 LANES, HOURS = 150, 1200
 _HIGHEST = 1e12
 
@@ -73,6 +75,7 @@ def detectors(drop: float) -> tuple[Detector, ...]:
         Detector("sum over restarts, told the drop; 5 % a day, nothing for the start", (drop,), (1.0,), NO_START),
         Detector("told the drop; 4 % a day and 1 % for the start", (drop,), (1.0,), SPREAD),
         Detector("three bets instead; the same budget", bets, BET_WEIGHTS, SPREAD),
+        Detector("the same bets with other stakes", bets, OTHER_STAKES, SPREAD),
     )
 
 
