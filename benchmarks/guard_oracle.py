@@ -53,6 +53,14 @@ def _log_ratio(units: Floats, converted: Floats, after: float, null: float) -> F
     return value
 
 
+def log_ratios(units: Floats, converted: Floats, base: float, drop: float, oracle: str) -> Floats:
+    """The oracle's log likelihood ratio of each slot, of arrays whose first axis is the arm, treated first."""
+    rates = _rates(base, drop, oracle)
+    parts = [_log_ratio(units[arm], converted[arm], after, null) for arm, (_, after, null) in enumerate(rates)]
+    total: Floats = np.sum(parts, axis=0)
+    return total
+
+
 def cusum(steps: Floats) -> Floats:
     """Page's statistic along the last axis: the sum since its least value so far."""
     total = np.cumsum(steps, axis=-1)
@@ -83,13 +91,11 @@ def _highest(base: float, drop: float, oracle: str, days: int) -> Floats:
 
 def oracle_us(total: Totals, base: float, drop: float, oracle: str, alpha: float, days: int = DRAWS) -> int | None:
     """When the oracle's statistic is over its bar: end of the slot, microseconds UTC."""
-    rates = _rates(base, drop, oracle)
-    arms = ((total.treated, total.treated_converted), (total.control, total.control_converted))[: len(rates)]
-    steps = sum(
-        _log_ratio(np.diff(units, prepend=0.0), np.diff(converted, prepend=0.0), after, null)
-        for (units, converted), (_, after, null) in zip(arms, rates, strict=True)
+    units = np.diff([total.treated, total.control], prepend=0.0)
+    converted = np.diff([total.treated_converted, total.control_converted], prepend=0.0)
+    found = np.flatnonzero(
+        cusum(log_ratios(units, converted, base, drop, oracle)) > bar(base, drop, oracle, alpha, days)
     )
-    found = np.flatnonzero(cusum(np.asarray(steps)) > bar(base, drop, oracle, alpha, days))
     return int(found[0] + 1) * SLOT_US if len(found) else None
 
 

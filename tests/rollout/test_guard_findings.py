@@ -109,7 +109,8 @@ def test_gd_01_what_a_window_is_made_of_does_not_depend_on_what_comes_after_it()
         for name in ("end_slot", "age", "treated", "control", "control_rate"):
             assert np.array_equal(getattr(one, name), getattr(other, name)), name
         known = one.end_slot <= now
-        assert np.array_equal(one.treated_converted[known], other.treated_converted[known])
+        for name in ("treated_converted", "control_later"):
+            assert np.array_equal(getattr(one, name)[known], getattr(other, name)[known]), name
 
 
 @pytest.mark.simulation

@@ -23,7 +23,7 @@ from gtm_dagster.rollout.guard.verdict import Verdict
 from gtm_dagster.rollout.providers import FlagState
 from gtm_dagster.settings import Guard
 
-FORMAT = 5
+FORMAT = 6
 """The format that `to_json` writes, and the newest that `from_json` reads.
 
 Format 2 has `counts.folded`, `guard.write_keys` and `left_out`, each only where there is something to say.
@@ -31,9 +31,10 @@ Format 3 names the `detector` that decided; documents before it rest on detector
 Format 4 has what belongs to several metrics (`counts.metrics`, `rule.metrics`, `verdict.metrics` and others), each only in
 a guard that declares some, and `segments` where units were counted by them.
 Format 5 has the cells of `counts` in columns, a third of the size of the list a cell (`counts.rows`) of those before.
+Format 6 rests on detector 3, of which an older version would recompute another estimate.
 """
-DETECTOR = 2
-"""The detector that decides today."""
+DETECTOR = 3
+"""The detector that decides today: as detector 2, with another estimate before there is evidence."""
 _KEYS = frozenset(
     {
         "format", "product_version", "guard", "rule", "counts", "verdict", "provider_before", "episode", "epoch",
@@ -189,8 +190,9 @@ def digest(text: str) -> str:
 
 def replay(evidence: Evidence) -> Verdict:
     """The verdict recomputed from the counts: equal in decision, log_e to 1e-9."""
-    verdict = hazard_verdict if evidence.detector == 1 else judge
-    return verdict(evidence.counts, evidence.rule)
+    if evidence.detector == 1:
+        return hazard_verdict(evidence.counts, evidence.rule)
+    return judge(evidence.counts, evidence.rule, same_age=evidence.detector > 2)
 
 
 def replayed_decision(evidence: Evidence) -> Decision:

@@ -44,7 +44,7 @@ class Cells:
 
     `first_slot`: the block's first slot. `end_slot`: the slot at whose start the cell is complete. `age`: which of AGE_SHARES it is taken at, from 0. `treated`,
     `control`: units; `*_converted`: those that converted by the age, the treated ones by the allowed age; `early`: treated
-    ones that converted by the control's age. `early_slot`: when that is known. `control_rate`: the share of control units
+    ones that converted by the control's age; `control_later`: control ones that did by the allowed age. `early_slot`: when `early` is known. `control_rate`: the share of control units
     that convert by the age, estimated from earlier blocks. `begins`: where the blocks begin, known or not, and what is left
     over of each day; `known`, `known_early` (ages by begins): the slots at which all that begun until there is complete.
     """
@@ -59,6 +59,7 @@ class Cells:
     control_rate: Floats
     early_slot: Ints
     early: Floats
+    control_later: Floats
     blocks: int
     begins: Ints
     known: Ints
@@ -128,7 +129,7 @@ def nothing() -> Cells:
     """No cells."""
     none, empty = np.zeros(0, np.int64), np.zeros(0)
     no_ages = np.zeros((len(AGE_SHARES), 0), np.int64)
-    return Cells(none, none, none, empty, empty, empty, empty, empty, none, empty, 0, none, no_ages, no_ages)
+    return Cells(none, none, none, empty, empty, empty, empty, empty, none, empty, empty, 0, none, no_ages, no_ages)
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,6 +204,7 @@ def cells_of(
     control, treated, early = (
         np.cumsum(some, axis=0) for some in (control_in, converted_in(1, allowed), converted_in(1, edges))
     )
+    of_control = np.flatnonzero(arm == 0)
     begin = np.searchsorted(blocks.day, blocks.day - 1)  # what is known of a day: itself so far and the day before it
     chosen_age = _ages(blocks, control_in, edges, begin)
     rows: list[tuple[Ints | Floats, ...]] = []
@@ -210,23 +212,25 @@ def cells_of(
     for number in range(len(AGE_SHARES)):
         at = chosen_age[number]
         rate = _earlier_rate(control[at, index], blocks.units[0], begin)
+        later = of_control[age[of_control] < allowed[at][block[of_control]]]
+        control_later = np.bincount(block[later], n[later], size)
         # Evidence is multiplied in the order of blocks: one that is known sooner waits for those before it.
         end_slot = np.maximum.accumulate(blocks.last + 1 + allowed[at])
         early_slot = np.maximum.accumulate(blocks.last + 1 + edges[at])
-        rows.append((end_slot, np.full(size, number), treated[at, index], control[at, index], rate, early_slot, early[at, index]))  # fmt: skip
+        rows.append((end_slot, np.full(size, number), treated[at, index], control[at, index], rate, early_slot, early[at, index], control_later))  # fmt: skip
     begins = np.concatenate([blocks.first, blocks.rest])
     in_order = np.argsort(begins, kind="stable")
     known, known_early = (
         np.array([np.maximum.accumulate(np.append(row[at], blocks.rest_end)[in_order]) for row in rows])
         for at in (0, 5)
     )
-    end_slot, number_, treated_, control_, rate_, early_slot_, early_ = (np.concatenate(column) for column in zip(*rows, strict=True))  # fmt: skip
+    end_slot, number_, treated_, control_, rate_, early_slot_, early_, later_ = (np.concatenate(column) for column in zip(*rows, strict=True))  # fmt: skip
     units = np.tile(blocks.units, len(AGE_SHARES))
     order = np.argsort(end_slot, kind="stable")
     order = order[early_slot_[order] <= now]
     return Cells(
         np.tile(blocks.first, len(AGE_SHARES))[order], end_slot[order], number_[order], units[1, order], treated_[order], units[0, order], control_[order], rate_[order],
-        early_slot_[order], early_[order], size, begins[in_order], known, known_early,
+        early_slot_[order], early_[order], later_[order], size, begins[in_order], known, known_early,
     )  # fmt: skip
 
 

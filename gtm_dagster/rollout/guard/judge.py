@@ -17,14 +17,14 @@ from gtm_dagster.rollout.guard.verdict import Verdict, detect, nothing_yet, reas
 from gtm_dagster.settings import CONVERSION
 
 
-def judge(counts: Counts, rule: Rule) -> Verdict:
+def judge(counts: Counts, rule: Rule, *, same_age: bool = True) -> Verdict:
     """The verdict at the counts' watermark. Of several metrics it is the leading one's, with all of them in `metrics`.
 
-    The leading metric fires, or is over its threshold, or else has come closest to its level.
+    The leading metric fires, or is over its threshold, or else has come closest to its level. `same_age`: as of `detect`.
     """
     if not rule.metrics:
-        return detect(counts, rule)
-    return leading(tuple(metric_verdict(counts, rule, metric) for metric in rule.metrics))
+        return detect(counts, rule, same_age=same_age)
+    return leading(tuple(metric_verdict(counts, rule, metric, same_age=same_age) for metric in rule.metrics))
 
 
 def page_verdict(counts: Counts, rule: Rule) -> Verdict | None:
@@ -78,9 +78,10 @@ def metric_names(rule: Rule) -> tuple[str, ...]:
     return tuple(metric.name for metric in rule.metrics) or ("",)
 
 
-def metric_verdict(counts: Counts, rule: Rule, metric: MetricRule) -> Verdict:
+def metric_verdict(counts: Counts, rule: Rule, metric: MetricRule, *, same_age: bool = True) -> Verdict:
     """The verdict of one metric; a rise is a positive estimate where up is bad."""
-    verdict = replace(detect(metric_counts(counts, metric), rule.of_metric(metric.name)), metric=metric.name)
+    found = detect(metric_counts(counts, metric), rule.of_metric(metric.name), same_age=same_age)
+    verdict = replace(found, metric=metric.name)
     if metric.bad == UP:
         verdict = replace(
             verdict,

@@ -107,7 +107,7 @@ def _cells(
     known = np.tile(ends, (groups, 1))
     return Cells(
         np.tile(blocks.first[:size], groups)[by_end], end_slot, np.repeat(np.arange(groups), size)[by_end],
-        tiled(units[1]), tiled(sums[1]), tiled(units[0]), tiled(sums[0]), tiled(rate), end_slot, tiled(sums[1]),
+        tiled(units[1]), tiled(sums[1]), tiled(units[0]), tiled(sums[0]), tiled(rate), end_slot, tiled(sums[1]), tiled(sums[0]),
         len(blocks.last), begins[order], known, known,
     )  # fmt: skip
 

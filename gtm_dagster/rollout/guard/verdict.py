@@ -30,7 +30,7 @@ class Verdict:
 
     `estimate` is the relative drop of a range of cohorts, `low` and `high` its 95 % confidence interval: of those since
     `estimate_since_us`, where the evidence comes from, once there is half of what is needed; before that, of all cohorts of
-    the horizon whose outcome is known. `range_*`: what is counted in that range. Without a closed block of both arms log_e
+    the horizon whose outcome is known, both arms by the same age. `range_*`: what is counted in that range. Without a closed block of both arms log_e
     is 0 and the estimate None; without a control conversion too. `above_since_us`: since when the loss has been over the
     threshold, once it is proven. `metric`: whose figures these are, "" in a guard of one; `metrics`: the verdicts of all.
     Where up is bad, `estimate` is the relative rise, and `*_converted` are the units with the event.
@@ -80,8 +80,10 @@ class Verdict:
         return document
 
 
-def detect(counts: Counts, rule: Rule) -> Verdict:
-    """The verdict at the counts' watermark."""
+def detect(counts: Counts, rule: Rule, *, same_age: bool = True) -> Verdict:
+    """The verdict at the counts' watermark. `same_age`: False for the estimate of detector 2, which also before there is
+    evidence compared the treated arm by the age it is allowed with the control by its own: a slow flow seemed to gain.
+    """
     history, index, cells = traced(counts, rule)
     bare = bare_verdict(counts, rule, cells.blocks, rule.log_budget)
     if not len(history.times_us):
@@ -89,7 +91,9 @@ def detect(counts: Counts, rule: Rule) -> Verdict:
     log_e = float(history.log_e[-1])
     since_us = int(history.since_us[-1])
     recent = log_e >= rule.log_suspicion
-    shown = _range(cells, counts, int(index.row[-1]) // len(BETS) if recent else -1, since_us if recent else None)
+    shown = _range(
+        cells, counts, int(index.row[-1]) // len(BETS) if recent else -1, since_us if recent else None, same_age
+    )
     verdict = replace(
         bare,
         log_e=log_e,
@@ -152,8 +156,8 @@ class _Range:
     control_converted: Floats
 
 
-def _range(cells: Cells, counts: Counts, age: int, since_us: int | None) -> _Range:
-    """Complete cells of one age; of the horizon without `since_us`."""
+def _range(cells: Cells, counts: Counts, age: int, since_us: int | None, same_age: bool) -> _Range:
+    """Complete cells of one age; without `since_us` those of the horizon, with the control by the treated arm's age."""
     number = age % len(AGE_SHARES)
     mine = (cells.age == number) & (cells.end_slot * SLOT_US <= counts.watermark_us)
     mine &= (cells.treated > 0) & (cells.control > 0)
@@ -164,9 +168,8 @@ def _range(cells: Cells, counts: Counts, age: int, since_us: int | None) -> _Ran
         if since_us is not None
         else int(cells.first_slot[mine].min(initial=counts.watermark_us // SLOT_US)) * SLOT_US
     )
-    return _Range(
-        begin, cells.treated[mine], cells.treated_converted[mine], cells.control[mine], cells.control_converted[mine]
-    )
+    of_control = cells.control_later if since_us is None and same_age else cells.control_converted
+    return _Range(begin, cells.treated[mine], cells.treated_converted[mine], cells.control[mine], of_control[mine])
 
 
 def _confidence_interval(counts: Counts, rule: Rule, shown: _Range, z: float) -> tuple[float, float, float]:
