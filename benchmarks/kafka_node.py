@@ -19,10 +19,10 @@ INSTALLED = ROOT / ".cache/kafka/installed"
 
 
 class KafkaNode:
-    """One broker on loopback; `servers` is its address. It keeps its port and data while it is killed and started again."""
+    """One broker on loopback at `servers`, its data in `folder`; it keeps both while it is killed and started again."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
         self._port = _two_free_ports()
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -33,12 +33,12 @@ class KafkaNode:
     def start(self, *, wait: bool = True) -> None:
         """Start it; `wait` until it answers."""
         self._process = subprocess.Popen(
-            [str(ROOT / "scripts/start-kafka"), str(self._folder), str(self._port)], stdin=subprocess.DEVNULL,
+            [str(ROOT / "scripts/start-kafka"), str(self.folder), str(self._port)], stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
         until = time.monotonic() + START_SECONDS
         while wait and not self.answers():
-            assert self._process.poll() is None, (self._folder / "kafka.log").read_text()[-2000:]
+            assert self._process.poll() is None, (self.folder / "kafka.log").read_text()[-2000:]
             assert time.monotonic() < until, "Kafka does not answer"
 
     def answers(self) -> bool:

@@ -215,6 +215,8 @@ class Commits:
             _log.error("no commit within %g s", seconds)
             message = f"the event log did not commit within {seconds:g} s{advice}"
             raise Refused(503, "log_slow", message, _UNAVAILABLE_RETRY_SECONDS) from None
+        finally:
+            waiting = None  # what it raised has this frame in its traceback: a cycle that keeps the events in memory
 
     def _done(self, place: Place, waiting: asyncio.Future[object]) -> None:
         if not waiting.cancelled():

@@ -21,7 +21,14 @@ from pathlib import Path
 from types import FrameType
 
 from gtm_dagster.collector.server_exit import leave_process
-from gtm_dagster.collector.server_process import DRAIN_SECONDS, ServeError, Services, Site, serve_process
+from gtm_dagster.collector.server_process import (
+    DRAIN_SECONDS,
+    ServeError,
+    Services,
+    Site,
+    look_for_cycles_less,
+    serve_process,
+)
 from gtm_dagster.collector.shared_log import SharedLog, serve_log
 from gtm_dagster.collector.worker_place import Worker
 from gtm_dagster.eventlog import EventLog, open_log
@@ -141,6 +148,7 @@ def serve_workers(settings: Settings, site: Site, services: Services) -> None:
         raise ServeError("this system lets no two processes share a port; use collector.workers = 1")
     with tempfile.TemporaryDirectory(prefix="gtm-collector-") as folder, _reserved(site), _figures_in(folder):
         with open_log(settings) as log:
+            look_for_cycles_less()
             Workers(settings, site, services, Path(folder), log).run()
 
 

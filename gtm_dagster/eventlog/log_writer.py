@@ -32,6 +32,9 @@ STALLED_SECONDS = 35.0
 _RETRY_SECONDS = 0.001
 """SQLite's own waiting sleeps up to 100 ms, and misses the pauses that `in_slices` leaves."""
 _GROUP_RECORDS = 5_000
+_GATHER_SECONDS, _ENOUGH_RECORDS = 0.004, 1_000
+"""Where the newest commit had several items more may come for so long, unless so many wait: a commit costs up to 1 ms of CPU
+beside its records (PostgreSQL's commit_delay is the same)."""
 _log = logging.getLogger("gtm_dagster.eventlog")
 
 Item = list[Record] | Beat | Refusals | Drain
@@ -119,13 +122,14 @@ class LogWriter:
 
     def _run(self) -> None:
         try:
-            more = True
+            more, crowded = True, False
             while more:
-                more = self._take()
+                more = self._take(crowded)
                 self._committing_since = time.monotonic()
                 if self._group:
                     self._commit(self._group)
                 self._committing_since = None
+                crowded = len(self._group) > 1
                 self._release(self._group)
                 self._group = []
         except BaseException as error:  # noqa: BLE001  (answered here; the next item starts another thread)
@@ -135,10 +139,12 @@ class LogWriter:
         else:
             self._disconnect()
 
-    def _take(self) -> bool:
+    def _take(self, crowded: bool) -> bool:
         """Wait for an item and take what else is queued, up to a group; False when the log is closed."""
         size = 0
         entry = self._queue.get()
+        if crowded and self._waiting < _ENOUGH_RECORDS:
+            time.sleep(_GATHER_SECONDS)
         while entry is not None:
             item, future = entry
             size += _size(item)

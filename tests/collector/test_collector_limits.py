@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import weakref
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -115,6 +116,29 @@ def test_a_log_that_never_commits_keeps_no_more_events_than_may_wait(
     gc.collect()
     assert codes == {"log_slow": 2, "queue_full": 34}
     assert not [record for record in caplog.records if record.name == "asyncio" and record.levelname == "ERROR"]
+
+
+def test_what_the_log_refused_is_freed_with_its_answer(edge: Edge, caplog: pytest.LogCaptureFixture) -> None:
+    """Cycles are seldom looked for, so one that holds the events of a request would fill the memory while the disk is full."""
+    caplog.set_level("CRITICAL", "gtm_dagster.collector")  # a captured line keeps the error that it says
+    log = Log()
+    app = edge.app_on(log)
+
+    async def scenario() -> None:
+        request = asyncio.create_task(call(app, "POST", "/ingest", [body("a")], KEY))
+        await until(lambda: log.futures)
+        error = EventLogError("disk full")
+        known = weakref.ref(error)
+        log.futures.pop().set_exception(error)
+        del error
+        assert (await request).status == 503
+        assert known() is None
+
+    gc.disable()
+    try:
+        asyncio.run(scenario())
+    finally:
+        gc.enable()
 
 
 def test_a_dead_writer_of_the_log_is_named(edge: Edge) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import threading
+import time
 from contextlib import contextmanager
 
 import pytest
 from eventlog_cases import MARCH_1, record
 
 from gtm_dagster.eventlog import EventLogError, log_writer
+from gtm_dagster.eventlog.log_file import reading
 from gtm_dagster.eventlog.sqlite import SqliteEventLog
 
 TOO_LARGE = record("too large", event_us=2**70)
@@ -59,6 +61,38 @@ def test_an_append_that_is_cancelled_is_not_stored_and_ends_nothing(log):
     stored = {each.event_id for each in log.read_records(0)[0]}
     assert stored == {"first", "later", *(str(n) for n in range(10) if n not in cancelled)}
     assert log.waiting() == 0
+
+
+@pytest.mark.parametrize(
+    ("before", "frames"),
+    [
+        pytest.param(1, 2, id="one sender: each append is committed at once"),
+        pytest.param(2, 1, id="several senders: what comes soon after shares the commit"),
+    ],
+)
+def test_appends_are_gathered_where_they_come_together(log, monkeypatch, before, frames):
+    with locked(log):
+        log.submit([record("taken")])
+        while log._writer._committing_since is None:  # what comes from here on is of the next group
+            pass
+        earlier = [log.submit([record(f"e{n}")]) for n in range(before)]
+    assert [each.result(10).accepted for each in earlier] == [1] * before
+    following = []
+
+    class Clock:
+        monotonic = staticmethod(time.monotonic)
+
+        def sleep(self, seconds: float) -> None:
+            following.append(log.submit([record("meanwhile")]))
+
+    monkeypatch.setattr(log_writer, "time", Clock())
+    first = log.append([record("a")])
+    following = following or [log.submit([record("meanwhile")])]
+    assert following[0].result(10).accepted == 1
+    with reading(log.path) as con:
+        assert con.execute("SELECT count(*) FROM frames WHERE first_seq >= ?", (first.first_seq,)).fetchone() == (
+            frames,
+        )
 
 
 def test_a_future_that_somebody_else_completes_ends_nothing(log):

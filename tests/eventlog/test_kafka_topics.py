@@ -144,6 +144,22 @@ def test_settings_that_cannot_work_are_named(kafka, tmp_path, topic, environ, me
 
 
 @pytest.mark.real
+@pytest.mark.parametrize(
+    ("client", "codec"),
+    [
+        pytest.param("{}", 3, id="lz4 unless something else is asked for"),
+        pytest.param('{"compression.type": "zstd"}', 4, id="zstd by kafka.client"),
+    ],
+)
+def test_batches_are_compressed_as_the_deployment_says(kafka, tmp_path, topic, client, codec):
+    with opened(tmp_path, topic, GTM_KAFKA__CLIENT=client, GTM_KAFKA__PARTITIONS="1") as log:
+        log.append([record(f"e{n}") for n in range(50)])
+    (segment,) = kafka.folder.rglob(f"{Topic.at(topic, Kafka()).name}-0/*.log")
+    attributes = int.from_bytes(segment.read_bytes()[21:23], "big")  # of a record batch of format 2
+    assert attributes & 0b111 == codec
+
+
+@pytest.mark.real
 def test_messages_of_others_are_in_the_log_as_refused(kafka, tmp_path, topic):
     with opened(tmp_path, topic) as log:
         log.append([record("a")])
