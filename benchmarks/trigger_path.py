@@ -45,14 +45,14 @@ timer is due."""
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def path(rate: int, n_rules: int, seconds: float) -> None:
+def path(rate: int, n_rules: int, seconds: float, *, few_messages: bool) -> None:
     """One line: commit -> received of rules that act at once, the lateness of timers at the receiver, CPU."""
     pipe, other = multiprocessing.Pipe()
     receiver = multiprocessing.Process(target=receive, args=(other,), daemon=True)
     receiver.start()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "triggers.yaml").write_text(rules_text(n_rules))
+        (folder / "triggers.yaml").write_text(rules_text(n_rules, few_messages=few_messages))
         (folder / "gtm.toml").write_text(SETTINGS.format(port=pipe.recv()))
         (folder / "state").mkdir()
         log = SqliteEventLog(folder / "state" / "events.db")
@@ -97,7 +97,8 @@ def path(rate: int, n_rules: int, seconds: float) -> None:
         f"{rate} events/s, {n_rules} rules: committed -> received p50 {at(events, 0.5):.0f} ms, p99 {at(events, 0.99):.0f} ms, "
         f"of it to the decision p50 {at(decided, 0.5):.0f} ms, p99 {at(decided, 0.99):.0f} ms "
         f"({len(events)} messages); timer due -> received p50 {at(timers, 0.5):.0f} ms, p99 {at(timers, 0.99):.0f} ms "
-        f"({len(timers)}); {sum(row[0] not in came for row in rows)} not received; {cpu / wall:.1%} of a core"
+        f"({len(timers)}); {sum(row[0] not in came for row in rows)} not received; {cpu / wall:.1%} of a core, "
+        f"{(len(events) + len(timers)) / wall:.0f} messages a second"
     )
 
 
@@ -128,9 +129,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--rate", type=int, default=500)
     parser.add_argument("--rules", type=int, nargs="*", default=[20, 100])
+    parser.add_argument("--few-messages", action="store_true", help="one for some 14 events, not one for three")
     given = parser.parse_args()
     for n_rules in given.rules:
-        path(given.rate, n_rules, given.seconds)
+        path(given.rate, n_rules, given.seconds, few_messages=given.few_messages)
 
 
 if __name__ == "__main__":

@@ -35,18 +35,25 @@ NAMES = (
     "subscription_cancelled", "churn_flagged", "lead_created",
 )  # fmt: skip
 PERSONS = 20_000
+RARE = "where: {context.country: {in: [LI]}}"
+"""One event in 50."""
 
 
-def rules_text(n: int) -> str:
-    """A third of the rules counts, a third waits for what does not happen, a third acts at once, on one event in 50."""
+def rules_text(n: int, *, few_messages: bool = False) -> str:
+    """A third of the rules counts, a third waits for what does not happen, a third acts at once, on one event in 50.
+
+    Of those that wait, every tenth does so for 3 s, and most of what they wait for does not happen: of 100 rules they bring
+    four of five messages. `few_messages`: they begin with one event in 50, too.
+    """
     lines = ["rules:"]
     for number in range(n):
         on, other = NAMES[number % len(NAMES)], NAMES[(number + 4) % len(NAMES)]
-        kind = number % 3
+        kind, is_short = number % 3, number % 10 == 1
+        start = f"{RARE}, " if few_messages and is_short else ""
         body = (
             f"count: {{n: 3, within: 10m}}, reentry: {{cooldown: 1h}}" if kind == 0 else  # noqa: F541
-            f"absent: {{event: {other}, within: {'3s' if number % 10 == 1 else '10m'}, grace: 1s}}, reentry: {{cooldown: 1h}}" if kind == 1 else
-            "where: {context.country: {in: [LI]}}, reentry: {cooldown: 10s}"
+            f"{start}absent: {{event: {other}, within: {'3s' if is_short else '10m'}, grace: 1s}}, reentry: {{cooldown: 1h}}" if kind == 1 else
+            f"{RARE}, reentry: {{cooldown: 10s}}"
         )  # fmt: skip
         lines.append(f"  r{number:03}: {{on: {on}, {body}, purpose: service, do: {{webhook: w}}}}")
     return "\n".join(lines) + "\n"

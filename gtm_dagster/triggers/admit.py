@@ -58,9 +58,10 @@ def admit(ledger: Ledger, wants: Iterable[Want], now: int, consent: Profile) -> 
             holds.append(refusal)
             continue
         if refusal is None or refusal.reason == "holdout":
-            ledger = replace(ledger, entries=tuple(sorted((*ledger.entries, _entry(want, now, refusal is None)))))
+            entry = _entry(want, now, refusal is None)
+            ledger = replace(ledger, entries=tuple(sorted((*ledger.entries, entry))))
         if refusal is None:
-            actions.append(_action(ledger.person, want, now))
+            actions.append(_action(ledger.person, want, entry))
         else:
             non_sends.append(refusal)
     return Admitted(ledger, tuple(actions), tuple(holds), tuple(non_sends))
@@ -152,10 +153,10 @@ def _entry(want: Want, now: int, sent: bool) -> Entry:
     return Entry(now, want.action_id, want.rule.name, want.key, want.rule.channel, want.due_us, sent)
 
 
-def _action(person: str, want: Want, now: int) -> Action:
+def _action(person: str, want: Want, entry: Entry) -> Action:
     rule = want.rule
     return Action(
-        action_id=want.action_id,
+        action_id=entry.action_id,
         rule=rule.name,
         person=person,
         channel=rule.channel,
@@ -163,6 +164,6 @@ def _action(person: str, want: Want, now: int) -> Action:
         trigger_event_id=want.trigger_event_id,
         key=want.key,
         due_us=want.due_us,
-        at_us=now,
+        at_us=entry.at_us,
         expires_us=want.due_us + rule.expires_us,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
@@ -75,4 +76,11 @@ def payload_of(action: Action, started: Started | None) -> dict[str, Any]:
 
 def moment(us: int) -> str:
     """RFC 3339 in UTC with Z."""
-    return datetime.fromtimestamp(us // 1_000_000, UTC).replace(microsecond=us % 1_000_000, tzinfo=None).isoformat() + "Z"  # fmt: skip
+    seconds, fraction = divmod(us, 1_000_000)
+    return f"{_second(seconds)}.{fraction:06}Z" if fraction else f"{_second(seconds)}Z"
+
+
+@lru_cache(1024)
+def _second(seconds: int) -> str:
+    """The messages of a moment name the same few seconds."""
+    return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None).isoformat()
