@@ -165,12 +165,10 @@ def _say_result(file: Path, result: ImportResult, dry_run: bool, examples: bool)
     if result.known.other:
         say_prose(f"  {_known(result)}")
     if dry_run:
-        import json as codec
-
-        from gtm_dagster.reports.plain_values import plain
+        from gtm_dagster.reports.plain_values import json_text
 
         for event in result.events:
-            say(f"  lands as {codec.dumps(plain(event), ensure_ascii=False)}")
+            say(f"  lands as {json_text(event)}")
         if examples and result.events:
             say("  pseudonyms are examples: this deployment has no key yet, and a dry run makes none")
 

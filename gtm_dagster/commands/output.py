@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sys
@@ -186,10 +185,9 @@ def utc_time(us: int | None) -> datetime | None:
 
 def say_json(document: Any) -> None:
     """One document on stdout."""
-    from gtm_dagster.reports.plain_values import plain
+    from gtm_dagster.reports.plain_values import json_text
 
-    text = json.dumps(plain(document), ensure_ascii=False, indent=2, allow_nan=False)
-    sys.stdout.write(in_json(text) + "\n")
+    sys.stdout.write(in_json(json_text(document, indent=2)) + "\n")
 
 
 def _own_stderr() -> TextIO:
