@@ -71,7 +71,7 @@ def import_(
     elif totals["read"] and totals["quarantined"] == totals["read"]:
         say("next: correct the file or the mapping, try it with --dry-run, and import again")
     else:
-        say("next: `gtm refresh`")
+        say_prose("next: `gtm refresh`")
 
 
 def _event_import(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -11,10 +12,13 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
+from gtm_dagster.reports.command_lines import command_lines
 from gtm_dagster.reports.number_text import amount, money, share
 
 UNKNOWN = "–"
 _CODE = re.compile("`([^`]+)`")
+_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+_FROM_RIGHT = frozenset({"R", "AL", "AN"})
 
 
 def moment(value: datetime | None) -> str:
@@ -55,6 +59,8 @@ def change(now: float | None, before: float | None) -> str:
     if now is None or not before or not isfinite(now) or not isfinite(before):
         return ""
     by = now / before - 1
+    if abs(by) < 0.005:
+        return "0 %"
     return f"{by:+.0%}".replace("%", " %") if abs(by) < 9.995 else f"×{now / before:.0f}"
 
 
@@ -98,9 +104,22 @@ def alike(value: float | None, column: Iterable[float | None], decimals: int = 1
     return f"{value:,.{0 if whole else decimals}f}"
 
 
-def coded(text: str) -> Markup:
-    """A text of a declaration: what stands between backticks as code."""
-    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped before
+def coded(text: str, *, of_demo: bool = False) -> Markup:
+    """A text of a declaration: what stands between backticks as code, commands as they work on the deployment shown."""
+    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(command_lines(text, of_demo=of_demo)))))  # noqa: S704 - escaped before
+
+
+def isolated(name: str) -> str:
+    """A name that anybody chose, for the middle of a sentence: one from right to left turns no word around it.
+
+    What steers the direction of text, or cannot be seen, is escaped; where a name runs from right to left it stands between
+    U+2068 and U+2069 (https://www.unicode.org/reports/tr9/), as a `bdi` element does in a page.
+    """
+    plain = "".join(
+        each if unicodedata.category(each) not in _UNSEEN else each.encode("unicode_escape").decode() for each in name
+    )
+    turns = any(unicodedata.bidirectional(each) in _FROM_RIGHT for each in plain)
+    return f"\u2068{plain}\u2069" if turns else plain
 
 
 def is_number(value: Any) -> bool:

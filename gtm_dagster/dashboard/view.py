@@ -43,6 +43,11 @@ class Panel:
         return sum(known) if known else None
 
 
+def is_demo(settings: Settings) -> bool:
+    """Whether a deployment is that of `gtm demo`, by the name of its state directory."""
+    return settings.state_dir.name.endswith("-demo")
+
+
 class View:
     """What a screen is given. `snapshot` is None without a serving copy, `problem` says why.
 
@@ -65,7 +70,7 @@ class View:
     @property
     def of_demo(self) -> bool:
         """Whether these are the data of `gtm demo`, which a command finds with `--demo`."""
-        return self.settings.state_dir.name.endswith("-demo")
+        return is_demo(self.settings)
 
     @cached_property
     def now(self) -> datetime:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gtm_dagster.dashboard.notices import NotFoundError
+from gtm_dagster.dashboard.page_text import isolated
 from gtm_dagster.dashboard.screen import Screen
 from gtm_dagster.dashboard.view import View
 from gtm_dagster.reports.explain_words import (
@@ -31,10 +32,13 @@ def context(view: View) -> dict[str, Any]:
         if each is None:
             near = nearest_ids(con, conversion_id)
             there = f"; there are {', '.join(near)}" if near else "; the screen Journeys lists conversions"
-            raise NotFoundError(f"there is no conversion {conversion_id[:200]}{there}")
+            raise NotFoundError(f"there is no conversion {isolated(conversion_id[:200])}{there}")
     return {
         "each": each,
         "value_line": value_line(each),
+        "says_value": any(
+            kind.value for kind in view.settings.conversions if kind.event == each.conversion["conversion_type"]
+        ),
         "hidden": hidden_line(each),
         "touches": [
             {

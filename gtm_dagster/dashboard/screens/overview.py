@@ -61,11 +61,14 @@ def context(view: View) -> dict[str, Any]:
     selection = view.selection
     panels = {chart.name: view.panel(chart.name) for chart in SCREEN.charts}
     conversions = panels[CONVERSIONS.name]
-    value = panels[VALUE.name] if selection.currency is not None else None
+    has_value = selection.currency is not None or any(
+        panels[VALUE.name].values(f"value{end}") for end in ("", "_before")
+    )
+    value = panels[VALUE.name] if has_value else None
     kind = selection.conversion_type or "conversions"
     tiles = [
         _tile("Visitors a day", panels[VISITORS.name], "visitors", view, mean=True),
-        _tile("Sign-ups", panels[SIGN_UPS.name], "sign_ups", view),
+        _tile("Sign-ups", panels[SIGN_UPS.name], "sign_ups", view, note="persons of each day, added up"),
         _tile(kind, conversions, "conversions", view),
     ]
     if value is not None:
@@ -84,21 +87,27 @@ def context(view: View) -> dict[str, Any]:
         "guards": guards,
         "guards_notice": guards_notice,
         "drill_flag": DRILL_FLAG,
-        "open_day": selection.newest_day if selection.is_open else None,
     }
 
 
 def _tile(
-    name: str, panel: Panel, column: str, view: View, *, mean: bool = False, unit: str = "",
+    name: str, panel: Panel, column: str, view: View, *, mean: bool = False, unit: str = "", note: str = "",
     write: Callable[[float | None], str] = amount,
 ) -> Tile:  # fmt: skip
     """The sum of a column, or its mean over the days with a number, against the period before."""
     now, before = (_figure(panel, each, mean) for each in (column, f"{column}_before"))
-    was = None
-    if view.selection.is_comparable:  # else the page says once why nothing is compared
-        by = change(now, before)
-        was = (by, f"from {write(before)}") if by else ("", "none in the period before")
-    return Tile(name, write(now), unit, was=was)
+    was = against(now, before, write) if view.selection.is_comparable else None  # else the page says once why not
+    return Tile(name, write(now), "" if now is None else unit, note, was)
+
+
+def against(now: float | None, before: float | None, write: Callable[[float | None], str]) -> tuple[str, str]:
+    """The change, and what it is against, in words: that nothing is known is not that there was nothing."""
+    if before is None:
+        return "", "nothing is known of the period before"
+    if not before:
+        return "", "none in the period before"
+    by = change(now, before)
+    return (by, f"from {write(before)}") if by else ("", f"{write(before)} in the period before")
 
 
 def _figure(panel: Panel, column: str, mean: bool) -> float | None:

@@ -11,6 +11,7 @@ from gtm_dagster.dashboard.charts.svg_parts import HALF
 from gtm_dagster.dashboard.guard_view import Arm, GuardView, arm, guard_view
 from gtm_dagster.dashboard.live_store import TROUBLE
 from gtm_dagster.dashboard.notices import NotFoundError
+from gtm_dagster.dashboard.page_text import isolated
 from gtm_dagster.dashboard.screen import Screen
 from gtm_dagster.dashboard.view import View
 
@@ -20,8 +21,10 @@ def context(view: View) -> dict[str, Any]:
     key = view.path["key"]
     guard = next((each for each in view.settings.watched if each.key == key), None)
     if guard is None:
-        there = ", ".join(each.key for each in view.settings.guards) or "none is declared"
-        raise NotFoundError(f"no guard {key[:200]} is declared; there are: {there}")
+        there = ", ".join(isolated(each.key) for each in view.settings.guards)
+        raise NotFoundError(
+            f"no guard {isolated(key[:200])} is declared; {f'there are: {there}' if there else 'there is none'}"
+        )
     with view.live.reading() as store:
         shown = guard_view(store, view.settings, guard)
     return {

@@ -1,0 +1,221 @@
+"""What pages say at the edges: none, nobody, not known, not yet; names from right to left; the demo's own commands."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from asgi_client import AsgiClient
+from dashboard_cases import LAST, dashboard, publish, settings_in, small
+
+from gtm_dagster.dashboard.page_text import isolated
+from gtm_dagster.dashboard.screen import screens
+from gtm_dagster.dashboard.screens.overview import against
+from gtm_dagster.reports.number_text import amount
+from gtm_dagster.settings import Conversion
+
+STAGES = ("acquired", "signed_up", "onboarded", "retained")
+RATES = [{"cohort_day": None, "channel": "(all)", "stage": stage, "stage_no": n} for n, stage in enumerate(STAGES, 1)]
+
+
+def _with(folder: Path, cells: dict[str, list[dict[str, Any]]], **settings: Any) -> Any:
+    found = settings_in(folder, **settings)
+    publish(found.serving_path, small() | cells)
+    return dashboard(found)
+
+
+def _chart(client: AsgiClient, name: str, query: str = "") -> list[dict[str, Any]]:
+    return json.loads(client.get(f"/chart/{name}.json{query}").text)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("now", "before", "words"),
+    [
+        pytest.param(12.0, 10.0, ("+20 %", "from 10"), id="a change"),
+        pytest.param(10.0, 10.0, ("0 %", "from 10"), id="no change"),
+        pytest.param(999.0, 1000.0, ("0 %", "from 1,000"), id="next to none has no sign"),
+        pytest.param(12.0, 0.0, ("", "none in the period before"), id="from nothing"),
+        pytest.param(None, 7.0, ("", "7 in the period before"), id="a week without data after one with"),
+        pytest.param(7.0, None, ("", "nothing is known of the period before"), id="after a week without data"),
+        pytest.param(None, None, ("", "nothing is known of the period before"), id="two weeks without data"),
+    ],
+)
+def test_a_tile_says_what_its_figure_is_against(
+    now: float | None, before: float | None, words: tuple[str, str]
+) -> None:
+    assert against(now, before, amount) == words
+
+
+def test_a_gap_in_the_data_is_no_period_without_anybody_before_it(tmp_path: Path) -> None:
+    cells = {"marts.daily": [row for row in small()["marts.daily"] if row["day"] < date(2026, 11, 14)]}
+    cells["marts.daily"].append({"day": LAST, "visitors": 1, "sessions": 1, "sign_ups": 0})
+    with _with(tmp_path, cells) as client:
+        text = client.get("/?from=2026-11-14&to=2026-11-19").text
+    assert "10 in the period before" in text and "none in the period before" not in text
+
+
+def test_the_last_stage_is_the_last_one_of_the_funnel_though_nobody_reached_it(tmp_path: Path) -> None:
+    credited = [
+        {"cohort_day": LAST, "model": "linear", "stage": stage, "stage_no": n, "channel": "Email", "persons": 4.0}
+        for n, stage in enumerate(STAGES[:3], 1)
+    ]
+    with _with(tmp_path, {"marts.funnel_rates": RATES, "marts.funnel_by_model": credited}) as client:
+        assert _chart(client, "funnel_credit") == []
+        assert "Nobody of this period has reached the last stage yet." in client.get("/funnel").text
+    credited.append(credited[0] | {"stage": "retained", "stage_no": 4, "persons": 1.0})
+    with _with(tmp_path, {"marts.funnel_rates": RATES, "marts.funnel_by_model": credited}) as client:
+        assert [row["persons"] for row in _chart(client, "funnel_credit")] == [1.0]
+        assert "Source and medium do not apply here." in client.get("/funnel?source=newsletter").text
+
+
+def test_nobody_is_lost_where_all_go_on(tmp_path: Path) -> None:
+    funnel = [
+        {
+            "source": "s",
+            "medium": "m",
+            "channel": "Email",
+            "cohort_day": LAST,
+            "stage": stage,
+            "stage_no": n,
+            "persons": 12,
+        }
+        for n, stage in enumerate(STAGES, 1)
+    ]
+    with _with(tmp_path, {"marts.funnel_rates": RATES, "marts.funnel": funnel}) as client:
+        text = client.get("/funnel").text
+    assert "Nobody is lost on the way." in text and "Most are lost" not in text
+
+
+def test_accounts_by_channel_are_accounts(tmp_path: Path) -> None:
+    accounts = [
+        {
+            "source": "s",
+            "medium": "m",
+            "channel": "Email",
+            "cohort_day": LAST,
+            "stage": stage,
+            "stage_no": n,
+            "accounts": 4 - n,
+        }
+        for n, stage in enumerate(STAGES[:3], 1)
+    ]
+    with _with(tmp_path, {"marts.funnel_rates": RATES, "marts.funnel_accounts": accounts}) as client:
+        rows = _chart(client, "funnel_channels", "?count=accounts")
+        persons = _chart(client, "funnel_channels")
+    assert [(row["channel"], row["reached"]) for row in rows] == [("Email", n) for n in (3, 2, 1, 0)]
+    assert sum(row["reached"] for row in persons if row["stage"] == "acquired") == 300
+
+
+def test_a_channel_that_never_converted_can_be_chosen(tmp_path: Path) -> None:
+    row = {
+        "source": "bing",
+        "medium": "display",
+        "campaign": "été",
+        "channel": "Display",
+        "cohort_day": LAST,
+        "stage": "acquired",
+        "stage_no": 1,
+        "persons": 5,
+    }
+    with _with(tmp_path, {"marts.funnel_rates": RATES, "marts.funnel": [row]}) as client:
+        assert _chart(client, "funnel_stages", "?channel=Display&campaign=été")[0]["reached"] == 5
+        assert client.get("/retention?channel=Display").status_code == 200
+
+
+def test_a_filter_that_fits_no_other_is_shown_as_what_it_is(client: AsgiClient) -> None:
+    page = client.get("/funnel?channel=Email&campaign=brand").text
+    assert '<option selected value="brand">brand</option>' in page
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        pytest.param([None, None], None, id="a type that never says a value has none"),
+        pytest.param([5.0, None], 5.0, id="a day whose conversions say none is not known"),
+        pytest.param([5.0], 5.0, id="a day without a conversion is 0"),
+    ],
+)
+def test_a_value_that_nobody_said_is_not_0(tmp_path: Path, values: list[float | None], expected: float | None) -> None:
+    day = {"visitors": 10, "sessions": 12, "sign_ups": 2}
+    lead = {"conversion_type": "lead_created", "conversions": 1, "unattributed": 0}
+    daily = [{"day": LAST - timedelta(days=n), **day} for n in range(2)]
+    daily += [{"day": LAST - timedelta(days=n), **lead, "value": value} for n, value in enumerate(values)]
+    with _with(tmp_path, {"marts.daily": daily}, conversions=(Conversion("lead_created", "value"),)) as client:
+        before, newest = (row["value"] for row in _chart(client, "value_by_day", "?compare=none"))
+        text = client.get("/?compare=none").text
+    assert newest == expected
+    assert before == (0.0 if len(values) == 1 else None)
+    assert ("Value by day" in text) is (expected is not None), "an amount without a currency is one all the same"
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("brand", "brand"),
+        ("été ✨", "été ✨"),
+        ("מבצע", "\u2068מבצע\u2069"),
+        ("عرض 5", "\u2068عرض 5\u2069"),
+        ("a\u202egpj", "a\\u202egpj"),
+        ("\u2069מ", "\u2068\\u2069מ\u2069"),
+        ("a\tb\0", "a\\tb\\x00"),
+    ],
+    ids=[
+        "plain",
+        "letters with marks",
+        "Hebrew",
+        "Arabic",
+        "an override",
+        "the end of an isolate",
+        "control characters",
+    ],
+)
+def test_a_name_turns_no_word_around_it(name: str, shown: str) -> None:
+    assert isolated(name) == shown
+
+
+def test_a_message_isolates_the_names_in_it(tmp_path: Path) -> None:
+    cells = small(
+        names={
+            "Referral": ("חדשות", "referral", "מבצע"),
+            "Email": ("a\u202eb", "email", None),
+            "Direct": ("x", "y", None),
+        }
+    )
+    with _with(tmp_path, cells) as client:
+        for address, words in (
+            (
+                "/?source=שלום",
+                "source: \u2068'שלום'\u2069 is not there; there are (not set), a\\u202eb, x, \u2068חדשות\u2069",
+            ),
+            ("/data?table=שלום", "there is no table \u2068שלום\u2069; there"),
+            ("/rollouts/שלום", "no guard \u2068שלום\u2069 is declared; there is none"),
+        ):
+            assert words in html.unescape(client.get(address).text), address
+
+
+def test_a_model_that_waits_for_history_says_so_to_a_saved_link(client: AsgiClient) -> None:
+    answer = client.get("/attribution?model=time_decay")
+    assert answer.status_code == 400
+    assert (
+        "time_decay, 7 days is not computed: 12 of 30 full days of history; there are last_touch, linear" in answer.text
+    )
+
+
+@pytest.mark.parametrize("is_there", [True, False], ids=["published", "nothing yet"])
+def test_over_the_demo_every_command_is_one_of_the_demo(tmp_path: Path, is_there: bool) -> None:
+    (tmp_path / ".gtm-demo").mkdir()
+    settings = settings_in(tmp_path / ".gtm-demo")
+    if is_there:
+        publish(settings.serving_path, small())
+    with dashboard(settings) as client:
+        pages = {screen.path: client.get(screen.path).text for screen in screens() if not screen.has_path_values}
+        plain = client.get("/chart/funnel_stages.csv").text if not is_there else "gtm refresh --demo"
+    assert "gtm refresh --demo" in plain
+    commands = {html.unescape(line) for text in pages.values() for line in re.findall(r"<code>(gtm .*?)</code>", text)}
+    assert "gtm query --demo" in commands or not is_there
+    assert {line for line in commands if "--demo" not in line} <= {"gtm demo"}
