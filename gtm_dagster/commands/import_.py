@@ -159,7 +159,7 @@ def _say_result(file: Path, result: ImportResult, dry_run: bool, examples: bool)
     if len(result.reasons) > _SHOWN_REASONS:
         say(f"  and {len(result.reasons) - _SHOWN_REASONS:,} more reasons; --json lists all")
     if result.ignored:
-        say_prose(f"  columns that no event uses: {', '.join(result.ignored)}")
+        say_prose(f"  columns that are not used: {', '.join(result.ignored)}")
     for hint in result.hints:
         say_prose(f"  hint: {hint}")
     if result.known.other:
