@@ -154,6 +154,35 @@ def test_a_value_that_nobody_said_is_not_0(tmp_path: Path, values: list[float | 
 
 
 @pytest.mark.parametrize(
+    ("currencies", "words"),
+    [
+        pytest.param((), "no spend is known for this period and currency", id="none was imported"),
+        pytest.param(("EUR",), "no spend is known for this period and currency", id="of another period"),
+        pytest.param(
+            ("EUR", "USD"), "spend is in EUR, USD, and amounts of several currencies are never added", id="two"
+        ),
+    ],
+)
+def test_a_type_without_a_currency_says_why_it_has_no_spend(
+    tmp_path: Path, currencies: tuple[str, ...], words: str
+) -> None:
+    cells = small(3)
+    cells["marts.channel_attribution"] = [
+        {
+            "day": LAST,
+            "conversion_type": "signup_completed",
+            "model": "linear",
+            "window_hours": 168.0,
+            "channel": "Email",
+            "conversions": 2.0,
+        }
+    ]
+    cells["core.spend"] = [{"day": LAST, "source": "google", "currency": each, "cost": 1.0} for each in currencies]
+    with _with(tmp_path, cells) as client:
+        assert words in client.get("/attribution?type=signup_completed&model=linear").text
+
+
+@pytest.mark.parametrize(
     ("name", "shown"),
     [
         ("brand", "brand"),
