@@ -108,6 +108,12 @@ def choices_in(snapshot: Snapshot, settings: Settings) -> Choices:
     return found
 
 
+def newest_day(snapshot: Snapshot, statement: str | None, choices: Choices) -> date | None:
+    """The newest day of a screen: that of the tables, or of its own statement where that is later."""
+    own = _rows(snapshot, statement) if statement else []
+    return max((day for day in (choices.last_day, own[0][0] if own else None) if day is not None), default=None)
+
+
 def _rows(snapshot: Snapshot, statement: str) -> list[tuple]:  # type: ignore[type-arg]
     try:
         return list(snapshot.rows(statement).rows)

@@ -100,11 +100,11 @@ class Selection:
 
 def selected(
     given: Sequence[tuple[str, str]], choices: Choices, zone: str, more: Mapping[str, Sequence[str]] | None = None,
-    cohort_unit: str = "week",
+    cohort_unit: str = "week", newest: date | None = None,
 ) -> Selection:  # fmt: skip
     """What the parameters of a URL select; `more`: the screen's own ones with their values, the first by default (no values: any text).
 
-    The period ends on the newest day of the tables unless `to` says otherwise, and covers 30 days. Raises
+    The period ends on the newest day (of the tables, or `newest`) unless `to` says otherwise, and covers 30 days. Raises
     BadParameterError.
     """
     own = dict(more or {})
@@ -120,7 +120,8 @@ def selected(
             raise BadParameterError(f"{name} holds a NUL character")
         if value:
             values[name] = value
-    period = _period(values, choices, zone)
+    newest = newest or choices.last_day
+    period = _period(values, newest or today_in(zone))
     before = period.before if _one_of(values, "compare", COMPARE) in (None, "before") else None
     conversion_type, currency = _kind(values, choices)
     model, window_hours = _result(values, choices)
@@ -132,13 +133,12 @@ def selected(
     return Selection(
         period=period, before=before, conversion_type=conversion_type, currency=currency, model=model,
         window_hours=window_hours, channel=names["channel"], source=names["source"], medium=names["medium"],
-        campaign=names["campaign"], more=extra, given=values, first_day=choices.first_day, newest_day=choices.last_day,
+        campaign=names["campaign"], more=extra, given=values, first_day=choices.first_day, newest_day=newest,
         today=today_in(zone), last_touch=choices.last_touch, cohort_unit=cohort_unit,
     )  # fmt: skip
 
 
-def _period(values: Mapping[str, str], choices: Choices, zone: str) -> Period:
-    newest = choices.last_day or today_in(zone)
+def _period(values: Mapping[str, str], newest: date) -> Period:
     try:
         period = period_of(values.get("from") or f"{DAYS}d", values.get("to"), newest)
         if period.days > _LONGEST:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from gtm_dagster.reports.credit_report import Amount, CreditReport, ReportRow
 from gtm_dagster.reports.definitions_compared import results_that_differ
-from gtm_dagster.reports.number_text import amount, money
+from gtm_dagster.reports.number_text import amount, counted, money
 from gtm_dagster.warehouse.figures.solved_months import SolvedCredit
 
 COLUMNS = 80
@@ -72,8 +72,7 @@ def _money(report: CreditReport, headings: Sequence[str]) -> Iterator[str]:
 
 def summary(report: CreditReport) -> str:
     """How many there are, and what else happened in the period that is not added here."""
-    persons = "1 person" if report.kind.persons == 1 else f"{report.kind.persons:,} persons"
-    text = f"{report.kind.conversions:,} conversions of {persons}."
+    text = f"{counted(report.kind.conversions, 'conversion')} of {counted(report.kind.persons, 'person')}."
     if report.kind.value is not None:
         text += f" Value {money(report.kind.value)} {report.kind.currency}"
         text += f", of which {money(report.kind.refunded)} were given back." if report.refunds else "."

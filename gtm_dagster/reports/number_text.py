@@ -28,6 +28,11 @@ def signed(value: float) -> str:
     return "0.0" if text == "+0.0" else text
 
 
+def counted(n: int, what: str) -> str:
+    """1 row, 2,000 rows; `what`: one of them."""
+    return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"
+
+
 def share(value: float) -> str:
     """A share of 1 in per cent: 12 %, below one per cent and above 99 with a decimal: only nothing is 0 %, only all 100 %."""
     if 0 < value < 0.0005:

@@ -235,6 +235,22 @@ def test_a_model_that_waits_for_history_says_so_to_a_saved_link(client: AsgiClie
     )
 
 
+def test_history_that_came_in_today_stands_on_tracking(tmp_path: Path) -> None:
+    book = {"log_rows": 3, "duplicates": 0, "suppressed": 0, "withdrawn": 0, "bots": 0}
+    late = LAST + timedelta(days=300)
+    books = [
+        book | {"ingest_date": LAST, "raw": 1, "clean": 1, "quarantined": 0},
+        book | {"ingest_date": late, "raw": 2, "clean": 1, "quarantined": 1},
+    ]
+    with _with(tmp_path, {"staging.books": books}) as client:
+        rows = _chart(client, "books_by_day")
+        page, overview = client.get("/tracking").text, client.get("/").text
+        until = client.get(f"/tracking?to={LAST}").text
+    assert [(row["day"], row["quarantined"]) for row in rows] == [(str(late), 1)]
+    assert "The books balance on the only day:" in page and "Table (1 row)" in page
+    assert f'name="to" value="{LAST}"' in overview and f'name="to" value="{LAST}"' in until
+
+
 @pytest.mark.parametrize("is_there", [True, False], ids=["published", "nothing yet"])
 def test_over_the_demo_every_command_is_one_of_the_demo(tmp_path: Path, is_there: bool) -> None:
     (tmp_path / ".gtm-demo").mkdir()

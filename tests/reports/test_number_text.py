@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gtm_dagster.reports.command_lines import command_line, command_lines
-from gtm_dagster.reports.number_text import amount, money, share, signed
+from gtm_dagster.reports.number_text import amount, counted, money, share, signed
 
 
 @pytest.mark.parametrize(
@@ -56,6 +56,11 @@ def test_a_difference_has_a_sign_unless_it_is_none(value: float, text: str) -> N
 )
 def test_share(value: float, text: str) -> None:
     assert share(value) == text
+
+
+@pytest.mark.parametrize(("n", "text"), [(0, "0 rows"), (1, "1 row"), (2000, "2,000 rows")])
+def test_how_many(n: int, text: str) -> None:
+    assert counted(n, "row") == text
 
 
 @pytest.mark.parametrize(
