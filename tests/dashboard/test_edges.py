@@ -127,6 +127,23 @@ def test_a_channel_that_never_converted_can_be_chosen(tmp_path: Path) -> None:
         assert client.get("/retention?channel=Display").status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("address", "idle"),
+    [
+        ("/?channel=Email&campaign=november", ["Channel", "Campaign"]),
+        ("/journeys?source=newsletter", ["Source"]),
+        ("/retention?channel=Email&medium=email", ["Medium"]),
+        ("/funnel?channel=Email&source=newsletter&medium=email&campaign=november", []),
+        ("/attribution?channel=Email&source=newsletter", []),
+        ("/", []),
+    ],
+)
+def test_a_filter_that_a_page_does_not_ask_for_is_named(client: AsgiClient, address: str, idle: list[str]) -> None:
+    page = client.get(address).text
+    line = next((line for line in page.splitlines() if "not asked for on this page" in line), "")
+    assert re.findall(r"(Channel|Source|Medium|Campaign) <b>", line) == idle
+
+
 def test_a_filter_that_fits_no_other_is_shown_as_what_it_is(client: AsgiClient) -> None:
     page = client.get("/funnel?channel=Email&campaign=brand").text
     assert '<option selected value="brand">brand</option>' in page
