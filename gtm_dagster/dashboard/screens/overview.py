@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
 from gtm_dagster.dashboard.chart_query import Chart, Draw
 from gtm_dagster.dashboard.charts.line_chart import Line, lines
 from gtm_dagster.dashboard.charts.svg_parts import HALF, WIDE
+from gtm_dagster.dashboard.guard_view import guard_views
+from gtm_dagster.dashboard.live_store import TROUBLE, GuardState
 from gtm_dagster.dashboard.notices import UnavailableError
 from gtm_dagster.dashboard.page_text import UNKNOWN, change
 from gtm_dagster.dashboard.parameters import Selection
@@ -75,7 +77,7 @@ def context(view: View) -> dict[str, Any]:
         tiles.append(_tile("Value", value, "value", view, unit=selection.currency or "", write=money))
     tiles.append(_unattributed(conversions))
     try:
-        guards, guards_notice = [(each, address_of(view, each.guard)) for each in view.live.guards()], None
+        guards, guards_notice = [(each, address_of(view, each.guard)) for each in _guards(view)], None
     except UnavailableError as error:
         guards, guards_notice = [], error.notice
     return {
@@ -87,7 +89,23 @@ def context(view: View) -> dict[str, Any]:
         "guards": guards,
         "guards_notice": guards_notice,
         "drill_flag": DRILL_FLAG,
+        "trouble": TROUBLE,
     }
+
+
+def _guards(view: View) -> list[GuardState]:
+    """The guards with the state that they have this moment, as the page of rollouts shows it: an armed one may be blind."""
+    stored = view.live.guards()
+    if not any(each.epoch for each in stored):
+        return stored
+    with view.live.reading() as store:
+        shown = [guard for guard in view.settings.watched if guard.key in {each.guard for each in stored if each.epoch}]
+        now = {each.guard.key: each for each in guard_views(store, view.settings, shown)}
+    seen = [
+        replace(each, state=now[each.guard].state, reason=now[each.guard].reason) if each.guard in now else each
+        for each in stored
+    ]
+    return sorted(seen, key=lambda guard: (not guard.is_trouble, guard.guard))
 
 
 def _tile(
