@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -17,8 +16,6 @@ from gtm_dagster.reports.number_text import amount, money, share
 
 UNKNOWN = "–"
 _CODE = re.compile("`([^`]+)`")
-_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-_FROM_RIGHT = frozenset({"R", "AL", "AN"})
 
 
 def moment(value: datetime | None) -> str:
@@ -107,19 +104,6 @@ def alike(value: float | None, column: Iterable[float | None], decimals: int = 1
 def coded(text: str, *, of_demo: bool = False) -> Markup:
     """A text of a declaration: what stands between backticks as code, commands as they work on the deployment shown."""
     return Markup(_CODE.sub(r"<code>\1</code>", str(escape(command_lines(text, of_demo=of_demo)))))  # noqa: S704 - escaped before
-
-
-def isolated(name: str) -> str:
-    """A name that anybody chose, for the middle of a sentence: one from right to left turns no word around it.
-
-    What steers the direction of text, or cannot be seen, is escaped; where a name runs from right to left it stands between
-    U+2068 and U+2069 (https://www.unicode.org/reports/tr9/), as a `bdi` element does in a page.
-    """
-    plain = "".join(
-        each if unicodedata.category(each) not in _UNSEEN else each.encode("unicode_escape").decode() for each in name
-    )
-    turns = any(unicodedata.bidirectional(each) in _FROM_RIGHT for each in plain)
-    return f"\u2068{plain}\u2069" if turns else plain
 
 
 def is_number(value: Any) -> bool:

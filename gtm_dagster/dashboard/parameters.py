@@ -8,7 +8,7 @@ from datetime import date, timedelta
 from urllib.parse import urlencode
 
 from gtm_dagster.dashboard.choices_there import Choices, Result
-from gtm_dagster.dashboard.page_text import isolated
+from gtm_dagster.reports.names_in_text import isolated
 from gtm_dagster.warehouse.figures.period import Period, PeriodError, period_of, today_in
 from gtm_dagster.warehouse.literals import literal
 

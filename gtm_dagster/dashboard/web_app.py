@@ -21,13 +21,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gtm_dagster.dashboard.notices import NotFoundError, Notice, UnavailableError
 from gtm_dagster.dashboard.page_access import COOKIE, COOKIE_SECONDS, PageAccess
-from gtm_dagster.dashboard.page_text import isolated, moment
+from gtm_dagster.dashboard.page_text import moment
 from gtm_dagster.dashboard.pages import Pages, chart_style, static_file
 from gtm_dagster.dashboard.parameters import BadParameterError
 from gtm_dagster.dashboard.request_metrics import RequestMetrics
 from gtm_dagster.dashboard.screen import Screen, screens
 from gtm_dagster.monitoring.process_registry import CONTENT_TYPE, metrics_text
 from gtm_dagster.reports.command_lines import command_line, command_lines
+from gtm_dagster.reports.names_in_text import isolated
 
 _LOG = logging.getLogger(__name__)
 _LONGEST_URL = 16_000

@@ -13,9 +13,9 @@ import pytest
 from asgi_client import AsgiClient
 from dashboard_cases import LAST, dashboard, publish, settings_in, small
 
-from gtm_dagster.dashboard.page_text import isolated
 from gtm_dagster.dashboard.screen import screens
 from gtm_dagster.dashboard.screens.overview import against
+from gtm_dagster.reports.names_in_text import isolated
 from gtm_dagster.reports.number_text import amount
 from gtm_dagster.settings import Conversion
 

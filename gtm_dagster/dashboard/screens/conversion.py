@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from gtm_dagster.dashboard.notices import NotFoundError
-from gtm_dagster.dashboard.page_text import isolated
 from gtm_dagster.dashboard.screen import Screen
 from gtm_dagster.dashboard.view import View
 from gtm_dagster.reports.explain_words import (
@@ -19,6 +18,7 @@ from gtm_dagster.reports.explain_words import (
     without_credit,
 )  # fmt: skip
 from gtm_dagster.reports.explained_conversion import Credit, ExplainedConversion, explained, nearest_ids
+from gtm_dagster.reports.names_in_text import isolated
 
 BAR = 64
 """Width of the bar of a whole conversion, pixels."""

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from gtm_dagster.dashboard.notices import NotFoundError, Notice, UnavailableError
-from gtm_dagster.dashboard.page_text import isolated
 from gtm_dagster.dashboard.screen import Screen
 from gtm_dagster.dashboard.snapshots import Rows
 from gtm_dagster.dashboard.view import View
+from gtm_dagster.reports.names_in_text import isolated
 from gtm_dagster.warehouse.literals import composed
 from gtm_dagster.warehouse.schema import Table, tables
 

@@ -11,9 +11,9 @@ from gtm_dagster.dashboard.charts.svg_parts import HALF
 from gtm_dagster.dashboard.guard_view import Arm, GuardView, arm, guard_view
 from gtm_dagster.dashboard.live_store import TROUBLE
 from gtm_dagster.dashboard.notices import NotFoundError
-from gtm_dagster.dashboard.page_text import isolated
 from gtm_dagster.dashboard.screen import Screen
 from gtm_dagster.dashboard.view import View
+from gtm_dagster.reports.names_in_text import isolated
 
 
 def context(view: View) -> dict[str, Any]:
