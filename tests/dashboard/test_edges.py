@@ -268,6 +268,34 @@ def test_history_that_came_in_today_stands_on_tracking(tmp_path: Path) -> None:
     assert f'name="to" value="{LAST}"' in overview and f'name="to" value="{LAST}"' in until
 
 
+@pytest.mark.parametrize(
+    ("given", "now", "before"),
+    [
+        pytest.param(f"from={LAST}&to={LAST}", 0.0, 1.0, id="it earned something the day before"),
+        pytest.param(
+            f"from={LAST - timedelta(days=1)}&to={LAST - timedelta(days=1)}", 1.0, 0.0, id="and nothing before that"
+        ),
+        pytest.param(f"from={LAST}&to={LAST}&compare=none", None, None, id="not compared with anything"),
+        pytest.param(
+            f"from={LAST - timedelta(days=1)}&to={LAST + timedelta(days=1)}", 1.0, None, id="before the data begin"
+        ),
+        pytest.param(f"from={LAST + timedelta(days=1)}&to={LAST + timedelta(days=2)}", None, 1.0, id="after they end"),
+    ],
+)
+@pytest.mark.parametrize("chart", ["channel_money", "source_money"])
+def test_a_channel_that_earned_nothing_has_0_and_a_period_without_data_none(
+    tmp_path: Path, chart: str, given: str, now: float | None, before: float | None
+) -> None:
+    cells = small(3)
+    for name in ("marts.channel_attribution", "marts.campaign_performance"):
+        cells[name] = [row for row in cells[name] if row["day"] == LAST - timedelta(days=1)]
+    with _with(tmp_path, cells) as client:
+        rows = _chart(client, chart, f"?model=linear&{given}")
+    assert [(row["conversions"], row["conversions_before"]) for row in rows] == (
+        [] if now is None and before is None else [(now, before)]
+    )
+
+
 @pytest.mark.parametrize("is_there", [True, False], ids=["published", "nothing yet"])
 def test_over_the_demo_every_command_is_one_of_the_demo(tmp_path: Path, is_there: bool) -> None:
     (tmp_path / ".gtm-demo").mkdir()
