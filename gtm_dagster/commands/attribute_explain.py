@@ -46,7 +46,7 @@ def explain(
             raise Problem(f"{settings.serving_path} was written by another version: run `gtm refresh`") from error
     if found is None:
         hint = [f"the nearest ids are: {each}" if n == 0 else each for n, each in enumerate(near)]
-        raise Problem(f"{conversion_id!r} is not in core.conversions", more=[*hint, f"find one: {_FIND}"])
+        raise Problem(f"{conversion_id!r} is not in core.conversions", more=[*hint, f"find one: `{_FIND}`"])
     if html is not None:
         write_whole(html, explain_page(found).encode())
     if json:

@@ -17,7 +17,7 @@ _COLUMNS = (
 )
 _READ = f"""SELECT {_COLUMNS} FROM marts.restatements WHERE day >= coalesce($since, day) AND day <= coalesce($until, day)
   ORDER BY restatement_no DESC LIMIT $limit"""  # noqa: S608 - columns written above
-_SHORT = ("refreshed", "day", "type", "model", "channel", "reason", "conversions", "net value")
+_SHORT = ("refreshed", "day", "type", "model", "channel", "reason", "conversions", "net value", "spend")
 
 
 def restated(
@@ -58,8 +58,9 @@ def restated(
                 f"{row['model']} {row['window_hours']:g} h",
                 row["channel"],
                 row["reason"],
-                _step(row["conversions_before"], row["conversions_after"]),
-                _step(row["net_before"], row["net_after"]),
+                step(row["conversions_before"], row["conversions_after"]),
+                step(row["net_before"], row["net_after"]),
+                step(row["spend_before"], row["spend_after"]),
             )
             for row in found
         ],
@@ -80,10 +81,18 @@ def _days(zone: str, since: str | None, until: str | None) -> tuple[date | None,
     return period.since, period.until
 
 
-def _step(before: float | None, after: float | None) -> str | None:
-    if before is None or after is None:
-        return None
-    return f"{before:.4g} -> {after:.4g}" if max(abs(before), abs(after)) < 1000 else f"{before:,.0f} -> {after:,.0f}"
+def step(before: float | None, after: float | None) -> str | None:
+    """What became of a figure, such as 1 -> 0.5; alone where it stayed, `-` for what was not known, None for neither known."""
+    if before == after:
+        return None if after is None else _short(after)
+    texts = ["-" if value is None else _short(value) for value in (before, after)]
+    if texts[0] == texts[1]:  # a change too small for so few digits is a change
+        texts = [f"{value:.12g}" for value in (before, after) if value is not None]
+    return " -> ".join(texts)
+
+
+def _short(value: float) -> str:
+    return f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
 COMMANDS = (Command("attribute restated", restated, order=30),)

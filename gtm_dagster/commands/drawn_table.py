@@ -38,7 +38,7 @@ def drawn_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], width: in
         widths[i] = min(widths[i], max(_PROSE, room // (len(prose) - number), cell_len(names[i]), words))
         room -= widths[i]
     if sum(widths) + _GAP * (len(widths) - 1) > width:
-        return "\n".join(_records(names, texts, width))
+        return "\n".join(_records(names, texts, width, prose))
     right = [any(isinstance(row[i], int | float | Decimal) for row in rows) for i in range(len(names))]
     return "\n".join(_side_by_side(names, texts, widths, right))
 
@@ -69,14 +69,16 @@ def _wrapped(text: str, width: int) -> list[str]:
     return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
 
 
-def _records(names: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> Iterator[str]:
+def _records(names: Sequence[str], rows: Sequence[Sequence[str]], width: int, prose: Sequence[int]) -> Iterator[str]:
     from rich.cells import cell_len
 
     wide = min(max(map(cell_len, names)), _RECORD_NAME)
     for number, row in enumerate(rows, 1):
         yield f"─[ {number} ]".ljust(min(width, 40), "─")
-        for name, text in zip(names, row, strict=True):
-            yield f"{name}{' ' * max(wide - cell_len(name), 0)}  {text}".rstrip()
+        for i, (name, text) in enumerate(zip(names, row, strict=True)):
+            first, *more = _wrapped(text, max(width - wide - 2, _PROSE)) or [""] if i in prose else [text]
+            yield f"{name}{' ' * max(wide - cell_len(name), 0)}  {first}".rstrip()
+            yield from (f"{' ' * (wide + 2)}{each}" for each in more)
     if not rows:
         yield f"no rows; the columns are {', '.join(names)}"
 

@@ -9,7 +9,7 @@ import typer
 
 from gtm_dagster.commands.command import Command
 from gtm_dagster.commands.guard_options import Actor, GuardName, Reason, actor_name, guard_named, reason_given
-from gtm_dagster.commands.output import Json, Problem, invocation, say, say_json
+from gtm_dagster.commands.output import Json, Problem, invocation, say, say_json, say_prose
 
 
 def give_up(context: typer.Context, flag: GuardName, reason: Reason, actor: Actor = None, json: Json = False) -> None:
@@ -34,7 +34,7 @@ def give_up(context: typer.Context, flag: GuardName, reason: Reason, actor: Acto
         )
         return
     say(f"{guard.key}: the rollback {step.episode} is given up, by {who}: {why}")
-    say(f"{step.reason}; `gtm guard rearm {guard.flag} --reason ...` watches it again")
+    say_prose(f"{step.reason}; `gtm guard rearm {guard.flag} --reason ...` watches it again")
 
 
 COMMANDS = (Command("guard give-up", give_up, order=65),)

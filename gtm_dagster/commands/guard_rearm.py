@@ -8,7 +8,7 @@ import typer
 
 from gtm_dagster.commands.command import Command
 from gtm_dagster.commands.guard_options import Actor, GuardName, Reason, actor_name, guard_named, reason_given
-from gtm_dagster.commands.output import Json, Problem, invocation, say, say_json
+from gtm_dagster.commands.output import Json, Problem, invocation, say, say_json, say_prose
 
 
 def rearm(context: typer.Context, flag: GuardName, reason: Reason, actor: Actor = None, json: Json = False) -> None:
@@ -32,7 +32,7 @@ def rearm(context: typer.Context, flag: GuardName, reason: Reason, actor: Actor 
         return
     say(f"{guard.key} is armed, epoch {epoch}, by {who}: {why}")
     if guard.ramp is not None:
-        say(f"its ramp begins at what the flag serves now: `gtm guard ramp {guard.flag}`")
+        say_prose(f"its ramp begins at what the flag serves now: `gtm guard ramp {guard.flag}`")
     elif enabled is False:
         say(f"the flag is off at {guard.provider}; switch it on there when you are ready")
 

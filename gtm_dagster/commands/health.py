@@ -13,6 +13,7 @@ from gtm_dagster.commands.finding import Finding
 from gtm_dagster.commands.guard_watching import unwatched
 from gtm_dagster.commands.health_checks import checks_over_everything, keys_of
 from gtm_dagster.commands.output import Invocation
+from gtm_dagster.reports.number_text import counted
 
 if TYPE_CHECKING:
     from gtm_dagster.warehouse.verify import VerifyResult
@@ -84,7 +85,7 @@ def _deployment() -> list[Finding]:
     except TemplateError as error:
         return [Finding("deployment", False, str(error))]
     state = (
-        f"the templates of this version differ in {len(found)} files: `gtm init --diff`"
+        f"the templates of this version differ in {counted(len(found), 'file')}: `gtm init --diff`"
         if found
         else "as its templates are"
     )
@@ -156,7 +157,9 @@ def _landing(here: Invocation) -> Finding:
         gone = [file.key for file in files if not file.path.exists()]
     if gone:
         return Finding("landing", False, f"{gone[0]} (and {len(gone) - 1} more) is missing; restore it from a backup")
-    return Finding("landing", True, f"{len(files)} files, {sum(file.rows for file in files):,} rows")
+    return Finding(
+        "landing", True, f"{counted(len(files), 'file')}, {counted(sum(file.rows for file in files), 'row')}"
+    )
 
 
 def _lock(here: Invocation) -> Finding:
@@ -186,7 +189,7 @@ def _tables(here: Invocation) -> Finding:
     except QueryError as error:
         return Finding("serving copy", False, str(error))
     days, wrong = rows[0]
-    return Finding("serving copy", wrong == 0, f"the books of {days} ingest days, {wrong} out of balance")
+    return Finding("serving copy", wrong == 0, f"the books of {counted(days, 'ingest day')}, {wrong} out of balance")
 
 
 def verify_warehouse(here: Invocation) -> list[Finding]:

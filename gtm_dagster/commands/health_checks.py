@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from gtm_dagster.commands.finding import Finding
 from gtm_dagster.commands.output import Invocation
+from gtm_dagster.reports.number_text import counted
 
 if TYPE_CHECKING:
     from gtm_dagster.settings import Settings
@@ -25,7 +26,9 @@ def keys_of(settings: Settings) -> Finding:
         existing_key(folder, settings.privacy.pseudonym_key)
     except PseudonymKeyError as error:
         return Finding("keys", False, str(error))
-    return Finding("keys", True, f"{len(files)} files, readable by their owner alone" if files else "none made yet")
+    return Finding(
+        "keys", True, f"{counted(len(files), 'file')}, readable by their owner alone" if files else "none made yet"
+    )
 
 
 def checks_over_everything(here: Invocation) -> list[Finding]:

@@ -71,7 +71,7 @@ def import_(
     elif totals["read"] and totals["quarantined"] == totals["read"]:
         say("next: correct the file or the mapping, try it with --dry-run, and import again")
     else:
-        say("next: `gtm refresh`")
+        say_prose("next: `gtm refresh`")
 
 
 def _event_import(
@@ -159,18 +159,16 @@ def _say_result(file: Path, result: ImportResult, dry_run: bool, examples: bool)
     if len(result.reasons) > _SHOWN_REASONS:
         say(f"  and {len(result.reasons) - _SHOWN_REASONS:,} more reasons; --json lists all")
     if result.ignored:
-        say_prose(f"  columns that no event uses: {', '.join(result.ignored)}")
+        say_prose(f"  columns that are not used: {', '.join(result.ignored)}")
     for hint in result.hints:
         say_prose(f"  hint: {hint}")
     if result.known.other:
         say_prose(f"  {_known(result)}")
     if dry_run:
-        import json as codec
-
-        from gtm_dagster.reports.plain_values import plain
+        from gtm_dagster.reports.plain_values import json_text
 
         for event in result.events:
-            say(f"  lands as {codec.dumps(plain(event), ensure_ascii=False)}")
+            say(f"  lands as {json_text(event)}")
         if examples and result.events:
             say("  pseudonyms are examples: this deployment has no key yet, and a dry run makes none")
 

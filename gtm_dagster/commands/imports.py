@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gtm_dagster.commands.command import Command, Group
-from gtm_dagster.commands.output import Json, Problem, invocation, note, say, say_json, utc_time
+from gtm_dagster.commands.output import Json, Problem, invocation, note, say, say_json, say_prose, utc_time
 from gtm_dagster.commands.table_output import Form, Format, form_of, say_table
+from gtm_dagster.reports.number_text import counted
 
 if TYPE_CHECKING:
     from gtm_dagster.warehouse.landing import Manifest
@@ -87,8 +88,8 @@ def withdraw(
         say_json({"name": name, "withdrawal": batch.id, "rows": rows, "by": who, "reason": why, "withdrawn_at": at})
         return
     say(f"{name} is withdrawn by {who}: {why}")
-    say(
-        f"its {rows:,} rows leave the tables with the next `gtm refresh`; its files are in {landing.folder / 'withdrawn'}"
+    say_prose(
+        f"its {counted(rows, 'row')} will leave the tables with the next `gtm refresh`; its files are in {landing.folder / 'withdrawn'}"
     )
 
 

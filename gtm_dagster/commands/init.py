@@ -9,6 +9,7 @@ import typer
 
 from gtm_dagster.commands.command import Command
 from gtm_dagster.commands.output import Json, Problem, note, say, say_json
+from gtm_dagster.reports.number_text import counted
 
 if TYPE_CHECKING:
     from gtm_dagster.orchestration.deployment_template import Change
@@ -68,7 +69,7 @@ def _run(folder: Path, stage: Any, diff: bool, upgrade: bool, json: bool) -> int
     if json:
         say_json({"folder": str(folder.absolute()), "stage": stage, "files": files})
         return 0
-    say(f"{len(files)} files in {folder.absolute()}" + (f", settings of the stage {stage}" if stage else ""))
+    say(f"{counted(len(files), 'file')} in {folder.absolute()}" + (f", settings of the stage {stage}" if stage else ""))
     here = folder.absolute() == Path.cwd()
     say(f"next: `{'' if here else f'cd {folder} && '}gtm dev`")
     return 0

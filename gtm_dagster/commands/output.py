@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sys
@@ -45,8 +44,13 @@ class Invocation:
     of_demo: bool = False
 
     def command(self, words: str) -> str:
-        """A command line as it works on the same deployment; `words`: what is typed for the user's own."""
-        return f"{words} --demo" if self.of_demo else words
+        """A command line as it works on the same deployment; `words`: what is typed for the user's own.
+
+        Of a sentence the commands in backticks need none of it: whatever prints a sentence does it.
+        """
+        from gtm_dagster.reports.command_lines import command_line
+
+        return command_line(words, of_demo=self.of_demo)
 
     def demo(self, *, make: bool = False) -> Invocation:
         """The same over the demo's deployment; GTM_* variables turn this process and those it starts to it.
@@ -151,6 +155,7 @@ def say_prose(text: str) -> None:
 
     Not for a line to paste: a line end in it would run the half of it.
     """
+    text = _of_this_deployment(text)
     say(broken_at_blanks(on_one_line(text), _width()) if sys.stdout.isatty() else text)
 
 
@@ -169,7 +174,19 @@ def say_error(text: str) -> None:
     typer.echo(_for_stderr("gtm: " + on_one_line(" ".join(text.split()))), err=True)
 
 
+def _of_this_deployment(text: str) -> str:
+    """A sentence whose commands work on the deployment that this process works on: `Invocation.demo` turns it to the demo's."""
+    state_dir = os.environ.get("GTM_STATE_DIR", "")
+    if "`" not in text or not state_dir:
+        return text
+    from gtm_dagster.demo.deployment import has_demo
+    from gtm_dagster.reports.command_lines import command_lines
+
+    return command_lines(text, of_demo=has_demo(Path(state_dir)))
+
+
 def _for_stderr(text: str) -> str:
+    text = _of_this_deployment(text)
     if not sys.stderr.isatty():
         return text
     return "\n".join(broken_at_blanks(line, _width()) for line in text.split("\n"))
@@ -186,10 +203,9 @@ def utc_time(us: int | None) -> datetime | None:
 
 def say_json(document: Any) -> None:
     """One document on stdout."""
-    from gtm_dagster.reports.plain_values import plain
+    from gtm_dagster.reports.plain_values import json_text
 
-    text = json.dumps(plain(document), ensure_ascii=False, indent=2, allow_nan=False)
-    sys.stdout.write(in_json(text) + "\n")
+    sys.stdout.write(in_json(json_text(document, indent=2)) + "\n")
 
 
 def _own_stderr() -> TextIO:

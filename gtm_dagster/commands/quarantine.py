@@ -90,9 +90,7 @@ def show(
         else:
             found = _rows(con, Selection(event_id=stored_event_id(group_or_event, here.pseudonymize)))
     if not found:
-        raise Problem(
-            f"{group_or_event}: no group and no rejected event of this id; see `{here.command('gtm quarantine list')}`"
-        )
+        raise Problem(f"{group_or_event}: no group and no rejected event of this id; see `gtm quarantine list`")
     if json:
         say_json(document or found)
         return
@@ -254,7 +252,7 @@ def _explain_nothing(here: Invocation, selection: Selection) -> None:
 
     with quarantine_now(here.settings) as con:
         if selection.group is not None and group_of(con, selection.group, 0) is None:
-            raise Problem(f"{selection.group}: no group of this id; see `{here.command('gtm quarantine list')}`")
+            raise Problem(f"{selection.group}: no group of this id; see `gtm quarantine list`")
         if selection.reason is not None:
             _note_reasons(con, selection.reason)
         else:

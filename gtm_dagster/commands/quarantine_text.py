@@ -93,4 +93,4 @@ def say_result(here: Invocation, result: ReplayResult, dry_run: bool) -> None:
     elif dry_run:
         say(f"nothing was written; without --dry-run they land as {result.name}")
     else:
-        say(f"{result.accepted:,} events landed as {result.name}; next: `{here.command('gtm refresh')}`")
+        say_prose(f"{result.accepted:,} events landed as {result.name}; next: `gtm refresh`")

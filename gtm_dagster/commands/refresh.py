@@ -11,6 +11,7 @@ import typer
 
 from gtm_dagster.commands.command import Command
 from gtm_dagster.commands.output import Json, Problem, invocation, note, progress_bar, say, say_json, say_prose
+from gtm_dagster.reports.number_text import counted
 
 _COUNTS = ("raw", "clean", "duplicates", "quarantined", "suppressed")
 
@@ -54,7 +55,7 @@ def refresh(
         raise Problem(result.error)  # nothing was done: books and checks are those of a run before
     bots = totals["bots"]
     say_prose(
-        "books: " + ", ".join(f"{totals[name]:,} {name}" for name in _COUNTS) + f" over {len(result.books)} ingest days"
+        "books: " + ", ".join(f"{totals[name]:,} {name}" for name in _COUNTS) + f" over {counted(len(result.books), 'ingest day')}"
         + (f"; {bots:,} of the clean ones are of bots" if bots else "")
     )  # fmt: skip
     passed = sum(1 for check in result.checks if check.passed)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gtm_dagster.commands.command import Command
-from gtm_dagster.commands.output import Json, Problem, invocation, note, say, say_json, say_prose
+from gtm_dagster.commands.output import Invocation, Json, Problem, invocation, note, say, say_json, say_prose
 from gtm_dagster.commands.table_output import Form, Format, form_of, say_table
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def tables(
     form = form_of(format, json)
     declared = [table for table in schema.tables() if table.schema != "meta"]
     if name is not None:
-        _say_one(_table(name, declared), form)
+        _say_one(_table(name, declared), form, invocation(context))
         return
     rows = rows_of_tables(invocation(context).settings)
     if form is Form.JSON:
@@ -52,7 +52,7 @@ def _table(name: str, declared: list[Table]) -> Table:
     return found
 
 
-def _say_one(table: Table, form: Form) -> None:
+def _say_one(table: Table, form: Form, here: Invocation) -> None:
     if form is Form.JSON:
         say_json(_document(table))
         return
@@ -64,7 +64,9 @@ def _say_one(table: Table, form: Form) -> None:
         text(f"checked: {check.name}: {check.description}")
     query = f'"SELECT * FROM {table.name} LIMIT 20"'  # noqa: S608 - a line to paste
     (say if form is Form.TABLE else note)(
-        f"gtm query {query}" if table.served else f"It is in the working file alone: `gtm query --work {query}`"
+        here.command(f"gtm query {query}")
+        if table.served
+        else f"It is in the working file alone: `gtm query --work {query}`"
     )
 
 

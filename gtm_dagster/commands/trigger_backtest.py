@@ -70,7 +70,7 @@ def _say(result: TriggerBacktest, days: int) -> None:
     from gtm_dagster.triggers.outcomes import REASONS
 
     if result.since_us is None:
-        say("no event has landed: run `gtm refresh` or `gtm import FILE` first")
+        say_prose("no event has landed: run `gtm refresh` or `gtm import FILE` first")
         return
     if not result.events:
         say(f"{result.rule}: no event that could start it in {days} days")

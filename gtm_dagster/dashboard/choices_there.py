@@ -14,7 +14,11 @@ _DAYS = "SELECT min(day), max(day) FROM marts.daily"
 _KINDS = """SELECT conversion_type, currency, sum(conversions) FROM marts.daily WHERE conversion_type IS NOT NULL
 GROUP BY ALL ORDER BY 3 DESC, 1, 2"""
 _RESULTS = "SELECT model, window_hours, computed, reason FROM marts.attribution_status"
-_NAMES = """SELECT DISTINCT channel, source, medium, campaign FROM marts.campaign_performance ORDER BY ALL"""
+_NAMES = (
+    "SELECT DISTINCT channel, source, medium, campaign FROM marts.campaign_performance",
+    "SELECT DISTINCT channel, source, medium, campaign FROM marts.funnel WHERE cohort_day IS NOT NULL",
+)
+"""What was credited or paid for, and what brought somebody who has not converted."""
 NOT_SET = "(not set)"
 """How the URL and the pages name a source, medium or campaign that is NULL."""
 _KEY = "choices"
@@ -97,12 +101,17 @@ def choices_in(snapshot: Snapshot, settings: Settings) -> Choices:
             Result(row[0], row[1], row[2], row[3], rules.get((row[0], row[1]), "")) for row in _rows(snapshot, _RESULTS)
         ]
         results.sort(key=lambda r: order.index((r.model, r.window_hours)) if (r.model, r.window_hours) in order else 99)
-        snapshot.memory[_KEY] = Choices(
-            days[0][0], days[0][1], tuple(kinds), tuple(results), tuple(_rows(snapshot, _NAMES))
-        )
+        names = dict.fromkeys(row for statement in _NAMES for row in _rows(snapshot, statement))
+        snapshot.memory[_KEY] = Choices(days[0][0], days[0][1], tuple(kinds), tuple(results), tuple(names))
     found = snapshot.memory[_KEY]
     assert isinstance(found, Choices)  # noqa: S101 - nothing else is stored under this key
     return found
+
+
+def newest_day(snapshot: Snapshot, statement: str | None, choices: Choices) -> date | None:
+    """The newest day of a screen: that of the tables, or of its own statement where that is later."""
+    own = _rows(snapshot, statement) if statement else []
+    return max((day for day in (choices.last_day, own[0][0] if own else None) if day is not None), default=None)
 
 
 def _rows(snapshot: Snapshot, statement: str) -> list[tuple]:  # type: ignore[type-arg]

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 from gtm_dagster.dashboard.snapshots import Rows
 from gtm_dagster.reports.csv_text import csv_text
-from gtm_dagster.reports.plain_values import plain
+from gtm_dagster.reports.plain_values import json_text
 
 
 def as_csv(found: Rows) -> str:
@@ -16,4 +14,4 @@ def as_csv(found: Rows) -> str:
 
 def as_json(found: Rows) -> str:
     """Rows as objects by column name; times RFC 3339 in UTC with Z, no NaN."""
-    return json.dumps([{name: plain(value) for name, value in row.items()} for row in found.records()], indent=1)
+    return json_text(found.records(), indent=1)

@@ -11,6 +11,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
+from gtm_dagster.reports.command_lines import command_lines
 from gtm_dagster.reports.number_text import amount, money, share
 
 UNKNOWN = "–"
@@ -55,6 +56,8 @@ def change(now: float | None, before: float | None) -> str:
     if now is None or not before or not isfinite(now) or not isfinite(before):
         return ""
     by = now / before - 1
+    if abs(by) < 0.005:
+        return "0 %"
     return f"{by:+.0%}".replace("%", " %") if abs(by) < 9.995 else f"×{now / before:.0f}"
 
 
@@ -98,9 +101,9 @@ def alike(value: float | None, column: Iterable[float | None], decimals: int = 1
     return f"{value:,.{0 if whole else decimals}f}"
 
 
-def coded(text: str) -> Markup:
-    """A text of a declaration: what stands between backticks as code."""
-    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped before
+def coded(text: str, *, of_demo: bool = False) -> Markup:
+    """A text of a declaration: what stands between backticks as code, commands as they work on the deployment shown."""
+    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(command_lines(text, of_demo=of_demo)))))  # noqa: S704 - escaped before
 
 
 def is_number(value: Any) -> bool:

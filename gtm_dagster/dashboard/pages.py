@@ -6,14 +6,14 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from gtm_dagster.dashboard import page_text
-from gtm_dagster.dashboard.choices_there import Choices, choices_in, shown
+from gtm_dagster.dashboard.choices_there import Choices, choices_in, newest_day, shown
 from gtm_dagster.dashboard.data_ages import DataAges
 from gtm_dagster.dashboard.downloads import as_csv, as_json
 from gtm_dagster.dashboard.live_store import LiveStore
@@ -21,8 +21,9 @@ from gtm_dagster.dashboard.notices import NotFoundError, Notice, UnavailableErro
 from gtm_dagster.dashboard.parameters import plain_number, selected
 from gtm_dagster.dashboard.screen import Screen, charts, screens
 from gtm_dagster.dashboard.snapshots import Identity, Snapshot, Snapshots
-from gtm_dagster.dashboard.view import View
-from gtm_dagster.reports.number_text import window_text
+from gtm_dagster.dashboard.view import View, is_demo
+from gtm_dagster.reports.command_lines import command_line
+from gtm_dagster.reports.number_text import counted, signed, window_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,18 +73,23 @@ class Pages:
         self._snapshots = Snapshots(settings)
         self._live = LiveStore(settings)
         self._ages = DataAges(settings, self._live)
+        self.of_demo = is_demo(settings)
         self._templates = Environment(
             loader=PackageLoader("gtm_dagster.dashboard"), autoescape=True, undefined=StrictUndefined,
             trim_blocks=True, lstrip_blocks=True,
         )  # fmt: skip
         self._templates.filters.update(
-            moment=page_text.moment, coded=page_text.coded, heading=page_text.heading, alike=page_text.alike, cell=page_text.cell, hours=window_text, shown=shown,
-            amount=page_text.amount, money=page_text.money, share=lambda value: page_text.cell(value, "share"),
+            moment=page_text.moment, coded=partial(page_text.coded, of_demo=self.of_demo), command=self.command, heading=page_text.heading, alike=page_text.alike, cell=page_text.cell, hours=window_text, shown=shown,
+            amount=page_text.amount, money=page_text.money, signed=signed, counted=counted, share=lambda value: page_text.cell(value, "share"),
         )  # fmt: skip
         self._templates.globals.update(
             age=page_text.age, plain_number=plain_number, change=page_text.change, is_number=page_text.is_number, screens=screens(),
             style=static_file("dashboard.css")[1], from_us=page_text.from_us,
         )  # fmt: skip
+
+    def command(self, words: str) -> str:
+        """A command line as it works on the deployment shown; `words`: what is typed for the user's own."""
+        return command_line(words, of_demo=self.of_demo)
 
     def page(self, screen: Screen, given: Given, path: Mapping[str, str] | None = None) -> str:
         """The HTML of a screen. Raises BadParameterError, and NotFoundError where a screen says so."""
@@ -155,7 +161,8 @@ class Pages:
     ) -> View:  # fmt: skip
         choices = choices_in(snapshot, self._settings) if snapshot else Choices()
         zone, unit = self._settings.report_timezone, self._settings.retention.unit
-        selection = selected(given, choices, zone, screen.more, unit)
+        newest = newest_day(snapshot, screen.newest, choices) if snapshot else None
+        selection = selected(given, choices, zone, screen.more, unit, newest)
         return View(screen, self._settings, selection, choices, self._live, snapshot, problem, path)
 
     def close(self) -> None:

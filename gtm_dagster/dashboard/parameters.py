@@ -8,6 +8,7 @@ from datetime import date, timedelta
 from urllib.parse import urlencode
 
 from gtm_dagster.dashboard.choices_there import Choices, Result
+from gtm_dagster.reports.names_in_text import isolated
 from gtm_dagster.warehouse.figures.period import Period, PeriodError, period_of, today_in
 from gtm_dagster.warehouse.literals import literal
 
@@ -31,7 +32,7 @@ class Selection:
 
     Channel, source, medium and campaign are None where all are meant. `more`: values of the screen's own parameters.
     `given`: the parameters as they stood in the URL. `first_day`, `newest_day`: of the tables; None before the first refresh.
-    `last_touch`: the result that others are compared with, where there is one. `cohort_unit`: day, week or month, the length of a
+    `today`: in the report time zone. `last_touch`: the result that others are compared with, where there is one. `cohort_unit`: day, week or month, the length of a
     period of retention.
     """
 
@@ -49,13 +50,22 @@ class Selection:
     given: Mapping[str, str] = field(default_factory=dict)
     first_day: date | None = None
     newest_day: date | None = None
+    today: date | None = None
     last_touch: Result | None = None
     cohort_unit: str = "week"
 
     @property
     def is_open(self) -> bool:
-        """Whether the last day of the period is the newest one, which has not ended: its figures still grow."""
-        return self.newest_day is not None and self.newest_day <= self.period.until
+        """Whether the newest day of the tables lies in the period: its figures may still grow."""
+        return self.newest_day is not None and self.period.since <= self.newest_day <= self.period.until
+
+    @property
+    def open_words(self) -> str:
+        """What a page says of an open day; empty where none is open."""
+        if not self.is_open:
+            return ""
+        is_over = self.today is not None and self.newest_day is not None and self.newest_day < self.today
+        return f"the data ends on {self.newest_day}" if is_over else f"{self.newest_day} has not ended"
 
     @property
     def is_comparable(self) -> bool:
@@ -90,25 +100,28 @@ class Selection:
 
 def selected(
     given: Sequence[tuple[str, str]], choices: Choices, zone: str, more: Mapping[str, Sequence[str]] | None = None,
-    cohort_unit: str = "week",
+    cohort_unit: str = "week", newest: date | None = None,
 ) -> Selection:  # fmt: skip
     """What the parameters of a URL select; `more`: the screen's own ones with their values, the first by default (no values: any text).
 
-    The period ends on the newest day of the tables unless `to` says otherwise, and covers 30 days. Raises
+    The period ends on the newest day (of the tables, or `newest`) unless `to` says otherwise, and covers 30 days. Raises
     BadParameterError.
     """
     own = dict(more or {})
     values: dict[str, str] = {}
     for name, value in given:
         if name not in ALL and name not in own:
-            raise BadParameterError(f"{name} is no parameter of this page; there are {', '.join((*ALL, *own))}")
+            raise BadParameterError(
+                f"{isolated(name[:60])} is no parameter of this page; there are {', '.join((*ALL, *own))}"
+            )
         if name in values:
-            raise BadParameterError(f"{name} stands twice in the address; write it once")
+            raise BadParameterError(f"{isolated(name)} stands twice in the address; write it once")
         if "\0" in value:
             raise BadParameterError(f"{name} holds a NUL character")
         if value:
             values[name] = value
-    period = _period(values, choices, zone)
+    newest = newest or choices.last_day
+    period = _period(values, newest or today_in(zone))
     before = period.before if _one_of(values, "compare", COMPARE) in (None, "before") else None
     conversion_type, currency = _kind(values, choices)
     model, window_hours = _result(values, choices)
@@ -120,13 +133,12 @@ def selected(
     return Selection(
         period=period, before=before, conversion_type=conversion_type, currency=currency, model=model,
         window_hours=window_hours, channel=names["channel"], source=names["source"], medium=names["medium"],
-        campaign=names["campaign"], more=extra, given=values, first_day=choices.first_day, newest_day=choices.last_day,
-        last_touch=choices.last_touch, cohort_unit=cohort_unit,
+        campaign=names["campaign"], more=extra, given=values, first_day=choices.first_day, newest_day=newest,
+        today=today_in(zone), last_touch=choices.last_touch, cohort_unit=cohort_unit,
     )  # fmt: skip
 
 
-def _period(values: Mapping[str, str], choices: Choices, zone: str) -> Period:
-    newest = choices.last_day or today_in(zone)
+def _period(values: Mapping[str, str], newest: date) -> Period:
     try:
         period = period_of(values.get("from") or f"{DAYS}d", values.get("to"), newest)
         if period.days > _LONGEST:
@@ -152,7 +164,13 @@ def _kind(values: Mapping[str, str], choices: Choices) -> tuple[str | None, str 
 
 def _result(values: Mapping[str, str], choices: Choices) -> tuple[str | None, float | None]:
     """Model and window; a window that the model does not have gives way to one that it has."""
-    model = _one_of(values, "model", list(dict.fromkeys(result.model for result in choices.computed)))
+    models = list(dict.fromkeys(result.model for result in choices.computed))
+    absent = next((result for result in choices.results if result.model == values.get("model")), None)
+    if models and absent is not None and absent.model not in models:
+        raise BadParameterError(
+            f"model: {absent.label} is not computed: {absent.reason}; there are {', '.join(models)}"
+        )
+    model = _one_of(values, "model", models)
     windows = {plain_number(result.window_hours): result.window_hours for result in choices.computed}
     window = windows.get(_one_of(values, "window", windows) or "")
     fitting = [result for result in choices.computed if model in (None, result.model)]
@@ -164,9 +182,9 @@ def _one_of(values: Mapping[str, str], name: str, allowed: Iterable[str]) -> str
     value, known = values.get(name), list(allowed)
     if value is None or value in known or not known:
         return value  # with nothing to choose from, as before the first refresh, the page says what is missing
-    listed = ", ".join(each[:60] for each in known[:_MOST_ALLOWED])
+    listed = ", ".join(isolated(each[:60]) for each in known[:_MOST_ALLOWED])
     more = f" and {len(known) - _MOST_ALLOWED} more" if len(known) > _MOST_ALLOWED else ""
-    raise BadParameterError(f"{name}: {value[:60]!r} is not there; there are {listed}{more}")
+    raise BadParameterError(f"{name}: {isolated(repr(value[:60]))} is not there; there are {listed}{more}")
 
 
 def plain_number(value: float) -> str:

@@ -19,7 +19,8 @@ class Screen:
 
     `order`: its place in the menu; None: it is reached by links alone. `controls`: the parameters that the bar at the top
     shows. `more`: parameters of its own with their values, the first by default (no values: any text). `needs_tables`:
-    without a serving copy the page says so and nothing else.
+    without a serving copy the page says so and nothing else. `newest`: a statement for the newest day of its own tables, where these
+    go by another day than that of the event.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Screen:
     controls: tuple[str, ...] = ("from", "to", "compare", "type", "currency")
     more: Mapping[str, Sequence[str]] = field(default_factory=dict)
     needs_tables: bool = True
+    newest: str | None = None
 
     @property
     def has_path_values(self) -> bool:

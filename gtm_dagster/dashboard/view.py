@@ -15,7 +15,7 @@ from gtm_dagster.dashboard.chart_query import Chart
 from gtm_dagster.dashboard.choices_there import Choices
 from gtm_dagster.dashboard.live_store import LiveStore, now
 from gtm_dagster.dashboard.notices import Notice, UnavailableError
-from gtm_dagster.dashboard.parameters import Selection
+from gtm_dagster.dashboard.parameters import NAMES, Selection
 from gtm_dagster.dashboard.screen import Screen
 from gtm_dagster.dashboard.snapshots import Rows, Snapshot
 from gtm_dagster.settings import Settings
@@ -43,6 +43,11 @@ class Panel:
         return sum(known) if known else None
 
 
+def is_demo(settings: Settings) -> bool:
+    """Whether a deployment is that of `gtm demo`, by the name of its state directory."""
+    return settings.state_dir.name.endswith("-demo")
+
+
 class View:
     """What a screen is given. `snapshot` is None without a serving copy, `problem` says why.
 
@@ -65,7 +70,14 @@ class View:
     @property
     def of_demo(self) -> bool:
         """Whether these are the data of `gtm demo`, which a command finds with `--demo`."""
-        return self.settings.state_dir.name.endswith("-demo")
+        return is_demo(self.settings)
+
+    @cached_property
+    def idle_filters(self) -> list[tuple[str, str]]:
+        """Name and value of what the address selects and no chart of this page asks for: its figures are of all."""
+        chosen = [(name, getattr(self.selection, name)) for name in NAMES]
+        asked = "".join(chart.text for chart in self.screen.charts)
+        return [(name, value) for name, value in chosen if value is not None and asked and f"${name}" not in asked]
 
     @cached_property
     def now(self) -> datetime:

@@ -27,6 +27,8 @@ from gtm_dagster.dashboard.parameters import BadParameterError
 from gtm_dagster.dashboard.request_metrics import RequestMetrics
 from gtm_dagster.dashboard.screen import Screen, screens
 from gtm_dagster.monitoring.process_registry import CONTENT_TYPE, metrics_text
+from gtm_dagster.reports.command_lines import command_line, command_lines
+from gtm_dagster.reports.names_in_text import isolated
 
 _LOG = logging.getLogger(__name__)
 _LONGEST_URL = 16_000
@@ -57,7 +59,7 @@ def create_app(pages: Pages, access: PageAccess) -> Starlette:
         try:
             found = await run_in_threadpool(pages.answer, request.query_params.get("q", ""))
         except UnavailableError as error:
-            return PlainTextResponse(notice_text(error.notice), 400)
+            return PlainTextResponse(notice_text(error.notice, of_demo=pages.of_demo), 400)
         headers = {"content-disposition": f'attachment; filename="{found.file_name}"'}
         return Response(found.text, media_type=found.media_type, headers=headers)
 
@@ -123,12 +125,14 @@ def create_app(pages: Pages, access: PageAccess) -> Starlette:
         return _message(400, "Not a page of this dashboard", str(error))
 
     async def absent(request: Request, error: Exception) -> Response:
-        text = str(error) if isinstance(error, NotFoundError) else f"there is no page {request.url.path[:200]}"
+        text = (
+            str(error) if isinstance(error, NotFoundError) else f"there is no page {isolated(request.url.path[:200])}"
+        )
         return _message(404, "Not found", text)
 
     async def unavailable(request: Request, error: Exception) -> Response:
         notice = error.notice if isinstance(error, UnavailableError) else Notice(str(error))
-        return PlainTextResponse(notice_text(notice), 503, headers={"retry-after": "10"})
+        return PlainTextResponse(notice_text(notice, of_demo=pages.of_demo), 503, headers={"retry-after": "10"})
 
     return Starlette(
         routes=[
@@ -155,10 +159,11 @@ def create_app(pages: Pages, access: PageAccess) -> Starlette:
     )
 
 
-def notice_text(notice: Notice) -> str:
+def notice_text(notice: Notice, *, of_demo: bool = False) -> str:
     """A notice as plain text, for who asked for no page."""
     lines = [notice.what, notice.why, f"since {moment(notice.since)}" if notice.since else ""]
-    return "\n".join([*filter(None, lines), *([f"run: {notice.command}"] if notice.command else [])]) + "\n"
+    run = [f"run: {command_line(notice.command, of_demo=of_demo)}"] if notice.command else []
+    return command_lines("\n".join([*filter(None, lines), *run]) + "\n", of_demo=of_demo)
 
 
 class _Guarded:

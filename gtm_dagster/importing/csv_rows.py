@@ -15,11 +15,13 @@ import pyarrow.csv as pacsv
 from gtm_dagster.importing.csv_quotes import Dialect, OpenQuote, first_row, whole_rows
 from gtm_dagster.importing.file_bytes import BLOCK, ImportFailed, SourceFile, text_blocks
 from gtm_dagster.importing.file_rows import BrokenRow, Rows
-from gtm_dagster.importing.mapping import Mapping
+from gtm_dagster.importing.mapping import Mapping, used_columns
 from gtm_dagster.taxonomy.event import FieldError
 
 _EXCEL_DELIMITER = re.compile(rb'"?sep=([\t -~])"?', re.IGNORECASE)
 """A first line that says only by what cells are divided, as Excel writes and reads it: the header is the line behind it."""
+_TITLES = 20
+"""Lines in which the header is looked for."""
 _LONGEST_ROW = 64 << 20
 _LONGEST_HEADER = 1 << 20
 _QUOTE_HELP = 'close it, set quote = "" in a mapping when the file does not quote, or escape = "\\\\" when it writes \\" inside quotes'
@@ -81,6 +83,15 @@ class _CsvReader:
             self._lines_done = buffer.count(b"\n", 0, blank + end)
             return self._without_header(buffer[blank + end :], is_last)
         cells = _cells(row.decode("utf-8", "replace"), self._mapping)
+        wanted = used_columns(self._mapping) - {cell.strip() for cell in cells or ()}
+        if wanted:
+            is_enough = is_last or buffer.count(b"\n", blank + end) > 2 * _TITLES or len(buffer) > _LONGEST_HEADER
+            if not is_enough:
+                return buffer
+            behind = self._behind_titles(buffer[blank + end :], is_last)
+            if behind is not None:
+                cells, titles = behind
+                end += titles
         if not cells or b"\x00" in row or len(row) > _LONGEST_HEADER:
             raise ImportFailed(f"{path}: the header line is not text; is it a CSV file?")
         end += blank
@@ -90,6 +101,25 @@ class _CsvReader:
             raise ImportFailed(f"{path}: the header names {', '.join(twice)} twice; rename one of them")
         self._lines_done += buffer.count(b"\n", 0, end)
         return buffer[end:]
+
+    def _behind_titles(self, rest: bytes, is_last: bool) -> tuple[list[str], int] | None:
+        """The row with all columns that the mapping reads, and where it ends: reports begin with lines of title, as those of
+        Google Analytics do. None where none of the next rows has them."""
+        wanted = used_columns(self._mapping)
+        at = 0
+        for _ in range(_TITLES):
+            at += len(rest[at:]) - len(rest[at:].lstrip(b"\r\n"))
+            try:
+                row, end = first_row(rest[at : at + _LONGEST_HEADER], self._dialect, is_last=is_last)
+            except OpenQuote:
+                return None
+            if not end:
+                return None
+            at += end
+            cells = _cells(row.decode("utf-8", "replace"), self._mapping) or []
+            if wanted <= {cell.strip() for cell in cells}:
+                return cells, at
+        return None
 
     def _part(self, text: bytes, bad: tuple[tuple[int, bytes], ...]) -> Rows:
         rejected: list[pacsv.InvalidRow] = []

@@ -99,8 +99,14 @@ class Shaper:
         if missing:
             raise ImportFailed(
                 f"{self._path}: the mapping reads column {', '.join(missing)}; "
-                f"the file has {', '.join(list(self.names)[:20])}. Check the mapping's names and its delimiter"
+                f"the file has {', '.join(list(self.names)[:20])}. {self._way_out(missing)}"
             )
+
+    def _way_out(self, missing: list[str]) -> str:
+        whole = next((name for name in self.names for each in missing if each.startswith(f"{name}.")), None)
+        if whole is not None:
+            return f"Of {whole} a cell is one text: a name with dots reads objects, such as those of NDJSON"
+        return "Check the mapping's names and its delimiter"
 
     def _event(self, file: _File, rule: EventRule, rules: Mapping, numbers: pa.Array, event_no: int) -> pa.Table:
         table = _events(file, rule, self._is_native, event_no, self._write_key, numbers)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import math
 import re
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from gtm_dagster.admission.write_key import NAME_RULE, is_write_key
 from gtm_dagster.importing.file_bytes import ImportFailed, SourceFile, find_file, text_blocks
 from gtm_dagster.importing.numbers import number_format
 from gtm_dagster.importing.result import ImportResult, Reason
-from gtm_dagster.importing.spend_mapping import COUNTS, NEEDED, SPEND_FIELDS, TEXTS, SpendMapping
+from gtm_dagster.importing.spend_mapping import COUNTS, LAST_DAY, NEEDED, SPEND_FIELDS, TEXTS, SpendMapping
 from gtm_dagster.taxonomy.event import EMAIL
 
 SPEND_SCHEMA = pa.schema(
@@ -31,6 +32,10 @@ _CURRENCY = re.compile(r"[A-Z]{3}\Z")
 _LONGEST = 512
 _FIRST_DAY, _LAST_DAY = date(2000, 1, 1), date(2100, 1, 1)
 _SHOWN = 3
+_EXCEL_DELIMITER = re.compile(r'"?sep=([\t -~])"?(\r\n?|\n)', re.IGNORECASE)
+"""A first line that says only by what cells are divided."""
+_TITLES = 20
+"""Lines in which the header is looked for: Google Ads has 2 lines of title before it, LinkedIn 5."""
 _MORE = "\x00more"
 """Where the CSV reader puts fields behind the last column."""
 
@@ -77,17 +82,17 @@ def import_spend(
         return ImportResult(rows, 0, duplicates=rows, quarantined=0, suppressed=0, name=name, known_before=True)
     names, lines = _lines(source, rules)
     columns = {
-        **{field: field for field in SPEND_FIELDS if field in names and field not in rules.constants},
+        **{field: field for field in (*SPEND_FIELDS, LAST_DAY) if field in names and field not in rules.constants},
         **rules.columns,
     }
-    there = [field for field in SPEND_FIELDS if columns.get(field) in names or field in rules.constants]
-    missing = [field for field in NEEDED if field not in there]
+    there = {*columns, *rules.constants}
+    missing = [column for column in rules.columns.values() if column not in names]
+    missing += [field for field in NEEDED if field not in there]
     if "source" not in there and "channel" not in there:
         missing.insert(0, "source")
-    missing += [column for column in rules.columns.values() if column not in names]
     if missing:
         raise ImportFailed(
-            f"{path}: has no column {', '.join(missing)}; it has {', '.join(names[:20])}. Map them with --mapping"
+            f"{path}: has no column {', '.join(missing)}; it has {', '.join(names[:20])}. {_way_out(names, rules)}"
         )
     accepted: list[dict[str, Any]] = []
     refused: dict[Refusal, list[int]] = {}
@@ -128,11 +133,48 @@ def _lines(source: SourceFile, rules: SpendMapping) -> tuple[list[str], Iterator
         rows = table.to_pylist()
         return table.column_names, ({k: None if v is None else str(v) for k, v in row.items()} for row in rows)
     text = b"".join(text_blocks(source, rules.encoding)).decode("utf-8", "surrogatepass")
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=rules.delimiter, restkey=_MORE)
-    names = list(reader.fieldnames or [])
+    named = _EXCEL_DELIMITER.match(text)
+    rest = text[named.end() :] if named else text
+    try:
+        lines = [
+            line
+            for line in csv.reader(io.StringIO(rest, newline=""), delimiter=named[1] if named else rules.delimiter)
+            if line
+        ]
+    except csv.Error as error:
+        raise ImportFailed(
+            f"{source.path}: is not a readable CSV file ({error}); check delimiter and quotes"
+        ) from error
+    start = _header(lines, rules)
+    names = lines[start] if lines else []
     if not names or len(set(names)) < len(names):
         raise ImportFailed(f"{source.path}: its header is empty or names a column twice")
-    return names, iter(reader)
+    return names, (_cells(names, line) for line in lines[start + 1 :])
+
+
+def _header(lines: list[list[str]], rules: SpendMapping) -> int:
+    """Which line names the columns: the first, or behind the titles that ad platforms write first the one with all columns
+    that are asked for."""
+    wanted = set(rules.columns.values()) | {
+        field for field in NEEDED if field not in (*rules.columns, *rules.constants)
+    }
+    found = (number for number, line in enumerate(lines[:_TITLES]) if wanted <= set(line))
+    return next(found, 0)
+
+
+def _cells(names: list[str], line: list[str]) -> dict[str, str | None]:
+    more = {_MORE: ""} if len(line) > len(names) else {}
+    return {**dict(zip(names, line, strict=False)), **more}
+
+
+def _way_out(names: list[str], rules: SpendMapping) -> str:
+    """What may help where columns are missing."""
+    other = next((sign for sign in ";\t,|" if sign != rules.delimiter and len(names) == 1 and sign in names[0]), None)
+    if other is not None:
+        return f"Its cells are divided by {other!r}: say delimiter = {json.dumps(other)} in the mapping"
+    if rules.columns:
+        return "[columns] of the mapping names columns as the file does; delimiter and encoding have to be those of the file"
+    return "Map them with --mapping"
 
 
 def _judged(texts: dict[str, Any], rules: SpendMapping) -> tuple[dict[str, Any], list[Refusal]]:
@@ -151,6 +193,13 @@ def _judged(texts: dict[str, Any], rules: SpendMapping) -> tuple[dict[str, Any],
             refusals.append((field, *value))
         else:
             row[field] = value
+    last = (texts.get(LAST_DAY) or "").strip()
+    if last and row.get("day") is not None:
+        until = _day(last, rules.day_format)
+        if isinstance(until, tuple):
+            refusals.append((LAST_DAY, *until))
+        elif until != row["day"]:
+            refusals.append((LAST_DAY, "several_days", "the row is of several days, such as a total; import it by day"))
     alone = (
         row.get("channel") and not row.get("medium") and not row.get("campaign")
     )  # stands for no campaign of a source

@@ -14,6 +14,8 @@ NEEDED = ("day", "currency", "cost")
 TEXTS = ("source", "medium", "campaign", "channel", "currency", "timezone")
 COUNTS = ("impressions", "clicks")
 SPEND_FIELDS = ("day", *TEXTS, "cost", *COUNTS)
+LAST_DAY = "last_day"
+"""Where a file says the last day of a row: one of several days, which has no place in figures by day, is refused."""
 
 
 class SpendMapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -43,9 +45,9 @@ def load_spend_mapping(path: Path) -> SpendMapping:
         raise MappingError(f"mapping {path}: {error}") from None
     for table in ("columns", "constants"):
         for field in getattr(mapping, table):
-            if field not in SPEND_FIELDS:
+            if field not in SPEND_FIELDS and (table, field) != ("columns", LAST_DAY):
                 raise MappingError(
-                    f"mapping {path}: {table}.{field}: not a field of spend; use {', '.join(SPEND_FIELDS)}"
+                    f"mapping {path}: {table}.{field}: not a field of spend; use {', '.join((*SPEND_FIELDS, LAST_DAY))}"
                 )
     both = sorted(set(mapping.columns) & set(mapping.constants))
     if both:

@@ -75,20 +75,23 @@ class ConsentPolicy:
     def mode(self, country: str | None, region: str | None) -> str:
         """What holds at a place: its subdivision's mode, its country's, its bloc's, the default's.
 
-        The strictest mode that can hold there when the country is not known, or its part is not and parts of it differ.
+        The strictest mode that can hold there when the country is not known, or its part is not and parts of it differ. Where
+        the two texts name two places, such as CA (Canada) and US-CA (California), the stricter of both: either may be right.
         """
         if len(self.modes) == 1 and DEFAULT in self.modes:
             return self.modes[DEFAULT]
-        known_country, part = _place(country, region)
-        if known_country is None:
+        return _strictest([self._mode_of(*place) for place in _places(country, region)])
+
+    def _mode_of(self, country: str | None, part: str | None) -> str:
+        if country is None:
             return _strictest([*self.modes.values(), self.modes.get(DEFAULT, "required")])
         if part is not None and part in self.modes:
             return self.modes[part]
-        blocs = BLOCS if known_country in _EEA else ()
-        whole = next((self.modes[key] for key in (known_country, *blocs, DEFAULT) if key in self.modes), "required")
+        blocs = BLOCS if country in _EEA else ()
+        whole = next((self.modes[key] for key in (country, *blocs, DEFAULT) if key in self.modes), "required")
         if part is not None:
             return whole
-        return _strictest([whole, *(mode for key, mode in self.modes.items() if key.startswith(f"{known_country}-"))])
+        return _strictest([whole, *(mode for key, mode in self.modes.items() if key.startswith(f"{country}-"))])
 
     def suppresses(
         self,
@@ -126,20 +129,38 @@ def is_region(key: str) -> bool:
     return named and (not dash or (0 < len(part) <= 3 and part.isascii() and part.isalnum() and part == part.upper()))
 
 
+_Place = tuple[str | None, str | None]
+"""ISO country, ISO subdivision; None where it is not known."""
+
+
 @lru_cache(4096)
-def _place(country: str | None, region: str | None) -> tuple[str | None, str | None]:
-    """(ISO country, ISO subdivision) as far as the texts name them: DE and BY, or DE-BY in either field."""
-    named = (country or "").strip().upper().replace("_", "-")
-    part = (region or "").strip().upper().replace("_", "-")
-    if is_region(named) and "-" in named:
-        named, part = named[:2], part or named
-    if is_region(part) and "-" in part:
-        named, part = named or part[:2], part[3:]
-    named = _SAME_COUNTRY.get(named, named)
-    if not (len(named) == 2 and named.isascii() and named.isalpha()) or named in ("EU", "ZZ", "XX", "T1"):
+def _places(country: str | None, region: str | None) -> frozenset[_Place]:
+    """The places that the texts name, one where they agree: DE and BY, or DE-BY in either field."""
+    named, its_part = _read(country)
+    if named is None and (country or "").strip():
+        return frozenset({(None, None)})
+    text = (region or "").strip().upper().replace("_", "-")
+    if not text or text == named:
+        return frozenset({(named, its_part)})
+    of_region, part = _read(text)
+    if of_region is None or part is None:  # no country stands in it: it is a part of the other field's
+        whole = f"{named}-{text}"
+        of_region, part = named, whole if named is not None and is_region(whole) else None
+    if named is None or (named == of_region and its_part is None):
+        return frozenset({(of_region, part)})
+    return frozenset({(of_region, part), (named, its_part)})
+
+
+def _read(text: str | None) -> _Place:
+    """A country, or a country with a part of it, as one field says it."""
+    code = (text or "").strip().upper().replace("_", "-")
+    country, dash, part = code.partition("-")
+    country = _SAME_COUNTRY.get(country, country)
+    if not (len(country) == 2 and country.isascii() and country.isalpha()) or country in ("EU", "ZZ", "XX", "T1"):
         return None, None
-    whole = f"{named}-{part}"
-    return named, whole if part and is_region(whole) else None
+    if not dash:
+        return country, None
+    return (country, f"{country}-{part}") if is_region(f"{country}-{part}") else (None, None)
 
 
 def _strictest(modes: list[str]) -> str:

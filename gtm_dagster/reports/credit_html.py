@@ -10,6 +10,7 @@ from gtm_dagster.reports.credit_report import Amount, CreditReport, ReportRow
 from gtm_dagster.reports.credit_text import months, solved_headings, solved_rows, summary, windows
 from gtm_dagster.reports.definitions_compared import results_that_differ
 from gtm_dagster.reports.drawing.page_svg import Band, Dot, dots_and_intervals
+from gtm_dagster.reports.names_in_text import isolated_in_page
 from gtm_dagster.reports.number_text import amount, money
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
@@ -65,7 +66,8 @@ def _sections(report: CreditReport) -> Iterator[str]:
 
 
 def _findings(report: CreditReport) -> str:
-    items = "".join(f"<li>{escape(sentence)}</li>" for sentence in report.findings)
+    names = [row.label for row in report.rows]
+    items = "".join(f"<li>{isolated_in_page(sentence, names)}</li>" for sentence in report.findings)
     return f'<ul class="findings">{items}</ul>' if items else ""
 
 
@@ -125,7 +127,9 @@ def _table(
     """A table whose cells are HTML already; labels and headings are escaped here."""
     head = "".join(f'<th scope="col">{escape(heading).replace("_", "_<wbr>")}</th>' for heading in headings)
     body = "".join(
-        f'<tr{_few(few)}><th scope="row">{escape(label)}</th>' + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>"
+        f'<tr{_few(few)}><th scope="row"><bdi>{escape(label)}</bdi></th>'
+        + "".join(f"<td>{cell}</td>" for cell in row)
+        + "</tr>"
         for (label, few), row in zip(labels, cells, strict=True)
     )
     return (

@@ -5,9 +5,11 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Sequence
 
+from rich.cells import cell_len
+
 from gtm_dagster.reports.credit_report import Amount, CreditReport, ReportRow
 from gtm_dagster.reports.definitions_compared import results_that_differ
-from gtm_dagster.reports.number_text import amount, money
+from gtm_dagster.reports.number_text import amount, counted, money
 from gtm_dagster.warehouse.figures.solved_months import SolvedCredit
 
 COLUMNS = 80
@@ -72,8 +74,7 @@ def _money(report: CreditReport, headings: Sequence[str]) -> Iterator[str]:
 
 def summary(report: CreditReport) -> str:
     """How many there are, and what else happened in the period that is not added here."""
-    persons = "1 person" if report.kind.persons == 1 else f"{report.kind.persons:,} persons"
-    text = f"{report.kind.conversions:,} conversions of {persons}."
+    text = f"{counted(report.kind.conversions, 'conversion')} of {counted(report.kind.persons, 'person')}."
     if report.kind.value is not None:
         text += f" Value {money(report.kind.value)} {report.kind.currency}"
         text += f", of which {money(report.kind.refunded)} were given back." if report.refunds else "."
@@ -131,12 +132,26 @@ def _blocks(
 def _table(corner: str, headings: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]]) -> Iterator[str]:
     widths = [max(len(heading), *(len(row[i]) for _, row in rows)) for i, heading in enumerate(headings)]
     for label, row in [(corner, headings), *rows]:
-        short = label if len(label) <= _LABEL else label[: _LABEL - 1] + "…"
-        yield f"{short:<{_LABEL}}" + "".join(f"  {cell:>{width}}" for cell, width in zip(row, widths, strict=True))
+        short = _cut(label, _LABEL)
+        yield (
+            short
+            + " " * (_LABEL - cell_len(short))
+            + "".join(f"  {cell:>{width}}" for cell, width in zip(row, widths, strict=True))
+        )
 
 
 def _label(row: ReportRow) -> str:
-    return row.label + ("*" if row.too_few else "")
+    """At most as wide as its column, with the mark of too few."""
+    mark = "*" if row.too_few else ""
+    return _cut(row.label, _LABEL - len(mark)) + mark
+
+
+def _cut(label: str, width: int) -> str:
+    if cell_len(label) <= width:
+        return label
+    while cell_len(label) > width - 1:
+        label = label[:-1]
+    return label + "…"
 
 
 def _cell(each: Amount) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gtm_dagster.reports.number_text import counted
 from gtm_dagster.settings.stage_presets import Stage
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class Amount:
 
     def __str__(self) -> str:
         what = f"{self.conversions:,} {self.conversion_type}" if self.conversion_type else "no conversion"
-        return f"{self.days} days of sessions, {what} in the last {RECENT_DAYS}"
+        return f"{counted(self.days, 'day')} of sessions, {what} in the last {RECENT_DAYS}"
 
 
 def measured(con: duckdb.DuckDBPyConnection) -> Amount:

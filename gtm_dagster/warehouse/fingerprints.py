@@ -20,6 +20,7 @@ from gtm_dagster.channels.window_channels import check_window_channels
 from gtm_dagster.warehouse import source_code
 from gtm_dagster.warehouse.affected import PUBLISH, check_step, rebuild
 from gtm_dagster.warehouse.build_context import BuildContext
+from gtm_dagster.warehouse.changed_values import changed_values
 from gtm_dagster.warehouse.engine import transaction
 from gtm_dagster.warehouse.schema import Table, built, readers_of, tables
 from gtm_dagster.warehouse.schema.ddl import create, drop_all, replace_table
@@ -106,16 +107,19 @@ def check_settings(con: duckdb.DuckDBPyConnection, ctx: BuildContext, allow_rebu
     stored = get_state(con, "fingerprints")
     old: Any = json.loads(stored) if stored else new
     changed: set[str] = set()
-    found = []
+    found: dict[str, list[str]] = {}
     for name, key, before, now in differences(old, new):
         changed.add(name)
-        found.append((f"{key}: built with {before}, now {now}", name))
+        was, becomes = changed_values(before, now)
+        found.setdefault(f"{key}: built with {was}, now {becomes}", []).append(name)
     if found and not allow_rebuild:
         raise SettingsChangedError(
-            "; ".join(f"{change}, so {name} and what follows must be rebuilt" for change, name in found)
+            "; ".join(
+                f"{change}, so {', '.join(names)} and what follows must be rebuilt" for change, names in found.items()
+            )
             + ". Run `gtm refresh`, or launch the job rebuild."
         )
-    lines = [f"{change}: rebuilding {name} and what follows" for change, name in found]
+    lines = [f"{change}: rebuilding {', '.join(names)} and what follows" for change, names in found.items()]
     if STAGING in changed:
         drop_all(con)
     with transaction(con):

@@ -204,6 +204,14 @@ def test_both_lists_of_click_ids_are_one():
         ("page_viewed", None, None, "US-CA", False, "suppressed"),
         ("page_viewed", None, None, None, False, "suppressed"),
         ("page_viewed", {"analytics": False}, "FR", None, False, "accepted"),
+        ("page_viewed", None, "FR", "US-CA", False, "suppressed"),  # two places: the stricter one
+        ("page_viewed", None, "US", "DE-BY", False, "suppressed"),
+        ("page_viewed", None, "US-CA", "NY", False, "suppressed"),
+        ("page_viewed", None, "US-NY", "US", False, "accepted"),  # the country again says no part
+        ("page_viewed", None, "US", "US", False, "suppressed"),
+        ("page_viewed", None, "us_ny", "us-ny", False, "accepted"),  # one place, said twice
+        ("page_viewed", {"analytics": False}, "US-NY", "FR-IDF", False, "suppressed"),
+        ("page_viewed", {"analytics": False}, "Kanada", "FR-IDF", False, "suppressed"),  # a country that nobody knows
         ("payment_completed", None, "DE", None, False, "quarantined"),
         ("nope", None, "DE", None, False, "quarantined"),
         ("nope", {"analytics": False}, "DE", None, False, "suppressed"),

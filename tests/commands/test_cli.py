@@ -12,7 +12,7 @@ import pytest
 from gtm_dagster.cli import run
 from gtm_dagster.commands.table_output import records
 from gtm_dagster.orchestration.refresh_run import RefreshResult
-from gtm_dagster.reports.plain_values import plain
+from gtm_dagster.reports.plain_values import json_text, plain
 from gtm_dagster.warehouse.staging.books import BookRow
 
 
@@ -275,6 +275,21 @@ def test_simulate_import_refresh_query(gtm: Gtm, monkeypatch: pytest.MonkeyPatch
 )
 def test_values_as_json_takes_them(value: object, expected: object) -> None:
     assert plain(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        pytest.param(Decimal("12345678901234567.89"), "12345678901234567.89", id="more digits than a float has"),
+        pytest.param(Decimal("-0.10"), "-0.1", id="no zeros behind the last digit"),
+        pytest.param(Decimal("1E+2"), "100", id="a whole number"),
+        pytest.param(Decimal("1E-10"), "0.0000000001", id="no exponent"),
+        pytest.param(Decimal("NaN"), "null", id="no number"),
+        pytest.param([{"a": Decimal("0.3"), "b": "0:1"}], '[{"a": 0.3, "b": "0:1"}]', id="beside a text"),
+    ],
+)
+def test_a_decimal_is_written_with_all_of_its_digits(value: object, text: str) -> None:
+    assert json_text(value) == text
 
 
 def test_columns_of_one_name_get_a_number() -> None:

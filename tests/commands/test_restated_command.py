@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from gtm_dagster.cli import run
+from gtm_dagster.commands.attribute_restated import step
 
 pytestmark = pytest.mark.slow
 WINDOWS = '[{"model": "linear", "lookback_hours": 168}]'
@@ -37,6 +38,22 @@ def gtm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         return json.loads(out) if "--json" in arguments else out
 
     return call
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "shown"),
+    [
+        pytest.param(1.0, 0.5, "1 -> 0.5", id="a change"),
+        pytest.param(1.0, 1.0, "1", id="it stayed"),
+        pytest.param(0.0, 0.0, "0", id="it stayed nothing"),
+        pytest.param(None, None, None, id="never known"),
+        pytest.param(None, 12.5, "- -> 12.5", id="now known"),
+        pytest.param(12.5, None, "12.5 -> -", id="not known any more"),
+        pytest.param(1234.2, 1234.4, "1234.2 -> 1234.4", id="less than the digits shown"),
+    ],
+)
+def test_a_step(before: float | None, after: float | None, shown: str | None) -> None:
+    assert step(before, after) == shown
 
 
 def restated(gtm: Any) -> list[tuple]:

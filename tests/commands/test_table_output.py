@@ -44,6 +44,14 @@ def test_long_texts_break_at_blanks_beside_names_that_do_not() -> None:
     assert max(map(len, lines)) <= 80
 
 
+def test_long_texts_of_a_record_break_at_blanks_below_where_they_begin() -> None:
+    columns = ["campaign", "document", *(f"column_{i}" for i in range(12))]
+    row = ["a very long campaign " * 8, json.dumps({"a b": "c d " * 40}), *("0123456789" for _ in range(12))]
+    lines = drawn_table(columns, [row], 80).splitlines()
+    assert lines[1].startswith("campaign   a very long") and lines[2].startswith("           ")
+    assert [line for line in lines if cell_len(line) > 80] == [f"document   {row[1]}"], "a document is not broken"
+
+
 def test_a_document_is_not_broken() -> None:
     document = json.dumps({"message": "a text of many words that is longer than a line of the terminal " * 2})
     assert document in drawn_table(["id", "raw"], [(ID, document)], 80)

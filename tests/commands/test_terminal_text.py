@@ -223,3 +223,16 @@ def test_a_problem_is_escaped(capsys, monkeypatch):
     monkeypatch.setattr(typer.Typer, "__call__", fails)
     assert run(["doctor"]) == 1
     assert capsys.readouterr().err == "gtm: \\x1b[31m\ngtm: \\u202e\n"
+
+
+@pytest.mark.parametrize("has_run", [True, False], ids=["the demo's", "a directory of that name"])
+@pytest.mark.parametrize("write", [say_prose, note, say_error])
+def test_over_the_demo_a_sentence_names_commands_of_the_demo(tmp_path, monkeypatch, capsys, write, has_run) -> None:  # type: ignore[no-untyped-def]
+    state = tmp_path / ".gtm-demo"
+    (state / "demo").mkdir(parents=True)
+    if has_run:
+        (state / "demo" / "demo.json").touch()
+    monkeypatch.setenv("GTM_STATE_DIR", str(state))
+    write("nothing is built yet: `gtm refresh`")
+    told = capsys.readouterr()
+    assert ("`gtm refresh --demo`" in told.out + told.err) is has_run

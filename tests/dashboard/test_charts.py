@@ -76,6 +76,17 @@ def test_what_is_not_known_is_a_gap(values: tuple[float | None, ...], paths: int
     assert (len(re.findall(r'class="line now"', svg)), len(re.findall(r'class="dot now"', svg))) == (paths, dots)
 
 
+@pytest.mark.parametrize(
+    ("there", "paths", "dots"),
+    [((0, 1, 2, 3), 1, 0), ((0, 1, 9, 10), 2, 0), ((0, 1, 9), 1, 1), ((0, 30), 0, 2)],
+    ids=["all days", "a week without anybody", "one day after it", "two days of a month"],
+)
+def test_days_without_a_row_are_a_gap_of_their_width(there: tuple[int, ...], paths: int, dots: int) -> None:
+    svg = lines("t", [days(31)[n] for n in there], [Line("n", (1.0,) * len(there))])
+    assert (len(re.findall(r'class="line now"', svg)), len(re.findall(r'class="dot now"', svg))) == (paths, dots)
+    assert f"{days(31)[there[0]]} to {days(31)[there[-1]]}." in svg
+
+
 def test_the_last_day_that_still_grows_is_drawn_apart() -> None:
     svg = lines("t", days(3), [Line("n", (1, 2, 1), is_open=True)])
     assert 'class="line now open"' in svg and 'class="dot now open"' in svg

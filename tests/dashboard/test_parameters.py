@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import date
+from dataclasses import replace
+from datetime import date, timedelta
 
 import pytest
 
 from gtm_dagster.dashboard.chart_query import Chart
 from gtm_dagster.dashboard.choices_there import Choices, Result
 from gtm_dagster.dashboard.parameters import BadParameterError, Selection, selected
+from gtm_dagster.warehouse.figures.period import today_in
 
 CHOICES = Choices(
     date(2026, 9, 1), date(2026, 11, 20),
@@ -116,6 +118,26 @@ def test_values_stand_in_a_statement_as_literals_whatever_they_hold() -> None:
     assert values["window"] == "CAST(24 AS DOUBLE)"
     statement = Chart("source_money", "").statement(select(("campaign", "it's"), ("compare", "none")))
     assert "= 'it''s'" in statement and "$" not in statement and "CAST(NULL AS DATE)" in statement
+
+
+@pytest.mark.parametrize(
+    ("newest", "given", "words"),
+    [
+        (0, (), "{} has not ended"),
+        (-1, (), "the data ends on {}"),
+        (-60, (), "the data ends on {}"),
+        (0, (("from", "2020-01-01"), ("to", "2020-01-03")), ""),
+        (-60, (("from", "today"), ("to", "today")), ""),
+    ],
+    ids=["today", "yesterday", "an export of long ago", "a period before it", "a period behind it"],
+)
+def test_a_day_has_not_ended_only_as_long_as_it_lasts(newest, given, words: str) -> None:  # type: ignore[no-untyped-def]
+    today = today_in("Pacific/Kiritimati")
+    day = today + timedelta(days=newest)
+    given = [(name, value.replace("today", str(today))) for name, value in given]
+    found = selected(given, replace(CHOICES, first_day=date(2019, 1, 1), last_day=day), "Pacific/Kiritimati")
+    assert found.open_words == words.format(day)
+    assert found.is_open is bool(words)
 
 
 def test_an_empty_deployment_selects_nothing_and_refuses_nothing_it_cannot_know() -> None:

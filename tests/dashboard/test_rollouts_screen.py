@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from acting_cases import GUARD, armed, broken, settings_for, through
-from dashboard_cases import dashboard
+from dashboard_cases import dashboard, publish, small
 
 from gtm_dagster.dashboard.guard_view import arm
 from gtm_dagster.opsstore import OpsStore
@@ -30,6 +30,25 @@ def test_a_broken_flow_shows_both_arms_the_loss_and_the_evidence_before_anything
         assert re.search(r"exposed since [\d: -]+ UTC whose outcome is known: control [\d,]+ of [\d,]+, treated", text)
     assert "When will we know?" in page and "dead flow" in page and "minutes</td>" in page
     assert "release 12" in page  # the history says why it was armed
+
+
+@pytest.mark.parametrize("is_blind", [False, True], ids=["a breach", "nobody is heard"])
+def test_the_first_page_shows_the_state_that_the_page_of_rollouts_shows(tmp_path: Path, is_blind: bool) -> None:
+    settings = settings_for(tmp_path)
+    publish(settings.serving_path, small(3))
+    with OpsStore.of(settings) as store:
+        if is_blind:
+            store.ensure(GUARD.key, GUARD.flag, GUARD.conversion, GUARD.environment)
+            store.new_epoch(
+                GUARD.key, 0, 1_000, actor="ann", reason="launch", fingerprint=None, at_us=1_764_000_000_000_000
+            )
+        else:
+            armed(settings, store, broken())
+    with dashboard(settings) as client:
+        pages = [client.get(path).text for path in ("/", "/rollouts")]
+    kind, state = ("bad", "BLIND") if is_blind else ("bad", "BREACH")
+    assert all(f'<span class="state {kind}">{state}</span>' in page for page in pages)
+    assert all(">ARMED<" not in page for page in pages)
 
 
 def test_after_a_rollback_the_page_says_so_and_how_to_replay_it(tmp_path: Path) -> None:

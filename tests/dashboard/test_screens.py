@@ -16,7 +16,7 @@ from dashboard_cases import dashboard, settings_in
 
 from gtm_dagster.dashboard.chart_query import Chart
 from gtm_dagster.dashboard.screen import charts, screens
-from gtm_dagster.reports.plain_values import plain
+from gtm_dagster.reports.plain_values import json_text
 from gtm_dagster.settings import Settings
 from gtm_dagster.warehouse.serving import query
 
@@ -81,7 +81,7 @@ def test_the_statement_of_a_chart_pasted_into_gtm_query_gives_its_cells(
     statement = client.get(f"/chart/{name}/sql").text
     shown = json.loads(client.get(f"/chart/{name}.json").text)
     columns, rows = query(small_settings, statement)
-    assert json.loads(json.dumps([dict(zip(columns, map(plain, row), strict=True)) for row in rows])) == shown
+    assert json.loads(json_text([dict(zip(columns, row, strict=True)) for row in rows])) == shown
 
 
 @pytest.mark.parametrize("name", charts())

@@ -41,7 +41,7 @@ def test_a_person_who_got_nothing_is_told_apart_from_one_who_did(tmp_path: Path)
     assert csv[1] == f"{LAST},1,1,0,1"
     assert "the person did not consent to the purpose" in page and "No rule has run yet." in page
     assert "no_consent" in bo.partition("One person")[2]
-    assert "No start of cy is published" in nobody
+    assert "No start of <bdi>cy</bdi> is published" in nobody
 
 
 def test_rules_stand_as_they_run_and_a_stopped_one_says_what_to_do(tmp_path: Path) -> None:

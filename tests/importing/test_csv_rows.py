@@ -77,6 +77,30 @@ def test_rows_are_whole_whatever_the_parts(tmp_path: Path, text: str, layout: di
     assert rows_of(tmp_path / "e.csv", header + text, block, **layout) == list(enumerate(expected, 1))
 
 
+TITLES = "# ----\n# Free form\n# 20261101-20261130\n\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        pytest.param(TITLES + "a,b\n1,2\n", ["1", "2"], id="lines of title"),
+        pytest.param(TITLES + "a,b\n1,2", ["1", "2"], id="without an end of line"),
+        pytest.param("x\n" * 20 + "a,b\n1,2\n", ["1", "2"], id="the last line that is looked at"),
+        pytest.param("a,b\n1,2\n" + "\n" * 60, ["1", "2"], id="no title"),
+        pytest.param("a,b\na,b\n", ["a", "b"], id="a row like the header"),
+    ],
+)
+@pytest.mark.parametrize("block", [1, 7, 1 << 20])
+def test_lines_of_title_before_the_header_are_no_rows(tmp_path: Path, text: str, names: list[str], block: int) -> None:
+    columns = {"user_id": "a", "event_name": "b"}
+    assert rows_of(tmp_path / "e.csv", text, block, columns=columns) == [(1, names)]
+
+
+def test_without_a_header_that_fits_the_first_line_is_it(tmp_path: Path) -> None:
+    text = "x\n" * 21 + "a,b\n"
+    assert len(rows_of(tmp_path / "e.csv", text, columns={"user_id": "a", "event_name": "b"})) == 21
+
+
 @pytest.mark.parametrize("block", [1, 1 << 20])
 def test_the_line_in_which_excel_names_the_delimiter_is_read_so(tmp_path: Path, block: int) -> None:
     assert rows_of(tmp_path / "e.csv", 'sep=;\r\na;b\r\n"x,y";1\r\n', block) == [(1, ["x,y", "1"])]

@@ -107,6 +107,54 @@ currency = "EUR"
     assert spend(tmp_path) == [("2026-03-02", "bing", 1234.5, None)]
 
 
+TITLES = "Kampagnenbericht\n1. Oktober 2026 - 31. Oktober 2026\n"
+AS_META = """
+[columns]
+day = "Reporting starts"
+last_day = "Reporting ends"
+cost = "Amount spent (EUR)"
+[constants]
+source = "facebook"
+currency = "EUR"
+"""
+META = "Reporting starts,Reporting ends,Campaign name,Amount spent (EUR)\n2026-03-02,2026-03-02,été,10\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "mapping", "landed", "codes"),
+    [
+        pytest.param(TITLES + HEADER + GOOD, None, 1, [], id="titles before the header"),
+        pytest.param("\n" + TITLES + "\n" + HEADER + GOOD, None, 1, [], id="titles with empty lines between"),
+        pytest.param("sep=;\n" + (HEADER + GOOD).replace(",", ";"), None, 1, [], id="a first line of Excel"),
+        pytest.param('"sep=\t"\r\n' + (HEADER + GOOD).replace(",", "\t"), None, 1, [], id="quoted, with tabs"),
+        pytest.param(HEADER + GOOD + "Total,google,,,EUR,99,,\n", None, 1, ["bad_day"], id="a last row of totals"),
+        pytest.param(META, AS_META, 1, [], id="first and last day are one"),
+        pytest.param(META + "2026-03-02,2026-03-31,,310\n", AS_META, 1, ["several_days"], id="a total of a month"),
+        pytest.param(META + "2026-03-03,March,,310\n", AS_META, 1, ["bad_day"], id="a last day that is none"),
+        pytest.param(META + "2026-03-03,,x,5\n", AS_META, 2, [], id="no last day"),
+    ],
+)
+def test_exports_of_ad_platforms(tmp_path: Path, text: str, mapping: str | None, landed: int, codes: list[str]) -> None:
+    result = run(tmp_path, text, mapping)
+    assert ([reason.code for reason in result.reasons], len(spend(tmp_path))) == (codes, landed)
+
+
+@pytest.mark.parametrize(
+    ("text", "mapping", "said"),
+    [
+        pytest.param(HEADER.replace(",", ";"), None, 'delimiter = ";" in the mapping', id="semicolons"),
+        pytest.param(HEADER.replace(",", "\t"), None, 'delimiter = "\\t" in the mapping', id="tabs"),
+        pytest.param("a,b\n", None, "Map them with --mapping", id="other names"),
+        pytest.param("a,b\n", AS_META, "has no column Reporting starts, Reporting ends, Amount spent (EUR); it has a, b. [columns] of the mapping", id="names the mapping does not have"),
+        pytest.param("\n\n", None, "is empty; export it again", id="empty lines"),
+    ],
+)  # fmt: skip
+def test_a_missing_column_says_what_may_help(tmp_path: Path, text: str, mapping: str | None, said: str) -> None:
+    with pytest.raises(ImportFailed) as failed:
+        run(tmp_path, text, mapping)
+    assert said in str(failed.value)
+
+
 def test_parquet_lands_like_csv_and_a_dry_run_does_not(tmp_path: Path) -> None:
     table = pa.table(
         {"day": [date(2026, 3, 2)], "source": ["google"], "currency": ["EUR"], "cost": [12.5], "clicks": [30]}

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 from report_traffic import FIRST, LAST, WINDOWS, deployment
+from rich.cells import cell_len
 from warehouse_cases import PLAN
 
 from gtm_dagster.cli import run
 from gtm_dagster.reports.definitions_compared import DEFINITIONS, NotComparable, definition_results
+from gtm_dagster.reports.names_in_text import isolated_in_page
 from gtm_dagster.settings import Settings, load_settings
 from gtm_dagster.warehouse.figures.credit_sample import computed_results, kinds
 from gtm_dagster.warehouse.figures.period import period_of, today_in
@@ -80,6 +82,41 @@ def test_names_from_outside_are_escaped(shop: Settings) -> None:
     nasty = '<script>alert("x")</script>'
     rows = tuple(replace(row, label=nasty) for row in report.rows)
     assert "<script" not in as_html(replace(report, rows=rows, findings=(nasty,)))
+
+
+LONG = "Größte Aktion – sehr lang " * 8
+
+
+@pytest.mark.parametrize(
+    ("label", "shown"),
+    [
+        pytest.param("brand", "brand*", id="a short name"),
+        pytest.param(LONG, "Größte Aktion – sehr…*", id="of a long one the mark stays"),
+        pytest.param("夏の大セール限定キャンペーン", "夏の大セール限定キャ…*", id="wide letters take two columns each"),
+    ],
+)
+def test_few_conversions_are_marked_and_columns_stay_in_line(shop: Settings, label: str, shown: str) -> None:
+    from dataclasses import replace
+
+    from gtm_dagster.reports.credit_report import credit_report
+    from gtm_dagster.reports.credit_text import as_text
+
+    with reader(shop) as con:
+        report = credit_report(con, PERIOD, shop, by="campaign")
+    rows = tuple(replace(row, label=label, too_few=True) for row in report.rows)
+    lines = [line for line in as_text(replace(report, rows=rows, findings=())).splitlines() if line.startswith(shown)]
+    assert lines and all(cell_len(line) <= 80 for line in lines)
+    assert all(line[len(shown)] == " " and cell_len(shown) <= 22 for line in lines)
+    assert len({cell_len(line) for line in lines[: len(rows)]}) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [("מבצע", "<bdi>מבצע</bdi> (11)"), ("brand", "brand (11)"), ("<עב>", "<bdi>&lt;עב&gt;</bdi> (11)")],
+    ids=["Hebrew", "Latin", "escaped too"],
+)
+def test_a_name_turns_no_figure_of_its_sentence(name: str, shown: str) -> None:
+    assert isolated_in_page(f"Too few to rank: {name} (11), x (9)", [name, "x"]) == f"Too few to rank: {shown}, x (9)"
 
 
 @pytest.mark.slow

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import date
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
 
 from gtm_dagster.dashboard.charts.svg_parts import (
     HALF,
@@ -38,10 +38,12 @@ class Line:
 
 
 def lines(title: str, days: Sequence[date], series: Sequence[Line], unit: str = "", across: int = WIDE) -> str:
-    """A picture of all series over the same days; from 0 on. The last segment of an open line is dotted.
+    """A picture of all series over the same days, oldest first; from 0 on. The last segment of an open line is dotted.
 
-    One line alone needs no name; while it still grows, its end says so.
+    A day between them that is not among them has its place, and nothing on it. One line alone needs no name; while it still
+    grows, its end says so.
     """
+    days, series = _every_day(days, series)
     known = [value for line in series for value in line.values if value is not None]
     top = max([*known, 0.0])
     whole = all(float(value).is_integer() for value in known)
@@ -83,6 +85,17 @@ def lines(title: str, days: Sequence[date], series: Sequence[Line], unit: str = 
             fitting = shortened(name, (right - 10) * TEXT_LETTER / letter)
             parts.append(label(across - right + 10, y + 4, fitting, f"end {kind}"))
     return picture("lines", title, _words(title, days, series, unit), across, HEIGHT, parts)
+
+
+def _every_day(days: Sequence[date], series: Sequence[Line]) -> tuple[Sequence[date], Sequence[Line]]:
+    if not days:
+        return days, series
+    every = [days[0] + timedelta(days=n) for n in range((days[-1] - days[0]).days + 1)]
+    place = {day: number for number, day in enumerate(days)}
+    return every, [
+        replace(line, values=tuple(line.values[place[day]] if day in place else None for day in every))
+        for line in series
+    ]
 
 
 def _line(points: Sequence[tuple[float, float] | None], line: Line) -> str:

@@ -10,6 +10,7 @@ from gtm_dagster.dashboard.charts.bar_chart import BarRow, bars
 from gtm_dagster.dashboard.charts.line_chart import Line, lines
 from gtm_dagster.dashboard.charts.svg_parts import HALF, WIDE
 from gtm_dagster.dashboard.choices_there import NOT_SET
+from gtm_dagster.dashboard.notices import UnavailableError
 from gtm_dagster.dashboard.parameters import Selection
 from gtm_dagster.dashboard.screen import Screen
 from gtm_dagster.dashboard.snapshots import Rows
@@ -112,6 +113,7 @@ def context(view: View) -> dict[str, Any]:
         "money": money,
         "total": money.total("conversions"),
         "spend_known": bool(money.values("spend")),
+        "spend_currencies": _spend_currencies(view) if selection.currency is None else [],
         "by_day": view.panel(BY_DAY.name),
         "absent": [result for result in view.choices.results if not result.computed],
         "step": step,
@@ -122,6 +124,14 @@ def context(view: View) -> dict[str, Any]:
         "unattributed": UNATTRIBUTED,
         "few": FEWEST if credit.rows and any(_is_pale(each) for each in credit.rows.records()) else None,
     }
+
+
+def _spend_currencies(view: View) -> list[str]:
+    """The currencies of all spend; none where nothing was imported or the table is not there."""
+    try:
+        return [str(currency) for (currency,) in view.rows("SELECT DISTINCT currency FROM core.spend ORDER BY 1").rows]
+    except UnavailableError:
+        return []
 
 
 def _model_rows(models: Panel, columns: list[tuple[str, float]]) -> list[ModelRow]:

@@ -18,6 +18,7 @@ from gtm_dagster.reports.explain_words import (
     without_credit,
 )  # fmt: skip
 from gtm_dagster.reports.explained_conversion import Credit, ExplainedConversion, explained, nearest_ids
+from gtm_dagster.reports.names_in_text import isolated
 
 BAR = 64
 """Width of the bar of a whole conversion, pixels."""
@@ -31,10 +32,13 @@ def context(view: View) -> dict[str, Any]:
         if each is None:
             near = nearest_ids(con, conversion_id)
             there = f"; there are {', '.join(near)}" if near else "; the screen Journeys lists conversions"
-            raise NotFoundError(f"there is no conversion {conversion_id[:200]}{there}")
+            raise NotFoundError(f"there is no conversion {isolated(conversion_id[:200])}{there}")
     return {
         "each": each,
         "value_line": value_line(each),
+        "says_value": any(
+            kind.value for kind in view.settings.conversions if kind.event == each.conversion["conversion_type"]
+        ),
         "hidden": hidden_line(each),
         "touches": [
             {

@@ -9,6 +9,7 @@ from gtm_dagster.dashboard.notices import NotFoundError, Notice, UnavailableErro
 from gtm_dagster.dashboard.screen import Screen
 from gtm_dagster.dashboard.snapshots import Rows
 from gtm_dagster.dashboard.view import View
+from gtm_dagster.reports.names_in_text import isolated
 from gtm_dagster.warehouse.literals import composed
 from gtm_dagster.warehouse.schema import Table, tables
 
@@ -56,7 +57,9 @@ def context(view: View) -> dict[str, Any]:
     listed.sort(key=lambda table: _SCHEMAS.index(table.name.partition(".")[0]))
     name = view.selection.more["table"]
     if name and name not in {table.name for table in listed}:
-        raise NotFoundError(f"there is no table {name[:80]}; there are {', '.join(table.name for table in listed)}")
+        raise NotFoundError(
+            f"there is no table {isolated(name[:80])}; there are {', '.join(table.name for table in listed)}"
+        )
     found: dict[str, Any] = {"tables": listed, "table": None, "example": EXAMPLE, "limit": view.settings.dashboard}
     if name:
         found |= _one(view, name, declared.get(name), present=name in there)

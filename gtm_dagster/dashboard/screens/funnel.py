@@ -30,7 +30,7 @@ def _by_channel(found: Rows, selection: Selection, across: int) -> str:
         channels.setdefault(row["channel"], []).append(row)
     names = [row["stage"] for row in next(iter(channels.values()))]
     rows = [
-        HeatRow(channel, amount(each[0]["persons"]), tuple(HeatCell(row["rate_from_first"]) for row in each[1:]))
+        HeatRow(channel, amount(each[0]["reached"]), tuple(HeatCell(row["rate_from_first"]) for row in each[1:]))
         for channel, each in list(channels.items())[:MOST_CHANNELS]
     ]
     title = f"Share of the first stage by channel, {selection.period}"
@@ -79,6 +79,8 @@ def _largest_loss(panel: Panel) -> str | None:
         return None
     rate, before, after = min(ways, key=lambda way: way[0])
     lost = before["reached"] - after["reached"]
+    if not lost:
+        return "Nobody is lost on the way."
     return f"Most are lost between {before['stage']} and {after['stage']}: {amount(lost)} of {amount(before['reached'])} ({share(1 - rate)})."
 
 

@@ -51,6 +51,7 @@ def context(view: View) -> dict[str, Any]:
         "times": panels[TIMES.name],
         "touches": panels[TOUCHES.name],
         "latest": latest,
+        "has_value": view.selection.currency is not None or bool(latest.values("value")),
         "conversions": [
             {**row, "href": view.elsewhere(f"/conversions/{quote(row['conversion_id'], safe='')}")}
             for row in (latest.rows.records() if latest.rows else [])

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
 from gtm_dagster.dashboard.chart_query import Chart, Draw
 from gtm_dagster.dashboard.charts.line_chart import Line, lines
 from gtm_dagster.dashboard.charts.svg_parts import HALF, WIDE
+from gtm_dagster.dashboard.guard_view import guard_views
+from gtm_dagster.dashboard.live_store import TROUBLE, GuardState
 from gtm_dagster.dashboard.notices import UnavailableError
 from gtm_dagster.dashboard.page_text import UNKNOWN, change
 from gtm_dagster.dashboard.parameters import Selection
@@ -61,18 +63,21 @@ def context(view: View) -> dict[str, Any]:
     selection = view.selection
     panels = {chart.name: view.panel(chart.name) for chart in SCREEN.charts}
     conversions = panels[CONVERSIONS.name]
-    value = panels[VALUE.name] if selection.currency is not None else None
+    has_value = selection.currency is not None or any(
+        panels[VALUE.name].values(f"value{end}") for end in ("", "_before")
+    )
+    value = panels[VALUE.name] if has_value else None
     kind = selection.conversion_type or "conversions"
     tiles = [
         _tile("Visitors a day", panels[VISITORS.name], "visitors", view, mean=True),
-        _tile("Sign-ups", panels[SIGN_UPS.name], "sign_ups", view),
+        _tile("Sign-ups", panels[SIGN_UPS.name], "sign_ups", view, note="persons of each day, added up"),
         _tile(kind, conversions, "conversions", view),
     ]
     if value is not None:
         tiles.append(_tile("Value", value, "value", view, unit=selection.currency or "", write=money))
     tiles.append(_unattributed(conversions))
     try:
-        guards, guards_notice = [(each, address_of(view, each.guard)) for each in view.live.guards()], None
+        guards, guards_notice = [(each, address_of(view, each.guard)) for each in _guards(view)], None
     except UnavailableError as error:
         guards, guards_notice = [], error.notice
     return {
@@ -84,21 +89,43 @@ def context(view: View) -> dict[str, Any]:
         "guards": guards,
         "guards_notice": guards_notice,
         "drill_flag": DRILL_FLAG,
-        "open_day": selection.newest_day if selection.is_open else None,
+        "trouble": TROUBLE,
     }
 
 
+def _guards(view: View) -> list[GuardState]:
+    """The guards with the state that they have this moment, as the page of rollouts shows it: an armed one may be blind."""
+    stored = view.live.guards()
+    if not any(each.epoch for each in stored):
+        return stored
+    with view.live.reading() as store:
+        shown = [guard for guard in view.settings.watched if guard.key in {each.guard for each in stored if each.epoch}]
+        now = {each.guard.key: each for each in guard_views(store, view.settings, shown)}
+    seen = [
+        replace(each, state=now[each.guard].state, reason=now[each.guard].reason) if each.guard in now else each
+        for each in stored
+    ]
+    return sorted(seen, key=lambda guard: (not guard.is_trouble, guard.guard))
+
+
 def _tile(
-    name: str, panel: Panel, column: str, view: View, *, mean: bool = False, unit: str = "",
+    name: str, panel: Panel, column: str, view: View, *, mean: bool = False, unit: str = "", note: str = "",
     write: Callable[[float | None], str] = amount,
 ) -> Tile:  # fmt: skip
     """The sum of a column, or its mean over the days with a number, against the period before."""
     now, before = (_figure(panel, each, mean) for each in (column, f"{column}_before"))
-    was = None
-    if view.selection.is_comparable:  # else the page says once why nothing is compared
-        by = change(now, before)
-        was = (by, f"from {write(before)}") if by else ("", "none in the period before")
-    return Tile(name, write(now), unit, was=was)
+    was = against(now, before, write) if view.selection.is_comparable else None  # else the page says once why not
+    return Tile(name, write(now), "" if now is None else unit, note, was)
+
+
+def against(now: float | None, before: float | None, write: Callable[[float | None], str]) -> tuple[str, str]:
+    """The change, and what it is against, in words: that nothing is known is not that there was nothing."""
+    if before is None:
+        return "", "nothing is known of the period before"
+    if not before:
+        return "", "none in the period before"
+    by = change(now, before)
+    return (by, f"from {write(before)}") if by else ("", f"{write(before)} in the period before")
 
 
 def _figure(panel: Panel, column: str, mean: bool) -> float | None:

@@ -13,6 +13,7 @@ from gtm_dagster.dashboard.live_store import TROUBLE
 from gtm_dagster.dashboard.notices import NotFoundError
 from gtm_dagster.dashboard.screen import Screen
 from gtm_dagster.dashboard.view import View
+from gtm_dagster.reports.names_in_text import isolated
 
 
 def context(view: View) -> dict[str, Any]:
@@ -20,8 +21,10 @@ def context(view: View) -> dict[str, Any]:
     key = view.path["key"]
     guard = next((each for each in view.settings.watched if each.key == key), None)
     if guard is None:
-        there = ", ".join(each.key for each in view.settings.guards) or "none is declared"
-        raise NotFoundError(f"no guard {key[:200]} is declared; there are: {there}")
+        there = ", ".join(isolated(each.key) for each in view.settings.guards)
+        raise NotFoundError(
+            f"no guard {isolated(key[:200])} is declared; {f'there are: {there}' if there else 'there is none'}"
+        )
     with view.live.reading() as store:
         shown = guard_view(store, view.settings, guard)
     return {

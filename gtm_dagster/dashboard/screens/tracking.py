@@ -80,7 +80,7 @@ def _balance(panel: Panel) -> tuple[str, bool] | None:
     if wrong:
         return f"The books do not balance on {', '.join(wrong[:5])}: run `gtm doctor`.", False
     return (
-        f"The books balance on all {len(rows)} days: every row read is clean, a duplicate, quarantined or suppressed.",
+        f"The books balance on {'the only day' if len(rows) == 1 else f'all {len(rows)} days'}: every row read is clean, a duplicate, quarantined or suppressed.",
         True,
     )
 
@@ -94,4 +94,5 @@ SCREEN = Screen(
     charts=(BOOKS, REASONS, EXAMPLES, VALUES),
     controls=("from", "to", "compare"),
     needs_tables=False,
+    newest="SELECT max(ingest_date) FROM staging.books",  # history comes in long after it happened
 )

@@ -96,4 +96,5 @@ SCREEN = Screen(
     controls=("from", "to"),
     more={"person": ()},
     needs_tables=False,
+    newest="SELECT CAST(max(decided_wall_at) AS DATE) FROM marts.trigger_decisions",
 )

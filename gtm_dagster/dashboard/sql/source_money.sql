@@ -26,11 +26,16 @@ WITH named AS (
   FROM named
   WHERE day < $from
   GROUP BY name
+), known AS (
+  SELECT
+    coalesce(bool_or(day BETWEEN $from AND $to), FALSE) AS is_known,
+    coalesce(min(day) <= $before_from AND bool_or(day BETWEEN $before_from AND $before_to), FALSE) AS is_known_before
+  FROM marts.daily
 )
 SELECT
   coalesce(p.name, e.name) AS name,
-  p.n AS conversions,
-  e.n AS conversions_before,
+  CASE WHEN k.is_known THEN coalesce(p.n, 0) END AS conversions,
+  CASE WHEN k.is_known_before THEN coalesce(e.n, 0) END AS conversions_before,
   p.v AS value,
   p.s AS spend,
   p.spend_currency,
@@ -38,5 +43,6 @@ SELECT
   p.v / nullif(p.s, 0) AS roas
 FROM present AS p
 FULL JOIN earlier AS e ON e.name = p.name
+CROSS JOIN known AS k
 ORDER BY coalesce(p.n, 0) DESC, 1
 LIMIT 200

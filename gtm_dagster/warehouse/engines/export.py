@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from gtm_dagster.warehouse.build_context import BuildContext
+from gtm_dagster.warehouse.changed_values import changed_values
 from gtm_dagster.warehouse.core.sessions import ARRIVAL, ARRIVAL_SOURCES
 from gtm_dagster.warehouse.core.stages import stage_events
 from gtm_dagster.warehouse.core.touchpoints import event_statement
@@ -182,7 +183,8 @@ def _check_built_with(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> None
     stored = json.loads(get_state(con, "fingerprints") or "{}")
     for table, key, before, now in differences(stored, fingerprints(ctx.settings, ctx.plan)):
         if table in (STAGING, "core.conversions"):
-            raise SettingsChangedError(f"{key}: built with {before}, now {now}. Run `gtm refresh` first.")
+            was, becomes = changed_values(before, now)
+            raise SettingsChangedError(f"{key}: built with {was}, now {becomes}. Run `gtm refresh` first.")
 
 
 def _computed_rules(con: duckdb.DuckDBPyConnection, ctx: BuildContext) -> Rules:

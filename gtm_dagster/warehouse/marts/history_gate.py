@@ -34,7 +34,7 @@ def history_verdict(daily: list[tuple[int, int]], min_days: int) -> tuple[bool, 
     if full_days < min_days:
         return (
             False,
-            f"{full_days} full days of history; {min_days} days of consistent volume are needed (attribution.min_history_days)",
+            f"{full_days} full day{'' if full_days == 1 else 's'} of history; {min_days} days of consistent volume are needed (attribution.min_history_days)",
         )
     compared = range(max(oldest, newest - max(min_days, _COMPARED_DAYS)), newest)
     usual = {day: _usual(volume, compared, day) for day in range(newest - min_days, newest)}
