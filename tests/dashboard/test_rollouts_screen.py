@@ -10,7 +10,8 @@ import pytest
 from acting_cases import GUARD, armed, broken, settings_for, through
 from dashboard_cases import dashboard, publish, small
 
-from gtm_dagster.dashboard.guard_view import arm
+from gtm_dagster.dashboard import guard_view
+from gtm_dagster.dashboard.guard_view import arm, guard_views
 from gtm_dagster.opsstore import OpsStore
 from gtm_dagster.settings import Guard
 
@@ -49,6 +50,46 @@ def test_the_first_page_shows_the_state_that_the_page_of_rollouts_shows(tmp_path
     kind, state = ("bad", "BLIND") if is_blind else ("bad", "BREACH")
     assert all(f'<span class="state {kind}">{state}</span>' in page for page in pages)
     assert all(">ARMED<" not in page for page in pages)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "later", "changes", "evaluations"),
+    [
+        pytest.param(0.01, 0.05, False, 2, id="a cheap one is of this moment"),
+        pytest.param(0.5, 4.9, False, 1, id="a dear one serves the next pages"),
+        pytest.param(0.5, 5.1, False, 2, id="for ten times what it took"),
+        pytest.param(0.5, 0.1, True, 2, id="not after the guard has moved"),
+    ],
+)
+def test_a_dear_evaluation_serves_several_pages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, later: float, changes: bool, evaluations: int
+) -> None:
+    settings, now, evaluate, asked = settings_for(tmp_path), [100.0], guard_view.evaluate, []
+
+    class Clock:
+        time_ns = staticmethod(guard_view.time.time_ns)
+
+        def monotonic(self) -> float:
+            return now[0]
+
+    def counted(*given: object) -> object:
+        asked.append(given)
+        now[0] += seconds
+        return evaluate(*given)
+
+    monkeypatch.setattr(guard_view, "time", Clock())
+    monkeypatch.setattr(guard_view, "evaluate", counted)
+    with OpsStore.of(settings) as store:
+        armed(settings, store, broken())
+        assert guard_views(store, settings, [GUARD])[0].state == "BREACH"
+        now[0] += later
+        if changes:
+            row = store.guard(GUARD.key)
+            store.new_epoch(
+                GUARD.key, row.version, row.epoch_since_us + 1, actor="ann", reason="again", fingerprint=None, at_us=row.changed_us + 1
+            )  # fmt: skip
+        assert (guard_views(store, settings, [GUARD])[0].state == "BREACH") != changes
+    assert len(asked) == evaluations
 
 
 def test_after_a_rollback_the_page_says_so_and_how_to_replay_it(tmp_path: Path) -> None:
