@@ -20,7 +20,7 @@ import typer
 from gtm_dagster.commands.command import Command
 from gtm_dagster.commands.output import Problem, invocation, note
 
-OF_THE_DEMO = "it is the demo's: events sent here stay among planted ones; your own go to `gtm dev` without --demo"
+OF_THE_DEMO = "it is the demo's: events sent here stay among planted ones; for your own leave out --demo"
 OF_AN_EARLIER_DEMO = "it holds the demo of an earlier version among all else; to start clean move that folder away"
 
 
