@@ -5,6 +5,7 @@ Then for the same screens of other conversion types, the most frequent links of 
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 import time
@@ -31,6 +32,13 @@ def warmed_screens() -> list[Screen]:
     return [screen for screen in screens() if screen.needs_tables and screen.order is not None]
 
 
+def look_for_cycles_now() -> None:
+    """Look through all objects for cycles, and leave those that stay out of later looks: one takes 60 ms of some request."""
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
+
+
 class Warming:
     """One thread that makes one page at a time and keeps nothing but what `Snapshot.rows` keeps. Ends with the `with`.
 
@@ -53,6 +61,7 @@ class Warming:
     ) -> None:
         self._ending.set()
         self._thread.join()
+        gc.unfreeze()
 
     def _watch(self) -> None:
         warmed: Identity | None = None
@@ -61,6 +70,7 @@ class Warming:
             if published not in (None, warmed):
                 self._warm(published)
                 warmed = published
+                look_for_cycles_now()
             self._ending.wait(self._look_seconds)
 
     def _warm(self, published: Identity | None) -> None:

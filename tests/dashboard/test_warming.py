@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -53,6 +54,16 @@ def all_statements(folder: Path, asked: Asked) -> set[str]:
     found = {statement for _, _, statement in asked}
     asked.clear()
     return found
+
+
+def test_what_stays_is_left_out_of_looks_for_cycles_until_the_end(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    publish(settings.serving_path, small())
+    pages = Pages(settings)
+    with Warming(pages, look_seconds=0.01):
+        assert waited(lambda: gc.get_freeze_count() > 10_000)
+    pages.close()
+    assert gc.get_freeze_count() == 0
 
 
 def test_each_published_file_is_asked_before_a_reader_comes(tmp_path: Path, asked: Asked) -> None:
