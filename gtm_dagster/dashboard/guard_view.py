@@ -163,7 +163,7 @@ def _view(store: OpsStore, settings: Settings, guard: Guard, *, whole: bool) -> 
 
 
 @dataclass(frozen=True)
-class _Seen:
+class _Kept:
     """An evaluation of a guard as it was declared and stood, good until then."""
 
     of: tuple[Guard, GuardRow]
@@ -171,19 +171,19 @@ class _Seen:
     until: float
 
 
-_seen: dict[tuple[str, str], _Seen] = {}
+_evaluations: dict[tuple[str, str], _Kept] = {}
 """By ops store and guard."""
 
 
 def _evaluated(store: OpsStore, settings: Settings, guard: Guard, row: GuardRow) -> Evaluation:
     place, began = (settings.ops_address, guard.key), time.monotonic()
-    kept = _seen.get(place)
+    kept = _evaluations.get(place)
     if kept is not None and kept.of == (guard, row) and began < kept.until:
         return kept.evaluation
     found = evaluate(store, settings, guard, row, time.time_ns() // 1000)
     took = time.monotonic() - began
     if took > KEPT_FROM_SECONDS:
-        _seen[place] = _Seen((guard, row), found, began + (1 + KEPT_TIMES) * took)
+        _evaluations[place] = _Kept((guard, row), found, began + (1 + KEPT_TIMES) * took)
     return found
 
 

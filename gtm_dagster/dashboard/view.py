@@ -75,9 +75,9 @@ class View:
     @cached_property
     def idle_filters(self) -> list[tuple[str, str]]:
         """Name and value of what the address selects and no chart of this page asks for: its figures are of all."""
-        chosen = [(name, getattr(self.selection, name)) for name in NAMES]
+        filters = [(name, getattr(self.selection, name)) for name in NAMES]
         asked = "".join(chart.text for chart in self.screen.charts)
-        return [(name, value) for name, value in chosen if value is not None and asked and f"${name}" not in asked]
+        return [(name, value) for name, value in filters if value is not None and asked and f"${name}" not in asked]
 
     @cached_property
     def now(self) -> datetime:

@@ -234,5 +234,5 @@ def test_over_the_demo_a_sentence_names_commands_of_the_demo(tmp_path, monkeypat
         (state / "demo" / "demo.json").touch()
     monkeypatch.setenv("GTM_STATE_DIR", str(state))
     write("nothing is built yet: `gtm refresh`")
-    told = capsys.readouterr()
-    assert ("`gtm refresh --demo`" in told.out + told.err) is has_run
+    output = capsys.readouterr()
+    assert ("`gtm refresh --demo`" in output.out + output.err) is has_run

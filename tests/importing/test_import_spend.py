@@ -140,7 +140,7 @@ def test_exports_of_ad_platforms(tmp_path: Path, text: str, mapping: str | None,
 
 
 @pytest.mark.parametrize(
-    ("text", "mapping", "said"),
+    ("text", "mapping", "words"),
     [
         pytest.param(HEADER.replace(",", ";"), None, 'delimiter = ";" in the mapping', id="semicolons"),
         pytest.param(HEADER.replace(",", "\t"), None, 'delimiter = "\\t" in the mapping', id="tabs"),
@@ -149,10 +149,10 @@ def test_exports_of_ad_platforms(tmp_path: Path, text: str, mapping: str | None,
         pytest.param("\n\n", None, "is empty; export it again", id="empty lines"),
     ],
 )  # fmt: skip
-def test_a_missing_column_says_what_may_help(tmp_path: Path, text: str, mapping: str | None, said: str) -> None:
+def test_a_missing_column_says_what_may_help(tmp_path: Path, text: str, mapping: str | None, words: str) -> None:
     with pytest.raises(ImportFailed) as failed:
         run(tmp_path, text, mapping)
-    assert said in str(failed.value)
+    assert words in str(failed.value)
 
 
 def test_parquet_lands_like_csv_and_a_dry_run_does_not(tmp_path: Path) -> None:
