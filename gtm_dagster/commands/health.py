@@ -13,7 +13,6 @@ from gtm_dagster.commands.finding import Finding
 from gtm_dagster.commands.guard_watching import unwatched
 from gtm_dagster.commands.health_checks import checks_over_everything, keys_of
 from gtm_dagster.commands.output import Invocation
-from gtm_dagster.reports.number_text import counted
 
 if TYPE_CHECKING:
     from gtm_dagster.warehouse.verify import VerifyResult
@@ -75,6 +74,7 @@ def _plan(here: Invocation) -> Finding:
 def _deployment() -> list[Finding]:
     """The deployment's own files, and whether the templates have changed since they were written."""
     from gtm_dagster.orchestration.deployment_template import RECORD, TemplateError, changes
+    from gtm_dagster.reports.number_text import counted
     from gtm_dagster.settings.deployment_folder import named_deployment
 
     folder = named_deployment()
@@ -151,6 +151,7 @@ def _spool(here: Invocation) -> list[Finding]:
 
 
 def _landing(here: Invocation) -> Finding:
+    from gtm_dagster.reports.number_text import counted
     from gtm_dagster.warehouse.landing import Landing
 
     with Landing(here.settings.landing_dir).reading() as files:
@@ -176,6 +177,7 @@ def _lock(here: Invocation) -> Finding:
 
 
 def _tables(here: Invocation) -> Finding:
+    from gtm_dagster.reports.number_text import counted
     from gtm_dagster.warehouse.serving import QueryError, query
 
     if not here.settings.serving_path.exists():

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from gtm_dagster.commands.finding import Finding
 from gtm_dagster.commands.output import Invocation
-from gtm_dagster.reports.number_text import counted
 
 if TYPE_CHECKING:
     from gtm_dagster.settings import Settings
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
 def keys_of(settings: Settings) -> Finding:
     """Whether the deployment's key is there and whole, and no other account can read any of them."""
     from gtm_dagster.privacy.pseudonyms import PseudonymKeyError, existing_key
+    from gtm_dagster.reports.number_text import counted
 
     folder = settings.keys_dir
     files = [path for path in folder.iterdir() if path.is_file()] if folder.exists() else []

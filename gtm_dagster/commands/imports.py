@@ -11,7 +11,6 @@ import typer
 from gtm_dagster.commands.command import Command, Group
 from gtm_dagster.commands.output import Json, Problem, invocation, note, say, say_json, say_prose, utc_time
 from gtm_dagster.commands.table_output import Form, Format, form_of, say_table
-from gtm_dagster.reports.number_text import counted
 
 if TYPE_CHECKING:
     from gtm_dagster.warehouse.landing import Manifest
@@ -68,6 +67,7 @@ def withdraw(
     json: Json = False,
 ) -> None:
     """Take an import back: the next refresh removes its events, and copies that had lost to them come back."""
+    from gtm_dagster.reports.number_text import counted
     from gtm_dagster.warehouse.landing import Landing, WithdrawalError
     from gtm_dagster.warehouse.landing.landed_spend import SpendLanding
     from gtm_dagster.warehouse.writer_lock import WarehouseLock

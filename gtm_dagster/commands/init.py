@@ -9,7 +9,6 @@ import typer
 
 from gtm_dagster.commands.command import Command
 from gtm_dagster.commands.output import Json, Problem, note, say, say_json
-from gtm_dagster.reports.number_text import counted
 
 if TYPE_CHECKING:
     from gtm_dagster.orchestration.deployment_template import Change
@@ -49,6 +48,7 @@ def init(
 
 def _run(folder: Path, stage: Any, diff: bool, upgrade: bool, json: bool) -> int:
     from gtm_dagster.orchestration import deployment_template as template
+    from gtm_dagster.reports.number_text import counted
 
     if diff:
         _say_changes(template.changes(folder), json)

@@ -11,7 +11,6 @@ import typer
 
 from gtm_dagster.commands.command import Command
 from gtm_dagster.commands.output import Json, Problem, invocation, note, progress_bar, say, say_json, say_prose
-from gtm_dagster.reports.number_text import counted
 
 _COUNTS = ("raw", "clean", "duplicates", "quarantined", "suppressed")
 
@@ -31,6 +30,8 @@ def refresh(
     json: Json = False,
 ) -> int:
     """Run the Dagster job `refresh` here: land, validate, rebuild what changed, check, publish. Exit 1: a check failed."""
+    from gtm_dagster.reports.number_text import counted
+
     here = invocation(context)
     settings = here.settings  # first: the definitions read the settings too, when they are imported
     for line in here.notices:
