@@ -58,11 +58,11 @@ def dev(
     import msgspec
 
     from gtm_dagster.commands.children import Children
-    from gtm_dagster.demo.deployment import demo_dir, has_demo
     from gtm_dagster.orchestration.code_locations import code_servers
     from gtm_dagster.orchestration.dead_runs import fail_dead_runs
     from gtm_dagster.orchestration.instance import instance_of
     from gtm_dagster.settings import Dashboard
+    from gtm_dagster.settings.demo_folder import has_demo, is_demo
     from gtm_dagster.settings.deployment_folder import deployment_folder
 
     here = invocation(context)
@@ -109,7 +109,7 @@ def dev(
         children.start("dashboard", ["-m", "gtm_dagster.cli", "dash"], Path.cwd())
         note(f"state directory {settings.state_dir}; starting, Ctrl-C ends all")
         if has_demo(settings.state_dir):
-            note(OF_THE_DEMO if demo_dir(settings.state_dir) == settings.state_dir else OF_AN_EARLIER_DEMO)
+            note(OF_THE_DEMO if is_demo(settings.state_dir) else OF_AN_EARLIER_DEMO)
         places = [
             Place("web UI", f"http://{host}:{port}", "/server_info"),
             Place("dashboard", f"http://{dashboard.host}:{shown}", "/livez"),

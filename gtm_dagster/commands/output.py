@@ -57,7 +57,8 @@ class Invocation:
 
         Unless `make`, a demo that has not run yet is a Problem: what a command left there would not be the demo's.
         """
-        from gtm_dagster.demo.deployment import demo_variables, has_demo
+        from gtm_dagster.demo.deployment import demo_variables
+        from gtm_dagster.settings.demo_folder import has_demo
 
         os.environ.update(demo_variables(self.written[0]))
         demo = Invocation(self.config, of_demo=True)
@@ -179,10 +180,10 @@ def _of_this_deployment(text: str) -> str:
     state_dir = os.environ.get("GTM_STATE_DIR", "")
     if "`" not in text or not state_dir:
         return text
-    from gtm_dagster.demo.deployment import has_demo
     from gtm_dagster.reports.command_lines import command_lines
+    from gtm_dagster.settings.demo_folder import is_demo
 
-    return command_lines(text, of_demo=has_demo(Path(state_dir)))
+    return command_lines(text, of_demo=is_demo(Path(state_dir)))
 
 
 def _for_stderr(text: str) -> str:

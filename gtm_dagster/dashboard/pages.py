@@ -21,9 +21,10 @@ from gtm_dagster.dashboard.notices import NotFoundError, Notice, UnavailableErro
 from gtm_dagster.dashboard.parameters import plain_number, selected
 from gtm_dagster.dashboard.screen import Screen, charts, screens
 from gtm_dagster.dashboard.snapshots import Identity, Snapshot, Snapshots
-from gtm_dagster.dashboard.view import View, is_demo
+from gtm_dagster.dashboard.view import View
 from gtm_dagster.reports.command_lines import command_line
 from gtm_dagster.reports.number_text import counted, signed, window_text
+from gtm_dagster.settings.demo_folder import is_demo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,7 +74,7 @@ class Pages:
         self._snapshots = Snapshots(settings)
         self._live = LiveStore(settings)
         self._ages = DataAges(settings, self._live)
-        self.of_demo = is_demo(settings)
+        self.of_demo = is_demo(settings.state_dir)
         self._templates = Environment(
             loader=PackageLoader("gtm_dagster.dashboard"), autoescape=True, undefined=StrictUndefined,
             trim_blocks=True, lstrip_blocks=True,

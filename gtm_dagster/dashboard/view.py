@@ -19,6 +19,7 @@ from gtm_dagster.dashboard.parameters import NAMES, Selection
 from gtm_dagster.dashboard.screen import Screen
 from gtm_dagster.dashboard.snapshots import Rows, Snapshot
 from gtm_dagster.settings import Settings
+from gtm_dagster.settings.demo_folder import is_demo
 
 
 @dataclass(frozen=True)
@@ -43,11 +44,6 @@ class Panel:
         return sum(known) if known else None
 
 
-def is_demo(settings: Settings) -> bool:
-    """Whether a deployment is that of `gtm demo`, by the name of its state directory."""
-    return settings.state_dir.name.endswith("-demo")
-
-
 class View:
     """What a screen is given. `snapshot` is None without a serving copy, `problem` says why.
 
@@ -70,7 +66,7 @@ class View:
     @property
     def of_demo(self) -> bool:
         """Whether these are the data of `gtm demo`, which a command finds with `--demo`."""
-        return is_demo(self.settings)
+        return is_demo(self.settings.state_dir)
 
     @cached_property
     def idle_filters(self) -> list[tuple[str, str]]:

@@ -9,10 +9,8 @@ import msgspec
 
 from gtm_dagster.demo.planted_rules import FILE
 from gtm_dagster.settings import Attribution, Settings, Window
+from gtm_dagster.settings.demo_folder import SUFFIX, demo_dir, has_demo
 
-SUFFIX = "-demo"
-MEMORY = Path("demo") / "demo.json"
-"""In the demo's state directory: what was simulated and sent."""
 WINDOWS = (
     Window("first_touch", 72.0),
     Window("last_touch", 24.0),
@@ -38,16 +36,6 @@ class DemoError(Exception):
 
 class OtherDataError(DemoError):
     """The state directory of the demo holds something else: other data, or a demo of other arguments."""
-
-
-def demo_dir(state_dir: Path) -> Path:
-    """`.gtm-demo` for `.gtm`; a directory that has such a name already is the demo's."""
-    return state_dir if state_dir.name.endswith(SUFFIX) else state_dir.with_name(state_dir.name + SUFFIX)
-
-
-def has_demo(state_dir: Path) -> bool:
-    """Whether `gtm demo` has run in this state directory."""
-    return (state_dir / MEMORY).exists()
 
 
 def demo_variables(settings: Settings) -> dict[str, str]:

@@ -24,7 +24,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 from gtm_dagster.demo.canary import DrillError, drill_lines, run_drill
 from gtm_dagster.demo.comparison import compare
-from gtm_dagster.demo.deployment import MEMORY, DemoError, OtherDataError, refuse_other_data
+from gtm_dagster.demo.deployment import DemoError, OtherDataError, refuse_other_data
 from gtm_dagster.demo.live import WRITE_KEY, collector, live_rows, send_live
 from gtm_dagster.demo.report import Refreshed, print_checks, print_report, print_rules
 from gtm_dagster.demo.rules_replay import pass_over, replay_rules
@@ -34,6 +34,7 @@ from gtm_dagster.privacy.consent import consent_policy
 from gtm_dagster.privacy.pseudonyms import Pseudonymizer, load_or_create_key
 from gtm_dagster.privacy.sealing import Sealer
 from gtm_dagster.settings import Settings
+from gtm_dagster.settings.demo_folder import MEMORY
 from gtm_dagster.simulator.plain_windows import plain_windows
 from gtm_dagster.simulator.traffic import Traffic, simulate
 from gtm_dagster.storage.atomic_write import write_whole

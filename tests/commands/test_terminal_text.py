@@ -225,14 +225,23 @@ def test_a_problem_is_escaped(capsys, monkeypatch):
     assert capsys.readouterr().err == "gtm: \\x1b[31m\ngtm: \\u202e\n"
 
 
-@pytest.mark.parametrize("has_run", [True, False], ids=["the demo's", "a directory of that name"])
+@pytest.mark.parametrize(
+    ("name", "has_run", "is_demo"),
+    [
+        pytest.param(".gtm-demo", True, True, id="the demo's"),
+        pytest.param("shop-demo", False, False, id="a directory of such a name"),
+        pytest.param(".gtm", True, False, id="one's own, where an earlier version put its demo"),
+    ],
+)
 @pytest.mark.parametrize("write", [say_prose, note, say_error])
-def test_over_the_demo_a_sentence_names_commands_of_the_demo(tmp_path, monkeypatch, capsys, write, has_run) -> None:  # type: ignore[no-untyped-def]
-    state = tmp_path / ".gtm-demo"
+def test_over_the_demo_a_sentence_names_commands_of_the_demo(  # type: ignore[no-untyped-def]
+    tmp_path, monkeypatch, capsys, write, name, has_run, is_demo
+) -> None:
+    state = tmp_path / name
     (state / "demo").mkdir(parents=True)
     if has_run:
         (state / "demo" / "demo.json").touch()
     monkeypatch.setenv("GTM_STATE_DIR", str(state))
     write("nothing is built yet: `gtm refresh`")
     output = capsys.readouterr()
-    assert ("`gtm refresh --demo`" in output.out + output.err) is has_run
+    assert ("`gtm refresh --demo`" in output.out + output.err) is is_demo

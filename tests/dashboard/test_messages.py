@@ -12,6 +12,7 @@ from dashboard_cases import dashboard, publish, settings_in, small
 
 from gtm_dagster.dashboard.screen import screens
 from gtm_dagster.reports.names_in_text import isolated
+from gtm_dagster.settings.demo_folder import MEMORY
 
 
 @pytest.mark.parametrize(
@@ -71,7 +72,8 @@ def test_a_model_that_waits_for_history_says_so_to_a_saved_link(client: AsgiClie
 
 @pytest.mark.parametrize("is_there", [True, False], ids=["published", "nothing yet"])
 def test_over_the_demo_every_command_is_one_of_the_demo(tmp_path: Path, is_there: bool) -> None:
-    (tmp_path / ".gtm-demo").mkdir()
+    (tmp_path / ".gtm-demo" / "demo").mkdir(parents=True)
+    (tmp_path / ".gtm-demo" / MEMORY).touch()
     settings = settings_in(tmp_path / ".gtm-demo")
     if is_there:
         publish(settings.serving_path, small())
@@ -82,3 +84,10 @@ def test_over_the_demo_every_command_is_one_of_the_demo(tmp_path: Path, is_there
     commands = {html.unescape(line) for text in pages.values() for line in re.findall(r"<code>(gtm .*?)</code>", text)}
     assert "gtm query --demo" in commands or not is_there
     assert {line for line in commands if "--demo" not in line} <= {"gtm demo"}
+
+
+def test_a_deployment_whose_directory_has_a_name_like_the_demos_has_commands_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "shop-demo").mkdir()
+    with dashboard(settings_in(tmp_path / "shop-demo")) as client:
+        text = client.get("/").text
+    assert "<code>gtm refresh</code>" in text and "refresh --demo" not in text

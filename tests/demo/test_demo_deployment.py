@@ -9,17 +9,10 @@ from pathlib import Path
 import pytest
 
 from gtm_dagster.cli import run
-from gtm_dagster.demo.deployment import (
-    MEMORY,
-    WINDOWS,
-    OtherDataError,
-    demo_dir,
-    demo_variables,
-    has_demo,
-    refuse_other_data,
-)
+from gtm_dagster.demo.deployment import WINDOWS, OtherDataError, demo_variables, refuse_other_data
 from gtm_dagster.demo.report import way_to_gtm
 from gtm_dagster.settings import Settings, load_settings
+from gtm_dagster.settings.demo_folder import MEMORY, demo_dir, has_demo
 from gtm_dagster.storage.private_dir import private_dir
 
 OWN = """
