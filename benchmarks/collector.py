@@ -4,7 +4,7 @@
 processes (user and system time of all their threads), as the median of the rounds, and the latency of requests at half of that
 many events a second. Servers take their rounds in turn, so that what else the machine does falls on all of them. Beside it, behind the same HTTP server and for the same bodies: the limit (the JSON is decoded and
 nothing is kept) and a plain table (one row an event, one durable commit a request). `--workers 2` measures that many processes at one
-port, too, and `--protocol segment` sends what a client of Segment sends. `--checkout DIR` measures the collector
+port, too, and one process on one core, and `--protocol segment` sends what a client of Segment sends. `--checkout DIR` measures the collector
 of another checkout with the senders of this one; `--kafka` also the same collector with a topic of a real Kafka as its log
 (the broker's own CPU is not in the figure, it is another machine's in life). Wall seconds are those of a machine that the senders use too.
 """
@@ -38,12 +38,16 @@ COLLECT = ("-m", "gtm_dagster.cli", "collect", "--host", "127.0.0.1", "--port", 
 
 @dataclass(frozen=True)
 class Subject:
-    """A server to measure: what its row is called, and the arguments of the Python that runs it."""
+    """A server to measure: what its row is called, and the arguments of the Python that runs it.
+
+    `one_core`: it may use one core of the machine; otherwise the threads of one process use parts of several.
+    """
 
     title: str
     arguments: tuple[str, ...]
     checkout: Path = _ROOT
     environ: Mapping[str, str] = field(default_factory=dict)
+    one_core: bool = False
 
 
 @dataclass(frozen=True)
@@ -111,6 +115,8 @@ def serving(subject: Subject, known: int = 0) -> Iterator[tuple[int, str]]:
             [sys.executable, *subject.arguments], env=environ, cwd=subject.checkout, stderr=subprocess.PIPE, text=True
         )
         try:
+            if subject.one_core:
+                os.sched_setaffinity(server.pid, {min(os.sched_getaffinity(0))})
             assert server.stderr is not None
             line = server.stderr.readline()
             found = re.search(r"http://\S+", line)
@@ -166,7 +172,13 @@ def sent(pid: int, url: str, arguments: list[str]) -> tuple[Sent, list[float], f
 
 
 def measured(
-    subjects: list[Subject], events: int, rounds: int, batch: int, known: int, protocol: str = "native"
+    subjects: list[Subject],
+    events: int,
+    rounds: int,
+    batch: int,
+    known: int,
+    protocol: str = "native",
+    connections: int = 16,
 ) -> list[Result]:
     """One round to warm up, `rounds` as fast as they are answered, one at half of the events for each CPU second.
 
@@ -179,7 +191,7 @@ def measured(
         running = [(subject, *stack.enter_context(serving(subject, known))) for subject in subjects]
         for number in range(rounds + 1):
             for subject, pid, url in running[number % len(running) :] + running[: number % len(running)]:
-                each, used, sending = sent(pid, url, [*shape, "--seed", str(number)])
+                each, used, sending = sent(pid, url, [*shape, "--seed", str(number), "--connections", str(connections)])
                 durable = each.statuses["accepted"] + each.statuses["quarantined"]
                 if each.failures or durable != events:
                     raise RuntimeError(
@@ -225,6 +237,9 @@ def main() -> None:
     options.add_argument("--events", type=int, default=40_000, help="a round")
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--batch", type=int, default=50, help="events a request")
+    options.add_argument(
+        "--connections", type=int, default=16, help="of the rounds that send as fast as they are answered"
+    )
     options.add_argument("--known", type=int, default=0, help="ids of the last 30 days that the log knows already")
     options.add_argument("--checkout", type=Path, help="also measure the collector of this checkout")
     options.add_argument("--workers", type=int, default=1, help="also measure so many processes at one port")
@@ -235,6 +250,7 @@ def main() -> None:
     subjects = [Subject("`gtm collect`", COLLECT)]
     if given.workers > 1:
         arguments = (*COLLECT, "--workers", str(given.workers))
+        subjects.append(Subject("`gtm collect` on one core", COLLECT, one_core=True))
         subjects.append(Subject(f"`gtm collect --workers {given.workers}`", arguments))
     if given.checkout:
         subjects.append(Subject(f"`gtm collect` of {given.checkout}", COLLECT, given.checkout))
@@ -248,7 +264,10 @@ def main() -> None:
             node = stack.enter_context(running_node())
             topic = {"GTM_EVENT_LOG": f"kafka://{node.servers}/bench", "GTM_KAFKA__ACK_SECONDS": "20"}
             subjects.insert(1, Subject("`gtm collect`, the log is a topic", COLLECT, environ=topic))
-        print(report(measured(subjects, given.events, given.rounds, given.batch, given.known, given.protocol)))
+        results = measured(
+            subjects, given.events, given.rounds, given.batch, given.known, given.protocol, given.connections
+        )
+        print(report(results))
 
 
 if __name__ == "__main__":
