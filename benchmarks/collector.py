@@ -112,11 +112,10 @@ def serving(subject: Subject, known: int = 0) -> Iterator[tuple[int, str]]:
     with tempfile.TemporaryDirectory(prefix="gtm-bench-") as folder:
         environ = {**os.environ, **subject.environ, "GTM_STATE_DIR": folder, "PYTHONPATH": str(subject.checkout)}
         server = subprocess.Popen(
-            [sys.executable, *subject.arguments], env=environ, cwd=subject.checkout, stderr=subprocess.PIPE, text=True
-        )
+            [sys.executable, *subject.arguments], env=environ, cwd=subject.checkout, stderr=subprocess.PIPE, text=True,
+            preexec_fn=(lambda: os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})) if subject.one_core else None,
+        )  # fmt: skip
         try:
-            if subject.one_core:
-                os.sched_setaffinity(server.pid, {min(os.sched_getaffinity(0))})
             assert server.stderr is not None
             line = server.stderr.readline()
             found = re.search(r"http://\S+", line)
